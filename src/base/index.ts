@@ -1,0 +1,50 @@
+export {
+  concatBytes,
+  copyOf,
+  equalBytes,
+  equalSecret,
+  fromBase64,
+  fromHex,
+  toBase64,
+  toHex,
+} from "./bytes.ts";
+export { assert, PosternError, unreachable } from "./error.ts";
+export { after, earliest, type Instant, instant, type UnixMs, unixMs } from "./instant.ts";
+export {
+  equalIp,
+  equalSocketAddress,
+  formatIp,
+  formatSocketAddress,
+  type IpAddress,
+  ip,
+  parseIp,
+  parseSocketAddress,
+  type SocketAddress,
+} from "./ip.ts";
+export { type Log, type LogEmit, type LogFields, SILENT } from "./log.ts";
+export type {
+  DataPunt,
+  PathRecord,
+  PeerActivity,
+  PeerPermits,
+  PlaneCommand,
+  PlaneEvent,
+  PlaneRecords,
+  PolicyTables,
+  Route,
+  RouteTarget,
+  SessionKeys,
+} from "./plane.ts";
+export {
+  contains,
+  covers,
+  equalPrefix,
+  formatPrefix,
+  type MalformedPrefix,
+  type Prefix,
+  parsePrefix,
+  prefix,
+  toPrefix,
+} from "./prefix.ts";
+export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } from "./random.ts";
+export { malformed, type Parsed, parsed } from "./result.ts";

@@ -1,0 +1,60 @@
+import { formatIp, type IpAddress, parseIp } from "./ip.ts";
+import { malformed, type Parsed, parsed } from "./result.ts";
+
+/** A network: `address` with the host bits cut off, and its length in bits. */
+export interface Prefix {
+  readonly address: IpAddress;
+  readonly bits: number;
+}
+
+export type MalformedPrefix = "not-an-address" | "bad-length";
+
+/** Reads `192.0.2.0/24`, or a bare address as a full-length prefix. Host bits are cut off. */
+export function parsePrefix(text: string): Parsed<Prefix, MalformedPrefix> {
+  const [host = "", length, ...rest] = text.split("/");
+  const address = parseIp(host);
+  if (!address.ok || rest.length > 0) return malformed("not-an-address");
+  const most = address.value.length * 8;
+  if (length === undefined) return parsed(toPrefix(address.value, most));
+  if (!/^\d{1,3}$/.test(length) || Number(length) > most) return malformed("bad-length");
+  return parsed(toPrefix(address.value, Number(length)));
+}
+
+/** Like `parsePrefix` for prefixes that the source code itself writes. */
+export function prefix(text: string): Prefix {
+  const result = parsePrefix(text);
+  if (!result.ok) throw new Error(`not a prefix: ${text}`);
+  return result.value;
+}
+
+export function toPrefix(address: IpAddress, bits: number): Prefix {
+  const network = Uint8Array.from(address, (byte, i) => {
+    const kept = Math.min(8, Math.max(0, bits - 8 * i));
+    return byte & (0xff << (8 - kept));
+  });
+  return { address: network, bits };
+}
+
+/** Whether `address` lies in `prefix`. Different families never match. */
+export function contains(prefix: Prefix, address: IpAddress): boolean {
+  if (address.length !== prefix.address.length) return false;
+  const whole = prefix.bits >> 3;
+  for (let i = 0; i < whole; i++) if (address[i] !== prefix.address[i]) return false;
+  const rest = prefix.bits & 7;
+  if (rest === 0) return true;
+  const mask = 0xff << (8 - rest);
+  return ((address[whole] ?? 0) & mask) === ((prefix.address[whole] ?? 0) & mask);
+}
+
+/** Whether every address of `inner` lies in `outer`. */
+export function covers(outer: Prefix, inner: Prefix): boolean {
+  return outer.bits <= inner.bits && contains(outer, inner.address);
+}
+
+export function formatPrefix({ address, bits }: Prefix): string {
+  return `${formatIp(address)}/${bits}`;
+}
+
+export function equalPrefix(a: Prefix, b: Prefix): boolean {
+  return a.bits === b.bits && covers(a, b);
+}
