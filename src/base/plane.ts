@@ -125,7 +125,9 @@ export type RouteTarget =
   /** Hand it to control as punt `first` (TN-28). */
   | { readonly kind: "punt" }
   /** Hand it to control as punt `refused`: it answers with ICMP (TN-12). */
-  | { readonly kind: "refuse" };
+  | { readonly kind: "refuse" }
+  /** Drop it under this reason of `bindings/reasons.ts`, e.g. `not-a-peer` (TN-62). */
+  | { readonly kind: "drop"; readonly reason: string };
 
 export interface Route {
   readonly prefix: Prefix;
@@ -148,6 +150,12 @@ export interface PeerPermits {
 
 /** The whole policy; it is built aside and published with one pointer swap (WG-58). */
 export interface PolicyTables {
+  /**
+   * Our own tunnel addresses. On a client the source of every packet from the TUN device must be one
+   * of them (`bad-source`, TN-20), and the destination of every packet from a gateway
+   * (`bad-destination`, TN-38). Absent: neither is checked (`postern wg`, gateway).
+   */
+  readonly ownAddresses?: readonly IpAddress[];
   readonly routes: readonly Route[];
   readonly permits: readonly PeerPermits[];
 }
