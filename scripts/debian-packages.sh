@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs, when run as root, what the demo, the system tests and the benchmarks use of Debian;
+# otherwise names what is missing in one line. Always exits 0: whoever needs a program says so,
+# and tests are skipped visibly (TS-69).
+set -eu
+
+wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
+wg:wireguard-tools curl:curl openssl:openssl"
+
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+missing() {
+  for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || printf ' %s' "${pair#*:}"
+  done
+}
+
+packages=$(missing)
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "not installed (Debian packages):$packages" >&2
+  exit 0
+fi
+
+echo "installing Debian packages:$packages" >&2
+export DEBIAN_FRONTEND=noninteractive
+lock="-o DPkg::Lock::Timeout=300"
+# iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.
+# shellcheck disable=SC2086
+install() { apt-get $lock install -y -qq --no-install-recommends $packages >/dev/null; }
+# shellcheck disable=SC2086
+install 2>/dev/null || { apt-get $lock update -qq >/dev/null && install; } || true
+
+packages=$(missing)
+[ -z "$packages" ] || echo "could not be installed (Debian packages):$packages" >&2

@@ -1,0 +1,109 @@
+/**
+ * `npm test`: everything in order, closed by one line with the sum (TS-66, TS-69).
+ *
+ *   node test/run.mjs          packages, build, checks, as-pect, vitest
+ *   node test/run.mjs --long   only test/**\/*.long.test.ts: minutes to hours, run by hand
+ *
+ * `.npmrc` switches scripts off, so there is no pretest: this one program does it all. A step that
+ * fails counts as one failed test; what can still run after it does.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
+
+const REPORT = join(ROOT, ".cache", "vitest.json");
+
+/** Adds up what the steps report. */
+function createTally() {
+  const sum = { passed: 0, failed: 0, skipped: 0 };
+  return {
+    sum,
+    add(counts) {
+      for (const key of Object.keys(sum)) sum[key] += counts[key] ?? 0;
+    },
+  };
+}
+
+/** Runs a step that has no tests of its own: only its failure counts. */
+async function runStep(tally, title, command, args) {
+  const status = await step(title, () => run(command, args));
+  if (status !== 0) tally.add({ failed: 1 });
+  return status === 0;
+}
+
+/** Prints what a script says by itself: it has its own progress lines. */
+async function runScript(tally, path, args = []) {
+  const { status } = await run(process.execPath, [join(ROOT, path), ...args], { show: true });
+  if (status !== 0) tally.add({ failed: 1 });
+  return status === 0;
+}
+
+async function runAsPect(tally) {
+  if (!existsSync(join(ROOT, "as-pect.config.js")) || filesBelow("assembly", ".spec.ts").length === 0) return;
+  let result = { status: 1, output: "" };
+  await step("test: AssemblyScript (as-pect)", async () => {
+    result = await run(join(BIN, "asp"), ["--summary", "--no-logo"]);
+    return result;
+  });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the colours of a terminal
+  const text = result.output.replace(/\x1b\[[0-9;]*m/g, "");
+  const counts = [...text.matchAll(/\[Tests\]\s*:?\s*(\d+)\s*\/\s*(\d+)/g)].map((match) => ({
+    passed: Number(match[1]),
+    failed: Number(match[2]) - Number(match[1]),
+  }));
+  for (const count of counts) tally.add(count);
+  const isSilent = counts.length === 0 || counts.every((count) => count.passed + count.failed === 0);
+  const isCounted = counts.some((count) => count.failed > 0);
+  if ((result.status !== 0 && !isCounted) || isSilent) tally.add({ failed: 1 });
+}
+
+async function runVitest(tally, args) {
+  mkdirSync(join(ROOT, ".cache"), { recursive: true });
+  rmSync(REPORT, { force: true });
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`];
+  const { status } = await run(join(BIN, "vitest"), ["run", ...reporters, ...args], { show: true });
+  if (!existsSync(REPORT)) {
+    tally.add({ failed: 1 });
+    return;
+  }
+  const report = JSON.parse(readFileSync(REPORT, "utf8"));
+  const counts = {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+  tally.add(counts);
+  // A file that cannot be loaded has no failed test, and a run without tests is not a success.
+  const isFailureUncounted = status !== 0 && counts.failed === 0;
+  const isEmpty = counts.passed + counts.failed + counts.skipped === 0;
+  if (isFailureUncounted || isEmpty) tally.add({ failed: 1 });
+  listSkips(report);
+}
+
+/** Every skip is named (TS-69). */
+function listSkips(report) {
+  for (const file of report.testResults) {
+    for (const test of file.assertionResults) {
+      if (test.status !== "passed" && test.status !== "failed") console.error(`SKIP ${test.fullName}`);
+    }
+  }
+}
+
+async function main() {
+  const tally = createTally();
+  const isLong = process.argv.includes("--long");
+  const filters = process.argv.slice(2).filter((argument) => argument !== "--long");
+  await runStep(tally, "debian packages", "sh", [join(ROOT, "scripts", "debian-packages.sh")]);
+  const isBuilt = await runScript(tally, "scripts/build.mjs");
+  if (!isLong) {
+    await runScript(tally, "scripts/check.mjs");
+    await runAsPect(tally);
+  }
+  // Tests that start programs run what is in build/: without it they only repeat one failure.
+  if (isBuilt) await runVitest(tally, isLong ? ["--config", "vitest.long.config.ts", ...filters] : filters);
+  const { passed, failed, skipped } = tally.sum;
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();
