@@ -1,0 +1,214 @@
+/**
+ * The face of the node: what the layer above (client, gateway) and the shell say to it and hear from it.
+ *
+ * The node is sans-IO (D-2). After every call the caller drains `pollCommand`, `pollTransmit`,
+ * `pollEvent`, each until it returns `undefined`, in this order, then reads `pollTimeout` (SN-124).
+ */
+import type {
+  Instant,
+  IpAddress,
+  Log,
+  PlaneCommand,
+  PlaneEvent,
+  SocketAddress,
+  UnixMs,
+} from "../base/index.ts";
+
+export type NodeRole = "client" | "gateway";
+
+/** Short-term ICE credentials of one side; opaque, as the portal gave them (SN-11, SN-13). */
+export interface IceCredentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface ConnectionRequest {
+  /** The remote peer: a client's node names gateways (`gid`), a gateway's node clients (`cid`). */
+  readonly id: string;
+  /** Static public key of the peer, 32 bytes. */
+  readonly remoteKey: Uint8Array;
+  /** 32 bytes. */
+  readonly presharedKey: Uint8Array;
+  readonly localCredentials: IceCredentials;
+  readonly remoteCredentials: IceCredentials;
+}
+
+/**
+ * What became of an upsert (SN-68, SN-69). `slot` is the peer's row in the plane: routes and permits
+ * name it. A replacement has a new slot; the old one is removed by a command before it.
+ */
+export type UpsertOutcome =
+  | { readonly kind: "created" | "replaced" | "reused"; readonly slot: number }
+  /** Nothing was changed: neither a relay nor an address of our own is known. */
+  | { readonly kind: "no-relays" }
+  /** Nothing was changed: the credentials or keys are not usable (SN-13). */
+  | { readonly kind: "bad-credentials" };
+
+/** Why a connection has failed (SN-90 to SN-93). */
+export type FailReason =
+  | "ice-timeout"
+  | "no-remote-candidates"
+  | "no-local-candidates"
+  | "wireguard-expired"
+  | "handshake-decrypt";
+
+/** A relay as the portal lists it. Accepted; without effect until relays are served. */
+export interface RelayEntry {
+  readonly id: string;
+  readonly v4?: SocketAddress;
+  readonly v6?: SocketAddress;
+  readonly username: string;
+  readonly password: string;
+  readonly realm: string;
+}
+
+export interface RelayUpdate {
+  readonly remove: readonly string[];
+  readonly add: readonly RelayEntry[];
+}
+
+/** A datagram as the shell received it. `local` is its true destination, never the wildcard (SN-16). */
+export interface Datagram {
+  readonly local: SocketAddress;
+  readonly from: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+/** A datagram to send, from exactly `source` where it is given (SN-84, PG-61). ECN: Not-ECT. */
+export interface NodeTransmit {
+  readonly source?: IpAddress;
+  readonly destination: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+/** For the layer above, in the order in which things happened. */
+export type NodeEvent =
+  /** Candidate text (SN-28) for the peer: collect per id while draining, send as one list. */
+  | { readonly kind: "candidate-added"; readonly id: string; readonly candidate: string }
+  | { readonly kind: "candidate-removed"; readonly id: string; readonly candidate: string }
+  /** The first handshake is done (SN-105); raised once per connection. */
+  | { readonly kind: "connection-established"; readonly id: string }
+  /**
+   * The connection is gone. A client forgets the gateway, and the next packet asks for access again; a
+   * gateway keeps grants and peer state (SN-94).
+   */
+  | { readonly kind: "connection-failed"; readonly id: string; readonly reason: FailReason }
+  /** Closed by us or by a reset. */
+  | { readonly kind: "connection-closed"; readonly id: string }
+  | { readonly kind: "relays-exhausted" };
+
+/** What became of a packet given to `sendPacket` or `handleStaged` (SN-96). */
+export type SendOutcome = "queued" | "buffered" | "unknown-connection" | "tx_not_ready";
+
+/** What became of a datagram (SN §5.7). `counter` names the reason of a drop. */
+export type DatagramOutcome =
+  | { readonly kind: "consumed" }
+  | { readonly kind: "dropped"; readonly counter: NodeCounter }
+  /** Neither STUN nor WireGuard: counted as `unknown_format`; the caller may report it. */
+  | { readonly kind: "unknown-format" };
+
+export type NodeCounter =
+  | "stun_malformed"
+  | "stun_bad_fingerprint"
+  | "stun_bad_integrity"
+  | "stun_unmatched"
+  | "stun_unknown_interface"
+  | "stun_role_conflict"
+  | "unknown_format"
+  | "unknown_connection"
+  | "wg_rejected"
+  | "candidate_skipped"
+  | "candidate_over_limit"
+  | "candidate_unknown_connection"
+  | "ip_buffer_overflow"
+  | "wg_buffer_overflow"
+  | "tx_not_ready";
+
+/** Which deadline `pollTimeout` names, for logs (SN-125). */
+export type NodeTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "wireguard";
+
+export type ConnectionState = "connecting" | "connected" | "idle";
+
+export interface ConnectionStats {
+  readonly id: string;
+  readonly slot: number;
+  /** Upper 24 bits of its session indices (SN-67). */
+  readonly connectionIndex: number;
+  readonly state: ConnectionState;
+  readonly path?: {
+    readonly kind: PathKind;
+    readonly source: SocketAddress;
+    readonly destination: SocketAddress;
+  };
+  /** Round trip of the last answered check on the selected pair. */
+  readonly rttMs?: number;
+  readonly stunBytesSent: number;
+  readonly bufferedPackets: number;
+  /** Instant of the last completed handshake. */
+  readonly lastHandshake?: Instant;
+}
+
+/** SN-83. Only `peer-to-peer` and `peer-to-relay` occur until relays are served. */
+export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "relay-to-relay";
+
+export interface NodeStats {
+  readonly counters: Readonly<Record<NodeCounter, number>>;
+  readonly failures: Readonly<Record<FailReason, number>>;
+  readonly connections: readonly ConnectionStats[];
+}
+
+/** All connections of one process (SN-66). Made by `createNode`. */
+export interface Node {
+  /** Static public key, 32 bytes; new after every `reset`. */
+  publicKey(): Uint8Array;
+
+  /** Creates, replaces or reuses the connection to a peer (SN-68, SN-69, SN-72). */
+  upsertConnection(now: Instant, request: ConnectionRequest): UpsertOutcome;
+  /** Removes silently: no event, no goodbye (SN-108). Unknown ids are ignored. */
+  removeConnection(now: Instant, removal: { readonly id: string; readonly reason: string }): void;
+  /** Sends `goodbye` through the tunnel, best effort, and removes the connection (SN-106). */
+  closeConnection(now: Instant, closing: { readonly id: string; readonly goodbye: Uint8Array }): void;
+  closeAll(now: Instant, goodbye: Uint8Array): void;
+  /** Network reset: a new key, no connections, no own addresses (SN-115). */
+  reset(now: Instant): void;
+
+  /** Each element is candidate text (SN-29); a faulty one is skipped and counted (SN-30). */
+  addRemoteCandidates(now: Instant, id: string, candidates: readonly unknown[]): void;
+  removeRemoteCandidates(now: Instant, id: string, candidates: readonly unknown[]): void;
+  /** The texts to signal again after the portal was away, in SN-21 order. */
+  localCandidates(id: string): readonly string[];
+  /** The whole list of own addresses, each with the port of our socket of its family (SN-137). */
+  updateHostAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
+  updateRelays(now: Instant, update: RelayUpdate): void;
+
+  /** One datagram, or punt of kind `handshake`, `stun` or `other` (SN §5.7). */
+  handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
+  handlePlaneEvent(now: Instant, event: PlaneEvent): void;
+  /** A `no-session` punt of the plane: staged, or buffered until there is a path (SN-96, WG-18). */
+  handleStaged(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
+  /** A packet of ours for the peer, after all packets given before it. The node keeps `packet`. */
+  sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
+
+  handleTimeout(now: Instant): void;
+  /** Strictly after the last `now`, except that queued outputs are due at once (SN-121). */
+  pollTimeout(): Instant | undefined;
+  timeoutReason(): NodeTimeout | undefined;
+  pollCommand(): PlaneCommand | undefined;
+  pollTransmit(): NodeTransmit | undefined;
+  pollEvent(): NodeEvent | undefined;
+
+  slotOf(id: string): number | undefined;
+  connectionOf(slot: number): string | undefined;
+  stats(): NodeStats;
+}
+
+/** What `createNode` is made of; the parts that concern WireGuard's device are added by it. */
+export interface NodeOptions {
+  readonly role: NodeRole;
+  /** 32 bytes from the system's generator: the source of all randomness of this node (SN-66). */
+  readonly seed: Uint8Array;
+  readonly now: Instant;
+  /** Wall clock at `now`, for WireGuard's time stamps (WG-8). */
+  readonly unixNow: UnixMs;
+  readonly log?: Log;
+}
