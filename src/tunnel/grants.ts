@@ -1,0 +1,153 @@
+/** What the gateway's clients may reach, and until when (TN-50 to TN-55). */
+import { earliest, equalIp, equalPrefix, type Instant, type IpAddress, type Prefix } from "../base/index.ts";
+import type { Filter } from "./filter.ts";
+
+/** A resource as the portal describes it to a gateway. */
+export interface GatewayResource {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: "cidr" | "dns" | "internet";
+  /** Present exactly for kind `cidr`. */
+  readonly network?: Prefix;
+  readonly filters: readonly Filter[];
+}
+
+/** One client with at least one grant. It outlives the client's connection (TN-50). */
+export interface ClientState {
+  readonly cid: string;
+  readonly addresses: readonly IpAddress[];
+  readonly grants: ReadonlyMap<string, Grant>;
+}
+
+export interface Grant {
+  readonly resource: GatewayResource;
+  /** When access ends; absent: never. Converted once from UNIX seconds (TN-53). */
+  readonly lease?: Instant;
+}
+
+export interface Revocation {
+  readonly cid: string;
+  readonly rid: string;
+  readonly reason: "expired" | "revoked" | "not-listed" | "resource-changed" | "goodbye" | "address-taken";
+  /** Whether it was the client's last grant: its connection ends with *goodbye* (TN-54). */
+  readonly isLast: boolean;
+}
+
+export interface ListedAuthorization {
+  readonly cid: string;
+  readonly rid: string;
+  readonly lease?: Instant;
+}
+
+export interface Grants {
+  /**
+   * Inserts or replaces a grant: filters and lease are the new ones (TN-52).
+   * Returns what other clients lose because they hold one of the addresses.
+   */
+  insert(cid: string, addresses: readonly IpAddress[], grant: Grant): readonly Revocation[];
+  setLease(cid: string, rid: string, lease: Instant | undefined): boolean;
+  revoke(cid: string, rid: string): readonly Revocation[];
+  /** The client left on purpose: everything of it goes (TN-43). */
+  removeClient(cid: string, reason: "goodbye" | "address-taken"): readonly Revocation[];
+  /** Revokes whatever is not listed; sets the listed leases (TN-55). */
+  reconcile(listed: readonly ListedAuthorization[]): readonly Revocation[];
+  /** Filters are replaced; another kind or network revokes the grant from everybody (TN-51). */
+  updateResource(resource: GatewayResource): readonly Revocation[];
+  clients(): readonly ClientState[];
+  client(cid: string): ClientState | undefined;
+  handleTimeout(now: Instant): readonly Revocation[];
+  pollTimeout(): Instant | undefined;
+}
+
+interface MutableClient extends ClientState {
+  readonly grants: Map<string, Grant>;
+}
+
+export function createGrants(): Grants {
+  const clients = new Map<string, MutableClient>();
+
+  function revoke(cid: string, rid: string, reason: Revocation["reason"]): Revocation[] {
+    const client = clients.get(cid);
+    if (client === undefined || !client.grants.delete(rid)) return [];
+    const isLast = client.grants.size === 0;
+    if (isLast) clients.delete(cid);
+    return [{ cid, rid, reason, isLast }];
+  }
+
+  function revokeWhere(
+    reason: Revocation["reason"],
+    isOver: (cid: string, grant: Grant) => boolean,
+  ): Revocation[] {
+    return [...clients.values()].flatMap((client) =>
+      [...client.grants.values()]
+        .filter((grant) => isOver(client.cid, grant))
+        .flatMap((grant) => revoke(client.cid, grant.resource.id, reason)),
+    );
+  }
+
+  function removeClient(cid: string, reason: "goodbye" | "address-taken"): Revocation[] {
+    return revokeWhere(reason, (holder) => holder === cid);
+  }
+
+  function setLease(cid: string, rid: string, lease: Instant | undefined): boolean {
+    const grants = clients.get(cid)?.grants;
+    const grant = grants?.get(rid);
+    if (grants === undefined || grant === undefined) return false;
+    grants.set(rid, leased(grant.resource, lease));
+    return true;
+  }
+
+  return {
+    insert(cid, addresses, grant) {
+      const losers = [...clients.values()].filter(
+        (other) =>
+          other.cid !== cid && other.addresses.some((held) => addresses.some((one) => equalIp(held, one))),
+      );
+      const lost = losers.flatMap((other) => removeClient(other.cid, "address-taken"));
+      const grants = clients.get(cid)?.grants ?? new Map<string, Grant>();
+      grants.set(grant.resource.id, grant);
+      clients.set(cid, { cid, addresses, grants });
+      return lost;
+    },
+    setLease,
+    revoke: (cid, rid) => revoke(cid, rid, "revoked"),
+    removeClient,
+    reconcile(listed) {
+      const key = (cid: string, rid: string): string => `${cid} ${rid}`;
+      const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
+      const lost = revokeWhere("not-listed", (cid, grant) => !kept.has(key(cid, grant.resource.id)));
+      for (const { cid, rid, lease } of listed) setLease(cid, rid, lease);
+      return lost;
+    },
+    updateResource(resource) {
+      const lost = revokeWhere(
+        "resource-changed",
+        (_cid, grant) => grant.resource.id === resource.id && !isGrantable(grant.resource, resource),
+      );
+      for (const client of clients.values()) {
+        const grant = client.grants.get(resource.id);
+        if (grant !== undefined) client.grants.set(resource.id, leased(resource, grant.lease));
+      }
+      return lost;
+    },
+    clients: () => [...clients.values()],
+    client: (cid) => clients.get(cid),
+    handleTimeout: (now) =>
+      revokeWhere("expired", (_cid, grant) => grant.lease !== undefined && now >= grant.lease),
+    pollTimeout: () =>
+      earliest(
+        ...[...clients.values()].flatMap(({ grants }) => [...grants.values()].map(({ lease }) => lease)),
+      ),
+  };
+}
+
+function leased(resource: GatewayResource, lease: Instant | undefined): Grant {
+  return lease === undefined ? { resource } : { resource, lease };
+}
+
+/** Whether a grant for `held` stays when the resource becomes `updated`: same access, and no filters yet. */
+function isGrantable(held: GatewayResource, updated: GatewayResource): boolean {
+  if (held.kind !== updated.kind || updated.filters.length > 0) return false;
+  if (held.network === undefined || updated.network === undefined) return held.network === updated.network;
+  return equalPrefix(held.network, updated.network);
+}

@@ -1,0 +1,137 @@
+/**
+ * Policy before flows exist: two prefix tables carry all of it. Routes say where a destination leads,
+ * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
+ * what no row names is dropped under a reason, or refused.
+ */
+import {
+  covers,
+  type IpAddress,
+  type PeerPermits,
+  type PolicyTables,
+  type Prefix,
+  prefix,
+  type Route,
+  toPrefix,
+} from "../base/index.ts";
+import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import type { ClientState } from "./grants.ts";
+
+const EVERYTHING: readonly Prefix[] = [prefix("0.0.0.0/0"), prefix("::/0")];
+const INTERNAL_RANGES: readonly Prefix[] = [...TUNNEL_RANGES, ...RESERVED_RANGES];
+
+/** A gateway that the client has a connection to, with the resources authorised on it. */
+export interface GatewayPeer {
+  readonly slot: number;
+  readonly addresses: readonly IpAddress[];
+  readonly networks: readonly Prefix[];
+}
+
+export interface ClientPolicyInput {
+  readonly ownAddresses: readonly IpAddress[];
+  readonly gateways: readonly GatewayPeer[];
+  /** Networks of resources, each with the slot it is authorised on, or none: then it is asked for (TN-28). */
+  readonly networks: readonly { readonly network: Prefix; readonly slot: number | undefined }[];
+}
+
+/** The tables of a client. */
+export function clientPolicy(input: ClientPolicyInput): PolicyTables {
+  const routes: Route[] = [
+    ...EVERYTHING.map((range) => drop(range, "unknown-resource")),
+    ...TUNNEL_RANGES.map((range) => drop(range, "unknown-peer")),
+    // No DNS resource exists yet, so no proxy address is assigned: refused, never sent elsewhere (TN-21).
+    ...RESERVED_RANGES.map((range): Route => ({ prefix: range, target: { kind: "refuse" } })),
+    ...input.gateways.flatMap(({ slot, addresses }) =>
+      addresses.map((address) => toPeer(host(address), slot)),
+    ),
+    ...input.networks.map(
+      ({ network, slot }): Route =>
+        slot === undefined ? { prefix: network, target: { kind: "punt" } } : toPeer(network, slot),
+    ),
+  ];
+  const permits = input.gateways.map(
+    ({ slot, addresses, networks }): PeerPermits => ({
+      slot,
+      sources: [...addresses.map(host), ...networks],
+      refuseDestination: false,
+    }),
+  );
+  return { ownAddresses: input.ownAddresses, routes: lastOfEach(routes), permits };
+}
+
+export interface GatewayPolicyInput {
+  readonly ownAddresses: readonly IpAddress[];
+  readonly clients: readonly ClientState[];
+  /** The plane's peer of a client; none while it has no connection. */
+  readonly slotOf: (cid: string) => number | undefined;
+  /** Whether every service of the gateway host may be reached, instead of DNS and echo only (TN-61 row 6). */
+  readonly isHostOpen: boolean;
+}
+
+/** The tables of a gateway. */
+export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
+  const routes: Route[] = [
+    ...EVERYTHING.map((range) => drop(range, "not-a-peer")),
+    ...TUNNEL_RANGES.map((range) => drop(range, "no-peer-state")),
+  ];
+  const permits: PeerPermits[] = [];
+  const own = input.ownAddresses.map(host);
+  for (const client of input.clients) {
+    const slot = input.slotOf(client.cid);
+    if (slot === undefined) continue;
+    const networks = grantedNetworks(client);
+    routes.push(...client.addresses.map((address) => toPeer(host(address), slot)));
+    permits.push({
+      slot,
+      sources: client.addresses.map(host),
+      destinations: input.isHostOpen ? [...networks, ...own] : networks,
+      egressSources: [...networks, ...own],
+      refuseDestination: true,
+    });
+  }
+  return { routes: lastOfEach(routes), permits };
+}
+
+/**
+ * What a client's grants open: each network without the ranges that the tunnel itself uses, because a
+ * network that covers them opens neither other clients nor proxy addresses (TN-18, TN-61 rows 6 to 8).
+ * A grant with filters opens nothing while filters are not evaluated.
+ */
+export function grantedNetworks(client: ClientState): readonly Prefix[] {
+  return [...client.grants.values()].flatMap(({ resource }) =>
+    resource.network === undefined || resource.filters.length > 0
+      ? []
+      : subtract(resource.network, INTERNAL_RANGES),
+  );
+}
+
+/** The prefixes that make up `whole` without `holes`. */
+export function subtract(whole: Prefix, holes: readonly Prefix[]): readonly Prefix[] {
+  if (holes.some((hole) => covers(hole, whole))) return [];
+  if (!holes.some((hole) => covers(whole, hole))) return [whole];
+  return halves(whole).flatMap((half) => subtract(half, holes));
+}
+
+function halves({ address, bits }: Prefix): readonly Prefix[] {
+  const upper = Uint8Array.from(address);
+  upper[bits >> 3] = (upper[bits >> 3] ?? 0) | (0x80 >> (bits & 7));
+  return [toPrefix(address, bits + 1), toPrefix(upper, bits + 1)];
+}
+
+function host(address: IpAddress): Prefix {
+  return toPrefix(address, address.length * 8);
+}
+
+function toPeer(range: Prefix, slot: number): Route {
+  return { prefix: range, target: { kind: "peer", slot } };
+}
+
+function drop(range: Prefix, reason: string): Route {
+  return { prefix: range, target: { kind: "drop", reason } };
+}
+
+/** Later routes replace earlier ones of the same prefix: a resource may be 0.0.0.0/0 itself. */
+function lastOfEach(routes: readonly Route[]): readonly Route[] {
+  const byPrefix = new Map<string, Route>();
+  for (const route of routes) byPrefix.set(`${route.prefix.address.join(".")}/${route.prefix.bits}`, route);
+  return [...byPrefix.values()];
+}

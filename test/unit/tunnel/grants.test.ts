@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { instant, ip, prefix } from "../../../src/base/index.ts";
+import { createGrants, type GatewayResource } from "../../../src/tunnel/grants.ts";
+
+const at = (ms: number) => instant(ms);
+const ALICE = [ip("100.64.0.2"), ip("fd00:2021:1111::2")];
+const BOB = [ip("100.64.0.3"), ip("fd00:2021:1111::3")];
+const office = cidr("office", "172.20.0.0/16");
+const lab = cidr("lab", "172.21.0.0/16");
+
+function cidr(id: string, network: string, filters: GatewayResource["filters"] = []): GatewayResource {
+  return { id, name: id, kind: "cidr", network: prefix(network), filters };
+}
+
+describe("grants of a gateway", () => {
+  it("TN-53: each grant ends at its own lease, not before, and the earliest is the next time-out", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office, lease: at(5_000) });
+    grants.insert("alice", ALICE, { resource: lab, lease: at(9_000) });
+    expect(grants.pollTimeout()).toBe(5_000);
+    expect(grants.handleTimeout(at(4_999))).toEqual([]);
+    expect(grants.handleTimeout(at(5_000))).toEqual([
+      { cid: "alice", rid: "office", reason: "expired", isLast: false },
+    ]);
+    expect(grants.pollTimeout()).toBe(9_000);
+    expect(grants.handleTimeout(at(9_000))).toEqual([
+      { cid: "alice", rid: "lab", reason: "expired", isLast: true },
+    ]);
+    expect(grants.client("alice")).toBeUndefined();
+    expect(grants.pollTimeout()).toBeUndefined();
+  });
+
+  it("TN-52: a renewed grant takes the new expiry, longer, shorter or none", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office, lease: at(5_000) });
+    grants.insert("alice", ALICE, { resource: office, lease: at(3_000) });
+    expect(grants.pollTimeout()).toBe(3_000);
+    grants.insert("alice", ALICE, { resource: office });
+    expect(grants.pollTimeout()).toBeUndefined();
+    expect(grants.handleTimeout(at(10_000))).toEqual([]);
+  });
+
+  it("TN-52: a client that gets another's address takes it over", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office });
+    const lost = grants.insert("bob", ALICE, { resource: office });
+    expect(lost).toEqual([{ cid: "alice", rid: "office", reason: "address-taken", isLast: true }]);
+    expect(grants.client("alice")).toBeUndefined();
+    expect(grants.client("bob")).toBeDefined();
+  });
+
+  it("TN-54: revoking one of two grants keeps the client, revoking the last ends it", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office });
+    grants.insert("alice", ALICE, { resource: lab });
+    expect(grants.revoke("alice", "office")).toEqual([
+      { cid: "alice", rid: "office", reason: "revoked", isLast: false },
+    ]);
+    expect(grants.revoke("alice", "office")).toEqual([]);
+    expect(grants.revoke("alice", "lab").map(({ isLast }) => isLast)).toEqual([true]);
+  });
+
+  it("TN-55: init revokes what it does not list, also all of a client that it does not name", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office });
+    grants.insert("alice", ALICE, { resource: lab, lease: at(1_000) });
+    grants.insert("bob", BOB, { resource: office });
+    const lost = grants.reconcile([
+      { cid: "alice", rid: "lab", lease: at(7_000) },
+      { cid: "carol", rid: "office" },
+    ]);
+    expect(lost).toEqual([
+      { cid: "alice", rid: "office", reason: "not-listed", isLast: false },
+      { cid: "bob", rid: "office", reason: "not-listed", isLast: true },
+    ]);
+    expect(grants.pollTimeout()).toBe(7_000);
+    expect(grants.client("carol")).toBeUndefined();
+  });
+
+  it("TN-51: another network or a filter that cannot be evaluated revokes from everybody, a name does not", () => {
+    const grants = createGrants();
+    grants.insert("alice", ALICE, { resource: office });
+    grants.insert("bob", BOB, { resource: office, lease: at(9_000) });
+    expect(grants.updateResource({ ...office, name: "Head office" })).toEqual([]);
+    expect(grants.client("bob")?.grants.get("office")?.resource.name).toBe("Head office");
+    expect(grants.pollTimeout()).toBe(9_000);
+    const filtered = cidr("office", "172.20.0.0/16", [{ protocol: "icmp" }]);
+    expect(grants.updateResource(filtered).map(({ cid }) => cid)).toEqual(["alice", "bob"]);
+    grants.insert("alice", ALICE, { resource: office });
+    expect(grants.updateResource(cidr("office", "172.20.0.0/17"))).toHaveLength(1);
+  });
+});

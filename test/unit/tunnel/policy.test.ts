@@ -1,0 +1,160 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  contains,
+  formatPrefix,
+  ip,
+  type PolicyTables,
+  type Prefix,
+  prefix,
+} from "../../../src/base/index.ts";
+import { createGrants } from "../../../src/tunnel/grants.ts";
+import { clientPolicy, gatewayPolicy, subtract } from "../../../src/tunnel/policy.ts";
+
+/** What the longest matching route says. */
+function routed(tables: PolicyTables, destination: string): unknown {
+  const matching = tables.routes.filter((route) => contains(route.prefix, ip(destination)));
+  return matching.sort((a, b) => b.prefix.bits - a.prefix.bits)[0]?.target;
+}
+
+const permits = (prefixes: readonly Prefix[] | undefined, address: string): boolean | undefined =>
+  prefixes?.some((one) => contains(one, ip(address)));
+
+describe("policy of a client", () => {
+  const tables = clientPolicy({
+    ownAddresses: [ip("100.64.0.2")],
+    gateways: [{ slot: 4, addresses: [ip("100.64.0.1")], networks: [prefix("172.20.0.0/16")] }],
+    networks: [
+      { network: prefix("172.20.0.0/16"), slot: 4 },
+      { network: prefix("172.20.7.0/24"), slot: undefined },
+    ],
+  });
+
+  it.each([
+    ["172.20.0.9", { kind: "peer", slot: 4 }],
+    ["172.20.7.9", { kind: "punt" }],
+    ["100.64.0.1", { kind: "peer", slot: 4 }],
+    ["100.64.0.77", { kind: "drop", reason: "unknown-peer" }],
+    ["100.96.0.1", { kind: "refuse" }],
+    ["192.0.2.1", { kind: "drop", reason: "unknown-resource" }],
+    ["2001:db8::1", { kind: "drop", reason: "unknown-resource" }],
+  ])("TN-20, TN-21: %s", (destination, target) => {
+    expect(routed(tables, destination)).toEqual(target);
+  });
+
+  it("TN-38: a gateway may speak for itself and for what is authorised on it, for nothing else", () => {
+    const sources = tables.permits[0]?.sources;
+    expect(permits(sources, "100.64.0.1")).toBe(true);
+    expect(permits(sources, "172.20.255.255")).toBe(true);
+    expect(permits(sources, "172.21.0.0")).toBe(false);
+    expect(permits(sources, "100.64.0.2")).toBe(false);
+  });
+
+  it("TN-18: a resource that covers the tunnel range leaves that range alone", () => {
+    const all = clientPolicy({
+      ownAddresses: [ip("100.64.0.2")],
+      gateways: [],
+      networks: [{ network: prefix("0.0.0.0/0"), slot: undefined }],
+    });
+    expect(routed(all, "192.0.2.1")).toEqual({ kind: "punt" });
+    expect(routed(all, "100.64.0.9")).toEqual({ kind: "drop", reason: "unknown-peer" });
+  });
+});
+
+describe("policy of a gateway", () => {
+  const grants = createGrants();
+  const addresses = [ip("100.64.0.2"), ip("fd00:2021:1111::2")];
+  grants.insert("alice", addresses, {
+    resource: { id: "o", name: "o", kind: "cidr", network: prefix("172.20.0.0/16"), filters: [] },
+  });
+  grants.insert("alice", addresses, {
+    resource: { id: "w", name: "w", kind: "cidr", network: prefix("100.0.0.0/8"), filters: [] },
+  });
+  grants.insert("alice", addresses, {
+    resource: {
+      id: "f",
+      name: "f",
+      kind: "cidr",
+      network: prefix("10.0.0.0/8"),
+      filters: [{ protocol: "icmp" }],
+    },
+  });
+  grants.insert("bob", [ip("100.64.0.3")], {
+    resource: { id: "o", name: "o", kind: "cidr", network: prefix("172.20.0.0/16"), filters: [] },
+  });
+  const input = {
+    ownAddresses: [ip("100.64.0.1")],
+    clients: grants.clients(),
+    slotOf: (cid: string) => (cid === "alice" ? 7 : undefined),
+  };
+  const tables = gatewayPolicy({ ...input, isHostOpen: false });
+  const alice = tables.permits.find(({ slot }) => slot === 7);
+
+  it("TN-62: routes a client's address to its peer; without connection there is no way", () => {
+    expect(routed(tables, "100.64.0.2")).toEqual({ kind: "peer", slot: 7 });
+    expect(routed(tables, "fd00:2021:1111::2")).toEqual({ kind: "peer", slot: 7 });
+    expect(routed(tables, "100.64.0.3")).toEqual({ kind: "drop", reason: "no-peer-state" });
+    expect(routed(tables, "192.0.2.1")).toEqual({ kind: "drop", reason: "not-a-peer" });
+    expect(tables.permits).toHaveLength(1);
+  });
+
+  it("TN-61 rows 5, 12, 14: only from its address, only to granted networks; the rest is refused", () => {
+    expect(permits(alice?.sources, "100.64.0.2")).toBe(true);
+    expect(permits(alice?.sources, "100.64.0.3")).toBe(false);
+    expect(permits(alice?.destinations, "172.20.0.1")).toBe(true);
+    expect(permits(alice?.destinations, "172.21.0.1")).toBe(false);
+    expect(alice?.refuseDestination).toBe(true);
+  });
+
+  it("TN-61 rows 6 to 8: a network that covers the tunnel and proxy ranges opens neither", () => {
+    expect(permits(alice?.destinations, "100.1.2.3")).toBe(true);
+    expect(permits(alice?.destinations, "100.64.0.3")).toBe(false);
+    expect(permits(alice?.destinations, "100.64.0.1")).toBe(false);
+    expect(permits(alice?.destinations, "100.96.0.1")).toBe(false);
+    expect(permits(alice?.destinations, "100.128.0.1")).toBe(true);
+  });
+
+  it("TN-56: a grant with filters opens nothing while they are not evaluated", () => {
+    expect(permits(alice?.destinations, "10.0.0.1")).toBe(false);
+    expect(permits(alice?.egressSources, "10.0.0.1")).toBe(false);
+  });
+
+  it("TN-62 rows 5, 9, 10: towards the client only from granted networks and the gateway itself", () => {
+    expect(permits(alice?.egressSources, "172.20.0.1")).toBe(true);
+    expect(permits(alice?.egressSources, "100.64.0.1")).toBe(true);
+    expect(permits(alice?.egressSources, "100.64.0.3")).toBe(false);
+  });
+
+  it("PG-6: --host-access all opens the gateway's own addresses", () => {
+    const open = gatewayPolicy({ ...input, isHostOpen: true });
+    expect(permits(open.permits[0]?.destinations, "100.64.0.1")).toBe(true);
+  });
+});
+
+describe("subtracting prefixes", () => {
+  const anyPrefix = fc
+    .tuple(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.integer({ min: 0, max: 6 }))
+    .map(([address, bits]) => prefix(`${address.join(".")}/${bits}`));
+
+  it("contains exactly what is in the whole and in no hole", () => {
+    fc.assert(
+      fc.property(
+        anyPrefix,
+        fc.array(anyPrefix, { maxLength: 4 }),
+        fc.uint8Array({ minLength: 4, maxLength: 4 }),
+        (whole, holes, address) => {
+          const inside = contains(whole, address) && !holes.some((hole) => contains(hole, address));
+          expect(subtract(whole, holes).some((part) => contains(part, address))).toBe(inside);
+        },
+      ),
+    );
+  });
+
+  it("leaves a prefix whole when nothing lies in it, and nothing of one that a hole covers", () => {
+    expect(subtract(prefix("10.0.0.0/8"), [prefix("11.0.0.0/8")]).map(formatPrefix)).toEqual(["10.0.0.0/8"]);
+    expect(subtract(prefix("10.1.0.0/16"), [prefix("10.0.0.0/8")])).toEqual([]);
+    expect(subtract(prefix("10.0.0.0/8"), [prefix("10.128.0.0/9")]).map(formatPrefix)).toEqual([
+      "10.0.0.0/9",
+    ]);
+  });
+});
