@@ -1,0 +1,15 @@
+export type {
+  AddPeerRefusal,
+  HandshakeInput,
+  HandshakeOutcome,
+  PeerOptions,
+  PeerRef,
+  WgDevice,
+  WgDeviceOptions,
+  WgEvent,
+  WgPeerStats,
+  WgTransmit,
+} from "./device-face.ts";
+export { CLIENT_POLICY, GATEWAY_POLICY, PLAIN_POLICY, type WgPolicy } from "./policy.ts";
+export { type HandshakeCrypto, NOBLE_CRYPTO } from "./primitives.ts";
+export { WG_DROP_REASONS, type WgDropCounts, type WgDropReason } from "./reasons.ts";

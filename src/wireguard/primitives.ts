@@ -1,0 +1,93 @@
+/**
+ * The primitives of the handshake behind one small interface (WG-1 to WG-3, D-18).
+ *
+ * This file is the portable implementation on @noble; `src/program/crypto-node.ts` is the fast one
+ * on `node:crypto`. Both are compared with each other and with the vectors.
+ */
+import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
+import { x25519 } from "@noble/curves/ed25519.js";
+import { blake2s } from "@noble/hashes/blake2.js";
+import { hmac } from "@noble/hashes/hmac.js";
+import { concatBytes } from "../base/index.ts";
+import { KEY_BYTES, MAC_BYTES } from "./constants.ts";
+
+export interface HandshakeCrypto {
+  /** BLAKE2s-256 of the parts in a row. */
+  hash(...parts: readonly Uint8Array[]): Uint8Array;
+  /** Keyed BLAKE2s with 16 bytes of output. */
+  mac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+  /** RFC 2104 HMAC over BLAKE2s-256: not keyed BLAKE2s (WG-1). */
+  hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+  publicKey(privateKey: Uint8Array): Uint8Array;
+  /** X25519; `undefined` when the result is 32 zero bytes (WG-6). */
+  dh(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array | undefined;
+  /** ChaCha20-Poly1305 with a 12-byte nonce: ciphertext and tag. */
+  seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, data: Uint8Array): Uint8Array;
+  /** `undefined` when the tag is wrong. */
+  open(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, data: Uint8Array): Uint8Array | undefined;
+  /** XChaCha20-Poly1305 with a 24-byte nonce. */
+  sealX(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, data: Uint8Array): Uint8Array;
+  openX(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, data: Uint8Array): Uint8Array | undefined;
+}
+
+export const NOBLE_CRYPTO: HandshakeCrypto = {
+  hash: (...parts) => blake2s(joined(parts)),
+  mac: (key, ...parts) => blake2s(joined(parts), { key, dkLen: MAC_BYTES }),
+  hmac: (key, ...parts) => hmac(blake2s, key, joined(parts)),
+  publicKey: (privateKey) => x25519.getPublicKey(privateKey),
+  dh(privateKey, publicKey) {
+    try {
+      return x25519.getSharedSecret(privateKey, publicKey);
+    } catch {
+      // The only thing it throws for, given two 32-byte strings, is a result of zeros.
+      return undefined;
+    }
+  },
+  seal: (key, nonce, plaintext, data) => chacha20poly1305(key, nonce, data).encrypt(plaintext),
+  open: (key, nonce, sealed, data) => opened(() => chacha20poly1305(key, nonce, data).decrypt(sealed)),
+  sealX: (key, nonce, plaintext, data) => xchacha20poly1305(key, nonce, data).encrypt(plaintext),
+  openX: (key, nonce, sealed, data) => opened(() => xchacha20poly1305(key, nonce, data).decrypt(sealed)),
+};
+
+/** KDF1, KDF2 or KDF3 of WG-2: HKDF with an empty salt step, `count` keys of 32 bytes. */
+export function kdf(
+  crypto: HandshakeCrypto,
+  count: 1 | 2 | 3,
+  key: Uint8Array,
+  input: Uint8Array,
+): readonly Uint8Array[] {
+  const secret = crypto.hmac(key, input);
+  const keys: Uint8Array[] = [];
+  let last: Uint8Array = new Uint8Array(0);
+  for (let i = 1; i <= count; i++) {
+    last = crypto.hmac(secret, last, Uint8Array.of(i));
+    keys.push(last);
+  }
+  secret.fill(0);
+  return keys;
+}
+
+/** The nonce of WG-3: four zero bytes and the counter, little-endian. */
+export function nonceOf(counter: bigint): Uint8Array {
+  const nonce = new Uint8Array(12);
+  new DataView(nonce.buffer).setBigUint64(4, counter, true);
+  return nonce;
+}
+
+export function isKey(bytes: Uint8Array): boolean {
+  return bytes.length === KEY_BYTES;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only, ...rest] = parts;
+  return only !== undefined && rest.length === 0 ? only : concatBytes(...parts);
+}
+
+function opened(decrypt: () => Uint8Array): Uint8Array | undefined {
+  try {
+    return decrypt();
+  } catch {
+    // noble reports a wrong tag by throwing; lengths were checked before.
+    return undefined;
+  }
+}
