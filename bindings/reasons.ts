@@ -1,0 +1,128 @@
+/**
+ * Every reason for which the plane gives up a packet: one table from which the plane's counters, the
+ * names of metrics and the documentation come (style §8).
+ *
+ * The number of a reason is its place in the table, counted from 1; 0 says "no reason". `stage` says
+ * which law it belongs to: what enters `path` is passed, punted or dropped under a `path` reason; what
+ * `path` passed is sent, written or dropped under a `loop` reason (the kernel refused it).
+ */
+export interface ReasonDescription {
+  readonly room: "packet" | "segment" | "path" | "ring" | "loop";
+  readonly stage: "path" | "loop";
+  readonly meaning: string;
+  readonly rule: string;
+}
+
+const packet = (meaning: string, rule: string) => ({ room: "packet", stage: "path", meaning, rule }) as const;
+const segment = (meaning: string, rule: string) =>
+  ({ room: "segment", stage: "path", meaning, rule }) as const;
+const path = (meaning: string, rule: string) => ({ room: "path", stage: "path", meaning, rule }) as const;
+const ring = (meaning: string, rule: string) => ({ room: "ring", stage: "path", meaning, rule }) as const;
+const loop = (meaning: string, rule: string) => ({ room: "loop", stage: "loop", meaning, rule }) as const;
+
+export const REASONS = {
+  // Validation of IP packets, both directions.
+  "ip-version": packet("empty, or the version nibble is neither 4 nor 6", "TN-3 row 1"),
+  "ip-length": packet("IP header or length fields do not fit the bytes present", "TN-3 rows 2, 3"),
+  "ip-too-big": packet("longer than the largest IP packet of this role", "TN-3 row 4"),
+  "ip-fragment": packet("a fragment, where fragments are not carried", "TN-3 rows 5, 9"),
+  "ip-source-route": packet("source routed", "TN-3 rows 6, 8"),
+  "ip6-ext": packet("malformed or too many IPv6 extension headers", "TN-3 row 7"),
+  "udp-length": packet("UDP length outside its packet", "TN-3 row 10"),
+  "tcp-length": packet("TCP header outside its packet", "TN-3 row 11"),
+  "icmp-family": packet("ICMP in IPv6 or ICMPv6 in IPv4", "TN-3 row 12"),
+  "icmp-length": packet("ICMP header incomplete", "TN-3 row 13"),
+  "icmp-quote": packet("ICMP error whose quoted packet is too short", "TN-7"),
+  "icmp-type": packet("ICMP redirect or source quench", "TN-7"),
+  "tun-header": segment("virtio_net_hdr incomplete or contradicts its packet", "PF-31, PF-32"),
+  "tun-gso-type": segment("super-frame of a kind that was not asked for", "PF-31"),
+
+  // TUN to UDP.
+  wg_no_route: path("no peer has the destination among its allowed IPs", "WG-58"),
+  wg_no_endpoint: path("the peer has no endpoint", "WG-59"),
+  wg_no_session: path("too many packets wait for a session already", "WG-46"),
+  "unknown-resource": path("destination belongs to no resource", "TN-22"),
+  "unknown-peer": path("tunnel address of no connected gateway", "TN-20 row 7"),
+  "bad-source": path("source is none of our tunnel addresses", "TN-20"),
+  "not-a-peer": path("destination outside the tunnel range", "TN-62 row 2"),
+  "no-peer-state": path("no state for the peer concerned", "TN-61 row 2, TN-62 row 3"),
+  "not-allowed": path("source is not granted to the client", "TN-62 rows 6, 10"),
+  "p2p-on-tun": path("control event read from the TUN device", "TN-62 row 1"),
+  "settle-stale": path("injected packet finds no usable session or path", "TN-85"),
+
+  // UDP to TUN.
+  udp_bad_meta: path("no destination address, or a GRO stride beyond the datagrams", "PG-48"),
+  udp_too_long: path("datagram longer than the largest of this role", "PG-48"),
+  wg_malformed: path("transport message below 32 bytes", "WG-47"),
+  wg_unknown_index: path("receiver index of no session", "WG-14, WG-47"),
+  wg_expired_session: path("session past its time for receiving", "WG-17, WG-47"),
+  wg_counter_limit: path("received counter at or above the limit", "WG-45"),
+  wg_replay: path("counter seen before or too old", "WG-47, WG-48"),
+  wg_bad_tag: path("authentication failed", "WG-47"),
+  wg_disallowed_source: path("inner source does not lead to the peer that sent it", "WG-58"),
+  "not-allowed-source": path("inner source is not among the gateway's allowed sources", "TN-38"),
+  "bad-destination": path("inner destination is none of our tunnel addresses", "TN-38"),
+  "not-client-ip": path("inner source is not the client's tunnel address", "TN-61 row 5"),
+  "not-granted": path("inner destination is not granted, and refusals are not asked for", "TN-61 row 14"),
+  multicast: path("multicast or broadcast destination", "TN-61 row 3"),
+  "icmp-error-out": path("ICMP error from a client", "TN-61 row 4"),
+
+  // Hand-over to control.
+  "punt-full": ring("data ring full", "PG-51, TN-78"),
+  "punt-control-full": ring("control ring full", "PG-51"),
+  "refuse-rate": ring("more refusals than control shall answer", "WG-58, TN-13"),
+
+  // The kernel's answers.
+  udp_send_enobufs_drop: loop("no buffers after all retries", "PG-46"),
+  udp_send_too_long: loop("EMSGSIZE", "PG-46"),
+  udp_send_unreachable: loop("network or host unreachable, no address, refused", "PG-46"),
+  udp_send_blocked: loop("a local firewall refuses", "PG-46"),
+  udp_send_failed: loop("any other error", "PG-46"),
+  tun_write_down: loop("interface down (EIO)", "PG-38, PF-34"),
+  tun_write_refused: loop("EINVAL, ENOBUFS or another error", "PG-38"),
+} as const satisfies Record<string, ReasonDescription>;
+
+export type Reason = keyof typeof REASONS;
+
+/** Reason names by number; index 0 is empty. */
+export const REASON_NAMES: readonly string[] = ["", ...Object.keys(REASONS)];
+
+/** The number of a reason, 0 for a name that is none. */
+export function reasonNumber(name: string): number {
+  return name === "" ? 0 : Math.max(0, REASON_NAMES.indexOf(name));
+}
+
+export interface CounterDescription {
+  readonly unit: string;
+  readonly meaning: string;
+}
+
+/**
+ * What a worker counts besides reasons. `packets_in` = `packets_passed` + `packets_punted` + the
+ * reasons of stage `path`: packets and segments on the egress worker, datagrams on the ingress one.
+ */
+export const COUNTERS = {
+  packets_in: { unit: "packets", meaning: "segments read from the TUN device, or datagrams received" },
+  packets_passed: { unit: "packets", meaning: "sealed, or opened and accepted (keepalives included)" },
+  packets_punted: { unit: "packets", meaning: "handed to control through a ring" },
+  packets_injected: { unit: "packets", meaning: "taken from the settle ring; part of packets_in" },
+  keepalives: { unit: "packets", meaning: "empty transport messages; part of packets_passed" },
+  bytes_in: { unit: "bytes", meaning: "read from the TUN device, or received" },
+  bytes_out: { unit: "bytes", meaning: "handed to the UDP socket, or to the TUN device" },
+  reads: { unit: "calls", meaning: "reads of the TUN device or receives that brought something" },
+  writes: { unit: "calls", meaning: "sends or TUN writes that succeeded" },
+  segments_out: { unit: "packets", meaning: "datagrams sent, or packets written to the TUN device" },
+  super_frames_in: { unit: "frames", meaning: "TSO or USO frames read, or GRO runs received" },
+  super_frames_out: { unit: "frames", meaning: "sends with UDP_SEGMENT, or coalesced TUN writes" },
+  polls: { unit: "calls", meaning: "times the worker had nothing to do" },
+  events: { unit: "events", meaning: "plane events put into the control ring" },
+  events_deferred: { unit: "events", meaning: "plane events that found the ring full and come again" },
+  gso_disabled: { unit: "events", meaning: "segmentation was switched off by an error of the kernel" },
+  udp_send_enobufs: { unit: "events", meaning: "sends that had to be repeated for want of buffers" },
+  udp_send_again: { unit: "events", meaning: "sends that waited for room in the socket" },
+  udp_source_refused: { unit: "events", meaning: "fixed source addresses forgotten (PF-41a)" },
+  udp_receive_errors: { unit: "events", meaning: "receives that failed (PG-47)" },
+  udp_overflow: { unit: "packets", meaning: "datagrams that the kernel dropped for want of room" },
+} as const satisfies Record<string, CounterDescription>;
+
+export type Counter = keyof typeof COUNTERS;
