@@ -1,0 +1,219 @@
+/**
+ * A process that somebody here started: its output is kept, waited for with a bound, and it is ended
+ * by its own id. For the demo, the tests of real programs and the benchmarks.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { PosternError } from "../../base/index.ts";
+
+/** Of each stream the newest part is kept: enough to explain a failure, bounded for long runs. */
+const OUTPUT_CHARACTERS_MAX = 1 << 20;
+
+const STOP_WITHIN_MS = 6000;
+
+export interface ChildOptions {
+  /** How messages call the process. */
+  readonly name: string;
+  readonly command: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+  /** Written to its standard input, which is then closed. Absent: no standard input. */
+  readonly input?: string;
+  /** Called with each complete line as it comes. */
+  readonly onLine?: (line: string, stream: "stdout" | "stderr") => void;
+}
+
+export interface ChildExit {
+  /** Exit status; `undefined` when a signal ended it. */
+  readonly status: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
+}
+
+export interface WaitOptions {
+  readonly withinMs: number;
+  readonly stream?: "stdout" | "stderr";
+}
+
+export interface Child {
+  readonly name: string;
+  readonly pid: number;
+  readonly exited: Promise<ChildExit>;
+  isRunning(): boolean;
+  stdout(): string;
+  stderr(): string;
+  /**
+   * The first line (of those already printed, too) that `pattern` matches.
+   * @throws PosternError `child-silent` when none came in time, `child-ended` when the process ended first
+   */
+  waitForLine(pattern: RegExp, options: WaitOptions): Promise<RegExpMatchArray>;
+  /** Sends a signal; does nothing when the process has ended. */
+  signal(signal: NodeJS.Signals): void;
+  /** Ends it: `signal`, then SIGKILL when it is still there after `withinMs`. */
+  stop(options?: { readonly signal?: NodeJS.Signals; readonly withinMs?: number }): Promise<ChildExit>;
+  /** Waits until it ends by itself. @throws PosternError `child-endless` when it does not in time */
+  wait(withinMs: number): Promise<ChildExit>;
+}
+
+interface Stream {
+  kept: string;
+  partial: string;
+  readonly lines: string[];
+}
+
+/** Starts a process. What goes wrong with starting it appears as status 127 and on `stderr`. */
+export function startChild(options: ChildOptions): Child {
+  const child = spawn(options.command, [...(options.args ?? [])], {
+    cwd: options.cwd,
+    env: options.env ?? process.env,
+    stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+  });
+  const streams = { stdout: createStream(), stderr: createStream() };
+  const watchers = new Set<() => void>();
+  const notify = (): void => {
+    for (const watcher of watchers) watcher();
+  };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name]?.setEncoding("utf8").on("data", (chunk: string) => {
+      for (const line of addTo(streams[name], chunk)) options.onLine?.(line, name);
+      notify();
+    });
+  }
+  let exit: ChildExit | undefined;
+  const exited = new Promise<ChildExit>((resolve) => {
+    const end = (ended: ChildExit): void => {
+      if (exit !== undefined) return;
+      exit = ended;
+      resolve(ended);
+      notify();
+    };
+    child.on("error", (error) => {
+      addTo(streams.stderr, `${error.message}\n`);
+      end({ status: 127, signal: undefined });
+    });
+    child.on("close", (status, signal) => end({ status: status ?? undefined, signal: signal ?? undefined }));
+  });
+  if (options.input !== undefined) writeInput(child, options.input);
+
+  const self: Child = {
+    name: options.name,
+    pid: child.pid ?? -1,
+    exited,
+    isRunning: () => exit === undefined,
+    stdout: () => streams.stdout.kept,
+    stderr: () => streams.stderr.kept,
+    waitForLine: (pattern, wait) =>
+      new Promise((resolve, reject) => {
+        const look = (): boolean => {
+          const match = findLine(streams, pattern, wait.stream);
+          if (match !== undefined) resolve(match);
+          else if (exit !== undefined) reject(endedBefore(self, exit, pattern));
+          else return false;
+          watchers.delete(look);
+          clearTimeout(timer);
+          return true;
+        };
+        const timer = setTimeout(() => {
+          watchers.delete(look);
+          reject(
+            new PosternError(
+              "child-silent",
+              `${options.name} did not print ${pattern} within ${wait.withinMs} ms${tail(self)}`,
+            ),
+          );
+        }, wait.withinMs);
+        if (!look()) watchers.add(look);
+      }),
+    signal: (signal) => {
+      if (exit === undefined) child.kill(signal);
+    },
+    stop: async ({ signal = "SIGTERM", withinMs = STOP_WITHIN_MS } = {}) => {
+      if (exit === undefined) child.kill(signal);
+      const ended = await within(exited, withinMs);
+      if (ended !== undefined) return ended;
+      child.kill("SIGKILL");
+      return await exited;
+    },
+    wait: async (withinMs) => {
+      const ended = await within(exited, withinMs);
+      if (ended !== undefined) return ended;
+      throw new PosternError(
+        "child-endless",
+        `${options.name} was still running after ${withinMs} ms${tail(self)}`,
+      );
+    },
+  };
+  return self;
+}
+
+function createStream(): Stream {
+  return { kept: "", partial: "", lines: [] };
+}
+
+/** Adds a chunk and returns the lines that it completed. */
+function addTo(stream: Stream, chunk: string): readonly string[] {
+  stream.kept = (stream.kept + chunk).slice(-OUTPUT_CHARACTERS_MAX);
+  const parts = (stream.partial + chunk).split("\n");
+  stream.partial = (parts.pop() ?? "").slice(-OUTPUT_CHARACTERS_MAX);
+  stream.lines.push(...parts);
+  if (stream.lines.length > 10_000) stream.lines.splice(0, stream.lines.length - 10_000);
+  return parts;
+}
+
+function findLine(
+  streams: Readonly<Record<"stdout" | "stderr", Stream>>,
+  pattern: RegExp,
+  only: "stdout" | "stderr" | undefined,
+): RegExpMatchArray | undefined {
+  for (const name of ["stdout", "stderr"] as const) {
+    if (only !== undefined && only !== name) continue;
+    for (const line of streams[name].lines) {
+      const match = line.match(pattern);
+      if (match !== null) return match;
+    }
+  }
+  return undefined;
+}
+
+function writeInput(child: ChildProcess, input: string): void {
+  // A program that does not read its input closes the pipe: that is its own affair.
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(input);
+}
+
+function endedBefore(child: Child, exit: ChildExit, pattern: RegExp): PosternError {
+  const how = exit.signal === undefined ? `with status ${exit.status}` : `by ${exit.signal}`;
+  return new PosternError(
+    "child-ended",
+    `${child.name} ended ${how} before it printed ${pattern}${tail(child)}`,
+  );
+}
+
+/** The end of what a process said, for messages. */
+function tail(child: Child): string {
+  const said = `${child.stdout()}${child.stderr()}`.trim();
+  return said === "" ? "" : `; it said: ${said.slice(-1500)}`;
+}
+
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  const first = await Promise.race([promise, late]);
+  clearTimeout(timer);
+  return first;
+}
+
+/**
+ * Runs a program to its end.
+ * @throws PosternError `command-failed` when it cannot be started, fails, or takes longer than `withinMs`
+ */
+export async function runCommand(options: ChildOptions & { readonly withinMs?: number }): Promise<string> {
+  const child = startChild(options);
+  const exit = await within(child.exited, options.withinMs ?? 10_000);
+  if (exit?.status === 0) return child.stdout();
+  if (exit === undefined) child.signal("SIGKILL");
+  const how = exit === undefined ? "took too long" : `failed (${exit.status ?? exit.signal})`;
+  const line = [options.command, ...(options.args ?? [])].join(" ");
+  throw new PosternError("command-failed", `${options.name} ${how}: ${line}${tail(child)}`);
+}

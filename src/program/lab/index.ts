@@ -1,0 +1,16 @@
+export {
+  type Child,
+  type ChildExit,
+  type ChildOptions,
+  runCommand,
+  startChild,
+  type WaitOptions,
+} from "./child.ts";
+export {
+  createLab,
+  type Lab,
+  missingForLab,
+  type Namespace,
+  type Port,
+  removeLeftovers,
+} from "./namespaces.ts";

@@ -1,0 +1,181 @@
+/**
+ * Network namespaces, joined by veth pairs, in which programs run as if on machines of their own.
+ *
+ * ```
+ *   ns A ── veth ── router ── veth ── ns B       names pt<pid>-<role>, /run of each its own
+ * ```
+ *
+ * Nothing outside is touched: every device is created inside a namespace. `/run`, which network
+ * namespaces share, is a folder per namespace, mounted over `/run` for what is started there; so
+ * sockets and locks of two ends do not meet. What a killed run left behind (its pid is dead) is
+ * removed when the next one starts (TS-22, D-22).
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
+
+const NAME = /^pt(\d+)-/;
+const NETNS_FOLDER = "/run/netns";
+
+/** One end of a veth pair. Device names are not to be abbreviations of ip's keywords (TS-22). */
+export interface Port {
+  readonly namespace: Namespace;
+  readonly device: string;
+  /** With prefix length, `192.0.2.1/24` or `2001:db8::1/64`. */
+  readonly addresses: readonly string[];
+  readonly mtu?: number;
+}
+
+export interface Namespace {
+  readonly role: string;
+  /** As `ip netns` knows it. */
+  readonly name: string;
+  /** What processes in the namespace see as `/run`. */
+  readonly runFolder: string;
+  /** Starts a process inside; it ends with the lab at the latest. */
+  start(options: ChildOptions): Child;
+  /** Runs a program inside to its end and returns its standard output. */
+  run(command: string, args: readonly string[], options?: { withinMs?: number }): Promise<string>;
+  /** Runs lines of `ip -batch` inside; a batch knows no `-6`: write `route add ::/0 …`. */
+  ip(...lines: readonly string[]): Promise<void>;
+  /** Writes a setting below `/proc/sys`, e.g. `net/ipv4/ip_forward`. */
+  sysctl(path: string, value: string): Promise<void>;
+}
+
+export interface Lab {
+  /** Makes a namespace with `lo` up; IPv6 addresses are usable at once (accept_dad=0). */
+  add(role: string): Promise<Namespace>;
+  connect(a: Port, b: Port): Promise<void>;
+  /** Ends all processes inside and removes the namespaces. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export function createLab(): Lab {
+  removeLeftovers();
+  const scratch = mkdtempSync(join(tmpdir(), `pt${process.pid}-`));
+  const namespaces: Namespace[] = [];
+  const children: Child[] = [];
+  let isClosed = false;
+  // The last resort when the process ends without `close`, for instance by an uncaught exception.
+  const onExit = (): void => removeSync(namespaces, scratch);
+  process.once("exit", onExit);
+  return {
+    async add(role) {
+      const namespace = createNamespace(role, scratch, children);
+      await runCommand({ name: "ip", command: "ip", args: ["netns", "add", namespace.name] });
+      namespaces.push(namespace);
+      for (const which of ["all", "default"]) {
+        if (existsSync("/proc/sys/net/ipv6"))
+          await namespace.sysctl(`net/ipv6/conf/${which}/accept_dad`, "0");
+      }
+      await namespace.ip("link set lo up");
+      return namespace;
+    },
+    connect,
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      // The newest first: clients say goodbye while their portal still listens.
+      for (const child of children.reverse()) await child.stop();
+      process.off("exit", onExit);
+      removeSync(namespaces, scratch);
+    },
+  };
+}
+
+function createNamespace(role: string, scratch: string, children: Child[]): Namespace {
+  const name = `pt${process.pid}-${role}`;
+  const runFolder = join(scratch, role);
+  mkdirSync(runFolder, { recursive: true });
+  // `exec` keeps the process id: what is signalled is the program, not a shell around it.
+  const inside = ["netns", "exec", name, "sh", "-c", 'mount --bind "$0" /run && exec "$@"', runFolder];
+  const wrap = (options: ChildOptions): ChildOptions => ({
+    ...options,
+    command: "ip",
+    args: [...inside, options.command, ...(options.args ?? [])],
+  });
+  return {
+    role,
+    name,
+    runFolder,
+    start(options) {
+      const child = startChild(wrap({ ...options, name: `${options.name} (${role})` }));
+      children.push(child);
+      return child;
+    },
+    run: (command, args, { withinMs = 10_000 } = {}) =>
+      runCommand({ ...wrap({ name: `${command} (${role})`, command, args }), withinMs }),
+    async ip(...lines) {
+      const input = `${lines.join("\n")}\n`;
+      await runCommand({ name: `ip (${role})`, command: "ip", args: ["-n", name, "-batch", "-"], input });
+    },
+    async sysctl(path, value) {
+      const args = ["netns", "exec", name, "sh", "-c", 'echo "$1" > "/proc/sys/$0"', path, value];
+      await runCommand({ name: `sysctl ${path} (${role})`, command: "ip", args });
+    },
+  };
+}
+
+async function connect(a: Port, b: Port): Promise<void> {
+  const args = ["link", "add", a.device, "netns", a.namespace.name, "type", "veth"];
+  args.push("peer", "name", b.device, "netns", b.namespace.name);
+  await runCommand({ name: "ip", command: "ip", args });
+  for (const { namespace, device, addresses, mtu } of [a, b]) {
+    await namespace.ip(
+      ...(mtu === undefined ? [] : [`link set ${device} mtu ${mtu}`]),
+      ...addresses.map(
+        (address) => `addr add ${address} dev ${device}${address.includes(":") ? " nodad" : ""}`,
+      ),
+      `link set ${device} up`,
+    );
+  }
+}
+
+/** Ends what still runs in the namespaces and removes them. Synchronous, for the end of a process. */
+function removeSync(namespaces: readonly Namespace[], scratch: string): void {
+  for (const { name } of namespaces) removeNamespace(name);
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+function removeNamespace(name: string): void {
+  // A namespace lives as long as a process in it, whatever becomes of its name.
+  const pids = spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" }).stdout ?? "";
+  for (const pid of pids.split("\n").filter((line) => line !== "")) {
+    try {
+      process.kill(Number(pid), "SIGKILL");
+    } catch {
+      // It ended by itself in between.
+    }
+  }
+  spawnSync("ip", ["netns", "del", name]);
+}
+
+/** Removes namespaces and folders of labs whose process no longer exists. */
+export function removeLeftovers(): void {
+  const names = existsSync(NETNS_FOLDER) ? readdirSync(NETNS_FOLDER) : [];
+  for (const name of names) {
+    if (isAbandoned(name)) removeNamespace(name);
+  }
+  for (const name of readdirSync(tmpdir())) {
+    if (isAbandoned(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+function isAbandoned(name: string): boolean {
+  const pid = NAME.exec(name)?.[1];
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
+}
+
+/**
+ * Whether namespaces can be made here, and if not, which of the conditions is missing (PG-88).
+ * @returns `undefined` when they can
+ */
+export function missingForLab(): "ip" | "privilege" | undefined {
+  if (spawnSync("ip", ["-V"]).status !== 0) return "ip";
+  const capabilities = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  // CAP_SYS_ADMIN (21) makes namespaces, CAP_NET_ADMIN (12) configures them.
+  const needed = (1n << 21n) | (1n << 12n);
+  return (BigInt(`0x${capabilities}`) & needed) === needed ? undefined : "privilege";
+}
