@@ -13,6 +13,7 @@
  *     0x80000  everything else, given out by bindings/heap.ts: workers and their buffers, rings,
  *              peers, sessions, paths, policy tables
  */
+import { coalesce, PACKET_CONSTANTS, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields, type RecordLayout } from "./layout-record.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
 
@@ -172,8 +173,7 @@ const worker = {
   dataRing: { type: "u32", writer: "control", doc: "address of its ring for packets" },
   settleRing: { type: "u32", writer: "control", doc: "address of the ring of injected packets; egress only" },
   input: { type: "u32", writer: "control", doc: "address of the buffer that is read into" },
-  output: { type: "u32", writer: "control", doc: "address of the buffer that is written from" },
-  spare: { type: "u32", writer: "control", doc: "address of a second output buffer; ingress only" },
+  output: { type: "u32", writer: "control", doc: "address of the send buffer, or of the arena of frames" },
   isGsoOff: { type: "u32", writer: "any", doc: "1: no UDP_SEGMENT (PG-60; or the kernel refused it, PG-46)" },
   epoch: { type: "u32", line: true, writer: "worker", doc: "raised at the start of every batch (WG-44)" },
   parked: { type: "u32", writer: "worker", doc: "1: waits in poll and reads no table" },
@@ -213,6 +213,13 @@ const worker = {
   noncePadding: { type: "u32", writer: "worker", doc: "not used: puts the counter on its alignment" },
   nonce: { type: "u32", writer: "worker", doc: "12 bytes begin here: zero, then the counter" },
   nonceCounter: { type: "u64", writer: "worker", doc: "little-endian counter of the nonce" },
+  packet: {
+    type: "bytes",
+    bytes: placeFields(packet).bytes,
+    line: true,
+    writer: "worker",
+    doc: "descriptor of the packet at hand",
+  },
   keysAhead: {
     type: "bytes",
     bytes: 512,
@@ -244,7 +251,13 @@ const egress = {
   counter: { type: "u64", writer: "egress", doc: "the next of them" },
   segmentAt: { type: "u32", writer: "egress", doc: "address of a packet cut and not sealed yet; 0: none" },
   segmentBytes: { type: "u32", writer: "egress", doc: "its length" },
-  split: { type: "bytes", bytes: 512, line: true, writer: "egress", doc: "state of segment/split" },
+  split: {
+    type: "bytes",
+    bytes: placeFields(split).bytes,
+    line: true,
+    writer: "egress",
+    doc: "state of segment/split",
+  },
   sendBytes: {
     type: "u32",
     line: true,
@@ -275,7 +288,7 @@ const egress = {
 
 /** The ingress worker's own fields, behind those of `worker`. */
 const ingress = {
-  bytes: { type: "u32", writer: "ingress", doc: "bytes received" },
+  batchBytes: { type: "u32", writer: "ingress", doc: "bytes received" },
   stride: { type: "u32", writer: "ingress", doc: "length of each datagram but the last (UDP_GRO)" },
   position: { type: "u32", writer: "ingress", doc: "offset of the next datagram" },
   outerEcn: { type: "u32", writer: "ingress", doc: "ECN bits of the outer header" },
@@ -299,13 +312,16 @@ const ingress = {
   },
   peerPackets: { type: "u32", writer: "ingress", doc: "its data packets" },
   peerBytes: { type: "u32", writer: "ingress", doc: "its UDP payload bytes" },
-  frame: { type: "u32", writer: "ingress", doc: "address of a frame ready to be written; 0: none" },
-  frameBytes: { type: "u32", writer: "ingress", doc: "its length, virtio_net_hdr included" },
-  frameSegments: { type: "u32", writer: "ingress", doc: "packets in it" },
   channel: { type: "u32", writer: "ingress", doc: "channel found last in the relay list; 0: none" },
   overflow: { type: "u32", writer: "ingress", doc: "SO_RXQ_OVFL of the IPv4 socket so far" },
   overflow6: { type: "u32", writer: "ingress", doc: "SO_RXQ_OVFL of the IPv6 socket so far" },
-  coalesce: { type: "bytes", bytes: 512, line: true, writer: "ingress", doc: "state of segment/coalesce" },
+  coalesce: {
+    type: "bytes",
+    bytes: placeFields(coalesce).bytes,
+    line: true,
+    writer: "ingress",
+    doc: "state of segment/coalesce",
+  },
 } as const satisfies RecordLayout;
 
 /** Descriptions by name; `after` puts a record behind another one. */
@@ -319,6 +335,9 @@ export const RECORDS = {
   permit: { fields: permit },
   ring: { fields: ring },
   entry: { fields: entry },
+  packet: { fields: packet },
+  split: { fields: split },
+  coalesce: { fields: coalesce },
   worker: { fields: worker },
   egress: { fields: egress, after: "worker" },
   ingress: { fields: ingress, after: "worker" },
@@ -326,6 +345,8 @@ export const RECORDS = {
 
 /** Numbers that both sides know by name. */
 export const CONSTANTS = {
+  ...PACKET_CONSTANTS,
+
   PLANE_ADDRESS: 0x40000,
   SCRATCH_ADDRESS: 0x50000,
   SCRATCH_BYTES: 0x20000,
@@ -337,10 +358,10 @@ export const CONSTANTS = {
 
   /** A frame of 65,535 bytes with its header, and room around it for the copy-free tricks (PF-42). */
   BUFFER_BYTES: 0x22000,
+  /** Each half of the arena in which ingress builds frames. */
+  ARENA_HALF_BYTES: 0x40000,
   /** Offset of the bytes in a buffer: headers may be stamped and messages opened before them. */
   BUFFER_LEAD: 0x400,
-  /** A frame's virtio_net_hdr (PF-31). */
-  VNET_BYTES: 10,
   FRAME_MAX_BYTES: 65_545,
 
   CONTROL_RING_ENTRIES: 1024,
@@ -431,6 +452,9 @@ export const OFFSETS = {
   permit: placeFields(permit).offsets,
   ring: placeFields(ring).offsets,
   entry: placeFields(entry).offsets,
+  packet: placeFields(packet).offsets,
+  split: placeFields(split).offsets,
+  coalesce: placeFields(coalesce).offsets,
   worker: worker0.offsets,
   egress: placeFields(egress, worker0.bytes).offsets,
   ingress: placeFields(ingress, worker0.bytes).offsets,
@@ -447,6 +471,9 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   permit: placeFields(permit).bytes,
   ring: placeFields(ring).bytes,
   entry: placeFields(entry).bytes,
+  packet: placeFields(packet).bytes,
+  split: placeFields(split).bytes,
+  coalesce: placeFields(coalesce).bytes,
   worker: worker0.bytes,
   egress: placeFields(egress, worker0.bytes).bytes,
   ingress: placeFields(ingress, worker0.bytes).bytes,

@@ -69,7 +69,7 @@ function assemblyLayout(layout, reasons) {
     lines.push(line(`${upper(name)}_BYTES`, "usize", layout.BYTES[name]), "");
   }
   for (const [name, value] of Object.entries(layout.CONSTANTS)) {
-    const type = /_(ADDRESS|BYTES|LEAD)$/.test(name) ? "usize" : "u32";
+    const type = /_(ADDRESS|LEAD)$|^(BUFFER|ARENA)/.test(name) ? "usize" : "u32";
     lines.push(line(name, type, value > 0xffff ? hex(value) : value));
   }
   lines.push("", "// Numbers of drop reasons; 0 is none.");
@@ -82,7 +82,15 @@ function assemblyLayout(layout, reasons) {
       `${line(`COUNTER_${upper(name)}`, "usize", layout.OFFSETS.worker.counters + 8 * i)} // ${meaning}`,
     );
   }
+  assertDistinct(lines);
   return `${lines.join("\n")}\n`;
+}
+
+/** A field named `bytes` would collide with its record's size: better here than in the compiler. */
+function assertDistinct(lines) {
+  const names = lines.flatMap((text) => /^export const (\w+)/.exec(text)?.[1] ?? []);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new Error(`${twice} is generated twice`);
 }
 
 function line(name, type, value) {
