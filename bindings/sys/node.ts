@@ -79,8 +79,14 @@ function bindControlCalls(func: BindFunction, start: number) {
     fcntl: (fd: number, command: number, value: number) => fcntl(fd, command, value),
     flock: (fd: number, operation: number) => flock(fd, operation),
     geteuid: () => geteuid(),
+    createCharacterDevice: (path: string, mode: number, major: number, minor: number) =>
+      // glibc has the symbol since 2.33 only: bound when needed, which is almost never.
+      func("mknod", "int", ["str", "uint", "ulong"])(path, S_IFCHR | mode, (major << 8) | minor),
   };
 }
+
+/** Type bits of a character device in a file's mode. */
+const S_IFCHR = 0o20000;
 
 type BindFunction = (name: string, result: string, parameters: string[]) => Call;
 

@@ -6,7 +6,7 @@
  */
 import { assert } from "../../src/base/index.ts";
 
-/** Where the corner lies. 256 KiB hold the largest user, a netlink dump. */
+/** Where the corner lies. */
 export interface ScratchArea {
   readonly offset: number;
   readonly bytes: number;

@@ -35,4 +35,6 @@ export interface SysCalls extends PlaneCalls {
   fcntl(fd: number, command: number, value: number): number;
   flock(fd: number, operation: number): number;
   geteuid(): number;
+  /** mknod(2) of a character device. */
+  createCharacterDevice(path: string, mode: number, major: number, minor: number): number;
 }

@@ -1,0 +1,40 @@
+export {
+  CONTROL_BYTES_MAX,
+  encodeControl,
+  type MalformedControl,
+  parseControl,
+  type ReceivedControl,
+  type SendControl,
+} from "./control-message.ts";
+export {
+  type Datagram,
+  type DropReason,
+  type ReceivedDatagram,
+  receiveDatagram,
+  type SendOutcome,
+  sendDatagram,
+} from "./datagram.ts";
+export {
+  describeErrno,
+  type ErrnoName,
+  errnoName,
+  errnoNumber,
+  errnoOf,
+  hostError,
+  isErrno,
+  SystemCallError,
+} from "./errno.ts";
+export { type EventFd, openEventFd } from "./eventfd.ts";
+export { KERNEL_SCRATCH_BYTES, type Kernel, openKernel } from "./kernel.ts";
+export { encodeSockaddr, type MalformedSockaddr, parseSockaddr } from "./sockaddr.ts";
+export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
+export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";
+export {
+  boundPort,
+  openUdpSockets,
+  type PortChoice,
+  setMark,
+  type UdpOptions,
+  type UdpSocket,
+  type UdpSockets,
+} from "./udp.ts";

@@ -1,0 +1,215 @@
+/**
+ * The two UDP sockets of the transport, one per family (PG-41 to PG-44).
+ *
+ * They are unconnected and bound to the unspecified address; neither SO_REUSEADDR nor SO_REUSEPORT is
+ * ever set, so that nobody else can take datagrams off our port.
+ */
+import { PosternError } from "../../src/base/index.ts";
+import { errnoName, hostError, isErrno, SystemCallError } from "./errno.ts";
+import type { Kernel } from "./kernel.ts";
+import { encodeSockaddr, parseSockaddr } from "./sockaddr.ts";
+import * as S from "./socket-constants.ts";
+import { getSocketOption, setSocketOption } from "./socket-option.ts";
+
+/** Which port the sockets shall have. */
+export type PortChoice =
+  /** This one, else a random one; each family for itself (PG-41). */
+  | { readonly kind: "preferred"; readonly port: number }
+  /** This one or an error: an administrator wrote it down (WG-57). */
+  | { readonly kind: "fixed"; readonly port: number }
+  /** One that the system chooses, the same for both families (WG-57). */
+  | { readonly kind: "any" };
+
+export interface UdpOptions {
+  readonly port: PortChoice;
+  /** SO_MARK of everything sent; absent: none. */
+  readonly mark?: number;
+  /** Whether to ask for GRO runs (flag `gro`, PG-118). */
+  readonly gro: boolean;
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+}
+
+export interface UdpSocket {
+  readonly fd: number;
+  readonly family: 4 | 6;
+  readonly port: number;
+  /** Whether a receive may return a GRO run. */
+  readonly gro: boolean;
+  /** Granted, which may be less than asked for (PG-44). */
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+}
+
+export interface UdpSockets {
+  readonly v4?: UdpSocket;
+  readonly v6?: UdpSocket;
+  /** Why a family is missing, for the log. */
+  readonly missing: readonly { readonly family: 4 | 6; readonly errno: number }[];
+  close(): void;
+}
+
+/**
+ * Opens both sockets. A missing family is no error; two are.
+ *
+ * @throws PosternError `privilege` when the mark is refused; `host` when there is no socket at all, or
+ * when a fixed port is taken. `errnoOf` gives the number.
+ */
+export function openUdpSockets(kernel: Kernel, options: UdpOptions): UdpSockets {
+  for (let attempt = 1; ; attempt++) {
+    const v4 = openUdpSocket(kernel, 4, options);
+    // The second family follows the first to its random port; that may be taken there.
+    const followed = options.port.kind === "any" && typeof v4 !== "number" ? v4.port : undefined;
+    const v6Options: UdpOptions =
+      followed === undefined ? options : { ...options, port: { kind: "fixed", port: followed } };
+    const v6 = openUdpSocket(kernel, 6, v6Options);
+    if (typeof v6 === "number" && followed !== undefined && isErrno(v6, "EADDRINUSE")) {
+      closeAll(kernel, v4);
+      if (attempt < SAME_PORT_ATTEMPTS) continue;
+      throw hostError("cannot find a port that is free for IPv4 and IPv6", "bind", v6);
+    }
+    return toSockets(kernel, options, v4, v6);
+  }
+}
+
+const SAME_PORT_ATTEMPTS = 8;
+
+/** A socket, or the number of the error for want of one. */
+type Opened = UdpSocket | number;
+
+function toSockets(kernel: Kernel, options: UdpOptions, v4: Opened, v6: Opened): UdpSockets {
+  const refusal = typeof v4 === "number" ? v4 : typeof v6 === "number" ? v6 : undefined;
+  const isAlone = typeof v4 !== "number" || typeof v6 !== "number";
+  const isTaken = [v4, v6].some((one) => typeof one === "number" && !isErrno(one, ...NO_SUCH_FAMILY));
+  if (refusal !== undefined && (!isAlone || (options.port.kind === "fixed" && isTaken))) {
+    closeAll(kernel, v4, v6);
+    throw refused(options.port, refusal);
+  }
+  const missing = [
+    ...(typeof v4 === "number" ? [{ family: 4, errno: v4 } as const] : []),
+    ...(typeof v6 === "number" ? [{ family: 6, errno: v6 } as const] : []),
+  ];
+  return {
+    ...(typeof v4 === "number" ? {} : { v4 }),
+    ...(typeof v6 === "number" ? {} : { v6 }),
+    missing,
+    close: () => closeAll(kernel, v4, v6),
+  };
+}
+
+/** What a kernel without IPv6, or with it switched off, answers. */
+const NO_SUCH_FAMILY = ["EAFNOSUPPORT", "EPROTONOSUPPORT", "EADDRNOTAVAIL"] as const;
+
+function refused(port: PortChoice, errno: number): PosternError {
+  if (port.kind === "fixed" && isErrno(errno, "EADDRINUSE")) {
+    const hint = "stop the program that holds it, or choose another ListenPort";
+    return hostError(`cannot bind UDP port ${port.port}`, "bind", errno, hint);
+  }
+  return hostError("no UDP sockets available", "bind", errno);
+}
+
+function closeAll(kernel: Kernel, ...opened: readonly Opened[]): void {
+  for (const one of opened) if (typeof one !== "number") kernel.sys.close(one.fd);
+}
+
+function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Opened {
+  const { sys } = kernel;
+  const domain = family === 4 ? S.AF_INET : S.AF_INET6;
+  const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_NONBLOCK | S.SOCK_CLOEXEC, 0);
+  if (fd < 0) return sys.errno();
+  try {
+    if (options.mark !== undefined) setMark(kernel, fd, options.mark);
+    setFamilyOptions(kernel, fd, family);
+    const errno = bindTo(kernel, fd, family, options.port);
+    if (errno !== 0) {
+      sys.close(fd);
+      return errno;
+    }
+    setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_RXQ_OVFL, 1);
+    const gro = options.gro && setSocketOption(kernel, fd, S.SOL_UDP, S.UDP_GRO, 1) === 0;
+    return {
+      fd,
+      family,
+      gro,
+      port: boundPort(kernel, fd),
+      sendBufferBytes: grow(kernel, fd, S.SO_SNDBUFFORCE, S.SO_SNDBUF, options.sendBufferBytes),
+      receiveBufferBytes: grow(kernel, fd, S.SO_RCVBUFFORCE, S.SO_RCVBUF, options.receiveBufferBytes),
+    };
+  } catch (error) {
+    sys.close(fd);
+    throw error;
+  }
+}
+
+/**
+ * Marks a socket, so that policy rules keep its packets out of the tunnel (PG-31).
+ *
+ * @throws PosternError `privilege`
+ */
+export function setMark(kernel: Kernel, fd: number, mark: number): void {
+  const errno = setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_MARK, mark);
+  if (errno === 0) return;
+  throw new PosternError(
+    "privilege",
+    `cannot mark a socket: ${errnoName(errno)}`,
+    "run as root or grant CAP_NET_ADMIN",
+    { cause: new SystemCallError("setsockopt SO_MARK", errno) },
+  );
+}
+
+function setFamilyOptions(kernel: Kernel, fd: number, family: 4 | 6): void {
+  const wanted: readonly (readonly [level: number, name: number, value: number])[] =
+    family === 4
+      ? [
+          [S.IPPROTO_IP, S.IP_PKTINFO, 1],
+          [S.IPPROTO_IP, S.IP_RECVTOS, 1],
+          [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_PROBE],
+        ]
+      : [
+          [S.IPPROTO_IPV6, S.IPV6_V6ONLY, 1],
+          [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1],
+          [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
+          [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_PROBE],
+        ];
+  for (const [level, name, value] of wanted) {
+    const errno = setSocketOption(kernel, fd, level, name, value);
+    if (errno !== 0) throw hostError(`cannot set option ${name} of a UDP socket`, "setsockopt", errno);
+  }
+}
+
+/** Returns 0, or the error number of the last attempt. */
+function bindTo(kernel: Kernel, fd: number, family: 4 | 6, choice: PortChoice): number {
+  const ports = choice.kind === "any" ? [0] : choice.kind === "fixed" ? [choice.port] : [choice.port, 0];
+  let errno = 0;
+  for (const port of ports) {
+    errno = kernel.scratch.frame((room) => {
+      const at = room.take(S.SOCKADDR_IN6_BYTES);
+      const address = new Uint8Array(family === 4 ? 4 : 16);
+      const bytes = encodeSockaddr({ address, port }, room.bytes(at, S.SOCKADDR_IN6_BYTES));
+      return kernel.sys.bind(fd, at, bytes) < 0 ? kernel.sys.errno() : 0;
+    });
+    if (errno === 0) return 0;
+  }
+  return errno;
+}
+
+/** The port a socket is bound to; 0 when it is not. */
+export function boundPort(kernel: Kernel, fd: number): number {
+  return kernel.scratch.frame((room) => {
+    const at = room.take(S.SOCKADDR_IN6_BYTES);
+    const length = room.take(4);
+    room.view.setUint32(length, S.SOCKADDR_IN6_BYTES, true);
+    if (kernel.sys.getsockname(fd, at, length) < 0) return 0;
+    const name = parseSockaddr(room.bytes(at, room.view.getUint32(length, true)));
+    return name.ok ? name.value.port : 0;
+  });
+}
+
+/** Asks beyond the system's limit first, which needs CAP_NET_ADMIN; returns what was granted. */
+function grow(kernel: Kernel, fd: number, force: number, plain: number, wantedBytes: number): number {
+  if (setSocketOption(kernel, fd, S.SOL_SOCKET, force, wantedBytes) !== 0) {
+    setSocketOption(kernel, fd, S.SOL_SOCKET, plain, wantedBytes);
+  }
+  // The kernel doubles the number for its own bookkeeping and reports it doubled.
+  return (getSocketOption(kernel, fd, S.SOL_SOCKET, plain) ?? 0) / 2;
+}
