@@ -1,0 +1,191 @@
+/**
+ * Validation of IP packets: TN-1 to TN-4 and the transport identity of TN-6.
+ *
+ * Strict about lengths, lenient about everything else. What follows relies on the descriptor and
+ * never checks a length again. The twin is `src/packet/ip.ts`, which control uses itself.
+ */
+import {
+  DROP_ICMP_FAMILY,
+  DROP_ICMP_LENGTH,
+  DROP_IP6_EXT,
+  DROP_IP_FRAGMENT,
+  DROP_IP_LENGTH,
+  DROP_IP_SOURCE_ROUTE,
+  DROP_IP_TOO_BIG,
+  DROP_IP_VERSION,
+  DROP_TCP_LENGTH,
+  DROP_UDP_LENGTH,
+  MODE_PLAIN,
+  PACKET_DESTINATION_PORT,
+  PACKET_FAMILY,
+  PACKET_FLAGS,
+  PACKET_FLAG_FRAGMENT,
+  PACKET_FLAG_PORTS,
+  PACKET_PROTOCOL,
+  PACKET_SOURCE_PORT,
+  PACKET_TOTAL_BYTES,
+  PACKET_TRANSPORT_BYTES,
+  PACKET_TRANSPORT_OFFSET,
+} from "../layout";
+
+export const PROTOCOL_ICMP: u32 = 1;
+export const PROTOCOL_TCP: u32 = 6;
+export const PROTOCOL_UDP: u32 = 17;
+export const PROTOCOL_ICMP6: u32 = 58;
+
+const HEADER4_BYTES: u32 = 20;
+const HEADER6_BYTES: u32 = 40;
+const EXT_HOP_BY_HOP: u32 = 0;
+const EXT_ROUTING: u32 = 43;
+const EXT_FRAGMENT: u32 = 44;
+const EXT_DESTINATION: u32 = 60;
+/** A bound on the walk; real packets have one or two (TN-3 row 7). */
+const EXT_HEADERS_MAX: u32 = 8;
+const OPTION_END: u32 = 0;
+const OPTION_NOP: u32 = 1;
+const OPTION_LOOSE_SOURCE_ROUTE: u32 = 131;
+const OPTION_STRICT_SOURCE_ROUTE: u32 = 137;
+/** MF and the fragment offset of IPv4, in network order. */
+const FRAGMENT4_MASK: u32 = 0x3fff;
+/** The fragment offset and M of IPv6, in network order. */
+const FRAGMENT6_MASK: u32 = 0xfff9;
+
+/**
+ * Checks the IP packet at `packet` (TN-3, in its order) and describes it at `d`.
+ *
+ * Reads only `[packet, packet + available)`, writes only the record `packet` of the layout at `d`,
+ * which has a meaning only when the result is not negative.
+ * @param available bytes that may belong to the packet, padding included
+ * @param limit largest total length in bytes (row 4); 65,535 for a super-frame (TN-4)
+ * @param mode of the plane: `MODE_PLAIN`, a WireGuard peer that decides by address alone, lifts rows
+ *   5, 6, 8 and 9, and rows 10 to 13 for fragments (TN-4)
+ * @returns the total length in bytes without padding, or `-DROP_…`; the caller counts
+ */
+export function validate(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+  if (available == 0) return -DROP_IP_VERSION;
+  const version = <u32>load<u8>(packet) >> 4;
+  if (version == 4) return validate4(packet, available, limit, mode, d);
+  if (version == 6) return validate6(packet, available, limit, mode, d);
+  return -DROP_IP_VERSION;
+}
+
+function validate4(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+  if (available < HEADER4_BYTES) return -DROP_IP_LENGTH;
+  const header = (<u32>load<u8>(packet) & 15) << 2;
+  const total = be16(packet + 2);
+  if (header < HEADER4_BYTES || header > total || total > available) return -DROP_IP_LENGTH;
+  if (total > limit) return -DROP_IP_TOO_BIG;
+  const isFragment = (be16(packet + 6) & FRAGMENT4_MASK) != 0;
+  if (mode != MODE_PLAIN) {
+    if (isFragment) return -DROP_IP_FRAGMENT;
+    if (header > HEADER4_BYTES && hasSourceRoute(packet + HEADER4_BYTES, packet + header)) {
+      return -DROP_IP_SOURCE_ROUTE;
+    }
+  }
+  store<u32>(d, 4, PACKET_FAMILY);
+  return describe(packet, total, header, <u32>load<u8>(packet, 9), isFragment, d);
+}
+
+/** Whether the IPv4 options `[option, end)` contain a source route; a malformed list ends the walk. */
+function hasSourceRoute(option: usize, end: usize): bool {
+  while (option < end) {
+    const kind = <u32>load<u8>(option);
+    if (kind == OPTION_END) return false;
+    if (kind == OPTION_NOP) {
+      option++;
+      continue;
+    }
+    if (kind == OPTION_LOOSE_SOURCE_ROUTE || kind == OPTION_STRICT_SOURCE_ROUTE) return true;
+    if (option + 1 >= end) return false;
+    const length = <usize>load<u8>(option, 1);
+    if (length < 2) return false;
+    option += length;
+  }
+  return false;
+}
+
+function validate6(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+  if (available < HEADER6_BYTES) return -DROP_IP_LENGTH;
+  const total = HEADER6_BYTES + be16(packet + 4);
+  if (total > available) return -DROP_IP_LENGTH;
+  if (total > limit) return -DROP_IP_TOO_BIG;
+  let next = <u32>load<u8>(packet, 6);
+  let offset = HEADER6_BYTES;
+  let isRouted = false;
+  let isFragment = false;
+  for (let count: u32 = 0; !isFragment && isExtension(next); count++) {
+    if (count == EXT_HEADERS_MAX || total - offset < 8) return -DROP_IP6_EXT;
+    if (next == EXT_HOP_BY_HOP && count != 0) return -DROP_IP6_EXT;
+    const header = packet + offset;
+    let length: u32 = 8;
+    if (next == EXT_FRAGMENT) {
+      // What follows a fragment that is not atomic is not a header: the walk ends here.
+      isFragment = (be16(header + 2) & FRAGMENT6_MASK) != 0;
+    } else {
+      length = (<u32>load<u8>(header, 1) + 1) << 3;
+      if (length > total - offset) return -DROP_IP6_EXT;
+      if (next == EXT_ROUTING && load<u8>(header, 3) != 0) isRouted = true;
+    }
+    next = <u32>load<u8>(header);
+    offset += length;
+  }
+  if (mode != MODE_PLAIN) {
+    if (isRouted) return -DROP_IP_SOURCE_ROUTE;
+    if (isFragment) return -DROP_IP_FRAGMENT;
+  }
+  store<u32>(d, 6, PACKET_FAMILY);
+  return describe(packet, total, offset, next, isFragment, d);
+}
+
+function isExtension(next: u32): bool {
+  return next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT || next == EXT_DESTINATION;
+}
+
+/** Rows 10 to 13 and the descriptor; the family stands in `d` already. */
+function describe(packet: usize, total: u32, offset: u32, protocol: u32, isFragment: bool, d: usize): i32 {
+  const bytes = total - offset;
+  store<u32>(d, protocol, PACKET_PROTOCOL);
+  store<u32>(d, offset, PACKET_TRANSPORT_OFFSET);
+  store<u32>(d, bytes, PACKET_TRANSPORT_BYTES);
+  store<u32>(d, total, PACKET_TOTAL_BYTES);
+  // Portless until the transport says otherwise (TN-6).
+  store<u32>(d, 0, PACKET_SOURCE_PORT);
+  store<u32>(d, 0, PACKET_DESTINATION_PORT);
+  store<u32>(d, isFragment ? PACKET_FLAG_FRAGMENT : 0, PACKET_FLAGS);
+  if (isFragment) return <i32>total;
+  const transport = packet + offset;
+  if (protocol == PROTOCOL_TCP) {
+    if (bytes < 20) return -DROP_TCP_LENGTH;
+    const header = (<u32>load<u8>(transport, 12) >> 4) << 2;
+    if (header < 20 || header > bytes) return -DROP_TCP_LENGTH;
+    describePorts(d, be16(transport), be16(transport + 2));
+  } else if (protocol == PROTOCOL_UDP) {
+    if (bytes < 8) return -DROP_UDP_LENGTH;
+    const length = be16(transport + 4);
+    if (length < 8 || length > bytes) return -DROP_UDP_LENGTH;
+    describePorts(d, be16(transport), be16(transport + 2));
+  } else if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMP6) {
+    if ((protocol == PROTOCOL_ICMP) != (load<u32>(d, PACKET_FAMILY) == 4)) return -DROP_ICMP_FAMILY;
+    if (bytes < 8) return -DROP_ICMP_LENGTH;
+    if (isEcho(protocol, be16(transport))) describePorts(d, be16(transport + 4), be16(transport + 4));
+  }
+  return <i32>total;
+}
+
+/** Whether type and code, as one 16-bit number, are an echo request or reply. */
+function isEcho(protocol: u32, typeAndCode: u32): bool {
+  return protocol == PROTOCOL_ICMP
+    ? typeAndCode == 0x0800 || typeAndCode == 0x0000
+    : typeAndCode == 0x8000 || typeAndCode == 0x8100;
+}
+
+function describePorts(d: usize, source: u32, destination: u32): void {
+  store<u32>(d, source, PACKET_SOURCE_PORT);
+  store<u32>(d, destination, PACKET_DESTINATION_PORT);
+  store<u32>(d, load<u32>(d, PACKET_FLAGS) | PACKET_FLAG_PORTS, PACKET_FLAGS);
+}
+
+/** The 16-bit number in network order at `p`. */
+function be16(p: usize): u32 {
+  return <u32>bswap<u16>(load<u16>(p));
+}
