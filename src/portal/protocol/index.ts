@@ -8,6 +8,32 @@ export {
   type FlowFailureReason,
 } from "./client-channel.ts";
 export {
+  createPortalConnection,
+  type PortalConnection,
+  type PortalConnectionOptions,
+  type PortalCounters,
+  type PortalEvent,
+  type PortalStateKind,
+  type PortalTransmit,
+} from "./connection.ts";
+export {
+  GATEWAY_MAX_PARTITION_MS,
+  MAX_PEER_FRAME_BYTES,
+  MAX_PORTAL_FRAME_BYTES,
+  MAX_SOCKET_BUFFER_BYTES,
+  TCP_TIMEOUT_MS,
+} from "./constants.ts";
+export {
+  type ConnectFailure,
+  describeFatal,
+  describeTransient,
+  exitCodeOf,
+  type FatalError,
+  isCertificateCode,
+  type TransientError,
+} from "./failure.ts";
+export { type Frame, type MalformedFrame, parseFrame, type Ref, toFrameText } from "./frame.ts";
+export {
   type Authorization,
   type AuthorizeFlow,
   type FlowClient,
@@ -17,5 +43,18 @@ export {
   gatewayChannel,
 } from "./gateway-channel.ts";
 export type { ClientInterface, RelayEntry, TunnelAddresses } from "./interface.ts";
+export {
+  authorityOf,
+  externalIdOf,
+  type LoginParams,
+  literalOf,
+  type MalformedPortalUrl,
+  type PortalUrl,
+  parsePortalUrl,
+  socketUrlOf,
+  toHeaderText,
+  type UserAgentParts,
+  userAgentOf,
+} from "./login.ts";
 export type { ClientResource, Filter, GatewayResource, IpStack, Site } from "./resource.ts";
 export { type IceCredentials, NEVER_EXPIRES_S } from "./scalar.ts";
