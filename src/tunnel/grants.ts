@@ -1,16 +1,6 @@
 /** What the gateway's clients may reach, and until when (TN-50 to TN-55). */
-import { earliest, equalIp, equalPrefix, type Instant, type IpAddress, type Prefix } from "../base/index.ts";
-import type { Filter } from "./filter.ts";
-
-/** A resource as the portal describes it to a gateway. */
-export interface GatewayResource {
-  readonly id: string;
-  readonly name: string;
-  readonly kind: "cidr" | "dns" | "internet";
-  /** Present exactly for kind `cidr`. */
-  readonly network?: Prefix;
-  readonly filters: readonly Filter[];
-}
+import { earliest, equalIp, equalPrefix, type Instant, type IpAddress } from "../base/index.ts";
+import type { GatewayResource } from "../portal/protocol/index.ts";
 
 /** One client with at least one grant. It outlives the client's connection (TN-50). */
 export interface ClientState {
@@ -81,7 +71,7 @@ export function createGrants(): Grants {
     return [...clients.values()].flatMap((client) =>
       [...client.grants.values()]
         .filter((grant) => isOver(client.cid, grant))
-        .flatMap((grant) => revoke(client.cid, grant.resource.id, reason)),
+        .flatMap((grant) => revoke(client.cid, grant.resource.rid, reason)),
     );
   }
 
@@ -105,7 +95,7 @@ export function createGrants(): Grants {
       );
       const lost = losers.flatMap((other) => removeClient(other.cid, "address-taken"));
       const grants = clients.get(cid)?.grants ?? new Map<string, Grant>();
-      grants.set(grant.resource.id, grant);
+      grants.set(grant.resource.rid, grant);
       clients.set(cid, { cid, addresses, grants });
       return lost;
     },
@@ -115,18 +105,18 @@ export function createGrants(): Grants {
     reconcile(listed) {
       const key = (cid: string, rid: string): string => `${cid} ${rid}`;
       const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
-      const lost = revokeWhere("not-listed", (cid, grant) => !kept.has(key(cid, grant.resource.id)));
+      const lost = revokeWhere("not-listed", (cid, grant) => !kept.has(key(cid, grant.resource.rid)));
       for (const { cid, rid, lease } of listed) setLease(cid, rid, lease);
       return lost;
     },
     updateResource(resource) {
       const lost = revokeWhere(
         "resource-changed",
-        (_cid, grant) => grant.resource.id === resource.id && !isGrantable(grant.resource, resource),
+        (_cid, grant) => grant.resource.rid === resource.rid && !isGrantable(grant.resource, resource),
       );
       for (const client of clients.values()) {
-        const grant = client.grants.get(resource.id);
-        if (grant !== undefined) client.grants.set(resource.id, leased(resource, grant.lease));
+        const grant = client.grants.get(resource.rid);
+        if (grant !== undefined) client.grants.set(resource.rid, leased(resource, grant.lease));
       }
       return lost;
     },
@@ -147,7 +137,6 @@ function leased(resource: GatewayResource, lease: Instant | undefined): Grant {
 
 /** Whether a grant for `held` stays when the resource becomes `updated`: same access, and no filters yet. */
 function isGrantable(held: GatewayResource, updated: GatewayResource): boolean {
-  if (held.kind !== updated.kind || updated.filters.length > 0) return false;
-  if (held.network === undefined || updated.network === undefined) return held.network === updated.network;
-  return equalPrefix(held.network, updated.network);
+  if (held.kind !== "cidr" || updated.kind !== "cidr") return false;
+  return updated.filters.length === 0 && equalPrefix(held.address, updated.address);
 }

@@ -98,9 +98,9 @@ export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
  */
 export function grantedNetworks(client: ClientState): readonly Prefix[] {
   return [...client.grants.values()].flatMap(({ resource }) =>
-    resource.network === undefined || resource.filters.length > 0
+    resource.kind !== "cidr" || resource.filters.length > 0
       ? []
-      : subtract(resource.network, INTERNAL_RANGES),
+      : subtract(resource.address, INTERNAL_RANGES),
   );
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { instant, ip, prefix } from "../../../src/base/index.ts";
-import { createGrants, type GatewayResource } from "../../../src/tunnel/grants.ts";
+import type { GatewayResource } from "../../../src/portal/protocol/index.ts";
+import { createGrants } from "../../../src/tunnel/grants.ts";
 
 const at = (ms: number) => instant(ms);
 const ALICE = [ip("100.64.0.2"), ip("fd00:2021:1111::2")];
@@ -8,8 +9,10 @@ const BOB = [ip("100.64.0.3"), ip("fd00:2021:1111::3")];
 const office = cidr("office", "172.20.0.0/16");
 const lab = cidr("lab", "172.21.0.0/16");
 
-function cidr(id: string, network: string, filters: GatewayResource["filters"] = []): GatewayResource {
-  return { id, name: id, kind: "cidr", network: prefix(network), filters };
+type Cidr = Extract<GatewayResource, { kind: "cidr" }>;
+
+function cidr(rid: string, network: string, filters: Cidr["filters"] = []): Cidr {
+  return { kind: "cidr", rid, name: rid, address: prefix(network), filters };
 }
 
 describe("grants of a gateway", () => {
@@ -82,7 +85,7 @@ describe("grants of a gateway", () => {
     grants.insert("alice", ALICE, { resource: office });
     grants.insert("bob", BOB, { resource: office, lease: at(9_000) });
     expect(grants.updateResource({ ...office, name: "Head office" })).toEqual([]);
-    expect(grants.client("bob")?.grants.get("office")?.resource.name).toBe("Head office");
+    expect(grants.client("bob")?.grants.get("office")?.resource).toMatchObject({ name: "Head office" });
     expect(grants.pollTimeout()).toBe(9_000);
     const filtered = cidr("office", "172.20.0.0/16", [{ protocol: "icmp" }]);
     expect(grants.updateResource(filtered).map(({ cid }) => cid)).toEqual(["alice", "bob"]);

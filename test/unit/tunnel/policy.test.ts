@@ -65,22 +65,22 @@ describe("policy of a gateway", () => {
   const grants = createGrants();
   const addresses = [ip("100.64.0.2"), ip("fd00:2021:1111::2")];
   grants.insert("alice", addresses, {
-    resource: { id: "o", name: "o", kind: "cidr", network: prefix("172.20.0.0/16"), filters: [] },
+    resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
   });
   grants.insert("alice", addresses, {
-    resource: { id: "w", name: "w", kind: "cidr", network: prefix("100.0.0.0/8"), filters: [] },
+    resource: { kind: "cidr", rid: "w", name: "w", address: prefix("100.0.0.0/8"), filters: [] },
   });
   grants.insert("alice", addresses, {
     resource: {
-      id: "f",
+      rid: "f",
       name: "f",
       kind: "cidr",
-      network: prefix("10.0.0.0/8"),
+      address: prefix("10.0.0.0/8"),
       filters: [{ protocol: "icmp" }],
     },
   });
   grants.insert("bob", [ip("100.64.0.3")], {
-    resource: { id: "o", name: "o", kind: "cidr", network: prefix("172.20.0.0/16"), filters: [] },
+    resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
   });
   const input = {
     ownAddresses: [ip("100.64.0.1")],
