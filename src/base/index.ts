@@ -48,3 +48,4 @@ export {
 } from "./prefix.ts";
 export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } from "./random.ts";
 export { malformed, type Parsed, parsed } from "./result.ts";
+export { type Secret, secret } from "./secret.ts";

@@ -2,7 +2,7 @@
  * What a program (`wg`, `client`, `gateway`, `portal`, `demo`) is given of the process it runs in.
  * `src/cli/main.ts` makes the real one; tests make their own.
  */
-import type { Log } from "../base/index.ts";
+import type { Log, Secret } from "../base/index.ts";
 
 /** Signals that mean something to a program (PG-15, PG-16). SIGPIPE is ignored for all. */
 export type ProgramSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR2";
@@ -15,7 +15,7 @@ export interface ProgramIo {
   /** The environment without tokens: those are in `token` and nowhere else (PG-9). */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The value of `POSTERN_TOKEN` or its alias, taken out of the environment (PG-9, PG-19). */
-  readonly token: string | undefined;
+  readonly token: Secret<string> | undefined;
   /** Set up from `--log`, `--log-format` and the terminal (PG-89 to PG-94). */
   readonly log: Log;
   /**

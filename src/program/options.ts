@@ -1,0 +1,73 @@
+/**
+ * What the command line hands to each program: the options of PG-6, parsed and checked. The table in
+ * `src/cli/options.ts` yields exactly these; `undefined` means that the program's own default applies.
+ */
+
+/** Options of every program that opens the tunnel's sockets and runs the plane. */
+export interface PlaneOptions {
+  /** Forces a kernel variant (D-26). */
+  readonly kernel: string | undefined;
+  /** Raise `net.core.{r,w}mem_max` where forcing buffer sizes is refused (PG-44). */
+  readonly incBuf: boolean | undefined;
+  readonly udpSendBuffer: number | undefined;
+  readonly udpRecvBuffer: number | undefined;
+}
+
+/** `postern wg NAME|CONFIG` (PG-143). */
+export interface WgOptions extends PlaneOptions {
+  /** The file, or a bare NAME for `/etc/wireguard/NAME.conf` (WG-63). */
+  readonly config: string;
+  readonly allowHooks: boolean;
+  readonly dnsControl: DnsControl;
+}
+
+export type DnsControl = "auto" | "systemd-resolved" | "etc-resolv-conf" | "disabled";
+
+/** What client and gateway share. */
+export interface PeerOptions extends PlaneOptions {
+  readonly apiUrl: string;
+  readonly tokenPath: string | undefined;
+  readonly id: string | undefined;
+  readonly name: string | undefined;
+  readonly maxPartitionTime: number | undefined;
+  /** `--check`: stop after the token step (PG-12). */
+  readonly check: boolean;
+  /** `--exit`: start fully, then stop (PG-13). */
+  readonly exit: boolean;
+  /** `--no-check`: skip the privilege check (PG-11). */
+  readonly noCheck: boolean;
+  readonly caFile: string | undefined;
+  /** 0 means a random port (PG-6). */
+  readonly listenPort: number;
+  readonly tunName: string;
+  readonly instance: string | undefined;
+}
+
+export interface ClientOptions extends PeerOptions {
+  readonly dnsControl: DnsControl;
+}
+
+export interface GatewayOptions extends PeerOptions {
+  readonly masquerade: "auto" | "off";
+}
+
+/** `postern portal …` (PT-110, PT-111). */
+export interface PortalOptions {
+  readonly dev: boolean;
+  readonly devInsecure: boolean;
+  /** `ADDR:PORT`, `[V6]:PORT`. */
+  readonly listen: string | undefined;
+  readonly config: string | undefined;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  /** For `portal token new`. */
+  readonly kind: "client" | "gateway" | "relay" | "api" | undefined;
+  /** What follows `portal`: nothing, `check FILE` or `token new`. */
+  readonly words: readonly string[];
+}
+
+export interface DemoOptions {
+  readonly json: boolean;
+  /** Length of each throughput measurement. */
+  readonly seconds: number;
+}
