@@ -1,0 +1,231 @@
+/**
+ * The functions of one kernel: `seal`, `open`, the XOR of a message's end, and one-time keys in advance.
+ *
+ * Sealing is encryption batch by batch, and the MAC runs one batch behind under the double rounds of the
+ * next: the vector units work on ChaCha20 while the scalar ones multiply. What the last batch leaves is
+ * kept in the state and absorbed under batch 0 of the next message (PF-63, PF-64). Opening has all of
+ * its MAC input from the start (PF-65).
+ */
+import { createCipher } from "./cipher.mjs";
+import { absorb, absorbLeft, beginMac, declareMac, finishMac, loadMac, saveMac } from "./poly1305.mjs";
+
+/** Bytes of one block's one-time key: r and s. The rest of block 0 is keystream that RFC 8439 does not use. */
+const BLOCK_BYTES = 64;
+
+/** Puts the lines of `b` evenly between those of `a`; both keep their order. */
+function spread(a, b) {
+  const lines = [];
+  let next = 0;
+  a.forEach((line, i) => {
+    while (next < b.length && next * a.length <= i * b.length) lines.push(b[next++]);
+    lines.push(line);
+  });
+  return [...lines, ...b.slice(next)];
+}
+
+/** The ten double rounds, the first of them with the MAC of up to `left` blocks at `pp`. */
+function doubleRounds(kernel, cipher, hasMac) {
+  const plain = ["for (; k < 10; k++) {", cipher.doubleRound, "}"];
+  if (!hasMac) return ["k = 0;", ...plain];
+  const n = kernel.macBlocks;
+  const mac = Array.from({ length: n }, (_, i) => absorb("pp", 16 * i)).flat();
+  return [
+    `fused = min<i32>(10, left / ${n}); left -= fused * ${n};`,
+    `for (k = 0; k < fused; k++, pp += ${16 * n}) {`,
+    kernel.isMacSpread ? spread(cipher.doubleRound, mac) : [...mac, ...cipher.doubleRound],
+    "}",
+    ...plain,
+  ];
+}
+
+/** A function that XORs the last `n` bytes, fewer than a batch, with keystream from block `block` of scratch. */
+function xorEndFunction(kernel, cipher) {
+  const step = cipher.scratchStep;
+  const start = `q = ks + ${cipher.scratchOfBlock("block")};`;
+  const quarter = (i) =>
+    `v128.store(d, v128.xor(v128.load(s, ${16 * i}), v128.load(q, ${step * i})), ${16 * i});`;
+  return [
+    `function xorEnd_${kernel.name}(s: usize, d: usize, ks: usize, block: i32, n: i32): void {`,
+    [
+      `let ${start.replace("q =", "q: usize =")}`,
+      "for (; n >= 64; n -= 64) {",
+      [...[0, 1, 2, 3].map(quarter), `s += 64; d += 64; block++; ${start}`],
+      "}",
+      `for (; n >= 16; n -= 16, s += 16, d += 16, q += ${step}) v128.store(d, v128.xor(v128.load(s), v128.load(q)));`,
+      "if (n & 8) { store<u64>(d, load<u64>(s) ^ load<u64>(q)); d += 8; s += 8; q += 8; }",
+      "if (n & 4) { store<u32>(d, load<u32>(s) ^ load<u32>(q)); d += 4; s += 4; q += 4; }",
+      "for (n &= 3; n > 0; n--, s++, d++, q++) store<u8>(d, load<u8>(s) ^ load<u8>(q));",
+    ],
+    "}",
+  ];
+}
+
+/** A function that XORs a whole batch with scratch: only where keystream cannot stay in locals. */
+function xorBatchFunction(kernel, cipher) {
+  if (!cipher.isPaired) return [];
+  const lines = [];
+  for (let byte = 0; byte < cipher.batchBytes; byte += 16) {
+    const keystream = `v128.load(ks, ${cipher.scratchOffset(byte)})`;
+    lines.push(`v128.store(d, v128.xor(v128.load(s, ${byte}), ${keystream}), ${byte});`);
+  }
+  return [`function xorBatch_${kernel.name}(s: usize, d: usize, ks: usize): void {`, lines, "}"];
+}
+
+function xorBatch(kernel, cipher) {
+  if (cipher.isPaired) return [...cipher.keystreamToScratch(), `xorBatch_${kernel.name}(s, d, ks);`];
+  return cipher.keystream(
+    (byte, value) => `v128.store(d, v128.xor(${value}, v128.load(s, ${byte})), ${byte});`,
+  );
+}
+
+function nextBatch(cipher) {
+  const n = cipher.batchBytes;
+  return `rem -= ${n}; s += ${n}; d += ${n}; counter += ${cipher.blocks};`;
+}
+
+function sealFunction(kernel, cipher) {
+  const first = cipher.batchBytes - BLOCK_BYTES;
+  return [
+    `function seal_${kernel.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {`,
+    [
+      ...cipher.declare,
+      ...declareMac,
+      "const ks = st + STATE_SCRATCH, late = load<i32>(st, STATE_LEFT);",
+      "let pp = st + STATE_PENDING, s = src, d = dst, left = late, fused: i32 = 0;",
+      "if (late) {",
+      loadMac,
+      "}",
+      "// Batch 0: the one-time key and the first bytes; under it the end of the previous message's MAC.",
+      ...cipher.init,
+      ...doubleRounds(kernel, cipher, true),
+      ...cipher.keystreamToScratch(),
+      "if (late) {",
+      [
+        ...absorbLeft,
+        ...finishMac,
+        "const tag: usize = load<u32>(st, STATE_TAG);",
+        "store<u64>(tag, h0); store<u64>(tag, h2, 8);",
+      ],
+      "}",
+      ...beginMac("ks", cipher.scratchOffset(16)),
+      `let n = min<i32>(len, ${first}), rem = len - n;`,
+      `xorEnd_${kernel.name}(s, d, ks, 1, n);`,
+      `s += n; d += n; counter = ${cipher.blocks}; pp = dst;`,
+      "while (rem > 0) {",
+      [
+        "left = <i32>(d - pp) >> 4;",
+        ...cipher.init,
+        ...doubleRounds(kernel, cipher, true),
+        `if (rem < ${cipher.batchBytes}) {`,
+        [
+          ...cipher.keystreamToScratch(),
+          ...absorbLeft,
+          `n = rem; xorEnd_${kernel.name}(s, d, ks, 0, n);`,
+          "break;",
+        ],
+        "}",
+        ...xorBatch(kernel, cipher),
+        ...absorbLeft,
+        `n = ${cipher.batchBytes}; ${nextBatch(cipher)}`,
+      ],
+      "}",
+      "store<i32>(st, keepPending(st, dst + len - n, n, len), STATE_LEFT);",
+      "store<u32>(st, <u32>(dst + len), STATE_TAG);",
+      ...saveMac,
+    ],
+    "}",
+  ];
+}
+
+function openFunction(kernel, cipher) {
+  const first = cipher.batchBytes - BLOCK_BYTES;
+  return [
+    `function open_${kernel.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {`,
+    [
+      ...cipher.declare,
+      ...declareMac,
+      "const ks = st + STATE_SCRATCH;",
+      "let pp = src, s = src, d = dst, rem = len, left: i32 = 0, fused: i32 = 0;",
+      "if (otk) {",
+      ["counter = 1;", ...beginMac("otk", 16)],
+      "} else {",
+      [
+        ...cipher.init,
+        ...doubleRounds(kernel, cipher, false),
+        ...cipher.keystreamToScratch(),
+        ...beginMac("ks", cipher.scratchOffset(16)),
+        `const n = min<i32>(len, ${first});`,
+        `xorEnd_${kernel.name}(s, d, ks, 1, n);`,
+        `rem -= n; s += n; d += n; counter = ${cipher.blocks};`,
+      ],
+      "}",
+      "left = len >> 4;",
+      "while (rem > 0) {",
+      [
+        ...cipher.init,
+        ...doubleRounds(kernel, cipher, true),
+        `if (rem < ${cipher.batchBytes}) {`,
+        [...cipher.keystreamToScratch(), `xorEnd_${kernel.name}(s, d, ks, 0, rem);`, "break;"],
+        "}",
+        ...xorBatch(kernel, cipher),
+        nextBatch(cipher),
+      ],
+      "}",
+      ...absorbLeft,
+      "left = keepPending(st, src + (len & ~15), len & 15, len); pp = st + STATE_PENDING;",
+      ...absorbLeft,
+      ...finishMac,
+      "return i32(((load<u64>(src + len) ^ h0) | (load<u64>(src + len, 8) ^ h2)) == 0);",
+    ],
+    "}",
+  ];
+}
+
+/** Block 0 of eight messages in the eight lanes of one batch: only where a batch has eight blocks. */
+function oneTimeKeysFunction(kernel, cipher) {
+  const lines = [];
+  for (let packet = 0; packet < 8; packet++) {
+    for (const half of [0, 16]) {
+      lines.push(
+        `v128.store(out, v128.load(ks, ${cipher.scratchOffset(64 * packet + half)}), ${32 * packet + half});`,
+      );
+    }
+  }
+  return [
+    `function oneTimeKeys_${kernel.name}(key: usize, np: usize, stride: usize, out: usize, st: usize): void {`,
+    [
+      ...cipher.declare,
+      "const ks = st + STATE_SCRATCH;",
+      "for (let i: usize = 0; i < 8; i++) {",
+      [
+        "store<u32>(ks + 4 * i, load<u32>(np + i * stride));",
+        "store<u32>(ks + 4 * i, load<u32>(np + i * stride, 4), 32);",
+      ],
+      "}",
+      ...cipher.init,
+      ...cipher.laneNonces,
+      ...doubleRounds(kernel, cipher, false),
+      "// The first half of a block is the key: words 0 to 7, constants and key only.",
+      ...cipher.keystreamToScratch({ words: 8 }),
+      ...lines,
+    ],
+    "}",
+  ];
+}
+
+/** The functions of `kernel`, as nested lines. */
+export function kernelFunctions(kernel) {
+  const cipher = createCipher(kernel);
+  return [
+    ...xorEndFunction(kernel, cipher),
+    ...xorBatchFunction(kernel, cipher),
+    ...sealFunction(kernel, cipher),
+    ...openFunction(kernel, cipher),
+    ...(cipher.blocks === 8 ? oneTimeKeysFunction(kernel, cipher) : []),
+  ];
+}
+
+/** How many one-time keys the kernel makes at a time; 0 if making them in advance is a loss. */
+export function lanesOf(kernel) {
+  return createCipher(kernel).blocks === 8 ? 8 : 0;
+}
