@@ -162,7 +162,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
       case "candidate-removed":
         return candidates.add(event);
       case "connection-established":
-        gateways.setOnline(now, event.id);
+        gateways.setOnline(event.id);
         events.push({ kind: "connected", gid: event.id });
         return announceResources();
       case "connection-failed":

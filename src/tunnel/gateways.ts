@@ -26,7 +26,7 @@ export interface Gateways {
   remove(gid: string): boolean;
   /** Forgets all gateways; keeps the sites' lists and who last served what (TN-35). */
   clear(): void;
-  setOnline(now: Instant, gid: string): void;
+  setOnline(gid: string): void;
   setOffline(now: Instant, siteIds: readonly string[]): void;
   statusOf(siteIds: readonly string[]): "unknown" | "online" | "offline";
   /** Every gateway ever named, best first (TN-29). */
@@ -78,7 +78,7 @@ export function createGateways(): Gateways {
       gateways.clear();
       authorised.clear();
     },
-    setOnline(_now, gid) {
+    setOnline(gid) {
       const known = gateways.get(gid);
       if (known === undefined) return;
       known.isOnline = true;
