@@ -11,6 +11,7 @@
 import type {
   Instant,
   Log,
+  LogFields,
   Parsed,
   PlaneCommand,
   PlaneEvent,
@@ -54,9 +55,11 @@ export interface PeerOptions {
   readonly policy: WgPolicy;
   /** Whether datagrams can be sent to it already. Default true; see `setReachable`. */
   readonly isReachable?: boolean;
+  /** What every log line of the peer carries (WG-54). Default: the first 8 characters of its key. */
+  readonly logFields?: LogFields;
 }
 
-export type AddPeerRefusal = "own-key" | "zero-dh" | "no-key" | "full";
+export type AddPeerRefusal = "own-key" | "zero-dh" | "full";
 
 /** A handshake message or cookie reply from the network. `source` is the peer's own address (WG-32). */
 export interface HandshakeInput {

@@ -1,3 +1,4 @@
+export { createWgDevice } from "./device.ts";
 export type {
   AddPeerRefusal,
   HandshakeInput,

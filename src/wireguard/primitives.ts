@@ -49,22 +49,39 @@ export const NOBLE_CRYPTO: HandshakeCrypto = {
   openX: (key, nonce, sealed, data) => opened(() => xchacha20poly1305(key, nonce, data).decrypt(sealed)),
 };
 
-/** KDF1, KDF2 or KDF3 of WG-2: HKDF with an empty salt step, `count` keys of 32 bytes. */
-export function kdf(
+/** KDF1 of WG-2. */
+export function kdf1(crypto: HandshakeCrypto, key: Uint8Array, input: Uint8Array): Uint8Array {
+  const secret = crypto.hmac(key, input);
+  const first = crypto.hmac(secret, Uint8Array.of(1));
+  secret.fill(0);
+  return first;
+}
+
+/** KDF2 of WG-2. */
+export function kdf2(
   crypto: HandshakeCrypto,
-  count: 1 | 2 | 3,
   key: Uint8Array,
   input: Uint8Array,
-): readonly Uint8Array[] {
+): readonly [Uint8Array, Uint8Array] {
   const secret = crypto.hmac(key, input);
-  const keys: Uint8Array[] = [];
-  let last: Uint8Array = new Uint8Array(0);
-  for (let i = 1; i <= count; i++) {
-    last = crypto.hmac(secret, last, Uint8Array.of(i));
-    keys.push(last);
-  }
+  const first = crypto.hmac(secret, Uint8Array.of(1));
+  const second = crypto.hmac(secret, first, Uint8Array.of(2));
   secret.fill(0);
-  return keys;
+  return [first, second];
+}
+
+/** KDF3 of WG-2. */
+export function kdf3(
+  crypto: HandshakeCrypto,
+  key: Uint8Array,
+  input: Uint8Array,
+): readonly [Uint8Array, Uint8Array, Uint8Array] {
+  const secret = crypto.hmac(key, input);
+  const first = crypto.hmac(secret, Uint8Array.of(1));
+  const second = crypto.hmac(secret, first, Uint8Array.of(2));
+  const third = crypto.hmac(secret, second, Uint8Array.of(3));
+  secret.fill(0);
+  return [first, second, third];
 }
 
 /** The nonce of WG-3: four zero bytes and the counter, little-endian. */

@@ -1,0 +1,33 @@
+/** What the parts of the device share: its surroundings, its queues and its counters. */
+import type { Instant, Log, PlaneCommand, PlaneRecords, Random, UnixMs } from "../base/index.ts";
+import type { PeerRef, WgEvent, WgTransmit } from "./device-face.ts";
+import type { OwnIdentity } from "./noise.ts";
+import type { Peer } from "./peer.ts";
+import type { HandshakeCrypto } from "./primitives.ts";
+import type { WgDropCounts, WgDropReason } from "./reasons.ts";
+
+/** A transmit that waits; a keepalive takes its counter only when it is polled (see device-face). */
+export type QueuedTransmit =
+  | { readonly kind: "ready"; readonly transmit: WgTransmit }
+  | { readonly kind: "keepalive"; readonly peer: PeerRef; readonly local: number; readonly at: Instant };
+
+export interface DeviceCore {
+  readonly crypto: HandshakeCrypto;
+  readonly random: Random;
+  readonly records: PlaneRecords;
+  readonly log: Log;
+  /** Unix time of instant 0 (WG-8). */
+  readonly unixEpoch: UnixMs;
+  readonly commands: PlaneCommand[];
+  readonly transmits: QueuedTransmit[];
+  readonly events: WgEvent[];
+  readonly drops: WgDropCounts;
+  own: OwnIdentity | undefined;
+  nextGeneration: number;
+}
+
+/** Counts a drop of the device and, where one is known, of the peer (WG-72). */
+export function countDrop(core: DeviceCore, reason: WgDropReason, peer?: Peer, count = 1): void {
+  core.drops[reason] += count;
+  if (peer !== undefined) peer.drops[reason] = (peer.drops[reason] ?? 0) + count;
+}
