@@ -6,7 +6,7 @@
  * treated alike (RFC 1071 §2 B), so `fold` gives a value that is stored little-endian and thereby
  * lies in memory in network order. A number that is not in memory enters through `word`.
  *
- * The readable twin is `test/unit/plane/twin/checksum.ts`.
+ * The readable twin is `src/packet/checksum.ts`, which control uses itself.
  */
 
 /**

@@ -77,13 +77,15 @@ import {
  * @returns the number of segments, at least 1, or `-DROP_…`
  */
 export function splitBegin(frame: usize, bytes: u32, limit: u32, mode: u32, d: usize, state: usize): i32 {
+  // A refused frame has no segments, whoever asks.
+  store<u32>(state, 0, SPLIT_COUNT);
+  store<u32>(state, 0, SPLIT_INDEX);
   if (bytes < VNET_HEADER_BYTES || bytes - VNET_HEADER_BYTES > IP_BYTES_MAX) return -DROP_TUN_HEADER;
   const packet = frame + <usize>VNET_HEADER_BYTES;
   const isSingle = load<u8>(frame, VNET_GSO_TYPE) == GSO_NONE;
   const total = validate(packet, bytes - VNET_HEADER_BYTES, isSingle ? limit : IP_BYTES_MAX, mode, d);
   if (total < 0) return total;
   store<usize>(state, packet, SPLIT_PACKET);
-  store<u32>(state, 0, SPLIT_INDEX);
   store<u32>(state, <u32>total, SPLIT_TOTAL_BYTES);
   if (isSingle) return beginSingle(frame, packet, <u32>total, d, state);
   return beginSuper(frame, packet, <u32>total, limit, d, state);
@@ -112,18 +114,26 @@ export function splitNext(state: usize): usize {
 
 /** A packet without segmentation: completes its checksum if the kernel left that to us (PF-32). */
 function beginSingle(frame: usize, packet: usize, total: u32, d: usize, state: usize): i32 {
-  store<u32>(state, 1, SPLIT_COUNT);
   store<u32>(state, 0, SPLIT_HEADER_BYTES);
-  if ((load<u8>(frame, VNET_FLAGS) & VNET_NEEDS_CSUM) == 0) return 1;
+  if ((load<u8>(frame, VNET_FLAGS) & VNET_NEEDS_CSUM) != 0) {
+    const reason = completeChecksum(frame, packet, total, d);
+    if (reason != 0) return -reason;
+  }
+  store<u32>(state, 1, SPLIT_COUNT);
+  return 1;
+}
+
+/** Turns the pseudo-header's sum in the checksum field into the checksum; returns 0 or a reason. */
+function completeChecksum(frame: usize, packet: usize, total: u32, d: usize): u32 {
   const start = <u32>load<u16>(frame, VNET_CSUM_START);
   const offset = <u32>load<u16>(frame, VNET_CSUM_OFFSET);
-  if (start < load<u32>(d, PACKET_TRANSPORT_OFFSET) || start + offset + 2 > total) return -DROP_TUN_HEADER;
+  if (start < load<u32>(d, PACKET_TRANSPORT_OFFSET) || start + offset + 2 > total) return DROP_TUN_HEADER;
   // The field holds the sum of the pseudo-header, so summing over it adds that. A result of zero is
   // stored as 0xffff for every protocol, as the kernel itself does: to UDP zero means "none", to the
   // others both are the same number.
-  const checksum = complement(sum(packet + start, total - start));
-  store<u16>(packet + start + offset, <u16>(checksum == 0 ? 0xffff : checksum));
-  return 1;
+  const checksum = complement(sum(packet + <usize>start, total - start));
+  store<u16>(packet + <usize>(start + offset), <u16>(checksum == 0 ? 0xffff : checksum));
+  return 0;
 }
 
 /** A super-frame: checks that header and packet agree, and keeps what all segments have in common. */
