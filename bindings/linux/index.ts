@@ -26,6 +26,39 @@ export {
 } from "./errno.ts";
 export { type EventFd, openEventFd } from "./eventfd.ts";
 export { KERNEL_SCRATCH_BYTES, type Kernel, openKernel } from "./kernel.ts";
+export { type NetlinkEvents, type NetworkEvent, openNetlinkEvents } from "./netlink-events.ts";
+export {
+  type Attribute,
+  type MalformedNetlink,
+  type NetlinkMessage,
+  type NetlinkRequest,
+  parseAcknowledgement,
+  parseAttributes,
+  parseMessages,
+  toMessageBytes,
+} from "./netlink-message.ts";
+export { type BestRoute, openRtnetlink, type Refusal, type Rtnetlink } from "./rtnetlink.ts";
+export type {
+  DeviceRoute,
+  Family,
+  InterfaceAddress,
+  KernelRoute,
+  Link,
+  LinkChange,
+  Rule,
+} from "./rtnetlink-codec.ts";
+export {
+  addressRequest,
+  bestRouteRequest,
+  dumpRequest,
+  linkRequest,
+  parseAddress,
+  parseLink,
+  parseRoute,
+  parseRule,
+  routeRequest,
+  ruleRequest,
+} from "./rtnetlink-codec.ts";
 export { encodeSockaddr, type MalformedSockaddr, parseSockaddr } from "./sockaddr.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
 export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";

@@ -8,14 +8,8 @@ import {
   parseControl,
   parseSockaddr,
 } from "../../../bindings/linux/index.ts";
-import { fromHex, ip, toHex } from "../../../src/base/index.ts";
-
-/** Annotated hexadecimal: what follows a `;` on a line is a remark. */
-function hex(text: string): Uint8Array {
-  const bytes = fromHex(text.replace(/;.*$/gm, ""));
-  if (bytes === undefined) throw new Error("not hexadecimal");
-  return bytes;
-}
+import { ip, toHex } from "../../../src/base/index.ts";
+import { hex } from "./hex.ts";
 
 const SOCKADDR_V4 = hex(`
   0200        ; AF_INET, host order

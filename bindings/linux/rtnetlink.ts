@@ -1,0 +1,119 @@
+/** Links, addresses, routes and rules of this network namespace, by name instead of by message. */
+import type { IpAddress, Parsed } from "../../src/base/index.ts";
+import { errnoName, hostError, isErrno } from "./errno.ts";
+import type { Kernel } from "./kernel.ts";
+import { type NetlinkOutcome, openNetlink } from "./netlink.ts";
+import * as N from "./netlink-constants.ts";
+import {
+  addressRequest,
+  bestRouteRequest,
+  type DeviceRoute,
+  type DumpSelection,
+  dumpRequest,
+  type Family,
+  type InterfaceAddress,
+  type KernelRoute,
+  type Link,
+  type LinkChange,
+  linkRequest,
+  parseAddress,
+  parseLink,
+  parseRoute,
+  parseRule,
+  type Rule,
+  routeRequest,
+  ruleRequest,
+} from "./rtnetlink-codec.ts";
+
+/** Why the kernel refused a change: `EEXIST`, or `EINVAL: Invalid prefix for given prefix length`. */
+export interface Refusal {
+  readonly errno: number;
+  readonly message: string;
+}
+
+/** The way a packet would take. */
+export interface BestRoute {
+  readonly outputIndex: number;
+  readonly gateway?: IpAddress;
+  readonly source?: IpAddress;
+}
+
+/**
+ * Lists throw PosternError `host` when the kernel refuses them; changes return the refusal, as its
+ * meaning (exists already, gone already) is the caller's to judge.
+ */
+export interface Rtnetlink {
+  links(): readonly Link[];
+  addresses(): readonly InterfaceAddress[];
+  routes(family: Family, table?: number): readonly KernelRoute[];
+  rules(family: Family): readonly Rule[];
+  changeLink(index: number, change: LinkChange): Refusal | undefined;
+  addAddress(address: Pick<InterfaceAddress, "index" | "address" | "bits">): Refusal | undefined;
+  deleteAddress(address: Pick<InterfaceAddress, "index" | "address" | "bits">): Refusal | undefined;
+  addRoute(route: DeviceRoute): Refusal | undefined;
+  deleteRoute(route: DeviceRoute): Refusal | undefined;
+  addRule(rule: Rule): Refusal | undefined;
+  deleteRule(rule: Rule): Refusal | undefined;
+  /** `undefined` when there is no way to `destination`. */
+  bestRoute(destination: IpAddress, mark?: number): BestRoute | undefined;
+  close(): void;
+}
+
+const NEW = N.NLM_F_CREATE | N.NLM_F_EXCL;
+
+export function openRtnetlink(kernel: Kernel): Rtnetlink {
+  const netlink = openNetlink(kernel);
+
+  function list<T>(selection: DumpSelection, type: number, parse: (body: Uint8Array) => Parsed<T>): T[] {
+    const outcome = netlink.dump(dumpRequest(selection));
+    // A kernel without IPv6 has no IPv6 routes.
+    if (!outcome.ok && isErrno(outcome.errno, "EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT")) return [];
+    if (!outcome.ok) throw hostError(`cannot list ${selection.kind}`, "netlink", outcome.errno);
+    return outcome.messages.flatMap((message) => {
+      const object = message.type === type ? parse(message.body) : undefined;
+      // What we cannot read (another family, a newer form) is not ours.
+      return object?.ok ? [object.value] : [];
+    });
+  }
+  const change = (...request: Parameters<typeof netlink.request>): Refusal | undefined =>
+    toRefusal(netlink.request(...request));
+
+  return {
+    links: () => list({ kind: "links" }, N.RTM_NEWLINK, parseLink),
+    addresses: () => list({ kind: "addresses" }, N.RTM_NEWADDR, parseAddress),
+    routes(family, table) {
+      const selection = { kind: "routes", family, ...(table === undefined ? {} : { table }) } as const;
+      const routes = list(selection, N.RTM_NEWROUTE, parseRoute);
+      return table === undefined ? routes : routes.filter((route) => route.table === table);
+    },
+    rules: (family) => list({ kind: "rules", family }, N.RTM_NEWRULE, parseRule),
+    changeLink: (index, wanted) => change(linkRequest(index, wanted), 0),
+    addAddress: (address) => change(addressRequest(address, true), NEW),
+    deleteAddress: (address) => change(addressRequest(address, false), 0),
+    addRoute: (route) => change(routeRequest(route, true), NEW),
+    deleteRoute: (route) => change(routeRequest(route, false), 0),
+    addRule: (rule) => change(ruleRequest(rule, true), NEW),
+    deleteRule: (rule) => change(ruleRequest(rule, false), 0),
+    bestRoute(destination, mark) {
+      const outcome = netlink.request(bestRouteRequest(destination, mark), 0);
+      const reply = outcome.ok ? outcome.messages[0] : undefined;
+      const route = reply === undefined ? undefined : parseRoute(reply.body);
+      if (!route?.ok || route.value.outputIndex === undefined || route.value.type !== N.RTN_UNICAST) {
+        return undefined;
+      }
+      const { outputIndex, gateway, source } = route.value;
+      return {
+        outputIndex,
+        ...(gateway === undefined ? {} : { gateway }),
+        ...(source === undefined ? {} : { source }),
+      };
+    },
+    close: netlink.close,
+  };
+}
+
+function toRefusal(outcome: NetlinkOutcome): Refusal | undefined {
+  if (outcome.ok) return undefined;
+  const name = errnoName(outcome.errno);
+  return { errno: outcome.errno, message: outcome.text === "" ? name : `${name}: ${outcome.text}` };
+}
