@@ -2,8 +2,9 @@
  * The client: which gateway a packet goes to, and how access to it is asked for (tunnel.md §4).
  *
  * A pure machine around the node. After every input the caller drains `pollCommand`, `pollTransmit` and
- * `pollEvent`, in this order (SN-124). Commands are ordered: a route is published while the peer's hold
- * word is set, and what had waited for the route is injected before anything newer (WG-46).
+ * `pollEvent`, in this order (SN-124), and carries out each command before it asks for the next. The
+ * node's commands come first: what had waited for a route is injected, then the peer's hold word is set,
+ * then the route is published. So a newer packet finds the word set and queues up behind (WG-46).
  */
 import {
   type DataPunt,
@@ -122,9 +123,8 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     return gid === undefined ? undefined : node.slotOf(gid);
   }
 
-  /** Derives the tables from the present state and puts them behind the commands so far. */
+  /** Derives the tables from the present state. */
   function publish(): void {
-    drainNodeCommands();
     const peers = gateways.all().flatMap((gateway) => {
       const slot = node.slotOf(gateway.gid);
       if (slot === undefined) return [];
@@ -140,23 +140,15 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     });
   }
 
-  function drainNodeCommands(): void {
-    for (let command = node.pollCommand(); command !== undefined; command = node.pollCommand()) {
-      commands.push(command);
-    }
-  }
-
-  function afterNode(now: Instant): void {
-    drainNodeCommands();
-    for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent())
-      handleNodeEvent(now, event);
+  function afterNode(): void {
+    for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
       const request = kind === "added" ? "broadcast-ice-candidates" : "broadcast-invalidated-ice-candidates";
       events.push({ kind: "request", request: { kind: request, gids: [id], candidates: texts } });
     }
   }
 
-  function handleNodeEvent(now: Instant, event: NodeEvent): void {
+  function handleNodeEvent(event: NodeEvent): void {
     switch (event.kind) {
       case "candidate-added":
       case "candidate-removed":
@@ -294,11 +286,9 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     now: Instant,
     route: { readonly gid: string; readonly slot: number; readonly packets: readonly Uint8Array[] },
   ): void {
-    drainNodeCommands();
     if (route.packets.length > 0) commands.push({ kind: "hold", slot: route.slot });
     publish();
     const outcomes = route.packets.map((packet) => node.sendPacket(now, route.gid, packet));
-    drainNodeCommands();
     // While packets wait for a session the node itself releases the hold word, when it has sent them.
     if (outcomes.at(-1) === "queued") held.set(route.slot, instant(now + 1));
   }
@@ -389,42 +379,42 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   return {
     handlePortalMessage(now, message) {
       handlePortalMessage(now, message);
-      afterNode(now);
+      afterNode();
     },
     handlePunt(now, punt) {
       handlePunt(now, punt);
-      afterNode(now);
+      afterNode();
     },
     handlePlaneEvent(now, event) {
       node.handlePlaneEvent(now, event);
-      afterNode(now);
+      afterNode();
     },
     handleDatagram(now, datagram) {
       const outcome = node.handleDatagram(now, datagram);
-      afterNode(now);
+      afterNode();
       return outcome;
     },
     handleOwnAddresses(now, addresses) {
       node.updateHostAddresses(now, addresses);
-      afterNode(now);
+      afterNode();
     },
     reset(now) {
       node.reset(now);
       pending.clearStamps();
       gateways.clear();
       held.clear();
-      afterNode(now);
+      afterNode();
       publish();
     },
     shutdown(now) {
       node.closeAll(now, encodeGoodbye());
-      afterNode(now);
+      afterNode();
     },
     handleTimeout(now) {
       node.handleTimeout(now);
       counters["pending-idle"] += pending.handleTimeout(now);
       if (gateways.handleTimeout(now)) announceResources();
-      afterNode(now);
+      afterNode();
       for (const [slot, due] of held) {
         if (now < due) continue;
         held.delete(slot);
@@ -433,7 +423,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     },
     pollTimeout: () =>
       earliest(node.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout(), ...held.values()),
-    pollCommand: () => commands.shift(),
+    pollCommand: () => node.pollCommand() ?? commands.shift(),
     pollTransmit: () => node.pollTransmit(),
     pollEvent: () => events.shift(),
     resources: listResources,

@@ -2,7 +2,7 @@
  * The gateway: what it opens for whom, as the portal says, and until when (tunnel.md §7).
  *
  * A pure machine around the node, driven like the client's. The plane enforces: every change of a grant
- * is a new set of tables, published behind the commands before it.
+ * is a new set of tables.
  */
 import {
   type DataPunt,
@@ -96,7 +96,6 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
   const ownAddresses = (): IpAddress[] => (own === undefined ? [] : [own.ipv4, own.ipv6]);
 
   function publish(): void {
-    drainNodeCommands();
     const tables = gatewayPolicy({
       ownAddresses: ownAddresses(),
       clients: grants.clients(),
@@ -106,14 +105,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     commands.push({ kind: "publish", tables });
   }
 
-  function drainNodeCommands(): void {
-    for (let command = node.pollCommand(); command !== undefined; command = node.pollCommand()) {
-      commands.push(command);
-    }
-  }
-
   function afterNode(): void {
-    drainNodeCommands();
     for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
       const request = kind === "added" ? "broadcast-ice-candidates" : "broadcast-invalidated-ice-candidates";
@@ -340,7 +332,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
       afterNode();
     },
     pollTimeout: () => earliest(node.pollTimeout(), grants.pollTimeout()),
-    pollCommand: () => commands.shift(),
+    pollCommand: () => node.pollCommand() ?? commands.shift(),
     pollTransmit: () => node.pollTransmit(),
     pollEvent: () => events.shift(),
     counters: () => counters,
