@@ -22,6 +22,7 @@ export {
   type SocketAddress,
 } from "./ip.ts";
 export { type Log, type LogEmit, type LogFields, SILENT } from "./log.ts";
+export { nearest } from "./nearest.ts";
 export type {
   DataPunt,
   PathRecord,

@@ -1,0 +1,44 @@
+/** Variables: files of them (PG-4), and tokens, which leave the environment at once (PG-9). */
+import { readFileSync } from "node:fs";
+import { PosternError, type Secret, secret } from "../base/index.ts";
+import { usage } from "./parse.ts";
+
+const TOKEN_VARIABLES = ["POSTERN_TOKEN", "FIREZONE_TOKEN"];
+const FILE_BYTES_MAX = 1 << 20;
+
+/**
+ * Takes the token out of `env`, so that no thread or child inherits it.
+ * @returns the token, if one was set and is not empty
+ */
+export function takeToken(env: Record<string, string | undefined>): Secret<string> | undefined {
+  let found: string | undefined;
+  for (const name of TOKEN_VARIABLES) {
+    const text = env[name]?.trim();
+    if (found === undefined && text !== undefined && text !== "") found = text;
+    delete env[name];
+  }
+  return found === undefined ? undefined : secret(found);
+}
+
+/**
+ * Sets the variables of a file where the environment has none (PG-4).
+ * @throws PosternError `file-unreadable`, or `usage` with the line that is wrong
+ */
+export function loadEnvFile(path: string, env: Record<string, string | undefined>): void {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new PosternError("file-unreadable", `cannot read ${path}`, undefined, { cause });
+  }
+  if (text.length > FILE_BYTES_MAX) throw usage(`${path} is longer than 1 MiB`);
+  for (const [i, raw] of text.split("\n").entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const match = /^([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"\0]*)"|([^"\0]*))$/.exec(line);
+    // The line itself may hold a secret: it is not repeated.
+    if (match === null) throw usage(`${path}:${i + 1}: expected KEY=VALUE`);
+    const [, name = "", quoted, plain] = match;
+    env[name] ??= quoted ?? plain ?? "";
+  }
+}

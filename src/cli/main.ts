@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+/** The executable `postern`: finds the command, parses, runs it, and ends with its exit code. */
+import { readFileSync } from "node:fs";
+import { nearest, PosternError } from "../base/index.ts";
+import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
+import type { ProgramIo } from "../program/io.ts";
+import { parseLogFilter } from "../program/log-filter.ts";
+import { COMMANDS, type Command } from "./commands.ts";
+import { loadEnvFile, takeToken } from "./environment.ts";
+import { formatCommand, formatOverview } from "./help.ts";
+import { createIo } from "./io.ts";
+import { parseArguments, usage } from "./parse.ts";
+
+/** Runs a command line and resolves to the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  // First of all, before anything else can start or print (PG-9).
+  const env = process.env;
+  const token = takeToken(env);
+  const [first, ...rest] = args;
+  if (first === undefined) {
+    console.error(formatOverview(COMMANDS, version()));
+    return EXIT.usage;
+  }
+  if (first === "-V" || first === "--version" || first === "version") {
+    console.log(`postern ${version()}`);
+    return EXIT.ok;
+  }
+  if (first === "help" || first === "-h" || first === "--help") return help(rest[0]);
+  const command = findCommand(first);
+  if (asksForHelp(rest)) return help(first);
+
+  for (const path of envFilesOf(rest)) loadEnvFile(path, env);
+  const fromFile = takeToken(env);
+  const { values, words, warnings } = parseArguments(rest, env, command.options, command.name);
+  checkWords(words, command);
+  const filter = parseLogFilter(String(values["log"] ?? "info"));
+  if (!filter.ok) throw usage(filter.reason);
+  const logFormat = values["logFormat"] === "json" ? "json" : "human";
+  const io = createIo({ filter: filter.value, logFormat, token: token ?? fromFile, env: { ...env } });
+  for (const warning of warnings) io.log.warn?.(warning);
+  return await run(command, values, words, io, logFormat);
+}
+
+async function run(
+  command: Command,
+  values: Readonly<Record<string, unknown>>,
+  words: readonly string[],
+  io: ProgramIo,
+  logFormat: "human" | "json",
+): Promise<number> {
+  try {
+    return await command.run(values, words, io);
+  } catch (error) {
+    const code = exitCodeOf(error);
+    // On a human log the line that `fail` prints is the record; a machine wants its own (PG-14).
+    if (logFormat === "json" && code === EXIT.refused) io.log.info?.(describeError(error));
+    else if (logFormat === "json") io.log.error?.(describeError(error));
+    throw error;
+  }
+}
+
+function help(name: string | undefined): number {
+  console.log(name === undefined ? formatOverview(COMMANDS, version()) : formatCommand(findCommand(name)));
+  return EXIT.ok;
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const options = end < 0 ? args : args.slice(0, end);
+  return options.includes("-h") || options.includes("--help");
+}
+
+function findCommand(name: string): Command {
+  const found = COMMANDS.find((command) => command.name === name);
+  if (found !== undefined) return found;
+  const guess = nearest(name, [...COMMANDS.map((command) => command.name), "help", "version"]);
+  const kind = name.startsWith("-") ? "option" : "command";
+  throw usage(
+    `unknown ${kind} '${name}'`,
+    guess === undefined ? "see 'postern help'" : `did you mean '${guess}'?`,
+  );
+}
+
+/** Env files come before all other options, since they may set those. */
+function envFilesOf(args: readonly string[]): string[] {
+  const paths: string[] = [];
+  for (const [i, argument] of args.entries()) {
+    if (argument === "--") break;
+    if (argument.startsWith("--env-file=")) paths.push(argument.slice("--env-file=".length));
+    else if (argument === "--env-file" && args[i + 1] !== undefined) paths.push(args[i + 1] ?? "");
+  }
+  return paths;
+}
+
+function checkWords(words: readonly string[], { name, words: { min, max }, usage: expected }: Command): void {
+  const isRun = max > 0 && (name === "client" || name === "gateway");
+  const stray = isRun && words[0] !== undefined && words[0] !== "run" && words[0] !== "standalone";
+  if (words.length >= min && words.length <= max && !stray) return;
+  const what = words.length < min ? "something is missing" : `'${words.at(-1)}' is unexpected`;
+  throw usage(`${name}: ${what}`, `usage: postern ${name} ${expected}`.trim());
+}
+
+function version(): string {
+  const file = new URL("../../../package.json", import.meta.url);
+  const { version: text } = JSON.parse(readFileSync(file, "utf8")) as { version: string };
+  return text;
+}
+
+/** PG-14: one line; a stack only for our own defects (PG-18). */
+function fail(error: unknown): number {
+  const code = exitCodeOf(error);
+  console.error(`postern: ${describeError(error)}`);
+  const isDefect = !(error instanceof PosternError) && error instanceof Error;
+  if (isDefect && error.stack !== undefined) console.error(error.stack);
+  return code;
+}
+
+process.on("uncaughtException", (error) => process.exit(fail(error)));
+process.on("unhandledRejection", (error) => process.exit(fail(error)));
+
+// Handles that a program forgot to close must not keep the process: its promise is its end. stdout
+// may be a pipe that still has bytes, hence the empty writes.
+const code = await main(process.argv.slice(2)).catch(fail);
+process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));

@@ -1,0 +1,300 @@
+/**
+ * Every option, once (PG-6): parsing, variables, help and documents are made from this table.
+ *
+ * The variable of `--some-name` is `POSTERN_SOME_NAME`, unless `hasVariable` is false.
+ */
+import { parseApiUrl, parseDeviceName } from "./values.ts";
+
+interface OptionBase {
+  readonly short?: string;
+  readonly help: string;
+  /** Further variables that mean the same (PG-3). */
+  readonly aliases?: readonly string[];
+  /** Aliases whose truth is the option's falsehood. */
+  readonly negatedAliases?: readonly string[];
+  readonly hasVariable?: false;
+  /** Accepted, and without effect in this release. */
+  readonly isLater?: true;
+}
+
+export type OptionSpec = OptionBase &
+  (
+    | { readonly kind: "flag"; readonly default?: boolean }
+    | {
+        readonly kind: "text";
+        readonly value: string;
+        readonly default?: string;
+        readonly isRequired?: true;
+        readonly check?: (text: string) => { ok: true; value: string } | { ok: false; reason: string };
+      }
+    | { readonly kind: "list"; readonly value: string }
+    | {
+        readonly kind: "integer";
+        readonly value: string;
+        readonly default?: number;
+        readonly min: number;
+        readonly max: number;
+      }
+    | { readonly kind: "duration"; readonly value: string; readonly default?: number }
+    | { readonly kind: "choice"; readonly choices: readonly string[]; readonly default?: string }
+  );
+
+export type OptionTable = Readonly<Record<string, OptionSpec>>;
+
+const BYTES_MAX = 2 ** 31 - 1;
+
+/** What every command that runs for long has. `main` uses it; programs do not see it. */
+export const LOGGING = {
+  log: {
+    kind: "text",
+    value: "FILTER",
+    default: "info",
+    aliases: ["RUST_LOG"],
+    help: "what is logged: [TARGET=]LEVEL,… with levels off, error, warn, info, debug, trace",
+  },
+  "log-format": {
+    kind: "choice",
+    choices: ["human", "json"],
+    default: "human",
+    aliases: ["FIREZONE_LOG_FORMAT", "LOG_FORMAT"],
+    help: "form of the lines on stderr",
+  },
+  "log-dir": {
+    kind: "text",
+    short: "l",
+    value: "DIR",
+    aliases: ["LOG_DIR"],
+    isLater: true,
+    help: "also log into files there",
+  },
+  "env-file": {
+    kind: "list",
+    value: "PATH",
+    hasVariable: false,
+    help: "read variables from KEY=VALUE lines; the real environment wins",
+  },
+} as const satisfies OptionTable;
+
+/** Programs that run the packet plane. */
+export const PLANE = {
+  kernel: {
+    kind: "text",
+    value: "NAME",
+    help: "force a variant of the encryption code instead of choosing the fastest that passes its test",
+  },
+  "inc-buf": {
+    kind: "flag",
+    aliases: ["FIREZONE_INC_BUF"],
+    negatedAliases: ["FIREZONE_NO_INC_BUF"],
+    help: "raise the kernel's limits for socket buffers where needed",
+  },
+  "udp-send-buffer": {
+    kind: "integer",
+    value: "BYTES",
+    min: 4096,
+    max: BYTES_MAX,
+    aliases: ["FIREZONE_UDP_SEND_BUFFER_SIZE"],
+    help: "size of the UDP send buffer (default 16 MiB)",
+  },
+  "udp-recv-buffer": {
+    kind: "integer",
+    value: "BYTES",
+    min: 4096,
+    max: BYTES_MAX,
+    aliases: ["FIREZONE_UDP_RECV_BUFFER_SIZE"],
+    help: "size of the UDP receive buffer (default 128 MiB)",
+  },
+  "validate-checksums": {
+    kind: "flag",
+    default: false,
+    aliases: ["FIREZONE_VALIDATE_CHECKSUMS"],
+    isLater: true,
+    help: "verify checksums of packets from the TUN device",
+  },
+  "metrics-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve Prometheus metrics" },
+} as const satisfies OptionTable;
+
+/** Client and gateway. */
+export const PEER = {
+  "api-url": {
+    kind: "text",
+    short: "u",
+    value: "URL",
+    isRequired: true,
+    check: parseApiUrl,
+    aliases: ["FIREZONE_API_URL"],
+    help: "where the portal is: ws, wss, http or https",
+  },
+  "token-path": {
+    kind: "text",
+    value: "PATH",
+    aliases: ["FIREZONE_TOKEN_PATH"],
+    help: "file with the token (default /etc/postern/<role>-token); POSTERN_TOKEN goes first",
+  },
+  id: {
+    kind: "text",
+    short: "i",
+    value: "ID",
+    aliases: ["FIREZONE_ID"],
+    help: "identifier of this device (default: kept in /var/lib/postern)",
+  },
+  name: {
+    kind: "text",
+    short: "n",
+    value: "NAME",
+    aliases: ["FIREZONE_NAME"],
+    help: "name shown in the portal (default: the host's)",
+  },
+  "max-partition-time": {
+    kind: "duration",
+    short: "m",
+    value: "DURATION",
+    aliases: ["FIREZONE_MAX_PARTITION_TIME", "MAX_PARTITION_TIME"],
+    help: "give up when the portal is unreachable for so long (client: never, gateway: 24h)",
+  },
+  check: { kind: "flag", default: false, help: "examine options, privileges and token, then exit" },
+  exit: { kind: "flag", default: false, help: "start fully, then undo everything and exit" },
+  "no-check": { kind: "flag", default: false, help: "skip the privilege check" },
+  "ca-file": { kind: "text", value: "PATH", help: "certificates to trust besides the system's" },
+  "listen-port": {
+    kind: "integer",
+    value: "N",
+    default: 52_625,
+    min: 0,
+    max: 65_535,
+    help: "UDP port; 0 means a random one",
+  },
+  "tun-name": {
+    kind: "text",
+    value: "NAME",
+    default: "tun-postern",
+    check: parseDeviceName,
+    help: "name of the network interface",
+  },
+  mode: {
+    kind: "choice",
+    choices: ["tun", "userspace"],
+    default: "tun",
+    isLater: true,
+    help: "how packets reach this host",
+  },
+  instance: { kind: "text", value: "NAME", help: "name of this instance (default: the role)" },
+  "on-event": { kind: "text", value: "CMD", isLater: true, help: "run a command on each event" },
+  "egress-interface": {
+    kind: "text",
+    value: "NAME",
+    check: parseDeviceName,
+    isLater: true,
+    help: "send tunnel traffic by this interface",
+  },
+  "metrics-per-peer": { kind: "flag", default: false, isLater: true, help: "metrics with a label per peer" },
+  "otlp-endpoint": { kind: "text", value: "URL", isLater: true, help: "push metrics by OTLP over HTTP" },
+} as const satisfies OptionTable;
+
+export const DNS_CONTROL = {
+  kind: "choice",
+  choices: ["auto", "systemd-resolved", "etc-resolv-conf", "disabled"],
+  aliases: ["FIREZONE_DNS_CONTROL"],
+  isLater: true,
+  help: "how the system's DNS is pointed at the tunnel",
+} as const satisfies OptionSpec;
+
+export const CLIENT_ONLY = {
+  "dns-control": { ...DNS_CONTROL, default: "auto" },
+  "revert-dns": { kind: "flag", default: false, isLater: true, help: "undo DNS control and exit" },
+  "internet-resource": {
+    kind: "flag",
+    default: false,
+    aliases: ["FIREZONE_ACTIVATE_INTERNET_RESOURCE"],
+    isLater: true,
+    help: "send all traffic through the tunnel",
+  },
+} as const satisfies OptionTable;
+
+export const GATEWAY_ONLY = {
+  masquerade: {
+    kind: "choice",
+    choices: ["auto", "off"],
+    default: "auto",
+    help: "set up forwarding and masquerading, so that resources need no route back",
+  },
+  "host-access": {
+    kind: "choice",
+    choices: ["dns", "all"],
+    default: "dns",
+    isLater: true,
+    help: "what of the gateway's own tunnel addresses clients reach",
+  },
+  "allow-link-local": { kind: "flag", default: false, isLater: true, help: "permit link-local destinations" },
+  "flow-logs": {
+    kind: "flag",
+    default: false,
+    aliases: ["FIREZONE_FLOW_LOGS"],
+    isLater: true,
+    help: "log a line per finished flow",
+  },
+  "health-addr": {
+    kind: "text",
+    value: "ADDR:PORT",
+    aliases: ["HEALTH_CHECK_ADDR"],
+    isLater: true,
+    help: "serve /healthz and /readyz",
+  },
+} as const satisfies OptionTable;
+
+export const WG_ONLY = {
+  "allow-hooks": {
+    kind: "flag",
+    default: false,
+    help: "run PreUp, PostUp, PreDown and PostDown of the file",
+  },
+  "dns-control": { ...DNS_CONTROL, default: "disabled" },
+} as const satisfies OptionTable;
+
+export const PORTAL_ONLY = {
+  config: { kind: "text", value: "FILE", help: "account, sites, resources and policies (YAML)" },
+  dev: {
+    kind: "flag",
+    default: false,
+    help: "in memory, on 127.0.0.1:8080, with tokens printed at the start",
+  },
+  "dev-insecure": { kind: "flag", default: false, help: "let --dev listen on other addresses than loopback" },
+  listen: { kind: "text", value: "ADDR:PORT", help: "where to listen" },
+  "tls-cert": { kind: "text", value: "FILE", help: "certificate chain (PEM)" },
+  "tls-key": { kind: "text", value: "FILE", help: "private key (PEM)" },
+  kind: {
+    kind: "choice",
+    choices: ["client", "gateway", "relay", "api"],
+    hasVariable: false,
+    help: "of the token that `token new` makes",
+  },
+  data: { kind: "text", value: "DIR", isLater: true, help: "where state is kept" },
+  drain: {
+    kind: "duration",
+    value: "DURATION",
+    default: 10_000,
+    isLater: true,
+    help: "time to finish at stop",
+  },
+  "health-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve /healthz and /readyz" },
+  "metrics-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve Prometheus metrics" },
+  "status-token": { kind: "text", value: "FILE", isLater: true, help: "protects /status.json" },
+} as const satisfies OptionTable;
+
+export const DEMO_ONLY = {
+  json: {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "one JSON object as the last line of stdout",
+  },
+  seconds: {
+    kind: "integer",
+    value: "N",
+    default: 3,
+    min: 1,
+    max: 60,
+    hasVariable: false,
+    help: "length of each throughput measurement",
+  },
+} as const satisfies OptionTable;

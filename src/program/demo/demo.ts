@@ -1,0 +1,196 @@
+/**
+ * `postern demo` (PG-86 to PG-88): the whole product on one machine, told in plain words, measured,
+ * and removed again. Every step has a bound, so that it is an acceptance test as well.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PosternError } from "../../base/index.ts";
+import { describeError, EXIT } from "../exit.ts";
+import type { ProgramIo } from "../io.ts";
+import { type Child, createLab, type Lab, type Namespace } from "../lab/index.ts";
+import type { DemoOptions } from "../options.ts";
+import { enter, isInside } from "./enter.ts";
+import * as measure from "./measure.ts";
+import {
+  buildMachines,
+  type Machines,
+  PORTAL_ADDRESS,
+  PORTAL_PORT,
+  RESOURCE_ADDRESS,
+  RESOURCE_NETWORK,
+} from "./topology.ts";
+
+const START_WITHIN_MS = 20_000;
+const CONNECT_WITHIN_MS = 15_000;
+
+/** The last line of stdout with `--json`. What was not reached is absent. */
+interface DemoResult {
+  v: 1;
+  ok: boolean;
+  pingMs?: number;
+  http?: measure.HttpResult;
+  tcp?: measure.Throughput;
+  setUpMs?: number;
+  error?: string;
+}
+
+interface Stage {
+  readonly io: ProgramIo;
+  readonly options: DemoOptions;
+  /** Says one sentence to the person watching. */
+  readonly say: (text: string) => void;
+  readonly result: DemoResult;
+  readonly programs: Child[];
+}
+
+export async function runDemo(options: DemoOptions, io: ProgramIo): Promise<number> {
+  if (!isInside(io)) return await enter(io);
+  const say = options.json ? io.printError : io.print;
+  const stage: Stage = { io, options, say, result: { v: 1, ok: false }, programs: [] };
+  const lab = createLab();
+  let stopped: "SIGINT" | "SIGTERM" | undefined;
+  const interrupted = new Promise<never>((_, reject) => {
+    io.onSignal((signal) => {
+      if (signal !== "SIGINT" && signal !== "SIGTERM") return;
+      stopped = signal;
+      reject(new PosternError("stopped", "stopped by a signal"));
+    });
+  });
+  let failure: unknown;
+  try {
+    await Promise.race([play(stage, lab), interrupted]);
+    stage.result.ok = true;
+  } catch (error) {
+    failure = error;
+    stage.result.error = describeError(error);
+  } finally {
+    await cleanUp(stage, lab);
+  }
+  if (failure !== undefined) report(stage, failure, stopped !== undefined);
+  if (options.json) io.print(JSON.stringify(stage.result));
+  if (stopped !== undefined) return stopped === "SIGINT" ? 130 : 143;
+  return failure === undefined ? EXIT.ok : EXIT.failure;
+}
+
+async function play(stage: Stage, lab: Lab): Promise<void> {
+  const { say } = stage;
+  say("Building five machines out of network namespaces: a portal on the Internet, a client and a");
+  say("gateway in different networks with a router between them, and a web server behind the gateway.");
+  const machines = await buildMachines(lab);
+  const sha256 = await measure.startWebServer(machines.resource);
+  say(`The web server is at ${RESOURCE_ADDRESS}. The client has no route to it, and it has none back.`);
+  say("");
+  const tokens = await startPortal(stage, machines.portal);
+  await startPeer(stage, machines.gateway, "gateway", tokens.gateway);
+  say("The gateway has joined the portal; it listens to nobody on the Internet.");
+  const started = performance.now();
+  await startPeer(stage, machines.client, "client", tokens.client);
+  say(`The client has joined, too, and was told that ${RESOURCE_NETWORK} is reachable through that gateway.`);
+  say("");
+  await connectAndPing(stage, machines.client, started);
+  await fetchAndCompare(stage, machines.client, sha256);
+  await measureSpeed(stage, machines);
+}
+
+async function startPortal(stage: Stage, portal: Namespace): Promise<{ client: string; gateway: string }> {
+  const file = join(portal.runFolder, "demo.yaml");
+  const resource = `{ name: Office, type: cidr, address: ${RESOURCE_NETWORK}, site: default }`;
+  writeFileSync(file, `version: 1\nresources: [${resource}]\npolicies: [{ group: dev, resource: Office }]\n`);
+  const listen = `${PORTAL_ADDRESS}:${PORTAL_PORT}`;
+  const args = ["portal", "--dev", "--dev-insecure", "--listen", listen, "--config", "/run/demo.yaml"];
+  const child = startProgram(stage, portal, "portal", args, undefined);
+  await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
+  stage.say("The portal is up. Its policy: group dev may reach the resource Office, which is");
+  stage.say(`${RESOURCE_NETWORK} behind the gateways of the site 'default'.`);
+  return { client: await tokenOf(child, "CLIENT"), gateway: await tokenOf(child, "GATEWAY") };
+}
+
+async function tokenOf(portal: Child, label: string): Promise<string> {
+  const match = await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), {
+    withinMs: 1000,
+    stream: "stdout",
+  });
+  return match[1] ?? "";
+}
+
+async function startPeer(
+  stage: Stage,
+  machine: Namespace,
+  role: "client" | "gateway",
+  token: string,
+): Promise<void> {
+  const args = [role, "--api-url", `ws://${PORTAL_ADDRESS}:${PORTAL_PORT}`, "--id", `demo-${role}`];
+  if (role === "client") args.push("--dns-control", "disabled");
+  const child = startProgram(stage, machine, role, args, token);
+  await child.waitForLine(/\bready\b/i, { withinMs: START_WITHIN_MS });
+}
+
+/** Starts one of our own commands on a machine. */
+function startProgram(
+  stage: Stage,
+  machine: Namespace,
+  name: string,
+  args: readonly string[],
+  token: string | undefined,
+): Child {
+  const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
+  const env = { ...stage.io.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) };
+  const child = machine.start({ name, command: process.execPath, args: [main, ...args], env });
+  stage.programs.push(child);
+  return child;
+}
+
+async function connectAndPing(stage: Stage, client: Namespace, started: number): Promise<void> {
+  const deadline = performance.now() + CONNECT_WITHIN_MS;
+  stage.say("The first packet towards the resource makes the client ask the portal for access; portal and");
+  stage.say("gateway grant it, both ends find a path by ICE and shake hands by WireGuard.");
+  while (!(await measure.pingOnce(client))) {
+    if (performance.now() < deadline) continue;
+    throw new PosternError(
+      "demo-connect",
+      `no answer from ${RESOURCE_ADDRESS} within ${CONNECT_WITHIN_MS} ms`,
+    );
+  }
+  stage.result.setUpMs = Math.round(performance.now() - started);
+  stage.say(`The first answer came ${stage.result.setUpMs} ms after the client was started.`);
+  stage.result.pingMs = await measure.ping(client);
+  stage.say(`A round trip through the tunnel takes ${stage.result.pingMs} ms.`);
+}
+
+async function fetchAndCompare(stage: Stage, client: Namespace, sha256: string): Promise<void> {
+  const http = await measure.fetchPage(client, sha256);
+  stage.result.http = http;
+  if (!http.ok) throw new PosternError("demo-http", "the page that came is not the page that was served");
+  stage.say(`Fetched a page of ${http.bytes} bytes; its SHA-256 is the one that the web server computed.`);
+}
+
+async function measureSpeed(stage: Stage, machines: Machines): Promise<void> {
+  const withIperf = measure.hasIperf();
+  const { seconds } = stage.options;
+  const how = withIperf ? "iperf3" : "our own generator, because iperf3 is not installed";
+  stage.say(`Measuring one TCP stream each way, ${seconds} s, with ${how} …`);
+  const tcp = await measure.measureThroughput(machines, { seconds, withIperf });
+  stage.result.tcp = tcp;
+  stage.say(`Client to server: ${tcp.upGbps} Gbit/s. Server to client: ${tcp.downGbps} Gbit/s.`);
+  if (tcp.upGbps <= 0 || tcp.downGbps <= 0) throw new PosternError("demo-tcp", "a direction carried nothing");
+}
+
+async function cleanUp({ say }: Stage, lab: Lab): Promise<void> {
+  await lab.close();
+  say("");
+  say("All programs were stopped and the machines removed; nothing is left behind.");
+}
+
+function report({ io, programs, result }: Stage, failure: unknown, wasStopped: boolean): void {
+  if (wasStopped) {
+    io.printError("postern: the demo was stopped before its end");
+    return;
+  }
+  io.printError(`postern: the demo failed: ${result.error}`);
+  if (!(failure instanceof PosternError) && failure instanceof Error) io.printError(failure.stack ?? "");
+  for (const program of programs) {
+    const said = program.stderr().trim().split("\n").slice(-15).join("\n");
+    if (said !== "") io.printError(`--- last lines of the ${program.name} ---\n${said}`);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Where the demo may build its namespaces (PG-87, PG-88): it runs itself again in a mount and network
+ * namespace of its own, as an ordinary user also in a user namespace. There `/run` is a fresh tmpfs:
+ * with the last process all names, devices and mounts are gone, whatever ended them.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { PosternError } from "../../base/index.ts";
+import { EXIT } from "../exit.ts";
+import type { ProgramIo } from "../io.ts";
+
+/** Set for the process inside. */
+const INSIDE = "POSTERN_DEMO_INSIDE";
+
+const TUN = "/dev/net/tun";
+
+export function isInside(io: ProgramIo): boolean {
+  return io.env[INSIDE] === "1";
+}
+
+/**
+ * Runs this very command line inside and resolves to its exit code.
+ * @throws PosternError `privilege` with what is missing and what to do
+ */
+export async function enter(io: ProgramIo): Promise<number> {
+  const isRoot = process.geteuid?.() === 0;
+  const flags = ["--net", "--mount", ...(isRoot ? [] : ["--user", "--map-root-user"])];
+  checkTun(isRoot);
+  installPackages();
+  if (spawnSync("ip", ["-V"]).status !== 0) {
+    throw new PosternError("privilege", "the demo needs the program 'ip'", "install the package iproute2");
+  }
+  if (spawnSync("unshare", [...flags, "true"]).status !== 0) throw cannotUnshare(isRoot);
+  const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"';
+  const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn("unshare", [...flags, "sh", "-c", script, "sh", ...self], {
+    stdio: "inherit",
+    env: { ...io.env, [INSIDE]: "1" },
+  });
+  // Ctrl-C reaches the whole foreground group; a signal to this process alone is passed on. Twice is
+  // as good as once: the demo counts the second stop signal only from a person at the terminal.
+  const stopListening = io.onSignal((signal) => {
+    if (signal === "SIGTERM") child.kill(signal);
+  });
+  const status = await new Promise<number>((resolve) => {
+    child.on("error", () => resolve(EXIT.failure));
+    child.on("close", (code) => resolve(code ?? EXIT.failure));
+  });
+  stopListening();
+  return status;
+}
+
+/** In a clone: what the demo uses of Debian is installed by root, else named (first-light notes). */
+function installPackages(): void {
+  const script = fileURLToPath(new URL("../../../../scripts/debian-packages.sh", import.meta.url));
+  if (existsSync(script)) spawnSync("sh", [script], { stdio: ["ignore", "inherit", "inherit"] });
+}
+
+function checkTun(isRoot: boolean): void {
+  // Programs make the node themselves where they may (PG-27).
+  if (!existsSync(TUN)) {
+    if (isRoot) return;
+    throw new PosternError("privilege", `there is no ${TUN}`, "run as root, or load the module tun");
+  }
+  try {
+    accessSync(TUN, constants.R_OK | constants.W_OK);
+  } catch {
+    throw new PosternError("privilege", `no access to ${TUN}`, `run as root, or chmod 0666 ${TUN}`);
+  }
+}
+
+/** Which of the known obstacles it is, and how to remove it. */
+function cannotUnshare(isRoot: boolean): PosternError {
+  if (isRoot) {
+    const hint = "run where CAP_SYS_ADMIN and CAP_NET_ADMIN are available";
+    return new PosternError("privilege", "this root may not make network namespaces", hint);
+  }
+  const obstacles = [
+    { path: "/proc/sys/user/max_user_namespaces", bad: "0", set: "sysctl -w user.max_user_namespaces=10000" },
+    {
+      path: "/proc/sys/kernel/unprivileged_userns_clone",
+      bad: "0",
+      set: "sysctl -w kernel.unprivileged_userns_clone=1",
+    },
+    {
+      path: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+      bad: "1",
+      set: "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    },
+  ];
+  const found = obstacles.find(
+    ({ path, bad }) => existsSync(path) && readFileSync(path, "utf8").trim() === bad,
+  );
+  const hint = found === undefined ? "run as root" : `run as root, or as root: ${found.set}`;
+  return new PosternError("privilege", "neither root nor allowed to make user namespaces", hint);
+}
