@@ -1,0 +1,100 @@
+/**
+ * Who may reach what: the set of resources of a client, and the policy a flow is granted under
+ * (PT-80, PT-83).
+ */
+import { type UnixMs, unixMs } from "../../base/index.ts";
+import { type Circumstances, checkConditions } from "./conditions.ts";
+import type { Actor, ConditionProperty, ConfiguredResource, Group, Policy, PortalModel } from "./model.ts";
+
+/**
+ * Kinds of resource that clients and gateways of this release carry. The others are read and checked,
+ * and then shown to nobody: nothing becomes wider by what is not enforced yet.
+ */
+const SUPPORTED_KINDS: ReadonlySet<ConfiguredResource["kind"]> = new Set(["cidr"]);
+
+/** Who asks, and from where. */
+export interface Subject {
+  readonly actor: Actor;
+  readonly circumstances: Circumstances;
+  readonly tokenExpiresAt?: UnixMs;
+}
+
+export type Grant =
+  | { readonly kind: "granted"; readonly policy: Policy; readonly expiresAt?: UnixMs }
+  | { readonly kind: "forbidden"; readonly violated: readonly ConditionProperty[] }
+  | { readonly kind: "not-found" };
+
+export function isSupported(resource: ConfiguredResource): boolean {
+  // Filters are not enforced yet: a resource that has some must not be opened without them.
+  return SUPPORTED_KINDS.has(resource.kind) && resource.filters.length === 0;
+}
+
+/** The resources that this client can connect to now, in the order of the configuration (PT-80). */
+export function connectableResources(model: PortalModel, subject: Subject): readonly ConfiguredResource[] {
+  return [...model.resources.values()].filter(
+    (resource) => decideGrant(model, subject, resource.id).kind === "granted",
+  );
+}
+
+/**
+ * The fulfilled policy with the latest expiry, or all that is violated (PT-83). It expires with the
+ * conditions or with the token, whichever is earlier.
+ */
+export function decideGrant(model: PortalModel, subject: Subject, rid: string): Grant {
+  const resource = model.resources.get(rid);
+  if (resource === undefined || !isSupported(resource) || subject.actor.isDisabled) {
+    return { kind: "not-found" };
+  }
+  const policies = policiesOf(model, subject.actor, rid);
+  if (policies.length === 0) return { kind: "not-found" };
+  const violated = new Set<ConditionProperty>();
+  let best: { readonly policy: Policy; readonly until: UnixMs | undefined } | undefined;
+  for (const policy of policies) {
+    const result = checkConditions(policy, subject.circumstances);
+    if (!result.holds) {
+      for (const property of result.violated) violated.add(property);
+    } else if (best === undefined || isLater(result.until, best.until)) {
+      best = { policy, until: result.until };
+    }
+  }
+  if (best === undefined) return { kind: "forbidden", violated: [...violated] };
+  const expiresAt = earlier(best.until, subject.tokenExpiresAt);
+  return { kind: "granted", policy: best.policy, ...(expiresAt === undefined ? {} : { expiresAt }) };
+}
+
+/** Whether this one policy still grants the resource to the subject, and until when. */
+export function checkPolicy(
+  model: PortalModel,
+  subject: Subject,
+  policyId: string,
+): { readonly expiresAt?: UnixMs } | undefined {
+  const policy = model.policies.get(policyId);
+  if (policy === undefined || subject.actor.isDisabled) return undefined;
+  if (!policiesOf(model, subject.actor, policy.resourceId).includes(policy)) return undefined;
+  const result = checkConditions(policy, subject.circumstances);
+  if (!result.holds) return undefined;
+  const expiresAt = earlier(result.until, subject.tokenExpiresAt);
+  return expiresAt === undefined ? {} : { expiresAt };
+}
+
+function policiesOf(model: PortalModel, actor: Actor, rid: string): readonly Policy[] {
+  return (model.policiesByResource.get(rid) ?? []).filter((policy) => {
+    if (policy.isDisabled) return false;
+    const group = model.groups.get(policy.groupId);
+    return group !== undefined && isMember(group, actor);
+  });
+}
+
+function isMember(group: Group, actor: Actor): boolean {
+  return group.memberIds.has(actor.id) || (group.isEveryone && actor.type === "user");
+}
+
+/** `undefined` is "never" and so later than everything. */
+function isLater(a: UnixMs | undefined, b: UnixMs | undefined): boolean {
+  return b !== undefined && (a === undefined || a > b);
+}
+
+function earlier(a: UnixMs | undefined, b: UnixMs | undefined): UnixMs | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return unixMs(Math.min(a, b));
+}
