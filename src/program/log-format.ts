@@ -92,7 +92,9 @@ function printable(value: unknown): string {
   if (isSocketAddress(value)) return formatSocketAddress(value);
   if (Array.isArray(value)) return `[${value.map(printable).join(", ")}]`;
   if (typeof value !== "object" || value === null) return String(value);
-  return JSON.stringify(value, (_key, inner) => (typeof inner === "bigint" ? inner.toString() : inner)) ?? "";
+  const json = JSON.stringify(value, (_key, inner) => (typeof inner === "bigint" ? inner.toString() : inner));
+  // A value whose `toJSON` gives text, such as a secret or a date, is that text.
+  return json?.startsWith('"') ? String(JSON.parse(json)) : (json ?? "");
 }
 
 function isSocketAddress(value: unknown): value is SocketAddress {
