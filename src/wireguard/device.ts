@@ -158,7 +158,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
       if (peer !== undefined) remove(now, peer);
     },
     setStaticKey(now, key) {
-      core.own?.privateKey.fill(0);
+      core.own?.pair.erase();
       core.own = key && createOwnIdentity(crypto, copyOf(key));
       for (const peer of [...peers.all()]) {
         forgetAttempt(peer);

@@ -12,7 +12,7 @@
 import { assert, malformed, type Parsed, parsed } from "../base/index.ts";
 import { CONSTRUCTION, IDENTIFIER, KEY_BYTES, LABEL_COOKIE, LABEL_MAC1 } from "./constants.ts";
 import { encodeInitiation, encodeResponse, type Initiation, macFields, type Response } from "./messages.ts";
-import { type HandshakeCrypto, kdf1, kdf2, kdf3, NOBLE_CRYPTO } from "./primitives.ts";
+import { type HandshakeCrypto, type KeyPair, kdf1, kdf2, kdf3, NOBLE_CRYPTO } from "./primitives.ts";
 
 /** What is derived once from a public key: for messages towards its owner. */
 export interface PublicIdentity {
@@ -24,7 +24,7 @@ export interface PublicIdentity {
 }
 
 export interface OwnIdentity extends PublicIdentity {
-  readonly privateKey: Uint8Array;
+  readonly pair: KeyPair;
 }
 
 export interface RemoteIdentity extends PublicIdentity {
@@ -41,7 +41,7 @@ export interface NoiseState {
 /** Our side of an initiation that may still be answered (WG-25). */
 export interface PendingInitiation extends NoiseState {
   readonly sender: number;
-  readonly ephemeralPrivate: Uint8Array;
+  readonly ephemeral: KeyPair;
 }
 
 export interface TransportKeys {
@@ -55,9 +55,10 @@ const NO_PRESHARED_KEY = new Uint8Array(KEY_BYTES);
 const INITIAL_CHAINING_KEY = NOBLE_CRYPTO.hash(ascii(CONSTRUCTION));
 const INITIAL_HASH = NOBLE_CRYPTO.hash(INITIAL_CHAINING_KEY, ascii(IDENTIFIER));
 
+/** Takes `privateKey` over. */
 export function createOwnIdentity(crypto: HandshakeCrypto, privateKey: Uint8Array): OwnIdentity {
-  const publicKey = crypto.publicKey(privateKey);
-  return { ...createPublicIdentity(crypto, publicKey), privateKey };
+  const pair = crypto.keyPair(privateKey);
+  return { ...createPublicIdentity(crypto, pair.publicKey), pair };
 }
 
 /**
@@ -69,7 +70,7 @@ export function createRemoteIdentity(
   own: OwnIdentity | undefined,
   publicKey: Uint8Array,
 ): RemoteIdentity | undefined {
-  const sharedStatic = own === undefined ? new Uint8Array(KEY_BYTES) : crypto.dh(own.privateKey, publicKey);
+  const sharedStatic = own === undefined ? new Uint8Array(KEY_BYTES) : own.pair.dh(publicKey);
   if (sharedStatic === undefined) return undefined;
   return { ...createPublicIdentity(crypto, publicKey), sharedStatic };
 }
@@ -94,12 +95,12 @@ export function createInitiation(
     readonly stamp: Uint8Array;
   },
 ): { readonly datagram: Uint8Array; readonly pending: PendingInitiation } {
-  const { own, remote, sender, ephemeralPrivate } = input;
-  const ephemeral = crypto.publicKey(ephemeralPrivate);
-  const c1 = kdf1(crypto, INITIAL_CHAINING_KEY, ephemeral);
-  const h1 = crypto.hash(remote.initialHash, ephemeral);
+  const { own, remote, sender } = input;
+  const ephemeral = crypto.keyPair(input.ephemeralPrivate);
+  const c1 = kdf1(crypto, INITIAL_CHAINING_KEY, ephemeral.publicKey);
+  const h1 = crypto.hash(remote.initialHash, ephemeral.publicKey);
 
-  const es = crypto.dh(ephemeralPrivate, remote.publicKey);
+  const es = ephemeral.dh(remote.publicKey);
   assert(es !== undefined, "a key with zero DH is refused when its peer is added (WG-6)");
   const [c2, staticSealer] = kdf2(crypto, c1, es);
   const encryptedStatic = crypto.seal(staticSealer, ZERO_NONCE, own.publicKey, h1);
@@ -110,8 +111,8 @@ export function createInitiation(
   const h3 = crypto.hash(h2, encryptedStamp);
   erase(es, c1, c2, staticSealer, stampSealer);
   return {
-    datagram: encodeInitiation({ sender, ephemeral, encryptedStatic, encryptedStamp }),
-    pending: { sender, ephemeralPrivate, chainingKey: c3, hash: h3 },
+    datagram: encodeInitiation({ sender, ephemeral: ephemeral.publicKey, encryptedStatic, encryptedStamp }),
+    pending: { sender, ephemeral, chainingKey: c3, hash: h3 },
   };
 }
 
@@ -123,7 +124,7 @@ export function openInitiator(
 ): Parsed<NoiseState & { readonly publicKey: Uint8Array }, "wg_zero_dh" | "wg_bad_init"> {
   const c1 = kdf1(crypto, INITIAL_CHAINING_KEY, message.ephemeral);
   const h1 = crypto.hash(own.initialHash, message.ephemeral);
-  const es = crypto.dh(own.privateKey, message.ephemeral);
+  const es = own.pair.dh(message.ephemeral);
   if (es === undefined) return malformed("wg_zero_dh");
   const [c2, staticOpener] = kdf2(crypto, c1, es);
   const publicKey = crypto.open(staticOpener, ZERO_NONCE, message.encryptedStatic, h1);
@@ -158,15 +159,17 @@ export function createResponse(
     readonly presharedKey: Uint8Array | undefined;
   },
 ): Parsed<{ readonly datagram: Uint8Array; readonly keys: TransportKeys }, "wg_zero_dh"> {
-  const { state, remote, initiation, sender, ephemeralPrivate } = input;
-  const ee = crypto.dh(ephemeralPrivate, initiation.ephemeral);
-  const se = crypto.dh(ephemeralPrivate, remote.publicKey);
+  const { state, remote, initiation, sender } = input;
+  const pair = crypto.keyPair(input.ephemeralPrivate);
+  const ephemeral = pair.publicKey;
+  const ee = pair.dh(initiation.ephemeral);
+  const se = pair.dh(remote.publicKey);
+  pair.erase();
   if (ee === undefined || se === undefined) return malformed("wg_zero_dh");
-  const ephemeral = crypto.publicKey(ephemeralPrivate);
   const mixed = mixResponse(crypto, state, { ephemeral, ee, se, presharedKey: input.presharedKey });
   const encryptedNothing = crypto.seal(mixed.key, ZERO_NONCE, NOTHING, mixed.hash);
   const [initiatorSends, responderSends] = kdf2(crypto, mixed.chainingKey, NOTHING);
-  erase(ee, se, mixed.key, mixed.chainingKey, ephemeralPrivate);
+  erase(ee, se, mixed.key, mixed.chainingKey);
   return parsed({
     datagram: encodeResponse({ sender, receiver: initiation.sender, ephemeral, encryptedNothing }),
     keys: { sendKey: responderSends, receiveKey: initiatorSends },
@@ -184,8 +187,8 @@ export function openResponse(
   },
 ): Parsed<TransportKeys, "wg_zero_dh" | "wg_bad_response"> {
   const { own, pending, response } = input;
-  const ee = crypto.dh(pending.ephemeralPrivate, response.ephemeral);
-  const se = crypto.dh(own.privateKey, response.ephemeral);
+  const ee = pending.ephemeral.dh(response.ephemeral);
+  const se = own.pair.dh(response.ephemeral);
   if (ee === undefined || se === undefined) return malformed("wg_zero_dh");
   const { ephemeral } = response;
   const mixed = mixResponse(crypto, pending, { ephemeral, ee, se, presharedKey: input.presharedKey });
@@ -232,7 +235,8 @@ export function sealMacs(
 
 /** Overwrites what a handshake kept between its messages (WG-27). */
 export function forget(pending: PendingInitiation): void {
-  erase(pending.ephemeralPrivate, pending.chainingKey, pending.hash);
+  pending.ephemeral.erase();
+  erase(pending.chainingKey, pending.hash);
 }
 
 function erase(...secrets: readonly Uint8Array[]): void {

@@ -9,7 +9,7 @@ import { x25519 } from "@noble/curves/ed25519.js";
 import { blake2s } from "@noble/hashes/blake2.js";
 import { hmac } from "@noble/hashes/hmac.js";
 import { concatBytes } from "../base/index.ts";
-import { KEY_BYTES, MAC_BYTES } from "./constants.ts";
+import { MAC_BYTES } from "./constants.ts";
 
 export interface HandshakeCrypto {
   /** BLAKE2s-256 of the parts in a row. */
@@ -18,9 +18,8 @@ export interface HandshakeCrypto {
   mac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
   /** RFC 2104 HMAC over BLAKE2s-256: not keyed BLAKE2s (WG-1). */
   hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
-  publicKey(privateKey: Uint8Array): Uint8Array;
-  /** X25519; `undefined` when the result is 32 zero bytes (WG-6). */
-  dh(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array | undefined;
+  /** Takes `privateKey` over: it must not be used afterwards, and `erase` overwrites it. */
+  keyPair(privateKey: Uint8Array): KeyPair;
   /** ChaCha20-Poly1305 with a 12-byte nonce: ciphertext and tag. */
   seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, data: Uint8Array): Uint8Array;
   /** `undefined` when the tag is wrong. */
@@ -30,19 +29,31 @@ export interface HandshakeCrypto {
   openX(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, data: Uint8Array): Uint8Array | undefined;
 }
 
+/** An X25519 key pair (RFC 7748). An object, because importing a key costs as much as using it. */
+export interface KeyPair {
+  readonly publicKey: Uint8Array;
+  /** Diffie-Hellman; `undefined` when the result is 32 zero bytes (WG-6). */
+  dh(publicKey: Uint8Array): Uint8Array | undefined;
+  /** Overwrites the private key (WG-27). */
+  erase(): void;
+}
+
 export const NOBLE_CRYPTO: HandshakeCrypto = {
   hash: (...parts) => blake2s(joined(parts)),
   mac: (key, ...parts) => blake2s(joined(parts), { key, dkLen: MAC_BYTES }),
   hmac: (key, ...parts) => hmac(blake2s, key, joined(parts)),
-  publicKey: (privateKey) => x25519.getPublicKey(privateKey),
-  dh(privateKey, publicKey) {
-    try {
-      return x25519.getSharedSecret(privateKey, publicKey);
-    } catch {
-      // The only thing it throws for, given two 32-byte strings, is a result of zeros.
-      return undefined;
-    }
-  },
+  keyPair: (privateKey) => ({
+    publicKey: x25519.getPublicKey(privateKey),
+    dh(publicKey) {
+      try {
+        return x25519.getSharedSecret(privateKey, publicKey);
+      } catch {
+        // The only thing it throws for, given two 32-byte strings, is a result of zeros.
+        return undefined;
+      }
+    },
+    erase: () => privateKey.fill(0),
+  }),
   seal: (key, nonce, plaintext, data) => chacha20poly1305(key, nonce, data).encrypt(plaintext),
   open: (key, nonce, sealed, data) => opened(() => chacha20poly1305(key, nonce, data).decrypt(sealed)),
   sealX: (key, nonce, plaintext, data) => xchacha20poly1305(key, nonce, data).encrypt(plaintext),
@@ -89,10 +100,6 @@ export function nonceOf(counter: bigint): Uint8Array {
   const nonce = new Uint8Array(12);
   new DataView(nonce.buffer).setBigUint64(4, counter, true);
   return nonce;
-}
-
-export function isKey(bytes: Uint8Array): boolean {
-  return bytes.length === KEY_BYTES;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
