@@ -41,10 +41,12 @@ const MEMORY_PAGES = 256;
 /** Behind the module's constants (PF-12). */
 const RECORDS_ADDRESS = 0x20000;
 
+let module: WebAssembly.Module | undefined;
+
 /** Compiles the exports once per state of their sources and instantiates them. */
 export function loadPacketModule(): PacketModule {
   const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: 4096, shared: true });
-  const module = new WebAssembly.Module(compiled());
+  module ??= new WebAssembly.Module(compiled());
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   const descriptor = RECORDS_ADDRESS;
   const split = descriptor + BYTES.packet;
