@@ -10,17 +10,14 @@ import type {
   Log,
   PlaneCommand,
   PlaneEvent,
+  PlaneRecords,
   SocketAddress,
   UnixMs,
 } from "../base/index.ts";
+import type { IceCredentials } from "../ice/index.ts";
+import type { HandshakeCrypto } from "../wireguard/index.ts";
 
 export type NodeRole = "client" | "gateway";
-
-/** Short-term ICE credentials of one side; opaque, as the portal gave them (SN-11, SN-13). */
-export interface IceCredentials {
-  readonly username: string;
-  readonly password: string;
-}
 
 export interface ConnectionRequest {
   /** The remote peer: a client's node names gateways (`gid`), a gateway's node clients (`cid`). */
@@ -41,7 +38,7 @@ export type UpsertOutcome =
   | { readonly kind: "created" | "replaced" | "reused"; readonly slot: number }
   /** Nothing was changed: neither a relay nor an address of our own is known. */
   | { readonly kind: "no-relays" }
-  /** Nothing was changed: the credentials or keys are not usable (SN-13). */
+  /** Nothing was changed: credentials or keys are not usable (SN-13), or there is no room. */
   | { readonly kind: "bad-credentials" };
 
 /** Why a connection has failed (SN-90 to SN-93). */
@@ -125,7 +122,7 @@ export type NodeCounter =
   | "tx_not_ready";
 
 /** Which deadline `pollTimeout` names, for logs (SN-125). */
-export type NodeTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "wireguard";
+export type NodeTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "farewell" | "wireguard";
 
 export type ConnectionState = "connecting" | "connected" | "idle";
 
@@ -186,7 +183,7 @@ export interface Node {
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   /** A `no-session` punt of the plane: staged, or buffered until there is a path (SN-96, WG-18). */
   handleStaged(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
-  /** A packet of ours for the peer, after all packets given before it. The node keeps `packet`. */
+  /** A packet of ours for the peer, behind all packets given before it. The node keeps `packet`. */
   sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
 
   handleTimeout(now: Instant): void;
@@ -202,9 +199,14 @@ export interface Node {
   stats(): NodeStats;
 }
 
-/** What `createNode` is made of; the parts that concern WireGuard's device are added by it. */
 export interface NodeOptions {
   readonly role: NodeRole;
+  /** What is read of the plane: shared memory in production, the twin's records in tests. */
+  readonly records: PlaneRecords;
+  /** Handshake cryptography (D-18); default: the portable implementation. */
+  readonly crypto?: HandshakeCrypto;
+  /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */
+  readonly connectionsMax?: number;
   /** 32 bytes from the system's generator: the source of all randomness of this node (SN-66). */
   readonly seed: Uint8Array;
   readonly now: Instant;

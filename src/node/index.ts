@@ -1,3 +1,4 @@
+export type { IceCredentials } from "../ice/index.ts";
 export type {
   ConnectionRequest,
   ConnectionState,
@@ -5,7 +6,6 @@ export type {
   Datagram,
   DatagramOutcome,
   FailReason,
-  IceCredentials,
   Node,
   NodeCounter,
   NodeEvent,
@@ -20,3 +20,4 @@ export type {
   SendOutcome,
   UpsertOutcome,
 } from "./face.ts";
+export { createNode } from "./node.ts";

@@ -1,0 +1,98 @@
+/** The face of the ICE agent (SN-41). */
+import type { Instant, Log, Random, SocketAddress } from "../base/index.ts";
+import type { BindingMessage, IceRole } from "../stun/index.ts";
+import type { Candidate, CandidateKind, LocalAddress } from "./candidate.ts";
+import type { CandidateText } from "./candidate-text.ts";
+import type { IceState } from "./connectivity.ts";
+import type { IceTimings } from "./constants.ts";
+
+/** Short-term credentials of one side (SN-13). */
+export interface IceCredentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** The node's map from transactions to connections (SN-55): told of each that begins and ends. */
+export interface TransactionRegistry {
+  add(transaction: string): void;
+  remove(transaction: string): void;
+}
+
+export interface IceAgentOptions {
+  /** Client controlling, gateway controlled; never switched (SN-39). */
+  readonly role: IceRole;
+  readonly localCredentials: IceCredentials;
+  readonly remoteCredentials: IceCredentials;
+  readonly random: Random;
+  readonly transactions: TransactionRegistry;
+  readonly log?: Log;
+}
+
+export interface IceTransmit {
+  /** The base of the local candidate: an own address, or a relayed one. */
+  readonly source: SocketAddress;
+  readonly destination: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+export type IceEvent =
+  | { readonly kind: "state-changed"; readonly state: IceState }
+  | {
+      readonly kind: "selected";
+      readonly source: SocketAddress;
+      readonly destination: SocketAddress;
+      readonly localKind: CandidateKind;
+      readonly remoteKind: CandidateKind;
+    };
+
+/** What became of a check by the peer. All but `accepted` and `role-conflict` sent nothing. */
+export type RequestVerdict =
+  | "accepted"
+  | "bad-integrity"
+  | "unknown-username"
+  | "unknown-interface"
+  | "role-conflict"
+  | "nomination-refused"
+  | "withdrawn-source"
+  | "over-limit";
+
+export type AnswerVerdict = "accepted" | "bad-integrity" | "unmatched";
+
+export type RemoteVerdict = "accepted" | "wrong-component" | "wrong-fragment" | "over-limit";
+
+export interface IceAgent {
+  /** The text to signal; `undefined` when there is nothing new in it (SN-25). */
+  addLocal(now: Instant, local: LocalAddress): string | undefined;
+  /** Relayed candidates only; the text to withdraw (SN-27). */
+  invalidateLocal(now: Instant, address: SocketAddress): string | undefined;
+  addRemote(now: Instant, candidate: CandidateText): RemoteVerdict;
+  /** Whether such a candidate was there (SN-35). */
+  removeRemote(now: Instant, candidate: Candidate): boolean;
+  setTimings(now: Instant, timings: IceTimings): void;
+  /** `request` is only read during the call. */
+  handleRequest(
+    now: Instant,
+    request: Extract<BindingMessage, { kind: "request" }>,
+    way: { readonly source: SocketAddress; readonly destination: SocketAddress },
+  ): RequestVerdict;
+  handleAnswer(now: Instant, answer: Extract<BindingMessage, { kind: "success" | "error" }>): AnswerVerdict;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  pollTransmit(): IceTransmit | undefined;
+  pollEvent(): IceEvent | undefined;
+  /** Withdraws all its transactions from the registry. */
+  close(): void;
+
+  state(): IceState;
+  /** Whether the path may be dead: ICE decides then, not WireGuard's clock (SN-92). */
+  isSuspect(): boolean;
+  isRemoteAddress(address: SocketAddress): boolean;
+  hasHadLocal(): boolean;
+  hasHadRemote(): boolean;
+  /** All candidates that are signalled, best first (SN-72). */
+  localTexts(): readonly string[];
+  /** Round trip of the last answered check on the selected pair. */
+  rttMs(): number | undefined;
+  pairCount(): number;
+  remoteCount(): number;
+}

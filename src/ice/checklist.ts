@@ -1,0 +1,80 @@
+/** The list of pairs, always sorted by descending priority (SN-42, SN-43). */
+import type { Instant } from "../base/index.ts";
+import type { IceRole } from "../stun/index.ts";
+import { type LocalEntry, type Pair, pairKey, pairPriority, type RemoteEntry } from "./pair.ts";
+
+export interface Pairing {
+  readonly role: IceRole;
+  readonly local: LocalEntry;
+  readonly remote: RemoteEntry;
+  readonly now: Instant;
+}
+
+/** Whether such a pair may be formed: one family, and a local candidate that datagrams can leave from. */
+export function canPair(local: LocalEntry, remote: RemoteEntry): boolean {
+  return (
+    !local.isDiscarded &&
+    !remote.isDiscarded &&
+    (local.candidate.kind === "host" || local.candidate.kind === "relay") &&
+    local.candidate.address.address.length === remote.candidate.address.address.length
+  );
+}
+
+/**
+ * Forms a pair, or lets the existing one of the same addresses take the better candidates; that one
+ * keeps its checks, its success and its nomination (SN-42).
+ */
+export function formPair(pairs: Pair[], pairing: Pairing): Pair {
+  const { local, remote } = pairing;
+  const key = pairKey(local.candidate.base, remote.candidate.address);
+  const priority = priorityOf(pairing);
+  const existing = pairs.find((pair) => pair.key === key);
+  if (existing !== undefined) {
+    if (priority > existing.priority) Object.assign(existing, { local, remote, priority });
+    sortPairs(pairs);
+    return existing;
+  }
+  const pair: Pair = {
+    key,
+    local,
+    remote,
+    priority,
+    formedAt: pairing.now,
+    state: "waiting",
+    nomination: { kind: "none" },
+    attempts: [],
+    rttMs: undefined,
+    mappedAddress: undefined,
+  };
+  pairs.push(pair);
+  sortPairs(pairs);
+  return pair;
+}
+
+/** Recomputes the priorities of a remote candidate's pairs after it has changed (SN-33). */
+export function rerankPairs(pairs: Pair[], role: IceRole, remote: RemoteEntry): void {
+  for (const pair of pairs) {
+    if (pair.remote === remote) pair.priority = priorityOf({ role, local: pair.local, remote });
+  }
+  sortPairs(pairs);
+}
+
+/** Takes out the pairs for which `isGone` holds, and returns them. */
+export function takePairs(pairs: Pair[], isGone: (pair: Pair) => boolean): readonly Pair[] {
+  const gone = pairs.filter(isGone);
+  if (gone.length > 0) pairs.splice(0, pairs.length, ...pairs.filter((pair) => !gone.includes(pair)));
+  return gone;
+}
+
+function priorityOf({ role, local, remote }: Omit<Pairing, "now">): bigint {
+  const [ours, theirs] = [local.candidate.priority, remote.candidate.priority];
+  return role === "controlling" ? pairPriority(ours, theirs) : pairPriority(theirs, ours);
+}
+
+/** The key makes the order total, so that nothing depends on the order of arrival. */
+function sortPairs(pairs: Pair[]): void {
+  pairs.sort((a, b) => {
+    if (a.priority !== b.priority) return a.priority > b.priority ? -1 : 1;
+    return a.key < b.key ? -1 : 1;
+  });
+}

@@ -1,0 +1,45 @@
+/** Numbers of the ICE agent (SN §1). */
+
+/** How a pair's checks are spaced and when it is given up (SN-45, SN-46). */
+export interface IceTimings {
+  readonly initialRtoMs: number;
+  readonly maxRtoMs: number;
+  /** Unanswered checks in a row that end a pair. */
+  readonly retransmitsMax: number;
+}
+
+/** Both roles (SN-60): a pair is given up at most 18 s after its path died. */
+export const DEFAULT_TIMINGS: IceTimings = { initialRtoMs: 250, maxRtoMs: 1_500, retransmitsMax: 12 };
+
+/** While no data flows: the checks only keep NAT bindings alive (SN-80). */
+export const IDLE_TIMINGS: IceTimings = { initialRtoMs: 25_000, maxRtoMs: 25_000, retransmitsMax: 4 };
+
+/** RFC 8445 §6.1.2.5. */
+export const MAX_PAIRS = 100;
+
+/** Per agent, those learnt from checks included (SN-32). */
+export const MAX_REMOTE_CANDIDATES = 64;
+
+/** Own limit: more interface addresses than this help nobody, and each is signalled. */
+export const MAX_LOCAL_CANDIDATES = 64;
+
+/** Per agent, over its whole life (SN-37). */
+export const MAX_OPTIMISTIC = 8;
+
+/** Unanswered checks in a row on the selected pair that make the path suspect (SN-92). */
+export const SUSPECT_AFTER = 3;
+
+/** Longest candidate text that is read (SN-29). */
+export const CANDIDATE_TEXT_MAX = 512;
+
+/** RFC 8445 §5.1.2.2, in the order in which candidates are preferred. */
+export const TYPE_PREFERENCE = { host: 126, prflx: 110, srflx: 100, relay: 2 } as const;
+
+/** Where the local preference of each kind starts (SN-18). */
+export const LOCAL_PREFERENCE_START = { host: 65_535, prflx: 49_151, srflx: 32_767, relay: 16_383 } as const;
+
+/** Subtracted where a relay's address has another family than the way to the relay (SN-18). */
+export const CROSS_FAMILY_PENALTY = 1_000;
+
+/** There is one component, the datagrams (SN-15). */
+export const COMPONENT = 1;

@@ -1,0 +1,30 @@
+export { createIceAgent } from "./agent.ts";
+export type {
+  AnswerVerdict,
+  IceAgent,
+  IceAgentOptions,
+  IceCredentials,
+  IceEvent,
+  IceTransmit,
+  RemoteVerdict,
+  RequestVerdict,
+  TransactionRegistry,
+} from "./agent-face.ts";
+export {
+  type Candidate,
+  type CandidateKind,
+  compareCandidates,
+  isSameCandidate,
+  isUsableAddress,
+  type LocalAddress,
+} from "./candidate.ts";
+export { type CandidateText, type MalformedCandidate, parseCandidate } from "./candidate-text.ts";
+export { type IceState, isIceConnected } from "./connectivity.ts";
+export {
+  DEFAULT_TIMINGS,
+  type IceTimings,
+  IDLE_TIMINGS,
+  MAX_OPTIMISTIC,
+  MAX_PAIRS,
+  MAX_REMOTE_CANDIDATES,
+} from "./constants.ts";

@@ -1,0 +1,103 @@
+/** One candidate pair: its checks, when the next is due, and when it is given up (SN §4.2, §4.3). */
+import { after, earliest, formatSocketAddress, type Instant, type SocketAddress } from "../base/index.ts";
+import type { Candidate, LocalCandidate } from "./candidate.ts";
+import type { IceTimings } from "./constants.ts";
+
+export interface LocalEntry {
+  readonly candidate: LocalCandidate;
+  isDiscarded: boolean;
+}
+
+export interface RemoteEntry {
+  candidate: Candidate;
+  /** Told by the peer, learnt from a check (SN-64), or guessed (SN-37). */
+  origin: "signalled" | "temporary" | "optimistic";
+  isDiscarded: boolean;
+}
+
+/** One check on the wire. */
+export interface Attempt {
+  /** Transaction id in hexadecimal. */
+  readonly transaction: string;
+  readonly sentAt: Instant;
+  readonly isNominated: boolean;
+  answeredAt: Instant | undefined;
+}
+
+/** How far a nomination has come (SN-44). */
+export type Nomination =
+  | { readonly kind: "none" }
+  | { readonly kind: "pending"; readonly since: Instant }
+  /** A check went out since, not answered yet. */
+  | { readonly kind: "sent" }
+  | { readonly kind: "done" };
+
+export interface Pair {
+  readonly key: string;
+  local: LocalEntry;
+  remote: RemoteEntry;
+  priority: bigint;
+  readonly formedAt: Instant;
+  state: "waiting" | "in-progress" | "succeeded";
+  nomination: Nomination;
+  /** The last `retransmitsMax` checks, oldest first. */
+  attempts: Attempt[];
+  rttMs: number | undefined;
+  /** What the peer saw as our address, if that is none of our candidates; for logs only (SN-65). */
+  mappedAddress: SocketAddress | undefined;
+}
+
+/** A pair is unique by the local base and the remote address (SN-42). */
+export function pairKey(base: SocketAddress, remote: SocketAddress): string {
+  return `${formatSocketAddress(base)}>${formatSocketAddress(remote)}`;
+}
+
+/** RFC 8445 §6.1.2.3. Beyond 2^53, therefore a bigint (SN-20). */
+export function pairPriority(controlling: number, controlled: number): bigint {
+  const [low, high] = controlling < controlled ? [controlling, controlled] : [controlled, controlling];
+  return (BigInt(low) << 32n) + 2n * BigInt(high) + (controlling > controlled ? 1n : 0n);
+}
+
+/** SN-45: the pause after the n-th check. */
+function delayMs(n: number, timings: IceTimings): number {
+  if (n === 0) return 0;
+  const factor = 2 ** Math.min(n - 1, timings.retransmitsMax);
+  return Math.min(timings.initialRtoMs * factor, timings.maxRtoMs);
+}
+
+/** Unanswered checks, counted from the newest back to the first answered one. */
+export function unansweredChecks(pair: Pair): number {
+  let count = 0;
+  while (count < pair.attempts.length && pair.attempts.at(-1 - count)?.answeredAt === undefined) count++;
+  return count;
+}
+
+/** When the next check is due (SN-45). For a dead pair this is when it is removed. */
+export function nextCheckAt(pair: Pair, timings: IceTimings): Instant {
+  const last = pair.attempts.at(-1);
+  if (last === undefined) return pair.formedAt;
+  const unanswered = unansweredChecks(pair);
+  const first = pair.attempts.at(-unanswered) ?? last;
+  const isLongSilent = unanswered >= 1 && last.sentAt - first.sentAt > timings.maxRtoMs / 2;
+  const due = after(last.sentAt, delayMs(isLongSilent ? unanswered : pair.attempts.length, timings));
+  if (pair.nomination.kind !== "pending") return due;
+  return earliest(due, pair.nomination.since) ?? due;
+}
+
+/** When the pair is given up, if no answer comes before (SN-46). */
+export function removalAt(pair: Pair, timings: IceTimings): Instant | undefined {
+  const last = pair.attempts.at(-1);
+  const most = timings.retransmitsMax;
+  if (last === undefined || pair.attempts.length < most || unansweredChecks(pair) < most) return undefined;
+  return after(last.sentAt, delayMs(most, timings));
+}
+
+export function isDead(pair: Pair, timings: IceTimings, now: Instant): boolean {
+  const removal = removalAt(pair, timings);
+  return removal !== undefined && now >= removal;
+}
+
+/** Forgets all but the newest checks and returns the forgotten ones (SN-48). */
+export function forgetOldAttempts(pair: Pair, timings: IceTimings): readonly Attempt[] {
+  return pair.attempts.splice(0, Math.max(0, pair.attempts.length - timings.retransmitsMax));
+}

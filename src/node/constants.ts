@@ -1,0 +1,33 @@
+/** Numbers of the node (SN §1). Times in milliseconds. */
+
+/** Without data in either direction a connection goes idle. Longer than a dead path lives (SN-76). */
+export const IDLE_AFTER_MS = 20_000;
+
+/** How long a connection may have no candidates of a side at all (SN-91). */
+export const CANDIDATE_TIMEOUT_MS = 10_000;
+
+/** How long ICE may have nothing left to try (SN-90). */
+export const DISCONNECT_GRACE_MS = 2_000;
+
+/** Between two handshakes that were started beside a living session (SN-73). */
+export const ROLLOVER_DEBOUNCE_MS = 20_000;
+
+/** Packets that wait for a path (SN-96, SN-97). */
+export const IP_BUFFER_MAX = 128;
+export const WG_BUFFER_MAX = 128;
+
+/** How long stray packets of a closed connection are no surprise (SN-103). */
+export const RECENTLY_CLOSED_MS = 5_000;
+export const RECENTLY_CLOSED_MAX = 1_024;
+
+/** One WARN per minute about packets of unknown connections (SN-103). */
+export const STRANGER_WARN_MS = 60_000;
+
+/**
+ * How long the plane keeps a closed peer, so that the goodbye in its injection ring still goes out
+ * (SN-106). Own choice: many batches for a worker, nothing for a person.
+ */
+export const FAREWELL_MS = 100;
+
+/** Addresses of our own that are taken in. Own limit, like the agent's. */
+export const HOST_ADDRESSES_MAX = 64;

@@ -1,0 +1,162 @@
+/** What the parts of the node share: its connections, its queues, and its books. */
+import {
+  formatSocketAddress,
+  type Instant,
+  type Log,
+  type PlaneRecords,
+  type Random,
+  type SocketAddress,
+} from "../base/index.ts";
+import type { IceAgent } from "../ice/index.ts";
+import type { DeadlineQueue, PeerRef, QueueEntry, WgDevice } from "../wireguard/index.ts";
+import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
+import type {
+  ConnectionRequest,
+  FailReason,
+  NodeCounter,
+  NodeEvent,
+  NodeOptions,
+  NodeTimeout,
+  NodeTransmit,
+  PathKind,
+} from "./face.ts";
+
+/** The nominated way to the peer (SN-83). */
+export interface Path {
+  readonly kind: PathKind;
+  readonly source: SocketAddress;
+  readonly destination: SocketAddress;
+}
+
+/** SN §5.3. A failed connection is removed in the same call and therefore has no phase. */
+export type Phase =
+  | {
+      readonly kind: "connecting";
+      /** IP packets of a client that wait for the first path (SN-96). */
+      readonly ipBuffer: Uint8Array[];
+      /** Answers to handshakes that came before it (SN-97). */
+      readonly wgBuffer: Uint8Array[];
+    }
+  | {
+      readonly kind: "connected";
+      readonly path: Path;
+      /** Both directions and all triggers; the plane's stamps may be later (SN-76, SN-129). */
+      readonly lastActivity: Instant;
+    }
+  | {
+      readonly kind: "idle";
+      readonly path: Path;
+      /** The plane's last data stamp when idling began: a later one means it began too early. */
+      readonly stampAtStart: number;
+    };
+
+export interface Connection extends QueueEntry {
+  readonly id: string;
+  readonly request: ConnectionRequest;
+  readonly createdAt: Instant;
+  readonly agent: IceAgent;
+  readonly peer: PeerRef;
+  readonly log: Log;
+  phase: Phase;
+  /** Set while ICE has nothing left to try (SN-90). */
+  disconnectedAt: Instant | undefined;
+  lastRolloverAt: Instant | undefined;
+  hasBeenEstablished: boolean;
+  isSuspect: boolean;
+  /** Whether the plane knows the slot: only then may other commands name it. */
+  isAnnounced: boolean;
+  stunBytesSent: number;
+  dueReason: NodeTimeout;
+}
+
+export interface Closed {
+  readonly id: string;
+  readonly peerId: number;
+  readonly at: Instant;
+}
+
+/** A closed peer that the plane keeps until its goodbye has left (SN-106). */
+export interface Farewell {
+  readonly peer: PeerRef;
+  readonly dueAt: Instant;
+}
+
+export interface NodeState {
+  readonly options: NodeOptions;
+  readonly log: Log;
+  readonly random: Random;
+  readonly records: PlaneRecords;
+  readonly device: WgDevice;
+  readonly byId: Map<string, Connection>;
+  readonly bySlot: Map<number, Connection>;
+  /** Several connections may share a pair of fragments (SN-14). */
+  readonly byFragments: Map<string, readonly Connection[]>;
+  readonly byTransaction: Map<string, Connection>;
+  readonly queue: DeadlineQueue<Connection>;
+  readonly transmits: NodeTransmit[];
+  readonly events: NodeEvent[];
+  /** Connections whose path record must be published. */
+  readonly unpublished: Set<Connection>;
+  /** Connections whose idle flag was just set, to be looked at again (SN-129). */
+  readonly idleToVerify: Set<Connection>;
+  readonly farewells: Farewell[];
+  readonly closed: Closed[];
+  readonly counters: Record<NodeCounter, number>;
+  readonly failures: Record<FailReason, number>;
+  /** Where datagrams that await a cookie reply arrived, by their source. */
+  readonly cookieLocals: Map<string, SocketAddress>;
+  hostAddresses: readonly SocketAddress[];
+  now: Instant;
+  pathGeneration: number;
+  /** Whether the device may have commands or transmits that were not polled yet. */
+  mayHaveCommands: boolean;
+  mayHaveTransmits: boolean;
+  strangers: { readonly since: Instant; readonly count: number } | undefined;
+}
+
+/** Starts an input: time never runs backwards (SN-119). */
+export function enter(node: NodeState, now: Instant): Instant {
+  if (now > node.now) node.now = now;
+  node.mayHaveCommands = true;
+  node.mayHaveTransmits = true;
+  return node.now;
+}
+
+export function count(node: NodeState, counter: NodeCounter): void {
+  node.counters[counter]++;
+}
+
+/** `cid` at a gateway, `gid` at a client (SN-131). */
+export function idField(node: NodeState, id: string): Readonly<Record<string, string>> {
+  return node.options.role === "gateway" ? { cid: id } : { gid: id };
+}
+
+export function fragmentsOf({ localCredentials, remoteCredentials }: ConnectionRequest): string {
+  return fragmentsKey(localCredentials.username, remoteCredentials.username);
+}
+
+export function fragmentsKey(local: string, remote: string): string {
+  return `${local}:${remote}`;
+}
+
+export function rememberClosed(node: NodeState, connection: Connection): void {
+  node.closed.push({ id: connection.id, peerId: connection.peer.peerId, at: node.now });
+  if (node.closed.length > RECENTLY_CLOSED_MAX) node.closed.shift();
+}
+
+/** SN-103: looked up, not timed. */
+export function wasRecentlyClosed(node: NodeState, isMeant: (closed: Closed) => boolean): boolean {
+  while (node.closed[0] !== undefined && node.now - node.closed[0].at >= RECENTLY_CLOSED_MS)
+    node.closed.shift();
+  return node.closed.some(isMeant);
+}
+
+/** The time of the last data packet, either direction, as the plane stamped it (SN-129). */
+export function planeActivity(node: NodeState, connection: Connection): number {
+  const { sentData, recvData } = node.records.activity(connection.peer.slot);
+  return Math.max(sentData, recvData);
+}
+
+export function formatPath(path: Path): string {
+  return `${path.kind} ${formatSocketAddress(path.source)} ${formatSocketAddress(path.destination)}`;
+}
