@@ -1,7 +1,9 @@
 /**
- * The packet plane: what the module exports. Kernels for test and choice at start come from
- * crypto/exports.ts.
+ * The packet plane: what the module exports. `bindings/plane.ts` drives it. Kernels for test and choice
+ * at start come from crypto/exports.ts.
  */
+import { LAYOUT_HASH } from "./layout";
+
 export {
   aeadFlush,
   aeadLanes,
@@ -12,3 +14,19 @@ export {
   aeadSealMany,
   aeadStateBytes,
 } from "./crypto/exports";
+export { egressLoop } from "./loop/egress";
+export { ingressLoop } from "./loop/ingress";
+export { egressBegin, egressFlush, egressSettle, egressStep } from "./path/egress";
+export { ingressBegin, ingressFlush, ingressStep } from "./path/ingress";
+export { sendDone } from "./path/send";
+export { coalesceInit } from "./segment/coalesce";
+
+/** What the module was made from; the host refuses another (D-3). */
+export function layoutHash(): u32 {
+  return LAYOUT_HASH;
+}
+
+/** The first byte behind the module's constants, which the layout must leave alone. */
+export function constantsEnd(): usize {
+  return __heap_base;
+}

@@ -239,12 +239,10 @@ const worker = {
 /** The egress worker's own fields, behind those of `worker`. */
 const egress = {
   stage: { type: "u32", writer: "egress", doc: "STAGE_...: where `egress` goes on" },
-  frame: { type: "u32", writer: "egress", doc: "address of the frame's virtio_net_hdr" },
   slot: { type: "u32", writer: "egress", doc: "peer of the frame; NO_SLOT: none" },
-  isInjected: { type: "u32", writer: "egress", doc: "1: the frame comes from the settle ring" },
   punt: { type: "u32", writer: "egress", doc: "PUNT_... when the rest of the frame goes to control, else 0" },
-  reason: { type: "u32", writer: "egress", doc: "DROP_... when the rest of the frame is dropped, else 0" },
-  session: { type: "u32", writer: "egress", doc: "address of the frame's session row" },
+  reason: { type: "u32", writer: "egress", doc: "DROP_... of what is left after a refusal" },
+  session: { type: "u32", writer: "egress", doc: "address of the frame's session row; 0: not chosen yet" },
   path: { type: "u32", writer: "egress", doc: "address of the frame's path row" },
   ecn: { type: "u32", writer: "egress", doc: "ECN bits of the frame (TN-10)" },
   reserved: { type: "u32", writer: "egress", doc: "send counters taken and not used yet" },
@@ -274,9 +272,6 @@ const egress = {
   sendName: { type: "bytes", bytes: 32, writer: "egress", doc: "destination: a copy of the path's" },
   sendSourceBytes: { type: "u32", writer: "egress", doc: "0, 4 or 16" },
   sendSource: { type: "bytes", bytes: 16, writer: "egress", doc: "source: a copy of the path's" },
-  routeAddress: { type: "u32", writer: "egress", doc: "IPv4 destination looked up last" },
-  routeTarget: { type: "u32", writer: "egress", doc: "and its target" },
-  routePolicy: { type: "u32", writer: "egress", doc: "serial of the policy it was looked up in" },
   refusedSources: {
     type: "u32",
     count: 64,
@@ -303,8 +298,9 @@ const ingress = {
     doc: "receiver index looked up last in this batch; 0: none",
   },
   session: { type: "u32", writer: "ingress", doc: "and its row; 0: unknown" },
-  ahead: { type: "u32", writer: "ingress", doc: "one-time keys made in advance and not used yet" },
-  aheadNext: { type: "u32", writer: "ingress", doc: "index of the next of them" },
+  ahead: { type: "u32", writer: "ingress", doc: "one-time keys made in advance; 0: none" },
+  aheadFirst: { type: "u32", writer: "ingress", doc: "address of the message that the first is for" },
+  aheadIndex: { type: "u32", writer: "ingress", doc: "receiver index they are for" },
   peer: {
     type: "u32",
     writer: "ingress",
@@ -313,6 +309,11 @@ const ingress = {
   peerPackets: { type: "u32", writer: "ingress", doc: "its data packets" },
   peerBytes: { type: "u32", writer: "ingress", doc: "its UDP payload bytes" },
   channel: { type: "u32", writer: "ingress", doc: "channel found last in the relay list; 0: none" },
+  isV6Turn: { type: "u32", writer: "ingress", doc: "1: the IPv6 socket is read next" },
+  share: { type: "u32", writer: "ingress", doc: "receives of that family in a row" },
+  misses: { type: "u32", writer: "ingress", doc: "families found empty in a row" },
+  errors: { type: "u32", writer: "ingress", doc: "receives failed in a row (PG-47)" },
+  errorsSince: { type: "u64", writer: "ingress", doc: "ms: the first of them" },
   overflow: { type: "u32", writer: "ingress", doc: "SO_RXQ_OVFL of the IPv4 socket so far" },
   overflow6: { type: "u32", writer: "ingress", doc: "SO_RXQ_OVFL of the IPv6 socket so far" },
   coalesce: {
@@ -389,18 +390,23 @@ export const CONSTANTS = {
   /** Of a row in the relay list: address length, port, channel, unused, address. The list begins with its length, in 16 bytes. */
   RELAY_ROW_BYTES: 32,
 
-  /** Route targets: a number below TARGET_PEER is a verdict or TARGET_DROP plus a reason. */
+  /**
+   * Where a packet leads: TARGET_DROP plus a reason, TARGET_PEER plus a slot, or one of the verdicts.
+   * In a route table 0 says that nothing is known; as a judgement on ingress, that the packet passes.
+   */
   TARGET_NONE: 0,
   TARGET_PUNT: 1,
   TARGET_REFUSE: 2,
+  TARGET_CONTROL: 3,
   TARGET_DROP: 0x1000,
   TARGET_PEER: 0x10000,
 
   /** At most so many datagrams, and so many bytes, in one send (PF-38, PF-39). */
   SEND_SEGMENTS: 64,
   SEND_BYTES: 65_450,
-  /** Packets that control is asked to refuse per second and worker (WG-58). */
-  REFUSALS_PER_SECOND: 10,
+  /** Packets that control is asked to refuse per second and worker: plain (WG-58), else (TN-78). */
+  REFUSALS_PLAIN: 10,
+  REFUSALS_TUNNEL: 200,
 
   MESSAGE_INITIATION: 1,
   MESSAGE_RESPONSE: 2,
@@ -426,10 +432,12 @@ export const CONSTANTS = {
   PUNT_FIRST: 17,
   PUNT_REFUSED: 18,
   PUNT_CONTROL_EVENT: 19,
+  /** Not an entry: what is left of a refused frame is dropped. */
+  PUNT_DROP: 20,
 
   STAGE_IDLE: 0,
-  STAGE_SEGMENTS: 1,
-  STAGE_SEND: 2,
+  STAGE_SETTLE: 1,
+  STAGE_SEGMENTS: 2,
 
   ENDED_STOPPED: 1,
   ENDED_TUN_REMOVED: 2,

@@ -37,6 +37,9 @@ export const REASONS = {
   "tun-header": segment("virtio_net_hdr incomplete or contradicts its packet", "PF-31, PF-32"),
   "tun-gso-type": segment("super-frame of a kind that was not asked for", "PF-31"),
 
+  // Both directions.
+  "not-configured": path("no policy has been published yet", "TN-20"),
+
   // TUN to UDP.
   wg_no_route: path("no peer has the destination among its allowed IPs", "WG-58"),
   wg_no_endpoint: path("the peer has no endpoint", "WG-59"),
@@ -44,6 +47,7 @@ export const REASONS = {
   "unknown-resource": path("destination belongs to no resource", "TN-22"),
   "unknown-peer": path("tunnel address of no connected gateway", "TN-20 row 7"),
   "bad-source": path("source is none of our tunnel addresses", "TN-20"),
+  "to-self": path("destination is our own tunnel address", "TN-20 row 5"),
   "not-a-peer": path("destination outside the tunnel range", "TN-62 row 2"),
   "no-peer-state": path("no state for the peer concerned", "TN-61 row 2, TN-62 row 3"),
   "not-allowed": path("source is not granted to the client", "TN-62 rows 6, 10"),

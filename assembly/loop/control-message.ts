@@ -1,0 +1,117 @@
+/** Control messages of sendmsg and recvmsg (PF-36, PF-37): `[length u64][level i32][type i32][data]...`. */
+import {
+  EGRESS_SEND_ECN,
+  EGRESS_SEND_SOURCE,
+  EGRESS_SEND_SOURCE_BYTES,
+  INGRESS_LOCAL,
+  INGRESS_LOCAL_BYTES,
+  INGRESS_OUTER_ECN,
+  WORKER_CONTROL,
+} from "../layout";
+
+const HEADER_BYTES: u32 = 16;
+const SOL_SOCKET: i32 = 1;
+const SO_RXQ_OVFL: i32 = 40;
+const SOL_IP: i32 = 0;
+const IP_TOS: i32 = 1;
+const IP_PKTINFO: i32 = 8;
+const SOL_UDP: i32 = 17;
+const UDP_SEGMENT: i32 = 103;
+const UDP_GRO: i32 = 104;
+const SOL_IPV6: i32 = 41;
+const IPV6_PKTINFO: i32 = 50;
+const IPV6_TCLASS: i32 = 67;
+const ECN_MASK: u32 = 3;
+
+/**
+ * Writes what the send under construction needs: segment size, ECN, fixed source.
+ * @param segment length of each datagram; 0: a single datagram
+ * @returns length of the control messages in bytes
+ */
+export function writeControl(cx: usize, isV6: bool, segment: u32): u32 {
+  const control = cx + WORKER_CONTROL;
+  let used: u32 = 0;
+  if (segment != 0) {
+    used = begin(control, used, SOL_UDP, UDP_SEGMENT, 2);
+    store<u16>(control + 16, <u16>segment);
+  }
+  const ecn = load<u32>(cx, EGRESS_SEND_ECN);
+  if (ecn != 0) {
+    const data = control + <usize>(used + HEADER_BYTES);
+    used = begin(control, used, isV6 ? SOL_IPV6 : SOL_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
+    store<u32>(data, ecn);
+  }
+  const source = load<u32>(cx, EGRESS_SEND_SOURCE_BYTES);
+  const data = control + <usize>(used + HEADER_BYTES);
+  if (source == 16 && isV6) {
+    // struct in6_pktinfo: address, interface index (0: any).
+    used = begin(control, used, SOL_IPV6, IPV6_PKTINFO, 20);
+    v128.store(data, v128.load(cx, EGRESS_SEND_SOURCE));
+    store<u32>(data, 0, 16);
+  } else if (source == 4 && !isV6) {
+    // struct in_pktinfo: interface index (0: any), source, header destination (ignored).
+    used = begin(control, used, SOL_IP, IP_PKTINFO, 12);
+    store<u32>(data, 0);
+    store<u32>(data, load<u32>(cx, EGRESS_SEND_SOURCE), 4);
+    store<u32>(data, 0, 8);
+  }
+  return used;
+}
+
+/** Writes a header at `used`; returns where the next message begins. */
+function begin(control: usize, used: u32, level: i32, type: i32, bytes: u32): u32 {
+  const at = control + <usize>used;
+  store<u64>(at, <u64>(HEADER_BYTES + bytes));
+  store<i32>(at, level, 8);
+  store<i32>(at, type, 12);
+  return used + ((HEADER_BYTES + bytes + 7) & ~7);
+}
+
+/**
+ * Reads what the kernel says about a receive into the ingress worker's record: local address, ECN.
+ * @param bytes length of the control messages
+ * @param overflowAt where SO_RXQ_OVFL belongs, if it comes
+ * @returns the stride of UDP_GRO, or 0: a single datagram
+ */
+export function readControl(cx: usize, bytes: u32, overflowAt: usize): u32 {
+  const control = cx + WORKER_CONTROL;
+  let stride: u32 = 0;
+  store<u32>(cx, 0, INGRESS_LOCAL_BYTES);
+  store<u32>(cx, 0, INGRESS_OUTER_ECN);
+  let at: u32 = 0;
+  while (at + HEADER_BYTES <= bytes) {
+    const message = control + <usize>at;
+    const length = <u32>load<u64>(message);
+    if (length < HEADER_BYTES || length > bytes - at) break;
+    const level = load<i32>(message, 8);
+    const type = load<i32>(message, 12);
+    const data = message + <usize>HEADER_BYTES;
+    const dataBytes = length - HEADER_BYTES;
+    if (level == SOL_UDP && type == UDP_GRO && dataBytes >= 4) stride = load<u32>(data);
+    else if (level == SOL_SOCKET && type == SO_RXQ_OVFL && dataBytes >= 4) store<u32>(overflowAt, load<u32>(data));
+    else if (level == SOL_IP) readIp4(cx, type, data, dataBytes);
+    else if (level == SOL_IPV6) readIp6(cx, type, data, dataBytes);
+    at += (length + 7) & ~7;
+  }
+  return stride;
+}
+
+function readIp4(cx: usize, type: i32, data: usize, bytes: u32): void {
+  if (type == IP_TOS && bytes >= 1) {
+    store<u32>(cx, <u32>load<u8>(data) & ECN_MASK, INGRESS_OUTER_ECN);
+  } else if (type == IP_PKTINFO && bytes >= 12) {
+    // The local address rather than the header's destination: it can be used as a source.
+    store<u32>(cx, 4, INGRESS_LOCAL_BYTES);
+    v128.store(cx, i32x4.splat(0), INGRESS_LOCAL);
+    store<u32>(cx, load<u32>(data, 4), INGRESS_LOCAL);
+  }
+}
+
+function readIp6(cx: usize, type: i32, data: usize, bytes: u32): void {
+  if (type == IPV6_TCLASS && bytes >= 4) {
+    store<u32>(cx, load<u32>(data) & ECN_MASK, INGRESS_OUTER_ECN);
+  } else if (type == IPV6_PKTINFO && bytes >= 20) {
+    store<u32>(cx, 16, INGRESS_LOCAL_BYTES);
+    v128.store(cx, v128.load(data), INGRESS_LOCAL);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The egress worker: TUN to UDP, run to completion (D-5).
+ *
+ * `egressLoop` never returns while it works, and such a function stays in the baseline tier (PF-15): so it
+ * does nothing but call `egressTurn`.
+ */
+import {
+  BUFFER_LEAD,
+  ENDED_STOPPED,
+  ENDED_TUN_REMOVED,
+  FRAME_MAX_BYTES,
+  WORKER_AEAD,
+  WORKER_ENDED,
+  WORKER_EPOCH,
+  WORKER_INPUT,
+  WORKER_LAST_ERRNO,
+  WORKER_SETTLE_RING,
+  WORKER_TUN,
+  WORKER_TUN_ERRNOS,
+} from "../layout";
+import { readClock } from "../clock";
+import { wipe } from "../crypto";
+import { egressBegin, egressFlush, egressSettle, egressStep } from "../path/egress";
+import { ringPeek } from "../ring";
+import { sysErrno, sysRead } from "../sys";
+import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";
+import { transmit } from "./transmit";
+import { beginBatch, isStopping, park, pause, POLLIN, unpark, waitFor } from "./wait";
+
+/** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
+const CLOCK_EVERY: u32 = 16;
+const TUN_ERROR_PAUSE_MS: i32 = 10;
+
+/** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
+export function egressLoop(cx: usize): u32 {
+  unpark(cx);
+  while (egressTurn(cx)) {}
+  park(cx);
+  wipe(cx + WORKER_AEAD);
+  return load<u32>(cx, WORKER_ENDED);
+}
+
+/** One batch: what control has injected, then one frame of the device. */
+function egressTurn(cx: usize): bool {
+  if (isStopping(cx)) store<u32>(cx, ENDED_STOPPED, WORKER_ENDED);
+  if (load<u32>(cx, WORKER_ENDED) != 0) return false;
+  beginBatch(cx);
+  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) readClock(cx);
+  while (egressSettle(cx) != 0) transmit(cx);
+  const bytes = sysRead(load<i32>(cx, WORKER_TUN), load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD, FRAME_MAX_BYTES);
+  if (bytes <= 0) return handleNothing(cx, bytes);
+  egressBegin(cx, <u32>bytes);
+  while (egressStep(cx) != 0) transmit(cx);
+  return true;
+}
+
+/** The device gave no frame. Returns false if it never will again (PG-38). */
+function handleNothing(cx: usize, bytes: i32): bool {
+  const error = bytes == 0 ? EBADFD : sysErrno();
+  if (error == EINTR) return true;
+  if (error == EAGAIN) {
+    if (egressFlush(cx) != 0) transmit(cx);
+    park(cx);
+    // Control signals only a parked worker: what it injected before it saw us parked is seen here.
+    if (ringPeek(load<usize>(cx, WORKER_SETTLE_RING)) == 0 && !isStopping(cx)) {
+      waitFor(cx, load<i32>(cx, WORKER_TUN), -1, POLLIN);
+    }
+    unpark(cx);
+    return true;
+  }
+  countErrno(cx, WORKER_TUN_ERRNOS, error);
+  if (error == EBADFD || error == EBADF) {
+    store<u32>(cx, <u32>error, WORKER_LAST_ERRNO);
+    store<u32>(cx, ENDED_TUN_REMOVED, WORKER_ENDED);
+    return false;
+  }
+  // EIO: the interface is down, and comes up again without our doing.
+  park(cx);
+  pause(cx, TUN_ERROR_PAUSE_MS);
+  unpark(cx);
+  return true;
+}

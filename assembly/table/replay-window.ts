@@ -1,0 +1,48 @@
+/**
+ * Replay protection of one session (WG-48, RFC 6479): `last` is the highest accepted counter, and a ring
+ * of 128 words of 64 bits holds which of the 8,128 before it were accepted. Counter bits 6 to 12 choose
+ * the word. With one ingress worker no lock is needed. The twin is a set, in
+ * `test/unit/plane/replay-window.test.ts`.
+ */
+import { REPLAY_WINDOW, SESSION_LAST, SESSION_RECEIVED, SESSION_WINDOW } from "../layout";
+
+const WORDS: u64 = 128;
+
+/** Whether `counter` is new and not too old: asked before a message is opened, and again after. */
+export function isFresh(session: usize, counter: u64): bool {
+  if (load<u64>(session, SESSION_RECEIVED) == 0) return true;
+  const last = load<u64>(session, SESSION_LAST);
+  if (counter > last) return true;
+  if (last - counter > <u64>REPLAY_WINDOW) return false;
+  return (load<u64>(wordOf(session, counter)) & bitOf(counter)) == 0;
+}
+
+/** Accepts the counter of a message that was authentic. Returns false when it is not fresh. */
+export function accept(session: usize, counter: u64): bool {
+  if (!isFresh(session, counter)) return false;
+  const received = load<u64>(session, SESSION_RECEIVED);
+  const last = load<u64>(session, SESSION_LAST);
+  if (received == 0) {
+    store<u64>(session, counter, SESSION_LAST);
+  } else if (counter > last) {
+    const words = min<u64>((counter >> 6) - (last >> 6), WORDS);
+    for (let i: u64 = 1; i <= words; i++) store<u64>(wordOf(session, last + (i << 6)), 0);
+    store<u64>(session, counter, SESSION_LAST);
+  }
+  const word = wordOf(session, counter);
+  store<u64>(word, load<u64>(word) | bitOf(counter));
+  store<u64>(session, received + 1, SESSION_RECEIVED);
+  return true;
+}
+
+// @ts-ignore: a decorator
+@inline
+function wordOf(session: usize, counter: u64): usize {
+  return session + SESSION_WINDOW + (<usize>((counter >> 6) & (WORDS - 1)) << 3);
+}
+
+// @ts-ignore: a decorator
+@inline
+function bitOf(counter: u64): u64 {
+  return (<u64>1) << (counter & 63);
+}
