@@ -61,6 +61,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
   }
 
   function reschedule(peer: Peer, now: Instant): void {
+    lastNow = now;
     const { deadline, needsWatch } = nextDeadline(core, peer, now);
     if (needsWatch && !peer.isWatchArmed) {
       peer.isWatchArmed = true;

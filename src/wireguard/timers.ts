@@ -113,16 +113,20 @@ function renewalCause(peer: Peer, activity: PeerActivity, now: Instant): string 
   return undefined;
 }
 
-/** T7a: in plain mode any packet counts, if sent after the 120 s; else any data packet (policy table). */
+/**
+ * T7a: in plain mode any packet counts, if sent after the 120 s; else any data packet (policy table).
+ * What came before an attempt was given up, its initiations among it, asks for no other (WG-37).
+ */
 function wasSentOn(peer: Peer, session: Session, activity: PeerActivity): boolean {
   return peer.policy.keepalivesRenew
-    ? activity.sentAny >= session.madeAt + REKEY_AFTER_TIME_MS
+    ? activity.sentAny >= session.madeAt + REKEY_AFTER_TIME_MS && activity.sentAny > peer.dormantSince
     : activity.sentData >= session.madeAt;
 }
 
 /** T7b. */
 function wasUsedOrIsRenewedIdle(peer: Peer, session: Session, activity: PeerActivity): boolean {
-  return peer.policy.renewsIdle || activity.recvData >= session.madeAt;
+  if (peer.policy.renewsIdle) return true;
+  return activity.recvData >= session.madeAt && activity.recvData > peer.dormantSince;
 }
 
 function unansweredCause(peer: Peer, activity: PeerActivity, now: Instant): string | undefined {
