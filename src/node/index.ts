@@ -21,3 +21,5 @@ export type {
   UpsertOutcome,
 } from "./face.ts";
 export { createNode } from "./node.ts";
+export { createPlaneTwin, type PlaneTwin, type PlaneTwinOptions } from "./plane-twin.ts";
+export { createStandaloneNode, type StandaloneNode } from "./standalone.ts";

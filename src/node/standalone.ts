@@ -1,0 +1,102 @@
+/**
+ * The node with its packet plane in TypeScript, in one thread and without any memory shared (SN-130).
+ * Simulation, tests and embedding without workers use it.
+ *
+ *     apply, sendPacket, handleDatagram, handleTimeout
+ *        │
+ *        ▼      commands ▼         ▲ events, no-session punts
+ *      node ◀──────────── plane twin ────────────▶ packets, other punts
+ */
+import type { DataPunt, Instant, PolicyTables } from "../base/index.ts";
+import type { Datagram, Node, NodeEvent, NodeOptions, NodeTransmit } from "./face.ts";
+import { createNode } from "./node.ts";
+import { createPlaneTwin, type PlaneTwin } from "./plane-twin.ts";
+
+export interface StandaloneNode {
+  /** For questions only; every input goes through `apply`. */
+  readonly node: Node;
+  readonly plane: PlaneTwin;
+  /** Any input of the node's, carried through to the plane before it returns. */
+  apply<T>(now: Instant, input: (node: Node) => T): T;
+  /** What is allowed and where packets go; nothing passes before it is published. */
+  publish(tables: PolicyTables): void;
+  /** A packet as from the TUN device: the routes name its peer. */
+  sendPacket(now: Instant, packet: Uint8Array): void;
+  handleDatagram(now: Instant, datagram: Datagram): void;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  pollTransmit(): NodeTransmit | undefined;
+  pollEvent(): NodeEvent | undefined;
+  /** A packet for the TUN device, and the connection it came by. */
+  pollPacket(): { readonly id: string; readonly packet: Uint8Array } | undefined;
+  /** Punts for the layer above: all but `no-session`. */
+  pollPunt(): DataPunt | undefined;
+}
+
+export function createStandaloneNode(options: Omit<NodeOptions, "records">): StandaloneNode {
+  const plane = createPlaneTwin({ mode: options.role });
+  const node = createNode({ ...options, records: plane.records });
+  const transmits: NodeTransmit[] = [];
+  const punts: DataPunt[] = [];
+
+  /** Commands before what they announce (SN-124); what the plane says may cause more of them. */
+  function settle(now: Instant): void {
+    let isQuiet = false;
+    while (!isQuiet) {
+      isQuiet = true;
+      for (let command = node.pollCommand(); command !== undefined; command = node.pollCommand()) {
+        plane.execute(now, command);
+      }
+      for (let sent = node.pollTransmit(); sent !== undefined; sent = node.pollTransmit())
+        transmits.push(sent);
+      for (let sent = plane.pollTransmit(); sent !== undefined; sent = plane.pollTransmit()) {
+        const { source, destination, bytes } = sent;
+        transmits.push({ ...(source && { source }), destination, bytes });
+      }
+      for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
+        node.handlePlaneEvent(now, event);
+        isQuiet = false;
+      }
+      for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
+        if (punt.reason !== "no-session") punts.push(punt);
+        else node.handleStaged(now, punt.slot, punt.packet);
+        isQuiet = false;
+      }
+    }
+  }
+
+  return {
+    node,
+    plane,
+    apply(now, input) {
+      const result = input(node);
+      settle(now);
+      return result;
+    },
+    publish: (tables) => plane.publish(tables),
+    sendPacket(now, packet) {
+      plane.sendPacket(now, packet);
+      settle(now);
+    },
+    handleDatagram(now, datagram) {
+      plane.handleDatagram(now, datagram);
+      settle(now);
+    },
+    handleTimeout(now) {
+      node.handleTimeout(now);
+      settle(now);
+    },
+    pollTimeout: () => node.pollTimeout(),
+    pollTransmit: () => transmits.shift(),
+    pollEvent: () => node.pollEvent(),
+    pollPacket() {
+      for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) {
+        const id = node.connectionOf(next.slot);
+        // What a peer sent that was closed in the meantime has no place to go.
+        if (id !== undefined) return { id, packet: next.packet };
+      }
+      return undefined;
+    },
+    pollPunt: () => punts.shift(),
+  };
+}

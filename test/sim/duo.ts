@@ -1,0 +1,223 @@
+/**
+ * Two stand-alone nodes in the simulated world and a portal between them that carries upserts and
+ * candidates with its own delay. Tests say what the portal does to each message.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
+import {
+  type ConnectionRequest,
+  createStandaloneNode,
+  type IceCredentials,
+  type NodeEvent,
+  type NodeRole,
+  type StandaloneNode,
+  type UpsertOutcome,
+} from "../../src/node/index.ts";
+import type { Host, HostOptions, LinkConditions, OutgoingDatagram, World } from "./world.ts";
+
+/** One node on one host, and what it said. */
+export interface End {
+  readonly role: NodeRole;
+  readonly host: Host;
+  readonly machine: StandaloneNode;
+  readonly events: { readonly at: Instant; readonly event: NodeEvent }[];
+  /** Sequence numbers of the test packets that arrived, in order. */
+  readonly received: number[];
+  readonly sent: OutgoingDatagram[];
+}
+
+export interface PortalRules {
+  /** One way; twice this between the two ends. */
+  readonly delayMs: number;
+  /** What becomes of one batch of candidates: extra delays, one per copy; none: it is lost. */
+  readonly candidates: (candidates: readonly string[], from: NodeRole) => readonly Delivery[];
+}
+
+export interface Delivery {
+  readonly afterMs: number;
+  readonly candidates: readonly string[];
+}
+
+export interface DuoOptions {
+  readonly client?: Partial<HostOptions> & { readonly link?: Partial<LinkConditions> };
+  readonly gateway?: Partial<HostOptions> & { readonly link?: Partial<LinkConditions> };
+  readonly portal?: Partial<PortalRules>;
+}
+
+export interface Duo {
+  readonly world: World;
+  readonly client: End;
+  readonly gateway: End;
+  /** Both upserts, as the portal orders them: gateway first, the client when it has answered. */
+  connect(): void;
+  request(end: End): ConnectionRequest;
+  upsert(end: End, change?: Partial<ConnectionRequest>): UpsertOutcome;
+  /** Sends one test packet from the TUN side. */
+  send(end: End, sequence: number): void;
+  isEstablished(end: End): boolean;
+  portal: PortalRules;
+}
+
+const CLIENT_ID = "client-1";
+const GATEWAY_ID = "gateway-1";
+const TUNNEL: Readonly<Record<NodeRole, IpAddress>> = { client: ip("100.64.0.1"), gateway: ip("100.64.0.2") };
+const EVERYWHERE = [prefix("0.0.0.0/0"), prefix("::/0")];
+
+const DIRECTLY: PortalRules = {
+  delayMs: 20,
+  candidates: (candidates) => [{ afterMs: 0, candidates }],
+};
+
+export function createDuo(world: World, options: DuoOptions = {}): Duo {
+  const client = createEnd(world, "client", {
+    addresses: ["192.0.2.10"],
+    ...options.client,
+    link: { latencyMs: 10, ...options.client?.link },
+  });
+  const gateway = createEnd(world, "gateway", {
+    addresses: ["198.51.100.20"],
+    ...options.gateway,
+    link: { latencyMs: 10, ...options.gateway?.link },
+  });
+
+  const duo: Duo = {
+    world,
+    client,
+    gateway,
+    portal: { ...DIRECTLY, ...options.portal },
+    connect() {
+      const { delayMs } = duo.portal;
+      world.at(delayMs, () => {
+        duo.upsert(gateway);
+        world.at(2 * delayMs, () => duo.upsert(client));
+      });
+    },
+    request: (end) => requestOf(end, client, gateway),
+    upsert(end, change = {}) {
+      const request = { ...requestOf(end, client, gateway), ...change };
+      const outcome = end.machine.apply(world.now(), (node) => node.upsertConnection(world.now(), request));
+      publish(end, request.id);
+      world.flush(end.host);
+      return outcome;
+    },
+    send(end, sequence) {
+      const [from, to] =
+        end.role === "client" ? [TUNNEL.client, TUNNEL.gateway] : [TUNNEL.gateway, TUNNEL.client];
+      end.machine.sendPacket(world.now(), testPacket(from, to, sequence));
+      world.flush(end.host);
+    },
+    isEstablished: (end) => end.events.some(({ event }) => event.kind === "connection-established"),
+  };
+  attach(duo, client);
+  attach(duo, gateway);
+  return duo;
+}
+
+export function idAt(end: End): string {
+  return end.role === "client" ? GATEWAY_ID : CLIENT_ID;
+}
+
+function createEnd(world: World, role: NodeRole, options: HostOptions): End {
+  const host = world.addHost(role, options);
+  const machine = createStandaloneNode({
+    role,
+    seed: world.random(`host/${role}/keys`).fill(new Uint8Array(32)),
+    now: world.now(),
+    unixNow: world.unixNow(),
+  });
+  const end: End = { role, host, machine, events: [], received: [], sent: [] };
+  announceAddresses(world, end);
+  return end;
+}
+
+/** What the shell does with the list of rtnetlink (SN-137). */
+export function announceAddresses(world: World, { host, machine }: End): void {
+  const addresses = host.addresses.map((address) => ({ address, port: host.port }));
+  machine.apply(world.now(), (node) => node.updateHostAddresses(world.now(), addresses));
+  world.flush(host);
+}
+
+function attach(duo: Duo, end: End): void {
+  const { machine, host } = end;
+  host.program = {
+    handleDatagram: (now, datagram) => machine.handleDatagram(now, datagram),
+    handleTimeout: (now) => machine.handleTimeout(now),
+    pollTimeout: () => machine.pollTimeout(),
+    pollTransmit() {
+      const sent = machine.pollTransmit();
+      if (sent !== undefined) end.sent.push(sent);
+      return sent;
+    },
+    drain(now) {
+      const added: string[] = [];
+      const removed: string[] = [];
+      for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
+        end.events.push({ at: now, event });
+        if (event.kind === "candidate-added") added.push(event.candidate);
+        if (event.kind === "candidate-removed") removed.push(event.candidate);
+      }
+      for (let next = machine.pollPacket(); next !== undefined; next = machine.pollPacket()) {
+        end.received.push(sequenceOf(next.packet));
+      }
+      if (added.length > 0) carry(duo, end, added);
+    },
+  };
+  duo.world.flush(host);
+}
+
+/** The portal brings candidates to the other end. */
+function carry(duo: Duo, from: End, candidates: readonly string[]): void {
+  const to = from.role === "client" ? duo.gateway : duo.client;
+  for (const delivery of duo.portal.candidates(candidates, from.role)) {
+    duo.world.at(2 * duo.portal.delayMs + delivery.afterMs, () => {
+      const now = duo.world.now();
+      to.machine.apply(now, (node) => node.addRemoteCandidates(now, idAt(to), delivery.candidates));
+      duo.world.flush(to.host);
+    });
+  }
+}
+
+/** Everything is allowed between the two, and the other's tunnel address leads to it. */
+function publish({ machine, role }: End, id: string): void {
+  const slot = machine.node.slotOf(id);
+  if (slot === undefined) return;
+  const other = role === "client" ? TUNNEL.gateway : TUNNEL.client;
+  machine.publish({
+    routes: [{ prefix: { address: other, bits: 32 }, target: { kind: "peer", slot } }],
+    permits: [{ slot, sources: EVERYWHERE, refuseDestination: false }],
+  });
+}
+
+/** As from the portal: the same at both ends as long as no key changes (PT-100, PT-101). */
+function requestOf(end: End, client: End, gateway: End): ConnectionRequest {
+  const keys = concatBytes(client.machine.node.publicKey(), gateway.machine.node.publicKey());
+  const text = toHex(sha256(keys));
+  const clientCredentials: IceCredentials = { username: text.slice(0, 8), password: text.slice(8, 34) };
+  const gatewayCredentials: IceCredentials = { username: text.slice(34, 38), password: text.slice(38, 64) };
+  const isClient = end.role === "client";
+  return {
+    id: idAt(end),
+    remoteKey: (isClient ? gateway : client).machine.node.publicKey(),
+    presharedKey: sha256(concatBytes(keys, Uint8Array.of(1))),
+    localCredentials: isClient ? clientCredentials : gatewayCredentials,
+    remoteCredentials: isClient ? gatewayCredentials : clientCredentials,
+  };
+}
+
+/** IPv4, protocol 253 (for experiments), a sequence number as payload. */
+function testPacket(source: IpAddress, destination: IpAddress, sequence: number): Uint8Array {
+  const packet = new Uint8Array(24);
+  const view = new DataView(packet.buffer);
+  view.setUint8(0, 0x45);
+  view.setUint16(2, packet.length);
+  view.setUint8(8, 64);
+  view.setUint8(9, 253);
+  packet.set(source, 12);
+  packet.set(destination, 16);
+  view.setUint32(20, sequence);
+  return packet;
+}
+
+function sequenceOf(packet: Uint8Array): number {
+  return new DataView(packet.buffer, packet.byteOffset).getUint32(20);
+}

@@ -1,0 +1,293 @@
+/**
+ * The simulated world (TS-5 to TS-10): one thread, virtual time in microseconds, one seed.
+ *
+ *     host ── its link ──▶ the cloud routes by destination address ──▶ link of the other host ── host
+ *
+ * A datagram meets the conditions of the sender's link, then those of the receiver's. Addresses that
+ * are not routed exist on their host only: a private network behind it that nobody else can reach.
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import {
+  formatIp,
+  type Instant,
+  type IpAddress,
+  instant,
+  ip,
+  type SocketAddress,
+  toHex,
+  type UnixMs,
+  unixMs,
+} from "../../src/base/index.ts";
+import { createStream } from "./streams.ts";
+
+export interface SimulatedDatagram {
+  readonly local: SocketAddress;
+  readonly from: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+export interface OutgoingDatagram {
+  readonly source?: IpAddress;
+  readonly destination: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+/** What runs on a host: a machine and what the test does with its outputs. */
+export interface Program {
+  handleDatagram(now: Instant, datagram: SimulatedDatagram): void;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  pollTransmit(): OutgoingDatagram | undefined;
+  /** Takes events and packets out of the machine; called when its datagrams have been sent. */
+  drain(now: Instant): void;
+}
+
+/** Conditions of a link, each way. Probabilities are 0 to 1 per datagram. */
+export interface LinkConditions {
+  readonly latencyMs: number;
+  readonly jitterMs: number;
+  readonly loss: number;
+  readonly duplication: number;
+  /** A datagram that is held back arrives this much later. */
+  readonly reordering: number;
+  readonly reorderMs: number;
+  /** One flipped bit. */
+  readonly corruption: number;
+  readonly isDown: boolean;
+}
+
+export const PERFECT: LinkConditions = {
+  latencyMs: 0,
+  jitterMs: 0,
+  loss: 0,
+  duplication: 0,
+  reordering: 0,
+  reorderMs: 30,
+  corruption: 0,
+  isDown: false,
+};
+
+export interface Host {
+  readonly name: string;
+  /** Of the one UDP socket per family. */
+  port: number;
+  addresses: readonly IpAddress[];
+  /** Of those, the ones that others can reach. */
+  routed: readonly IpAddress[];
+  link: LinkConditions;
+  program: Program | undefined;
+}
+
+export interface World {
+  readonly seed: number;
+  now(): Instant;
+  unixNow(): UnixMs;
+  random(label: string): ReturnType<typeof createStream>;
+  addHost(name: string, options: HostOptions): Host;
+  /** Sends what a program has ready, then lets the test look at its other outputs. */
+  flush(host: Host): void;
+  at(delayMs: number, action: () => void): void;
+  /** Advances to `now() + durationMs`, doing all that is due on the way. */
+  run(durationMs: number): void;
+  /** Advances until the condition holds; `undefined` if it does not within the bound. */
+  runUntil(condition: () => boolean, withinMs: number): Instant | undefined;
+  /** Advances the clocks without running anything: a suspended machine. */
+  sleep(durationMs: number): void;
+  /** Hash of all that was sent, delivered and lost so far (TS-7). */
+  traceHash(): string;
+  /** The last lines of the trace, for failure messages. */
+  recentTrace(): string;
+}
+
+export interface HostOptions {
+  readonly addresses: readonly string[];
+  /** Default: all. */
+  readonly routed?: readonly string[];
+  readonly port?: number;
+  readonly link?: Partial<LinkConditions>;
+}
+
+const START_US = 1_000_000;
+const UNIX_AT_START = 1_700_000_000_000;
+const TRACE_LINES = 60;
+/** Steps at one instant after which a program is not making progress (TS-13). */
+const STEPS_PER_INSTANT = 10_000;
+
+interface Entry {
+  readonly atUs: number;
+  readonly order: number;
+  readonly action: () => void;
+}
+
+export function createWorld(seed: number): World {
+  const hosts: Host[] = [];
+  const entries: Entry[] = [];
+  const trace = sha256.create();
+  const recent: string[] = [];
+  const utf8 = new TextEncoder();
+  let nowUs = START_US;
+  let order = 0;
+
+  const now = (): Instant => instant(Math.floor(nowUs / 1000));
+
+  function note(line: string): void {
+    const text = `${nowUs} ${line}`;
+    trace.update(utf8.encode(`${text}\n`));
+    recent.push(text);
+    if (recent.length > TRACE_LINES) recent.shift();
+  }
+
+  function schedule(atUs: number, action: () => void): void {
+    const entry = { atUs, order: order++, action };
+    let place = entries.length;
+    while (place > 0 && (entries[place - 1]?.atUs ?? 0) > atUs) place--;
+    entries.splice(place, 0, entry);
+  }
+
+  function send(host: Host, datagram: OutgoingDatagram): void {
+    const source = datagram.source ?? defaultSource(host, datagram.destination);
+    const label = `${host.name} ${formatIp(datagram.destination.address)}:${datagram.destination.port}`;
+    const receiver = hosts.find(({ routed }) => routed.some((a) => isSame(a, datagram.destination.address)));
+    const isOwn = source !== undefined && host.addresses.some((address) => isSame(address, source));
+    if (source === undefined || !isOwn || receiver === undefined) return note(`unroutable ${label}`);
+    const from = { address: source, port: host.port };
+    note(`sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
+    travel({ from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
+  }
+
+  /** Crosses the links one after the other. */
+  function travel(
+    flight: { readonly from: SocketAddress; readonly to: SocketAddress; readonly bytes: Uint8Array },
+    [link, ...rest]: readonly Host[],
+  ): void {
+    if (link === undefined) return deliver(flight);
+    const stream = streamOf(link);
+    const { latencyMs, jitterMs, loss, duplication, reordering, reorderMs, corruption, isDown } = link.link;
+    // Always the same number of draws, so that one condition does not shift another.
+    const [a, b, c, d, e, f] = [
+      stream.unit(),
+      stream.unit(),
+      stream.unit(),
+      stream.unit(),
+      stream.unit(),
+      stream.unit(),
+    ];
+    if (isDown || a < loss) return note(`lost at ${link.name}`);
+    const bytes = b < corruption ? corrupted(flight.bytes, f) : flight.bytes;
+    const delayMs = latencyMs + jitterMs * c + (d < reordering ? reorderMs : 0);
+    const copies = e < duplication ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      schedule(nowUs + Math.round(delayMs * 1000), () => travel({ ...flight, bytes }, rest));
+    }
+  }
+
+  function deliver({ from, to, bytes }: { from: SocketAddress; to: SocketAddress; bytes: Uint8Array }): void {
+    const host = hosts.find(({ routed }) => routed.some((address) => isSame(address, to.address)));
+    if (host?.program === undefined || host.port !== to.port)
+      return note(`nobody at ${formatIp(to.address)}`);
+    note(`arrived ${host.name}`);
+    host.program.handleDatagram(now(), { local: to, from, bytes });
+    flush(host);
+  }
+
+  function flush(host: Host): void {
+    const { program } = host;
+    if (program === undefined) return;
+    for (let sent = program.pollTransmit(); sent !== undefined; sent = program.pollTransmit())
+      send(host, sent);
+    program.drain(now());
+  }
+
+  const streams = new Map<string, ReturnType<typeof createStream>>();
+  function streamOf(host: Host): ReturnType<typeof createStream> {
+    const label = `link/${host.name}`;
+    const stream = streams.get(label) ?? createStream(seed, label);
+    streams.set(label, stream);
+    return stream;
+  }
+
+  /** When the next thing happens. A wake in the past is a defect of the program (TS-13). */
+  function nextUs(): number {
+    let first = entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
+    for (const { program } of hosts) {
+      const due = program?.pollTimeout();
+      if (due !== undefined) first = Math.min(first, Math.max(due * 1000, nowUs));
+    }
+    return first;
+  }
+
+  function step(): void {
+    while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= nowUs) entries.shift()?.action();
+    for (const host of hosts) {
+      const due = host.program?.pollTimeout();
+      if (due === undefined || due > now()) continue;
+      host.program?.handleTimeout(now());
+      flush(host);
+      const next = host.program?.pollTimeout();
+      if (next !== undefined && next <= now()) throw new Error(`${host.name} wakes in the past: ${next}`);
+    }
+  }
+
+  function advance(untilUs: number, isDone: () => boolean): boolean {
+    let steps = 0;
+    for (;;) {
+      if (isDone()) return true;
+      const next = nextUs();
+      if (next > untilUs) break;
+      steps = next > nowUs ? 0 : steps + 1;
+      if (steps > STEPS_PER_INSTANT) throw new Error(`no progress at ${nowUs} µs\n${recent.join("\n")}`);
+      nowUs = next;
+      step();
+    }
+    nowUs = untilUs;
+    return isDone();
+  }
+
+  return {
+    seed,
+    now,
+    unixNow: () => unixMs(UNIX_AT_START + Math.floor((nowUs - START_US) / 1000)),
+    random: (label) => createStream(seed, label),
+    addHost(name, options) {
+      const addresses = options.addresses.map(ip);
+      const host: Host = {
+        name,
+        port: options.port ?? 52625,
+        addresses,
+        routed: options.routed?.map(ip) ?? addresses,
+        link: { ...PERFECT, ...options.link },
+        program: undefined,
+      };
+      hosts.push(host);
+      return host;
+    },
+    flush,
+    at: (delayMs, action) => schedule(nowUs + Math.round(delayMs * 1000), action),
+    run(durationMs) {
+      advance(nowUs + durationMs * 1000, () => false);
+    },
+    runUntil(condition, withinMs) {
+      return advance(nowUs + withinMs * 1000, condition) ? now() : undefined;
+    },
+    sleep(durationMs) {
+      nowUs += durationMs * 1000;
+    },
+    traceHash: () => toHex(trace.clone().digest()),
+    recentTrace: () => recent.join("\n"),
+  };
+}
+
+function defaultSource(host: Host, destination: SocketAddress): IpAddress | undefined {
+  return host.addresses.find((address) => address.length === destination.address.length);
+}
+
+function isSame(a: IpAddress, b: IpAddress): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function corrupted(bytes: Uint8Array, draw: number): Uint8Array {
+  const copy = bytes.slice();
+  const bit = Math.floor(draw * bytes.length * 8);
+  copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+  return copy;
+}
