@@ -143,7 +143,7 @@ const extensions = fc.array(
     last: fc.constantFrom(0, 0, 1),
     isHostile: fc.constantFrom(false, false, false, false, true),
   }),
-  { maxLength: 10 },
+  { maxLength: 10, size: "max" },
 );
 
 /** Packets of all kinds: right, cut, padded and with flipped bits. */
@@ -152,7 +152,7 @@ export const hostilePacket: fc.Arbitrary<Uint8Array> = fc
     flow,
     chain: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: extensions }),
     protocol: fc.constantFrom(1, 6, 6, 17, 17, 58, 50, 51, 59, 132, 255),
-    transport: fc.uint8Array({ maxLength: 80 }),
+    transport: fc.uint8Array({ maxLength: 80, size: "max" }),
     isPlausible: fc.boolean(),
     flips: fc.oneof(
       { weight: 1, arbitrary: fc.constant([]) },
