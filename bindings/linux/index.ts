@@ -25,7 +25,17 @@ export {
   SystemCallError,
 } from "./errno.ts";
 export { type EventFd, openEventFd } from "./eventfd.ts";
+export { CLOCK_BOOTTIME, LOCK_EX, LOCK_NB, POLLIN, TIMESPEC_BYTES } from "./file-constants.ts";
 export { KERNEL_SCRATCH_BYTES, type Kernel, openKernel } from "./kernel.ts";
+export {
+  RT_SCOPE_LINK,
+  RT_SCOPE_UNIVERSE,
+  RT_TABLE_MAIN,
+  RTN_UNICAST,
+  RTPROT_KERNEL,
+  RTPROT_RA,
+  RTPROT_STATIC,
+} from "./netlink-constants.ts";
 export { type NetlinkEvents, type NetworkEvent, openNetlinkEvents } from "./netlink-events.ts";
 export {
   type Attribute,
@@ -61,6 +71,7 @@ export {
 } from "./rtnetlink-codec.ts";
 export { encodeSockaddr, type MalformedSockaddr, parseSockaddr } from "./sockaddr.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
+export { startTcp, type TcpAttempt } from "./tcp.ts";
 export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";
 export {
   boundPort,

@@ -103,6 +103,7 @@ export const RT_TABLE_MAIN = 254;
 export const RTN_UNICAST = 1;
 export const RTPROT_KERNEL = 2;
 export const RTPROT_STATIC = 4;
+export const RTPROT_RA = 9;
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
 

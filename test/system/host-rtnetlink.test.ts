@@ -1,12 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { openKernel, openNetlinkEvents, openRtnetlink, openTun } from "../../bindings/linux/index.ts";
 import { ip, prefix } from "../../src/base/index.ts";
-import { createNamespace, ipJson, isRoot, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
+import { describeWith } from "../lib/requirements.ts";
+import { createNamespace, ipJson, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
 const STATIC = 4;
 const UNIVERSE = 0;
 
-describe.skipIf(!isRoot)("rtnetlink (needs root)", () => {
+describeWith(["netns", "tun"], "rtnetlink", () => {
   const kernel = openKernel();
   let host: OwnNamespace;
   beforeEach(() => {

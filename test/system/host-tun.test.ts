@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import {
   errnoName,
   interfaceIndex,
@@ -7,13 +7,13 @@ import {
   openEventFd,
   openKernel,
   openTun,
+  POLLIN,
   pollOne,
 } from "../../bindings/linux/index.ts";
-import { createNamespace, ipJson, isRoot, type OwnNamespace } from "./own-namespace.ts";
+import { describeWith } from "../lib/requirements.ts";
+import { createNamespace, ipJson, type OwnNamespace } from "./own-namespace.ts";
 
-const POLLIN = 1;
-
-describe.skipIf(!isRoot)("TUN device (needs root)", () => {
+describeWith(["netns", "tun"], "TUN device", () => {
   const kernel = openKernel();
   let host: OwnNamespace;
   beforeEach(() => {
@@ -90,7 +90,7 @@ describe.skipIf(!isRoot)("TUN device (needs root)", () => {
         return length < 0 ? errnoName(sys.errno()) : Uint8Array.from(room.bytes(at, length));
       });
     expect(read()).toBe("EAGAIN");
-    host.run("sh", "-c", "echo -n hello > /dev/udp/192.0.2.9/9");
+    host.run("bash", "-c", "echo -n hello > /dev/udp/192.0.2.9/9");
     expect(pollOne(kernel, tun.fd, POLLIN, 1000)).toBe(POLLIN);
     const packet = read();
     expect(packet).toHaveLength(10 + 20 + 8 + 5);

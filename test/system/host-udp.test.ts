@@ -1,17 +1,19 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import {
   errnoName,
   errnoOf,
   getSocketOption,
   openKernel,
   openUdpSockets,
+  POLLIN,
   pollOne,
   receiveDatagram,
   sendDatagram,
   type UdpOptions,
 } from "../../bindings/linux/index.ts";
 import { ip } from "../../src/base/index.ts";
-import { createNamespace, isRoot, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
+import { describeWith } from "../lib/requirements.ts";
+import { createNamespace, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
 const OPTIONS: UdpOptions = {
   port: { kind: "preferred", port: 52625 },
@@ -19,14 +21,13 @@ const OPTIONS: UdpOptions = {
   sendBufferBytes: 1 << 20,
   receiveBufferBytes: 7 << 20,
 };
-const POLLIN = 1;
 const SOL_SOCKET = 1;
 const SO_MARK = 36;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const FWMARK = 0xfd002021;
 
-describe.skipIf(!isRoot)("UDP sockets (needs root)", () => {
+describeWith(["netns"], "UDP sockets", () => {
   const kernel = openKernel();
   let a: OwnNamespace;
   let b: OwnNamespace;

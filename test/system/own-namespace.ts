@@ -18,15 +18,14 @@ const unshare: (kind: number) => number = libc.func("unshare", "int", ["int"]);
 export interface OwnNamespace {
   /** Runs `use` inside; nests. Only what `use` does before it returns happens there. */
   enter<T>(use: () => T): T;
+  /** The same until a promise settles: meanwhile the whole thread is inside. Does not nest. */
+  enterUntil<T>(use: () => Promise<T>): Promise<T>;
   /** Runs a command inside and returns its output. */
   run(command: string, ...rest: readonly string[]): string;
   /** A path that `ip link set … netns PATH` understands. */
   readonly path: string;
   close(): void;
 }
-
-/** Whether this process may create namespaces and devices at all. */
-export const isRoot = process.geteuid?.() === 0;
 
 export function createNamespace(): OwnNamespace {
   const outside = openSync("/proc/thread-self/ns/net", "r");
@@ -35,18 +34,32 @@ export function createNamespace(): OwnNamespace {
   setns(outside, CLONE_NEWNET);
   closeSync(outside);
 
-  const enter = <T>(use: () => T): T => {
+  const goIn = (): (() => void) => {
     const before = openSync("/proc/thread-self/ns/net", "r");
     if (setns(inside, CLONE_NEWNET) !== 0) throw new Error(`setns: errno ${koffi.errno()}`);
+    return () => {
+      setns(before, CLONE_NEWNET);
+      closeSync(before);
+    };
+  };
+  const enter = <T>(use: () => T): T => {
+    const goOut = goIn();
     try {
       return use();
     } finally {
-      setns(before, CLONE_NEWNET);
-      closeSync(before);
+      goOut();
     }
   };
   return {
     enter,
+    async enterUntil(use) {
+      const goOut = goIn();
+      try {
+        return await use();
+      } finally {
+        goOut();
+      }
+    },
     run: (command, ...rest) => enter(() => execFileSync(command, rest, { encoding: "utf8", stdio: "pipe" })),
     path: `/proc/${process.pid}/fd/${inside}`,
     close: () => closeSync(inside),

@@ -1,0 +1,24 @@
+/** Numbers by which Postern is known to the host's network (programs.md §1). */
+import { type Prefix, prefix } from "../base/index.ts";
+
+/** Mark of the program's own sockets; the reference's, so that both can live on one host. */
+export const FWMARK = 0xfd002021;
+
+export const TABLE_RESOURCES = 0x2021fe00;
+export const TABLE_LINK = 0x2021fe01;
+export const TABLE_INTERNET = 0x2021fe02;
+
+export const TUNNEL_V4: Prefix = prefix("100.64.0.0/11");
+export const TUNNEL_V6: Prefix = prefix("fd00:2021:1111::/107");
+
+export const TUN_TXQUEUELEN = 1000;
+
+/** Mark and first table that wg-quick uses for default routes (WG-64). */
+export const WG_FWMARK = 51820;
+export const WG_TABLE = 51820;
+
+/**
+ * Protocol number of the rules of `postern wg`, by which leftovers of a crash are found (D-22). It is
+ * nobody's in iproute2's list.
+ */
+export const WG_RULE_PROTOCOL = 80;

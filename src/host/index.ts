@@ -1,0 +1,65 @@
+export { readClock } from "./clock.ts";
+export {
+  FWMARK,
+  TABLE_INTERNET,
+  TABLE_LINK,
+  TABLE_RESOURCES,
+  TUN_TXQUEUELEN,
+  TUNNEL_V4,
+  TUNNEL_V6,
+  WG_FWMARK,
+  WG_TABLE,
+} from "./constants.ts";
+export {
+  acceptChain,
+  type DropChain,
+  foreignDropChains,
+  gatewayRuleset,
+  setUpFirewall,
+  tearDownFirewall,
+} from "./firewall.ts";
+export {
+  enableForwarding,
+  type Forwarding,
+  type ForwardingPlan,
+  type ForwardingSnapshot,
+  planForwarding,
+  type SysctlWrite,
+} from "./forwarding.ts";
+export {
+  fromMachineId,
+  type IdentifiedRole,
+  type IdentifierSource,
+  resolveIdentifier,
+  toExternalId,
+  toIdentifier,
+} from "./identifier.ts";
+export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
+export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
+export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
+export { type BurstWatch, createBurstWatch, networkFingerprint } from "./network-watch.ts";
+export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
+export { isPrivileged, requirePrivilege } from "./privilege.ts";
+export {
+  addPolicyRules,
+  applyRoutes,
+  applyTunnelRoutes,
+  flushPolicyRouting,
+  linkRoutes,
+  policyRules,
+  type RouteChanges,
+  routeChanges,
+  synchroniseLinkRoutes,
+  tunnelRoutes,
+} from "./routes.ts";
+export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
+export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
+export {
+  applyWgRoutes,
+  findFreeTable,
+  planWgRoutes,
+  removeWgLeftovers,
+  type WgRoutePlan,
+  type WgRouteSettings,
+  type WgRoutes,
+} from "./wg-routes.ts";

@@ -1,0 +1,58 @@
+/**
+ * Decides from netlink events when the network has changed (PG-34, PG-73). Pure: it is told events and
+ * asked for deadlines; the caller looks at the host when a burst has settled.
+ */
+import type { BestRoute, NetworkEvent, Rtnetlink } from "../../bindings/linux/index.ts";
+import { after, earliest, formatIp, type Instant, ip } from "../base/index.ts";
+import { FWMARK } from "./constants.ts";
+
+const DEBOUNCE_MS = 500;
+const DEBOUNCE_MS_MAX = 2000;
+
+export interface BurstWatch {
+  /** Takes what the event socket gave. Events of our own TUN do not count. */
+  handleEvents(now: Instant, events: readonly NetworkEvent[]): void;
+  /** When the burst has settled; `undefined` while nothing has happened. */
+  pollTimeout(): Instant | undefined;
+  /** Whether a burst has settled by now; it is then over. */
+  handleTimeout(now: Instant): boolean;
+}
+
+/** A burst settles 500 ms after its last event, and at the latest 2 s after its first. */
+export function createBurstWatch(tunIndex: number | undefined): BurstWatch {
+  let due: Instant | undefined;
+  let latest: Instant | undefined;
+  return {
+    handleEvents(now, events) {
+      const isNews = events.some(
+        (event) => event.kind === "overrun" || event.index === undefined || event.index !== tunIndex,
+      );
+      if (!isNews) return;
+      latest ??= after(now, DEBOUNCE_MS_MAX);
+      due = earliest(after(now, DEBOUNCE_MS), latest);
+    },
+    pollTimeout: () => due,
+    handleTimeout(now) {
+      if (due === undefined || now < due) return false;
+      due = undefined;
+      latest = undefined;
+      return true;
+    },
+  };
+}
+
+/** Documentation addresses: never really there, so every route to them is the default one. */
+const PROBE_V4 = ip("198.51.100.1");
+const PROBE_V6 = ip("2001:db8::1");
+
+/** The way into the internet as one text per family: equal texts, no network change (PG-73). */
+export function networkFingerprint(rtnetlink: Pick<Rtnetlink, "bestRoute">): string {
+  return [PROBE_V4, PROBE_V6].map((probe) => describeRoute(rtnetlink.bestRoute(probe, FWMARK))).join(", ");
+}
+
+function describeRoute(route: BestRoute | undefined): string {
+  if (route === undefined) return "none";
+  const gateway = route.gateway === undefined ? "direct" : formatIp(route.gateway);
+  const source = route.source === undefined ? "any" : formatIp(route.source);
+  return `interface ${route.outputIndex} via ${gateway} from ${source}`;
+}
