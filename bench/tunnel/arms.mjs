@@ -1,0 +1,158 @@
+/**
+ * What is measured: each arm is two namespaces joined by veth with a tunnel between them.
+ *
+ * ```
+ *   near 10.9.0.1 ── veth ── far 10.9.0.2        tunnel 10.7.0.1 ↔ 10.7.0.2
+ * ```
+ *
+ * An arm is `{ name, near, far, address, processes }`: traffic from `near` to `address` in `far` goes
+ * through `processes`. All arms of a run are up at the same time; an idle one costs nothing.
+ */
+import { randomBytes } from "node:crypto";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../../scripts/steps.mjs";
+
+export const MAIN = join(ROOT, "build", "src", "cli", "main.js");
+const PORT = 5555;
+const WITHIN_MS = 20_000;
+
+/** Two namespaces joined by veth. */
+async function openEnds(lab, name) {
+  const near = await lab.add(`${name}-near`);
+  const far = await lab.add(`${name}-far`);
+  await lab.connect(
+    { namespace: near, device: "wan", addresses: ["10.9.0.1/24"] },
+    { namespace: far, device: "wan", addresses: ["10.9.0.2/24"] },
+  );
+  return { near, far };
+}
+
+/** The ceiling: no tunnel at all. */
+export async function openVeth(lab) {
+  const { near, far } = await openEnds(lab, "veth");
+  return { name: "veth", near, far, address: "10.9.0.2", processes: [] };
+}
+
+export async function openWireguardGo(lab, { mtu, program }) {
+  const { near, far } = await openEnds(lab, "go");
+  const ends = [near, far];
+  const keys = await makeKeys(near, 2);
+  const processes = ends.map((end) =>
+    end.start({
+      name: "wireguard-go",
+      command: program,
+      args: ["-f", "wg0"],
+      env: { ...process.env, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: "1", LOG_LEVEL: "error" },
+    }),
+  );
+  for (const [i, end] of ends.entries()) {
+    await untilInterface(end, "wg0");
+    const file = join(end.runFolder, "private");
+    writeSecret(file, keys[i].privateKey);
+    const peer = ["peer", keys[1 - i].publicKey, "endpoint", `10.9.0.${2 - i}:${PORT}`];
+    const allowed = ["allowed-ips", `10.7.0.${2 - i}/32`];
+    await end.run("wg", [
+      "set",
+      "wg0",
+      "private-key",
+      "/run/private",
+      "listen-port",
+      String(PORT),
+      ...peer,
+      ...allowed,
+    ]);
+    await end.ip(`addr add 10.7.0.${i + 1}/24 dev wg0`, `link set wg0 mtu ${mtu} up`);
+  }
+  return { name: "wireguard-go", near, far, address: "10.7.0.2", processes };
+}
+
+/** `postern wg` at both ends. */
+export async function openPosternWg(lab, { mtu, runtime, name = "postern" }) {
+  const { near, far } = await openEnds(lab, name);
+  const ends = [near, far];
+  const keys = await makeKeys(near, 2);
+  const processes = ends.map((end, i) => {
+    writeSecret(
+      join(end.runFolder, "wg0.conf"),
+      [
+        "[Interface]",
+        `PrivateKey = ${keys[i].privateKey}`,
+        `ListenPort = ${PORT}`,
+        `Address = 10.7.0.${i + 1}/24`,
+        `MTU = ${mtu}`,
+        "[Peer]",
+        `PublicKey = ${keys[1 - i].publicKey}`,
+        `Endpoint = 10.9.0.${2 - i}:${PORT}`,
+        `AllowedIPs = 10.7.0.${2 - i}/32`,
+        "",
+      ].join("\n"),
+    );
+    return end.start({ name: "postern wg", command: runtime.path, args: [MAIN, "wg", "/run/wg0.conf"] });
+  });
+  for (const child of processes)
+    await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  return { name, near, far, address: "10.7.0.2", processes, isPostern: true };
+}
+
+/**
+ * Client and gateway with a portal (G-4). The resource is an address of the gateway's own namespace,
+ * so that nothing but the tunnel lies between the ends, as with `postern wg`.
+ */
+export async function openClientGateway(lab, { runtime }) {
+  const { near, far } = await openEnds(lab, "cg");
+  await far.ip("addr add 172.20.0.1/32 dev lo");
+  writeFileSync(
+    join(far.runFolder, "portal.yaml"),
+    "version: 1\nresources: [{ name: Far, type: cidr, address: 172.20.0.0/16, site: default }]\n" +
+      "policies: [{ group: dev, resource: Far }]\n",
+  );
+  const start = (end, role, args, token) =>
+    end.start({
+      name: role,
+      command: runtime.path,
+      args: [MAIN, role, ...args],
+      env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
+    });
+  const listen = "10.9.0.2:8080";
+  const portal = start(far, "portal", [
+    "--dev",
+    "--dev-insecure",
+    "--listen",
+    listen,
+    "--config",
+    "/run/portal.yaml",
+  ]);
+  await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  const tokenFor = async (label) =>
+    (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
+  const url = ["--api-url", `ws://${listen}`];
+  const gateway = start(far, "gateway", [...url, "--id", "bench-gateway"], await tokenFor("GATEWAY"));
+  await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
+  const clientArgs = [...url, "--id", "bench-client", "--dns-control", "disabled"];
+  const client = start(near, "client", clientArgs, await tokenFor("CLIENT"));
+  await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
+  return { name: "client-gateway", near, far, address: "172.20.0.1", processes: [client, gateway] };
+}
+
+async function makeKeys(namespace, count) {
+  const keys = [];
+  for (let i = 0; i < count; i++) {
+    const privateKey = (await namespace.run("wg", ["genkey"])).trim();
+    const file = `key-${randomBytes(4).toString("hex")}`;
+    writeSecret(join(namespace.runFolder, file), privateKey);
+    const publicKey = (await namespace.run("sh", ["-c", `wg pubkey < /run/${file}`])).trim();
+    keys.push({ privateKey, publicKey });
+  }
+  return keys;
+}
+
+function writeSecret(file, text) {
+  writeFileSync(file, `${text}\n`);
+  chmodSync(file, 0o600);
+}
+
+async function untilInterface(namespace, device) {
+  const script = `for i in $(seq 200); do wg show ${device} >/dev/null 2>&1 && exit 0; sleep 0.05; done; exit 1`;
+  await namespace.run("sh", ["-c", script], { withinMs: WITHIN_MS });
+}
