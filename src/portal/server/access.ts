@@ -2,9 +2,11 @@
  * Who may reach what: the set of resources of a client, and the policy a flow is granted under
  * (PT-80, PT-83).
  */
-import { type UnixMs, unixMs } from "../../base/index.ts";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { toHex, type UnixMs, unixMs } from "../../base/index.ts";
 import { type Circumstances, checkConditions } from "./conditions.ts";
 import type { Actor, ConditionProperty, ConfiguredResource, Group, Policy, PortalModel } from "./model.ts";
+import { identityOf } from "./view.ts";
 
 /**
  * Kinds of resource that clients and gateways of this release carry. The others are read and checked,
@@ -24,16 +26,34 @@ export type Grant =
   | { readonly kind: "forbidden"; readonly violated: readonly ConditionProperty[] }
   | { readonly kind: "not-found" };
 
+/** Names everything of policy and resource whose change ends an authorisation (PT-90). */
+export function basisOf(policy: Policy, resource: ConfiguredResource): string {
+  const text = JSON.stringify([identityOf(resource), policy.groupId, policy.conditions]);
+  return toHex(sha256(new TextEncoder().encode(text))).slice(0, 32);
+}
+
 export function isSupported(resource: ConfiguredResource): boolean {
   // Filters are not enforced yet: a resource that has some must not be opened without them.
   return SUPPORTED_KINDS.has(resource.kind) && resource.filters.length === 0;
 }
 
-/** The resources that this client can connect to now, in the order of the configuration (PT-80). */
-export function connectableResources(model: PortalModel, subject: Subject): readonly ConfiguredResource[] {
-  return [...model.resources.values()].filter(
-    (resource) => decideGrant(model, subject, resource.id).kind === "granted",
-  );
+/**
+ * The resources that this client can connect to now, in the order of the configuration (PT-80), and
+ * when the passing of time alone will change that.
+ */
+export function connectableResources(
+  model: PortalModel,
+  subject: Subject,
+): { readonly resources: readonly ConfiguredResource[]; readonly changesAt?: UnixMs } {
+  const resources: ConfiguredResource[] = [];
+  let changesAt: UnixMs | undefined;
+  for (const resource of model.resources.values()) {
+    const grant = decideGrant(model, subject, resource.id);
+    if (grant.kind !== "granted") continue;
+    resources.push(resource);
+    changesAt = earlier(changesAt, grant.expiresAt);
+  }
+  return changesAt === undefined ? { resources } : { resources, changesAt };
 }
 
 /**

@@ -1,0 +1,209 @@
+/**
+ * Whether a socket may be opened, and for whom (PT-70 to PT-72).
+ */
+import { sha256 } from "@noble/hashes/sha2.js";
+import * as v from "valibot";
+import { fromBase64, type Instant, type IpAddress, toHex, type UnixMs } from "../../base/index.ts";
+import { hashToken, parseToken } from "../derive.ts";
+import type { Topic } from "../protocol/index.ts";
+import type { PortalModel, TokenRecord } from "./model.ts";
+import { createFailureLimit, createTokenBucket } from "./rate-limit.ts";
+import type { Introduction } from "./store.ts";
+
+/** An HTTP upgrade as the shell saw it. Header names are lower-case. */
+export interface UpgradeRequest {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  /** The peer's address (PT-73). */
+  readonly remote: IpAddress;
+}
+
+/** An answer of RFC 9457 instead of a socket. */
+export interface Refusal {
+  readonly status: number;
+  readonly code?: RefusalCode;
+  readonly detail?: string;
+  readonly retryAfterS?: number;
+}
+
+export type RefusalCode =
+  | "invalid_connect_params"
+  | "missing_token"
+  | "invalid_token"
+  | "unsupported_vsn"
+  | "origin"
+  | "too_many_failures"
+  | "rate_limit"
+  | "overloaded"
+  | "starting"
+  | "draining";
+
+/** A peer that may come in. A relay has no introduction: it is known by its secret alone. */
+export type Admitted =
+  | {
+      readonly kind: "client" | "gateway";
+      readonly token: TokenRecord;
+      readonly introduction: Introduction;
+    }
+  | { readonly kind: "relay"; readonly token: TokenRecord; readonly remote: IpAddress };
+
+export type AdmissionResult =
+  | { readonly ok: true; readonly admitted: Admitted }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+export interface Admission {
+  check(now: Instant, wallNow: UnixMs, model: PortalModel, request: UpgradeRequest): AdmissionResult;
+}
+
+const PATHS: Readonly<Record<string, Topic>> = {
+  "/client/websocket": "client",
+  "/gateway/websocket": "gateway",
+  "/relay/websocket": "relay",
+};
+
+/** First words of user agents that state a protocol level (PT-16). */
+const COMPONENTS = /^(?:relay|connlib|headless-client|gui-client|apple-client|android-client|gateway)\/(.+)$/;
+
+const parameter = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
+const publicKey = v.pipe(v.string(), v.length(44));
+
+export function createAdmission(): Admission {
+  // A fleet behind one NAT may share a token, so the device counts, too (PT-72).
+  const attempts = createTokenBucket({ perSecond: 1, burst: 5 });
+  const failures = createFailureLimit();
+  return {
+    check(now, wallNow, model, request) {
+      const topic = Object.hasOwn(PATHS, request.path) ? PATHS[request.path] : undefined;
+      if (topic === undefined) return refuse({ status: 404 });
+      const vsn = request.query.get("vsn");
+      if (vsn !== null && !/^1(\.|$)/.test(vsn)) return refuse({ status: 403, code: "unsupported_vsn" });
+      if (isForeignOrigin(request.headers)) return refuse({ status: 403, code: "origin" });
+      const network = networkOf(request.remote);
+      const until = failures.blockedUntil(now, network);
+      if (until !== undefined) {
+        const retryAfterS = Math.max(1, Math.ceil((until - now) / 1000));
+        return refuse({ status: 429, code: "too_many_failures", retryAfterS });
+      }
+      const text = tokenOf(request);
+      const attempt = `${network}|${digest(text ?? "")}|${request.query.get("external_id") ?? ""}`;
+      if (!attempts.take(now, digest(attempt))) {
+        return refuse({ status: 503, code: "rate_limit", retryAfterS: 1 });
+      }
+      const token = text === undefined ? undefined : findToken(model, topic, text, wallNow);
+      if (token === undefined) {
+        failures.note(now, network);
+        return refuse({ status: 401, code: text === undefined ? "missing_token" : "invalid_token" });
+      }
+      return introduce(topic, token, request);
+    },
+  };
+}
+
+function introduce(topic: Topic, token: TokenRecord, request: UpgradeRequest): AdmissionResult {
+  const { query, headers, remote } = request;
+  const version = versionOf(headers["user-agent"]);
+  if (version === undefined) return invalid("user-agent");
+  if (topic === "relay") {
+    if (query.get("ipv4") === null && query.get("ipv6") === null) return invalid("ipv4");
+    return { ok: true, admitted: { kind: "relay", token, remote } };
+  }
+  const externalId = query.get("external_id");
+  if (!v.is(parameter, externalId)) return invalid("external_id");
+  const name = query.get("name");
+  if (!v.is(parameter, name)) return invalid("name");
+  const keyText = query.get("public_key");
+  const key = v.is(publicKey, keyText) ? fromBase64(keyText) : undefined;
+  if (key?.length !== 32) return invalid("public_key");
+  const introduction: Introduction = {
+    ownerId: token.ownerId,
+    externalId,
+    name,
+    publicKey: key,
+    version,
+    remote,
+    device: deviceOf(query),
+  };
+  return { ok: true, admitted: { kind: topic, token, introduction } };
+}
+
+/** Unknown, revoked, expired and of another kind are one answer (PT-70). */
+function findToken(model: PortalModel, topic: Topic, text: string, wallNow: UnixMs): TokenRecord | undefined {
+  const token = parseToken(text);
+  if (token === undefined) return undefined;
+  const record = model.tokens.get(toHex(hashToken(token)));
+  return record !== undefined && record.kind === topic && isTokenUsable(model, record, wallNow)
+    ? record
+    : undefined;
+}
+
+/** Whether a token still opens the door: not expired, and its owner there and enabled. */
+export function isTokenUsable(model: PortalModel, token: TokenRecord, wallNow: UnixMs): boolean {
+  if (token.expiresAt !== undefined && wallNow >= token.expiresAt) return false;
+  switch (token.kind) {
+    case "client":
+      return model.actors.get(token.ownerId)?.isDisabled === false;
+    case "gateway":
+      return model.sites.has(token.ownerId);
+    case "relay":
+      return true;
+    case "api":
+      return false;
+    default:
+      return token.kind satisfies never;
+  }
+}
+
+/** The header, or the parameter of old peers if the header or its prefix is missing (PT-13). */
+function tokenOf({ headers, query }: UpgradeRequest): string | undefined {
+  const bearer = /^Bearer +(\S.*)$/.exec(headers["x-authorization"] ?? "")?.[1];
+  return bearer ?? query.get("token") ?? undefined;
+}
+
+function versionOf(userAgent: string | undefined): string | undefined {
+  for (const word of (userAgent ?? "").slice(0, 1024).split(" ")) {
+    const version = COMPONENTS.exec(word)?.[1];
+    if (version !== undefined) return version.slice(0, 64);
+  }
+  return undefined;
+}
+
+const DEVICE_PARAMETERS = [
+  "device_serial",
+  "device_uuid",
+  "identifier_for_vendor",
+  "firebase_installation_id",
+] as const;
+
+function deviceOf(query: URLSearchParams): Readonly<Record<string, string>> {
+  const device: Record<string, string> = {};
+  for (const name of DEVICE_PARAMETERS) {
+    const value = query.get(name);
+    if (v.is(parameter, value)) device[name] = value;
+  }
+  return device;
+}
+
+/** Browsers state the origin of the page; peers state none. */
+function isForeignOrigin(headers: UpgradeRequest["headers"]): boolean {
+  const { origin, host } = headers;
+  if (origin === undefined) return false;
+  return !URL.canParse(origin) || new URL(origin).host !== host?.toLowerCase();
+}
+
+/** One IPv4 address, or the /64 that one IPv6 host can choose from. */
+function networkOf(address: IpAddress): string {
+  return toHex(address.length === 16 ? address.slice(0, 8) : address);
+}
+
+function digest(text: string): string {
+  return toHex(sha256(new TextEncoder().encode(text)));
+}
+
+function invalid(member: string): AdmissionResult {
+  return refuse({ status: 400, code: "invalid_connect_params", detail: member });
+}
+
+function refuse(refusal: Refusal): AdmissionResult {
+  return { ok: false, refusal };
+}

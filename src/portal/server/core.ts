@@ -1,0 +1,101 @@
+/**
+ * What the parts of the portal share: configuration, memory, sockets, and the two clocks.
+ */
+import { type Instant, instant, type Log, type Random, type UnixMs, unixMs } from "../../base/index.ts";
+import { type ClientMessage, clientChannel, type GatewayMessage, gatewayChannel } from "../protocol/index.ts";
+import type { Subject } from "./access.ts";
+import type { PortalModel, TokenRecord } from "./model.ts";
+import type { PeerSocket, SocketTable } from "./sockets.ts";
+import type { Store } from "./store.ts";
+import type { StoredPeer } from "./stored-state.ts";
+
+/** What happened, counted by kind; names of PT-192 without their prefix. */
+export interface ServerCounters {
+  joins: number;
+  refusedUpgrades: Map<string, number>;
+  flows: Map<string, number>;
+  /** Candidates between peers that have nothing to do with each other (PT-87). */
+  candidatesUnauthorized: number;
+  /** Candidates for a peer that is not there, or more than may wait. */
+  candidatesDropped: number;
+  unknownEvents: number;
+  badFrames: number;
+  configErrors: number;
+}
+
+export interface Core {
+  /** Replaced as a whole by a reload. */
+  model: PortalModel;
+  readonly store: Store;
+  readonly sockets: SocketTable;
+  readonly clock: WallClock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: ServerCounters;
+  /** The highest revision of the store that is on disk. */
+  durableRevision: number;
+}
+
+/** Wall-clock time derived from the machine's own: it moves only when the shell says so. */
+export interface WallClock {
+  set(now: Instant, wallNow: UnixMs): void;
+  wallNow(now: Instant): UnixMs;
+  /** When the machine's clock will show a wall-clock time. */
+  instantOf(at: UnixMs): Instant;
+}
+
+export function createWallClock(now: Instant, wallNow: UnixMs): WallClock {
+  let offsetMs = wallNow - now;
+  return {
+    set(at, wall) {
+      offsetMs = wall - at;
+    },
+    wallNow: (at) => unixMs(at + offsetMs),
+    instantOf: (at) => instant(at - offsetMs),
+  };
+}
+
+export function createCounters(): ServerCounters {
+  return {
+    joins: 0,
+    refusedUpgrades: new Map(),
+    flows: new Map(),
+    candidatesUnauthorized: 0,
+    candidatesDropped: 0,
+    unknownEvents: 0,
+    badFrames: 0,
+    configErrors: 0,
+  };
+}
+
+export function count(counter: Map<string, number>, name: string): void {
+  counter.set(name, (counter.get(name) ?? 0) + 1);
+}
+
+export function pushToClient(core: Core, socket: PeerSocket, message: ClientMessage): void {
+  core.sockets.push(socket, clientChannel.toMessageEvent(message));
+}
+
+export function pushToGateway(core: Core, socket: PeerSocket, message: GatewayMessage): void {
+  core.sockets.push(socket, gatewayChannel.toMessageEvent(message));
+}
+
+/** The client's device as policies see it; `undefined` when its actor is gone. */
+export function subjectOf(
+  core: Core,
+  device: StoredPeer,
+  token: TokenRecord,
+  now: Instant,
+): Subject | undefined {
+  const actor = core.model.actors.get(device.ownerId);
+  if (actor === undefined) return undefined;
+  return {
+    actor,
+    circumstances: {
+      wallNow: core.clock.wallNow(now),
+      remote: device.remote,
+      isVerified: core.model.verified.has(device.externalId) && !device.isHardwareChanged,
+    },
+    ...(token.expiresAt === undefined ? {} : { tokenExpiresAt: token.expiresAt }),
+  };
+}

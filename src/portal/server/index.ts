@@ -1,0 +1,14 @@
+export type { Refusal, RefusalCode, UpgradeRequest } from "./admission.ts";
+export type { ServerCounters } from "./core.ts";
+export { namedId, randomId } from "./ids.ts";
+export type { PortalModel, TokenRecord } from "./model.ts";
+export {
+  createPortalServer,
+  type PortalServer,
+  type PortalServerOptions,
+  type PresentPeer,
+  type ServerStatus,
+  type UpgradeVerdict,
+} from "./server.ts";
+export type { ServerTransmit } from "./sockets.ts";
+export { EMPTY_STATE, parseState, type StoredState, toStateText } from "./stored-state.ts";
