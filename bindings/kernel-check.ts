@@ -149,6 +149,19 @@ export function measureSpeed(bench: Bench): Speed {
   return { sealGBps: megabytes / sealMs, openGBps: megabytes / openMs };
 }
 
+/** The speed with messages of one length, over at least `milliseconds` in all. */
+export function measureLength(bench: Bench, length: number, milliseconds: number): Speed {
+  const messages = BATCH * Math.ceil(20_000 / (length + 100));
+  let [sealMs, openMs, rounds] = [0, 0, 0];
+  for (; sealMs + openMs < milliseconds; rounds++) {
+    const round = sealAndOpenMany(bench, length, messages);
+    sealMs += round.sealMs;
+    openMs += round.openMs;
+  }
+  const megabytes = (rounds * messages * length) / 1e6;
+  return { sealGBps: megabytes / sealMs, openGBps: megabytes / openMs };
+}
+
 function sealAndOpenMany({ aead }: Bench, length: number, messages: number) {
   const started = performance.now();
   aead.aeadSealMany(messages, BATCH, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
