@@ -1,0 +1,217 @@
+import { describe, expect, it } from "vitest";
+import { ip, unixMs } from "../../src/base/index.ts";
+import { type Access, CID, contents, createAccess, sourceOf, testPacket } from "./access.ts";
+import { createWorld } from "./world.ts";
+
+const OFFICE = "00000000-0000-4000-8000-0000000000a1";
+const LAB = "00000000-0000-4000-8000-0000000000a2";
+const SERVER = "172.20.0.9";
+const OTHER_SERVER = "172.21.0.9";
+const CLIENT = "100.64.0.2";
+const BOUND_MS = 3_000;
+
+function createOffice(seed = 1): Access {
+  const access = createAccess(createWorld(seed));
+  access.init({ [OFFICE]: "172.20.0.0/16", [LAB]: "172.21.0.0/16" });
+  return access;
+}
+
+const toServer = (number: number, destination = SERVER) => testPacket(CLIENT, destination, number);
+const toClient = (number: number, source = SERVER) => testPacket(source, CLIENT, number);
+
+/** Sends the first packet and waits until it is through. */
+function connect(access: Access, number = 0, destination = SERVER): void {
+  const before = access.gateway.delivered.length;
+  access.send(access.client, toServer(number, destination));
+  const at = access.world.runUntil(() => access.gateway.delivered.length > before, BOUND_MS);
+  expect(at, access.world.recentTrace()).toBeDefined();
+}
+
+describe("access to a CIDR resource", () => {
+  it("TN-28, TN-31, TS-17: the first packet asks once and arrives within 3 s, the burst behind it in order", () => {
+    const access = createOffice();
+    for (let i = 0; i < 10; i++) access.send(access.client, toServer(i));
+    for (let i = 10; i < 40; i++) access.world.at(i * 20, () => access.send(access.client, toServer(i)));
+    expect(access.world.runUntil(() => access.gateway.delivered.length === 40, BOUND_MS)).toBeDefined();
+    expect(contents(access.gateway.delivered)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+    expect(access.intents).toEqual([OFFICE]);
+  });
+
+  it("TN-62 row 9: the answer reaches the client", () => {
+    const access = createOffice();
+    connect(access);
+    access.send(access.gateway, toClient(7));
+    access.world.run(100);
+    expect(contents(access.client.delivered)).toEqual([7]);
+  });
+
+  it("TN-20 row 8: what belongs to no resource is dropped and asks for nothing", () => {
+    const access = createOffice();
+    access.send(access.client, toServer(1, "192.0.2.77"));
+    access.world.run(5_000);
+    expect(access.intents).toEqual([]);
+    expect(access.client.plane.drops()).toEqual({ "unknown-resource": 1 });
+  });
+
+  it("TN-20 row 3: a source that is not ours is dropped", () => {
+    const access = createOffice();
+    access.send(access.client, testPacket("10.9.9.9", SERVER, 1));
+    expect(access.client.plane.drops()).toEqual({ "bad-source": 1 });
+    expect(access.intents).toEqual([]);
+  });
+
+  it("TN-61 row 14: the gateway prohibits what it was never told to grant, and says so to the client", () => {
+    const access = createOffice();
+    connect(access);
+    access.answers.set(LAB, { kind: "client-only" });
+    access.send(access.client, toServer(1, OTHER_SERVER));
+    access.world.run(2_000);
+    expect(contents(access.gateway.delivered)).toEqual([0]);
+    expect(contents(access.client.delivered)).toEqual(["prohibited"]);
+    expect(sourceOf(access.client.delivered[0])).toEqual(ip(OTHER_SERVER));
+    expect(access.gateway.tunnel.counters().refused).toBe(1);
+  });
+
+  it("TN-62 rows 6, 10: nobody but a granted network reaches the client", () => {
+    const access = createOffice();
+    connect(access);
+    access.send(access.gateway, toClient(1, OTHER_SERVER));
+    access.send(access.gateway, toClient(2, "100.64.0.77"));
+    access.send(access.gateway, testPacket(SERVER, "100.64.0.77", 3));
+    access.send(access.gateway, testPacket(SERVER, "192.0.2.1", 4));
+    access.world.run(1_000);
+    expect(access.client.delivered).toEqual([]);
+    expect(access.gateway.plane.drops()).toEqual({ "not-allowed": 2, "no-peer-state": 1, "not-a-peer": 1 });
+  });
+
+  it("TN-53, TN-54: access ends at its expiry, with goodbye; the next packet asks again", () => {
+    const access = createOffice();
+    access.answers.set(OFFICE, { kind: "grant", expiresAt: unixMs(access.world.unixNow() + 30_000) });
+    connect(access);
+    access.world.run(28_000);
+    access.send(access.client, toServer(1));
+    access.world.run(500);
+    expect(contents(access.gateway.delivered)).toEqual([0, 1]);
+    access.world.run(2_000);
+    access.answers.set(OFFICE, { kind: "refuse", reason: "forbidden" });
+    access.send(access.client, toServer(2));
+    access.world.run(1_000);
+    expect(contents(access.gateway.delivered)).toEqual([0, 1]);
+    expect(access.intents).toEqual([OFFICE, OFFICE]);
+    expect(contents(access.client.delivered)).toEqual(["prohibited"]);
+  });
+
+  it("TN-54: one of two grants revoked cuts only that one, at once and in both directions", () => {
+    const access = createOffice();
+    connect(access);
+    connect(access, 1, OTHER_SERVER);
+    access.apply(access.gateway, ({ tunnel }) =>
+      tunnel.handlePortalMessage(
+        access.world.now(),
+        { kind: "reject-access", cid: CID, rid: LAB },
+        access.world.unixNow(),
+      ),
+    );
+    access.send(access.client, toServer(2, OTHER_SERVER));
+    access.send(access.gateway, toClient(3, OTHER_SERVER));
+    access.send(access.client, toServer(4));
+    access.world.run(1_000);
+    expect(contents(access.gateway.delivered)).toEqual([0, 1, 4]);
+    expect(contents(access.client.delivered)).toEqual(["prohibited"]);
+  });
+
+  it("TN-55: an init without the authorisation revokes it", () => {
+    const access = createOffice();
+    connect(access);
+    access.initGateway([]);
+    access.answers.set(OFFICE, { kind: "refuse", reason: "forbidden" });
+    access.world.run(200);
+    access.send(access.client, toServer(1));
+    access.world.run(1_000);
+    expect(contents(access.gateway.delivered)).toEqual([0]);
+  });
+
+  it("TN-32: offline is answered with unreachable, another refusal with prohibited", () => {
+    const access = createOffice();
+    access.answers.set(OFFICE, { kind: "refuse", reason: "offline" });
+    access.answers.set(LAB, { kind: "refuse", reason: "forbidden" });
+    access.send(access.client, toServer(1));
+    access.send(access.client, toServer(2, OTHER_SERVER));
+    access.world.run(1_000);
+    expect(contents(access.client.delivered)).toEqual(["unreachable", "prohibited"]);
+    expect(access.client.tunnel.resources().map(({ status }) => status)).toEqual(["offline", "offline"]);
+    access.world.run(300_000);
+    expect(access.client.tunnel.resources().map(({ status }) => status)).toEqual(["unknown", "unknown"]);
+  });
+
+  it("TN-34: a gateway that is cut off is noticed, and the next packet asks again", () => {
+    const access = createOffice();
+    connect(access);
+    access.gateway.host.link = { ...access.gateway.host.link, isDown: true };
+    for (let i = 1; i < 25; i++) access.world.at(i * 1_000, () => access.send(access.client, toServer(100)));
+    const isGone = () => access.client.events.some(({ kind }) => kind === "disconnected");
+    expect(access.world.runUntil(isGone, 20_000)).toBeDefined();
+    access.gateway.host.link = { ...access.gateway.host.link, isDown: false };
+    const before = access.gateway.delivered.length;
+    expect(access.world.runUntil(() => access.gateway.delivered.length > before, 10_000)).toBeDefined();
+    expect(access.intents.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("TN-43, TN-50: goodbye from the client takes all its grants away", () => {
+    const access = createOffice();
+    connect(access);
+    access.apply(access.client, ({ tunnel }) => tunnel.shutdown(access.world.now()));
+    access.world.run(500);
+    expect(access.gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+    access.send(access.gateway, toClient(1));
+    expect(access.gateway.plane.drops()["no-peer-state"]).toBe(1);
+  });
+
+  it("TN-35: after a reset of the client a packet connects anew", () => {
+    const access = createOffice();
+    connect(access);
+    access.client.host.addresses = [ip("192.0.2.99")];
+    access.client.host.routed = access.client.host.addresses;
+    access.apply(access.client, ({ tunnel, host }) => {
+      tunnel.reset(access.world.now());
+      tunnel.handleOwnAddresses(
+        access.world.now(),
+        host.addresses.map((address) => ({ address, port: host.port })),
+      );
+    });
+    connect(access, 5);
+    expect(contents(access.gateway.delivered)).toEqual([0, 5]);
+  });
+
+  it("TN-56: a resource with filters is not opened while filters cannot be enforced", () => {
+    const access = createOffice();
+    access.answers.set(OFFICE, { kind: "grant", filters: [{ protocol: "icmp" }] });
+    access.send(access.client, toServer(1));
+    access.world.run(5_000);
+    expect(access.gateway.delivered).toEqual([]);
+    expect(access.gateway.events.filter(({ kind }) => kind === "request")).toEqual([]);
+  });
+
+  it("TN-26: a resource that is taken from the list closes its gateway with goodbye", () => {
+    const access = createOffice();
+    connect(access);
+    access.apply(access.client, ({ tunnel }) =>
+      tunnel.handlePortalMessage(access.world.now(), { kind: "resource-deleted", rid: OFFICE }),
+    );
+    access.world.run(500);
+    expect(access.gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+    access.send(access.client, toServer(1));
+    expect(access.client.plane.drops()).toEqual({ "unknown-resource": 1 });
+  });
+
+  it("TS-7: the same seed gives the same trace", () => {
+    const trace = (seed: number): string => {
+      const access = createOffice(seed);
+      connect(access);
+      access.world.run(60_000);
+      return access.world.traceHash();
+    };
+    expect(trace(3)).toBe(trace(3));
+    expect(trace(3)).not.toBe(trace(4));
+  });
+});
