@@ -1,0 +1,171 @@
+/**
+ * The control thread's loop (D-17): one machine between the plane's rings, the sockets and the clock.
+ *
+ *     rings ──▶ handlePlaneEvent, handlePunt ─┐
+ *     clock ──▶ handleTimeout ────────────────┼─▶ machine ──▶ commands ▶ plane, tables, TUN device
+ *     others ─▶ `input` ──────────────────────┘            ──▶ transmits ▶ sockets
+ *                                                           ──▶ `drainEvents`
+ *
+ * Every turn takes a bounded number of inputs, lets time pass for the machine, and empties its outputs:
+ * commands before the datagrams that announce them (WG-52), each carried out before the next is asked
+ * for. When there is more than one turn's worth, the rest waits behind the runtime's other work (PG-52).
+ */
+import type {
+  DataPunt,
+  Instant,
+  IpAddress,
+  PlaneCommand,
+  PlaneEvent,
+  PolicyTables,
+  SocketAddress,
+} from "../../base/index.ts";
+
+/** What a machine wants to have done, in order. */
+export type ShellCommand =
+  | PlaneCommand
+  | { readonly kind: "publish"; readonly tables: PolicyTables }
+  /** A packet for the host itself, such as an ICMP error (TN-89). */
+  | { readonly kind: "write-tun"; readonly packet: Uint8Array };
+
+export interface ShellTransmit {
+  /** The fixed source address; absent: the kernel chooses. */
+  readonly source?: IpAddress;
+  readonly destination: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+export interface ShellMachine {
+  handlePlaneEvent(now: Instant, event: PlaneEvent): void;
+  handlePunt(now: Instant, punt: DataPunt): void;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  pollCommand(): ShellCommand | undefined;
+  pollTransmit(): ShellTransmit | undefined;
+}
+
+/** The part of `bindings/plane.ts` that a turn needs. */
+export interface ShellPlane {
+  execute(command: PlaneCommand): void;
+  publish(tables: PolicyTables): void;
+  takeEvents(limit: number): readonly PlaneEvent[];
+  takePunts(limit: number): readonly DataPunt[];
+  onWake(wake: () => void): () => void;
+}
+
+export interface ShellOptions {
+  readonly machine: ShellMachine;
+  readonly plane: ShellPlane;
+  readonly now: () => Instant;
+  /** Sends without blocking; `busy`: the same datagram may be sent again later (PG-46). */
+  readonly send: (transmit: ShellTransmit) => "done" | "busy";
+  readonly writeTun: (packet: Uint8Array) => void;
+  /** Takes the machine's events out; called when its commands and transmits are done. */
+  readonly drainEvents: (now: Instant) => void;
+  /** Whatever a turn throws: a defect of ours, so the program ends (PG-18). */
+  readonly onDefect: (error: unknown) => void;
+}
+
+export interface Shell {
+  /** Gives the machine any other input, then empties its outputs. */
+  input(give: (now: Instant) => void): void;
+  /** No turn runs afterwards. */
+  stop(): void;
+}
+
+/** Inputs per turn and source (PG-52). */
+const TURN_INPUTS = 1024;
+/** Datagrams of control that wait for room in the socket; beyond it the oldest is lost, as on any path. */
+const UNSENT_MAX = 256;
+const RETRY_MS = 1;
+/** Longest wait that a runtime's timer takes. */
+const TIMER_MAX_MS = 0x7fffffff;
+
+export function createShell(options: ShellOptions): Shell {
+  const { machine, plane } = options;
+  const unsent: ShellTransmit[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let more: NodeJS.Immediate | undefined;
+  let isStopped = false;
+
+  function guarded(action: () => void): void {
+    if (isStopped) return;
+    try {
+      action();
+    } catch (error) {
+      stop();
+      options.onDefect(error);
+    }
+  }
+
+  function turn(): void {
+    const now = options.now();
+    const events = plane.takeEvents(TURN_INPUTS);
+    for (const event of events) machine.handlePlaneEvent(now, event);
+    drain();
+    const due = machine.pollTimeout();
+    if (due !== undefined && due <= now) machine.handleTimeout(now);
+    const punts = plane.takePunts(TURN_INPUTS);
+    for (const punt of punts) machine.handlePunt(now, punt);
+    finish(now);
+    if (events.length === TURN_INPUTS || punts.length === TURN_INPUTS) continueSoon();
+  }
+
+  function continueSoon(): void {
+    more ??= setImmediate(() => {
+      more = undefined;
+      guarded(turn);
+    });
+  }
+
+  /** Empties all outputs, events last: what they cause comes back as an input. */
+  function finish(now: Instant): void {
+    drain();
+    options.drainEvents(now);
+    drain();
+    armTimer(now);
+  }
+
+  function drain(): void {
+    for (let command = machine.pollCommand(); command !== undefined; command = machine.pollCommand()) {
+      if (command.kind === "publish") plane.publish(command.tables);
+      else if (command.kind === "write-tun") options.writeTun(command.packet);
+      else plane.execute(command);
+    }
+    for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit()) {
+      unsent.push(sent);
+    }
+    if (unsent.length > UNSENT_MAX) unsent.splice(0, unsent.length - UNSENT_MAX);
+    for (let next = unsent[0]; next !== undefined; next = unsent[0]) {
+      if (options.send(next) === "busy") return;
+      unsent.shift();
+    }
+  }
+
+  function armTimer(now: Instant): void {
+    clearTimeout(timer);
+    timer = undefined;
+    const due = machine.pollTimeout();
+    const waits = [...(due === undefined ? [] : [due - now]), ...(unsent.length > 0 ? [RETRY_MS] : [])];
+    if (waits.length === 0 || isStopped) return;
+    timer = setTimeout(() => guarded(turn), Math.min(TIMER_MAX_MS, Math.max(0, Math.min(...waits))));
+  }
+
+  function stop(): void {
+    isStopped = true;
+    clearTimeout(timer);
+    clearImmediate(more);
+    unlisten();
+  }
+
+  const unlisten = plane.onWake(() => guarded(turn));
+  return {
+    input(give) {
+      guarded(() => {
+        const now = options.now();
+        give(now);
+        finish(now);
+      });
+    },
+    stop,
+  };
+}
