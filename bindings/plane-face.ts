@@ -60,6 +60,9 @@ export interface PlaneDescriptors {
   readonly tun: number;
   readonly udp4?: number;
   readonly udp6?: number;
+  /** Ports that the sockets are bound to, for the `local` of events. */
+  readonly port4?: number;
+  readonly port6?: number;
   /** Whether the sockets take UDP_SEGMENT; the plane finds out by itself when they stop to (PG-46). */
   readonly hasSegmentation: boolean;
   /** What the TUN device takes as super-frames (TUNSETOFFLOAD succeeded). */
@@ -110,6 +113,8 @@ export interface Plane {
 export interface PlaneCounters {
   readonly egress: WorkerCounters;
   readonly ingress: WorkerCounters;
+  /** Packets that `inject` gave up because the settle ring stayed full. */
+  readonly settleFull: number;
 }
 
 export interface WorkerCounters {
