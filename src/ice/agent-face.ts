@@ -19,6 +19,7 @@ export interface TransactionRegistry {
 }
 
 export interface IceAgentOptions {
+  readonly now: Instant;
   /** Client controlling, gateway controlled; never switched (SN-39). */
   readonly role: IceRole;
   readonly localCredentials: IceCredentials;

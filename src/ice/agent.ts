@@ -96,6 +96,8 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     hasHadRemote: false,
     hasWarnedOfPairs: false,
   };
+  // From `new` to `checking` now, so that no later tick makes a difference.
+  evaluate(agent, options.now);
   return {
     addLocal: (now, local) => addLocal(agent, now, local),
     invalidateLocal: (now, address) => invalidateLocal(agent, now, address),

@@ -77,6 +77,7 @@ function create(node: NodeState, given: ConnectionRequest, peer: PeerRef): Conne
     peer,
     log,
     agent: createIceAgent({
+      now: node.now,
       role: node.options.role === "client" ? "controlling" : "controlled",
       localCredentials: request.localCredentials,
       remoteCredentials: request.remoteCredentials,
