@@ -73,6 +73,7 @@ export { encodeSockaddr, type MalformedSockaddr, parseSockaddr } from "./sockadd
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
 export { startTcp, type TcpAttempt } from "./tcp.ts";
 export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";
+export { VNET_HEADER_BYTES } from "./tun-constants.ts";
 export {
   boundPort,
   openUdpSockets,

@@ -1,3 +1,4 @@
+export { type BufferSizes, raiseBufferLimits } from "./buffer-limits.ts";
 export { readClock } from "./clock.ts";
 export {
   FWMARK,
@@ -40,6 +41,7 @@ export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./
 export { type BurstWatch, createBurstWatch, networkFingerprint } from "./network-watch.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
+export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {
   addPolicyRules,
   applyRoutes,
@@ -54,6 +56,7 @@ export {
 } from "./routes.ts";
 export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
 export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
+export { wgMtu } from "./wg-mtu.ts";
 export {
   applyWgRoutes,
   findFreeTable,
