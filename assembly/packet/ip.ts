@@ -27,6 +27,14 @@ import {
   PACKET_TRANSPORT_BYTES,
   PACKET_TRANSPORT_OFFSET,
 } from "../layout";
+import {
+  WALK_FRAGMENT,
+  WALK_MALFORMED,
+  WALK_ROUTED,
+  walkExtensions,
+  walkOffset,
+  walkProtocol,
+} from "./extension";
 
 export const PROTOCOL_ICMP: u32 = 1;
 export const PROTOCOL_TCP: u32 = 6;
@@ -35,20 +43,12 @@ export const PROTOCOL_ICMP6: u32 = 58;
 
 const HEADER4_BYTES: u32 = 20;
 const HEADER6_BYTES: u32 = 40;
-const EXT_HOP_BY_HOP: u32 = 0;
-const EXT_ROUTING: u32 = 43;
-const EXT_FRAGMENT: u32 = 44;
-const EXT_DESTINATION: u32 = 60;
-/** A bound on the walk; real packets have one or two (TN-3 row 7). */
-const EXT_HEADERS_MAX: u32 = 8;
 const OPTION_END: u32 = 0;
 const OPTION_NOP: u32 = 1;
 const OPTION_LOOSE_SOURCE_ROUTE: u32 = 131;
 const OPTION_STRICT_SOURCE_ROUTE: u32 = 137;
 /** MF and the fragment offset of IPv4, in network order. */
 const FRAGMENT4_MASK: u32 = 0x3fff;
-/** The fragment offset and M of IPv6, in network order. */
-const FRAGMENT6_MASK: u32 = 0xfff9;
 
 /**
  * Checks the IP packet at `packet` (TN-3, in its order) and describes it at `d`.
@@ -109,36 +109,15 @@ function validate6(packet: usize, available: u32, limit: u32, mode: u32, d: usiz
   const total = HEADER6_BYTES + be16(packet + 4);
   if (total > available) return -DROP_IP_LENGTH;
   if (total > limit) return -DROP_IP_TOO_BIG;
-  let next = <u32>load<u8>(packet, 6);
-  let offset = HEADER6_BYTES;
-  let isRouted = false;
-  let isFragment = false;
-  for (let count: u32 = 0; !isFragment && isExtension(next); count++) {
-    if (count == EXT_HEADERS_MAX || total - offset < 8) return -DROP_IP6_EXT;
-    if (next == EXT_HOP_BY_HOP && count != 0) return -DROP_IP6_EXT;
-    const header = packet + offset;
-    let length: u32 = 8;
-    if (next == EXT_FRAGMENT) {
-      // What follows a fragment that is not atomic is not a header: the walk ends here.
-      isFragment = (be16(header + 2) & FRAGMENT6_MASK) != 0;
-    } else {
-      length = (<u32>load<u8>(header, 1) + 1) << 3;
-      if (length > total - offset) return -DROP_IP6_EXT;
-      if (next == EXT_ROUTING && load<u8>(header, 3) != 0) isRouted = true;
-    }
-    next = <u32>load<u8>(header);
-    offset += length;
-  }
+  const walk = walkExtensions(packet, total);
+  if (walk == WALK_MALFORMED) return -DROP_IP6_EXT;
+  const isFragment = (walk & WALK_FRAGMENT) != 0;
   if (mode != MODE_PLAIN) {
-    if (isRouted) return -DROP_IP_SOURCE_ROUTE;
+    if ((walk & WALK_ROUTED) != 0) return -DROP_IP_SOURCE_ROUTE;
     if (isFragment) return -DROP_IP_FRAGMENT;
   }
   store<u32>(d, 6, PACKET_FAMILY);
-  return describe(packet, total, offset, next, isFragment, d);
-}
-
-function isExtension(next: u32): bool {
-  return next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT || next == EXT_DESTINATION;
+  return describe(packet, total, walkOffset(walk), walkProtocol(walk), isFragment, d);
 }
 
 /** Rows 10 to 13 and the descriptor; the family stands in `d` already. */

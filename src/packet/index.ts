@@ -1,3 +1,13 @@
+export {
+  type Addresses,
+  encodeEchoRequest,
+  encodeIcmp,
+  encodeIp,
+  encodeUdp,
+  MAX_IP_SIZE,
+  PACKET_HOP_LIMIT,
+  type PacketTooBig,
+} from "./build.ts";
 export { checksumAdd, checksumFinish, pseudoHeaderSum } from "./checksum.ts";
 export {
   type ControlEvent,
@@ -6,5 +16,13 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
+export { type IcmpQuote, isIcmpError, type MalformedIcmp, parseIcmpQuote } from "./icmp.ts";
+export {
+  type MalformedPacket,
+  type PacketDescriptor,
+  type PacketLimits,
+  PROTOCOL,
+  parsePacket,
+} from "./ip.ts";
 export { encodeRefusal, type Refusal } from "./refusal.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";

@@ -1,6 +1,6 @@
 /** Refusals: ICMP errors that say "prohibited" or "unreachable" instead of silence (TN-12 to TN-14). */
-import type { IpAddress } from "../base/index.ts";
-import { checksumAdd, checksumFinish, pseudoHeaderSum } from "./checksum.ts";
+import { assert, type IpAddress } from "../base/index.ts";
+import { encodeIcmp } from "./build.ts";
 
 export type Refusal = "prohibited" | "unreachable";
 
@@ -8,6 +8,8 @@ const ICMP = 1;
 const ICMPV6 = 58;
 /** Hop limit of ICMP errors that we make (tunnel.md §1). */
 const ICMP_HOP_LIMIT = 20;
+/** An ICMPv4 error quotes the IP header and this much behind it (RFC 792). */
+const ICMPV4_QUOTE_BYTES = 8;
 /** An ICMPv6 error fits into the least MTU of IPv6 (RFC 4443 §2.4(c)). */
 const ICMPV6_QUOTE_BYTES = 1232;
 
@@ -26,37 +28,20 @@ const TYPE_AND_CODE = {
 export function encodeRefusal(packet: Uint8Array, refusal: Refusal): Uint8Array<ArrayBuffer> | undefined {
   const isV6 = (packet[0] ?? 0) >> 4 === 6;
   if (!isRefusable(packet, isV6)) return undefined;
-  return isV6 ? encodeV6(packet, refusal) : encodeV4(packet, refusal);
+  return encodeError(packet, isV6, refusal);
 }
 
-function encodeV4(packet: Uint8Array, refusal: Refusal): Uint8Array<ArrayBuffer> {
-  const headerBytes = ((packet[0] ?? 0) & 15) * 4;
-  const quote = packet.subarray(0, headerBytes + 8);
-  const error = new Uint8Array(28 + quote.length);
-  error.set([0x45, 0, error.length >> 8, error.length & 0xff, 0, 0, 0x40, 0, ICMP_HOP_LIMIT, ICMP]);
-  error.set(packet.subarray(16, 20), 12);
-  error.set(packet.subarray(12, 16), 16);
-  setU16(error, 10, checksumFinish(checksumAdd(error.subarray(0, 20))));
-  error.set(TYPE_AND_CODE[refusal].v4, 20);
-  error.set(quote, 28);
-  setU16(error, 22, checksumFinish(checksumAdd(error.subarray(20))));
-  return error;
-}
-
-function encodeV6(packet: Uint8Array, refusal: Refusal): Uint8Array<ArrayBuffer> {
-  const quote = packet.subarray(0, ICMPV6_QUOTE_BYTES);
-  const error = new Uint8Array(48 + quote.length);
-  const payloadBytes = 8 + quote.length;
-  error.set([0x60, 0, 0, 0, payloadBytes >> 8, payloadBytes & 0xff, ICMPV6, ICMP_HOP_LIMIT]);
-  const source = packet.subarray(24, 40);
-  const destination = packet.subarray(8, 24);
-  error.set(source, 8);
-  error.set(destination, 24);
-  error.set(TYPE_AND_CODE[refusal].v6, 40);
-  error.set(quote, 48);
-  const pseudo = pseudoHeaderSum({ source, destination, protocol: ICMPV6, lengthBytes: payloadBytes });
-  setU16(error, 42, checksumFinish(checksumAdd(error.subarray(40), pseudo)));
-  return error;
+/** From the packet's destination to its source, about as much of it as may be quoted. */
+function encodeError(packet: Uint8Array, isV6: boolean, refusal: Refusal): Uint8Array<ArrayBuffer> {
+  const [source, destination] = isV6
+    ? [packet.subarray(24, 40), packet.subarray(8, 24)]
+    : [packet.subarray(16, 20), packet.subarray(12, 16)];
+  const quoteBytes = isV6 ? ICMPV6_QUOTE_BYTES : ((packet[0] ?? 0) & 15) * 4 + ICMPV4_QUOTE_BYTES;
+  const [type, code] = TYPE_AND_CODE[refusal][isV6 ? "v6" : "v4"];
+  const body = packet.subarray(0, quoteBytes);
+  const error = encodeIcmp({ source, destination, type, code, body, hopLimit: ICMP_HOP_LIMIT });
+  assert(error.ok, "a quote of bounded length makes an error of bounded length");
+  return error.value;
 }
 
 function isRefusable(packet: Uint8Array, isV6: boolean): boolean {
@@ -92,9 +77,4 @@ function isMulticast(address: IpAddress): boolean {
 
 function isBroadcast(address: IpAddress): boolean {
   return address.length === 4 && address.every((byte) => byte === 255);
-}
-
-function setU16(bytes: Uint8Array, offset: number, value: number): void {
-  bytes[offset] = value >> 8;
-  bytes[offset + 1] = value & 0xff;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { fromHex, ip, toHex } from "../../../src/base/index.ts";
+import { encodeUdp } from "../../../src/packet/build.ts";
 import { encodeRefusal } from "../../../src/packet/refusal.ts";
 
 const hex = (text: string): Uint8Array => fromHex(text) ?? expect.fail("bad hex in the test");
@@ -62,6 +63,14 @@ describe("refusals", () => {
       ),
     );
     expect(error.subarray(48)).toEqual(packet);
+  });
+
+  it("TN-13: the checksum of the IPv6 example, whatever the refused datagram says", () => {
+    // Its own right checksum makes every datagram of that length add the same to the error's sum.
+    const from = { address: ip("fd00:2021:1111::1e:7658"), port: 4321 };
+    const packet = encodeUdp(from, { address: ip("fd00:2021:1111:8000::"), port: 53 }, Uint8Array.of(7, 9));
+    const error = packet.ok ? encodeRefusal(packet.value, "unreachable") : undefined;
+    expect(toHex(error?.subarray(40, 48) ?? hex(""))).toBe("01033a7c00000000");
   });
 
   it.each([

@@ -11,6 +11,8 @@ export interface PacketExports {
   updated(checksum: number, oldSum: bigint, newSum: bigint): number;
   innerEcn(packet: number): number;
   mergeEcn(packet: number, outerEcn: number): void;
+  isIcmpError(packet: number, d: number): number;
+  icmpReason(packet: number, d: number): number;
   validate(packet: number, available: number, limit: number, mode: number, d: number): number;
   splitBegin(frame: number, bytes: number, limit: number, mode: number, d: number, state: number): number;
   splitNext(state: number): number;
