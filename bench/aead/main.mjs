@@ -1,0 +1,157 @@
+/**
+ * ChaCha20-Poly1305 against OpenSSL's, one thread (G-5).
+ *
+ *   npm run bench -- aead [--runtime node20|node24|PATH] [--kernel NAME] [--pairs 5]
+ *                         [--sizes 64,1280,1420,16384] [--verify] [--json]
+ *
+ * The kernel that a start would choose is verified before and after. Sealing is in batches of 32 with
+ * deferred tags, opening with one-time keys in advance where the kernel makes them, as the loops do it.
+ * OpenSSL is `openssl speed`, which seals; where the processor has AVX-512, which V8 does not use, it is
+ * measured a second time without. --verify ends before the measurement. Needs `npm run build`.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { chooseKernel } from "../../build/bindings/kernel.js";
+import { createOracle, findFault, measureLength, openBench } from "../../build/bindings/kernel-check.js";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { createDraw, shuffled, spread } from "../lib/statistics.mjs";
+import { sampled } from "./quiet.mjs";
+
+/** PF-50: 0 to 699, every 7th to 1,500, every 23rd to 2,200. */
+const LENGTHS = Array.from({ length: 2200 }, (_, i) => i).filter(
+  (i) => i < 700 || (i < 1500 && i % 7 === 0) || i % 23 === 0,
+);
+/** An invalid pair is repeated twice at most, then kept and reported (TS-50). */
+const ATTEMPTS_MAX = 3;
+const SPREAD_MAX = 0.15;
+const POSTERN_MS = 600;
+
+const OPTIONS = {
+  runtime: { type: "string" },
+  kernel: { type: "string" },
+  pairs: { type: "string", default: "5" },
+  sizes: { type: "string", default: "64,1280,1420,16384" },
+  seed: { type: "string", default: "1" },
+  verify: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+};
+
+function main() {
+  const { values } = parseArgs({ options: OPTIONS });
+  if (values.runtime !== undefined) return runOn(findRuntime(values.runtime).path);
+
+  const { name, module, candidates, setUpMs } = chooseKernel({ kernel: values.kernel });
+  const bench = openBench(module);
+  if (!isVerified(bench)) return 1;
+  const tried = candidates.map((c) =>
+    c.ok ? `${c.name} ${c.sealGBps.toFixed(2)}` : `${c.name}: ${c.reason}`,
+  );
+  console.error(
+    `${process.version}: ${name} verified (${tried.join(", ")}; chosen in ${setUpMs.toFixed(0)} ms)`,
+  );
+  if (values.verify) return 0;
+
+  const result = beginResult(`aead-${process.version.split(".")[0]}`, {
+    topology: "one thread",
+    pinning: "none",
+    seed: Number(values.seed),
+    runtime: `${process.version}, V8 ${process.versions.v8}, kernel ${name}`,
+    baselines: { openssl: execFileSync("openssl", ["version"], { encoding: "utf8" }).trim() },
+  });
+  const draw = createDraw(Number(values.seed));
+  for (const size of values.sizes.split(",").map(Number)) {
+    result.cells.push(...cellsFor(bench, size, Number(values.pairs), draw));
+  }
+  if (!isVerified(bench)) return 1;
+  console.error(table(result.cells));
+  endResult(result, values);
+  return 0;
+}
+
+/** Runs this part on another runtime, with the same options. */
+function runOn(path) {
+  const args = process.argv.slice(2);
+  const at = args.findIndex((arg) => arg.startsWith("--runtime"));
+  args.splice(at, args[at] === "--runtime" ? 2 : 1);
+  return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+}
+
+function isVerified(bench) {
+  const fault = findFault(bench, createOracle(), LENGTHS);
+  if (fault !== undefined) console.error(fault);
+  return fault === undefined;
+}
+
+function openSslGBps(size, env) {
+  const args = ["speed", "-evp", "chacha20-poly1305", "-bytes", String(size), "-seconds", "1"];
+  const said = execFileSync("openssl", args, {
+    encoding: "utf8",
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const thousands = /([\d.]+)k\s*$/.exec(said);
+  if (thousands === null) throw new Error(`openssl speed said: ${said}`);
+  return Number(thousands[1]) / 1e6;
+}
+
+/** OpenSSL's ways on this processor: as it is, and as it would be without AVX-512. */
+function openSslArms() {
+  const hasAvx512 = /^flags.*\bavx512f\b/m.test(readFileSync("/proc/cpuinfo", "latin1"));
+  // The bits of leaf 7's EBX for AVX-512 F, DQ, IFMA, CD, BW and VL, cleared (OPENSSL_ia32cap(3)).
+  const withoutAvx512 = { OPENSSL_ia32cap: ":~0xd0230000" };
+  return { openssl: {}, ...(hasAvx512 ? { "openssl-avx2": withoutAvx512 } : {}) };
+}
+
+/** One sample of each arm in an order that is drawn; ours has two values, of sealing and opening. */
+function measurePair(bench, size, pair, draw) {
+  const arms = Object.entries(openSslArms()).map(([arm, env]) => () => ({
+    arm,
+    pair,
+    ...sampled(() => openSslGBps(size, env)),
+  }));
+  arms.push(() => ({ arm: "postern", pair, ...sampled(() => measureLength(bench, size, POSTERN_MS)) }));
+  for (let attempt = 1; ; attempt++) {
+    const samples = shuffled(arms, draw).map((measure) => measure());
+    if (attempt === ATTEMPTS_MAX || samples.every(({ valid }) => valid)) return samples;
+  }
+}
+
+/** The cells of one size: sealing and opening, both against OpenSSL's sealing. */
+function cellsFor(bench, size, pairs, draw) {
+  const samples = [];
+  for (let pair = 0; pair < pairs; pair++) samples.push(...measurePair(bench, size, pair, draw));
+  const arms = ["postern", ...Object.keys(openSslArms())];
+  const notes = [];
+  if (samples.some(({ valid }) => !valid)) notes.push("machine not quiet in some samples");
+  const base = samples.filter(({ arm }) => arm === "openssl").map(({ value }) => value);
+  if (spread(base) > SPREAD_MAX) notes.push("invalid: baseline spreads by more than 15 %");
+  return ["seal", "open"].map((operation) =>
+    cellOf({
+      name: `${operation} ${size}`,
+      params: { operation, bytes: size, batch: 32 },
+      unit: "GB/s",
+      arms,
+      samples: samples.map((sample) =>
+        sample.arm === "postern" ? { ...sample, value: sample.value[`${operation}GBps`] } : sample,
+      ),
+      notes: notes.join("; "),
+    }),
+  );
+}
+
+function table(cells) {
+  const arms = Object.keys(cells[0].arms);
+  const head = ["", ...arms.map((arm) => `${arm} GB/s`), ...arms.slice(1).map((arm) => `to ${arm}`), "notes"];
+  const rows = cells.map((cell) => [
+    cell.name,
+    ...arms.map((arm) => cell.arms[arm].median.toFixed(3)),
+    ...arms.slice(1).map((arm) => cell.ratio_to[arm].median.toFixed(3)),
+    cell.notes,
+  ]);
+  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+process.exitCode = main();
