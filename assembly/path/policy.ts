@@ -24,10 +24,7 @@ import {
   MODE_GATEWAY,
   MODE_PLAIN,
   PACKET_FAMILY,
-  PACKET_FLAGS,
-  PACKET_FLAG_FRAGMENT,
   PACKET_PROTOCOL,
-  PACKET_TRANSPORT_OFFSET,
   PERMIT_BYTES,
   PERMIT_DESTINATIONS,
   PERMIT_EGRESS_SOURCES,
@@ -50,7 +47,7 @@ import {
   TARGET_PEER,
   TARGET_REFUSE,
 } from "../layout";
-import { PROTOCOL_ICMP, PROTOCOL_ICMP6 } from "../packet/ip";
+import { icmpReason, isIcmpError } from "../packet/icmp";
 import { destinationIn, sourceIn } from "../table/range-set";
 
 /** Messages between the two ends inside the tunnel, which no IP stack makes (TN-40). */
@@ -61,9 +58,10 @@ export function judgeEgress(packet: usize, d: usize): u32 {
   const policy = atomic.load<usize>(PLANE_ADDRESS, PLANE_POLICY);
   if (policy == 0) return TARGET_DROP + DROP_NOT_CONFIGURED;
   const mode = load<u32>(PLANE_ADDRESS, PLANE_MODE);
-  if (mode != MODE_PLAIN && isControlEvent(packet, d)) return TARGET_DROP + DROP_P2P_ON_TUN;
-  if (mode == MODE_CLIENT) {
-    const reason = reasonNotToLeave(policy, packet, d);
+  if (mode != MODE_PLAIN) {
+    if (isControlEvent(packet, d)) return TARGET_DROP + DROP_P2P_ON_TUN;
+    let reason = mode == MODE_CLIENT ? reasonNotToLeave(policy, packet, d) : 0;
+    if (reason == 0) reason = icmpReason(packet, d);
     if (reason != 0) return TARGET_DROP + reason;
   }
   const target = destinationIn(policy + POLICY_ROUTES, packet);
@@ -109,7 +107,11 @@ export function judgeIngress(slot: u32, packet: usize, d: usize): u32 {
   if (isControlEvent(packet, d)) return TARGET_CONTROL;
   const permit = permitOf(policy, slot);
   if (permit == 0) return TARGET_DROP + DROP_NO_PEER_STATE;
-  return mode == MODE_CLIENT ? judgeForClient(policy, permit, packet) : judgeForGateway(permit, packet, d);
+  const target =
+    mode == MODE_CLIENT ? judgeForClient(policy, permit, packet) : judgeForGateway(permit, packet, d);
+  if (target != TARGET_NONE) return target;
+  const reason = icmpReason(packet, d);
+  return reason == 0 ? TARGET_NONE : TARGET_DROP + reason;
 }
 
 /** TN-38. */
@@ -151,14 +153,4 @@ function isControlEvent(packet: usize, d: usize): bool {
 function isMulticast(packet: usize): bool {
   if (load<u8>(packet) >> 4 == 6) return load<u8>(packet, 24) == 0xff;
   return load<u8>(packet, 16) >> 4 == 14 || load<u32>(packet, 16) == 0xffffffff;
-}
-
-/** TN-7: v4 types 3, 11, 12; v6 types 1 to 4. */
-function isIcmpError(packet: usize, d: usize): bool {
-  const protocol = load<u32>(d, PACKET_PROTOCOL);
-  if (protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMP6) return false;
-  if ((load<u32>(d, PACKET_FLAGS) & PACKET_FLAG_FRAGMENT) != 0) return false;
-  const type = <u32>load<u8>(packet + <usize>load<u32>(d, PACKET_TRANSPORT_OFFSET));
-  if (protocol == PROTOCOL_ICMP6) return type >= 1 && type <= 4;
-  return type == 3 || type == 11 || type == 12;
 }
