@@ -1,3 +1,5 @@
+export { readFeatures } from "./features.ts";
+export { openPlaneHost, type PlaneFeatures, type PlaneHost, type PlaneHostOptions } from "./plane-host.ts";
 export {
   createShell,
   type Shell,

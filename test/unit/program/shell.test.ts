@@ -40,7 +40,11 @@ function rig() {
       },
     },
     now,
-    send: ({ bytes }) => (isBusy ? "busy" : (trace.push(`send ${bytes[0]}`), "done")),
+    send({ bytes }) {
+      if (isBusy) return "busy";
+      trace.push(`send ${bytes[0]}`);
+      return "done";
+    },
     writeTun: () => trace.push("write-tun"),
     drainEvents: () => trace.push("events"),
     onDefect: (error) => defects.push(error),

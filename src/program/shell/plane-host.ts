@@ -1,0 +1,185 @@
+/**
+ * The plane on a Linux host: kernel variant, TUN device, sockets and workers, opened and closed together.
+ * `postern wg`, client and gateway differ in what they do with it, not in how it comes up.
+ */
+import { chooseKernel, type KernelChoice } from "../../../bindings/kernel.ts";
+import {
+  type Kernel,
+  OFFLOADS_ALL,
+  OFFLOADS_TCP,
+  openKernel,
+  openRtnetlink,
+  openTun,
+  openUdpSockets,
+  type PortChoice,
+  type Rtnetlink,
+  sendDatagram,
+  type Tun,
+  type UdpOptions,
+  type UdpSockets,
+} from "../../../bindings/linux/index.ts";
+import { createPlane, createPlaneMemory } from "../../../bindings/plane.ts";
+import type { Plane, PlaneMode } from "../../../bindings/plane-face.ts";
+import type { Instant, Log } from "../../base/index.ts";
+import { readClock } from "../../host/clock.ts";
+import type { ShellTransmit } from "./shell.ts";
+
+export interface PlaneHostOptions {
+  readonly mode: PlaneMode;
+  readonly mtu: number;
+  readonly tunName: string;
+  readonly port: PortChoice;
+  /** SO_MARK of the sockets; absent: none. */
+  readonly mark?: number;
+  readonly maxPeers?: number;
+  /** `--kernel`; absent: the fastest that passes its test (D-26). */
+  readonly kernelName: string | undefined;
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+  readonly features: PlaneFeatures;
+  readonly log: Log;
+}
+
+/** Offloads that can be switched off for fault finding (PG-60, PG-118). */
+export interface PlaneFeatures {
+  readonly gso: boolean;
+  readonly gro: boolean;
+  readonly tunOffload: boolean;
+}
+
+export interface PlaneHost {
+  readonly kernel: Kernel;
+  readonly rtnetlink: Rtnetlink;
+  readonly choice: KernelChoice;
+  readonly plane: Plane;
+  readonly tun: Tun;
+  sockets(): UdpSockets;
+  now(): Instant;
+  /** Sends one datagram of control on the socket of its family, without blocking (D-10, PG-46). */
+  send(transmit: ShellTransmit): "done" | "busy";
+  /** Writes one packet to the TUN device; what the device does not take is lost, as on any link. */
+  writeTun(packet: Uint8Array): void;
+  /** Starts both workers. */
+  start(): Promise<void>;
+  /** Stops the workers, binds the sockets again and starts the workers (PG-66). */
+  rebind(changes?: Partial<Pick<UdpOptions, "port" | "mark">>): Promise<void>;
+  /** Stops the workers; closes sockets and device. */
+  close(): Promise<void>;
+}
+
+const VNET_HEADER_BYTES = 10;
+
+/**
+ * Opens everything but does not start the workers.
+ *
+ * @throws PosternError `privilege`, `host`, `kernel-unknown`, `kernel-unusable`; nothing is left open then
+ */
+export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
+  const { log, features } = options;
+  const choice = chooseKernel({ kernel: options.kernelName });
+  reportChoice(choice, log);
+  const { memory, scratch } = createPlaneMemory();
+  const kernel = openKernel({ memory, area: scratch });
+  const tun = openTun(kernel, {
+    name: options.tunName,
+    ...(features.tunOffload ? {} : { offloads: [] }),
+  });
+  let udp: UdpOptions = {
+    port: options.port,
+    ...(options.mark === undefined ? {} : { mark: options.mark }),
+    gro: features.gro,
+    sendBufferBytes: options.sendBufferBytes,
+    receiveBufferBytes: options.receiveBufferBytes,
+  };
+  let sockets = orElse(tun, () => openUdpSockets(kernel, udp));
+  const rtnetlink = openRtnetlink(kernel);
+  const plane = createPlane({
+    memory,
+    module: choice.module,
+    sys: kernel.sys,
+    mode: options.mode,
+    mtu: options.mtu,
+    ...(options.maxPeers === undefined ? {} : { maxPeers: options.maxPeers }),
+  });
+  reportOffloads(tun, features, log);
+
+  function start(): Promise<void> {
+    return plane.start({
+      tun: tun.fd,
+      ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd }),
+      ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd }),
+      hasSegmentation: features.gso,
+      hasTcpOffload: (tun.offloads & OFFLOADS_TCP) === OFFLOADS_TCP,
+      hasUdpOffload: (tun.offloads & OFFLOADS_ALL) === OFFLOADS_ALL,
+    });
+  }
+
+  return {
+    kernel,
+    rtnetlink,
+    choice,
+    plane,
+    tun,
+    sockets: () => sockets,
+    now: () => readClock(kernel),
+    send({ destination, source, bytes }) {
+      const socket = destination.address.length === 4 ? sockets.v4 : sockets.v6;
+      // A family that the host does not have: the path will fail by its own time-outs.
+      if (socket === undefined) return "done";
+      const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
+      const outcome = sendDatagram(kernel, socket.fd, datagram);
+      if (outcome.kind === "broken")
+        log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
+      return outcome.kind === "busy" ? "busy" : "done";
+    },
+    writeTun(packet) {
+      kernel.scratch.frame((room) => {
+        const headerBytes = tun.hasVnetHeader ? VNET_HEADER_BYTES : 0;
+        const frame = new Uint8Array(headerBytes + packet.length);
+        frame.set(packet, headerBytes);
+        kernel.sys.write(tun.fd, room.put(frame), frame.length);
+      });
+    },
+    start,
+    async rebind(changes = {}) {
+      udp = { ...udp, ...changes };
+      await plane.stop();
+      sockets.close();
+      sockets = openUdpSockets(kernel, udp);
+      await start();
+    },
+    async close() {
+      await plane.stop();
+      sockets.close();
+      rtnetlink.close();
+      tun.close();
+    },
+  };
+}
+
+/** Opens something else; closes `opened` if that fails. */
+function orElse<T>(opened: { close(): void }, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+function reportChoice(choice: KernelChoice, log: Log): void {
+  for (const candidate of choice.candidates) {
+    if (!candidate.ok)
+      log.warn?.("kernel variant unusable", { kernel: candidate.name, reason: candidate.reason });
+  }
+  log.info?.("kernel chosen", { kernel: choice.name, set_up_ms: Math.round(choice.setUpMs) });
+}
+
+/** Everything works, slower, where an offload is refused, and says so once (D-6). */
+function reportOffloads(tun: Tun, features: PlaneFeatures, log: Log): void {
+  log.info?.("offloads", {
+    tun: `0x${tun.offloads.toString(16)}`,
+    gso: features.gso,
+    gro: features.gro,
+  });
+}
