@@ -2,7 +2,8 @@
 import { assert, type IpAddress } from "../base/index.ts";
 import { encodeIcmp } from "./build.ts";
 
-export type Refusal = "prohibited" | "unreachable";
+/** `host-unreachable` is what plain WireGuard answers where no peer is (WG-58). */
+export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
 
 const ICMP = 1;
 const ICMPV6 = 58;
@@ -17,6 +18,7 @@ const ICMPV6_QUOTE_BYTES = 1232;
 const TYPE_AND_CODE = {
   prohibited: { v4: [3, 13], v6: [1, 1] },
   unreachable: { v4: [3, 0], v6: [1, 3] },
+  "host-unreachable": { v4: [3, 1], v6: [1, 3] },
 } as const satisfies Record<Refusal, { v4: readonly [number, number]; v6: readonly [number, number] }>;
 
 /**
