@@ -6,6 +6,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
 import {
   type ConnectionRequest,
+  type ConnectionStats,
   createStandaloneNode,
   type IceCredentials,
   type NodeEvent,
@@ -54,7 +55,8 @@ export interface Duo {
   upsert(end: End, change?: Partial<ConnectionRequest>): UpsertOutcome;
   /** Sends one test packet from the TUN side. */
   send(end: End, sequence: number): void;
-  isEstablished(end: End): boolean;
+  /** Runs until both ends have a session; the bound is a failure with the last steps. */
+  establish(withinMs?: number): Instant;
   portal: PortalRules;
 }
 
@@ -88,8 +90,9 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
     connect() {
       const { delayMs } = duo.portal;
       world.at(delayMs, () => {
-        duo.upsert(gateway);
+        // The gateway's answer leaves before its candidates, and the portal keeps that order (PT-60).
         world.at(2 * delayMs, () => duo.upsert(client));
+        duo.upsert(gateway);
       });
     },
     request: (end) => requestOf(end, client, gateway),
@@ -106,11 +109,54 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
       end.machine.sendPacket(world.now(), testPacket(from, to, sequence));
       world.flush(end.host);
     },
-    isEstablished: (end) => end.events.some(({ event }) => event.kind === "connection-established"),
+    establish(withinMs = 3_000) {
+      duo.connect();
+      const at = world.runUntil(() => isEstablished(client) && isEstablished(gateway), withinMs);
+      if (at === undefined) throw new Error(`seed ${world.seed}: not established\n${world.recentTrace()}`);
+      return at;
+    },
   };
   attach(duo, client);
   attach(duo, gateway);
   return duo;
+}
+
+/** Whether the connection has had its first session. */
+export function isEstablished(end: End): boolean {
+  return end.events.some(({ event }) => event.kind === "connection-established");
+}
+
+/** What the end shows of its only connection. */
+export function shown(end: End): ConnectionStats | undefined {
+  return end.machine.node.stats().connections[0];
+}
+
+/** The first event of a kind, and when it came. */
+export function firstEvent<K extends NodeEvent["kind"]>(
+  end: End,
+  kind: K,
+): { readonly at: Instant; readonly event: Extract<NodeEvent, { kind: K }> } | undefined {
+  for (const { at, event } of end.events) {
+    if (isKind(event, kind)) return { at, event };
+  }
+  return undefined;
+}
+
+function isKind<K extends NodeEvent["kind"]>(
+  event: NodeEvent,
+  kind: K,
+): event is Extract<NodeEvent, { kind: K }> {
+  return event.kind === kind;
+}
+
+/** How many WireGuard messages of a type the end has sent. */
+export function sentMessages(end: End, type: 1 | 2 | 3 | 4): number {
+  return end.sent.filter(({ bytes }) => bytes[0] === type && bytes[1] === 0 && bytes[4] !== 0x21).length;
+}
+
+/** How many connectivity checks the end has sent. */
+export function sentChecks(end: End): number {
+  return end.sent.filter(({ bytes }) => bytes[0] === 0 && bytes[1] === 1).length;
 }
 
 export function idAt(end: End): string {
