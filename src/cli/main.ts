@@ -1,5 +1,10 @@
-#!/usr/bin/env node
-/** The executable `postern`: finds the command, parses, runs it, and ends with its exit code. */
+#!/usr/bin/env -S node --
+/**
+ * The executable `postern`: finds the command, parses, runs it, and ends with its exit code.
+ *
+ * It is started as `node -- main.js`: without the two dashes Node takes an `--env-file` that stands
+ * behind the program's name for its own (seen with 20.20 and 24.21).
+ */
 import { readFileSync } from "node:fs";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
@@ -73,8 +78,10 @@ function asksForHelp(args: readonly string[]): boolean {
 function findCommand(name: string): Command {
   const found = COMMANDS.find((command) => command.name === name);
   if (found !== undefined) return found;
-  const guess = nearest(name, [...COMMANDS.map((command) => command.name), "help", "version"]);
-  const kind = name.startsWith("-") ? "option" : "command";
+  const isOption = name.startsWith("-");
+  const known = isOption ? ["--help", "--version"] : [...COMMANDS.map((command) => command.name), "help"];
+  const guess = nearest(name, known);
+  const kind = isOption ? "option" : "command";
   throw usage(
     `unknown ${kind} '${name}'`,
     guess === undefined ? "see 'postern help'" : `did you mean '${guess}'?`,

@@ -33,16 +33,15 @@ export async function enter(io: ProgramIo): Promise<number> {
   }
   if (spawnSync("unshare", [...flags, "true"]).status !== 0) throw cannotUnshare(isRoot);
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"';
-  const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const self = [process.execPath, ...process.execArgv, "--", ...process.argv.slice(1)];
   const child = spawn("unshare", [...flags, "sh", "-c", script, "sh", ...self], {
     stdio: "inherit",
     env: { ...io.env, [INSIDE]: "1" },
+    // In a session of its own: Ctrl-C, which reaches a whole foreground group, would otherwise arrive
+    // twice and be taken for the second stop signal, which ends without cleaning up (PG-15).
+    detached: true,
   });
-  // Ctrl-C reaches the whole foreground group; a signal to this process alone is passed on. Twice is
-  // as good as once: the demo counts the second stop signal only from a person at the terminal.
-  const stopListening = io.onSignal((signal) => {
-    if (signal === "SIGTERM") child.kill(signal);
-  });
+  const stopListening = io.onSignal((signal) => child.kill(signal));
   const status = await new Promise<number>((resolve) => {
     child.on("error", () => resolve(EXIT.failure));
     child.on("close", (code) => resolve(code ?? EXIT.failure));
