@@ -60,6 +60,8 @@ export interface PortalOptions {
   readonly config: string | undefined;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
+  /** Where `state.json` lies; `--dev` keeps everything in memory (PT-115). */
+  readonly data?: string | undefined;
   /** For `portal token new`. */
   readonly kind: "client" | "gateway" | "relay" | "api" | undefined;
   /** What follows `portal`: nothing, `check FILE` or `token new`. */

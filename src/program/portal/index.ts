@@ -1,0 +1,1 @@
+export { runPortal } from "./run-portal.ts";

@@ -1,0 +1,120 @@
+/**
+ * One loop around the portal's machine: inputs in, then everything out, then sleep until it wants the
+ * time (D-17).
+ */
+import type { Log, Random } from "../../base/index.ts";
+import {
+  createPortalServer,
+  type PortalModel,
+  type PortalServer,
+  type ServerStatus,
+} from "../../portal/server/index.ts";
+import { type Listener, type ListenerEvents, type ListenerOptions, openListener } from "./listener.ts";
+import { monotonicNow, wallNow } from "./program-clock.ts";
+import type { StateFile } from "./state-file.ts";
+
+export interface PortalLoop {
+  readonly listener: Listener;
+  readonly server: Pick<PortalServer, "counters">;
+  status(): ServerStatus;
+  /** A new configuration takes effect. */
+  reload(model: PortalModel): void;
+  /** Closes sockets and writes what is not written yet. */
+  close(): Promise<void>;
+}
+
+export interface PortalLoopOptions extends ListenerOptions {
+  readonly model: PortalModel;
+  readonly state: StateFile;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** The longest that a timer of the runtime can sleep. */
+const MAX_SLEEP_MS = 0x7fff_ffff;
+/** A wall clock that has moved by more than this was set, or the machine slept. */
+const CLOCK_TOLERANCE_MS = 250;
+const WRITE_RETRY_MS = 1_000;
+
+export async function openPortalLoop(options: PortalLoopOptions): Promise<PortalLoop> {
+  const { state, log } = options;
+  const server = createPortalServer({
+    model: options.model,
+    state: state.initial,
+    now: monotonicNow(),
+    wallNow: wallNow(),
+    random: options.random,
+    log,
+  });
+  let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> | undefined;
+  let offsetMs = wallNow() - monotonicNow();
+
+  /** Runs one input and then everything that follows from it. */
+  function turn<T>(input: (now: ReturnType<typeof monotonicNow>) => T): T {
+    const now = monotonicNow();
+    const offset = wallNow() - now;
+    if (Math.abs(offset - offsetMs) > CLOCK_TOLERANCE_MS) {
+      offsetMs = offset;
+      server.handleClock(now, wallNow());
+    }
+    const result = input(now);
+    drain();
+    return result;
+  }
+
+  function drain(): void {
+    if (listener !== undefined) {
+      for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
+        listener.send(next);
+      }
+    }
+    if (writing === undefined) writing = writeNext();
+    clearTimeout(timer);
+    const at = server.pollTimeout();
+    if (at === undefined) return;
+    const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - monotonicNow()));
+    timer = setTimeout(() => turn((now) => server.handleTimeout(now)), sleepMs);
+  }
+
+  /** One write at a time; whatever changed meanwhile is in the next. */
+  function writeNext(): Promise<void> | undefined {
+    const next = server.pollPersist();
+    if (next === undefined) return undefined;
+    return state.write(next.state).then(
+      () => {
+        writing = undefined;
+        turn((now) => server.handlePersisted(now, next.revision));
+      },
+      (error: unknown) => {
+        log.error?.("cannot write the state; new devices and flows wait", { error });
+        setTimeout(() => {
+          writing = undefined;
+          turn((now) => server.handlePersistFailed(now));
+        }, WRITE_RETRY_MS).unref();
+      },
+    );
+  }
+
+  const events: ListenerEvents = {
+    upgrade: (request) => turn((now) => server.handleUpgrade(now, request)),
+    text: (socket, text) => turn((now) => server.handleText(now, socket, text)),
+    binary: (socket) => turn((now) => server.handleBinary(now, socket)),
+    pong: (socket) => turn((now) => server.handlePong(now, socket)),
+    close: (socket) => turn((now) => server.handleClose(now, socket)),
+  };
+  let listener: Listener | undefined;
+  listener = await openListener(options, events);
+  drain();
+  return {
+    listener,
+    server,
+    status: () => server.status(monotonicNow()),
+    reload: (model) => turn((now) => server.handleModel(now, model)),
+    async close() {
+      await listener.close();
+      clearTimeout(timer);
+      while (writing !== undefined) await writing;
+    },
+  };
+}

@@ -1,0 +1,221 @@
+/**
+ * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
+ */
+import { randomFillSync } from "node:crypto";
+import {
+  formatSocketAddress,
+  type Log,
+  PosternError,
+  parseSocketAddress,
+  type Random,
+  type SocketAddress,
+  toHex,
+} from "../../base/index.ts";
+import type { DevDefaults } from "../../portal/config/index.ts";
+import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
+import { EXIT } from "../exit.ts";
+import type { ProgramIo } from "../io.ts";
+import type { PortalOptions } from "../options.ts";
+import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
+import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
+import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
+
+const DEFAULT_LISTEN = "127.0.0.1:8080";
+const DEFAULT_DATA = "/var/lib/postern/portal";
+
+const RANDOM: Random = { fill: (bytes) => randomFillSync(bytes) };
+
+/** Runs until it is told to stop; resolves to the exit code (PG-14). */
+export async function runPortal(options: PortalOptions, io: ProgramIo): Promise<number> {
+  const [word, ...rest] = options.words;
+  switch (word) {
+    case undefined:
+      return await serve(options, io);
+    case "check":
+      return check(rest, io);
+    case "token":
+      return printToken(options, rest, io);
+    default:
+      throw usage(`unknown word '${word}' after portal`, "it may be check FILE or token new --kind KIND");
+  }
+}
+
+/** Tokens of one `--dev` run: new at each start, kept across reloads. */
+interface DevTokens {
+  readonly gateway: string;
+  readonly relay: string;
+  readonly client: string;
+}
+
+async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
+  const address = listenAddress(options);
+  const tokens = options.dev ? newDevTokens() : undefined;
+  const source: ConfigSource = {
+    path: options.config,
+    dev: tokens === undefined ? undefined : { tokens: hashesOf(tokens) },
+    env: io.env,
+  };
+  const loaded = loadModel(source);
+  if (!loaded.ok) {
+    for (const line of loaded.lines) io.printError(`postern: ${line}`);
+    return EXIT.usage;
+  }
+  const log = io.log.scope("portal");
+  for (const warning of loaded.warnings) log.warn?.(warning);
+  const state = options.dev ? MEMORY_ONLY : openStateFile(options.data ?? DEFAULT_DATA);
+  try {
+    const loop = await openPortalLoop({
+      address,
+      tls: tlsOf(options, address, log),
+      model: loaded.model,
+      state,
+      random: RANDOM,
+      log,
+    });
+    announce(loop, options, tokens, io);
+    await untilStopped(loop, source, io, log);
+    await loop.close();
+    log.info?.("stopped");
+    return EXIT.ok;
+  } finally {
+    state.close();
+  }
+}
+
+/** The lines that scripts read; `ready` is the last (PT-111). */
+function announce(
+  loop: PortalLoop,
+  options: PortalOptions,
+  tokens: DevTokens | undefined,
+  io: ProgramIo,
+): void {
+  const { address } = loop.listener;
+  io.log.scope("portal").info?.("listening", { address: formatSocketAddress(address) });
+  if (tokens !== undefined) {
+    const scheme = options.tlsCert === undefined ? "ws" : "wss";
+    io.print(`POSTERN_API_URL=${scheme}://${formatSocketAddress(address)}`);
+    io.print(`GATEWAY_TOKEN=${tokens.gateway}`);
+    io.print(`RELAY_TOKEN=${tokens.relay}`);
+    io.print(`CLIENT_TOKEN=${tokens.client}`);
+  }
+  io.print("ready");
+}
+
+async function untilStopped(loop: PortalLoop, source: ConfigSource, io: ProgramIo, log: Log): Promise<void> {
+  const reload = (): void => reloadConfig(loop, source, log);
+  const watch = source.path === undefined ? undefined : watchFile(source.path, reload, log);
+  await new Promise<void>((resolve) => {
+    const forget = io.onSignal((signal) => {
+      switch (signal) {
+        case "SIGINT":
+        case "SIGTERM":
+          forget();
+          resolve();
+          return;
+        case "SIGHUP":
+          reload();
+          return;
+        case "SIGUSR2":
+          log.info?.("status", { ...statusFields(loop) });
+          return;
+        default:
+          signal satisfies never;
+      }
+    });
+  });
+  watch?.close();
+}
+
+/** A file that cannot be used changes nothing (PT-114). */
+function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
+  try {
+    const loaded = loadModel(source);
+    if (loaded.ok) {
+      loop.reload(loaded.model);
+      for (const warning of loaded.warnings) log.warn?.(warning);
+      log.info?.("configuration reloaded");
+      return;
+    }
+    loop.server.counters.configErrors++;
+    for (const line of loaded.lines) log.error?.(`configuration not changed: ${line}`);
+  } catch (error) {
+    // The file may be gone for the moment that an editor needs to replace it.
+    loop.server.counters.configErrors++;
+    log.error?.("configuration not changed", { error });
+  }
+}
+
+function statusFields(loop: PortalLoop): Readonly<Record<string, number>> {
+  const { clients, gateways, relays, liveAuthorizations } = loop.status();
+  return { clients: clients.length, gateways: gateways.length, relays, liveAuthorizations };
+}
+
+function check(words: readonly string[], io: ProgramIo): number {
+  const [path, ...more] = words;
+  if (path === undefined || more.length > 0) throw usage("portal check takes one FILE");
+  const loaded = loadModel({ path, dev: undefined, env: io.env });
+  if (!loaded.ok) {
+    for (const line of loaded.lines) io.printError(line);
+    return EXIT.usage;
+  }
+  for (const warning of loaded.warnings) io.printError(`${path}: ${warning}`);
+  io.print(`${path}: ok`);
+  return EXIT.ok;
+}
+
+/** The token is printed once and stored nowhere; the second line goes into the file. */
+function printToken({ kind }: PortalOptions, words: readonly string[], io: ProgramIo): number {
+  if (words.length !== 1 || words[0] !== "new") throw usage("it is: portal token new --kind KIND");
+  if (kind === undefined) throw usage("portal token new needs --kind client|gateway|relay|api");
+  const token = createToken(kind, RANDOM);
+  io.print(token);
+  io.print(`hash: "sha256:${hashOf(token)}"`);
+  return EXIT.ok;
+}
+
+function listenAddress({ listen, dev, devInsecure, config }: PortalOptions): SocketAddress {
+  if (!dev && config === undefined) throw usage("portal needs --config FILE, --dev, or both");
+  const address = parseSocketAddress(listen ?? DEFAULT_LISTEN);
+  if (!address.ok)
+    throw usage(`--listen ${listen} is not ADDR:PORT`, "for example 127.0.0.1:8080 or [::1]:8080");
+  if (dev && !devInsecure && !isLoopback(address.value)) {
+    throw usage(
+      `--dev listens on loopback only, not on ${formatSocketAddress(address.value)}`,
+      "its tokens are shown to everyone who reads the output; add --dev-insecure where that is meant",
+    );
+  }
+  return address.value;
+}
+
+function tlsOf({ tlsCert, tlsKey }: PortalOptions, address: SocketAddress, log: Log) {
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw usage("--tls-cert and --tls-key go together");
+  }
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certPath: tlsCert, keyPath: tlsKey };
+  if (!isLoopback(address)) log.warn?.("listening without TLS: tokens can be read on the way");
+  return undefined;
+}
+
+function isLoopback({ address }: SocketAddress): boolean {
+  if (address.length === 4) return address[0] === 127;
+  return address.every((byte, i) => byte === (i === 15 ? 1 : 0));
+}
+
+function newDevTokens(): DevTokens {
+  const make = (kind: TokenKind): string => createToken(kind, RANDOM);
+  return { gateway: make("gateway"), relay: make("relay"), client: make("client") };
+}
+
+function hashesOf(tokens: DevTokens): DevDefaults["tokens"] {
+  return { gateway: hashOf(tokens.gateway), relay: hashOf(tokens.relay), client: hashOf(tokens.client) };
+}
+
+function hashOf(text: string): string {
+  const token = parseToken(text);
+  if (token === undefined) throw new Error("a new token is readable");
+  return toHex(hashToken(token));
+}
+
+function usage(message: string, hint?: string): PosternError {
+  return new PosternError("usage", message, hint);
+}
