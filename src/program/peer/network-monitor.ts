@@ -1,0 +1,59 @@
+/** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-75). */
+import { openNetlinkEvents } from "../../../bindings/linux/index.ts";
+import type { IpAddress, Log } from "../../base/index.ts";
+import {
+  createBurstWatch,
+  equalAddresses,
+  networkFingerprint,
+  readNetwork,
+  selectOwnAddresses,
+  synchroniseLinkRoutes,
+} from "../../host/index.ts";
+import type { PlaneHost } from "../shell/index.ts";
+
+export interface NetworkMonitor {
+  ownAddresses(): readonly IpAddress[];
+  close(): void;
+}
+
+export interface NetworkListeners {
+  readonly onAddresses: (addresses: readonly IpAddress[]) => void;
+  /** The way into the internet is another one: everything is connected anew (PG-75). */
+  readonly onReset: () => void;
+}
+
+/** No runtime polls a netlink descriptor, so the events are asked for. One system call each time. */
+const DRAIN_EVERY_MS = 1_000;
+
+export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
+  const events = openNetlinkEvents(host.kernel);
+  const burst = createBurstWatch(host.tun.index);
+  let addresses = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
+  let fingerprint = networkFingerprint(host.rtnetlink);
+
+  function look(): void {
+    burst.handleEvents(host.now(), events.drain());
+    if (!burst.handleTimeout(host.now())) return;
+    synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
+    const present = networkFingerprint(host.rtnetlink);
+    const isChanged = present !== fingerprint;
+    fingerprint = present;
+    if (isChanged) {
+      log.info?.("Resetting network state (network change)", { route: present });
+      listeners.onReset();
+    }
+    const found = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
+    if (equalAddresses(found, addresses) && !isChanged) return;
+    addresses = found;
+    listeners.onAddresses(found);
+  }
+
+  const timer = setInterval(look, DRAIN_EVERY_MS);
+  return {
+    ownAddresses: () => addresses,
+    close() {
+      clearInterval(timer);
+      events.close();
+    },
+  };
+}

@@ -1,0 +1,108 @@
+/** The wire between a tunnel machine and the portal: requests out, messages in, and how it all ends. */
+import { arch, release } from "node:os";
+import { type Instant, PosternError, unixMs } from "../../base/index.ts";
+import { FWMARK } from "../../host/index.ts";
+import {
+  type Channel,
+  describeFatal,
+  describeTransient,
+  exitCodeOf,
+  type FatalError,
+  GATEWAY_MAX_PARTITION_MS,
+  type PortalEvent,
+  type UserAgentParts,
+  userAgentOf,
+} from "../../portal/protocol/index.ts";
+import { createPortalSocket, loadRoots, markedTcp } from "../portal-socket.ts";
+import { systemRandom } from "../system-random.ts";
+import { VERSION } from "../version.ts";
+import type { PeerParts, PeerWiring } from "./peer.ts";
+
+export interface PortalLinkOptions<Message, Request> {
+  readonly parts: Omit<PeerParts<unknown>, "machine">;
+  readonly component: UserAgentParts["component"];
+  readonly channel: Channel<Message, Request>;
+  readonly maxPartitionTime: number | undefined;
+  readonly caFile: string | undefined;
+  readonly handleMessage: (now: Instant, message: Message) => void;
+  /** Takes the machine's events; `request` sends one to the portal. */
+  readonly drainEvents: (now: Instant, request: (request: Request) => void) => void;
+}
+
+/** How long the portal may take to answer our close frame. */
+const CLOSE_WITHIN_MS = 500;
+
+const ERROR_CODES: Readonly<Record<number, string>> = { 4: "auth", 6: "portal_unreachable", 7: "portal_tls" };
+
+export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
+  const { parts, component, channel } = options;
+  const { log, host, url } = parts;
+  let onClosed = (): void => {};
+  const maxPartitionMs =
+    options.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
+
+  const socket = createPortalSocket<Message, Request>({
+    url,
+    channel,
+    token: parts.token,
+    userAgent: userAgentOf({
+      os: "Linux",
+      osVersion: release(),
+      component,
+      release: VERSION,
+      arch: arch(),
+      kernel: release(),
+    }),
+    ...(maxPartitionMs === undefined ? {} : { maxPartitionMs }),
+    ...(url.scheme === "wss" ? { roots: loadRoots(options.caFile) } : {}),
+    openTcp: markedTcp(host.kernel, FWMARK),
+    now: host.now,
+    wallNow: () => unixMs(Date.now()),
+    random: systemRandom,
+    log,
+    onEvent: handleEvent,
+    onError: parts.fail,
+  });
+
+  function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
+    switch (event.kind) {
+      case "connected":
+        log.info?.("portal connected", { url: `${url.scheme}://${url.host}` });
+        return;
+      case "message":
+        return parts.input((now) => options.handleMessage(now, event.message));
+      case "hiccup":
+        log.info?.("portal connection interrupted", {
+          error: describeTransient(event.error),
+          pause_ms: event.pauseMs,
+        });
+        return;
+      case "fatal":
+        return parts.fail(toError(event.error));
+      case "closed":
+        return onClosed();
+    }
+  }
+
+  return {
+    connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
+    // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
+    reconnect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
+    drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
+    close() {
+      if (socket.state === "closed") return Promise.resolve();
+      return new Promise((resolve) => {
+        const timer = setTimeout(resolve, CLOSE_WITHIN_MS);
+        onClosed = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        socket.close();
+      });
+    },
+  };
+}
+
+function toError(error: FatalError): PosternError {
+  return new PosternError(ERROR_CODES[exitCodeOf(error)] ?? "portal-refused", describeFatal(error));
+}
