@@ -1,12 +1,12 @@
 /** Refusals: ICMP errors that say "prohibited" or "unreachable" instead of silence (TN-12 to TN-14). */
 import { assert, type IpAddress } from "../base/index.ts";
 import { encodeIcmp } from "./build.ts";
+import { PROTOCOL, walkExtensions } from "./ip.ts";
 
 /** `host-unreachable` is what plain WireGuard answers where no peer is (WG-58). */
 export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
 
-const ICMP = 1;
-const ICMPV6 = 58;
+const ECHO_REQUEST = { v4: 8, v6: 128 } as const;
 /** Hop limit of ICMP errors that we make (tunnel.md §1). */
 const ICMP_HOP_LIMIT = 20;
 /** An ICMPv4 error quotes the IP header and this much behind it (RFC 792). */
@@ -57,10 +57,15 @@ function isRefusable(packet: Uint8Array, isV6: boolean): boolean {
 
 /** An error about an error, or about an answer, could go round in circles (RFC 1122 §3.2.2). */
 function isEchoRequestOrNotIcmp(packet: Uint8Array, isV6: boolean): boolean {
-  const protocol = packet[isV6 ? 6 : 9];
-  if (protocol !== (isV6 ? ICMPV6 : ICMP)) return true;
-  const type = packet[isV6 ? 40 : ((packet[0] ?? 0) & 15) * 4];
-  return type === (isV6 ? 128 : 8);
+  if (!isV6) {
+    // A later fragment does not show what it belongs to, and is never answered (RFC 1122 §3.2.2).
+    if (((packet[6] ?? 0) & 0x1f) !== 0 || packet[7] !== 0) return false;
+    return packet[9] !== PROTOCOL.icmp || packet[((packet[0] ?? 0) & 15) * 4] === ECHO_REQUEST.v4;
+  }
+  // The message may stand behind extension headers.
+  const walk = walkExtensions(packet, packet[6] ?? 0, 40);
+  if (walk === undefined || walk.isFragment) return false;
+  return walk.protocol !== PROTOCOL.icmpv6 || packet[walk.transportOffset] === ECHO_REQUEST.v6;
 }
 
 function isUnspecified(address: IpAddress): boolean {

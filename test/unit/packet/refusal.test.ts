@@ -41,6 +41,14 @@ function v6(options: {
   return packet;
 }
 
+/** Eight bytes of destination options, then an ICMPv6 error. */
+function errorBehindOptions(): Uint8Array {
+  const packet = v6({ nextHeader: 60, bytes: 60 });
+  packet.set([58, 0], 40);
+  packet[48] = 1;
+  return packet;
+}
+
 describe("refusals", () => {
   it("TN-13: prohibits an IPv4 packet with the specified bytes", () => {
     expect(toHex(encodeRefusal(UDP_V4, "prohibited") ?? hex(""))).toBe(
@@ -93,6 +101,8 @@ describe("refusals", () => {
     ["an ICMPv4 error", v4({ protocol: 1, type: 3 })],
     ["an ICMPv4 echo reply", v4({ protocol: 1, type: 0 })],
     ["an ICMPv6 error", v6({ nextHeader: 58, type: 1 })],
+    ["an ICMPv6 error behind destination options", errorBehindOptions()],
+    ["a later fragment", Uint8Array.from(UDP_V4).fill(0x10, 7, 8)],
     ["an ICMPv6 echo reply", v6({ nextHeader: 58, type: 129 })],
     ["an unspecified source", v4({ source: "0.0.0.0" })],
     ["a loopback source", v4({ source: "127.0.0.1" })],
