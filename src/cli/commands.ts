@@ -3,8 +3,18 @@
  * loaded when their command runs, so that `--version` and `help` load none of them.
  */
 import type { Program, ProgramIo } from "../program/io.ts";
-import type { DemoOptions } from "../program/options.ts";
-import { DEMO_ONLY, LOGGING, type OptionSpec, type OptionTable } from "./options.ts";
+import type { ClientOptions, DemoOptions, GatewayOptions, PortalOptions } from "../program/options.ts";
+import {
+  CLIENT_ONLY,
+  DEMO_ONLY,
+  GATEWAY_ONLY,
+  LOGGING,
+  type OptionSpec,
+  type OptionTable,
+  PEER,
+  PLANE,
+  PORTAL_ONLY,
+} from "./options.ts";
 
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}`
   ? `${Head}${Capitalize<Camel<Tail>>}`
@@ -58,6 +68,70 @@ function define<T extends OptionTable>(definition: Definition<T>): Command {
   };
 }
 
+const client = define({
+  name: "client",
+  summary: "reach resources through gateways, as a headless client in the foreground",
+  usage: "[run] --api-url URL",
+  words: { min: 0, max: 1 },
+  options: { ...PEER, ...CLIENT_ONLY, ...PLANE, ...LOGGING },
+  examples: [
+    [
+      "POSTERN_TOKEN=… postern client --api-url wss://portal.example.com",
+      "connect with the token of the portal",
+    ],
+    [
+      "postern client -u ws://192.0.2.10:8080 --id laptop --dns-control disabled",
+      "a fixed identifier, no DNS control",
+    ],
+  ],
+  run: async (values, _words, io) => {
+    const { runClient } = await import("../program/client/index.ts");
+    return await (runClient satisfies Program<ClientOptions>)(values, io);
+  },
+});
+
+const gateway = define({
+  name: "gateway",
+  summary: "give clients access to what this host can reach",
+  usage: "[run] --api-url URL",
+  words: { min: 0, max: 1 },
+  options: { ...PEER, ...GATEWAY_ONLY, ...PLANE, ...LOGGING },
+  examples: [
+    [
+      "POSTERN_TOKEN=… postern gateway --api-url wss://portal.example.com",
+      "join the site that the token names",
+    ],
+    [
+      "postern gateway -u ws://192.0.2.10:8080 --id gw --masquerade off",
+      "forwarding is set up by somebody else",
+    ],
+  ],
+  run: async (values, _words, io) => {
+    const { runGateway } = await import("../program/gateway/index.ts");
+    return await (runGateway satisfies Program<GatewayOptions>)(values, io);
+  },
+});
+
+const portal = define({
+  name: "portal",
+  summary: "the server that knows who may reach what and introduces clients to gateways",
+  usage: "--dev | --config FILE | check FILE | token new --kind KIND",
+  words: { min: 0, max: 2 },
+  options: { ...PORTAL_ONLY, ...LOGGING },
+  examples: [
+    ["postern portal --dev", "try it: prints the URL and a token for each role"],
+    [
+      "postern portal --config portal.yaml --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem",
+      "from a file",
+    ],
+    ["postern portal check portal.yaml", "examine a file"],
+  ],
+  run: async (values, words, io) => {
+    const { runPortal } = await import("../program/portal/index.ts");
+    return await (runPortal satisfies Program<PortalOptions>)({ ...values, words }, io);
+  },
+});
+
 const demo = define({
   name: "demo",
   summary: "portal, gateway, client and a web server in network namespaces, measured and removed again",
@@ -74,4 +148,4 @@ const demo = define({
   },
 });
 
-export const COMMANDS: readonly Command[] = [demo];
+export const COMMANDS: readonly Command[] = [client, gateway, portal, demo];

@@ -268,7 +268,7 @@ export const PORTAL_ONLY = {
     hasVariable: false,
     help: "of the token that `token new` makes",
   },
-  data: { kind: "text", value: "DIR", isLater: true, help: "where state is kept" },
+  data: { kind: "text", value: "DIR", help: "where state is kept" },
   drain: {
     kind: "duration",
     value: "DURATION",

@@ -1,0 +1,158 @@
+/**
+ * Handshakes per second of one responder, against wireguard-go (G-12).
+ *
+ *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 1000] [--rounds 5]
+ *       [--pairs 5] [--json]
+ *
+ * A caller in another namespace plays many peers, each at an address of its own, and answers cookies. The
+ * first round only warms up. Needs root and
+ * wireguard-tools.
+ */
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { createLab } from "../../build/src/program/lab/index.js";
+import { ROOT } from "../../scripts/steps.mjs";
+import { cpuSeconds } from "../lib/processor.mjs";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { createDraw, shuffled } from "../lib/statistics.mjs";
+import { MAIN } from "../tunnel/arms.mjs";
+import { findWireguardGo } from "../tunnel/wireguard-go.mjs";
+
+const CALLER = join(ROOT, "bench", "handshake", "caller.mjs");
+const PORT = 5555;
+const WARM_UP = 1;
+const WINDOW = 16;
+const WITHIN_MS = 60_000;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      runtime: { type: "string", default: "node24" },
+      peers: { type: "string", default: "1000" },
+      rounds: { type: "string", default: "5" },
+      pairs: { type: "string", default: "5" },
+      seed: { type: "string", default: "1" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  return {
+    runtime: findRuntime(values.runtime),
+    peers: Number(values.peers),
+    rounds: Number(values.rounds),
+    pairs: Number(values.pairs),
+    seed: Number(values.seed),
+    json: values.json,
+  };
+}
+
+/** The responder's configuration; a fresh one for each run, since a responder remembers stamps. */
+function configuration(privateKey, keys) {
+  const lines = ["[Interface]", `PrivateKey = ${privateKey}`, `ListenPort = ${PORT}`];
+  for (const [i, { publicKey }] of keys.entries()) {
+    lines.push("[Peer]", `PublicKey = ${publicKey}`, `AllowedIPs = 10.8.${i >> 8}.${i & 255}/32`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+async function startPostern(end, config, { runtime }) {
+  writeSecret(join(end.runFolder, "wg0.conf"), config);
+  const child = end.start({ name: "postern wg", command: runtime.path, args: [MAIN, "wg", "/run/wg0.conf"] });
+  await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  return child;
+}
+
+async function startWireguardGo(end, config, { program }) {
+  writeSecret(join(end.runFolder, "wg0.conf"), config);
+  const env = { ...process.env, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: "1", LOG_LEVEL: "error" };
+  const child = end.start({ name: "wireguard-go", command: program, args: ["-f", "wg0"], env });
+  const wait =
+    "for i in $(seq 200); do wg setconf wg0 /run/wg0.conf 2>/dev/null && exit 0; sleep 0.05; done; exit 1";
+  await end.run("sh", ["-c", wait], { withinMs: WITHIN_MS });
+  await end.ip("link set wg0 up");
+  return child;
+}
+
+/** One run: a fresh responder, `peers × (rounds − 1)` handshakes. */
+async function measure(lab, role, start, options) {
+  const near = await lab.add(`${role}-near`);
+  const far = await lab.add(`${role}-far`);
+  await lab.connect(
+    { namespace: near, device: "wan", addresses: ["10.9.0.1/24"] },
+    { namespace: far, device: "wan", addresses: ["10.9.0.2/24"] },
+  );
+  await near.ip("route add local 10.10.0.0/16 dev lo");
+  await far.ip("route add 10.10.0.0/16 via 10.9.0.1");
+  const keys = JSON.parse(await near.run(process.execPath, [CALLER, "prepare", String(options.peers)]));
+  const privateKey = (await far.run("wg", ["genkey"])).trim();
+  writeSecret(join(far.runFolder, "key"), `${privateKey}\n`);
+  const responder = (await far.run("sh", ["-c", "wg pubkey < /run/key"])).trim();
+  const child = await start(far, configuration(privateKey, keys), options);
+  const plan = { responder, keys, rounds: options.rounds, window: WINDOW, warmUp: WARM_UP };
+  writeSecret(join(near.runFolder, "plan.json"), JSON.stringify(plan));
+  const args = [CALLER, "call", "/run/plan.json", "10.9.0.2", String(PORT)];
+  const caller = near.start({ name: "caller", command: process.execPath, args });
+  await caller.waitForLine(/^warm$/, { withinMs: WITHIN_MS });
+  const before = cpuSeconds(child.pid);
+  caller.signal("SIGUSR2");
+  const [line] = await caller.waitForLine(/^\{.*\}$/, { withinMs: WITHIN_MS });
+  const used = cpuSeconds(child.pid) - before;
+  await child.stop();
+  const { responses, cookies, lost, elapsedMs } = JSON.parse(line);
+  const isValid = lost === 0;
+  return {
+    value: responses / (elapsedMs / 1000),
+    cpu_us_per_handshake: (used / responses) * 1e6,
+    responses,
+    cookies,
+    lost,
+    valid: isValid,
+    ...(isValid ? {} : { reason: `${lost} lost` }),
+  };
+}
+
+function writeSecret(file, text) {
+  writeFileSync(file, text);
+  chmodSync(file, 0o600);
+}
+
+async function main() {
+  const options = readOptions();
+  const baseline = findWireguardGo();
+  const result = beginResult("handshake", {
+    topology: "a caller that plays all peers, and a responder, in namespaces joined by veth",
+    seed: options.seed,
+    runtime: `node ${options.runtime.version}`,
+    baselines: { "wireguard-go": baseline?.version },
+  });
+  const arms = [{ name: "postern", start: startPostern }];
+  if (baseline !== undefined) arms.push({ name: "wireguard-go", start: startWireguardGo });
+  const draw = createDraw(options.seed);
+  const samples = [];
+  for (let pair = 0; pair < options.pairs; pair++) {
+    for (const { name, start } of shuffled(arms, draw)) {
+      const lab = createLab();
+      try {
+        const sample = await measure(lab, name.slice(0, 4), start, { ...options, program: baseline?.path });
+        samples.push({ arm: name, pair, ...sample });
+        console.error(
+          `${name.padEnd(14)} ${sample.value.toFixed(0)}/s, ${sample.cpu_us_per_handshake.toFixed(0)} µs CPU each`,
+        );
+      } finally {
+        await lab.close();
+      }
+    }
+  }
+  const { peers, rounds } = options;
+  const params = { peers, rounds: rounds - WARM_UP, window: WINDOW };
+  const names = arms.map(({ name }) => name);
+  const cell = cellOf({ name: "responder", params, unit: "handshakes/s", samples, arms: names });
+  const ratio = cell.ratio_to["wireguard-go"];
+  if (ratio !== undefined)
+    console.error(`ratio ${ratio.median.toFixed(2)} [${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`);
+  result.cells.push(cell);
+  endResult(result, options);
+}
+
+await main();
