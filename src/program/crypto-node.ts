@@ -10,7 +10,9 @@ import {
   diffieHellman,
   getHashes,
   type KeyObject,
+  randomFillSync,
 } from "node:crypto";
+import type { Random } from "../base/index.ts";
 import { type HandshakeCrypto, type KeyPair, NOBLE_CRYPTO } from "../wireguard/index.ts";
 
 /** DER in front of a raw private key: PKCS #8 with OID 1.3.101.110 (RFC 8410 §7). */
@@ -97,3 +99,6 @@ function publicKeyObject(raw: Uint8Array): KeyObject {
   publicKeys.set(raw, imported);
   return imported;
 }
+
+/** The system's generator: the source of all keys (TS-6). */
+export const NODE_RANDOM: Random = { fill: (bytes) => randomFillSync(bytes) };

@@ -8,7 +8,6 @@ import {
   equalIp,
   equalPrefix,
   equalSocketAddress,
-  formatPrefix,
   formatSocketAddress,
   type Instant,
   type IpAddress,
@@ -35,7 +34,7 @@ import {
   type WgPeerStats,
   type WgTransmit,
 } from "../../wireguard/index.ts";
-import type { OutgoingDatagram, ShellMachine } from "../shell/loop.ts";
+import type { ShellCommand, ShellMachine, ShellTransmit } from "../shell/index.ts";
 import type { WgPeerSet, WgPeerStatus, WgSet } from "./uapi.ts";
 
 /** ICMP errors per second and at once (WG-58). */
@@ -57,9 +56,12 @@ export interface WgInterface extends ShellMachine {
   /** A resolved name; does nothing if the peer is gone or has an endpoint by now. */
   setEndpoint(now: Instant, publicKey: Uint8Array, endpoint: SocketAddress): void;
   privateKey(): Uint8Array | undefined;
+  publicKey(): Uint8Array | undefined;
   peers(): readonly WgPeerStatus[];
   peerStats(publicKey: Uint8Array): WgPeerStats | undefined;
   drops(): Readonly<WgDropCounts>;
+  /** Takes the device's events out; plain mode only counts and logs them. */
+  drainEvents(): void;
   /** Overwrites the keys it holds (WG-69). */
   erase(now: Instant): void;
 }
@@ -209,7 +211,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     moveTo(now, peer, from, local);
   }
 
-  function destinationOf(transmit: WgTransmit): OutgoingDatagram | undefined {
+  function destinationOf(transmit: WgTransmit): ShellTransmit | undefined {
     if (transmit.kind === "cookie-reply") return { destination: transmit.to, bytes: transmit.datagram };
     const peer = bySlot.get(transmit.peer.slot);
     if (peer?.endpoint === undefined) return undefined;
@@ -222,7 +224,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     return { destination: endpoint, bytes: transmit.datagram, ...(source && { source }) };
   }
 
-  function handleEvent(now: Instant, event: PlaneEvent): void {
+  function handlePlaneEvent(now: Instant, event: PlaneEvent): void {
     if (event.kind === "roamed") {
       const peer = bySlot.get(event.slot);
       if (peer !== undefined) noteSource(now, peer, event.from, event.local);
@@ -271,6 +273,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
       if (peer !== undefined && peer.endpoint === undefined) moveTo(now, peer, endpoint, undefined);
     },
     privateKey: () => privateKey,
+    publicKey: () => device.publicKey(),
     peers: () => [...peers.values()].map(toStatus),
     peerStats(publicKey) {
       const peer = peers.get(toHex(publicKey));
@@ -281,7 +284,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
       for (const [name, peer] of [...peers]) removePeer(now, name, peer);
       setPrivateKey(now, undefined);
     },
-    handleEvent,
+    handlePlaneEvent,
     handlePunt(now, punt) {
       if (punt.reason === "no-session") {
         const peer = bySlot.get(punt.slot);
@@ -293,23 +296,27 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     },
     handleTimeout: (now) => device.handleTimeout(now),
     pollTimeout: () => device.pollTimeout(),
-    // The device's own come first: a path belongs to a peer that the plane knows.
-    pollCommand: () => device.pollCommand() ?? paths.shift(),
-    pollTables() {
-      if (!hasNewTables) return undefined;
-      hasNewTables = false;
-      return tablesOf(bySlot.values());
+    pollCommand(): ShellCommand | undefined {
+      // The device's own come first: a path or a route belongs to a peer that the plane knows.
+      const command = device.pollCommand() ?? paths.shift();
+      if (command !== undefined) return command;
+      if (hasNewTables) {
+        hasNewTables = false;
+        return { kind: "publish", tables: tablesOf(bySlot.values()) };
+      }
+      const packet = packets.shift();
+      return packet && { kind: "write-tun", packet };
     },
     pollTransmit() {
       for (let next = device.pollTransmit(); next !== undefined; next = device.pollTransmit()) {
         const datagram = destinationOf(next);
         if (datagram !== undefined) return datagram;
       }
-      // Events only tell the log something here, which the device did already.
-      while (device.pollEvent() !== undefined);
       return undefined;
     },
-    pollPacket: () => packets.shift(),
+    drainEvents() {
+      while (device.pollEvent() !== undefined);
+    },
   };
 }
 
@@ -322,18 +329,4 @@ function tablesOf(peers: Iterable<InterfacePeer>): PolicyTables {
 
 function nameOf(peer: InterfacePeer): string {
   return toBase64(peer.publicKey).slice(0, 8);
-}
-
-/** For the JSON line of SIGUSR2: what `wg show` says, without secrets (PG-143). */
-export function describePeer(peer: WgPeerStatus): Record<string, unknown> {
-  return {
-    publicKey: toBase64(peer.publicKey),
-    hasPresharedKey: peer.presharedKey !== undefined,
-    ...(peer.endpoint && { endpoint: formatSocketAddress(peer.endpoint) }),
-    ...(peer.lastHandshakeUnixMs > 0 && { lastHandshakeUnixMs: peer.lastHandshakeUnixMs }),
-    txBytes: peer.txBytes,
-    rxBytes: peer.rxBytes,
-    keepaliveSeconds: peer.keepaliveSeconds,
-    allowedIps: peer.allowedIps.map(formatPrefix),
-  };
 }

@@ -1,0 +1,1 @@
+export { runWg } from "./run-wg.ts";

@@ -1,0 +1,287 @@
+/**
+ * `postern wg NAME|CONFIG` (PG-143): one plain WireGuard interface in the foreground.
+ *
+ *     file ─▶ status socket free? ─▶ TUN, sockets ─▶ PreUp ─▶ addresses, routes ─▶ workers
+ *          ─▶ keys and peers ─▶ status socket ─▶ PostUp ─▶ ready ─▶ … ─▶ all of it back, in reverse
+ */
+import { openKernel, openRtnetlink, setMark } from "../../../bindings/linux/index.ts";
+import { type Log, PosternError, unixMs } from "../../base/index.ts";
+import {
+  applyWgRoutes,
+  configureLink,
+  findFreeTable,
+  planWgRoutes,
+  removeWgLeftovers,
+  requirePrivilege,
+  TUN_TXQUEUELEN,
+} from "../../host/index.ts";
+import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
+import type { ProgramIo } from "../io.ts";
+import type { WgOptions } from "../options.ts";
+import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
+import type { WgConfig } from "./config-file.ts";
+import { defaultMtu } from "./default-mtu.ts";
+import { createEnding, type Ending } from "./ending.ts";
+import { runHooks } from "./hooks.ts";
+import { type LocatedConfig, readConfig } from "./read-config.ts";
+import { startResolver } from "./resolver.ts";
+import type { WgSet } from "./uapi.ts";
+import { openUapiServer, requireUnused } from "./uapi-socket.ts";
+import { createWgControl, type WgControl } from "./wg-control.ts";
+import { createWgInterface, type WgInterface } from "./wg-interface.ts";
+
+const SEND_BUFFER_BYTES = 16 * 1024 * 1024;
+const RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024;
+/** Rows of the plane's peer table beyond the peers of the file: `wg set` may add some (WG-57). */
+const SPARE_PEERS = 1024;
+const PEERS_MAX = 65_536;
+
+/** What has been set up so far, to be taken back in reverse order. */
+type Undo = (() => void | Promise<void>)[];
+
+/** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
+export async function runWg(options: WgOptions, io: ProgramIo): Promise<number> {
+  const { log } = io;
+  const file = readConfig(options.config, { allowHooks: options.allowHooks, log });
+  requirePrivilege("wg");
+  await requireUnused(file.name);
+  warnAboutDns(file.config, log);
+
+  // From here on a stop signal is an orderly end, also in the middle of the start.
+  const ending = createEnding(io);
+  const undo: Undo = [() => ending.close()];
+  try {
+    await bringUp(options, io, file, ending, undo);
+    return await ending.wait();
+  } finally {
+    await takeBack(undo, log);
+  }
+}
+
+/** One step that fails must not keep the others from being done (D-22). */
+async function takeBack(undo: Undo, log: Log): Promise<void> {
+  for (const step of undo.reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      log.warn?.("clean-up step failed", { reason: String(error) });
+    }
+  }
+}
+
+async function bringUp(
+  options: WgOptions,
+  io: ProgramIo,
+  file: LocatedConfig,
+  ending: Ending,
+  undo: Undo,
+): Promise<void> {
+  const { log } = io;
+  const { name, config } = file;
+  const mtu = config.mtu ?? inspectHost(config, log);
+  const host = openHost(options, io, file, mtu);
+  undo.push(() => runHooks(config.hooks, "PostDown", name, log).catch(warnWith(log)));
+  undo.push(() => host.close());
+  await runHooks(config.hooks, "PreUp", name, log);
+  const mark = setUpNetwork(host, file, mtu, log, undo);
+
+  const machine = openMachine(host, config, log);
+  const shell = startShell(host, machine, ending);
+  undo.push(() => {
+    shell.input((now) => machine.erase(now));
+    shell.stop();
+  });
+  const control = createWgControl({ name, host, shell, machine, mark, log });
+  watchPlane(host, control, ending, log);
+  await host.start();
+  shell.input((now) => machine.set(now, toSet(config)));
+
+  await serve(io, name, control, ending, undo);
+  undo.push(() => runHooks(config.hooks, "PreDown", name, log).catch(warnWith(log)));
+  await runHooks(config.hooks, "PostUp", name, log);
+  resolveNames(config, shell, machine, log, undo);
+  io.print("ready");
+}
+
+function openHost(
+  options: WgOptions,
+  io: ProgramIo,
+  { name, config }: LocatedConfig,
+  mtu: number,
+): PlaneHost {
+  const { log, env } = io;
+  return openPlaneHost({
+    mode: "plain",
+    mtu,
+    tunName: name,
+    port: config.listenPort === 0 ? { kind: "any" } : { kind: "fixed", port: config.listenPort },
+    maxPeers: peersMaxOf(config),
+    kernelName: options.kernel,
+    sendBufferBytes: options.udpSendBuffer ?? SEND_BUFFER_BYTES,
+    receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
+    features: readFeatures(env, log),
+    log,
+  });
+}
+
+/** The MTU that the ways to the endpoints leave (WG-63). */
+function inspectHost(config: WgConfig, log: Log): number {
+  const rtnetlink = openRtnetlink(openKernel());
+  try {
+    const endpoints = config.peers.flatMap(({ endpoint }) =>
+      endpoint?.kind === "address" ? [endpoint.address] : [],
+    );
+    const mtu = defaultMtu(rtnetlink, endpoints);
+    log.debug?.("MTU chosen", { mtu });
+    return mtu;
+  } finally {
+    rtnetlink.close();
+  }
+}
+
+function peersMaxOf(config: WgConfig): number {
+  return Math.min(PEERS_MAX, config.peers.length + SPARE_PEERS);
+}
+
+function openMachine(host: PlaneHost, config: WgConfig, log: Log): WgInterface {
+  return createWgInterface({
+    now: host.now(),
+    unixMs: unixMs(Date.now()),
+    random: NODE_RANDOM,
+    records: host.plane.records,
+    crypto: createNodeCrypto(),
+    log,
+    peersMax: peersMaxOf(config),
+  });
+}
+
+function startShell(host: PlaneHost, machine: WgInterface, ending: Ending): Shell {
+  return createShell({
+    machine,
+    plane: host.plane,
+    now: () => host.now(),
+    send: (transmit) => host.send(transmit),
+    writeTun: (packet) => host.writeTun(packet),
+    drainEvents: () => machine.drainEvents(),
+    onDefect: (error) => ending.fail(error),
+  });
+}
+
+/** Addresses, routes and rules (WG-63, WG-64). Returns the mark that the sockets have now, 0 for none. */
+function setUpNetwork(
+  host: PlaneHost,
+  { name, config, table }: LocatedConfig,
+  mtu: number,
+  log: Log,
+  undo: Undo,
+): number {
+  const { rtnetlink, tun } = host;
+  const { index } = tun;
+  const removed = removeWgLeftovers(rtnetlink);
+  if (removed > 0) log.info?.("rules of an earlier run removed", { count: removed });
+  configureLink(
+    rtnetlink,
+    { index, name, mtu, txQueueLength: TUN_TXQUEUELEN, addresses: config.addresses },
+    log,
+  );
+  const allowedIps = config.peers.flatMap((peer) => peer.allowedIps);
+  const { addresses, fwMark } = config;
+  const plan = planWgRoutes({ index, table, addresses, allowedIps, mark: fwMark }, findFreeTable(rtnetlink));
+  if (plan.mark !== undefined) {
+    const { v4, v6 } = host.sockets();
+    for (const socket of [v4, v6]) if (socket !== undefined) setMark(host.kernel, socket.fd, plan.mark);
+  }
+  const routes = applyWgRoutes(rtnetlink, plan, log);
+  undo.push(() => routes.remove());
+  return plan.mark ?? 0;
+}
+
+/** A loop that ended by itself: bound again where that helps, else the end of the program. */
+function watchPlane(host: PlaneHost, control: WgControl, ending: Ending, log: Log): void {
+  host.plane.onEnd((end) => {
+    switch (end.reason) {
+      case "tun-removed":
+        ending.fail(new PosternError("host", "the TUN device is gone", "start again to have a new one"));
+        return;
+      case "socket-failed":
+        log.warn?.("socket failed: binding again", { worker: end.worker });
+        control.rebind().catch((error: unknown) => ending.fail(error));
+        return;
+      case "crashed":
+        ending.fail(
+          new PosternError("worker-crashed", `the ${end.worker} worker died`, undefined, {
+            cause: end.error,
+          }),
+        );
+        return;
+    }
+  });
+}
+
+async function serve(
+  io: ProgramIo,
+  name: string,
+  control: WgControl,
+  ending: Ending,
+  undo: Undo,
+): Promise<void> {
+  const { log } = io;
+  const server = await openUapiServer({
+    name,
+    answer: (request) => control.answer(request),
+    vanished: () => {
+      log.warn?.("status socket deleted: stopping", { interface: name });
+      ending.stop();
+    },
+    log,
+  });
+  undo.push(() => server.close());
+  ending.listen({
+    reset: () => void control.rebind().catch((error: unknown) => ending.fail(error)),
+    snapshot: () => io.print(control.snapshot()),
+  });
+}
+
+function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log: Log, undo: Undo): void {
+  const named = config.peers.flatMap(({ publicKey, endpoint }) => {
+    if (endpoint?.kind !== "name") return [];
+    const { host, port } = endpoint;
+    return [
+      {
+        host,
+        port,
+        resolved: (address: { readonly address: Uint8Array; readonly port: number }) =>
+          shell.input((now) => machine.setEndpoint(now, publicKey, address)),
+      },
+    ];
+  });
+  const resolver = startResolver(named, log);
+  undo.push(() => resolver.stop());
+}
+
+/** The file as one change of an empty interface. */
+function toSet(config: WgConfig): WgSet {
+  return {
+    privateKey: { key: config.privateKey },
+    replacePeers: false,
+    peers: config.peers.map(({ publicKey, presharedKey, endpoint, keepaliveSeconds, allowedIps }) => ({
+      publicKey,
+      remove: false,
+      updateOnly: false,
+      presharedKey: { key: presharedKey },
+      ...(endpoint?.kind === "address" && { endpoint: endpoint.address }),
+      keepaliveSeconds,
+      replaceAllowedIps: false,
+      allowedIps: allowedIps.map((prefix) => ({ prefix, remove: false })),
+    })),
+  };
+}
+
+function warnAboutDns(config: WgConfig, log: Log): void {
+  if (config.dnsServers.length + config.dnsDomains.length === 0) return;
+  log.warn?.("DNS of the configuration file is not set", { hint: "set the resolver by other means" });
+}
+
+function warnWith(log: Log): (error: unknown) => void {
+  return (error) => log.warn?.("hook failed", { reason: String(error) });
+}
