@@ -1,10 +1,23 @@
 /** What machines read and stamp at once in shared memory (WG-41, WG-45, WG-49). */
-import type { PlaneRecords } from "../src/base/index.ts";
+import type { PeerActivity, PlaneRecords } from "../src/base/index.ts";
 import { OFFSETS } from "./layout.ts";
 import type { PeerTable } from "./peer-table.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 const { peer: PEER, session: SESSION } = OFFSETS;
+
+const NEVER: PeerActivity = {
+  sentAny: 0,
+  sentData: 0,
+  recvAny: 0,
+  recvData: 0,
+  unanswered: 0,
+  unreplied: 0,
+  txPackets: 0,
+  txBytes: 0,
+  rxPackets: 0,
+  rxBytes: 0,
+};
 
 export function createPlaneRecords(shared: SharedMemory, table: PeerTable): PlaneRecords {
   const load = (at: number) => Number(Atomics.load(shared.longs, at >> 3));
@@ -12,8 +25,11 @@ export function createPlaneRecords(shared: SharedMemory, table: PeerTable): Plan
     Atomics.store(shared.longs, at >> 3, BigInt(Math.floor(value)));
   const add = (at: number, value: number) => Atomics.add(shared.longs, at >> 3, BigInt(value));
 
+  // A machine asks about a peer as soon as it has chosen its slot, before the command that adds the
+  // peer is carried out: nothing has happened there yet.
   return {
     activity(slot) {
+      if (!table.has(slot)) return NEVER;
       const row = table.row(slot);
       return {
         sentAny: load(row + PEER.sentAny),
@@ -39,12 +55,14 @@ export function createPlaneRecords(shared: SharedMemory, table: PeerTable): Plan
       return counter < limit ? counter : undefined;
     },
     noteSent(slot, now, bytes) {
+      if (!table.has(slot)) return;
       const row = table.row(slot);
       store(row + PEER.sentAny, now);
       store(row + PEER.unreplied, 0);
       add(row + PEER.txBytes, bytes);
     },
     noteReceived(slot, now, bytes) {
+      if (!table.has(slot)) return;
       const row = table.row(slot);
       store(row + PEER.recvAny, now);
       store(row + PEER.unanswered, 0);
