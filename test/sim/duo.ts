@@ -55,6 +55,7 @@ export interface Duo {
   upsert(end: End, change?: Partial<ConnectionRequest>): UpsertOutcome;
   /** Sends one test packet from the TUN side. */
   send(end: End, sequence: number): void;
+  packet(end: End, sequence: number): Uint8Array;
   /** Runs until both ends have a session; the bound is a failure with the last steps. */
   establish(withinMs?: number): Instant;
   portal: PortalRules;
@@ -104,10 +105,13 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
       return outcome;
     },
     send(end, sequence) {
+      end.machine.sendPacket(world.now(), duo.packet(end, sequence));
+      world.flush(end.host);
+    },
+    packet(end, sequence) {
       const [from, to] =
         end.role === "client" ? [TUNNEL.client, TUNNEL.gateway] : [TUNNEL.gateway, TUNNEL.client];
-      end.machine.sendPacket(world.now(), testPacket(from, to, sequence));
-      world.flush(end.host);
+      return testPacket(from, to, sequence);
     },
     establish(withinMs = 3_000) {
       duo.connect();

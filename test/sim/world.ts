@@ -75,6 +75,8 @@ export interface Host {
   /** Of those, the ones that others can reach. */
   routed: readonly IpAddress[];
   link: LinkConditions;
+  /** A middlebox on the way out: what it returns `true` for is lost. */
+  swallows: (datagram: OutgoingDatagram) => boolean;
   program: Program | undefined;
 }
 
@@ -150,6 +152,7 @@ export function createWorld(seed: number): World {
     const receiver = hosts.find(({ routed }) => routed.some((a) => isSame(a, datagram.destination.address)));
     const isOwn = source !== undefined && host.addresses.some((address) => isSame(address, source));
     if (source === undefined || !isOwn || receiver === undefined) return note(`unroutable ${label}`);
+    if (host.swallows(datagram)) return note(`swallowed ${label}`);
     const from = { address: source, port: host.port };
     note(`sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
     travel({ from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
@@ -256,6 +259,7 @@ export function createWorld(seed: number): World {
         addresses,
         routed: options.routed?.map(ip) ?? addresses,
         link: { ...PERFECT, ...options.link },
+        swallows: () => false,
         program: undefined,
       };
       hosts.push(host);
