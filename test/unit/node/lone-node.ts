@@ -1,0 +1,154 @@
+/** One node, with a plane that the test plays: commands are recorded, stamps are set by hand. */
+import {
+  createSeededRandom,
+  type Instant,
+  instant,
+  ip,
+  type Log,
+  type LogFields,
+  type PeerActivity,
+  type PlaneCommand,
+  type SocketAddress,
+  unixMs,
+} from "../../../src/base/index.ts";
+import {
+  type ConnectionRequest,
+  createNode,
+  type Node,
+  type NodeEvent,
+  type NodeRole,
+  type NodeTransmit,
+} from "../../../src/node/index.ts";
+import { encodeBindingRequest } from "../../../src/stun/index.ts";
+
+export const LOCAL: SocketAddress = { address: ip("192.0.2.1"), port: 52625 };
+export const REMOTE: SocketAddress = { address: ip("198.51.100.2"), port: 40000 };
+export const REMOTE_TEXT = "candidate:x 1 udp 2130706175 198.51.100.2 40000 typ host";
+
+export interface LoneNode {
+  readonly node: Node;
+  readonly commands: PlaneCommand[];
+  readonly transmits: NodeTransmit[];
+  readonly events: NodeEvent[];
+  /** Lines as `level event`, with their fields. */
+  readonly lines: { readonly line: string; readonly fields: LogFields }[];
+  readonly activity: Map<number, Partial<PeerActivity>>;
+  now: Instant;
+  /** Commands, transmits, events: in the order of SN-124. */
+  drain(): void;
+  /** Runs an input and drains. */
+  apply<T>(input: (node: Node, now: Instant) => T): T;
+  runTo(until: number): void;
+  /** A check of the peer's, as it would send it. */
+  check(
+    request: ConnectionRequest,
+    change?: { readonly isNominated?: boolean; readonly password?: string },
+  ): void;
+}
+
+const NEVER: PeerActivity = {
+  sentAny: 0,
+  sentData: 0,
+  recvAny: 0,
+  recvData: 0,
+  unanswered: 0,
+  unreplied: 0,
+  txPackets: 0,
+  txBytes: 0,
+  rxPackets: 0,
+  rxBytes: 0,
+};
+
+export function requestFor(id: string, change: Partial<ConnectionRequest> = {}): ConnectionRequest {
+  return {
+    id,
+    remoteKey: createSeededRandom(id.length + (id.codePointAt(0) ?? 0)).fill(new Uint8Array(32)),
+    presharedKey: new Uint8Array(32),
+    localCredentials: { username: "mine", password: "m".repeat(22) },
+    remoteCredentials: { username: "peer", password: "p".repeat(22) },
+    ...change,
+  };
+}
+
+export function createLoneNode(role: NodeRole, options: { readonly connectionsMax?: number } = {}): LoneNode {
+  const start = instant(1_000_000);
+  const lines: LoneNode["lines"] = [];
+  const activity: LoneNode["activity"] = new Map();
+  const emitter =
+    (level: string, scope: LogFields) =>
+    (event: string, fields: LogFields = {}) => {
+      lines.push({ line: `${level} ${event}`, fields: { ...scope, ...fields } });
+    };
+  const logOf = (scope: LogFields): Log => ({
+    warn: emitter("warn", scope),
+    info: emitter("info", scope),
+    debug: emitter("debug", scope),
+    scope: (_target, fields = {}) => logOf({ ...scope, ...fields }),
+  });
+  const node = createNode({
+    role,
+    seed: new Uint8Array(32).fill(5),
+    now: start,
+    unixNow: unixMs(1_700_000_000_000),
+    log: logOf({}),
+    records: {
+      activity: (slot) => ({ ...NEVER, ...activity.get(slot) }),
+      takeCounter: () => 0n,
+      noteSent: () => {},
+      noteReceived: () => {},
+      received: () => undefined,
+    },
+    ...options,
+  });
+  let transaction = 0;
+
+  const lone: LoneNode = {
+    node,
+    commands: [],
+    transmits: [],
+    events: [],
+    lines,
+    activity,
+    now: start,
+    drain() {
+      for (let next = node.pollCommand(); next !== undefined; next = node.pollCommand())
+        lone.commands.push(next);
+      for (let next = node.pollTransmit(); next !== undefined; next = node.pollTransmit())
+        lone.transmits.push(next);
+      for (let next = node.pollEvent(); next !== undefined; next = node.pollEvent()) lone.events.push(next);
+    },
+    apply(input) {
+      const result = input(node, lone.now);
+      lone.drain();
+      return result;
+    },
+    runTo(until) {
+      for (let due = node.pollTimeout(); due !== undefined && due <= until; due = node.pollTimeout()) {
+        if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
+        lone.now = due;
+        lone.apply((machine, now) => machine.handleTimeout(now));
+      }
+      lone.now = instant(until);
+    },
+    check(request, change = {}) {
+      const into = new Uint8Array(600);
+      const transactionId = new Uint8Array(12);
+      new DataView(transactionId.buffer).setUint32(0, ++transaction);
+      const length = encodeBindingRequest(
+        into,
+        {
+          transactionId,
+          username: `${request.localCredentials.username}:${request.remoteCredentials.username}`,
+          claim: { role: role === "client" ? "controlled" : "controlling", tieBreaker: 1n },
+          priority: 1_862_270_719,
+          isNominated: change.isNominated ?? false,
+        },
+        new TextEncoder().encode(change.password ?? request.localCredentials.password),
+      );
+      const bytes = into.slice(0, length);
+      lone.apply((machine, now) => machine.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
+    },
+  };
+  lone.apply((machine, now) => machine.updateHostAddresses(now, [LOCAL]));
+  return lone;
+}

@@ -1,0 +1,410 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { instant, ip } from "../../../src/base/index.ts";
+import type { ConnectionRequest, DatagramOutcome } from "../../../src/node/index.ts";
+import { createLoneNode, LOCAL, type LoneNode, REMOTE, REMOTE_TEXT, requestFor } from "./lone-node.ts";
+
+/** A gateway's node whose connection has a path: the peer has nominated it. */
+function nominated(): {
+  readonly lone: LoneNode;
+  readonly slot: number;
+  readonly request: ConnectionRequest;
+} {
+  const lone = createLoneNode("gateway");
+  const request = requestFor("client-1");
+  const outcome = lone.apply((node, now) => node.upsertConnection(now, request));
+  lone.check(request, { isNominated: true });
+  return { lone, slot: "slot" in outcome ? outcome.slot : -1, request };
+}
+
+describe("credentials", () => {
+  const password = "a".repeat(22);
+  const CASES: readonly (readonly [string, string, string, boolean])[] = [
+    ["4 characters of user name", "abcd", password, true],
+    ["3", "abc", password, false],
+    ["256", "a".repeat(256), password, true],
+    ["257", "a".repeat(257), password, false],
+    ["a colon", "ab:d", password, false],
+    ["plus and slash", "a+/d", password, true],
+    ["an umlaut", "äbcd", password, false],
+    ["22 characters of password", "abcd", "a".repeat(22), true],
+    ["21", "abcd", "a".repeat(21), false],
+    ["256", "abcd", "a".repeat(256), true],
+    ["257", "abcd", "a".repeat(257), false],
+    ["a space", "abcd", "a".repeat(21).concat(" "), false],
+    ["a line feed at the end", "abcd", `${password}\n`, false],
+  ];
+
+  it.each(CASES)("SN-13: %s (%j, %j): %s", (_what, username, secret, isGood) => {
+    for (const side of ["localCredentials", "remoteCredentials"] as const) {
+      const lone = createLoneNode("client");
+      const request = requestFor("gateway-1", { [side]: { username, password: secret } });
+      const outcome = lone.apply((node, now) => node.upsertConnection(now, request));
+      expect(outcome.kind).toBe(isGood ? "created" : "bad-credentials");
+      expect(lone.node.slotOf("gateway-1") !== undefined).toBe(isGood);
+    }
+  });
+
+  it("SN-12, PT-104: the credentials of either portal are accepted", () => {
+    const lone = createLoneNode("client");
+    const reference = requestFor("gateway-1", {
+      localCredentials: { username: "t6t4", password: "lhxqky7z6xkphuklmqollk" },
+      remoteCredentials: { username: "sb64", password: "pzynddqm6pcwhq3bza7iqa" },
+    });
+    expect(lone.apply((node, now) => node.upsertConnection(now, reference)).kind).toBe("created");
+  });
+
+  it.each([31, 33])("SN-13: keys of %i bytes are refused", (length) => {
+    for (const field of ["remoteKey", "presharedKey"] as const) {
+      const lone = createLoneNode("client");
+      const request = requestFor("gateway-1", { [field]: new Uint8Array(length).fill(3) });
+      expect(lone.apply((node, now) => node.upsertConnection(now, request)).kind).toBe("bad-credentials");
+    }
+  });
+
+  it("SN-69: our own key is refused, and the existing connection stays", () => {
+    const lone = createLoneNode("client");
+    const request = requestFor("gateway-1");
+    lone.apply((node, now) => node.upsertConnection(now, request));
+    const slot = lone.node.slotOf("gateway-1");
+    const own = { ...request, remoteKey: lone.node.publicKey() };
+    expect(lone.apply((node, now) => node.upsertConnection(now, own)).kind).toBe("bad-credentials");
+    expect(lone.node.slotOf("gateway-1")).toBe(slot);
+  });
+
+  it("a full table refuses the connection, not the process", () => {
+    const lone = createLoneNode("gateway", { connectionsMax: 2 });
+    const kinds = ["a", "b", "c"].map(
+      (id) => lone.apply((node, now) => node.upsertConnection(now, requestFor(id))).kind,
+    );
+    expect(kinds).toEqual(["created", "created", "bad-credentials"]);
+  });
+});
+
+describe("where a datagram goes (SN §5.7)", () => {
+  const zeros = (length: number, type: number): Uint8Array => {
+    const bytes = new Uint8Array(length);
+    bytes[0] = type;
+    return bytes;
+  };
+  const STUN = [0x21, 0x12, 0xa4, 0x42];
+  const success = (): Uint8Array => {
+    const bytes = new Uint8Array(20);
+    bytes.set([1, 1, 0, 0, ...STUN]);
+    return bytes;
+  };
+  const consumed: DatagramOutcome = { kind: "consumed" };
+  const ROWS: readonly (readonly [string, Uint8Array, DatagramOutcome])[] = [
+    ["a STUN answer whose first byte is 0x01", success(), { kind: "dropped", counter: "stun_malformed" }],
+    ["an indication", Uint8Array.from([0, 0x11, 0, 0, ...STUN, ...new Array(12).fill(0)]), consumed],
+    [
+      "a method that is not ours",
+      Uint8Array.from([0, 3, 0, 0, ...STUN, ...new Array(12).fill(0)]),
+      { kind: "dropped", counter: "stun_unmatched" },
+    ],
+    [
+      "an initiation with a wrong mac1, 0x01 in front",
+      zeros(148, 1),
+      { kind: "dropped", counter: "wg_rejected" },
+    ],
+    ["an initiation one byte short", zeros(147, 1), { kind: "unknown-format" }],
+    ["a response for nobody", zeros(92, 2), { kind: "dropped", counter: "unknown_connection" }],
+    ["a cookie reply for nobody", zeros(64, 3), { kind: "dropped", counter: "unknown_connection" }],
+    ["data for nobody", zeros(32, 4), { kind: "dropped", counter: "unknown_connection" }],
+    ["data of 31 bytes", zeros(31, 4), { kind: "unknown-format" }],
+    [
+      "WireGuard with a reserved byte",
+      Uint8Array.from([4, 0, 1, ...new Array(40).fill(0)]),
+      { kind: "unknown-format" },
+    ],
+    ["nothing", new Uint8Array(0), { kind: "unknown-format" }],
+    ["channel data", Uint8Array.from([0x40, 0, 0, 0]), { kind: "unknown-format" }],
+  ];
+
+  it.each(ROWS)("%s", (_what, bytes, outcome) => {
+    const lone = createLoneNode("gateway");
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    expect(
+      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes })),
+    ).toEqual(outcome);
+    const { counters } = lone.node.stats();
+    if (outcome.kind === "dropped") expect(counters[outcome.counter]).toBe(1);
+    if (outcome.kind === "unknown-format") expect(counters.unknown_format).toBe(1);
+    expect(Object.values(counters).reduce((sum, count) => sum + count, 0)).toBe(
+      outcome.kind === "consumed" ? 0 : 1,
+    );
+  });
+
+  it("SN-14: two connections with the same fragments: the password decides", () => {
+    const lone = createLoneNode("gateway");
+    const first = requestFor("client-1");
+    const second = requestFor("client-2", {
+      localCredentials: { username: "mine", password: "s".repeat(22) },
+    });
+    for (const request of [first, second]) lone.apply((node, now) => node.upsertConnection(now, request));
+    lone.check(second, { isNominated: true });
+    const states = lone.node.stats().connections.map(({ id, state }) => `${id} ${state}`);
+    expect(states).toEqual(["client-1 connecting", "client-2 connected"]);
+    lone.check(first, { password: "x".repeat(22) });
+    expect(lone.node.stats().counters.stun_bad_integrity).toBe(1);
+  });
+
+  it("hostile: random and bent datagrams never throw, and change nothing without authentication", () => {
+    const { lone, request } = nominated();
+    lone.check(request);
+    const good = lone.transmits.map(({ bytes }) => bytes);
+    const state = (): string => JSON.stringify(lone.node.stats().connections);
+    const before = state();
+    const bent = fc.record({ i: fc.nat(), bit: fc.nat() }).map(({ i, bit }) => {
+      const bytes = (good[i % good.length] ?? new Uint8Array(1)).slice();
+      const at = bit % (bytes.length * 8);
+      bytes[at >> 3] = (bytes[at >> 3] ?? 0) ^ (1 << (at & 7));
+      return bytes;
+    });
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), bent), (bytes) => {
+        const sent = lone.transmits.length;
+        lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
+        expect(lone.transmits.length).toBe(sent);
+      }),
+      { numRuns: 500 },
+    );
+    expect(state()).toBe(before);
+  });
+
+  it("SN-30: a list of 10 000 candidates costs no more than its 64", () => {
+    const lone = createLoneNode("gateway");
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    const list = Array.from(
+      { length: 10_000 },
+      (_, i) => `candidate:x 1 udp 9 198.51.${i >> 8}.${i & 255} 1 typ host`,
+    );
+    lone.apply((node, now) => node.addRemoteCandidates(now, "client-1", list));
+    expect(lone.node.stats().counters.candidate_over_limit).toBe(10_000 - 64);
+    expect(lone.node.stats().counters.candidate_skipped).toBe(0);
+    expect(lone.transmits.length).toBe(64);
+  });
+
+  it("SN-30: a faulty element does not hurt the others", () => {
+    const lone = createLoneNode("gateway");
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    lone.apply((node, now) => node.addRemoteCandidates(now, "client-1", ["foo", 7, REMOTE_TEXT]));
+    expect(lone.node.stats().counters.candidate_skipped).toBe(2);
+    expect(lone.transmits).toHaveLength(1);
+  });
+});
+
+describe("commands to the plane", () => {
+  it("SN-127, WG-52: the peer before its path, the path before what is sent on it", () => {
+    const { lone, slot } = nominated();
+    const kinds = lone.commands.map(({ kind }) => kind);
+    expect(kinds.slice(0, 2)).toEqual(["add-peer", "set-path"]);
+    expect(lone.commands[1]).toMatchObject({
+      slot,
+      path: {
+        kind: "direct",
+        destination: REMOTE,
+        source: LOCAL.address,
+        headRoom: 0,
+        isIdle: false,
+        isBroken: false,
+      },
+    });
+  });
+
+  it("SN-127: an upsert and its nomination in one drain keep that order, too", () => {
+    const lone = createLoneNode("gateway");
+    const request = requestFor("client-1");
+    lone.node.upsertConnection(lone.now, request);
+    lone.check(request, { isNominated: true });
+    expect(lone.commands.map(({ kind }) => kind).slice(0, 2)).toEqual(["add-peer", "set-path"]);
+  });
+
+  it("SN-69: a replacement's old peer is removed, and its path is not spoken of again", () => {
+    const { lone, slot, request } = nominated();
+    lone.commands.length = 0;
+    const changed = { ...request, presharedKey: new Uint8Array(32).fill(1) };
+    lone.apply((node, now) => node.upsertConnection(now, changed));
+    expect(lone.commands.map(({ kind, slot: of }) => `${kind} ${of === slot ? "old" : "new"}`)).toEqual([
+      "add-peer new",
+      "remove-peer old",
+    ]);
+  });
+
+  it("SN-129: the idle flag is set at 20 s of the plane's last stamp, and cleared by a wake", () => {
+    const { lone, slot } = nominated();
+    const start = lone.now;
+    lone.activity.set(slot, { recvData: start + 5_000 });
+    const keepAlive = (until: number): void => {
+      // The peer's checks keep ICE connected.
+      while (lone.now < until) {
+        lone.runTo(Math.min(until, lone.now + 1_000));
+        lone.check(requestFor("client-1"), { isNominated: true });
+      }
+    };
+    keepAlive(start + 24_999);
+    lone.commands.length = 0;
+    lone.runTo(start + 25_000);
+    expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: true } }]);
+    lone.commands.length = 0;
+    lone.apply((node, now) => node.handlePlaneEvent(now, { kind: "wake", slot }));
+    expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: false } }]);
+    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+  });
+
+  it("SN-129: a packet between the last look and the flag is not slept through", () => {
+    const { lone, slot } = nominated();
+    const { node } = lone;
+    // The pair, never answered, is given up at 15.25 s; the peer's next check brings it back.
+    lone.runTo(lone.now + 16_000);
+    lone.check(requestFor("client-1"), { isNominated: true });
+    lone.commands.length = 0;
+    const due = instant(1_000_000 + 20_000);
+    lone.runTo(due - 1);
+    lone.now = due;
+    node.handleTimeout(due);
+    const first = node.pollCommand();
+    expect(first).toMatchObject({ kind: "set-path", path: { isIdle: true } });
+    // The worker sealed a packet just before the flag was set, and raised no event.
+    lone.activity.set(slot, { sentData: due });
+    lone.drain();
+    expect(lone.commands).toMatchObject([{ kind: "set-path", path: { isIdle: false } }]);
+    expect(node.stats().connections[0]?.state).toBe("connected");
+  });
+
+  it("SN-106: the plane keeps a closed peer for a moment, so that the goodbye can leave", () => {
+    const { lone, slot } = nominated();
+    lone.commands.length = 0;
+    lone.apply((node, now) => node.closeConnection(now, { id: "client-1", goodbye: new Uint8Array(48) }));
+    expect(lone.commands.some(({ kind }) => kind === "remove-peer")).toBe(false);
+    expect(lone.events.at(-1)).toEqual({ kind: "connection-closed", id: "client-1" });
+    expect(lone.node.slotOf("client-1")).toBeUndefined();
+    expect(lone.node.timeoutReason()).toBe("farewell");
+    lone.runTo(lone.now + 100);
+    expect(lone.commands.at(-1)).toEqual({ kind: "remove-peer", slot });
+    expect(lone.node.pollTimeout()).toBeUndefined();
+  });
+});
+
+describe("time", () => {
+  it("SN-119: a clock that runs backwards is taken for the latest it has been", () => {
+    const lone = createLoneNode("gateway");
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    const due = lone.node.pollTimeout();
+    lone.apply((node) => node.handleTimeout(instant(5)));
+    expect(lone.node.pollTimeout()).toBe(due);
+  });
+
+  it("SN-121: due at once while something waits to be polled, strictly later when nothing does", () => {
+    const lone = createLoneNode("gateway");
+    lone.node.upsertConnection(lone.now, requestFor("client-1"));
+    expect(lone.node.pollTimeout()).toBe(lone.now);
+    expect(lone.node.timeoutReason()).toBe("queued");
+    lone.drain();
+    expect(lone.node.pollTimeout()).toBe(lone.now + 10_000);
+    expect(lone.node.timeoutReason()).toBe("candidates");
+  });
+
+  it("SN-125: says what it waits for", () => {
+    const { lone } = nominated();
+    expect(lone.node.timeoutReason()).toBe("ice");
+    const idle = createLoneNode("gateway");
+    expect(idle.node.pollTimeout()).toBeUndefined();
+    expect(idle.node.timeoutReason()).toBeUndefined();
+  });
+});
+
+describe("own addresses", () => {
+  it("SN-137: invalid ones are no candidates, and alone they are none", () => {
+    const lone = createLoneNode("client");
+    const bad = ["169.254.1.1", "fe80::1", "0.0.0.0"].map((text) => ({ address: ip(text), port: 1 }));
+    lone.apply((node, now) => node.updateHostAddresses(now, bad));
+    expect(lone.apply((node, now) => node.upsertConnection(now, requestFor("gateway-1"))).kind).toBe(
+      "no-relays",
+    );
+  });
+
+  it("SN-137: a new address is signalled for every connection, a gone one only forgotten for new ones", () => {
+    const lone = createLoneNode("client");
+    for (const id of ["a", "b"]) lone.apply((node, now) => node.upsertConnection(now, requestFor(id)));
+    lone.events.length = 0;
+    const other = { address: ip("192.0.2.99"), port: 52625 };
+    lone.apply((node, now) => node.updateHostAddresses(now, [other]));
+    expect(lone.events.map((event) => ("id" in event ? event.id : ""))).toEqual(["a", "b"]);
+    expect(lone.node.localCandidates("a")).toHaveLength(2);
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("c")));
+    expect(lone.node.localCandidates("c")).toHaveLength(1);
+    expect(lone.node.localCandidates("nobody")).toEqual([]);
+  });
+
+  it("SN-138: relays are taken note of without any effect", () => {
+    const lone = createLoneNode("client");
+    const relay = {
+      id: "r",
+      v4: { address: ip("203.0.113.1"), port: 3478 },
+      username: "u",
+      password: "p",
+      realm: "x",
+    };
+    lone.apply((node, now) => node.updateRelays(now, { remove: [], add: [relay] }));
+    expect([lone.transmits, lone.events, lone.commands]).toEqual([[], [], []]);
+  });
+});
+
+describe("logs", () => {
+  it("SN-131, SN-134: creating, reusing and replacing name the peer and show no secret", () => {
+    for (const [role, field] of [
+      ["client", "gid"],
+      ["gateway", "cid"],
+    ] as const) {
+      const lone = createLoneNode(role);
+      const request = requestFor("peer-1");
+      lone.apply((node, now) => node.upsertConnection(now, request));
+      lone.apply((node, now) => node.upsertConnection(now, request));
+      lone.apply((node, now) =>
+        node.upsertConnection(now, { ...request, presharedKey: new Uint8Array(32).fill(2) }),
+      );
+      const lines = lone.lines.filter(({ line }) => /ing$/.test(line));
+      expect(lines.map(({ line }) => line)).toEqual(["info creating", "info reusing", "info replacing"]);
+      for (const { fields } of lines)
+        expect(fields).toMatchObject({ [field]: "peer-1", localFragment: "mine" });
+      expect(JSON.stringify(lone.lines)).not.toContain(request.localCredentials.password);
+      expect(JSON.stringify(lone.lines)).not.toContain(request.remoteCredentials.password);
+    }
+  });
+
+  it("SN-103: strangers are worth one WARN a minute on a gateway, with a count; none on a client", () => {
+    const stranger = new Uint8Array(92);
+    stranger[0] = 2;
+    const warnings = (lone: LoneNode): readonly unknown[] =>
+      lone.lines.filter(({ line }) => line.startsWith("warn")).map(({ fields }) => fields["more"]);
+    const knock = (lone: LoneNode, atMs: number): void => {
+      lone.now = instant(1_000_000 + atMs);
+      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: stranger }));
+    };
+    const gateway = createLoneNode("gateway");
+    for (const atMs of [0, 1, 59_999, 60_000]) knock(gateway, atMs);
+    expect(warnings(gateway)).toEqual([0, 2]);
+    const client = createLoneNode("client");
+    knock(client, 0);
+    expect(warnings(client)).toEqual([]);
+  });
+
+  it("SN-103: not for five seconds after the connection was closed", () => {
+    const lone = createLoneNode("gateway");
+    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    const index = lone.node.stats().connections[0]?.connectionIndex ?? 0;
+    lone.apply((node, now) => node.removeConnection(now, { id: "client-1", reason: "test" }));
+    const late = new Uint8Array(92);
+    late[0] = 2;
+    new DataView(late.buffer).setUint32(8, index * 256 + 1, true);
+    for (const [atMs, count] of [
+      [4_999, 0],
+      [5_000, 1],
+    ] as const) {
+      lone.now = instant(1_000_000 + atMs);
+      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: late }));
+      expect(lone.lines.filter(({ line }) => line.startsWith("warn"))).toHaveLength(count);
+    }
+  });
+});
