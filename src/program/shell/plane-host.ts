@@ -106,8 +106,8 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
   function start(): Promise<void> {
     return plane.start({
       tun: tun.fd,
-      ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd }),
-      ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd }),
+      ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd, port4: sockets.v4.port }),
+      ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd, port6: sockets.v6.port }),
       hasSegmentation: features.gso,
       hasTcpOffload: (tun.offloads & OFFLOADS_TCP) === OFFLOADS_TCP,
       hasUdpOffload: (tun.offloads & OFFLOADS_ALL) === OFFLOADS_ALL,
