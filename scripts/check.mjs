@@ -8,6 +8,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BIN, ROOT, run, step } from "./steps.mjs";
 
+/** What makes files of the tree from others. docs/commands.md is compared in a test. */
+const GENERATORS = [
+  ["generated files", "scripts/generate.mjs"],
+  ["bench/RESULTS.md", "bench/report.mjs"],
+];
+
 async function main() {
   const statuses = [
     await step("check: types", () => run(join(BIN, "tsc"), ["-p", "tsconfig.test.json"])),
@@ -15,9 +21,10 @@ async function main() {
       run(join(BIN, "biome"), ["check", "--error-on-warnings", "--colors=off"]),
     ),
   ];
-  const generator = join(ROOT, "scripts", "generate.mjs");
-  if (existsSync(generator)) {
-    statuses.push(await step("check: generated files", () => run(process.execPath, [generator, "--check"])));
+  for (const [what, generator] of GENERATORS) {
+    const path = join(ROOT, generator);
+    if (!existsSync(path)) continue;
+    statuses.push(await step(`check: ${what}`, () => run(process.execPath, [path, "--check"])));
   }
   return statuses.every((status) => status === 0) ? 0 : 1;
 }

@@ -3,7 +3,13 @@
  * loaded when their command runs, so that `--version` and `help` load none of them.
  */
 import type { Program, ProgramIo } from "../program/io.ts";
-import type { ClientOptions, DemoOptions, GatewayOptions, PortalOptions } from "../program/options.ts";
+import type {
+  ClientOptions,
+  DemoOptions,
+  GatewayOptions,
+  PortalOptions,
+  WgOptions,
+} from "../program/options.ts";
 import {
   CLIENT_ONLY,
   DEMO_ONLY,
@@ -14,6 +20,7 @@ import {
   PEER,
   PLANE,
   PORTAL_ONLY,
+  WG_ONLY,
 } from "./options.ts";
 
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}`
@@ -132,6 +139,23 @@ const portal = define({
   },
 });
 
+const wg = define({
+  name: "wg",
+  summary: "a plain WireGuard interface from a wg-quick file, in the foreground",
+  usage: "NAME|CONFIG",
+  words: { min: 1, max: 1 },
+  options: { ...WG_ONLY, ...PLANE, ...LOGGING },
+  examples: [
+    ["postern wg ./wg0.conf", "the interface wg0; prints `ready` when it is up"],
+    ["postern wg wg0", "the same from /etc/wireguard/wg0.conf"],
+    ["kill -USR2 PID", "prints all counters as one line of JSON"],
+  ],
+  run: async (values, [config = ""], io) => {
+    const { runWg } = await import("../program/wg/index.ts");
+    return await (runWg satisfies Program<WgOptions>)({ ...values, config }, io);
+  },
+});
+
 const demo = define({
   name: "demo",
   summary: "portal, gateway, client and a web server in network namespaces, measured and removed again",
@@ -148,4 +172,4 @@ const demo = define({
   },
 });
 
-export const COMMANDS: readonly Command[] = [client, gateway, portal, demo];
+export const COMMANDS: readonly Command[] = [client, gateway, portal, wg, demo];

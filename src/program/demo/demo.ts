@@ -146,6 +146,8 @@ async function connectAndPing(stage: Stage, client: Namespace, started: number):
   stage.say("The first packet towards the resource makes the client ask the portal for access; portal and");
   stage.say("gateway grant it, both ends find a path by ICE and shake hands by WireGuard.");
   while (!(await measure.pingOnce(client))) {
+    const ended = stage.programs.find((program) => !program.isRunning());
+    if (ended !== undefined) throw new PosternError("demo-ended", `the ${ended.name} ended`);
     if (performance.now() < deadline) continue;
     throw new PosternError(
       "demo-connect",
