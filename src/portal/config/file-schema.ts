@@ -100,7 +100,7 @@ const filter = v.variant(
     v.strictObject({ protocol: v.picklist(["tcp", "udp"]), ports: list(text) }),
     v.strictObject({ protocol: v.literal("icmp") }),
   ],
-  "protocol must be tcp, udp or icmp",
+  "must be tcp, udp or icmp",
 );
 
 const resourceCommon = {
@@ -126,7 +126,7 @@ const resource = v.variant(
     }),
     v.strictObject({ ...resourceCommon, type: v.literal("internet") }),
   ],
-  "type must be cidr, ip, dns or internet",
+  "must be cidr, ip, dns or internet",
 );
 
 const condition = v.strictObject(
