@@ -33,11 +33,13 @@ export function flatten(prefixes: readonly ValuedPrefix[], addressBytes: 4 | 16)
   const starts: bigint[] = [0n];
   const values: number[] = [0];
   const emit = (start: bigint, value: number) => {
-    if (starts.at(-1) === start) values[values.length - 1] = value;
-    else if (values.at(-1) !== value) {
-      starts.push(start);
-      values.push(value);
+    if (starts.at(-1) === start) {
+      starts.pop();
+      values.pop();
     }
+    if (values.at(-1) === value) return;
+    starts.push(start);
+    values.push(value);
   };
   /** The prefixes that hold the address the sweep has reached, longest last. */
   const open: Span[] = [];
