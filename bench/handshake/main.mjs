@@ -1,7 +1,7 @@
 /**
  * Handshakes per second of one responder, against wireguard-go (G-12).
  *
- *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 1000] [--rounds 5]
+ *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 500] [--rounds 5]
  *       [--pairs 5] [--json]
  *
  * A caller in another namespace plays many peers, each at an address of its own, and answers cookies. The
@@ -30,7 +30,7 @@ function readOptions() {
   const { values } = parseArgs({
     options: {
       runtime: { type: "string", default: "node24" },
-      peers: { type: "string", default: "1000" },
+      peers: { type: "string", default: "500" },
       rounds: { type: "string", default: "5" },
       pairs: { type: "string", default: "5" },
       seed: { type: "string", default: "1" },
@@ -96,7 +96,10 @@ async function measure(lab, role, start, options) {
   await caller.waitForLine(/^warm$/, { withinMs: WITHIN_MS });
   const before = cpuSeconds(child.pid);
   caller.signal("SIGUSR2");
-  const [line] = await caller.waitForLine(/^\{.*\}$/, { withinMs: WITHIN_MS });
+  const ended = child.exited.then(() => {
+    throw new Error(`the responder ended: ${child.stderr()}`);
+  });
+  const [line] = await Promise.race([caller.waitForLine(/^\{.*\}$/, { withinMs: WITHIN_MS }), ended]);
   const used = cpuSeconds(child.pid) - before;
   await child.stop();
   const { responses, cookies, lost, elapsedMs } = JSON.parse(line);

@@ -27,7 +27,7 @@ async function measured(arm, seconds, args, readValue) {
   const all = ["-c", arm.address, "-t", String(seconds), "-J", "--connect-timeout", "5000", ...args];
   const text = await arm.near.run("iperf3", all, { withinMs: (seconds + 30) * 1000 });
   const elapsed = (performance.now() - started) / 1000;
-  const { end, error } = JSON.parse(text);
+  const { end, error, intervals } = JSON.parse(text);
   if (error !== undefined) throw new Error(`iperf3: ${error}`);
   const cpu = arm.processes.map(({ pid }, i) => cpuSeconds(pid) - before.cpu[i]);
   const machine = machineSeconds();
@@ -43,6 +43,7 @@ async function measured(arm, seconds, args, readValue) {
   if (steal > STEAL_MAX) reasons.push(`steal ${(steal * 100).toFixed(1)} %`);
   return {
     ...readValue(end),
+    slowest_second: slowestOf(intervals),
     ...(used > 0 ? { cpu_s_per_gb: used / (bytes / 1e9) } : {}),
     retransmits: end.sum_sent?.retransmits,
     memory_mb: arm.processes.map(({ pid }) => Math.round(peakMemoryMb(pid))),
@@ -50,6 +51,12 @@ async function measured(arm, seconds, args, readValue) {
     valid: reasons.length === 0,
     ...(reasons.length === 0 ? {} : { reason: reasons.join("; ") }),
   };
+}
+
+/** Gbit/s of the slowest whole second: a stall shows here (PF-71). */
+function slowestOf(intervals) {
+  const whole = intervals.map(({ sum }) => sum).filter(({ seconds }) => seconds > 0.9);
+  return whole.length === 0 ? undefined : Math.min(...whole.map((sum) => sum.bits_per_second)) / 1e9;
 }
 
 /** One TCP stream, Gbit/s received. */
@@ -114,15 +121,27 @@ function flatten(value, prefix = "", into = {}) {
   return into;
 }
 
-/** What grew at each end during the run: system calls, packets, drops (TS-51, G-6). */
+/**
+ * Batches and drops of the run, from what grew at each end (G-6, TS-51): datagrams per send at the end
+ * that sends most, bytes per TUN write at the other.
+ */
 function batchesOf(before, after) {
   if (before === undefined || after === undefined || before.includes(undefined)) return {};
-  const grown = after.map((counters, i) =>
-    Object.fromEntries(
-      Object.entries(counters)
-        .map(([key, value]) => [key, value - (before[i][key] ?? 0)])
-        .filter(([, value]) => value !== 0),
-    ),
-  );
-  return { counters: { near: grown[0], far: grown[1] } };
+  const grown = after.map((counters, i) => (key) => (counters[key] ?? 0) - (before[i][key] ?? 0));
+  const egress = (key) => `counters.egress.counters.${key}`;
+  const ingress = (key) => `counters.ingress.counters.${key}`;
+  const [sender, receiver] = [...grown].sort((a, b) => b(egress("segments_out")) - a(egress("segments_out")));
+  const drops = {};
+  for (const [i, counters] of after.entries()) {
+    for (const key of Object.keys(counters).filter((name) => name.includes(".drops."))) {
+      const count = grown[i](key);
+      if (count > 0) drops[`${i === 0 ? "near" : "far"}.${key.replace("counters.", "")}`] = count;
+    }
+  }
+  return {
+    datagrams_per_send: sender(egress("segments_out")) / sender(egress("writes")),
+    bytes_per_tun_write: receiver(ingress("bytes_out")) / receiver(ingress("writes")),
+    bytes_per_tun_read: sender(egress("bytes_in")) / sender(egress("reads")),
+    drops,
+  };
 }

@@ -2,9 +2,11 @@
  * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-7, G-8, G-11, G-15).
  *
  *   npm run bench -- tunnel [--runtime node24|node20|system|PATH] [--mtu 1420,1280] [--pairs 5]
- *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway] [--quick] [--json]
+ *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,idle] [--quick]
+ *       [--once] [--without-postern] [--without-wireguard-go] [--json]
  *
- * Needs root, iperf3 and wireguard-tools. Both arms are up all the time; runs alternate in drawn order.
+ * --quick is for looking, --once repeats no invalid run. Stalls (PF-71) are looked for by
+ * `--cells tcp --mtu 1420 --pairs 20 --seconds 30 --without-wireguard-go`: see `slowest_second`. Needs root, iperf3 and wireguard-tools. Both arms are up all the time; runs alternate in drawn order.
  */
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
@@ -12,6 +14,7 @@ import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled, spread, summary } from "../lib/statistics.mjs";
 import { MAIN, openClientGateway, openPosternWg, openVeth, openWireguardGo } from "./arms.mjs";
+import { measureIdle } from "./idle.mjs";
 import { openServers, ping, tcp, udp } from "./loads.mjs";
 import { measureReady } from "./ready.mjs";
 import { findWireguardGo } from "./wireguard-go.mjs";
@@ -31,6 +34,7 @@ function readOptions() {
       quick: { type: "boolean", default: false },
       once: { type: "boolean", default: false },
       "without-postern": { type: "boolean", default: false },
+      "without-wireguard-go": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
   });
@@ -44,6 +48,7 @@ function readOptions() {
     // An invalid run is repeated, unless somebody only wants to look.
     repeats: values.quick || values.once ? 0 : REPEATS_MAX,
     hasPostern: !values["without-postern"],
+    hasBaseline: !values["without-wireguard-go"],
     json: values.json,
   };
 }
@@ -185,8 +190,9 @@ async function runGateway(options, result, draw) {
 
 async function main() {
   const options = readOptions();
-  const baseline = findWireguardGo();
-  if (baseline === undefined) console.error("bench: no wireguard-go here: nothing to compare with");
+  const baseline = options.hasBaseline ? findWireguardGo() : undefined;
+  if (baseline === undefined && options.hasBaseline)
+    console.error("bench: no wireguard-go here: nothing to compare with");
   const { seed, runtime } = options;
   const draw = createDraw(seed);
   const result = beginResult("tunnel", {
@@ -204,8 +210,13 @@ async function main() {
   }
   if (cells.has("veth")) await runVeth(options, result, draw);
   if (cells.has("gateway")) await runGateway(options, result, draw);
-  if (cells.has("ready") && options.hasPostern) {
-    const cell = await measureReady({ runtime, main: MAIN, times: options.pairs });
+  const alone = [
+    ["ready", () => measureReady({ runtime, main: MAIN, times: options.pairs })],
+    ["idle", () => measureIdle({ runtime, times: Math.min(3, options.pairs) })],
+  ];
+  for (const [name, measure] of alone) {
+    if (!cells.has(name) || !options.hasPostern) continue;
+    const cell = await measure();
     console.error(
       `${cell.name.padEnd(18)} ${cell.unit.padEnd(12)} ${format(summary(cell.samples.map((s) => s.value)).median)}`,
     );
