@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { type Child, startChild } from "../../src/program/lab/index.ts";
@@ -27,6 +28,14 @@ function demoProcesses(): readonly string[] {
     });
 }
 
+/** Folders of labs whose process is dead; its namespaces were its own and ended with it. */
+function abandonedFolders(): readonly string[] {
+  return readdirSync(tmpdir()).filter((name) => {
+    const pid = /^pt(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  });
+}
+
 function asNobody(command: string, ...args: string[]) {
   return spawnSync(command, args, { uid: NOBODY, gid: NOBODY, encoding: "utf8" });
 }
@@ -36,7 +45,26 @@ function isForbiddenToOthers(): boolean {
   return asNobody("test", "-r", MAIN).status === 0 && asNobody("test", "-w", "/dev/net/tun").status === 1;
 }
 
-describeWith(["root", "netns", "tun", "build"], "postern demo", () => {
+describeWith(["root", "netns", "tun", "nft", "build"], "postern demo", () => {
+  it("PG-86: reaches a server through the tunnel, measures, and leaves nothing", {
+    timeout: 90_000,
+  }, async () => {
+    const demo = startDemo("--json", "--seconds", "1");
+    const { status } = await demo.wait(80_000);
+    expect(status, demo.stderr()).toBe(0);
+    const lines = demo.stdout().trimEnd().split("\n");
+    expect(lines.length).toBe(1);
+    const result = JSON.parse(lines[0] ?? "");
+    expect(result).toMatchObject({ v: 1, ok: true, http: { ok: true, bytes: 4 << 20 } });
+    expect(result.pingMs).toBeGreaterThan(0);
+    expect(result.setUpMs).toBeGreaterThan(0);
+    expect(result.tcp.upGbps).toBeGreaterThan(0);
+    expect(result.tcp.downGbps).toBeGreaterThan(0);
+    expect(result).not.toHaveProperty("error");
+    expect(demoProcesses()).toEqual([]);
+    expect(abandonedFolders()).toEqual([]);
+  });
+
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
