@@ -1,6 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
-import { announceAddresses, createDuo, firstEvent, idAt, isEstablished, sentChecks, shown } from "./duo.ts";
+import {
+  announceAddresses,
+  createDuo,
+  firstEvent,
+  idAt,
+  isEstablished,
+  sentChecks,
+  sentMessages,
+  shown,
+} from "./duo.ts";
 import { cut, established, talk } from "./steps.ts";
 import { createWorld } from "./world.ts";
 
@@ -82,6 +91,22 @@ describe("a path that dies", () => {
     talk(world, duo, 20);
     expect(duo.gateway.received.length - before).toBeGreaterThanOrEqual(19);
     expect(firstEvent(duo.client, "connection-failed")).toBeUndefined();
+  });
+
+  it("SN-92: a rekey that runs while the path dies does not turn the fail-over into a failure", () => {
+    const { world, duo } = established(1, {
+      client: { addresses: ["192.0.2.10", "2001:db8:1::10"] },
+      gateway: { addresses: ["198.51.100.20", "2001:db8:2::20"] },
+    });
+    talk(world, duo, 119);
+    const handshakes = sentMessages(duo.client, 1);
+    duo.gateway.host.routed = [ip("198.51.100.20")];
+    duo.client.host.routed = [ip("192.0.2.10")];
+    talk(world, duo, 40);
+    // The attempt began on the dead path and outlived its 15 s.
+    expect(sentMessages(duo.client, 1) - handshakes).toBeGreaterThanOrEqual(4);
+    expect(firstEvent(duo.client, "connection-failed")).toBeUndefined();
+    expect(duo.gateway.received.at(-1)).toBe(39);
   });
 
   it("SN-95: a reuse on a connection whose peer is gone: failed within 20 s, also out of idle", () => {

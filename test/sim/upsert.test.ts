@@ -114,6 +114,28 @@ describe("upserts", () => {
   });
 });
 
+describe("better ways", () => {
+  it("SN-56, SN-73, SN-137: new addresses on both sides: the better path is taken, the session rolled over once", () => {
+    const { world, duo } = established();
+    talk(world, duo, 10);
+    expect(sentMessages(duo.client, 1)).toBe(1);
+    for (const [end, address] of [
+      [duo.client, "2001:db8:1::10"],
+      [duo.gateway, "2001:db8:2::20"],
+    ] as const) {
+      end.host.addresses = [...end.host.addresses, ip(address)];
+      end.host.routed = end.host.addresses;
+      announceAddresses(world, end);
+    }
+    talk(world, duo, 10);
+    for (const end of [duo.client, duo.gateway]) {
+      expect(shown(end)?.path?.destination.address.length).toBe(16);
+      expect(end.received).toHaveLength(20);
+    }
+    expect(sentMessages(duo.client, 1)).toBe(2);
+  });
+});
+
 describe("closing, removing, roaming", () => {
   it("SN-106, SN-108: goodbye ends both sides without any time-out", () => {
     const { world, duo } = established();

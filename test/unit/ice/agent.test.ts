@@ -116,6 +116,16 @@ describe("pairs", () => {
     expect(new Set(lone.checks.map((check) => check.at))).toEqual(new Set([START]));
   });
 
+  it("SN-47: in one late tick the check that was due first goes first", () => {
+    const lone = agentWithHost();
+    lone.addRemote("relay", "198.51.100.4:1", RELAY);
+    later(lone, 100);
+    lone.addRemote("host", "198.51.100.2:1", HOST);
+    lone.now = instant(START + 1000);
+    lone.tick();
+    expect(lone.checks.slice(2).map((check) => check.to)).toEqual(["198.51.100.4:1", "198.51.100.2:1"]);
+  });
+
   it("SN-43: at most 100 pairs; the lowest go", () => {
     const lone = createLoneAgent("controlling");
     for (let i = 0; i < 11; i++) lone.addHost(`192.0.2.${i + 1}`);
@@ -459,6 +469,10 @@ describe("nomination", () => {
     const lone = agentWithHost();
     lone.addRemote("host", "198.51.100.1:1", HOST);
     lone.now = instant(START + 42);
+    lone.answer(lone.checks[0]);
+    expect(lone.agent.rttMs()).toBe(42);
+    // The same answer again, as a network may deliver it, is not another measurement.
+    lone.now = instant(START + 99);
     lone.answer(lone.checks[0]);
     expect(lone.agent.rttMs()).toBe(42);
   });

@@ -40,10 +40,14 @@ export interface LoneNode {
   apply<T>(input: (node: Node, now: Instant) => T): T;
   runTo(until: number): void;
   /** A check of the peer's, as it would send it. */
-  check(
-    request: ConnectionRequest,
-    change?: { readonly isNominated?: boolean; readonly password?: string },
-  ): void;
+  check(request: ConnectionRequest, change?: CheckChange): void;
+}
+
+export interface CheckChange {
+  readonly isNominated?: boolean;
+  readonly password?: string;
+  readonly from?: SocketAddress;
+  readonly priority?: number;
 }
 
 const NEVER: PeerActivity = {
@@ -140,13 +144,15 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
           transactionId,
           username: `${request.localCredentials.username}:${request.remoteCredentials.username}`,
           claim: { role: role === "client" ? "controlled" : "controlling", tieBreaker: 1n },
-          priority: 1_862_270_719,
+          priority: change.priority ?? 1_862_270_719,
           isNominated: change.isNominated ?? false,
         },
         new TextEncoder().encode(change.password ?? request.localCredentials.password),
       );
       const bytes = into.slice(0, length);
-      lone.apply((machine, now) => machine.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
+      lone.apply((machine, now) =>
+        machine.handleDatagram(now, { local: LOCAL, from: change.from ?? REMOTE, bytes }),
+      );
     },
   };
   lone.apply((machine, now) => machine.updateHostAddresses(now, [LOCAL]));

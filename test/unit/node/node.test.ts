@@ -286,13 +286,76 @@ describe("commands to the plane", () => {
   });
 });
 
+describe("paths (SN §5.3)", () => {
+  const OTHER = { address: ip("198.51.100.3"), port: 40000 };
+  const BETTER = { from: OTHER, priority: 1_900_000_000, isNominated: true };
+
+  it("the same path selected again is no change", () => {
+    const { lone, request } = nominated();
+    lone.runTo(lone.now + 16_000);
+    lone.commands.length = 0;
+    lone.check(request, { isNominated: true });
+    expect(lone.commands).toEqual([]);
+    expect(lone.lines.filter(({ line }) => line === "info path changed")).toHaveLength(1);
+  });
+
+  it("a better path while connected is taken at once, and is no activity", () => {
+    const { lone, slot, request } = nominated();
+    const start = lone.now;
+    lone.runTo(start + 10_000);
+    lone.commands.length = 0;
+    lone.check(request, BETTER);
+    expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { destination: OTHER } }]);
+    lone.runTo(start + 19_999);
+    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+    lone.runTo(start + 20_000);
+    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+  });
+
+  it("a better path while idle is taken at once, and the connection stays idle", () => {
+    const { lone, slot, request } = nominated();
+    lone.runTo(lone.now + 14_000);
+    lone.check(request, { ...BETTER, priority: 1_800_000_000 });
+    lone.runTo(lone.now + 8_000);
+    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    lone.commands.length = 0;
+    lone.check(request, { ...BETTER, from: { ...OTHER, port: 7 } });
+    expect(lone.commands).toMatchObject([
+      { kind: "set-path", slot, path: { destination: { port: 7 }, isIdle: true } },
+    ]);
+    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+  });
+
+  it("SN-76: a packet that control itself sends wakes the connection", () => {
+    const { lone, slot, request } = nominated();
+    lone.runTo(lone.now + 14_000);
+    lone.check(request, { ...BETTER, priority: 1_800_000_000 });
+    lone.runTo(lone.now + 8_000);
+    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    lone.commands.length = 0;
+    expect(lone.apply((node, now) => node.sendPacket(now, "client-1", new Uint8Array(48)))).toBe("queued");
+    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+    expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: false } }]);
+  });
+
+  it("SN-96: for nobody: said so and counted", () => {
+    const { lone } = nominated();
+    expect(lone.apply((node, now) => node.sendPacket(now, "nobody", new Uint8Array(20)))).toBe(
+      "unknown-connection",
+    );
+    expect(lone.apply((node, now) => node.handleStaged(now, 999, new Uint8Array(20)))).toBe(
+      "unknown-connection",
+    );
+    expect(lone.node.stats().counters.unknown_connection).toBe(2);
+  });
+});
+
 describe("time", () => {
   it("SN-119: a clock that runs backwards is taken for the latest it has been", () => {
     const lone = createLoneNode("gateway");
     lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
-    const due = lone.node.pollTimeout();
-    lone.apply((node) => node.handleTimeout(instant(5)));
-    expect(lone.node.pollTimeout()).toBe(due);
+    lone.apply((node) => node.upsertConnection(instant(5), requestFor("client-2")));
+    expect(lone.node.pollTimeout()).toBe(1_000_000 + 10_000);
   });
 
   it("SN-121: due at once while something waits to be polled, strictly later when nothing does", () => {
