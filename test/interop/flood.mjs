@@ -1,0 +1,46 @@
+/**
+ * Sends initiations with a valid mac1, from keys that nobody knows: they cost the receiver a key
+ * operation each unless it asks for cookies.
+ *
+ *   node flood.mjs ADDRESS PORT PUBLIC_KEY_BASE64 PER_SECOND SECONDS     prints `flooding`, then `done`
+ */
+import { randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { createNodeCrypto } from "../../build/src/program/crypto-node.js";
+import {
+  createInitiation,
+  createOwnIdentity,
+  createRemoteIdentity,
+  sealMacs,
+} from "../../build/src/wireguard/noise.js";
+import { stampOf } from "../../build/src/wireguard/tai64n.js";
+
+const [, , address, port, publicKey, rate, seconds] = process.argv;
+const crypto = createNodeCrypto();
+const own = createOwnIdentity(crypto, randomBytes(32));
+const remote = createRemoteIdentity(crypto, own, new Uint8Array(Buffer.from(publicKey, "base64")));
+const datagrams = Array.from({ length: 20 }, (_, i) => {
+  const input = { own, remote, sender: i, ephemeralPrivate: randomBytes(32), stamp: stampOf(Date.now()) };
+  const { datagram } = createInitiation(crypto, input);
+  sealMacs(crypto, datagram, remote, undefined);
+  return datagram;
+});
+
+const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+let cookies = 0;
+socket.on("message", (message) => {
+  if (message[0] === 3) cookies++;
+});
+const end = Date.now() + 1000 * Number(seconds);
+const batch = Math.ceil(Number(rate) / 50);
+let sent = 0;
+console.log("flooding");
+const timer = setInterval(() => {
+  for (let i = 0; i < batch; i++) socket.send(datagrams[sent++ % datagrams.length], Number(port), address);
+  if (Date.now() < end) return;
+  clearInterval(timer);
+  setTimeout(() => {
+    console.log(`done ${sent} cookies ${cookies}`);
+    socket.close();
+  }, 200);
+}, 20);
