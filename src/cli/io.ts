@@ -64,7 +64,8 @@ function createSignals(): ProgramIo["onSignal"] {
   const handle = (signal: ProgramSignal): void => {
     if (signal === "SIGINT" || signal === "SIGTERM") {
       stops++;
-      if (stops > 1 || listeners.size === 0) endAtOnce(SECOND_STOP[signal]);
+      // A worker in `poll` may hold this up by its time-out of a second (PF-23), no longer.
+      if (stops > 1 || listeners.size === 0) process.exit(SECOND_STOP[signal]);
     }
     for (const listener of [...listeners]) listener(signal);
   };
@@ -74,11 +75,4 @@ function createSignals(): ProgramIo["onSignal"] {
     listeners.add(listener);
     return () => listeners.delete(listener);
   };
-}
-
-/** `process.exit` waits for workers that may be blocked in a system call (PF-23); a signal does not. */
-function endAtOnce(code: number): void {
-  const unblock = setTimeout(() => process.kill(process.pid, "SIGKILL"), 250);
-  unblock.unref();
-  process.exit(code);
 }
