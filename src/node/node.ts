@@ -19,10 +19,12 @@ import { handleDatagram } from "./inbound.ts";
 import { pollDeviceTransmit, sendPacket } from "./outbound.ts";
 import { hasUnpublishedPath, noteActivity, pollPathCommand, verifyIdle } from "./path.ts";
 import { settle, settleAll, settleDevice } from "./settle.ts";
-import { type Connection, count, enter, type NodeState } from "./state.ts";
+import { type Connection, count, enter, idField, type NodeState } from "./state.ts";
 import { statsOf } from "./stats.ts";
 
 const KEY_BYTES = 32;
+/** A peer decides how long its lists are, not how long our log lines are. */
+const LOGGED_CANDIDATES_MAX = 32;
 
 export function createNode(options: NodeOptions): Node {
   const node = createState(options);
@@ -68,11 +70,11 @@ export function createNode(options: NodeOptions): Node {
       settleAll(node);
     },
     addRemoteCandidates(now, id, candidates) {
-      if (!node.byId.has(id)) node.counters.candidate_unknown_connection += candidates.length;
+      noteUnknownConnection(node, id, candidates);
       withConnection(now, id, (connection) => addRemotes(node, connection, candidates));
     },
     removeRemoteCandidates(now, id, candidates) {
-      if (!node.byId.has(id)) node.counters.candidate_unknown_connection += candidates.length;
+      noteUnknownConnection(node, id, candidates);
       withConnection(now, id, (connection) => removeRemotes(node, connection, candidates));
     },
     localCandidates: (id) => node.byId.get(id)?.agent.localTexts() ?? [],
@@ -221,8 +223,15 @@ function reset(node: NodeState): void {
   node.hostAddresses = [];
 }
 
+/** SN-36. */
+function noteUnknownConnection(node: NodeState, id: string, candidates: readonly unknown[]): void {
+  if (node.byId.has(id)) return;
+  node.counters.candidate_unknown_connection += candidates.length;
+  node.log.debug?.("candidates for no connection", { ...idField(node, id), count: candidates.length });
+}
+
 function addRemotes(node: NodeState, connection: Connection, candidates: readonly unknown[]): void {
-  connection.log.info?.("candidates received", { candidates });
+  connection.log.info?.("candidates received", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
   for (const text of candidates) {
     const candidate = parseCandidate(text);
     if (!candidate.ok) {
@@ -237,7 +246,7 @@ function addRemotes(node: NodeState, connection: Connection, candidates: readonl
 }
 
 function removeRemotes(node: NodeState, connection: Connection, candidates: readonly unknown[]): void {
-  connection.log.info?.("candidates withdrawn", { candidates });
+  connection.log.info?.("candidates withdrawn", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
   for (const text of candidates) {
     const candidate = parseCandidate(text);
     if (!candidate.ok) skip(node, connection, candidate.reason);
