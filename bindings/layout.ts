@@ -38,6 +38,8 @@ const plane = {
   indexMask: { type: "u32", writer: "control", doc: "entries of that hash - 1" },
   policy: { type: "u32", writer: "control", doc: "address of the policy record; swapped atomically (WG-58)" },
   relays: { type: "u32", writer: "control", doc: "address of the relay list; swapped atomically" },
+  egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
+  ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
   wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
 } as const satisfies RecordLayout;
 

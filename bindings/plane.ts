@@ -53,6 +53,8 @@ export function createPlane(options: PlaneOptions): Plane {
   const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
   const table = createTables(shared, options, maxPeers, quiescence);
   writeSettings(shared, options);
+  shared.words[(AT + PLANE.egress) >> 2] = workers.egress;
+  shared.words[(AT + PLANE.ingress) >> 2] = workers.ingress;
   const threads = createPlaneWorkers({ shared, module: options.module, sys: options.sys, workers });
   const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
   const rings = {

@@ -6,7 +6,6 @@
  */
 import {
   BUFFER_LEAD,
-  ENDED_STOPPED,
   ENDED_TUN_REMOVED,
   FRAME_MAX_BYTES,
   WORKER_AEAD,
@@ -25,7 +24,7 @@ import { ringPeek } from "../ring";
 import { sysErrno, sysRead } from "../sys";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";
 import { transmit } from "./transmit";
-import { beginBatch, isStopping, park, pause, POLLIN, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, park, pause, POLLIN, unpark, waitFor } from "./wait";
 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;
@@ -35,6 +34,7 @@ const TUN_ERROR_PAUSE_MS: i32 = 10;
 export function egressLoop(cx: usize): u32 {
   unpark(cx);
   while (egressTurn(cx)) {}
+  if (egressFlush(cx) != 0) transmit(cx);
   park(cx);
   wipe(cx + WORKER_AEAD);
   return load<u32>(cx, WORKER_ENDED);
@@ -42,8 +42,7 @@ export function egressLoop(cx: usize): u32 {
 
 /** One batch: what control has injected, then one frame of the device. */
 function egressTurn(cx: usize): bool {
-  if (isStopping(cx)) store<u32>(cx, ENDED_STOPPED, WORKER_ENDED);
-  if (load<u32>(cx, WORKER_ENDED) != 0) return false;
+  if (isOver(cx)) return false;
   beginBatch(cx);
   if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) readClock(cx);
   while (egressSettle(cx) != 0) transmit(cx);

@@ -19,7 +19,6 @@ import {
   DROP_TUN_WRITE_DOWN,
   DROP_TUN_WRITE_REFUSED,
   ENDED_SOCKET,
-  ENDED_STOPPED,
   ENDED_TUN_REMOVED,
   INGRESS_COALESCE,
   INGRESS_ERRORS,
@@ -53,7 +52,7 @@ import { sysErrno, sysRecvmsg, sysWrite } from "../sys";
 import { readControl } from "./control-message";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
-import { beginBatch, isStopping, park, POLLIN, POLLOUT, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, park, POLLIN, POLLOUT, unpark, waitFor } from "./wait";
 
 const CLOCK_EVERY: u32 = 16;
 /** Receives of one family in a row (BATCH_UDP). */
@@ -71,6 +70,8 @@ const TUN_WRITE_ATTEMPTS: u32 = 3;
 export function ingressLoop(cx: usize): u32 {
   unpark(cx);
   while (ingressTurn(cx)) {}
+  ingressFlush(cx);
+  writeFrames(cx);
   park(cx);
   wipe(cx + WORKER_AEAD);
   return load<u32>(cx, WORKER_ENDED);
@@ -78,8 +79,7 @@ export function ingressLoop(cx: usize): u32 {
 
 /** One receive, or a wait. */
 function ingressTurn(cx: usize): bool {
-  if (isStopping(cx)) store<u32>(cx, ENDED_STOPPED, WORKER_ENDED);
-  if (load<u32>(cx, WORKER_ENDED) != 0) return false;
+  if (isOver(cx)) return false;
   beginBatch(cx);
   if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) readClock(cx);
   const isV6 = load<u32>(cx, INGRESS_IS_V6_TURN) != 0;

@@ -1,6 +1,8 @@
 /** Waiting in poll(2), awake for control at any time (D-5, PF-23). */
 import {
   COUNTER_POLLS,
+  ENDED_STOPPED,
+  WORKER_ENDED,
   WORKER_EPOCH,
   WORKER_PARKED,
   WORKER_POLL_SET,
@@ -21,6 +23,12 @@ const REVENTS: usize = 6;
 
 export function isStopping(cx: usize): bool {
   return atomic.load<u32>(cx, WORKER_STOP) != 0;
+}
+
+/** Whether the loop ends: its descriptors failed, or control stops it. The first reason counts. */
+export function isOver(cx: usize): bool {
+  if (load<u32>(cx, WORKER_ENDED) == 0 && isStopping(cx)) store<u32>(cx, ENDED_STOPPED, WORKER_ENDED);
+  return load<u32>(cx, WORKER_ENDED) != 0;
 }
 
 /** Raises the epoch: pointers into tables that an earlier batch took are not used any more (WG-44). */

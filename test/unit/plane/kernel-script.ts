@@ -1,0 +1,180 @@
+/**
+ * A kernel that follows a script, for the loops (TS-64): it answers reads and receives from lists, refuses
+ * calls with the errors it was told, records what was sent and written, and stops the loop when nothing
+ * is left. Pointers in structures are plain offsets, because such a plane has the base address 0.
+ */
+import { CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
+import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/sockaddr.ts";
+import { instantiatePlane } from "../../../bindings/plane-module.ts";
+import { copyOf, type Instant, type SocketAddress } from "../../../src/base/index.ts";
+import { compileVariant } from "../crypto/modules.ts";
+import { NOW, type testPlane } from "./pair.ts";
+
+const { plane: PLANE, worker: WORKER } = OFFSETS;
+export const FD = { tun: 10, udp4: 11, udp6: 12, wake: 13 } as const;
+
+export interface ControlMessage {
+  readonly level: number;
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
+export interface Received {
+  readonly from: SocketAddress;
+  readonly bytes: Uint8Array;
+  readonly control: readonly ControlMessage[];
+}
+
+export interface Sent {
+  readonly fd: number;
+  readonly to: SocketAddress;
+  readonly bytes: Uint8Array;
+  readonly control: readonly ControlMessage[];
+}
+
+/** A number is an error. */
+type Answer<T> = T | number;
+
+export interface KernelScript {
+  /** What reads of the TUN device bring, in order; then EAGAIN. */
+  readonly frames?: readonly Answer<Uint8Array>[];
+  readonly receives4?: readonly Answer<Received>[];
+  readonly receives6?: readonly Answer<Received>[];
+  /** Errors of sends: 0 is success. When the list is used up, all succeed. */
+  readonly sends?: readonly number[];
+  /** Errors of writes to the TUN device. */
+  readonly writes?: readonly number[];
+  readonly isIpv6Missing?: boolean;
+  /** Called at every wait, before the loop is stopped at the last one. */
+  readonly onPoll?: (waits: number) => void;
+  /** After so many waits the loop is stopped; default 1. */
+  readonly waits?: number;
+  readonly now?: Instant;
+}
+
+export interface KernelRun {
+  /** ENDED_… */
+  readonly ended: number;
+  readonly sent: readonly Sent[];
+  readonly written: readonly Uint8Array[];
+  /** Of each wait: descriptor and events of the first entry, and the time-out. */
+  readonly polls: readonly { readonly fd: number; readonly events: number; readonly count: number }[];
+  readonly reads: readonly number[];
+}
+
+const EAGAIN = 11;
+
+export function runLoop(
+  kind: "egress" | "ingress",
+  plane: ReturnType<typeof testPlane>,
+  script: KernelScript,
+): KernelRun {
+  const { memory } = plane;
+  const bytes = new Uint8Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  const worker = view.getUint32(CONSTANTS.PLANE_ADDRESS + PLANE[kind], true);
+  const set = (field: number, value: number) => view.setInt32(worker + field, value, true);
+  const run = { sent: [] as Sent[], written: [] as Uint8Array[], polls: [] as KernelRun["polls"][number][] };
+  const reads: number[] = [];
+  const lists = {
+    frames: [...(script.frames ?? [])],
+    [FD.udp4]: [...(script.receives4 ?? [])],
+    [FD.udp6]: [...(script.receives6 ?? [])],
+    sends: [...(script.sends ?? [])],
+    writes: [...(script.writes ?? [])],
+  };
+  let errno = 0;
+  let waits = 0;
+  const fail = (error: number) => {
+    errno = error;
+    return -1;
+  };
+  const sys = {
+    errno: () => errno,
+    clock_gettime(_clock: number, at: number) {
+      const now = script.now ?? NOW;
+      view.setBigInt64(at, BigInt(Math.floor(now / 1000)), true);
+      view.setBigInt64(at + 8, BigInt((now % 1000) * 1_000_000), true);
+      return 0;
+    },
+    read(fd: number, at: number) {
+      reads.push(fd);
+      if (fd !== FD.tun) return 8;
+      const next = lists.frames.shift() ?? EAGAIN;
+      if (typeof next === "number") return next === 0 ? 0 : fail(next);
+      bytes.set(next, at);
+      return next.length;
+    },
+    write(_fd: number, at: number, length: number) {
+      const error = lists.writes.shift() ?? 0;
+      if (error !== 0) return fail(error);
+      run.written.push(copyOf(bytes.subarray(at, at + length)));
+      return length;
+    },
+    sendmsg(fd: number, at: number) {
+      const error = lists.sends.shift() ?? 0;
+      if (error !== 0) return fail(error);
+      const sent = readMessage(view, bytes, fd, at);
+      run.sent.push(sent);
+      return sent.bytes.length;
+    },
+    recvmsg(fd: number, at: number) {
+      const next = (fd === FD.udp4 ? lists[FD.udp4] : lists[FD.udp6]).shift() ?? EAGAIN;
+      return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
+    },
+    poll(at: number, count: number) {
+      run.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
+      if (count > 0) waits++;
+      script.onPoll?.(waits);
+      if (waits >= (script.waits ?? 1)) set(WORKER.stop, 1);
+      return 0;
+    },
+  };
+  set(WORKER.tun, FD.tun);
+  set(WORKER.udp4, FD.udp4);
+  set(WORKER.udp6, script.isIpv6Missing === true ? -1 : FD.udp6);
+  set(WORKER.wakeFd, FD.wake);
+  set(WORKER.stop, 0);
+  set(WORKER.ended, 0);
+  const exports = instantiatePlane(compileVariant("turbofan"), memory, sys);
+  const ended = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
+  return { ended, reads, ...run };
+}
+
+function readMessage(view: DataView, bytes: Uint8Array, fd: number, at: number): Sent {
+  const pointer = (offset: number) => Number(view.getBigUint64(at + offset, true));
+  const name = pointer(0);
+  const to = parseSockaddr(bytes.subarray(name, name + view.getUint32(at + 8, true)));
+  if (!to.ok) throw new Error(to.reason);
+  const vector = pointer(16);
+  const from = Number(view.getBigUint64(vector, true));
+  const length = Number(view.getBigUint64(vector + 8, true));
+  const control: ControlMessage[] = [];
+  const end = pointer(32) + pointer(40);
+  for (let c = pointer(32); c !== 0 && c < end; ) {
+    const size = Number(view.getBigUint64(c, true));
+    const data = copyOf(bytes.subarray(c + 16, c + size));
+    control.push({ level: view.getInt32(c + 8, true), type: view.getInt32(c + 12, true), data });
+    c += Math.ceil(size / 8) * 8;
+  }
+  return { fd, to: to.value, bytes: copyOf(bytes.subarray(from, from + length)), control };
+}
+
+function writeMessage(view: DataView, bytes: Uint8Array, at: number, received: Received): number {
+  const pointer = (offset: number) => Number(view.getBigUint64(at + offset, true));
+  const name = pointer(0);
+  encodeSockaddr(received.from, bytes.subarray(name, name + 28));
+  const vector = pointer(16);
+  bytes.set(received.bytes, Number(view.getBigUint64(vector, true)));
+  let c = pointer(32);
+  const start = c;
+  for (const { level, type, data } of received.control) {
+    view.setBigUint64(c, BigInt(16 + data.length), true);
+    view.setInt32(c + 8, level, true);
+    view.setInt32(c + 12, type, true);
+    bytes.set(data, c + 16);
+    c += Math.ceil((16 + data.length) / 8) * 8;
+  }
+  view.setBigUint64(at + 40, BigInt(c - start), true);
+  return received.bytes.length;
+}

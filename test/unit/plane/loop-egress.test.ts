@@ -1,0 +1,235 @@
+import { describe, expect, it } from "vitest";
+import { CONSTANTS } from "../../../bindings/layout.ts";
+import { REASONS, type Reason } from "../../../bindings/reasons.ts";
+import { concatBytes, ip } from "../../../src/base/index.ts";
+import { FD, type KernelScript, runLoop } from "./kernel-script.ts";
+import { counting, tcp, udp } from "./packets.ts";
+import { B, createPair, directPath, NET_A, NET_B, plainFrame, SLOT, type testPlane } from "./pair.ts";
+import { encodeVnet } from "./twin/split.ts";
+
+const E = {
+  EPERM: 1,
+  EINTR: 4,
+  EIO: 5,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EINVAL: 22,
+  EBADFD: 77,
+  ENOTSOCK: 88,
+  EMSGSIZE: 90,
+  EADDRNOTAVAIL: 99,
+  ENETUNREACH: 101,
+  ENOBUFS: 105,
+  ECONNREFUSED: 111,
+  EHOSTDOWN: 112,
+  EHOSTUNREACH: 113,
+} as const;
+
+const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
+const FRAME = plainFrame(udp(counting(100), ROUTED));
+/** Three datagrams of 1,072 bytes and one of 128. */
+const SUPER = concatBytes(
+  encodeVnet({
+    needsChecksum: true,
+    gsoType: 1,
+    headerBytes: 40,
+    gsoBytes: 1000,
+    checksumStart: 20,
+    checksumOffset: 16,
+  }),
+  tcp(counting(3056), ROUTED),
+);
+const V6 = { address: ip("2001:db8::2"), port: 7 };
+const SOURCE4 = ip("192.0.2.1");
+const SOURCE6 = ip("2001:db8::1");
+
+type TestPlane = ReturnType<typeof testPlane>;
+
+function planeA(path = directPath(B)): TestPlane {
+  const { a } = createPair();
+  a.execute({ kind: "set-path", slot: SLOT, path });
+  // The pair is made of test planes.
+  return a as TestPlane;
+}
+
+function run(script: KernelScript, plane: TestPlane = planeA()) {
+  const result = runLoop("egress", plane, script);
+  const { egress } = plane.counters();
+  // What the paths passed was sent, or dropped under a reason of the loop.
+  let dropped = 0;
+  for (const [reason, packets] of Object.entries(egress.drops)) {
+    if (REASONS[reason as Reason].stage === "loop") dropped += packets;
+  }
+  expect(egress.counters.segments_out + dropped).toBe(egress.counters.packets_passed);
+  return { ...result, ...egress };
+}
+
+describe("the egress loop", () => {
+  it("sends when the device has nothing more, waits for it and for control, and stops", () => {
+    const { sent, polls, ended, counters } = run({ frames: [FRAME, FRAME], waits: 3 });
+    expect(sent.map(({ fd, to, bytes }) => ({ fd, to, length: bytes.length }))).toEqual([
+      { fd: FD.udp4, to: B, length: 2 * 160 },
+    ]);
+    expect(polls[0]).toEqual({ fd: FD.tun, events: 1, count: 3 });
+    expect(ended).toBe(CONSTANTS.ENDED_STOPPED);
+    expect(counters).toMatchObject({ reads: 2, writes: 1, segments_out: 2, polls: 3 });
+  });
+
+  it("PF-36: names the segment size exactly when there are several datagrams", () => {
+    expect(run({ frames: [FRAME] }).sent[0]?.control).toEqual([]);
+    const { sent } = run({ frames: [SUPER] });
+    expect(sent).toHaveLength(1);
+    expect(sent[0]?.bytes.length).toBe(3 * 1072 + 128);
+    expect(sent[0]?.control).toEqual([{ level: 17, type: 103, data: new Uint8Array([0x30, 0x04]) }]);
+  });
+
+  it("PG-45: carries ECN and a fixed source in control messages, per family", () => {
+    const marked = plainFrame(udp(counting(100), { ...ROUTED, tos: 2 }));
+    const v4 = run({ frames: [marked] }, planeA(directPath(B, { source: SOURCE4 })));
+    expect(v4.sent[0]?.control).toEqual([
+      { level: 0, type: 1, data: new Uint8Array([2, 0, 0, 0]) },
+      { level: 0, type: 8, data: concatBytes(new Uint8Array(4), SOURCE4, new Uint8Array(4)) },
+    ]);
+    const v6 = run({ frames: [marked] }, planeA(directPath(V6, { source: SOURCE6 })));
+    expect(v6.sent[0]).toMatchObject({ fd: FD.udp6, to: V6 });
+    expect(v6.sent[0]?.control).toEqual([
+      { level: 41, type: 67, data: new Uint8Array([2, 0, 0, 0]) },
+      { level: 41, type: 50, data: concatBytes(SOURCE6, new Uint8Array(4)) },
+    ]);
+  });
+
+  it("sends what control injects while it waits, at its next turn", () => {
+    const plane = planeA();
+    const { sent } = run(
+      {
+        waits: 3,
+        onPoll: (waits) => {
+          if (waits === 1) plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
+        },
+      },
+      plane,
+    );
+    expect(sent).toHaveLength(1);
+  });
+
+  it("does not wait when something was injected before it was seen to wait (D-13)", () => {
+    const plane = planeA();
+    plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
+    const { sent, polls } = run({}, plane);
+    expect(sent).toHaveLength(1);
+    expect(polls).toHaveLength(1);
+  });
+});
+
+describe("errors of sends (PG-46)", () => {
+  it("EAGAIN: waits for room and sends the same bytes again", () => {
+    const { sent, polls, drops, counters } = run({ frames: [FRAME], sends: [E.EAGAIN, E.EAGAIN], waits: 3 });
+    expect(polls.slice(0, 2)).toEqual([
+      { fd: FD.udp4, events: 4, count: 3 },
+      { fd: FD.udp4, events: 4, count: 3 },
+    ]);
+    expect(sent).toHaveLength(1);
+    expect(drops).toEqual({});
+    expect(counters.udp_send_again).toBe(2);
+  });
+
+  it("EAGAIN: gives up when it is stopped meanwhile", () => {
+    const { sent, drops } = run({ frames: [FRAME], sends: Array(9).fill(E.EAGAIN) });
+    expect(sent).toEqual([]);
+    expect(drops).toEqual({ udp_send_failed: 1 });
+  });
+
+  it.each([
+    [24, 1, {}],
+    [25, 0, { udp_send_enobufs_drop: 1 }],
+  ])("ENOBUFS: %i refusals in a row", (refusals, sends, expected) => {
+    const { sent, drops, sendErrnos } = run({ frames: [FRAME], sends: Array(refusals).fill(E.ENOBUFS) });
+    expect(sent).toHaveLength(sends);
+    expect(drops).toEqual(expected);
+    expect(sendErrnos).toEqual({ [E.ENOBUFS]: refusals });
+  });
+
+  it.each([E.EIO, E.EINVAL])(
+    "errno %i on several segments: off for good, and each sent by itself",
+    (error) => {
+      const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [error] });
+      expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 1072, 1072, 1072, 128]);
+      expect(sent.flatMap(({ control }) => control)).toEqual([]);
+      expect(drops).toEqual({});
+      expect(counters).toMatchObject({ gso_disabled: 1, segments_out: 8, super_frames_out: 0 });
+    },
+  );
+
+  it("one refused datagram of a split send does not take the others along", () => {
+    const { sent, drops } = run({ frames: [SUPER], sends: [E.EIO, 0, E.EMSGSIZE] });
+    expect(sent).toHaveLength(3);
+    expect(drops).toEqual({ udp_send_too_long: 1 });
+  });
+
+  it.each([E.ENETUNREACH, E.EINVAL, E.EADDRNOTAVAIL])(
+    "PF-41a: errno %i with a fixed source: forgotten, sent again, and not tried again on this path",
+    (error) => {
+      const plane = planeA(directPath(B, { source: SOURCE4 }));
+      const { sent, drops, counters } = run({ frames: [SUPER, FRAME], sends: [error] }, plane);
+      expect(sent.map(({ control }) => control.map(({ type }) => type))).toEqual([[103], []]);
+      expect(drops).toEqual({});
+      expect(counters).toMatchObject({ udp_source_refused: 1, gso_disabled: 0 });
+      plane.execute({ kind: "set-path", slot: SLOT, path: directPath(B, { source: SOURCE4 }) });
+      const again = run({ frames: [FRAME] }, plane);
+      expect(again.sent[0]?.control).toHaveLength(1);
+    },
+  );
+
+  it.each([
+    [E.EMSGSIZE, "udp_send_too_long"],
+    [E.ENETUNREACH, "udp_send_unreachable"],
+    [E.EHOSTUNREACH, "udp_send_unreachable"],
+    [E.EHOSTDOWN, "udp_send_unreachable"],
+    [E.EADDRNOTAVAIL, "udp_send_unreachable"],
+    [E.EINVAL, "udp_send_unreachable"],
+    [E.ECONNREFUSED, "udp_send_unreachable"],
+    [E.EPERM, "udp_send_blocked"],
+    [E.EACCES, "udp_send_blocked"],
+    [E.ENOMEM, "udp_send_failed"],
+  ])("errno %i: the datagram is dropped as %s, and the loop goes on", (error, reason) => {
+    const { sent, drops, sendErrnos, ended } = run({ frames: [FRAME, SUPER], sends: [error] });
+    expect(sent).toHaveLength(1);
+    expect(drops).toEqual({ [reason]: 1 });
+    expect(sendErrnos).toEqual({ [error]: 1 });
+    expect(ended).toBe(CONSTANTS.ENDED_STOPPED);
+  });
+
+  it.each([E.EBADF, E.ENOTSOCK])("errno %i: the sockets must be bound again", (error) => {
+    const { ended, drops } = run({ frames: [FRAME], sends: [error] });
+    expect(ended).toBe(CONSTANTS.ENDED_SOCKET);
+    expect(drops).toEqual({ udp_send_failed: 1 });
+  });
+
+  it("EINTR: again at once, counted nowhere", () => {
+    const { sent, sendErrnos } = run({ frames: [FRAME], sends: [E.EINTR, E.EINTR] });
+    expect(sent).toHaveLength(1);
+    expect(sendErrnos).toEqual({});
+  });
+
+  it("a family without socket is unreachable", () => {
+    const { drops, sent } = run({ frames: [FRAME], isIpv6Missing: true }, planeA(directPath(V6)));
+    expect(sent).toEqual([]);
+    expect(drops).toEqual({ udp_send_unreachable: 1 });
+  });
+});
+
+describe("errors of the TUN device (PG-38)", () => {
+  it.each([[E.EBADFD], [0]])("answer %i to a read: the device is gone", (error) => {
+    const { ended } = run({ frames: [FRAME, error] });
+    expect(ended).toBe(CONSTANTS.ENDED_TUN_REMOVED);
+  });
+
+  it("EIO: the interface is down; it is read again after a pause", () => {
+    const { sent, tunErrnos, polls } = run({ frames: [E.EIO, E.EINTR, FRAME] });
+    expect(sent).toHaveLength(1);
+    expect(tunErrnos).toEqual({ [E.EIO]: 1 });
+    expect(polls[0]).toMatchObject({ count: 0 });
+  });
+});
