@@ -143,6 +143,10 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   function afterNode(): void {
     for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
+      log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
+        gid: id,
+        candidates: texts,
+      });
       const request = kind === "added" ? "broadcast-ice-candidates" : "broadcast-invalidated-ice-candidates";
       events.push({ kind: "request", request: { kind: request, gids: [id], candidates: texts } });
     }
@@ -171,7 +175,6 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   /** Access through this gateway ended: the next packet asks again (TN-34). */
   function forgetGateway(gid: string): void {
     if (!gateways.remove(gid)) return;
-    log.info?.("connection to gateway ended", { gid });
     events.push({ kind: "disconnected", gid });
     announceResources();
     publish();

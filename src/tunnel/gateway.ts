@@ -108,6 +108,10 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
   function afterNode(): void {
     for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
+      log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
+        cid: id,
+        candidates: texts,
+      });
       const request = kind === "added" ? "broadcast-ice-candidates" : "broadcast-invalidated-ice-candidates";
       events.push({ kind: "request", request: { kind: request, cids: [id], candidates: texts } });
     }
@@ -192,10 +196,9 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     log.info?.("access allowed", fields);
     applyRevocations(now, lost);
     publish();
-    // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60).
+    // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
+    // node gives them after this, also those of a connection that it reuses (SN-72).
     events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });
-    const known = outcome.kind === "reused" ? node.localCandidates(client.cid) : [];
-    for (const candidate of known) candidates.add({ kind: "candidate-added", id: client.cid, candidate });
   }
 
   function handlePortalMessage(now: Instant, message: GatewayMessage, unixNow: UnixMs): void {

@@ -1,7 +1,7 @@
 /** `postern client`: the headless client (PG-2, PG-9). */
-import { unreachable } from "../../base/index.ts";
+import { type Log, unreachable } from "../../base/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
-import { createTunnelClient, type TunnelClient } from "../../tunnel/index.ts";
+import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
 import type { ProgramIo } from "../io.ts";
 import type { ClientOptions } from "../options.ts";
 import { type PeerRole, runPeer } from "../peer/peer.ts";
@@ -20,6 +20,7 @@ function clientRole(options: ClientOptions): PeerRole<TunnelClient> {
     },
     wire(parts) {
       const { machine, log } = parts;
+      let present: readonly ResourceStatus[] = [];
       return createPortalLink({
         parts,
         component: "headless-client",
@@ -37,7 +38,7 @@ function clientRole(options: ClientOptions): PeerRole<TunnelClient> {
                 parts.applyInterface(event.interface);
                 break;
               case "resources":
-                log.info?.("resources", { count: event.resources.length });
+                present = logResources(log, present, event.resources);
                 break;
               case "connected":
               case "disconnected":
@@ -51,4 +52,21 @@ function clientRole(options: ClientOptions): PeerRole<TunnelClient> {
       });
     },
   };
+}
+
+/** One line when resources come or go (PG-97); whether their gateways are online is no news. */
+function logResources(
+  log: Log,
+  before: readonly ResourceStatus[],
+  after: readonly ResourceStatus[],
+): readonly ResourceStatus[] {
+  const missingFrom = (these: readonly ResourceStatus[], those: readonly ResourceStatus[]): string[] =>
+    those
+      .filter(({ resource }) => !these.some((one) => one.resource.rid === resource.rid))
+      .map(({ resource }) => resource.name);
+  const activated = missingFrom(before, after);
+  const deactivated = missingFrom(after, before);
+  if (activated.length > 0) log.info?.("resources activated", { names: activated });
+  if (deactivated.length > 0) log.info?.("resources deactivated", { names: deactivated });
+  return after;
 }

@@ -3,7 +3,7 @@
  * wiring of tunnel, plane, host and portal.
  */
 import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
+import { arch, hostname, release } from "node:os";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import {
   type Instant,
@@ -36,8 +36,10 @@ import {
   readFeatures,
   type ShellMachine,
 } from "../shell/index.ts";
+import { VERSION } from "../version.ts";
 import { createHostInterface } from "./host-interface.ts";
 import { watchNetwork } from "./network-monitor.ts";
+import { logStatus } from "./status.ts";
 import { createUndoStack, type UndoStack } from "./undo.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
@@ -53,6 +55,7 @@ export interface PeerMachine extends ShellMachine {
   handleOwnAddresses(now: Instant, addresses: readonly { address: IpAddress; port: number }[]): void;
   reset(now: Instant): void;
   shutdown(now: Instant): void;
+  counters(): Readonly<Record<string, number>>;
 }
 
 /** What a role adds to the common course. */
@@ -80,6 +83,8 @@ export interface PeerParts<Machine> {
 }
 
 export interface PeerWiring {
+  /** Of the connection to the portal. */
+  readonly state: string;
   connect(): void;
   /** At once, without back-off: the network is another one (PG-75). */
   reconnect(): void;
@@ -94,6 +99,13 @@ export async function runPeer<Machine extends PeerMachine>(
 ): Promise<number> {
   const startedAt = performance.now();
   const { log } = io;
+  log.info?.("starting", {
+    version: VERSION,
+    role: role.name,
+    runtime: `node ${process.version}`,
+    arch: arch(),
+    kernel: release(),
+  });
   const undo = createUndoStack(log);
   const instance = options.instance ?? role.name;
   const url = parsePortalUrl(options.apiUrl);
@@ -255,7 +267,13 @@ async function serve<Machine extends PeerMachine>(course: Course<Machine>): Prom
       log.info?.("Resetting network state (SIGHUP)");
       return void reset();
     }
-    log.info?.("status", { counters: JSON.stringify(host.plane.counters()) });
+    logStatus(log, {
+      host,
+      node,
+      counters: machine.counters(),
+      portal: wiring.state,
+      idField: role.name === "client" ? "gid" : "cid",
+    });
   });
   undo.add("signals", unlisten);
 

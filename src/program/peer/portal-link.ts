@@ -5,7 +5,6 @@ import { FWMARK } from "../../host/index.ts";
 import {
   type Channel,
   describeFatal,
-  describeTransient,
   exitCodeOf,
   type FatalError,
   GATEWAY_MAX_PARTITION_MS,
@@ -36,7 +35,7 @@ const ERROR_CODES: Readonly<Record<number, string>> = { 4: "auth", 6: "portal_un
 
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
   const { parts, component, channel } = options;
-  const { log, host, url } = parts;
+  const { host, url } = parts;
   let onClosed = (): void => {};
   const maxPartitionMs =
     options.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
@@ -59,7 +58,7 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
     now: host.now,
     wallNow: () => unixMs(Date.now()),
     random: systemRandom,
-    log,
+    log: parts.log.scope("portal"),
     onEvent: handleEvent,
     onError: parts.fail,
   });
@@ -67,16 +66,11 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
   function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
     switch (event.kind) {
       case "connected":
-        log.info?.("portal connected", { url: `${url.scheme}://${url.host}` });
+      case "hiccup":
+        // The machine has logged them (PT-30).
         return;
       case "message":
         return parts.input((now) => options.handleMessage(now, event.message));
-      case "hiccup":
-        log.info?.("portal connection interrupted", {
-          error: describeTransient(event.error),
-          pause_ms: event.pauseMs,
-        });
-        return;
       case "fatal":
         return parts.fail(toError(event.error));
       case "closed":
@@ -85,6 +79,9 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
   }
 
   return {
+    get state() {
+      return socket.state;
+    },
     connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
     // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
     reconnect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
