@@ -51,6 +51,8 @@ export interface Command {
   readonly usage: string;
   readonly words: { readonly min: number; readonly max: number };
   readonly options: OptionTable;
+  /** The longest clean stop; 5 s if absent (PG-15). */
+  readonly stopWithinMs?: number;
   /** Command lines with what they do. */
   readonly examples: readonly (readonly [line: string, what: string])[];
   /** `values` are those of `options`, as the parser made them. */
@@ -162,6 +164,8 @@ const demo = define({
   usage: "",
   words: { min: 0, max: 0 },
   options: { ...DEMO_ONLY, ...LOGGING },
+  // It stops its programs one after the other, and each may take its time.
+  stopWithinMs: 30_000,
   examples: [
     ["postern demo", "as root, or as a user who may make user namespaces"],
     ["postern demo --json | tail -n 1", "the results for programs"],

@@ -1,28 +1,26 @@
 /** The real process as programs see it. */
 import { fstatSync } from "node:fs";
 import type { Secret } from "../base/index.ts";
-import type { ProgramIo, ProgramSignal } from "../program/io.ts";
+import type { ProgramIo } from "../program/io.ts";
 import { createLog, type ProgramLog } from "../program/log.ts";
 import type { LogFilter } from "../program/log-filter.ts";
-
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"] as const;
-const SECOND_STOP = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export interface IoOptions {
   readonly filter: LogFilter;
   readonly logFormat: "human" | "json";
   readonly token: Secret<string> | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly onSignal: ProgramIo["onSignal"];
 }
 
-export function createIo({ filter, logFormat, token, env }: IoOptions): ProgramIo {
+export function createIo({ filter, logFormat, token, env, onSignal }: IoOptions): ProgramIo {
   return {
     print: (line) => writeTo(process.stdout, line),
     printError: (line) => writeTo(process.stderr, line),
     env,
     token,
     log: createProcessLog(filter, logFormat, env).log,
-    onSignal: createSignals(),
+    onSignal,
   };
 }
 
@@ -54,25 +52,4 @@ function isJournalStream(value: string | undefined): boolean {
     // A closed stderr is no journal.
     return false;
   }
-}
-
-/** PG-15, PG-16: signals reach the program that listens; the second stop ends the process at once. */
-function createSignals(): ProgramIo["onSignal"] {
-  const listeners = new Set<(signal: ProgramSignal) => void>();
-  let stops = 0;
-  let isInstalled = false;
-  const handle = (signal: ProgramSignal): void => {
-    if (signal === "SIGINT" || signal === "SIGTERM") {
-      stops++;
-      // A worker in `poll` may hold this up by its time-out of a second (PF-23), no longer.
-      if (stops > 1 || listeners.size === 0) process.exit(SECOND_STOP[signal]);
-    }
-    for (const listener of [...listeners]) listener(signal);
-  };
-  return (listener) => {
-    if (!isInstalled) for (const signal of SIGNALS) process.on(signal, handle);
-    isInstalled = true;
-    listeners.add(listener);
-    return () => listeners.delete(listener);
-  };
 }

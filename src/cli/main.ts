@@ -15,6 +15,12 @@ import { loadEnvFile, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
 import { createIo } from "./io.ts";
 import { parseArguments, usage } from "./parse.ts";
+import { createSignals, type Signals } from "./signals.ts";
+
+const STOP_WITHIN_MS = 5000;
+
+/** The exit code of an error that nobody caught. */
+let defect: number | undefined;
 
 /** Runs a command line and resolves to the exit code. */
 async function main(args: readonly string[]): Promise<number> {
@@ -41,7 +47,20 @@ async function main(args: readonly string[]): Promise<number> {
   const filter = parseLogFilter(String(values["log"] ?? "info"));
   if (!filter.ok) throw usage(filter.reason);
   const logFormat = values["logFormat"] === "json" ? "json" : "human";
-  const io = createIo({ filter: filter.value, logFormat, token: token ?? fromFile, env: { ...env } });
+  const signals = createSignals({
+    withinMs: command.stopWithinMs ?? STOP_WITHIN_MS,
+    onLate: () => console.error("postern: the stop took too long; some of it may be left undone"),
+    process,
+  });
+  handleDefects(signals);
+  const { onSignal } = signals;
+  const io = createIo({
+    filter: filter.value,
+    logFormat,
+    token: token ?? fromFile,
+    env: { ...env },
+    onSignal,
+  });
   for (const warning of warnings) io.log.warn?.(warning);
   return await run(command, values, words, io, logFormat);
 }
@@ -113,6 +132,17 @@ function version(): string {
   return text;
 }
 
+/** PG-18: the first defect decides the exit code; the program gets the chance to undo what it set. */
+function handleDefects(signals: Signals): void {
+  const handle = (error: unknown): void => {
+    const code = fail(error);
+    defect ??= code;
+    signals.stop(defect);
+  };
+  process.on("uncaughtException", handle);
+  process.on("unhandledRejection", handle);
+}
+
 /** PG-14: one line; a stack only for our own defects (PG-18). */
 function fail(error: unknown): number {
   const code = exitCodeOf(error);
@@ -122,10 +152,7 @@ function fail(error: unknown): number {
   return code;
 }
 
-process.on("uncaughtException", (error) => process.exit(fail(error)));
-process.on("unhandledRejection", (error) => process.exit(fail(error)));
-
 // Handles that a program forgot to close must not keep the process: its promise is its end. stdout
 // may be a pipe that still has bytes, hence the empty writes.
 const code = await main(process.argv.slice(2)).catch(fail);
-process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+process.stdout.write("", () => process.stderr.write("", () => process.exit(defect ?? code)));
