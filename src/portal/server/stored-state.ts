@@ -116,7 +116,10 @@ export function parseState(text: string): Parsed<StoredState> {
     return malformed("it is not JSON");
   }
   const result = v.safeParse(state, json, { abortEarly: true });
-  if (result.success) return parsed(result.output);
+  if (result.success) {
+    const { devices, gateways, authorizations, rejections } = result.output;
+    return parsed({ devices, gateways, authorizations, rejections });
+  }
   const [issue] = result.issues;
   return malformed(`${v.getDotPath(issue) ?? "it"}: ${issue.message}`);
 }
