@@ -167,6 +167,7 @@ export function createIncoming(core: DeviceCore, peers: PeerTable, guard: LoadGu
     if (value === undefined) return drop("wg_bad_cookie", peer);
     last.hasCookieReply = true;
     peer.cookie = { value, receivedAt: now };
+    peer.log.debug?.("cookie received", { index: formatIndex(reply.receiver) });
     return { kind: "accepted", peer: peer.ref, message: "cookie-reply" };
   }
 

@@ -2,7 +2,7 @@
  * Sends initiations with a valid mac1, from keys that nobody knows: they cost the receiver a key
  * operation each unless it asks for cookies.
  *
- *   node flood.mjs ADDRESS PORT PUBLIC_KEY_BASE64 PER_SECOND SECONDS     prints `flooding`, then `done`
+ *   node flood.mjs ADDRESS PORT PUBLIC_KEY_BASE64 PER_SECOND SECONDS     prints `flooding`, then `done SENT cookies N`
  */
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
@@ -32,15 +32,21 @@ socket.on("message", (message) => {
   if (message[0] === 3) cookies++;
 });
 const end = Date.now() + 1000 * Number(seconds);
-const batch = Math.ceil(Number(rate) / 50);
+/** In bursts: wireguard-go calls it load when 128 messages wait at a time. */
+const BURSTS_PER_SECOND = 10;
+const burst = Math.ceil(Number(rate) / BURSTS_PER_SECOND);
 let sent = 0;
 console.log("flooding");
 const timer = setInterval(() => {
-  for (let i = 0; i < batch; i++) socket.send(datagrams[sent++ % datagrams.length], Number(port), address);
-  if (Date.now() < end) return;
+  for (let i = 0; i < burst; i++) socket.send(datagrams[sent++ % datagrams.length], Number(port), address);
+  if (Date.now() >= end) finish();
+}, 1000 / BURSTS_PER_SECOND);
+process.once("SIGINT", finish);
+
+function finish() {
   clearInterval(timer);
   setTimeout(() => {
     console.log(`done ${sent} cookies ${cookies}`);
     socket.close();
   }, 200);
-}, 20);
+}

@@ -4,8 +4,8 @@
  *   node transfer.mjs receive tcp ADDRESS BYTES     prints `listening`, then `received SHA256 BYTES`
  *   node transfer.mjs send tcp ADDRESS BYTES        prints `sent SHA256 BYTES`
  *
- * UDP: datagrams of all lengths from 1 byte to the MTU, each with a checksum of its own; the digest is
- * over those that arrived whole, in order of their numbers.
+ * UDP: datagrams of all lengths from 12 bytes to the MTU, each with a checksum of its own. The receiver
+ * acknowledges every 32nd, for which the sender waits a little, so that no buffer overflows.
  */
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
@@ -16,6 +16,7 @@ const CHUNK = 1 << 16;
 /** Datagram payloads: number, checksum, filling; up to what fits into 1,420 bytes. */
 const UDP_HEADER = 12;
 const UDP_PAYLOAD_MAX = 1420 - 48;
+const BURST = 32;
 const [, , role, protocol, address, size] = process.argv;
 const total = Number(size);
 
@@ -88,8 +89,14 @@ async function sendUdp() {
   const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
   for (let i = 0; i < total; i++) {
     await new Promise((resolve) => socket.send(datagramOf(i), PORT, address, resolve));
-    // A pause now and then keeps the burst within everybody's buffers.
-    if (i % 32 === 31) await new Promise((resolve) => setTimeout(resolve, 1));
+    if (i % BURST !== BURST - 1) continue;
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, 500);
+      socket.once("message", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
   socket.close();
   console.log(`sent ${total}`);
@@ -104,11 +111,12 @@ function receiveUdp() {
     socket.close();
     console.log(`received ${seen.size} broken ${broken}`);
   };
-  socket.on("message", (datagram) => {
+  socket.on("message", (datagram, from) => {
     if (isWhole(datagram)) seen.add(datagram.readUInt32LE(0));
     else broken++;
+    if (datagram.readUInt32LE(0) % BURST === BURST - 1) socket.send("ok", from.port, from.address);
     clearTimeout(timer);
-    timer = setTimeout(finish, 1000);
+    timer = setTimeout(finish, 2000);
     if (seen.size === total) {
       clearTimeout(timer);
       finish();
