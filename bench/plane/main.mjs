@@ -1,0 +1,139 @@
+/**
+ * The plane in memory, frames to datagrams and back, one thread (D-15).
+ *
+ *   npm run bench -- plane [--runtime node20|node24|PATH] [--kernel NAME] [--pairs 7] [--ms 400] [--json]
+ *
+ * Per load two cells: what enters the plane's egress per second, and what its ingress takes. The baseline
+ * is the AEAD alone on packets of that length: the ratio is the share of the time that is cryptography,
+ * so what is left of 1 is what validation, tables, splitting, checksums and joining cost.
+ */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { chooseKernel } from "../../build/bindings/kernel.js";
+import { measureLength, openBench } from "../../build/bindings/kernel-check.js";
+import { sampled } from "../aead/quiet.mjs";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { createDraw, shuffled } from "../lib/statistics.mjs";
+import { tcpFrame, udpFrame } from "./frames.mjs";
+import { createLoopback } from "./loopback.mjs";
+
+const OPTIONS = {
+  runtime: { type: "string" },
+  kernel: { type: "string" },
+  pairs: { type: "string", default: "7" },
+  ms: { type: "string", default: "400" },
+  seed: { type: "string", default: "1" },
+  json: { type: "boolean", default: false },
+};
+
+/** `text`: plaintext per packet in bytes, as it is sealed (padded where the mode pads). */
+const LOADS = [
+  { name: "tcp super-frames, MTU 1420", mtu: 1420, text: 1420, frames: [tcpFrame(1380)] },
+  { name: "tcp super-frames, MTU 1280", mtu: 1280, text: 1280, frames: [tcpFrame(1240)] },
+  { name: "udp 1200 bytes, one by one", mtu: 1420, text: 1232, frames: Array(43).fill(udpFrame(1200)) },
+  { name: "udp 64 bytes, one by one", mtu: 1420, text: 96, frames: Array(64).fill(udpFrame(64)) },
+];
+
+function main() {
+  const { values } = parseArgs({ options: OPTIONS });
+  if (values.runtime !== undefined) return runOn(findRuntime(values.runtime).path);
+
+  const { name, module } = chooseKernel({ kernel: values.kernel });
+  const bench = openBench(module);
+  const result = beginResult(`plane-${process.version.split(".")[0]}`, {
+    topology: "one thread, in memory",
+    pinning: "none",
+    seed: Number(values.seed),
+    runtime: `${process.version}, V8 ${process.versions.v8}, kernel ${name}`,
+    baselines: {},
+  });
+  const draw = createDraw(Number(values.seed));
+  for (const load of LOADS) result.cells.push(...cellsFor(load, { module, bench, draw, values }));
+  console.error(table(result.cells));
+  endResult(result, values);
+  return 0;
+}
+
+/** Runs this part on another runtime, with the same options. */
+function runOn(path) {
+  const args = process.argv.slice(2);
+  const at = args.findIndex((arg) => arg.startsWith("--runtime"));
+  args.splice(at, args[at] === "--runtime" ? 2 : 1);
+  return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+}
+
+function cellsFor(load, { module, bench, draw, values }) {
+  const loopback = createLoopback(module, { mtu: load.mtu });
+  const milliseconds = Number(values.ms);
+  measurePlane(loopback, load, milliseconds);
+  const samples = [];
+  for (let pair = 0; pair < Number(values.pairs); pair++) {
+    const arms = [
+      () => ({ arm: "postern", pair, ...sampled(() => measurePlane(loopback, load, milliseconds)) }),
+      () => ({ arm: "aead", pair, ...sampled(() => measureAead(bench, load, milliseconds)) }),
+    ];
+    for (const measure of shuffled(arms, draw)) samples.push(measure());
+  }
+  const { drops } = loopback.counters().ingress;
+  if (Object.keys(drops).length > 0) throw new Error(`${load.name}: dropped ${JSON.stringify(drops)}`);
+  return ["egress", "ingress"].map((path) =>
+    cellOf({
+      name: `${load.name}: ${path}`,
+      params: { mtu: load.mtu, bytes: load.text },
+      unit: "Mpackets/s",
+      arms: ["postern", "aead"],
+      samples: samples.map((sample) => ({
+        ...sample,
+        value: sample.value[path].mpps,
+        gbps: sample.value[path].gbps,
+      })),
+      notes: `${gigabytes(samples, path)} GB/s of packets`,
+    }),
+  );
+}
+
+/** Packets and bytes per second of both paths. */
+function measurePlane(loopback, { frames }, milliseconds) {
+  const packets = frames.reduce((sum, frame) => sum + frame.packets, 0);
+  const bytes = frames.map((frame) => frame.bytes);
+  const sums = { egressMs: 0, ingressMs: 0, outBytes: 0 };
+  let runs = 0;
+  for (; sums.egressMs + sums.ingressMs < milliseconds; runs++) {
+    const { egressMs, ingressMs, outBytes } = loopback.run(bytes);
+    sums.egressMs += egressMs;
+    sums.ingressMs += ingressMs;
+    sums.outBytes += outBytes;
+  }
+  const inBytes = runs * bytes.reduce((sum, { length }) => sum + length - 10, 0);
+  return {
+    egress: { mpps: (runs * packets) / sums.egressMs / 1e3, gbps: inBytes / sums.egressMs / 1e6 },
+    ingress: { mpps: (runs * packets) / sums.ingressMs / 1e3, gbps: sums.outBytes / sums.ingressMs / 1e6 },
+  };
+}
+
+function measureAead(bench, { text }, milliseconds) {
+  const { sealGBps, openGBps } = measureLength(bench, text, milliseconds);
+  const cell = (gbps) => ({ mpps: (gbps * 1e3) / text, gbps });
+  return { egress: cell(sealGBps), ingress: cell(openGBps) };
+}
+
+function gigabytes(samples, path) {
+  const own = samples.filter(({ arm }) => arm === "postern").map(({ value }) => value[path].gbps);
+  return [...own].sort((a, b) => a - b)[own.length >> 1].toFixed(2);
+}
+
+function table(cells) {
+  const head = ["", "Mpackets/s", "AEAD alone", "ratio", "notes"];
+  const rows = cells.map((cell) => [
+    cell.name,
+    cell.arms.postern.median.toFixed(3),
+    cell.arms.aead.median.toFixed(3),
+    cell.ratio_to.aead.median.toFixed(3),
+    cell.notes,
+  ]);
+  return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+process.exitCode = main();
