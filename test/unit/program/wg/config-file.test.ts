@@ -1,0 +1,226 @@
+/** wg-quick's file format, WG-63 (WG §12 item 10). */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { formatIp, formatPrefix, formatSocketAddress } from "../../../../src/base/index.ts";
+import { locateConfig, parseWgConfig, type WgConfig } from "../../../../src/program/wg/config-file.ts";
+import { parseEndpoint } from "../../../../src/program/wg/endpoint.ts";
+import { findTable } from "../../../../src/program/wg/read-config.ts";
+
+const KEY = "fGyyUPqy34L+VvRZyyDJoTr0T/bL9FUCZ2Y6nULqRVM=";
+const PEER = "ISmLAY48Nm/pSgeJXptJKJKlu6VmuKAX1R+9BwoDUTw=";
+const OTHER = "qOO0nQrzq94u5hb26D/gCY9fXXo3lUHGZlsKyc0+yw0=";
+
+function parse(...lines: readonly string[]): WgConfig {
+  const result = parseWgConfig(lines.join("\n"));
+  if (!result.ok) throw new Error(`${result.line}: ${result.message}`);
+  return result.value;
+}
+
+function mistakeOf(...lines: readonly string[]): string {
+  const result = parseWgConfig(lines.join("\n"));
+  return result.ok ? "none" : `${result.line}: ${result.message}`;
+}
+
+describe("WG-63: a whole file", () => {
+  const config = parse(
+    "# office",
+    "[Interface]",
+    `PrivateKey = ${KEY} # ours`,
+    "listenport = 51820",
+    "FwMark = 0xca6c",
+    "Address = 10.0.0.1/24, fd00::1/64",
+    "Address = 10.1.0.1",
+    "MTU=1380",
+    "Table = 200",
+    "DNS = 10.0.0.53, fd00::53, corp.example",
+    "PostUp = echo %i; echo = done",
+    "SaveConfig = false",
+    "",
+    "[Peer]",
+    `PUBLICKEY = ${PEER}`,
+    `PresharedKey = ${KEY}`,
+    "AllowedIPs = 10.0.0.2/32, 10.2.3.4/16",
+    "AllowedIPs = ::/0",
+    "Endpoint = 192.0.2.7:51821",
+    "PersistentKeepalive = 25",
+    "[Peer]",
+    `PublicKey = ${OTHER}`,
+    "AllowedIPs =",
+    "Endpoint = gw.example.com:443",
+    "PersistentKeepalive = off",
+  );
+
+  it("reads the interface", () => {
+    expect(config.privateKey).toHaveLength(32);
+    expect(config.listenPort).toBe(51820);
+    expect(config.fwMark).toBe(0xca6c);
+    expect(config.mtu).toBe(1380);
+    expect(config.table).toBe(200);
+    expect(config.addresses.map(({ address, bits }) => `${formatIp(address)}/${bits}`)).toEqual([
+      "10.0.0.1/24",
+      "fd00::1/64",
+      "10.1.0.1/32",
+    ]);
+    expect(config.dnsServers.map(formatIp)).toEqual(["10.0.0.53", "fd00::53"]);
+    expect(config.dnsDomains).toEqual(["corp.example"]);
+    expect(config.hooks).toEqual([{ kind: "PostUp", command: "echo %i; echo = done", line: 11 }]);
+  });
+
+  it("reads the peers, and cuts host bits off allowed networks only (WG-58)", () => {
+    const [first, second] = config.peers;
+    expect(first?.allowedIps.map(formatPrefix)).toEqual(["10.0.0.2/32", "10.2.0.0/16", "::/0"]);
+    expect(first?.endpoint?.kind === "address" && formatSocketAddress(first.endpoint.address)).toBe(
+      "192.0.2.7:51821",
+    );
+    expect(first?.keepaliveSeconds).toBe(25);
+    expect(first?.presharedKey).toHaveLength(32);
+    expect(second?.allowedIps).toEqual([]);
+    expect(second?.endpoint).toEqual({ kind: "name", host: "gw.example.com", port: 443 });
+    expect(second?.keepaliveSeconds).toBe(0);
+    expect(second?.presharedKey).toBeUndefined();
+  });
+
+  it("has wg's defaults for an empty file", () => {
+    expect(parse("")).toMatchObject({ listenPort: 0, fwMark: 0, table: "auto", peers: [], mtu: undefined });
+  });
+
+  it.each([
+    ["auto", "auto"],
+    ["OFF", "off"],
+    ["51820", 51820],
+    ["vpn", { name: "vpn", line: 2 }],
+  ] as const)("takes Table = %s", (text, table) => {
+    expect(parse("[Interface]", `Table = ${text}`).table).toEqual(table);
+  });
+
+  it("reads Windows line ends", () => {
+    expect(parse("[Interface]\r", "ListenPort = 7\r").listenPort).toBe(7);
+  });
+});
+
+/** One faulty line per key, in the section where the key stands. */
+const BAD_INTERFACE = {
+  PrivateKey: "abc=",
+  ListenPort: "65536",
+  FwMark: "0x123456789",
+  Address: "10.0.0.1/33",
+  MTU: "575",
+  Table: "-1",
+  DNS: "10.0.0.1, bad domain",
+  PreUp: "",
+  PostUp: "",
+  PreDown: "",
+  PostDown: "",
+  SaveConfig: "true",
+};
+
+const BAD_PEER = {
+  PublicKey: `${KEY}A`,
+  PresharedKey: "!",
+  AllowedIPs: "10.0.0.0/8, nothing",
+  Endpoint: "192.0.2.1",
+  PersistentKeepalive: "65536",
+};
+
+describe("WG-63: mistakes have their line", () => {
+  it.each(Object.entries(BAD_INTERFACE))("%s = %s", (key, value) => {
+    expect(mistakeOf("[Interface]", "", `${key} = ${value}`)).toMatch(new RegExp(`^3: ${key} .`));
+  });
+
+  it.each(Object.entries(BAD_PEER))("%s = %s", (key, value) => {
+    expect(mistakeOf("[Peer]", `${key} = ${value}`)).toMatch(new RegExp(`^2: ${key} .`));
+  });
+
+  it("knows the keys of the specification and no others", () => {
+    expect(mistakeOf("[Interface]", "PublicKey = x")).toBe("2: unknown key 'PublicKey' in [Interface]");
+    expect(mistakeOf("[Peer]", "Address = 10.0.0.1")).toBe("2: unknown key 'Address' in [Peer]");
+    expect(mistakeOf("[Interface]", "constructor = 1")).toBe("2: unknown key 'constructor' in [Interface]");
+    // Every key of WG-63 has an example above.
+    const source = readFileSync(
+      new URL("../../../../src/program/wg/config-file.ts", import.meta.url),
+      "utf8",
+    );
+    const keys = source.match(/^ {2}[a-z]+(?=[:(])/gm) ?? [];
+    for (const key of Object.keys({ ...BAD_INTERFACE, ...BAD_PEER })) {
+      expect(keys.map((name) => name.trim())).toContain(key.toLowerCase());
+    }
+  });
+
+  it.each([
+    [["ListenPort = 1"], "1: 'ListenPort' stands before the first section"],
+    [["[Server]"], "1: unknown section '[Server]'"],
+    [["[Interface]", "ListenPort"], "2: 'ListenPort' is not of the form 'key = value'"],
+    [["[Interface]", "= 5"], "2: '= 5' is not of the form 'key = value'"],
+    [["[Interface]", "ListenPort = 1", "listenport = 2"], "3: 'listenport' is given twice"],
+    [["[Interface]", "", "[Peer]", "AllowedIPs = 10.0.0.0/8"], "3: this [Peer] has no PublicKey"],
+    [
+      ["[Peer]", `PublicKey = ${PEER}`, "[Peer]", `PublicKey = ${PEER}`],
+      "3: a [Peer] with this PublicKey stands above already",
+    ],
+  ])("%j", (lines, message) => {
+    expect(mistakeOf(...lines)).toBe(message);
+  });
+
+  it("a key may appear in each [Peer] once", () => {
+    const twice = ["PersistentKeepalive = 5", "[Peer]", `PublicKey = ${OTHER}`, "PersistentKeepalive = 6"];
+    expect(
+      parse("[Peer]", `PublicKey = ${PEER}`, ...twice).peers.map((peer) => peer.keepaliveSeconds),
+    ).toEqual([5, 6]);
+  });
+});
+
+describe("WG-63: boundaries", () => {
+  it.each([
+    ["ListenPort", ["0", "65535"], ["65536", "-1", "1.5", "0x10"]],
+    ["MTU", ["576", "65535"], ["575", "65536"]],
+    ["FwMark", ["off", "0", "4294967295", "0xffffffff"], ["4294967296", "0x", "on"]],
+  ] as const)("%s", (key, good, bad) => {
+    for (const value of good) expect(mistakeOf("[Interface]", `${key} = ${value}`), value).toBe("none");
+    for (const value of bad) expect(mistakeOf("[Interface]", `${key} = ${value}`), value).not.toBe("none");
+  });
+
+  it.each([
+    ["192.0.2.1:1", true],
+    ["192.0.2.1:65535", true],
+    ["[2001:db8::1]:51820", true],
+    ["host:51820", true],
+    ["a-b.example.:1", true],
+    ["192.0.2.1:0", false],
+    ["192.0.2.1:65536", false],
+    ["192.0.2.256:1", false],
+    ["2001:db8::1:51820", false],
+    ["[192.0.2.1]:1", false],
+    ["host", false],
+    [":1", false],
+    ["-host:1", false],
+  ] as const)("Endpoint %s", (text, isGood) => {
+    expect(parseEndpoint(text) !== undefined).toBe(isGood);
+  });
+});
+
+describe("WG-63: names of files and interfaces", () => {
+  it.each([
+    ["wg0", "wg0", "/etc/wireguard/wg0.conf"],
+    ["./wg0.conf", "wg0", "./wg0.conf"],
+    ["/tmp/a=b_c+d.e-f.conf", "a=b_c+d.e-f", "/tmp/a=b_c+d.e-f.conf"],
+    ["office.conf", "office", "office.conf"],
+  ])("%s is %s", (argument, name, path) => {
+    expect(locateConfig(argument)).toEqual({ ok: true, value: { name, path } });
+  });
+
+  it.each(["sixteen-letters-", "/tmp/sixteen-letters-.conf", "a b", "/tmp/wg0", ".conf", "wg0/"])(
+    "not %s",
+    (argument) => {
+      expect(locateConfig(argument).ok).toBe(false);
+    },
+  );
+});
+
+it("WG-63: Table names stand in rt_tables", () => {
+  const text = "#\n255\tlocal\n 200 vpn # mine\n0x1f hex\n";
+  expect(findTable(text, "vpn")).toBe(200);
+  expect(findTable(text, "local")).toBe(255);
+  expect(findTable(text, "hex")).toBe(31);
+  expect(findTable(text, "mine")).toBeUndefined();
+  expect(findTable("", "vpn")).toBeUndefined();
+});
