@@ -163,6 +163,20 @@ describe("candidates that do not come", () => {
     expect(sentChecks(duo.client)).toBe(12);
   });
 
+  it.each(["client", "gateway"] as const)(
+    "SN-95: nothing of what the %s sends arrives: both failed within 20 s",
+    (mute) => {
+      const world = createWorld(1);
+      const duo = createDuo(world);
+      duo[mute].host.swallows = () => true;
+      duo.connect();
+      world.run(20_000);
+      for (const end of [duo.client, duo.gateway]) {
+        expect(firstEvent(end, "connection-failed")?.event.reason).toBe("ice-timeout");
+      }
+    },
+  );
+
   it("SN-62: candidates of the peer before our own address is usable: checking goes on when it comes", () => {
     const world = createWorld(1);
     const duo = createDuo(world, { client: { routed: [] } });
