@@ -68,7 +68,7 @@ export function exitCodeOf(error: unknown): ExitCode {
   return EXIT_OF_ERROR.get(best) ?? EXIT.failure;
 }
 
-/** `outer: inner: root; hint`, without the parts that an outer message already contains (PG-105). */
+/** `outer: inner: root; hint`, without causes whose root an outer message already names (PG-105). */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   let hint: string | undefined;
@@ -76,10 +76,15 @@ export function describeError(error: unknown): string {
   // A chain of causes is built by us and short; a circle would be a defect, hence the bound.
   for (let depth = 0; depth < 8 && link !== undefined; depth++) {
     const message = link instanceof Error ? link.message : String(link);
-    if (message !== "" && !parts.some((part) => part.includes(message))) parts.push(message);
+    if (message !== "" && !parts.some((part) => part.includes(rootOf(message)))) parts.push(message);
     if (link instanceof PosternError) hint ??= link.hint;
     link = link instanceof Error ? link.cause : undefined;
   }
   const text = parts.join(": ").replace(/\s*\n\s*/g, " ");
   return hint === undefined || text.includes(hint) ? text : `${text}; ${hint}`;
+}
+
+/** What stands behind the last colon and space: `bind: address in use` → `address in use`. */
+function rootOf(message: string): string {
+  return message.slice(message.lastIndexOf(": ") + 1).trim();
 }

@@ -47,6 +47,19 @@ describe("the line of a failure", () => {
     ).toBe("cannot open x: permission denied");
   });
 
+  it("PG-105: leaves out a cause that only adds the name of the call", () => {
+    const cause = new Error("bind: address in use (EADDRINUSE)");
+    const error = new PosternError(
+      "host",
+      "cannot bind UDP port 7: address in use (EADDRINUSE)",
+      "choose another",
+      {
+        cause,
+      },
+    );
+    expect(describeError(error)).toBe("cannot bind UDP port 7: address in use (EADDRINUSE); choose another");
+  });
+
   it("PG-14: is one line, and ends even when causes form a circle", () => {
     const circle = new Error("one\ntwo");
     circle.cause = circle;
