@@ -239,8 +239,9 @@ export function createPortalSocket<M, R>(options: PortalSocketOptions<M, R>): Po
       (error: unknown) => {
         attempts.delete(id);
         if (attempt.isDropped) return;
-        if (error instanceof PosternError && error.code === "privilege") options.onError(error);
-        else fail(id, { kind: "unreachable", code: reasonOf(error) });
+        const privilege = privilegeError(error);
+        if (privilege === undefined) fail(id, { kind: "unreachable", code: reasonOf(error) });
+        else options.onError(privilege);
       },
     );
   }
@@ -359,6 +360,13 @@ function readBody(response: IncomingMessage, onBody: (body: string) => void): vo
   response.on("end", finish);
   response.on("error", finish);
   response.on("close", finish);
+}
+
+/** A mark that is refused is refused for every address, and for good. */
+function privilegeError(error: unknown): PosternError | undefined {
+  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
+  for (const each of errors) if (each instanceof PosternError && each.code === "privilege") return each;
+  return undefined;
 }
 
 /** The reason of the last failure, as the system names it. */
