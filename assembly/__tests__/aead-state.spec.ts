@@ -1,6 +1,6 @@
 import { keepPending, STATE_BYTES, STATE_PENDING, wipe } from "../crypto/state";
 
-const STATE = memory.data(1152, 16);
+const STATE = memory.data(1280, 16);
 const CIPHERTEXT = memory.data(512, 16);
 
 /** Ciphertext of ones, and a state in which every byte is set. */

@@ -8,7 +8,7 @@
  * Technique and rejected ideas: scripts/gen/aead/. Scalar twin: test/unit/crypto/twin.ts. What callers
  * must obey: assembly/crypto/index.ts.
  */
-import { MAC_CONSTANTS, MASKS } from "./aead-tables";
+import { MAC_CONSTANTS, MASKS, VECTOR_CONSTANTS } from "./aead-tables";
 import { keepPending, STATE_LEFT, STATE_PENDING, STATE_SCRATCH, STATE_TAG } from "./state";
 
 const M32: u64 = 0xffffffff;

@@ -5,3 +5,6 @@ export const MAC_CONSTANTS = memory.data<u64>([0x100000000, 0x3ffffffff]);
 
 /** Byte shuffles that turn 32-bit words left by 16 and by 8. */
 export const MASKS = memory.data<u8>([2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14]);
+
+/** The constant words of ChaCha20, eight times each, and the counters of eight blocks. */
+export const VECTOR_CONSTANTS = memory.data<u32>([0x61707865, 0x61707865, 0x61707865, 0x61707865, 0x61707865, 0x61707865, 0x61707865, 0x61707865, 0x3320646e, 0x3320646e, 0x3320646e, 0x3320646e, 0x3320646e, 0x3320646e, 0x3320646e, 0x3320646e, 0x79622d32, 0x79622d32, 0x79622d32, 0x79622d32, 0x79622d32, 0x79622d32, 0x79622d32, 0x79622d32, 0x6b206574, 0x6b206574, 0x6b206574, 0x6b206574, 0x6b206574, 0x6b206574, 0x6b206574, 0x6b206574, 0, 1, 2, 3, 4, 5, 6, 7]);

@@ -9,7 +9,7 @@
  * Technique and rejected ideas: scripts/gen/aead/. Scalar twin: test/unit/crypto/twin.ts. What callers
  * must obey: assembly/crypto/index.ts.
  */
-import { MAC_CONSTANTS, MASKS } from "./aead-tables";
+import { MAC_CONSTANTS, MASKS, VECTOR_CONSTANTS } from "./aead-tables";
 import { keepPending, STATE_LEFT, STATE_PENDING, STATE_SCRATCH, STATE_TAG } from "./state";
 
 const M32: u64 = 0xffffffff;
@@ -813,10 +813,10 @@ function seal_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
     s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
   }
   // Batch 0: the one-time key and the first bytes; under it the end of the previous message's MAC.
-  q = i32x4.splat(0x61707865); x0 = q;
-  q = i32x4.splat(0x3320646e); x1 = q;
-  q = i32x4.splat(0x79622d32); x2 = q;
-  q = i32x4.splat(0x6b206574); x3 = q;
+  x0 = i32x4.splat(0x61707865);
+  x1 = i32x4.splat(0x3320646e);
+  x2 = i32x4.splat(0x79622d32);
+  x3 = i32x4.splat(0x6b206574);
   q = v128.load_splat<u32>(key, 0); x4 = q;
   q = v128.load_splat<u32>(key, 4); x5 = q;
   q = v128.load_splat<u32>(key, 8); x6 = q;
@@ -1040,10 +1040,10 @@ function seal_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
     x7 = v128.or(i32x4.shl(x7, 7), i32x4.shr_u(x7, 25));
     x4 = v128.or(i32x4.shl(x4, 7), i32x4.shr_u(x4, 25));
   }
-  q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-  q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-  q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-  q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+  x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+  x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+  x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+  x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
   q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
   q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
   q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);
@@ -1111,10 +1111,10 @@ function seal_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
   s += n; d += n; counter = 4; pp = dst;
   while (rem > 0) {
     left = <i32>(d - pp) >> 4;
-    q = i32x4.splat(0x61707865); x0 = q;
-    q = i32x4.splat(0x3320646e); x1 = q;
-    q = i32x4.splat(0x79622d32); x2 = q;
-    q = i32x4.splat(0x6b206574); x3 = q;
+    x0 = i32x4.splat(0x61707865);
+    x1 = i32x4.splat(0x3320646e);
+    x2 = i32x4.splat(0x79622d32);
+    x3 = i32x4.splat(0x6b206574);
     q = v128.load_splat<u32>(key, 0); x4 = q;
     q = v128.load_splat<u32>(key, 4); x5 = q;
     q = v128.load_splat<u32>(key, 8); x6 = q;
@@ -1339,10 +1339,10 @@ function seal_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
       x4 = v128.or(i32x4.shl(x4, 7), i32x4.shr_u(x4, 25));
     }
     if (rem < 256) {
-      q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-      q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-      q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-      q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+      x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+      x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+      x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+      x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
       q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
       q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
       q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);
@@ -1387,10 +1387,10 @@ function seal_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
       n = rem; xorEnd_four(s, d, ks, 0, n);
       break;
     }
-    q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-    q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-    q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-    q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+    x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+    x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+    x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+    x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
     q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
     q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
     q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);
@@ -1462,10 +1462,10 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
     h0 = h1 = h2 = h3 = 0;
     k0 = load<u64>(otk, 16); k1 = load<u64>(otk, 24);
   } else {
-    q = i32x4.splat(0x61707865); x0 = q;
-    q = i32x4.splat(0x3320646e); x1 = q;
-    q = i32x4.splat(0x79622d32); x2 = q;
-    q = i32x4.splat(0x6b206574); x3 = q;
+    x0 = i32x4.splat(0x61707865);
+    x1 = i32x4.splat(0x3320646e);
+    x2 = i32x4.splat(0x79622d32);
+    x3 = i32x4.splat(0x6b206574);
     q = v128.load_splat<u32>(key, 0); x4 = q;
     q = v128.load_splat<u32>(key, 4); x5 = q;
     q = v128.load_splat<u32>(key, 8); x6 = q;
@@ -1577,10 +1577,10 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
       x7 = v128.or(i32x4.shl(x7, 7), i32x4.shr_u(x7, 25));
       x4 = v128.or(i32x4.shl(x4, 7), i32x4.shr_u(x4, 25));
     }
-    q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-    q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-    q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-    q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+    x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+    x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+    x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+    x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
     q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
     q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
     q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);
@@ -1624,10 +1624,10 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
   }
   left = len >> 4;
   while (rem > 0) {
-    q = i32x4.splat(0x61707865); x0 = q;
-    q = i32x4.splat(0x3320646e); x1 = q;
-    q = i32x4.splat(0x79622d32); x2 = q;
-    q = i32x4.splat(0x6b206574); x3 = q;
+    x0 = i32x4.splat(0x61707865);
+    x1 = i32x4.splat(0x3320646e);
+    x2 = i32x4.splat(0x79622d32);
+    x3 = i32x4.splat(0x6b206574);
     q = v128.load_splat<u32>(key, 0); x4 = q;
     q = v128.load_splat<u32>(key, 4); x5 = q;
     q = v128.load_splat<u32>(key, 8); x6 = q;
@@ -1852,10 +1852,10 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
       x4 = v128.or(i32x4.shl(x4, 7), i32x4.shr_u(x4, 25));
     }
     if (rem < 256) {
-      q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-      q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-      q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-      q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+      x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+      x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+      x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+      x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
       q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
       q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
       q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);
@@ -1891,10 +1891,10 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
       xorEnd_four(s, d, ks, 0, rem);
       break;
     }
-    q = i32x4.splat(0x61707865); x0 = i32x4.add(x0, q);
-    q = i32x4.splat(0x3320646e); x1 = i32x4.add(x1, q);
-    q = i32x4.splat(0x79622d32); x2 = i32x4.add(x2, q);
-    q = i32x4.splat(0x6b206574); x3 = i32x4.add(x3, q);
+    x0 = i32x4.add(x0, i32x4.splat(0x61707865));
+    x1 = i32x4.add(x1, i32x4.splat(0x3320646e));
+    x2 = i32x4.add(x2, i32x4.splat(0x79622d32));
+    x3 = i32x4.add(x3, i32x4.splat(0x6b206574));
     q = v128.load_splat<u32>(key, 0); x4 = i32x4.add(x4, q);
     q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q);
     q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q);

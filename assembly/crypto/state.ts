@@ -1,7 +1,7 @@
 /**
  * The state of one sealing or opening loop, and what all variants of the AEAD do with it.
  *
- *   [MAC 80][tag address u32][blocks pending i32][8 unused][pending MAC input 544][scratch 512]
+ *   [MAC 80][tag address u32][blocks pending i32][8 unused][pending MAC input 544][scratch 640]
  *
  * It holds keystream and one-time keys: it is secret, is zero at first, and is wiped at the end.
  */
@@ -12,10 +12,10 @@ export const STATE_TAG: usize = 80;
 export const STATE_LEFT: usize = 84;
 /** The pending MAC input: at most one batch, and the block of lengths. */
 export const STATE_PENDING: usize = 96;
-/** Keystream of one batch. */
+/** Keystream of one batch, 512 bytes, and words that a kernel parks, 128 bytes. */
 export const STATE_SCRATCH: usize = 640;
 /** Size of the whole state in bytes; it needs no alignment, but does better on a cache line's start. */
-export const STATE_BYTES: i32 = 1152;
+export const STATE_BYTES: i32 = 1280;
 
 /**
  * Copies the last `n` bytes of ciphertext at `c` (at most 512) to the pending MAC input, padded with

@@ -63,7 +63,7 @@ export function createHorizontal(kernel) {
         ["a", "b", "c", "d"].map((row, i) => `${row}${b} = ${initialRows(b)[i]};`).join(" "),
       ),
     ],
-    doubleRound: doubleRound(kernel, blocks),
+    rounds: { enter: [], doubleRound: doubleRound(kernel, blocks), leave: [] },
     keystream(emit) {
       const rows = (b) =>
         ["a", "b", "c", "d"].map((row, i) =>

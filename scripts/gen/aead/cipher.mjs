@@ -14,7 +14,7 @@ import { maskLocals } from "./rotation.mjs";
  *                       of one block are `scratchStep` bytes apart; `scratchOfBlock` gives the
  *                       expression for a block number known at run time
  *   init                statements that set the locals for the batch that begins with `counter`
- *   doubleRound         statements of one double round
+ *   rounds              statements `enter` before all double rounds, of one `doubleRound`, and `leave`
  *   keystream(emit)     statements that hand out the batch, 16 bytes each, by `emit(byte, expression)`
  *
  * @param kernel an entry of VARIANTS

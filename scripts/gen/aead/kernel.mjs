@@ -25,16 +25,19 @@ function spread(a, b) {
 
 /** The ten double rounds, the first of them with the MAC of up to `left` blocks at `pp`. */
 function doubleRounds(kernel, cipher, hasMac) {
-  const plain = ["for (; k < 10; k++) {", cipher.doubleRound, "}"];
-  if (!hasMac) return ["k = 0;", ...plain];
+  const { enter, doubleRound, leave } = cipher.rounds;
+  const plain = ["for (; k < 10; k++) {", doubleRound, "}"];
+  if (!hasMac) return [...enter, "k = 0;", ...plain, ...leave];
   const n = kernel.macBlocks;
   const mac = Array.from({ length: n }, (_, i) => absorb("pp", 16 * i)).flat();
   return [
+    ...enter,
     `fused = min<i32>(10, left / ${n}); left -= fused * ${n};`,
     `for (k = 0; k < fused; k++, pp += ${16 * n}) {`,
-    kernel.isMacSpread ? spread(cipher.doubleRound, mac) : [...mac, ...cipher.doubleRound],
+    kernel.isMacSpread ? spread(doubleRound, mac) : [...mac, ...doubleRound],
     "}",
     ...plain,
+    ...leave,
   ];
 }
 

@@ -1,6 +1,7 @@
 /**
  * The text of one variant's file: constants, `flush`, the kernels, and the functions that choose among them.
  */
+import { VECTOR_CONSTANTS } from "./chacha-vertical.mjs";
 import { kernelFunctions, lanesOf } from "./kernel.mjs";
 import { absorbLeft, declareMac, finishMac, loadMac, MAC_CONSTANTS } from "./poly1305.mjs";
 import { MASK_BYTES } from "./rotation.mjs";
@@ -26,7 +27,7 @@ function header(name, command) {
     " * Technique and rejected ideas: scripts/gen/aead/. Scalar twin: test/unit/crypto/twin.ts. What callers",
     " * must obey: assembly/crypto/index.ts.",
     " */",
-    'import { MAC_CONSTANTS, MASKS } from "./aead-tables";',
+    'import { MAC_CONSTANTS, MASKS, VECTOR_CONSTANTS } from "./aead-tables";',
     'import { keepPending, STATE_LEFT, STATE_PENDING, STATE_SCRATCH, STATE_TAG } from "./state";',
     "",
     "const M32: u64 = 0xffffffff;",
@@ -108,5 +109,8 @@ export function tablesModule(command) {
     "",
     "/** Byte shuffles that turn 32-bit words left by 16 and by 8. */",
     `export const MASKS = memory.data<u8>([${MASK_BYTES.join(", ")}]);`,
+    "",
+    "/** The constant words of ChaCha20, eight times each, and the counters of eight blocks. */",
+    `export const VECTOR_CONSTANTS = memory.data<u32>([${VECTOR_CONSTANTS.join(", ")}]);`,
   ]);
 }

@@ -7,6 +7,8 @@
  *                "horizontal": a v128 holds one row of one block; `blocks` blocks side by side.
  *   upToBytes    the longest message the kernel is chosen for; absent for the variant's main kernel.
  *   rotate       how words turn left by 16 and 8: see rotation.mjs.
+ *   isParked     (vertical) whether two words of row c are kept in memory by turns: see chacha-vertical.mjs.
+ *   areConstantsLoaded  (vertical) whether ChaCha20's constants come from memory.
  *   isMacSpread  whether the statements of Poly1305 are spread evenly through a double round.
  *   macBlocks    blocks of Poly1305 that one double round carries.
  *
@@ -14,8 +16,16 @@
  */
 
 const SHORT = { name: "short", layout: "horizontal", blocks: 2, upToBytes: 64, macBlocks: 2 };
-const FOUR = { name: "four", layout: "vertical", sets: 1, macBlocks: 2 };
-const EIGHT = { name: "eight", layout: "vertical", sets: 2, macBlocks: 3 };
+const FOUR = {
+  name: "four",
+  layout: "vertical",
+  sets: 1,
+  isParked: false,
+  areConstantsLoaded: false,
+  macBlocks: 2,
+};
+const PARKED_FOUR = { ...FOUR, isParked: true, areConstantsLoaded: true };
+const EIGHT = { ...PARKED_FOUR, name: "eight", sets: 2, macBlocks: 3 };
 
 export const VARIANTS = {
   turbofan: {
@@ -37,7 +47,7 @@ export const VARIANTS = {
     ],
     kernels: [
       { ...SHORT, rotate: "relaxed-swizzle", isMacSpread: true },
-      { ...FOUR, rotate: "relaxed-swizzle", isMacSpread: true },
+      { ...PARKED_FOUR, rotate: "relaxed-swizzle", isMacSpread: true },
     ],
   },
   wide: {
@@ -48,7 +58,7 @@ export const VARIANTS = {
     ],
     kernels: [
       { ...SHORT, rotate: "relaxed-swizzle", isMacSpread: true },
-      { ...FOUR, upToBytes: 192, rotate: "relaxed-swizzle", isMacSpread: true },
+      { ...PARKED_FOUR, upToBytes: 192, rotate: "relaxed-swizzle", isMacSpread: true },
       { ...EIGHT, rotate: "shift", isMacSpread: true },
     ],
   },
