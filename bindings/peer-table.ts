@@ -28,8 +28,12 @@ export interface PeerTable {
   findSession(slot: number, local: number): number | undefined;
   /** Address of the peer's row; the slot must be in use. */
   row(slot: number): number;
+  /** Address of the slot's row, in use or not. */
+  anyRow(slot: number): number;
   /** Whether a peer has the slot. */
   has(slot: number): boolean;
+  /** Id of the slot's peer; 0: none. */
+  peerId(slot: number): number;
 }
 
 export interface PeerTableOptions {
@@ -54,13 +58,24 @@ export function createPeerTable(options: PeerTableOptions): PeerTable {
     return peers.address + slot * BYTES.peer;
   }
 
+  function peerId(slot: number): number {
+    return shared.words[(rowOf(slot) + PEER.peerId) >> 2] ?? 0;
+  }
+
   function has(slot: number): boolean {
-    return shared.words[(rowOf(slot) + PEER.peerId) >> 2] !== 0;
+    return peerId(slot) !== 0;
   }
 
   function usedRow(slot: number): number {
     assert(has(slot), `slot ${slot} has a peer`);
     return rowOf(slot);
+  }
+
+  /** Everything but the two numbers of punts: some of the slot's last peer may still be in the ring. */
+  function clearRow(row: number): void {
+    const { words } = shared;
+    const [punted, taken] = [(row + PEER.punted) >> 2, (row + PEER.taken) >> 2];
+    for (let i = row >> 2; i < (row + BYTES.peer) >> 2; i++) if (i !== punted && i !== taken) words[i] = 0;
   }
 
   /** Takes a session out of every place where a worker could find it, and frees its row later. */
@@ -88,14 +103,16 @@ export function createPeerTable(options: PeerTableOptions): PeerTable {
 
   return {
     row: usedRow,
+    anyRow: rowOf,
     has,
+    peerId,
     findSession,
     addPeer(slot, peerId) {
       const row = rowOf(slot);
       assert(!has(slot), `slot ${slot} is free`);
       assert(peerId > 0 && peerId < 2 ** 24, "a peer id has 24 bits and is not 0 (WG-12)");
       if (leaving.has(slot)) quiescence.settle();
-      shared.bytes.fill(0, row, row + BYTES.peer);
+      clearRow(row);
       Atomics.store(shared.words, (row + PEER.peerId) >> 2, peerId);
       index.insert(peerId, slot);
     },

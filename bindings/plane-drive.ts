@@ -12,6 +12,8 @@ export function createPlaneDrive(
   shared: SharedMemory,
   exports: PlaneExports,
   workers: { readonly egress: number; readonly ingress: number },
+  /** Called before every drive: in process nothing that control does is still under way. */
+  settle: () => void,
 ): PlaneDrive {
   const { egress, ingress } = workers;
   const word = (at: number) => shared.words[at >> 2] ?? 0;
@@ -46,24 +48,26 @@ export function createPlaneDrive(
     shared.words[(record + COALESCE.count) >> 2] = 0;
   }
 
-  function settle(sends: PlaneSend[]): void {
+  function drain(sends: PlaneSend[]): void {
     while (exports.egressSettle(egress) !== 0) sends.push(takeSend());
   }
 
   return {
     egress(now, frame) {
+      settle();
       setNow(egress, now);
       const sends: PlaneSend[] = [];
-      settle(sends);
+      drain(sends);
       shared.bytes.set(frame, inputOf(egress));
       exports.egressBegin(egress, frame.length);
       while (exports.egressStep(egress) !== 0) sends.push(takeSend());
       return sends;
     },
     flushEgress(now) {
+      settle();
       setNow(egress, now);
       const sends: PlaneSend[] = [];
-      settle(sends);
+      drain(sends);
       if (exports.egressFlush(egress) !== 0) sends.push(takeSend());
       return sends;
     },

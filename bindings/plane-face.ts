@@ -49,7 +49,7 @@ export interface PlaneOptions {
   readonly mtu: number;
   /** Most peers at a time; default 1,024, at most 65,536. Slots are below it. */
   readonly maxPeers?: number;
-  /** Most sessions at a time; default twice `maxPeers` and 64. */
+  /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */
   readonly maxSessions?: number;
   /** Message limits, lowered by tests only (WG-45). */
   readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
@@ -92,7 +92,11 @@ export interface Plane {
 
   /** Up to `limit` events from the control rings, oldest first per worker. */
   takeEvents(limit: number): readonly PlaneEvent[];
-  /** Up to `limit` packets from the data rings, in the order in which they were put (TN-85). */
+  /**
+   * Up to `limit` packets from the data rings, in the order in which they were put (TN-85). Handle them
+   * all, commands included, before the running script returns to the event loop: what comes behind them
+   * is let go then (WG-46).
+   */
   takePunts(limit: number): readonly DataPunt[];
   /**
    * Calls `wake` soon after a ring went from empty to not empty (D-13). One listener at a time; the

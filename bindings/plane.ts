@@ -1,5 +1,6 @@
 /** The packet plane: its memory, its tables, its workers. `plane-face.ts` describes how it is used. */
 import { assert, type DataPunt, type PlaneCommand, type PlaneEvent, unreachable } from "../src/base/index.ts";
+import { createHolds, type Holds } from "./hold.ts";
 import { BYTES, CONSTANTS, OFFSETS } from "./layout.ts";
 import { createPeerIndex } from "./peer-index.ts";
 import { createPeerTable, type PeerTable } from "./peer-table.ts";
@@ -29,6 +30,7 @@ const MODES = {
 } as const satisfies Record<PlaneMode, number>;
 const DEFAULT_PEERS = 1024;
 const MOST_PEERS = 65_536;
+const LARGEST_FULL_SESSIONS = 65_536;
 /** WireGuard's limits (paper §6.1). */
 const DEFAULT_LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
 /** A tunnel carries packets of 1,280 bytes (MAX_IP_SIZE); with header, tag and channel header 1,316. */
@@ -52,6 +54,7 @@ export function createPlane(options: PlaneOptions): Plane {
   const workers = { egress: createEgress(shared), ingress: createIngress(shared, exports) };
   const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
   const table = createTables(shared, options, maxPeers, quiescence);
+  const holds = createHolds(shared, table);
   writeSettings(shared, options);
   shared.words[(AT + PLANE.egress) >> 2] = workers.egress;
   shared.words[(AT + PLANE.ingress) >> 2] = workers.ingress;
@@ -68,7 +71,8 @@ export function createPlane(options: PlaneOptions): Plane {
 
   /** Waits for room as long as a worker is there to make it (TN-85). */
   function inject(slot: number, packet: Uint8Array): void {
-    for (let waits = 0; !putPacket(shared, rings.settle, slot, packet); waits++) {
+    const to = { slot, peerId: table.peerId(slot) };
+    for (let waits = 0; !putPacket(shared, rings.settle, to, packet); waits++) {
       const isRunning = Atomics.load(shared.words, (workers.egress + WORKER.running) >> 2) === 1;
       if (!isRunning || waits >= SETTLE_WAITS) {
         settleFull++;
@@ -79,32 +83,34 @@ export function createPlane(options: PlaneOptions): Plane {
     }
   }
 
-  /** Control has seen it: the worker may report or punt the next. */
-  function acknowledge(entry: number): void {
-    const kind = shared.words[(entry + ENTRY.kind) >> 2];
+  /** Whether the entry's peer is still the one in its slot; what concerns one that is gone is forgotten. */
+  function isCurrent(entry: number): boolean {
     const slot = shared.words[(entry + ENTRY.slot) >> 2] ?? 0;
-    const field =
-      kind === CONSTANTS.EVENT_ROAMED
-        ? PEER.roaming
-        : kind === CONSTANTS.PUNT_NO_SESSION
-          ? PEER.taken
-          : undefined;
-    if (field === undefined || !table.has(slot)) return;
-    const place = (table.row(slot) + field) >> 2;
-    if (field === PEER.roaming) Atomics.store(shared.words, place, 0);
-    else Atomics.add(shared.words, place, 1);
+    if (slot === CONSTANTS.NO_SLOT) return true;
+    const peerId = table.peerId(slot);
+    return peerId !== 0 && peerId === shared.words[(entry + ENTRY.peerId) >> 2];
+  }
+
+  /** Control has seen it: the worker may report the next. */
+  function acknowledge(entry: number): void {
+    const slot = shared.words[(entry + ENTRY.slot) >> 2] ?? 0;
+    const kind = shared.words[(entry + ENTRY.kind) >> 2];
+    if (kind === CONSTANTS.EVENT_ROAMED) {
+      Atomics.store(shared.words, (table.anyRow(slot) + PEER.roaming) >> 2, 0);
+    }
+    if (kind === CONSTANTS.PUNT_NO_SESSION) holds.handOut(slot);
   }
 
   return {
     records: createPlaneRecords(shared, table),
-    drive: createPlaneDrive(shared, exports, workers),
+    drive: createPlaneDrive(shared, exports, workers, holds.settle),
     execute(command) {
       quiescence.reclaim();
       if (command.kind === "inject") {
         for (const packet of command.packets) inject(command.slot, packet);
         threads.nudge();
       } else {
-        execute(shared, table, command);
+        execute({ shared, table, holds }, command);
       }
     },
     publish(tables) {
@@ -117,7 +123,7 @@ export function createPlane(options: PlaneOptions): Plane {
       const localPort = (addressBytes: number) => (addressBytes === 16 ? ports.port6 : ports.port4) ?? 0;
       for (const ring of rings.control) {
         drainRing(shared, ring, limit, (entry) => {
-          const event = readEvent(shared, entry, localPort);
+          const event = isCurrent(entry) ? readEvent(shared, entry, localPort) : undefined;
           if (event !== undefined) events.push(event);
           acknowledge(entry);
         });
@@ -125,10 +131,11 @@ export function createPlane(options: PlaneOptions): Plane {
       return events;
     },
     takePunts(limit) {
+      holds.settle();
       const punts: DataPunt[] = [];
       for (const ring of rings.data) {
         drainRing(shared, ring, limit, (entry) => {
-          const punt = readPunt(shared, entry);
+          const punt = isCurrent(entry) ? readPunt(shared, entry) : undefined;
           if (punt !== undefined) punts.push(punt);
           acknowledge(entry);
         });
@@ -155,8 +162,11 @@ export function createPlane(options: PlaneOptions): Plane {
 }
 
 function execute(
-  shared: SharedMemory,
-  table: PeerTable,
+  {
+    shared,
+    table,
+    holds,
+  }: { readonly shared: SharedMemory; readonly table: PeerTable; readonly holds: Holds },
   command: Exclude<PlaneCommand, { readonly kind: "inject" }>,
 ): void {
   const setWord = (slot: number, field: number, value: number) =>
@@ -178,11 +188,9 @@ function execute(
       setWord(command.slot, PEER.watch, 1);
       return;
     case "hold":
-      setWord(command.slot, PEER.hold, 1);
-      return;
+      return holds.hold(command.slot);
     case "release":
-      setWord(command.slot, PEER.hold, 0);
-      return;
+      return holds.release(command.slot);
     default:
       return unreachable(command);
   }
@@ -194,7 +202,7 @@ function createTables(
   maxPeers: number,
   quiescence: ReturnType<typeof createQuiescence>,
 ): PeerTable {
-  const maxSessions = options.maxSessions ?? maxPeers * 2 + 64;
+  const maxSessions = options.maxSessions ?? defaultSessions(maxPeers);
   const index = createPeerIndex(shared, maxPeers);
   const peers = { address: shared.allocate(maxPeers * BYTES.peer), capacity: maxPeers };
   const sessions = { address: shared.allocate(maxSessions * BYTES.session), capacity: maxSessions };
@@ -208,6 +216,12 @@ function createTables(
   const relays = createRelayList(shared, quiescence);
   const limits = options.limits ?? DEFAULT_LIMITS;
   return createPeerTable({ shared, index, relays, quiescence, peers, sessions, limits });
+}
+
+/** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */
+function defaultSessions(maxPeers: number): number {
+  const all = maxPeers * CONSTANTS.SESSIONS_PER_PEER;
+  return Math.min(all, Math.max(LARGEST_FULL_SESSIONS, maxPeers * 2));
 }
 
 function writeSettings(shared: SharedMemory, { mode, mtu, sys }: PlaneOptions): void {

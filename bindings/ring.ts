@@ -53,8 +53,13 @@ export function isRingEmpty(shared: SharedMemory, ring: number): boolean {
   return Atomics.load(words, (ring + RING.head) >> 2) === Atomics.load(words, (ring + RING.tail) >> 2);
 }
 
-/** Puts a packet for the peer of `slot` into the settle ring. Returns false when it does not fit. */
-export function putPacket(shared: SharedMemory, ring: number, slot: number, packet: Uint8Array): boolean {
+/** Puts a packet for a peer into the settle ring. Returns false when it does not fit. */
+export function putPacket(
+  shared: SharedMemory,
+  ring: number,
+  { slot, peerId }: { readonly slot: number; readonly peerId: number },
+  packet: Uint8Array,
+): boolean {
   const { words, bytes } = shared;
   const at = (field: number) => words[(ring + field) >> 2] ?? 0;
   const head = at(RING.head);
@@ -72,6 +77,7 @@ export function putPacket(shared: SharedMemory, ring: number, slot: number, pack
   bytes.set(packet, place);
   words[(entry + ENTRY.kind) >> 2] = 0;
   words[(entry + ENTRY.slot) >> 2] = slot;
+  words[(entry + ENTRY.peerId) >> 2] = peerId;
   words[(entry + ENTRY.at) >> 2] = place;
   words[(entry + ENTRY.length) >> 2] = packet.length;
   words[(entry + ENTRY.areaEnd) >> 2] = end;

@@ -6,6 +6,8 @@
  */
 import {
   BUFFER_LEAD,
+  EGRESS_SEND_BYTES,
+  EGRESS_SEND_SEEN,
   ENDED_TUN_REMOVED,
   FRAME_MAX_BYTES,
   WORKER_AEAD,
@@ -44,13 +46,21 @@ export function egressLoop(cx: usize): u32 {
 function egressTurn(cx: usize): bool {
   if (isOver(cx)) return false;
   beginBatch(cx);
-  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) readClock(cx);
+  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) tick(cx);
   while (egressSettle(cx) != 0) transmit(cx);
   const bytes = sysRead(load<i32>(cx, WORKER_TUN), load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD, FRAME_MAX_BYTES);
   if (bytes <= 0) return handleNothing(cx, bytes);
   egressBegin(cx, <u32>bytes);
   while (egressStep(cx) != 0) transmit(cx);
   return true;
+}
+
+/** Now and then: the time, and a send that stays open although frames come that do not join it. */
+function tick(cx: usize): void {
+  readClock(cx);
+  const open = load<u32>(cx, EGRESS_SEND_BYTES);
+  if (open != 0 && open == load<u32>(cx, EGRESS_SEND_SEEN) && egressFlush(cx) != 0) transmit(cx);
+  store<u32>(cx, load<u32>(cx, EGRESS_SEND_BYTES), EGRESS_SEND_SEEN);
 }
 
 /** The device gave no frame. Returns false if it never will again (PG-38). */

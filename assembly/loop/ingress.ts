@@ -7,6 +7,8 @@
 import {
   BUFFER_LEAD,
   COALESCE_COUNT,
+  COALESCE_END,
+  COALESCE_FRAME,
   COALESCE_LIST_ADDRESS,
   COALESCE_LIST_BYTES,
   COALESCE_LIST_SEGMENTS,
@@ -25,6 +27,7 @@ import {
   INGRESS_ERRORS_SINCE,
   INGRESS_FROM,
   INGRESS_FROM_BYTES,
+  INGRESS_FRAME_SEEN,
   INGRESS_FROM_PORT,
   INGRESS_IS_V6_TURN,
   INGRESS_MISSES,
@@ -81,7 +84,7 @@ export function ingressLoop(cx: usize): u32 {
 function ingressTurn(cx: usize): bool {
   if (isOver(cx)) return false;
   beginBatch(cx);
-  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) readClock(cx);
+  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) tick(cx);
   const isV6 = load<u32>(cx, INGRESS_IS_V6_TURN) != 0;
   if (receive(cx, isV6)) {
     store<u32>(cx, 0, INGRESS_MISSES);
@@ -95,6 +98,18 @@ function ingressTurn(cx: usize): bool {
   store<u32>(cx, misses, INGRESS_MISSES);
   if (misses >= 2) rest(cx);
   return true;
+}
+
+/** Now and then: the time, and a frame that stays open although datagrams come that do not continue it. */
+function tick(cx: usize): void {
+  readClock(cx);
+  const coalesce = cx + INGRESS_COALESCE;
+  const end = load<usize>(coalesce, COALESCE_END);
+  if (load<usize>(coalesce, COALESCE_FRAME) != 0 && end == load<usize>(cx, INGRESS_FRAME_SEEN)) {
+    ingressFlush(cx);
+    writeFrames(cx);
+  }
+  store<usize>(cx, end, INGRESS_FRAME_SEEN);
 }
 
 function changeFamily(cx: usize, isV6: bool): void {

@@ -35,6 +35,7 @@ import {
   EGRESS_STAGE,
   ENTRY_AT,
   ENTRY_LENGTH,
+  ENTRY_PEER_ID,
   ENTRY_SLOT,
   EVENT_ACTIVITY,
   EVENT_COUNTER,
@@ -180,7 +181,7 @@ function settle(cx: usize, entry: usize): bool {
   const bytes = load<u32>(entry, ENTRY_LENGTH);
   store<u32>(cx, load<u32>(entry, ENTRY_SLOT), EGRESS_SLOT);
   store<u32>(cx, innerEcn(packet), EGRESS_ECN);
-  const isReady = openPath(cx) && openSession(cx) && reserveCounters(cx, 1);
+  const isReady = isSamePeer(entry) && openPath(cx) && openSession(cx) && reserveCounters(cx, 1);
   // The counter of a packet that has to come again is given up: gaps are legal.
   if (isReady && !sealInto(cx, packet, bytes)) return false;
   // It came from control already: it is not sent there again (TN-85).
@@ -188,6 +189,12 @@ function settle(cx: usize, entry: usize): bool {
   count(cx, COUNTER_PACKETS_IN, 1);
   count(cx, COUNTER_PACKETS_INJECTED, 1);
   return true;
+}
+
+/** Whether the slot still has the peer for which control injected the packet. */
+function isSamePeer(entry: usize): bool {
+  const peerId = load<u32>(peerRow(load<u32>(entry, ENTRY_SLOT)), PEER_PEER_ID);
+  return peerId != 0 && peerId == load<u32>(entry, ENTRY_PEER_ID);
 }
 
 /** Decides from the judgement what becomes of the frame's `segments` packets. */
@@ -342,5 +349,9 @@ function puntWaiting(cx: usize, slot: u32, packet: usize, bytes: u32): void {
     dropped(cx, DROP_WG_NO_SESSION, 1);
     return;
   }
-  if (puntPacket(cx, PUNT_NO_SESSION, slot, packet, bytes)) store<u32>(peer, puntedSoFar + 1, PEER_PUNTED);
+  if (!puntPacket(cx, PUNT_NO_SESSION, slot, packet, bytes)) return;
+  store<u32>(peer, puntedSoFar + 1, PEER_PUNTED);
+  // A value of its own for every punt: a release that control decided on before it saw this one fails,
+  // or is undone right here (`bindings/hold.ts`).
+  atomic.store<u32>(peer, ((puntedSoFar + 1) << 1) | 1, PEER_HOLD);
 }

@@ -14,6 +14,7 @@ import {
   ENTRY_KIND,
   ENTRY_LOCAL,
   ENTRY_LOCAL_BYTES,
+  ENTRY_PEER_ID,
   ENTRY_SLOT,
   EVENT_ROAMED,
   INGRESS_FROM,
@@ -23,6 +24,7 @@ import {
   INGRESS_LOCAL_BYTES,
   MODE_PLAIN,
   NO_SLOT,
+  PEER_PEER_ID,
   PLANE_ADDRESS,
   PLANE_MODE,
   REFUSALS_PLAIN,
@@ -35,6 +37,7 @@ import {
 } from "../layout";
 import { count, dropped, punted } from "../counters";
 import { ringCommit, ringReserve } from "../ring";
+import { peerRow } from "../table/session";
 
 const REFUSE_WINDOW_MS: u64 = 1000;
 
@@ -118,6 +121,7 @@ export function mayRefuse(cx: usize): bool {
 function fill(entry: usize, kind: u32, slot: u32, generation: u32, detail: u32): void {
   store<u32>(entry, kind, ENTRY_KIND);
   store<u32>(entry, slot, ENTRY_SLOT);
+  store<u32>(entry, slot == NO_SLOT ? 0 : load<u32>(peerRow(slot), PEER_PEER_ID), ENTRY_PEER_ID);
   store<u32>(entry, generation, ENTRY_GENERATION);
   store<u32>(entry, detail, ENTRY_DETAIL);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { BYTES, CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
 import type { Plane } from "../../../bindings/plane.ts";
 import { concatBytes, instant, ip, prefix } from "../../../src/base/index.ts";
 import { expectLaw } from "./law.ts";
@@ -19,6 +20,7 @@ import {
   SLOT,
   sendAll,
   sessionKeys,
+  type testPlane,
 } from "./pair.ts";
 import { encodeVnet } from "./twin/split.ts";
 import { openMessage } from "./wire.ts";
@@ -50,6 +52,12 @@ function sentLabels(sends: ReturnType<typeof sendAll>, number = 1): number[] {
 
 function superFrame(payload: number, gsoBytes: number): Uint8Array {
   return concatBytes(encodeVnet({ ...TCP4_VNET, gsoBytes }), tcp(counting(payload), ROUTED));
+}
+
+function holdWord(memory: WebAssembly.Memory): number {
+  const words = new Uint32Array(memory.buffer);
+  const peers = words[(CONSTANTS.PLANE_ADDRESS + OFFSETS.plane.peers) >> 2] ?? 0;
+  return words[(peers + SLOT * BYTES.peer + OFFSETS.peer.hold) >> 2] ?? 0;
 }
 
 function puntedPackets(plane: Plane): readonly Uint8Array[] {
@@ -86,6 +94,61 @@ describe("egress without a session (WG-46)", () => {
     a.execute({ kind: "release", slot: SLOT });
     // Only the frame is driven here; the ring is drained because the hold word was found cleared.
     expect(sentLabels(sendAll(a, plainFrame(labelled(2))))).toEqual([1, 2]);
+  });
+
+  it("D-10: nothing passes while punted packets wait in the ring, whatever is released", () => {
+    const { a } = createPair();
+    a.execute({ kind: "hold", slot: SLOT });
+    for (const label of [1, 2, 3]) sendAll(a, plainFrame(labelled(label)));
+    const sent: number[] = [];
+    for (let round = 1; round <= 6; round++) {
+      // Control takes one packet at a time and releases after each; another one arrives in every round.
+      const packets = a.takePunts(1).map(({ packet }) => packet);
+      a.execute({ kind: "inject", slot: SLOT, packets });
+      a.execute({ kind: "release", slot: SLOT });
+      sent.push(...sentLabels(sendAll(a, plainFrame(labelled(3 + round)))));
+    }
+    for (let packets = a.takePunts(9); packets.length > 0; packets = a.takePunts(9)) {
+      a.execute({ kind: "inject", slot: SLOT, packets: packets.map(({ packet }) => packet) });
+      a.execute({ kind: "release", slot: SLOT });
+    }
+    sent.push(...sentLabels(sendAll(a, plainFrame(labelled(10)))));
+    expect(sent).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it("D-10: nothing passes while control works on a batch of punts, although it released", async () => {
+    const { a } = createPair();
+    const memory = (a as ReturnType<typeof testPlane>).memory;
+    a.execute({ kind: "hold", slot: SLOT });
+    for (const label of [1, 2]) sendAll(a, plainFrame(labelled(label)));
+    const [first, second] = a.takePunts(10);
+    a.execute({ kind: "inject", slot: SLOT, packets: first === undefined ? [] : [first.packet] });
+    a.execute({ kind: "release", slot: SLOT });
+    expect(holdWord(memory)).not.toBe(0);
+    a.execute({ kind: "inject", slot: SLOT, packets: second === undefined ? [] : [second.packet] });
+    a.execute({ kind: "release", slot: SLOT });
+    await Promise.resolve();
+    expect(holdWord(memory)).toBe(0);
+    expect(sentLabels(sendAll(a, plainFrame(labelled(3))))).toEqual([1, 2, 3]);
+  });
+
+  it("a packet of a peer that is gone is neither punted to nor sent to the next one in its slot", () => {
+    const { a } = createPair();
+    a.execute({ kind: "hold", slot: SLOT });
+    sendAll(a, plainFrame(labelled(1)));
+    a.execute({ kind: "inject", slot: SLOT, packets: [labelled(2)] });
+    a.execute({ kind: "remove-peer", slot: SLOT });
+    a.execute({ kind: "add-peer", slot: SLOT, peerId: 0x777777 });
+    a.execute({ kind: "set-path", slot: SLOT, path: directPath(B) });
+    const session = { ...sessionKeys("a", 1), local: 0x77777701 };
+    a.execute({ kind: "install", slot: SLOT, peerId: 0x777777, session });
+    a.execute({ kind: "set-current", slot: SLOT, local: 0x77777701 });
+    expect(a.drive.flushEgress(NOW)).toEqual([]);
+    expect(a.counters().egress.drops).toEqual({ "settle-stale": 1 });
+    expect(a.takePunts(10)).toEqual([]);
+    // The numbers of punts outlive the peer: its slot is not held for ever.
+    a.execute({ kind: "release", slot: SLOT });
+    expect(sendAll(a, plainFrame(labelled(3)))).toHaveLength(1);
   });
 
   it("punts the segments of a super-frame as packets in their order", () => {
