@@ -1,8 +1,11 @@
-/** What the parts of the device share: its surroundings, its queues and its counters. */
+/** What the parts of the device share: its surroundings, its peers, its queues and its counters. */
 import type { Instant, Log, PlaneCommand, PlaneRecords, Random, UnixMs } from "../base/index.ts";
+import type { LoadGuard } from "./cookie.ts";
+import type { DeadlineQueue } from "./deadline-queue.ts";
 import type { PeerRef, WgEvent, WgTransmit } from "./device-face.ts";
 import type { OwnIdentity } from "./noise.ts";
 import type { Peer } from "./peer.ts";
+import type { PeerTable } from "./peer-table.ts";
 import type { HandshakeCrypto } from "./primitives.ts";
 import type { WgDropCounts, WgDropReason } from "./reasons.ts";
 
@@ -18,12 +21,20 @@ export interface DeviceCore {
   readonly log: Log;
   /** Unix time of instant 0 (WG-8). */
   readonly unixEpoch: UnixMs;
+  readonly guard: LoadGuard;
+  readonly peers: PeerTable;
+  readonly queue: DeadlineQueue<Peer>;
   readonly commands: PlaneCommand[];
   readonly transmits: QueuedTransmit[];
   readonly events: WgEvent[];
   readonly drops: WgDropCounts;
   own: OwnIdentity | undefined;
   nextGeneration: number;
+  /** The latest `now` of any input. */
+  lastNow: Instant;
+  /** The command polled last: it is carried out when the next one is asked for. */
+  carriedOut: PlaneCommand | undefined;
+  lastMalformedLog: Instant | undefined;
 }
 
 /** Counts a drop of the device and, where one is known, of the peer (WG-72). */

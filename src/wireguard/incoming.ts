@@ -2,14 +2,21 @@
 import { equalSecret, type Instant, randomBytes, toHex } from "../base/index.ts";
 import { sendHandshakeMessage } from "./attempt.ts";
 import { INIT_MIN_GAP_MS, KEY_BYTES } from "./constants.ts";
-import { type LoadGuard, openCookieReply } from "./cookie.ts";
+import { openCookieReply } from "./cookie.ts";
 import { countDrop, type DeviceCore } from "./device-core.ts";
 import type { HandshakeInput, HandshakeOutcome } from "./device-face.ts";
 import { type CookieReply, formatIndex, type Initiation, parseMessage, type Response } from "./messages.ts";
-import { createResponse, type OwnIdentity, openInitiator, openResponse, openStamp } from "./noise.ts";
+import {
+  createResponse,
+  type NoiseState,
+  type OwnIdentity,
+  openInitiator,
+  openResponse,
+  openStamp,
+} from "./noise.ts";
 import type { Peer, SentInitiation } from "./peer.ts";
-import type { PeerTable } from "./peer-table.ts";
 import type { WgDropReason } from "./reasons.ts";
+import { reschedule } from "./scheduling.ts";
 import {
   flushStaged,
   forgetAttempt,
@@ -24,180 +31,191 @@ import { isGreaterStamp } from "./tai64n.ts";
 const MALFORMED_LOG_GAP_MS = 1_000;
 const MALFORMED_LOG_BYTES = 32;
 
-export interface Incoming {
-  handle(now: Instant, input: HandshakeInput): HandshakeOutcome;
+/** One datagram that is not data; never throws, and a forged one changes nothing (WG-70). */
+export function handleHandshake(core: DeviceCore, now: Instant, input: HandshakeInput): HandshakeOutcome {
+  const outcome = judge(core, now, input);
+  const ref = outcome.kind === "accepted" ? outcome.peer : undefined;
+  const peer = ref && core.peers.find(ref);
+  if (peer !== undefined) reschedule(core, peer, now);
+  return outcome;
 }
 
-export function createIncoming(core: DeviceCore, peers: PeerTable, guard: LoadGuard): Incoming {
-  let lastMalformedLog: Instant | undefined;
-
-  function drop(reason: WgDropReason, peer?: Peer): HandshakeOutcome {
-    countDrop(core, reason, peer);
-    return peer === undefined ? { kind: "dropped", reason } : { kind: "dropped", reason, peer: peer.ref };
+function judge(core: DeviceCore, now: Instant, input: HandshakeInput): HandshakeOutcome {
+  const message = parseMessage(input.datagram);
+  if (!message.ok) return dropMalformed(core, now, input.datagram);
+  const { own } = core;
+  if (own === undefined) return drop(core, "wg_no_key");
+  switch (message.value.kind) {
+    case "initiation":
+      return (
+        refuse(core, now, own, message.value, input) ??
+        handleInitiation(core, now, own, message.value, input.datagram.length)
+      );
+    case "response":
+      return (
+        refuse(core, now, own, message.value, input) ?? handleResponse(core, now, own, message.value, input)
+      );
+    case "cookie-reply":
+      return handleCookieReply(core, now, message.value);
+    case "transport":
+      // Data is the plane's; one that comes here was not meant for control.
+      return drop(core, "wg_malformed");
   }
+}
 
-  function dropMalformed(now: Instant, datagram: Uint8Array): HandshakeOutcome {
-    if (lastMalformedLog === undefined || now - lastMalformedLog >= MALFORMED_LOG_GAP_MS) {
-      lastMalformedLog = now;
-      core.log.debug?.("not a WireGuard message", {
-        bytes: toHex(datagram.subarray(0, MALFORMED_LOG_BYTES)),
-      });
-    }
-    return drop("wg_malformed");
+function drop(core: DeviceCore, reason: WgDropReason, peer?: Peer): HandshakeOutcome {
+  countDrop(core, reason, peer);
+  return peer === undefined ? { kind: "dropped", reason } : { kind: "dropped", reason, peer: peer.ref };
+}
+
+function dropMalformed(core: DeviceCore, now: Instant, datagram: Uint8Array): HandshakeOutcome {
+  const { lastMalformedLog, log } = core;
+  if (lastMalformedLog === undefined || now - lastMalformedLog >= MALFORMED_LOG_GAP_MS) {
+    core.lastMalformedLog = now;
+    log.debug?.("not a WireGuard message", { bytes: toHex(datagram.subarray(0, MALFORMED_LOG_BYTES)) });
   }
+  return drop(core, "wg_malformed");
+}
 
-  /** mac1, then load: what must hold before a message may cost a key operation (WG-22, WG-70). */
-  function refuse(
-    now: Instant,
-    own: OwnIdentity,
-    message: Initiation | Response,
-    input: HandshakeInput,
-  ): HandshakeOutcome | undefined {
-    const { macs } = message;
-    if (!equalSecret(core.crypto.mac(own.mac1Key, macs.beforeMac1), macs.mac1)) return drop("wg_bad_mac1");
-    const { source, relayed } = input;
-    const verdict = guard.judge(now, message, source);
-    if (verdict === "pass") return undefined;
-    if (verdict !== "ask-cookie") return drop(verdict);
-    if (source === undefined) return drop("wg_under_load");
-    const datagram = guard.encodeReply(now, own, message, source);
-    core.transmits.push({
-      kind: "ready",
-      transmit: { kind: "cookie-reply", to: source, ...(relayed && { relayed }), datagram },
-    });
-    return { kind: "cookie-asked" };
+/** mac1, then load: what must hold before a message may cost a key operation (WG-22, WG-70). */
+function refuse(
+  core: DeviceCore,
+  now: Instant,
+  own: OwnIdentity,
+  message: Initiation | Response,
+  { source, relayed }: HandshakeInput,
+): HandshakeOutcome | undefined {
+  const { macs } = message;
+  if (!equalSecret(core.crypto.mac(own.mac1Key, macs.beforeMac1), macs.mac1))
+    return drop(core, "wg_bad_mac1");
+  const verdict = core.guard.judge(now, message, source);
+  if (verdict === "pass") return undefined;
+  if (verdict !== "ask-cookie") return drop(core, verdict);
+  if (source === undefined) return drop(core, "wg_under_load");
+  const datagram = core.guard.encodeReply(now, own, message, source);
+  core.transmits.push({
+    kind: "ready",
+    transmit: { kind: "cookie-reply", to: source, ...(relayed && { relayed }), datagram },
+  });
+  return { kind: "cookie-asked" };
+}
+
+function handleInitiation(
+  core: DeviceCore,
+  now: Instant,
+  own: OwnIdentity,
+  initiation: Initiation,
+  bytes: number,
+): HandshakeOutcome {
+  const caller = openInitiator(core.crypto, own, initiation);
+  if (!caller.ok) return drop(core, caller.reason);
+  const peer = core.peers.byKey(caller.value.publicKey);
+  if (peer === undefined || peer.attempt.kind === "expired") return drop(core, "wg_unknown_peer");
+  const proof = openStamp(core.crypto, peer.remote, caller.value, initiation);
+  if (!proof.ok) return drop(core, proof.reason, peer);
+  const { stamp } = proof.value;
+  const { received } = peer.stamps;
+  if (received !== undefined && !isGreaterStamp(stamp, received)) {
+    return drop(core, "wg_replayed_timestamp", peer);
   }
+  const isFlood = peer.lastConsumedAt !== undefined && now - peer.lastConsumedAt < INIT_MIN_GAP_MS;
+  if (isFlood) return drop(core, "wg_flood", peer);
+  return answer(core, now, peer, { initiation, bytes, state: proof.value, stamp });
+}
 
-  function handleInitiation(
-    now: Instant,
-    own: OwnIdentity,
-    initiation: Initiation,
-    bytes: number,
-  ): HandshakeOutcome {
-    const caller = openInitiator(core.crypto, own, initiation);
-    if (!caller.ok) return drop(caller.reason);
-    const peer = peers.byKey(caller.value.publicKey);
-    if (peer === undefined || peer.attempt.kind === "expired") return drop("wg_unknown_peer");
-    const proof = openStamp(core.crypto, peer.remote, caller.value, initiation);
-    if (!proof.ok) return drop(proof.reason, peer);
-    const { stamp } = proof.value;
-    const { received } = peer.stamps;
-    if (received !== undefined && !isGreaterStamp(stamp, received))
-      return drop("wg_replayed_timestamp", peer);
-    const isFlood = peer.lastConsumedAt !== undefined && now - peer.lastConsumedAt < INIT_MIN_GAP_MS;
-    if (isFlood) return drop("wg_flood", peer);
+/** WG-23: the session is installed before the response that announces it is sent (WG-52). */
+function answer(
+  core: DeviceCore,
+  now: Instant,
+  peer: Peer,
+  call: {
+    readonly initiation: Initiation;
+    readonly bytes: number;
+    readonly state: NoiseState;
+    readonly stamp: Uint8Array;
+  },
+): HandshakeOutcome {
+  const { initiation, state } = call;
+  const { remote, presharedKey } = peer;
+  const sender = nextLocalIndex(peer);
+  const ephemeralPrivate = randomBytes(core.random, KEY_BYTES);
+  const noise = { state, remote, initiation, sender, ephemeralPrivate, presharedKey };
+  const response = createResponse(core.crypto, noise);
+  if (!response.ok) return drop(core, response.reason, peer);
+  peer.stamps.received = call.stamp;
+  peer.lastConsumedAt = now;
+  noteReceived(core, peer, now, call.bytes);
+  const { datagram, keys } = response.value;
+  installSession(core, peer, now, { local: sender, remote: initiation.sender, isInitiator: false, keys });
+  sendHandshakeMessage(core, peer, now, { kind: "response", sender, datagram, isRetransmission: false });
+  core.events.push({ kind: "answered", peer: peer.ref });
+  return { kind: "accepted", peer: peer.ref, message: "initiation" };
+}
 
-    const local = nextLocalIndex(peer);
-    const ephemeralPrivate = randomBytes(core.random, KEY_BYTES);
-    const { presharedKey, remote } = peer;
-    const state = proof.value;
-    const answer = createResponse(core.crypto, {
-      state,
-      remote,
-      initiation,
-      sender: local,
-      ephemeralPrivate,
-      presharedKey,
-    });
-    if (!answer.ok) return drop(answer.reason, peer);
-    peer.stamps.received = stamp;
-    peer.lastConsumedAt = now;
-    noteReceived(peer, now, bytes);
-    installSession(core, peer, now, {
-      local,
-      remote: initiation.sender,
-      isInitiator: false,
-      keys: answer.value.keys,
-    });
-    sendHandshakeMessage(core, peer, now, {
-      kind: "response",
-      sender: local,
-      datagram: answer.value.datagram,
-      isRetransmission: false,
-    });
-    core.events.push({ kind: "answered", peer: peer.ref });
-    return { kind: "accepted", peer: peer.ref, message: "initiation" };
+/** WG-26. */
+function handleResponse(
+  core: DeviceCore,
+  now: Instant,
+  own: OwnIdentity,
+  response: Response,
+  input: HandshakeInput,
+): HandshakeOutcome {
+  const peer = core.peers.byId(response.receiver >>> 8);
+  if (peer === undefined) return drop(core, "wg_unexpected_response");
+  const pending = answeredInitiation(peer, response.receiver);
+  if (pending === undefined) return drop(core, "wg_unexpected_response", peer);
+  const opened = openResponse(core.crypto, { own, pending, response, presharedKey: peer.presharedKey });
+  if (!opened.ok) {
+    if (opened.reason === "wg_bad_response") reportBadResponse(core, peer, response, input);
+    return drop(core, opened.reason, peer);
   }
+  const rttMs = now - pending.sentAt;
+  forgetAttempt(peer);
+  noteReceived(core, peer, now, input.datagram.length);
+  const session = installSession(core, peer, now, {
+    local: response.receiver,
+    remote: response.sender,
+    isInitiator: true,
+    keys: opened.value,
+  });
+  makeCurrent(core, peer, now, session);
+  peer.rttMs = rttMs;
+  // The responder needs one packet to confirm the session (WG-19).
+  if (!flushStaged(core, peer, now)) queueKeepalive(core, peer, now, session);
+  core.events.push({ kind: "established", peer: peer.ref, isInitiator: true, rttMs });
+  return { kind: "accepted", peer: peer.ref, message: "response" };
+}
 
-  function handleResponse(
-    now: Instant,
-    own: OwnIdentity,
-    response: Response,
-    input: HandshakeInput,
-  ): HandshakeOutcome {
-    const peer = peers.byId(response.receiver >>> 8);
-    if (peer === undefined) return drop("wg_unexpected_response");
-    const pending = answeredInitiation(peer, response.receiver);
-    if (pending === undefined) return drop("wg_unexpected_response", peer);
-    const opened = openResponse(core.crypto, { own, pending, response, presharedKey: peer.presharedKey });
-    if (!opened.ok) {
-      if (opened.reason === "wg_bad_response") reportBadResponse(peer, response, input);
-      return drop(opened.reason, peer);
-    }
-    const rttMs = now - pending.sentAt;
-    forgetAttempt(peer);
-    noteReceived(peer, now, input.datagram.length);
-    const session = installSession(core, peer, now, {
-      local: response.receiver,
-      remote: response.sender,
-      isInitiator: true,
-      keys: opened.value,
-    });
-    makeCurrent(core, peer, now, session);
-    peer.rttMs = rttMs;
-    // The responder needs one packet to confirm the session (WG-19).
-    if (!flushStaged(core, peer, now)) queueKeepalive(core, peer, now, session);
-    core.events.push({ kind: "established", peer: peer.ref, isInitiator: true, rttMs });
-    return { kind: "accepted", peer: peer.ref, message: "response" };
+/** WG-24. */
+function reportBadResponse(
+  core: DeviceCore,
+  peer: Peer,
+  response: Response,
+  { source }: HandshakeInput,
+): void {
+  const reason = "undecryptable-response";
+  core.events.push({ kind: "handshake-failed", peer: peer.ref, reason, ...(source && { source }) });
+  peer.log.info?.("handshake failed", { reason, index: formatIndex(response.receiver) });
+}
+
+/** WG-30. */
+function handleCookieReply(core: DeviceCore, now: Instant, reply: CookieReply): HandshakeOutcome {
+  const peer = core.peers.byId(reply.receiver >>> 8);
+  const last = peer?.lastMessage;
+  if (peer === undefined || last?.sender !== reply.receiver || last.hasCookieReply) {
+    return drop(core, "wg_unexpected_cookie", peer);
   }
+  const value = openCookieReply(core.crypto, peer.remote, reply, last.mac1);
+  if (value === undefined) return drop(core, "wg_bad_cookie", peer);
+  last.hasCookieReply = true;
+  peer.cookie = { value, receivedAt: now };
+  peer.log.debug?.("cookie received", { index: formatIndex(reply.receiver) });
+  return { kind: "accepted", peer: peer.ref, message: "cookie-reply" };
+}
 
-  function reportBadResponse(peer: Peer, response: Response, { source }: HandshakeInput): void {
-    const reason = "undecryptable-response";
-    core.events.push({ kind: "handshake-failed", peer: peer.ref, reason, ...(source && { source }) });
-    peer.log.info?.("handshake failed", { reason, index: formatIndex(response.receiver) });
-  }
-
-  function handleCookieReply(now: Instant, reply: CookieReply): HandshakeOutcome {
-    const peer = peers.byId(reply.receiver >>> 8);
-    const last = peer?.lastMessage;
-    if (peer === undefined || last?.sender !== reply.receiver || last.hasCookieReply) {
-      return drop("wg_unexpected_cookie", peer);
-    }
-    const value = openCookieReply(core.crypto, peer.remote, reply, last.mac1);
-    if (value === undefined) return drop("wg_bad_cookie", peer);
-    last.hasCookieReply = true;
-    peer.cookie = { value, receivedAt: now };
-    peer.log.debug?.("cookie received", { index: formatIndex(reply.receiver) });
-    return { kind: "accepted", peer: peer.ref, message: "cookie-reply" };
-  }
-
-  function noteReceived(peer: Peer, now: Instant, bytes: number): void {
-    peer.receivedAt = now;
-    core.records.noteReceived(peer.ref.slot, now, bytes);
-  }
-
-  return {
-    handle(now, input) {
-      const message = parseMessage(input.datagram);
-      if (!message.ok) return dropMalformed(now, input.datagram);
-      const { own } = core;
-      if (own === undefined) return drop("wg_no_key");
-      switch (message.value.kind) {
-        case "initiation":
-          return (
-            refuse(now, own, message.value, input) ??
-            handleInitiation(now, own, message.value, input.datagram.length)
-          );
-        case "response":
-          return refuse(now, own, message.value, input) ?? handleResponse(now, own, message.value, input);
-        case "cookie-reply":
-          return handleCookieReply(now, message.value);
-        case "transport":
-          // Data is the plane's; one that comes here was not meant for control.
-          return drop("wg_malformed");
-      }
-    },
-  };
+function noteReceived(core: DeviceCore, peer: Peer, now: Instant, bytes: number): void {
+  peer.receivedAt = now;
+  core.records.noteReceived(peer.ref.slot, now, bytes);
 }
 
 /** Which of our two last initiations a response is to (WG-25). */
