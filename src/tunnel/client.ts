@@ -2,9 +2,10 @@
  * The client: which gateway a packet goes to, and how access to it is asked for (tunnel.md §4).
  *
  * A pure machine around the node. After every input the caller drains `pollCommand`, `pollTransmit` and
- * `pollEvent`, in this order (SN-124), and carries out each command before it asks for the next. The
- * node's commands come first: what had waited for a route is injected, then the peer's hold word is set,
- * then the route is published. So a newer packet finds the word set and queues up behind (WG-46).
+ * `pollEvent`, in this order (SN-124), and carries out each command before it asks for the next. A new
+ * route takes four steps: the peer's hold word is set, so that newer packets queue up behind; the tables
+ * are published, so that an answer finds its source allowed however fast it comes; what had waited is
+ * injected; and the word is cleared when what was punted before has been handled as well (WG-46).
  */
 import {
   type DataPunt,
@@ -91,6 +92,15 @@ export interface TunnelClient {
   counters(): Readonly<Record<TunnelClientCounter, number>>;
 }
 
+/** The place, in the order of commands, at which packets that waited for a route are given to the node. */
+interface SendPending {
+  readonly kind: "send-pending";
+  readonly now: Instant;
+  readonly gid: string;
+  readonly slot: number;
+  readonly packets: readonly Uint8Array[];
+}
+
 export interface TunnelClientOptions {
   readonly node: Node;
   readonly log?: Log;
@@ -101,7 +111,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   const gateways = createGateways();
   const pending = createPendingFlows();
   const candidates = createCandidateBatches();
-  const commands: TunnelCommand[] = [];
+  const commands: (TunnelCommand | SendPending)[] = [];
   const events: TunnelClientEvent[] = [];
   const counters: Record<TunnelClientCounter, number> = {
     "pending-full": 0,
@@ -284,16 +294,27 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     openRoute(now, { gid: flow.gid, slot: outcome.slot, packets: pending.take(flow.rid) });
   }
 
-  /** Publishes the route and sends what waited for it first, in its order (TN-31 no. 6). */
-  function openRoute(
-    now: Instant,
-    route: { readonly gid: string; readonly slot: number; readonly packets: readonly Uint8Array[] },
-  ): void {
-    if (route.packets.length > 0) commands.push({ kind: "hold", slot: route.slot });
+  /** Publishes the route, then sends what waited for it, in its order (TN-31 no. 6). */
+  function openRoute(now: Instant, { gid, slot, packets }: Omit<SendPending, "kind" | "now">): void {
+    if (packets.length > 0) commands.push({ kind: "hold", slot });
     publish();
-    const outcomes = route.packets.map((packet) => node.sendPacket(now, route.gid, packet));
+    if (packets.length > 0) commands.push({ kind: "send-pending", now, gid, slot, packets });
+  }
+
+  function sendPending({ now, gid, slot, packets }: SendPending): void {
+    const outcomes = packets.map((packet) => node.sendPacket(now, gid, packet));
     // While packets wait for a session the node itself releases the hold word, when it has sent them.
-    if (outcomes.at(-1) === "queued") held.set(route.slot, instant(now + 1));
+    if (outcomes.at(-1) === "queued") held.set(slot, instant(now + 1));
+  }
+
+  function pollCommand(): TunnelCommand | undefined {
+    for (;;) {
+      const command = node.pollCommand() ?? commands.shift();
+      // The node has sent all it knows of, but older packets may still be on their way to us.
+      if (command?.kind === "release" && held.has(command.slot)) continue;
+      if (command?.kind !== "send-pending") return command;
+      sendPending(command);
+    }
   }
 
   function refuseAll(packets: readonly Uint8Array[], refusal: Refusal): void {
@@ -421,12 +442,12 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
       for (const [slot, due] of held) {
         if (now < due) continue;
         held.delete(slot);
-        commands.push({ kind: "release", slot });
+        if (node.connectionOf(slot) !== undefined) commands.push({ kind: "release", slot });
       }
     },
     pollTimeout: () =>
       earliest(node.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout(), ...held.values()),
-    pollCommand: () => node.pollCommand() ?? commands.shift(),
+    pollCommand,
     pollTransmit: () => node.pollTransmit(),
     pollEvent: () => events.shift(),
     resources: listResources,

@@ -37,6 +37,21 @@ describe("access to a CIDR resource", () => {
     expect(access.intents).toEqual([OFFICE]);
   });
 
+  it("WG-46, TN-31: a route on a living connection: hold, publish, send what waited, release", () => {
+    const access = createOffice();
+    connect(access);
+    access.world.run(1000);
+    const before = access.client.commands.length;
+    access.send(access.client, toServer(1, OTHER_SERVER));
+    access.world.run(1000);
+    const order = access.client.commands
+      .slice(before)
+      .filter((kind) => ["hold", "publish", "inject", "release"].includes(kind));
+    // Published before anything can be answered; cleared after what was punted before has been handled.
+    expect(order).toEqual(["hold", "publish", "inject", "release"]);
+    expect(contents(access.gateway.delivered)).toContain(1);
+  });
+
   it("TN-62 row 9: the answer reaches the client", () => {
     const access = createOffice();
     connect(access);

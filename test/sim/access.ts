@@ -50,6 +50,8 @@ interface End {
   readonly plane: PlaneTwin;
   /** Everything that was written to the TUN device, refusals included. */
   readonly delivered: Uint8Array[];
+  /** Kinds of all commands so far, in their order. */
+  readonly commands: TunnelCommand["kind"][];
 }
 
 export interface ClientEnd extends End {
@@ -237,6 +239,7 @@ function createClientEnd(world: World): ClientEnd {
     host,
     plane,
     delivered: [],
+    commands: [],
     events: [],
     tunnel: createTunnelClient({ node }),
     publicKey: () => node.publicKey(),
@@ -251,6 +254,7 @@ function createGatewayEnd(world: World): GatewayEnd {
     host,
     plane,
     delivered: [],
+    commands: [],
     events: [],
     tunnel: createTunnelGateway({ node, isHostOpen: false }),
     publicKey: () => node.publicKey(),
@@ -279,6 +283,7 @@ function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): v
     for (let isQuiet = false; !isQuiet; ) {
       isQuiet = true;
       for (let command = tunnel.pollCommand(); command !== undefined; command = tunnel.pollCommand()) {
+        end.commands.push(command.kind);
         if (command.kind === "publish") plane.publish(command.tables);
         else if (command.kind === "write-tun") end.delivered.push(command.packet);
         else plane.execute(now, command satisfies PlaneCommand);
