@@ -10,7 +10,7 @@ import {
   STATUS_CODES,
 } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import {
@@ -67,6 +67,11 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
   });
   const server = createHttp(options, (request, response) => answer(request, response, isClosing));
   server.maxConnections = MAX_CONNECTIONS;
+  const connections = new Set<Socket>();
+  server.on("connection", (connection: Socket) => {
+    connections.add(connection);
+    connection.once("close", () => connections.delete(connection));
+  });
 
   function adopt(id: number, socket: WebSocket): void {
     sockets.set(id, socket);
@@ -128,8 +133,7 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
       isClosing = true;
       for (const socket of sockets.values()) socket.close(CLOSE_GOING_AWAY, "going away");
       const force = setTimeout(() => {
-        for (const socket of sockets.values()) socket.terminate();
-        server.closeAllConnections();
+        for (const connection of connections) connection.destroy();
       }, CLOSE_WITHIN_MS);
       server.closeIdleConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -152,7 +156,10 @@ function createHttp(
   if (tls === undefined) return createServer(limits, onRequest);
   try {
     const files = { cert: readFileSync(tls.certPath), key: readFileSync(tls.keyPath) };
-    return createTlsServer({ ...limits, ...files, minVersion: "TLSv1.2" }, onRequest);
+    return createTlsServer(
+      { ...limits, ...files, minVersion: "TLSv1.2", handshakeTimeout: REQUEST_TIMEOUT_MS },
+      onRequest,
+    );
   } catch (cause) {
     const what = `cannot use the certificate ${tls.certPath} with the key ${tls.keyPath}`;
     throw new PosternError(
@@ -215,6 +222,8 @@ function refuse(socket: Duplex, { status, code, detail, retryAfterS }: Refusal):
     ...(body === "" ? [] : ["Content-Type: application/problem+json"]),
     ...(retryAfterS === undefined ? [] : [`Retry-After: ${retryAfterS}`]),
   ];
+  // The peer may leave its half open for ever; ours is done.
+  socket.once("finish", () => socket.destroy());
   socket.end(`${headers.join("\r\n")}\r\n\r\n${body}`);
 }
 

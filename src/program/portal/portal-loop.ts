@@ -2,6 +2,7 @@
  * One loop around the portal's machine: inputs in, then everything out, then sleep until it wants the
  * time (D-17).
  */
+import { setTimeout as wait } from "node:timers/promises";
 import type { Log, Random } from "../../base/index.ts";
 import {
   createPortalServer,
@@ -48,6 +49,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
   });
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> | undefined;
+  let isClosing = false;
   let offsetMs = wallNow() - monotonicNow();
 
   /** Runs one input and then everything that follows from it. */
@@ -69,31 +71,35 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
         listener.send(next);
       }
     }
-    if (writing === undefined) writing = writeNext();
+    if (writing === undefined) startWriting();
     clearTimeout(timer);
     const at = server.pollTimeout();
-    if (at === undefined) return;
+    if (at === undefined || isClosing) return;
     const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - monotonicNow()));
     timer = setTimeout(() => turn((now) => server.handleTimeout(now)), sleepMs);
   }
 
   /** One write at a time; whatever changed meanwhile is in the next. */
-  function writeNext(): Promise<void> | undefined {
+  function startWriting(): void {
     const next = server.pollPersist();
-    if (next === undefined) return undefined;
-    return state.write(next.state).then(
-      () => {
-        writing = undefined;
-        turn((now) => server.handlePersisted(now, next.revision));
-      },
-      (error: unknown) => {
-        log.error?.("cannot write the state; new devices and flows wait", { error });
-        setTimeout(() => {
-          writing = undefined;
-          turn((now) => server.handlePersistFailed(now));
-        }, WRITE_RETRY_MS).unref();
-      },
-    );
+    if (next === undefined) return;
+    writing = write(next).then(() => {
+      writing = undefined;
+      drain();
+    });
+  }
+
+  async function write(next: NonNullable<ReturnType<PortalServer["pollPersist"]>>): Promise<void> {
+    try {
+      await state.write(next.state);
+    } catch (error) {
+      log.error?.("cannot write the state; new devices and flows wait", { error });
+      await wait(isClosing ? 0 : WRITE_RETRY_MS);
+      // At the end nobody waits for it any more; what is on disk is whole, only older.
+      if (!isClosing) turn((now) => server.handlePersistFailed(now));
+      return;
+    }
+    turn((now) => server.handlePersisted(now, next.revision));
   }
 
   const events: ListenerEvents = {
@@ -112,6 +118,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     status: () => server.status(monotonicNow()),
     reload: (model) => turn((now) => server.handleModel(now, model)),
     async close() {
+      isClosing = true;
       await listener.close();
       clearTimeout(timer);
       while (writing !== undefined) await writing;

@@ -1,13 +1,11 @@
 /**
  * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
  */
-import { randomFillSync } from "node:crypto";
 import {
   formatSocketAddress,
   type Log,
   PosternError,
   parseSocketAddress,
-  type Random,
   type SocketAddress,
   toHex,
 } from "../../base/index.ts";
@@ -16,14 +14,13 @@ import { createToken, hashToken, parseToken, type TokenKind } from "../../portal
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
+import { systemRandom } from "../system-random.ts";
 import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
 const DEFAULT_LISTEN = "127.0.0.1:8080";
 const DEFAULT_DATA = "/var/lib/postern/portal";
-
-const RANDOM: Random = { fill: (bytes) => randomFillSync(bytes) };
 
 /** Runs until it is told to stop; resolves to the exit code (PG-14). */
 export async function runPortal(options: PortalOptions, io: ProgramIo): Promise<number> {
@@ -69,7 +66,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
       tls: tlsOf(options, address, log),
       model: loaded.model,
       state,
-      random: RANDOM,
+      random: systemRandom,
       log,
     });
     announce(loop, options, tokens, io);
@@ -167,7 +164,7 @@ function check(words: readonly string[], io: ProgramIo): number {
 function printToken({ kind }: PortalOptions, words: readonly string[], io: ProgramIo): number {
   if (words.length !== 1 || words[0] !== "new") throw usage("it is: portal token new --kind KIND");
   if (kind === undefined) throw usage("portal token new needs --kind client|gateway|relay|api");
-  const token = createToken(kind, RANDOM);
+  const token = createToken(kind, systemRandom);
   io.print(token);
   io.print(`hash: "sha256:${hashOf(token)}"`);
   return EXIT.ok;
@@ -202,7 +199,7 @@ function isLoopback({ address }: SocketAddress): boolean {
 }
 
 function newDevTokens(): DevTokens {
-  const make = (kind: TokenKind): string => createToken(kind, RANDOM);
+  const make = (kind: TokenKind): string => createToken(kind, systemRandom);
   return { gateway: make("gateway"), relay: make("relay"), client: make("client") };
 }
 

@@ -144,6 +144,24 @@ describe("postern portal --dev", () => {
   });
 });
 
+describe("stopping", () => {
+  it("PG-15: does not wait for peers that hold their half of a connection open", async () => {
+    const { portal } = await portalWith(OFFICE);
+    running.length = 0;
+    const { port } = new URL(portal.url);
+    const silent = connect({ port: Number(port), host: "127.0.0.1", allowHalfOpen: true });
+    const refused = connect({ port: Number(port), host: "127.0.0.1", allowHalfOpen: true });
+    for (const socket of [silent, refused]) socket.on("error", () => undefined);
+    refused.write("GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    await once(refused, "data");
+    const started = performance.now();
+    expect(await portal.stop()).toBe(0);
+    expect(performance.now() - started).toBeLessThan(3000);
+    silent.destroy();
+    refused.destroy();
+  });
+});
+
 describe("reload", () => {
   it("PT-114: follows a file that changes, and tells the gateway what ended", async () => {
     const { path, gateway, client, rid, cid } = await connected();
@@ -378,6 +396,24 @@ sites: [{ name: default, gateway_tokens: [{ name: g, env: GATEWAY }] }]
     expect(addresses[1]).toEqual(addresses[0]);
     expect(statSync(join(folder, "data/state.json")).mode & 0o777).toBe(0o600);
     expect(readFileSync(join(folder, "data/state.json"), "utf8")).not.toContain(token);
+  });
+
+  it("PT-115: a new gateway sees its init when a disk that failed works again", async () => {
+    const folder = newFolder();
+    const config = join(folder, "portal.yaml");
+    const token = await makeToken();
+    writeFileSync(config, FILE);
+    const listen = `127.0.0.1:${await freePort()}`;
+    const data = join(folder, "data");
+    const obstacle = join(data, "state.json.new");
+    mkdirSync(obstacle, { recursive: true });
+    running.push(await startPortal({ dev: false, config, data, listen }, { GATEWAY: token }));
+    const gateway = await connectPeer(`ws://${listen}`, { role: "gateway", token });
+    gateway.send("heartbeat", {}, "h", "phoenix");
+    await gateway.next("phx_reply");
+    expect(gateway.rest).toEqual([]);
+    rmSync(obstacle, { recursive: true });
+    expect((await gateway.next("init")).payload.interface.ipv4).toBe("100.64.0.1");
   });
 
   it("PT-115: 9 while another portal has the folder, 3 for a state that cannot be read", async () => {
