@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { chooseKernel, type KernelName } from "../../../bindings/kernel.ts";
+import { type CandidateReport, chooseKernel, type KernelName } from "../../../bindings/kernel.ts";
 import { readRuntimeFacts } from "../../../bindings/kernel-candidates.ts";
 import { createOracle, openBench } from "../../../bindings/kernel-check.ts";
 import { PosternError } from "../../../src/base/index.ts";
@@ -110,22 +110,46 @@ describe("D-26: choice of the kernel", () => {
 
 describe("D-26: choice on the pinned runtime", () => {
   const isThere = existsSync(NODE_24) && existsSync(new URL("build/bindings/kernel.js", ROOT));
+  const built = (file: string) => JSON.stringify(new URL(`build/${file}`, ROOT).href);
+
+  /** Runs the built choice on Node 24; `options` is an expression in which `read(name)` gives a module. */
+  function chooseOnNode24(options: string): {
+    name: string;
+    candidates: CandidateReport[];
+    hasAvx2: boolean;
+  } {
+    const script = `
+      import { readFileSync } from "node:fs";
+      import { chooseKernel } from ${built("bindings/kernel.js")};
+      import { readRuntimeFacts } from ${built("bindings/kernel-candidates.js")};
+      const read = (name) => new Uint8Array(readFileSync(new URL("plane-" + name + ".wasm", ${built("")})));
+      const { name, candidates } = chooseKernel(${options});
+      console.log(JSON.stringify({ name, candidates, hasAvx2: readRuntimeFacts().hasAvx2 }));`;
+    return JSON.parse(execFileSync(NODE_24, ["--input-type=module", "-e", script], { encoding: "utf8" }));
+  }
 
   test.skipIf(!isThere)(
     "PF-70: Node 24 passes all candidates and uses the fastest (needs `runtime/`)",
     () => {
-      const script = `
-      import { chooseKernel } from ${JSON.stringify(new URL("build/bindings/kernel.js", ROOT).href)};
-      import { readRuntimeFacts } from ${JSON.stringify(new URL("build/bindings/kernel-candidates.js", ROOT).href)};
-      const { name, candidates } = chooseKernel();
-      console.log(JSON.stringify({ name, candidates, facts: readRuntimeFacts() }));`;
-      const said = execFileSync(NODE_24, ["--input-type=module", "-e", script], { encoding: "utf8" });
-      const { name, candidates, facts } = JSON.parse(said);
-      expect(candidates.map((candidate: { ok: boolean }) => candidate.ok)).not.toContain(false);
-      const cost = (c: { sealGBps: number; openGBps: number }) => 1 / c.sealGBps + 1 / c.openGBps;
-      const best = candidates.toSorted((a: never, b: never) => cost(a) - cost(b))[0];
-      expect(name).toBe(best.name);
-      expect(candidates).toHaveLength(facts.hasAvx2 ? 2 : 1);
+      const { name, candidates, hasAvx2 } = chooseOnNode24("{}");
+      expect(candidates.map(({ ok }) => ok)).not.toContain(false);
+      expect(candidates).toHaveLength(hasAvx2 ? 2 : 1);
+      const costs = candidates.map((c) =>
+        c.ok ? 1 / c.sealGBps + 1 / c.openGBps : Number.POSITIVE_INFINITY,
+      );
+      expect(name).toBe(candidates[costs.indexOf(Math.min(...costs))]?.name);
+    },
+  );
+
+  test.skipIf(!isThere)(
+    "D-26: when the first candidate fails, Node 24 uses the next (needs `runtime/`)",
+    () => {
+      const options = '{ readModule: (name) => (name === "wide" ? read(name).slice(0, 9000) : read(name)) }';
+      const { name, candidates } = chooseOnNode24(options);
+      expect(name).toBe("turboshaft");
+      expect(candidates.filter(({ ok }) => !ok).map((candidate) => candidate.name)).not.toContain(
+        "turboshaft",
+      );
     },
   );
 });
