@@ -6,6 +6,7 @@
  * behind the program's name for its own (seen with 20.20 and 24.21).
  */
 import { readFileSync } from "node:fs";
+import { release, uptime } from "node:os";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
@@ -18,6 +19,9 @@ import { parseArguments, usage } from "./parse.ts";
 import { createSignals, type Signals } from "./signals.ts";
 
 const STOP_WITHIN_MS = 5000;
+
+/** The runtime of record for speed (D-28). */
+const FASTEST_NODE = 24;
 
 /** The exit code of an error that nobody caught. */
 let defect: number | undefined;
@@ -62,7 +66,24 @@ async function main(args: readonly string[]): Promise<number> {
     onSignal,
   });
   for (const warning of warnings) io.log.warn?.(warning);
+  announce(command, io);
   return await run(command, values, words, io, logFormat);
+}
+
+/** PG-139: what runs here. The demo speaks for itself. */
+function announce({ name, options }: Command, { log }: ProgramIo): void {
+  if (name === "demo") return;
+  log.info?.("starting", {
+    version: version(),
+    role: name,
+    runtime: `node ${process.versions.node}`,
+    arch: process.arch,
+    kernel: release(),
+    uptimeS: Math.round(uptime()),
+  });
+  const isSlower = Number(process.versions.node.split(".")[0]) < FASTEST_NODE;
+  if (isSlower && "kernel" in options)
+    log.info?.("a faster runtime exists", { runtime: `node ${FASTEST_NODE}` });
 }
 
 async function run(
