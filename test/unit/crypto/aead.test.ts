@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Bench, createOracle, findFault, openBench, warmUp } from "../../../bindings/kernel-check.ts";
+import { RECORDS } from "../../../bindings/layout.ts";
 import { createSeededRandom, randomBelow, randomBytes } from "../../../src/base/index.ts";
 import { compileVariant, VARIANTS } from "./modules.ts";
 import { aeadTag, seal } from "./twin.ts";
@@ -98,6 +99,11 @@ describe.each(VARIANTS)("AEAD kernels, variant %s", (name) => {
   test("PF-65: makes eight keys at a time, or none", () => {
     expect(bench.aead.aeadLanes()).toBe(name === "wide" ? 8 : 0);
     expect(bench.aead.aeadStateBytes()).toBe(1280);
+  });
+
+  test("PF-63: the worker's record has room for the state, and for the keys made in advance", () => {
+    expect(RECORDS.worker.fields.aead.bytes).toBeGreaterThanOrEqual(bench.aead.aeadStateBytes());
+    expect(RECORDS.worker.fields.keysAhead.bytes).toBeGreaterThanOrEqual(32 * bench.aead.aeadLanes());
   });
 
   afterAll(() => {
