@@ -139,8 +139,11 @@ describe("sessions (WG-14 to WG-17)", () => {
 });
 
 describe("runs of datagrams (PF-36, PG-48)", () => {
-  it("opens every datagram of a run, of two sessions of a peer mixed", () => {
-    const { b } = createPair();
+  // `wide` makes one-time keys for the datagrams of a run in advance (PF-65).
+  const variants = ["turbofan", "wide"] as const;
+
+  it.each(variants)("opens every datagram of a run, of two sessions of a peer mixed (%s)", (variant) => {
+    const { b } = createPair({ variant });
     install(b, "b", 2);
     const messages = Array.from({ length: 20 }, (_, i) =>
       message(BigInt(i), {
@@ -156,8 +159,8 @@ describe("runs of datagrams (PF-36, PG-48)", () => {
     expectLaw(b);
   });
 
-  it("goes on behind a datagram that is forged, replayed or not for us", () => {
-    const { b } = createPair();
+  it.each(variants)("goes on behind a datagram that is forged, replayed or not for us (%s)", (variant) => {
+    const { b } = createPair({ variant });
     const messages = Array.from({ length: 12 }, (_, i) =>
       message(BigInt(i === 7 ? 2 : i), { text: udp(counting(60, i), { ...ROUTED, ports: [i + 1, 2] }) }),
     );
@@ -174,6 +177,26 @@ describe("runs of datagrams (PF-36, PG-48)", () => {
     expect(drops(b)).toEqual({ wg_bad_tag: 1, wg_unknown_index: 1, wg_replay: 1 });
     expect(b.takeEvents(10).map(({ kind }) => kind)).toEqual(["confirmed", "other"]);
     expectLaw(b);
+  });
+
+  it("PF-65: opens runs of any length, any order of counters, with any datagram missing, with keys made ahead", () => {
+    const text = (i: number) => udp(counting(60, i), { ...ROUTED, ports: [i + 1, 2] });
+    for (let length = 1; length <= 20; length++) {
+      for (const missing of [-1, 0, 1, 7, 8, length - 1]) {
+        const { b } = createPair({ variant: "wide" });
+        const counters = Array.from({ length }, (_, i) => ((i * 7) % length === 0 ? i * 100 : i * 3 + 1));
+        const messages = counters.map((counter, i) => message(BigInt(counter + i * 1000), { text: text(i) }));
+        messages[missing]?.fill(0x77, 30);
+        const bytes = concatBytes(...messages);
+        const segmentBytes = messages[0]?.length ?? 0;
+        const frames = [
+          ...b.drive.ingress(NOW, { from: A, local: B.address, bytes, segmentBytes }),
+          ...b.drive.flushIngress(NOW),
+        ];
+        const expected = counters.map((_, i) => i).filter((i) => i !== missing);
+        expect(frames.map((frame) => frame.subarray(10))).toEqual(expected.map(text));
+      }
+    }
   });
 
   it("drops a receive whose stride is beyond its bytes, as one datagram", () => {

@@ -100,13 +100,26 @@ describe("two planes back to back (D-15)", () => {
   ])("gives out byte by byte what went in, %s", (_, relay) => {
     fc.assert(
       fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
-        const pair = createPair(relay === undefined ? {} : { relay });
+        const pair = createPair(relay === undefined ? {} : { relay, variant: "wide" });
         const { received } = carry(pair, frames, relay?.address ?? A);
         expect(packetsOf(received)).toEqual(packetsOf(frames));
       }),
       { numRuns: 60 },
     );
   });
+
+  it.each(["turboshaft", "wide", "jsc", "debug"] as const)(
+    "works alike with every kernel (%s)",
+    (variant) => {
+      fc.assert(
+        fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
+          const { received } = carry(createPair({ variant }), frames);
+          expect(packetsOf(received)).toEqual(packetsOf(frames));
+        }),
+        { numRuns: 15 },
+      );
+    },
+  );
 
   it("D-6, G-6: a TSO super-frame becomes few sends, and few super-frames at the other end", () => {
     const pair = createPair();

@@ -18,15 +18,21 @@ import {
   type SessionKeys,
   type SocketAddress,
 } from "../../../src/base/index.ts";
-import { compileVariant } from "../crypto/modules.ts";
+import { compileVariant, type VARIANTS } from "../crypto/modules.ts";
 
-let module: WebAssembly.Module | undefined;
+/** The variants, compiled once; those but `turbofan` make one-time keys in advance or differ in batches. */
+const modules = new Map<string, WebAssembly.Module>();
 
-export type TestPlaneOptions = Partial<Omit<PlaneOptions, "memory" | "module">>;
+export type TestPlaneOptions = Partial<Omit<PlaneOptions, "memory" | "module">> & {
+  readonly variant?: (typeof VARIANTS)[number];
+};
 
 /** A plane whose memory the test sees. */
-export function testPlane(options: TestPlaneOptions = {}): Plane & { readonly memory: WebAssembly.Memory } {
-  module ??= compileVariant("turbofan");
+export function testPlane({ variant = "turbofan", ...options }: TestPlaneOptions = {}): Plane & {
+  readonly memory: WebAssembly.Memory;
+} {
+  const module = modules.get(variant) ?? compileVariant(variant);
+  modules.set(variant, module);
   const { memory } = createPlaneMemory();
   return { memory, ...createPlane({ memory, module, mode: "plain", mtu: 1420, maxPeers: 16, ...options }) };
 }
