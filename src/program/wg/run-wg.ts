@@ -14,13 +14,13 @@ import {
   removeWgLeftovers,
   requirePrivilege,
   TUN_TXQUEUELEN,
+  wgMtu,
 } from "../../host/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import type { ProgramIo } from "../io.ts";
 import type { WgOptions } from "../options.ts";
 import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
 import type { WgConfig } from "./config-file.ts";
-import { defaultMtu } from "./default-mtu.ts";
 import { createEnding, type Ending } from "./ending.ts";
 import { runHooks } from "./hooks.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
@@ -129,9 +129,9 @@ function inspectHost(config: WgConfig, log: Log): number {
   const rtnetlink = openRtnetlink(openKernel());
   try {
     const endpoints = config.peers.flatMap(({ endpoint }) =>
-      endpoint?.kind === "address" ? [endpoint.address] : [],
+      endpoint?.kind === "address" ? [endpoint.address.address] : [],
     );
-    const mtu = defaultMtu(rtnetlink, endpoints);
+    const mtu = wgMtu(rtnetlink, endpoints);
     log.debug?.("MTU chosen", { mtu });
     return mtu;
   } finally {
