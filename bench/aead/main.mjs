@@ -54,7 +54,7 @@ function main() {
   );
   if (values.verify) return 0;
 
-  const result = beginResult(`aead-${process.version.split(".")[0]}`, {
+  const result = beginResult("aead", {
     topology: "one thread",
     pinning: "none",
     seed: Number(values.seed),
