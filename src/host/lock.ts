@@ -1,14 +1,28 @@
 /** One instance per name and host (PG-10). */
-import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { errnoNumber, hostError, type Kernel, LOCK_EX, LOCK_NB } from "../../bindings/linux/index.ts";
 import { PosternError } from "../base/index.ts";
 
 export interface InstanceLock {
   readonly path: string;
-  /** Ends with the process too: the kernel drops the lock with the descriptor. */
+  /** Removes the file, too (PG-15). A process that dies keeps no lock either, but leaves the file. */
   release(): void;
 }
+
+/** Each attempt more means that another instance has just stopped. */
+const ATTEMPTS_MAX = 8;
 
 /** `/run/postern`, or the user's own run folder where that one is not writable. */
 export function runFolders(env: Readonly<Record<string, string | undefined>>): readonly string[] {
@@ -22,21 +36,57 @@ export function runFolders(env: Readonly<Record<string, string | undefined>>): r
  * @throws PosternError `in-use` with the holder's process id; `host` when no folder can be written
  */
 export function takeLock(kernel: Kernel, instance: string, folders: readonly string[]): InstanceLock {
-  const { path, fd } = openLockFile(instance, folders);
-  if (kernel.sys.flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-    const errno = kernel.sys.errno();
-    closeSync(fd);
-    if (errno !== errnoNumber("EAGAIN")) throw hostError(`cannot lock ${path}`, "flock", errno);
-    const holder = /^\d+/.exec(readFileSync(path, "utf8"))?.[0] ?? "unknown";
-    throw new PosternError(
-      "in-use",
-      `another instance of ${instance} is running (process ${holder})`,
-      "stop it, or give this one another name with --instance",
-    );
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const { path, fd } = openLockFile(instance, folders);
+    lockOrFail(kernel, instance, { path, fd });
+    if (!isStillThere(path, fd)) {
+      // Between our opening and our locking it, its holder stopped and removed it: the next may make another.
+      closeSync(fd);
+      continue;
+    }
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`, 0);
+    return { path, release: () => removeLock(path, fd) };
   }
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`, 0);
-  return { path, release: () => closeSync(fd) };
+  throw new PosternError("in-use", `other instances of ${instance} are being started and stopped`);
+}
+
+/** Removes the file first, while nobody else can have locked it, then lets go. */
+function removeLock(path: string, fd: number): void {
+  if (isStillThere(path, fd)) unlinkSync(path);
+  closeSync(fd);
+}
+
+function lockOrFail(kernel: Kernel, instance: string, { path, fd }: { path: string; fd: number }): void {
+  if (kernel.sys.flock(fd, LOCK_EX | LOCK_NB) === 0) return;
+  const errno = kernel.sys.errno();
+  closeSync(fd);
+  if (errno !== errnoNumber("EAGAIN")) throw hostError(`cannot lock ${path}`, "flock", errno);
+  throw new PosternError(
+    "in-use",
+    `another instance of ${instance} is running (process ${holderOf(path)})`,
+    "stop it, or give this one another name with --instance",
+  );
+}
+
+function holderOf(path: string): string {
+  try {
+    return /^\d+/.exec(readFileSync(path, "utf8"))?.[0] ?? "unknown";
+  } catch {
+    // It has stopped since.
+    return "unknown";
+  }
+}
+
+/** Whether the open file is the one that has the name now. */
+function isStillThere(path: string, fd: number): boolean {
+  try {
+    const named = statSync(path);
+    const open = fstatSync(fd);
+    return named.ino === open.ino && named.dev === open.dev;
+  } catch {
+    return false;
+  }
 }
 
 function openLockFile(instance: string, folders: readonly string[]): { path: string; fd: number } {

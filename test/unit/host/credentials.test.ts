@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -227,6 +228,31 @@ describe("lock", () => {
     other.release();
     lock.release();
     takeLock(kernel, "client", [join(folder, "run")]).release();
+  });
+
+  it("PG-15: nothing is left after release, and what a killed process left is no lock", () => {
+    const lock = takeLock(kernel, "client", [folder]);
+    expect(readFileSync(lock.path, "utf8")).toBe(`${process.pid}\n`);
+    lock.release();
+    expect(existsSync(lock.path)).toBe(false);
+    writeFileSync(lock.path, "4194304 of a killed process\n");
+    takeLock(kernel, "client", [folder]).release();
+  });
+
+  it("PG-10: a file that its holder removed while we opened it is not taken for the lock", () => {
+    const path = join(folder, "client.lock");
+    let calls = 0;
+    const sys = {
+      ...kernel.sys,
+      flock(fd: number, operation: number) {
+        if (calls++ === 0) rmSync(path);
+        return kernel.sys.flock(fd, operation);
+      },
+    };
+    const lock = takeLock({ ...kernel, sys }, "client", [folder]);
+    expect(calls).toBe(2);
+    expect(failure(() => takeLock(kernel, "client", [folder]))).toContain("in-use");
+    lock.release();
   });
 
   it("PG-10: the next folder is taken when the first cannot be written", () => {
