@@ -1,0 +1,101 @@
+import { PACKET_CONSTANTS } from "./layout-packet.ts";
+
+/** Numbers that both sides know by name. */
+export const CONSTANTS = {
+  ...PACKET_CONSTANTS,
+
+  PLANE_ADDRESS: 0x40000,
+  SCRATCH_ADDRESS: 0x50000,
+  SCRATCH_BYTES: 0x20000,
+  HEAP_ADDRESS: 0x80000,
+
+  MODE_PLAIN: 0,
+  MODE_CLIENT: 1,
+  MODE_GATEWAY: 2,
+
+  /** A frame of 65,535 bytes with its header, and room around it for the copy-free tricks (PF-42). */
+  BUFFER_BYTES: 0x22000,
+  /** Each half of the arena in which ingress builds frames. */
+  ARENA_HALF_BYTES: 0x40000,
+  /** Offset of the bytes in a buffer: headers may be stamped and messages opened before them. */
+  BUFFER_LEAD: 0x400,
+  FRAME_MAX_BYTES: 65_545,
+
+  CONTROL_RING_ENTRIES: 1024,
+  CONTROL_RING_AREA: 0x80000,
+  DATA_RING_ENTRIES: 2048,
+  DATA_RING_AREA: 0x200000,
+  SETTLE_RING_ENTRIES: 2048,
+  SETTLE_RING_AREA: 0x200000,
+
+  SESSIONS_PER_PEER: 8,
+  /** Packets of one peer that may wait in the rings for a session (WG-18, WG-46). */
+  STAGED_MAX: 128,
+  REPORTED_REKEY: 1,
+  REPORTED_REJECT: 2,
+  LIMIT_REKEY: 1,
+  LIMIT_REJECT: 2,
+  /** Counters below `last` by more than this are too old (WG-48). */
+  REPLAY_WINDOW: 8128,
+
+  PATH_NONE: 0,
+  PATH_DIRECT: 1,
+  PATH_RELAYED: 2,
+  CHANNEL_HEADER_BYTES: 4,
+  RELAY_PORT: 3478,
+  /** Of a row in the relay list: address length, port, channel, unused, address. The list begins with its length, in 16 bytes. */
+  RELAY_ROW_BYTES: 32,
+
+  /**
+   * Where a packet leads: TARGET_DROP plus a reason, TARGET_PEER plus a slot, or one of the verdicts.
+   * In a route table 0 says that nothing is known; as a judgement on ingress, that the packet passes.
+   */
+  TARGET_NONE: 0,
+  TARGET_PUNT: 1,
+  TARGET_REFUSE: 2,
+  TARGET_CONTROL: 3,
+  TARGET_DROP: 0x1000,
+  TARGET_PEER: 0x10000,
+
+  /** At most so many datagrams, and so many bytes, in one send (PF-38, PF-39). */
+  SEND_SEGMENTS: 64,
+  SEND_BYTES: 65_450,
+  /** Packets that control is asked to refuse per second and worker: plain (WG-58), else (TN-78). */
+  REFUSALS_PLAIN: 10,
+  REFUSALS_TUNNEL: 200,
+
+  MESSAGE_INITIATION: 1,
+  MESSAGE_RESPONSE: 2,
+  MESSAGE_COOKIE: 3,
+  MESSAGE_DATA: 4,
+  INITIATION_BYTES: 148,
+  RESPONSE_BYTES: 92,
+  COOKIE_BYTES: 64,
+  /** Header of a transport message, and its tag behind the text. */
+  DATA_HEADER_BYTES: 16,
+  TAG_BYTES: 16,
+
+  NO_SLOT: 0xffffffff,
+  EVENT_HANDSHAKE: 1,
+  EVENT_STUN: 2,
+  EVENT_OTHER: 3,
+  EVENT_ACTIVITY: 4,
+  EVENT_WAKE: 5,
+  EVENT_CONFIRMED: 6,
+  EVENT_COUNTER: 7,
+  EVENT_ROAMED: 8,
+  PUNT_NO_SESSION: 16,
+  PUNT_FIRST: 17,
+  PUNT_REFUSED: 18,
+  PUNT_CONTROL_EVENT: 19,
+  /** Not an entry: what is left of a refused frame is dropped. */
+  PUNT_DROP: 20,
+
+  STAGE_IDLE: 0,
+  STAGE_SETTLE: 1,
+  STAGE_SEGMENTS: 2,
+
+  ENDED_STOPPED: 1,
+  ENDED_TUN_REMOVED: 2,
+  ENDED_SOCKET: 3,
+} as const;

@@ -1,0 +1,122 @@
+/**
+ * Records of the tables that control writes and the workers read (D-11): part of the layout of `layout.ts`.
+ */
+import type { RecordLayout } from "./layout-record.ts";
+
+/** What is true of the whole plane. Written by control; the pointers and switches may change at any time. */
+export const plane = {
+  base: { type: "u64", writer: "control", doc: "absolute address of the memory's first byte (PF-20)" },
+  mode: { type: "u32", writer: "control", doc: "MODE_PLAIN, MODE_CLIENT or MODE_GATEWAY" },
+  mtu: { type: "u32", writer: "control", doc: "bytes; no plaintext is padded beyond it" },
+  maxPacket: { type: "u32", writer: "control", doc: "largest IP packet in bytes (TN-3 row 4)" },
+  maxDatagram: { type: "u32", writer: "control", doc: "largest datagram in bytes (PG-48)" },
+  isPadded: {
+    type: "u32",
+    writer: "control",
+    doc: "1: plaintext is padded to 16 bytes (WireGuard section 2)",
+  },
+  isRoaming: { type: "u32", writer: "control", doc: "1: a peer's path follows its packets (WG-62)" },
+  peers: { type: "u32", writer: "control", doc: "address of the peer rows" },
+  peerCapacity: { type: "u32", writer: "control", doc: "number of peer rows" },
+  sessions: { type: "u32", writer: "control", doc: "address of the session rows" },
+  sessionCapacity: { type: "u32", writer: "control", doc: "number of session rows" },
+  index: { type: "u32", writer: "control", doc: "address of the hash from peer id to slot" },
+  indexMask: { type: "u32", writer: "control", doc: "entries of that hash - 1" },
+  policy: { type: "u32", writer: "control", doc: "address of the policy record; swapped atomically (WG-58)" },
+  relays: { type: "u32", writer: "control", doc: "address of the relay list; swapped atomically" },
+  egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
+  ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
+  wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
+} as const satisfies RecordLayout;
+
+/** A peer, found by its slot. One cache line each for control, the egress and the ingress worker. */
+export const peer = {
+  peerId: { type: "u32", writer: "control", doc: "upper 24 bits of its session indices; 0: row is free" },
+  path: { type: "u32", writer: "control", doc: "address of its path row; 0: none" },
+  current: { type: "u32", writer: "any", doc: "row of the session that sends + 1; 0: none (WG-16)" },
+  hold: { type: "u32", writer: "any", doc: "0: packets pass; else they are punted behind others (WG-46)" },
+  watch: { type: "u32", writer: "any", doc: "1: the next data packet reports `activity` (WG-50)" },
+  idle: { type: "u32", writer: "any", doc: "1: the next data packet reports `wake` (SN-129)" },
+  roaming: { type: "u32", writer: "any", doc: "1: a report `roamed` is under way (WG-62)" },
+  taken: { type: "u32", writer: "control", doc: "punts `no-session` that control has handled, ever" },
+  ring: { type: "u32", count: 8, writer: "control", doc: "session rows + 1 by session number mod 8 (WG-13)" },
+  sentAny: { type: "u64", line: true, writer: "any", doc: "ms, 0: never (WG-41, WG-49)" },
+  sentData: { type: "u64", writer: "egress", doc: "ms" },
+  unanswered: { type: "u64", writer: "any", doc: "ms: first data sent since anything was received" },
+  txPackets: { type: "u64", writer: "any", doc: "data packets" },
+  txBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
+  punted: { type: "u32", writer: "egress", doc: "punts `no-session` of this slot, ever" },
+  recvAny: { type: "u64", line: true, writer: "any", doc: "ms" },
+  recvData: { type: "u64", writer: "ingress", doc: "ms" },
+  unreplied: { type: "u64", writer: "any", doc: "ms: first data received since anything was sent" },
+  rxPackets: { type: "u64", writer: "any", doc: "data packets" },
+  rxBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
+} as const satisfies RecordLayout;
+
+/** A session (WG-44). Filled completely, then published by its peer's ring. */
+export const session = {
+  local: { type: "u32", writer: "control", doc: "receiver index of packets to us" },
+  remote: { type: "u32", writer: "control", doc: "receiver index of packets to the peer" },
+  generation: { type: "u32", writer: "control", doc: "rises per peer" },
+  slot: { type: "u32", writer: "control", doc: "its peer" },
+  isInitiator: { type: "u32", writer: "control", doc: "1: we sent the initiation" },
+  reported: { type: "u32", writer: "any", doc: "REPORTED_REKEY and REPORTED_REJECT, each once (WG-45)" },
+  sendUntil: { type: "u64", writer: "control", doc: "ms; not for sending from then on (WG-17)" },
+  recvUntil: { type: "u64", writer: "control", doc: "ms; not for receiving from then on" },
+  rekeyLimit: { type: "u64", writer: "control", doc: "send counter that reports `counter` (WG-45)" },
+  rejectLimit: { type: "u64", writer: "control", doc: "send and receive counter that is not used any more" },
+  sendKey: { type: "bytes", bytes: 32, line: true, writer: "control", doc: "zeroed before the row is free" },
+  receiveKey: { type: "bytes", bytes: 32, writer: "control", doc: "zeroed before the row is free" },
+  sendCounter: { type: "u64", line: true, writer: "any", doc: "next nonce; atomic add only (WG-45)" },
+  last: { type: "u64", line: true, writer: "ingress", doc: "highest accepted counter (WG-48)" },
+  received: { type: "u64", writer: "ingress", doc: "accepted packets; 0: `last` means nothing yet" },
+  window: {
+    type: "u64",
+    count: 128,
+    writer: "ingress",
+    doc: "accepted counters, bits 6 to 12 choose the word",
+  },
+} as const satisfies RecordLayout;
+
+/** How datagrams to a peer travel (SN-127). Filled completely, then published in the peer's row. */
+export const path = {
+  serial: { type: "u32", writer: "control", doc: "of this publication, never 0, never used twice" },
+  kind: { type: "u32", writer: "control", doc: "PATH_NONE, PATH_DIRECT or PATH_RELAYED" },
+  isBroken: { type: "u32", writer: "control", doc: "1: nothing is sent" },
+  headRoom: { type: "u32", writer: "control", doc: "bytes in front of each message, 0 or 4 (D-7)" },
+  channel: { type: "u32", writer: "control", doc: "TURN channel number of a relayed path" },
+  destinationBytes: { type: "u32", writer: "control", doc: "length of the socket address: 16 or 28" },
+  destination: { type: "bytes", bytes: 32, writer: "control", doc: "struct sockaddr_in or sockaddr_in6" },
+  sourceBytes: { type: "u32", writer: "control", doc: "0: the kernel chooses the source; else 4 or 16" },
+  source: { type: "bytes", bytes: 16, writer: "control", doc: "fixed source address" },
+} as const satisfies RecordLayout;
+
+/** A set of prefixes as sorted ranges: range i reaches to the start of range i + 1 and has one value. */
+export const rangeSet = {
+  count4: { type: "u32", writer: "control", doc: "IPv4 ranges; the first starts at 0.0.0.0" },
+  starts4: { type: "u32", writer: "control", doc: "address of u32 starts" },
+  values4: { type: "u32", writer: "control", doc: "address of u32 values" },
+  count6: { type: "u32", writer: "control", doc: "IPv6 ranges; the first starts at ::" },
+  starts6: { type: "u32", writer: "control", doc: "address of starts: upper u64, lower u64" },
+  values6: { type: "u32", writer: "control", doc: "address of u32 values" },
+} as const satisfies RecordLayout;
+
+/** The policy: built aside, published by one pointer (WG-58). */
+export const policy = {
+  routes: { type: "bytes", bytes: 24, writer: "control", doc: "a range set: destination to target" },
+  hasOwn: { type: "u32", writer: "control", doc: "1: our own addresses are checked (TN-20, TN-38)" },
+  own: { type: "bytes", bytes: 24, writer: "control", doc: "a range set: our tunnel addresses" },
+  permits: { type: "u32", writer: "control", doc: "address of permit rows by slot" },
+  permitCount: { type: "u32", writer: "control", doc: "number of permit rows" },
+} as const satisfies RecordLayout;
+
+/** What one peer's packets may be. */
+export const permit = {
+  isPresent: { type: "u32", writer: "control", doc: "0: the peer has no state" },
+  refusesDestination: { type: "u32", writer: "control", doc: "1: a wrong destination is punted `refused`" },
+  hasDestinations: { type: "u32", writer: "control", doc: "1: destinations are checked" },
+  hasEgressSources: { type: "u32", writer: "control", doc: "1: sources of packets to the peer are checked" },
+  sources: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
+  destinations: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
+  egressSources: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
+} as const satisfies RecordLayout;
