@@ -1,23 +1,10 @@
 /** What machines read and stamp at once in shared memory (WG-41, WG-45, WG-49). */
-import type { PeerActivity, PlaneRecords } from "../src/base/index.ts";
+import { NO_ACTIVITY, type PlaneRecords } from "../src/base/index.ts";
 import { OFFSETS } from "./layout.ts";
 import type { PeerTable } from "./peer-table.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 const { peer: PEER, session: SESSION } = OFFSETS;
-
-const NEVER: PeerActivity = {
-  sentAny: 0,
-  sentData: 0,
-  recvAny: 0,
-  recvData: 0,
-  unanswered: 0,
-  unreplied: 0,
-  txPackets: 0,
-  txBytes: 0,
-  rxPackets: 0,
-  rxBytes: 0,
-};
 
 export function createPlaneRecords(shared: SharedMemory, table: PeerTable): PlaneRecords {
   const load = (at: number) => Number(Atomics.load(shared.longs, at >> 3));
@@ -29,7 +16,7 @@ export function createPlaneRecords(shared: SharedMemory, table: PeerTable): Plan
   // peer is carried out: nothing has happened there yet.
   return {
     activity(slot) {
-      if (!table.has(slot)) return NEVER;
+      if (!table.has(slot)) return NO_ACTIVITY;
       const row = table.row(slot);
       return {
         sentAny: load(row + PEER.sentAny),

@@ -36,6 +36,7 @@ export type {
   RouteTarget,
   SessionKeys,
 } from "./plane.ts";
+export { NO_ACTIVITY } from "./plane.ts";
 export {
   contains,
   covers,

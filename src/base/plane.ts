@@ -103,6 +103,20 @@ export interface PeerActivity {
   readonly rxBytes: number;
 }
 
+/** The block of a peer with which nothing has happened yet. */
+export const NO_ACTIVITY: PeerActivity = {
+  sentAny: 0,
+  sentData: 0,
+  recvAny: 0,
+  recvData: 0,
+  unanswered: 0,
+  unreplied: 0,
+  txPackets: 0,
+  txBytes: 0,
+  rxPackets: 0,
+  rxBytes: 0,
+};
+
 /**
  * What machines read and stamp of the plane's shared records, at once and without waiting.
  * In production it is shared memory, in tests a plain object.

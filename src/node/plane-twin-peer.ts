@@ -1,6 +1,14 @@
 /** The rows of the plane's twin: peers with their sessions and activity, and the transport message. */
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
-import type { Instant, IpAddress, PathRecord, PeerActivity, PlaneEvent, SessionKeys } from "../base/index.ts";
+import {
+  type Instant,
+  type IpAddress,
+  NO_ACTIVITY,
+  type PathRecord,
+  type PeerActivity,
+  type PlaneEvent,
+  type SessionKeys,
+} from "../base/index.ts";
 import type { ReplayWindow } from "./replay-window.ts";
 
 export const TRANSPORT_HEADER_BYTES = 16;
@@ -50,18 +58,7 @@ export function createTwinPeer(slot: number, peerId: number): TwinPeer {
 }
 
 export function noActivity(): Mutable<PeerActivity> {
-  return {
-    sentAny: 0,
-    sentData: 0,
-    recvAny: 0,
-    recvData: 0,
-    unanswered: 0,
-    unreplied: 0,
-    txPackets: 0,
-    txBytes: 0,
-    rxPackets: 0,
-    rxBytes: 0,
-  };
+  return { ...NO_ACTIVITY };
 }
 
 /** Stamps one sent message (WG-49); returns the events that it raises. */

@@ -6,6 +6,7 @@ import {
   ip,
   type Log,
   type LogFields,
+  NO_ACTIVITY,
   type PeerActivity,
   type PlaneCommand,
   type SocketAddress,
@@ -50,19 +51,6 @@ export interface CheckChange {
   readonly priority?: number;
 }
 
-const NEVER: PeerActivity = {
-  sentAny: 0,
-  sentData: 0,
-  recvAny: 0,
-  recvData: 0,
-  unanswered: 0,
-  unreplied: 0,
-  txPackets: 0,
-  txBytes: 0,
-  rxPackets: 0,
-  rxBytes: 0,
-};
-
 export function requestFor(id: string, change: Partial<ConnectionRequest> = {}): ConnectionRequest {
   return {
     id,
@@ -96,7 +84,7 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
     unixNow: unixMs(1_700_000_000_000),
     log: logOf({}),
     records: {
-      activity: (slot) => ({ ...NEVER, ...activity.get(slot) }),
+      activity: (slot) => ({ ...NO_ACTIVITY, ...activity.get(slot) }),
       takeCounter: () => 0n,
       noteSent: () => {},
       noteReceived: () => {},
