@@ -37,13 +37,16 @@ export interface PairOptions {
   /** Whether we know the endpoint of the other side from the start. Default true. */
   readonly weKnowThem?: boolean;
   readonly args?: readonly string[];
+  /** Tells pairs apart that are open at the same time. */
+  readonly label?: string;
 }
 
 export async function openPair(options: PairOptions = {}): Promise<WgPair> {
+  const { label = "" } = options;
   const lab = createLab();
   try {
-    const ours = await lab.add("ours");
-    const theirs = await lab.add("theirs");
+    const ours = await lab.add(`ours${label}`);
+    const theirs = await lab.add(`theirs${label}`);
     await lab.connect(
       { namespace: ours, device: "vours", addresses: ["10.9.0.1/24", "fd09::1/64"] },
       { namespace: theirs, device: "vtheirs", addresses: ["10.9.0.2/24", "fd09::2/64"] },
