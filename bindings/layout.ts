@@ -10,7 +10,7 @@
  *     0x10000  constant tables of the module (asc --memoryBase)
  *     0x40000  the plane record
  *     0x50000  control's scratch, for the arguments of its own system calls
- *     0x80000  everything else, given out by bindings/heap.ts: workers and their buffers, rings,
+ *     0x80000  everything else, given out by bindings/shared-memory.ts: workers and their buffers, rings,
  *              peers, sessions, paths, policy tables
  */
 import { CONSTANTS } from "./layout-constants.ts";

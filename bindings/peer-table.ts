@@ -46,116 +46,129 @@ export interface PeerTableOptions {
   readonly limits: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
 }
 
+/** What the functions below work on. */
+interface TableState extends PeerTableOptions {
+  readonly rows: ReturnType<typeof createSessionRows>;
+  readonly paths: ReturnType<typeof createPathRows>;
+  /** Slots whose last use has not become quiescent yet. */
+  readonly leaving: Set<number>;
+}
+
 export function createPeerTable(options: PeerTableOptions): PeerTable {
-  const { shared, quiescence, index, relays, peers } = options;
-  const sessions = createSessionRows(options);
-  const paths = createPathRows(shared);
-  /** Rows whose last use has not become quiescent yet. */
-  const leaving = new Set<number>();
-
-  function rowOf(slot: number): number {
-    assert(slot >= 0 && slot < peers.capacity, `slot ${slot} is below ${peers.capacity}`);
-    return peers.address + slot * BYTES.peer;
-  }
-
-  function peerId(slot: number): number {
-    return shared.words[(rowOf(slot) + PEER.peerId) >> 2] ?? 0;
-  }
-
-  function has(slot: number): boolean {
-    return peerId(slot) !== 0;
-  }
-
-  function usedRow(slot: number): number {
-    assert(has(slot), `slot ${slot} has a peer`);
-    return rowOf(slot);
-  }
-
-  /** Everything but the two numbers of punts: some of the slot's last peer may still be in the ring. */
-  function clearRow(row: number): void {
-    const { words } = shared;
-    const [punted, taken] = [(row + PEER.punted) >> 2, (row + PEER.taken) >> 2];
-    for (let i = row >> 2; i < (row + BYTES.peer) >> 2; i++) if (i !== punted && i !== taken) words[i] = 0;
-  }
-
-  /** Takes a session out of every place where a worker could find it, and frees its row later. */
-  function unlink(peer: number, number: number): void {
-    const { words } = shared;
-    const session = sessions.row(number);
-    const local = words[(session + SESSION.local) >> 2] ?? 0;
-    const place = ringPlace(peer, local);
-    if (words[place] === number) Atomics.store(words, place, 0);
-    Atomics.compareExchange(words, (peer + PEER.current) >> 2, number, 0);
-    quiescence.after(() => sessions.release(number));
-  }
-
-  function findSession(slot: number, local: number): number | undefined {
-    const number = shared.words[ringPlace(usedRow(slot), local)] ?? 0;
-    if (number === 0) return undefined;
-    const session = sessions.row(number);
-    return shared.words[(session + SESSION.local) >> 2] === local ? session : undefined;
-  }
-
-  function replacePath(peer: number, path: number): void {
-    const old = Atomics.exchange(shared.words, (peer + PEER.path) >> 2, path);
-    if (old !== 0) quiescence.after(() => shared.free(old));
-  }
-
+  const table: TableState = {
+    ...options,
+    rows: createSessionRows(options),
+    paths: createPathRows(options.shared),
+    leaving: new Set(),
+  };
   return {
-    row: usedRow,
-    anyRow: rowOf,
-    has,
-    peerId,
-    findSession,
-    addPeer(slot, peerId) {
-      const row = rowOf(slot);
-      assert(!has(slot), `slot ${slot} is free`);
-      assert(peerId > 0 && peerId < 2 ** 24, "a peer id has 24 bits and is not 0 (WG-12)");
-      if (leaving.has(slot)) quiescence.settle();
-      clearRow(row);
-      Atomics.store(shared.words, (row + PEER.peerId) >> 2, peerId);
-      index.insert(peerId, slot);
-    },
-    removePeer(slot) {
-      const row = usedRow(slot);
-      const { words } = shared;
-      index.remove(words[(row + PEER.peerId) >> 2] ?? 0);
-      Atomics.store(words, (row + PEER.peerId) >> 2, 0);
-      for (let i = 0; i < CONSTANTS.SESSIONS_PER_PEER; i++) {
-        const number = words[((row + PEER.ring) >> 2) + i] ?? 0;
-        if (number !== 0) unlink(row, number);
-      }
-      replacePath(row, 0);
-      relays.forget(slot);
-      leaving.add(slot);
-      quiescence.after(() => leaving.delete(slot));
-    },
-    install(slot, session) {
-      const row = usedRow(slot);
-      const place = ringPlace(row, session.local);
-      const old = shared.words[place] ?? 0;
-      const number = sessions.take(slot, session);
-      Atomics.store(shared.words, place, number);
-      if (old !== 0) unlink(row, old);
-    },
+    row: (slot) => usedRow(table, slot),
+    anyRow: (slot) => anyRow(table, slot),
+    peerId: (slot) => peerIdOf(table, slot),
+    has: (slot) => peerIdOf(table, slot) !== 0,
+    findSession: (slot, local) => findSession(table, slot, local),
+    addPeer: (slot, peerId) => addPeer(table, slot, peerId),
+    removePeer: (slot) => removePeer(table, slot),
+    install: (slot, session) => install(table, slot, session),
     retire(slot, local) {
-      const session = findSession(slot, local);
-      if (session !== undefined) unlink(usedRow(slot), sessions.number(session));
+      const session = findSession(table, slot, local);
+      if (session !== undefined) unlink(table, usedRow(table, slot), table.rows.number(session));
     },
     setCurrent(slot, local) {
-      const session = findSession(slot, local);
+      const session = findSession(table, slot, local);
       assert(session !== undefined, "a session is installed before it becomes current (WG-52)");
-      Atomics.store(shared.words, (usedRow(slot) + PEER.current) >> 2, sessions.number(session));
+      const place = (usedRow(table, slot) + PEER.current) >> 2;
+      Atomics.store(table.shared.words, place, table.rows.number(session));
     },
-    setPath(slot, path) {
-      const row = usedRow(slot);
-      // The list knows the channel before the path is used, and forgets it after.
-      if (path.kind === "relayed") relays.remember(slot, path);
-      replacePath(row, paths.write(path));
-      if (path.kind !== "relayed") relays.forget(slot);
-      Atomics.store(shared.words, (row + PEER.idle) >> 2, path.isIdle ? 1 : 0);
-    },
+    setPath: (slot, path) => setPath(table, slot, path),
   };
+}
+
+function anyRow({ peers }: TableState, slot: number): number {
+  assert(slot >= 0 && slot < peers.capacity, `slot ${slot} is below ${peers.capacity}`);
+  return peers.address + slot * BYTES.peer;
+}
+
+function usedRow(table: TableState, slot: number): number {
+  assert(peerIdOf(table, slot) !== 0, `slot ${slot} has a peer`);
+  return anyRow(table, slot);
+}
+
+function peerIdOf(table: TableState, slot: number): number {
+  return table.shared.words[(anyRow(table, slot) + PEER.peerId) >> 2] ?? 0;
+}
+
+function addPeer(table: TableState, slot: number, peerId: number): void {
+  const { shared, index, quiescence, leaving } = table;
+  const row = anyRow(table, slot);
+  assert(peerIdOf(table, slot) === 0, `slot ${slot} is free`);
+  assert(peerId > 0 && peerId < 2 ** 24, "a peer id has 24 bits and is not 0 (WG-12)");
+  if (leaving.has(slot)) quiescence.settle();
+  clearRow(shared, row);
+  Atomics.store(shared.words, (row + PEER.peerId) >> 2, peerId);
+  index.insert(peerId, slot);
+}
+
+/** Everything but the two numbers of punts: some of the slot's last peer may still be in the ring. */
+function clearRow({ words }: SharedMemory, row: number): void {
+  const [punted, taken] = [(row + PEER.punted) >> 2, (row + PEER.taken) >> 2];
+  for (let i = row >> 2; i < (row + BYTES.peer) >> 2; i++) if (i !== punted && i !== taken) words[i] = 0;
+}
+
+function removePeer(table: TableState, slot: number): void {
+  const { shared, index, relays, quiescence, leaving } = table;
+  const row = usedRow(table, slot);
+  const { words } = shared;
+  index.remove(words[(row + PEER.peerId) >> 2] ?? 0);
+  Atomics.store(words, (row + PEER.peerId) >> 2, 0);
+  for (let i = 0; i < CONSTANTS.SESSIONS_PER_PEER; i++) {
+    const number = words[((row + PEER.ring) >> 2) + i] ?? 0;
+    if (number !== 0) unlink(table, row, number);
+  }
+  replacePath(table, row, 0);
+  relays.forget(slot);
+  leaving.add(slot);
+  quiescence.after(() => leaving.delete(slot));
+}
+
+function install(table: TableState, slot: number, session: SessionKeys): void {
+  const row = usedRow(table, slot);
+  const place = ringPlace(row, session.local);
+  const old = table.shared.words[place] ?? 0;
+  const number = table.rows.take(slot, session);
+  Atomics.store(table.shared.words, place, number);
+  if (old !== 0) unlink(table, row, old);
+}
+
+/** Takes a session out of every place where a worker could find it, and frees its row later. */
+function unlink({ shared: { words }, rows, quiescence }: TableState, peer: number, number: number): void {
+  const local = words[(rows.row(number) + SESSION.local) >> 2] ?? 0;
+  const place = ringPlace(peer, local);
+  if (words[place] === number) Atomics.store(words, place, 0);
+  Atomics.compareExchange(words, (peer + PEER.current) >> 2, number, 0);
+  quiescence.after(() => rows.release(number));
+}
+
+function findSession(table: TableState, slot: number, local: number): number | undefined {
+  const { words } = table.shared;
+  const number = words[ringPlace(usedRow(table, slot), local)] ?? 0;
+  if (number === 0) return undefined;
+  const session = table.rows.row(number);
+  return words[(session + SESSION.local) >> 2] === local ? session : undefined;
+}
+
+function setPath(table: TableState, slot: number, path: PathRecord): void {
+  const row = usedRow(table, slot);
+  // The list knows the channel before the path is used, and forgets it after.
+  if (path.kind === "relayed") table.relays.remember(slot, path);
+  replacePath(table, row, table.paths.write(path));
+  if (path.kind !== "relayed") table.relays.forget(slot);
+  Atomics.store(table.shared.words, (row + PEER.idle) >> 2, path.isIdle ? 1 : 0);
+}
+
+function replacePath({ shared, quiescence }: TableState, peer: number, path: number): void {
+  const old = Atomics.exchange(shared.words, (peer + PEER.path) >> 2, path);
+  if (old !== 0) quiescence.after(() => shared.free(old));
 }
 
 function ringPlace(peer: number, local: number): number {

@@ -1,5 +1,5 @@
 /** The paths driven in process, as the loops drive them, but without system calls (D-15). */
-import { copyOf, type Instant, type IpAddress, type SocketAddress } from "../src/base/index.ts";
+import { assert, copyOf, type Instant, type IpAddress } from "../src/base/index.ts";
 import { CONSTANTS, OFFSETS } from "./layout.ts";
 import { parseSockaddr } from "./linux/sockaddr.ts";
 import type { PlaneDrive, PlaneReceive, PlaneSend } from "./plane-face.ts";
@@ -11,84 +11,87 @@ const { worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } =
 export function createPlaneDrive(
   shared: SharedMemory,
   exports: PlaneExports,
-  workers: { readonly egress: number; readonly ingress: number },
+  { egress, ingress }: { readonly egress: number; readonly ingress: number },
   /** Called before every drive: in process nothing that control does is still under way. */
   settle: () => void,
 ): PlaneDrive {
-  const { egress, ingress } = workers;
-  const word = (at: number) => shared.words[at >> 2] ?? 0;
-  const inputOf = (worker: number) => word(worker + WORKER.input) + CONSTANTS.BUFFER_LEAD;
-  const setNow = (worker: number, now: Instant) => {
-    shared.longs[(worker + WORKER.now) >> 3] = BigInt(Math.floor(now));
-  };
-
-  function takeSend(): PlaneSend {
-    const name = egress + EGRESS.sendName;
-    const to = parseSockaddr(shared.bytes.subarray(name, name + word(egress + EGRESS.sendNameBytes)));
-    if (!to.ok) throw new Error("a path leads to a socket address");
-    const at = word(egress + WORKER.output) + CONSTANTS.BUFFER_LEAD;
-    const send = {
-      slot: word(egress + EGRESS.sendSlot),
-      to: to.value,
-      source: readSource(shared, egress),
-      ecn: word(egress + EGRESS.sendEcn),
-      bytes: copyOf(shared.bytes.subarray(at, at + word(egress + EGRESS.sendBytes))),
-      segmentBytes: word(egress + EGRESS.sendSegment),
-    };
-    exports.sendDone(egress);
-    return send;
-  }
-
-  function takeFrames(frames: Uint8Array[]): void {
-    const record = ingress + INGRESS.coalesce;
-    for (let i = 0; i < word(record + COALESCE.count); i++) {
-      const at = word(record + COALESCE.listAddress + 4 * i);
-      frames.push(copyOf(shared.bytes.subarray(at, at + word(record + COALESCE.listBytes + 4 * i))));
+  /** Performs a step until no send is complete any more. */
+  function sendsOf(step: (worker: number) => number): PlaneSend[] {
+    const sends: PlaneSend[] = [];
+    while (step(egress) !== 0) {
+      sends.push(readSend(shared, egress));
+      exports.sendDone(egress);
     }
-    shared.words[(record + COALESCE.count) >> 2] = 0;
-  }
-
-  function drain(sends: PlaneSend[]): void {
-    while (exports.egressSettle(egress) !== 0) sends.push(takeSend());
+    return sends;
   }
 
   return {
     egress(now, frame) {
       settle();
-      setNow(egress, now);
-      const sends: PlaneSend[] = [];
-      drain(sends);
-      shared.bytes.set(frame, inputOf(egress));
+      setNow(shared, egress, now);
+      const injected = sendsOf(exports.egressSettle);
+      shared.bytes.set(frame, inputOf(shared, egress));
       exports.egressBegin(egress, frame.length);
-      while (exports.egressStep(egress) !== 0) sends.push(takeSend());
-      return sends;
+      return [...injected, ...sendsOf(exports.egressStep)];
     },
     flushEgress(now) {
       settle();
-      setNow(egress, now);
-      const sends: PlaneSend[] = [];
-      drain(sends);
-      if (exports.egressFlush(egress) !== 0) sends.push(takeSend());
-      return sends;
+      setNow(shared, egress, now);
+      return [...sendsOf(exports.egressSettle), ...sendsOf(exports.egressFlush)];
     },
     ingress(now, batch) {
-      setNow(ingress, now);
-      writeMeta(shared, ingress, batch.from, batch.local, batch.ecn ?? 0);
-      shared.bytes.set(batch.bytes, inputOf(ingress));
-      const frames: Uint8Array[] = [];
+      setNow(shared, ingress, now);
+      writeMeta(shared, ingress, batch);
+      shared.bytes.set(batch.bytes, inputOf(shared, ingress));
       exports.ingressBegin(ingress, batch.bytes.length, strideOf(batch));
-      while (exports.ingressStep(ingress) !== 0) takeFrames(frames);
-      takeFrames(frames);
-      return frames;
+      const frames: Uint8Array[] = [];
+      while (exports.ingressStep(ingress) !== 0) frames.push(...takeFrames(shared, ingress));
+      return [...frames, ...takeFrames(shared, ingress)];
     },
     flushIngress(now) {
-      setNow(ingress, now);
-      const frames: Uint8Array[] = [];
+      setNow(shared, ingress, now);
       exports.ingressFlush(ingress);
-      takeFrames(frames);
-      return frames;
+      return takeFrames(shared, ingress);
     },
   };
+}
+
+function inputOf({ words }: SharedMemory, worker: number): number {
+  return (words[(worker + WORKER.input) >> 2] ?? 0) + CONSTANTS.BUFFER_LEAD;
+}
+
+function setNow({ longs }: SharedMemory, worker: number, now: Instant): void {
+  longs[(worker + WORKER.now) >> 3] = BigInt(Math.floor(now));
+}
+
+/** The send that is complete. */
+function readSend(shared: SharedMemory, egress: number): PlaneSend {
+  const { words, bytes } = shared;
+  const word = (field: number) => words[(egress + field) >> 2] ?? 0;
+  const name = egress + EGRESS.sendName;
+  const to = parseSockaddr(bytes.subarray(name, name + word(EGRESS.sendNameBytes)));
+  assert(to.ok, "a path leads to a socket address");
+  const at = word(WORKER.output) + CONSTANTS.BUFFER_LEAD;
+  return {
+    slot: word(EGRESS.sendSlot),
+    to: to.value,
+    source: readSource(shared, egress),
+    ecn: word(EGRESS.sendEcn),
+    bytes: copyOf(bytes.subarray(at, at + word(EGRESS.sendBytes))),
+    segmentBytes: word(EGRESS.sendSegment),
+  };
+}
+
+/** Copies of the listed frames, whose room is free afterwards. */
+function takeFrames({ words, bytes }: SharedMemory, ingress: number): Uint8Array[] {
+  const record = (ingress + INGRESS.coalesce) >> 2;
+  const word = (field: number, i: number) => words[record + (field >> 2) + i] ?? 0;
+  const frames = Array.from({ length: word(COALESCE.count, 0) }, (_, i) => {
+    const at = word(COALESCE.listAddress, i);
+    return copyOf(bytes.subarray(at, at + word(COALESCE.listBytes, i)));
+  });
+  words[record + (COALESCE.count >> 2)] = 0;
+  return frames;
 }
 
 function strideOf({ bytes, segmentBytes }: PlaneReceive): number {
@@ -105,13 +108,10 @@ function readSource(shared: SharedMemory, egress: number): IpAddress | undefined
 
 /** What the loop reads from the name and the control messages of a receive. */
 function writeMeta(
-  shared: SharedMemory,
+  { words, bytes }: SharedMemory,
   ingress: number,
-  from: SocketAddress,
-  local: IpAddress | undefined,
-  ecn: number,
+  { from, local, ecn = 0 }: PlaneReceive,
 ): void {
-  const { words, bytes } = shared;
   words[(ingress + INGRESS.fromBytes) >> 2] = from.address.length;
   words[(ingress + INGRESS.fromPort) >> 2] = from.port;
   words[(ingress + INGRESS.localBytes) >> 2] = local?.length ?? 0;

@@ -9,6 +9,7 @@ import type { SysCalls } from "./sys/index.ts";
 import type { WorkerReport, WorkerStart } from "./worker.ts";
 
 const { worker: WORKER } = OFFSETS;
+const NO_DESCRIPTOR = -1;
 const KINDS = ["egress", "ingress"] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -52,19 +53,6 @@ export function createPlaneWorkers({ shared, module, sys, workers }: PlaneWorker
     Atomics.store(shared.words, (workers[kind] + field) >> 2, value >>> 0);
   }
 
-  function prepare(kind: Kind, wakeFd: number, descriptors: PlaneDescriptors): void {
-    setWord(kind, WORKER.tun, descriptors.tun);
-    setWord(kind, WORKER.udp4, descriptors.udp4 ?? -1);
-    setWord(kind, WORKER.udp6, descriptors.udp6 ?? -1);
-    setWord(kind, WORKER.wakeFd, wakeFd);
-    setWord(kind, WORKER.isGsoOff, descriptors.hasSegmentation ? 0 : 1);
-    setWord(kind, WORKER.stop, 0);
-    setWord(kind, WORKER.ended, 0);
-    // Parked until its loop begins, so that nobody waits for it.
-    setWord(kind, WORKER.parked, 1);
-    setWord(kind, WORKER.running, 1);
-  }
-
   function report(kind: Kind, end: PlaneEnd): void {
     setWord(kind, WORKER.running, 0);
     if (!isStopping) ended(end);
@@ -74,7 +62,7 @@ export function createPlaneWorkers({ shared, module, sys, workers }: PlaneWorker
   function launch(kind: Kind, calls: SysCalls, descriptors: PlaneDescriptors): Promise<void> {
     const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
-    prepare(kind, wakeFd, descriptors);
+    for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(kind, field, value);
     const data: WorkerStart = { memory: shared.memory, module, kind, worker: workers[kind] };
     const thread = new Worker(WORKER_URL, { workerData: data, name: `postern-${kind}` });
     const exited = new Promise<void>((resolve) => thread.once("exit", () => resolve()));
@@ -125,4 +113,23 @@ export function createPlaneWorkers({ shared, module, sys, workers }: PlaneWorker
       ended = listener;
     },
   };
+}
+
+/** The words of a worker's record before its loop begins. */
+function wordsToStart(
+  wakeFd: number,
+  { tun, udp4, udp6, hasSegmentation }: PlaneDescriptors,
+): readonly (readonly [field: number, value: number])[] {
+  return [
+    [WORKER.tun, tun],
+    [WORKER.udp4, udp4 ?? NO_DESCRIPTOR],
+    [WORKER.udp6, udp6 ?? NO_DESCRIPTOR],
+    [WORKER.wakeFd, wakeFd],
+    [WORKER.isGsoOff, hasSegmentation ? 0 : 1],
+    [WORKER.stop, 0],
+    [WORKER.ended, 0],
+    // Parked until its loop begins, so that nobody waits for it.
+    [WORKER.parked, 1],
+    [WORKER.running, 1],
+  ];
 }
