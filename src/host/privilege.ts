@@ -16,7 +16,7 @@ export function requirePrivilege(command: string): void {
   if (isPrivileged(readFileSync("/proc/self/status", "utf8"))) return;
   throw new PosternError(
     "privilege",
-    `postern ${command} needs root or CAP_NET_ADMIN`,
-    "see 'postern doctor'",
+    `${command} needs root or CAP_NET_ADMIN`,
+    "run it as root, or by setpriv with --inh-caps +net_admin --ambient-caps +net_admin",
   );
 }

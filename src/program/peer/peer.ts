@@ -3,7 +3,7 @@
  * wiring of tunnel, plane, host and portal.
  */
 import { randomBytes } from "node:crypto";
-import { arch, hostname, release } from "node:os";
+import { hostname } from "node:os";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import {
   type Instant,
@@ -36,7 +36,6 @@ import {
   readFeatures,
   type ShellMachine,
 } from "../shell/index.ts";
-import { VERSION } from "../version.ts";
 import { createHostInterface } from "./host-interface.ts";
 import { watchNetwork } from "./network-monitor.ts";
 import { logStatus } from "./status.ts";
@@ -99,13 +98,6 @@ export async function runPeer<Machine extends PeerMachine>(
 ): Promise<number> {
   const startedAt = performance.now();
   const { log } = io;
-  log.info?.("starting", {
-    version: VERSION,
-    role: role.name,
-    runtime: `node ${process.version}`,
-    arch: arch(),
-    kernel: release(),
-  });
   const undo = createUndoStack(log);
   const instance = options.instance ?? role.name;
   const url = parsePortalUrl(options.apiUrl);
@@ -117,10 +109,7 @@ export async function runPeer<Machine extends PeerMachine>(
     );
   }
   try {
-    if (!options.check) {
-      const lock = takeLock(openKernel(), instance, runFolders(io.env));
-      undo.add("lock", () => lock.release());
-    }
+    if (!options.check) lockInstance(role.name, { instance, isChecked: !options.noCheck, io, undo });
     if (!options.noCheck) requirePrivilege(role.name);
     const id = resolveIdentifier(
       {
@@ -145,6 +134,27 @@ export async function runPeer<Machine extends PeerMachine>(
     return 0;
   } finally {
     await undo.run();
+  }
+}
+
+/** PG-10. Where not even a lock can be written, the missing privilege is the reason (PG-11). */
+function lockInstance(
+  role: string,
+  about: {
+    readonly instance: string;
+    readonly isChecked: boolean;
+    readonly io: ProgramIo;
+    readonly undo: UndoStack;
+  },
+): void {
+  const { instance, io, undo } = about;
+  try {
+    const lock = takeLock(openKernel(), instance, runFolders(io.env));
+    undo.add("lock", () => lock.release());
+  } catch (error) {
+    const isRefused = error instanceof PosternError && error.code === "host";
+    if (isRefused && about.isChecked) requirePrivilege(role);
+    throw error;
   }
 }
 

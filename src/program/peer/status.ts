@@ -18,7 +18,7 @@ export interface StatusParts {
 
 type WorkerCounters = ReturnType<PlaneHost["plane"]["counters"]>["egress"];
 
-/** One line for the whole, one per connection, and one per part that has counted something. */
+/** One line for the whole, one per connection, one per worker; the one of control is the last. */
 export function logStatus(log: Log, { host, node, counters, portal, idField }: StatusParts): void {
   const { v4, v6 } = host.sockets();
   const stats = node.stats();
@@ -43,9 +43,9 @@ export function logStatus(log: Log, { host, node, counters, portal, idField }: S
       handshakeAgeS: lastHandshake && Math.round((host.now() - lastHandshake) / 1000),
     });
   }
-  logCounted(log, "status: egress", ofWorker(plane.egress));
-  logCounted(log, "status: ingress", ofWorker(plane.ingress));
-  logCounted(log, "status: control", {
+  logNonZero(log, "status: egress", ofWorker(plane.egress));
+  logNonZero(log, "status: ingress", ofWorker(plane.ingress));
+  logNonZero(log, "status: control", {
     ...prefixed("failed_", stats.failures),
     ...stats.counters,
     ...counters,
@@ -67,7 +67,6 @@ function prefixed(prefix: string, counts: Readonly<Record<string, number>>): Rec
   return Object.fromEntries(Object.entries(counts).map(([name, count]) => [`${prefix}${name}`, count]));
 }
 
-function logCounted(log: Log, event: string, counts: LogFields): void {
-  const counted = Object.entries(counts).filter(([, count]) => count !== 0);
-  if (counted.length > 0) log.info?.(event, Object.fromEntries(counted));
+function logNonZero(log: Log, event: string, counts: LogFields): void {
+  log.info?.(event, Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0)));
 }

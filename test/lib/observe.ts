@@ -1,0 +1,96 @@
+/** What a test sees of running programs and of the network between them. */
+import { vi } from "vitest";
+import type { Child, Namespace } from "../../src/program/lab/index.ts";
+
+/** Waits until `look` does not throw any more. */
+export function eventually<T>(look: () => T | Promise<T>, withinMs = 10_000): Promise<T> {
+  return vi.waitFor(look, { timeout: withinMs, interval: 50 });
+}
+
+/** Fields of the status snapshot (PG-16), by line: `status`, `egress`, `ingress`, `control`. */
+export type Snapshot = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+const SNAPSHOT_LINE = / INFO postern: status(?:: (\w+))? ?(.*)$/;
+
+/** Asks a program for its status by SIGUSR2. */
+export async function statusOf(program: Child): Promise<Snapshot> {
+  const count = (): number => program.stderr().split(" postern: status: control").length;
+  const before = count();
+  program.signal("SIGUSR2");
+  await eventually(() => {
+    if (count() === before) throw new Error(`${program.name} wrote no status`);
+  });
+  const lines = program
+    .stderr()
+    .split("\n")
+    .flatMap((line) => SNAPSHOT_LINE.exec(line) ?? []);
+  const snapshot: Record<string, Record<string, string>> = {};
+  for (let i = 0; i + 2 < lines.length; i += 3) snapshot[lines[i + 1] ?? "status"] = fieldsOf(lines[i + 2]);
+  return snapshot;
+}
+
+function fieldsOf(text = ""): Record<string, string> {
+  const fields = [...text.matchAll(/(\w+)=("[^"]*"|\S+)/g)];
+  return Object.fromEntries(fields.map((field) => [field[1] ?? "", field[2] ?? ""]));
+}
+
+/** A counter of a snapshot; what has not been counted is 0. */
+export function counterIn(snapshot: Snapshot, line: string, name: string): number {
+  return Number(snapshot[line]?.[name] ?? 0);
+}
+
+/** Time of the newest log line that matches, in UNIX ms. */
+export function timeOf(program: Child, pattern: RegExp): number {
+  const line = program
+    .stderr()
+    .split("\n")
+    .findLast((one) => pattern.test(one));
+  if (line === undefined) throw new Error(`${program.name} has not logged ${pattern}`);
+  return Date.parse(line.split(" ")[0] ?? "");
+}
+
+export function warningsOf(program: Child): readonly string[] {
+  return program
+    .stderr()
+    .split("\n")
+    .filter((line) => /^\S+Z +(WARN|ERROR) /.test(line));
+}
+
+export type Echo = "answered" | "prohibited" | "unreachable" | "silence";
+
+/** What becomes of one echo request. */
+export async function echo(from: Namespace, to: string, ...options: readonly string[]): Promise<Echo> {
+  const child = from.start({
+    name: "ping",
+    command: "ping",
+    args: ["-n", "-c", "1", "-W", "2", ...options, to],
+  });
+  await child.wait(10_000);
+  const said = child.stdout();
+  if (/ 1 received/.test(said)) return "answered";
+  if (/Packet filtered|Administratively prohibited/.test(said)) return "prohibited";
+  return /Unreachable|No route/i.test(said) ? "unreachable" : "silence";
+}
+
+/** Echo requests that have arrived at a machine, both families. */
+export async function echoesSeen(at: Namespace): Promise<number> {
+  const v4 = await at.run("cat", ["/proc/net/snmp"]);
+  const [names = "", values = ""] = v4.split("\n").filter((line) => line.startsWith("Icmp:"));
+  const inEchos = Number(values.split(" ")[names.split(" ").indexOf("InEchos")]);
+  const v6 = /^Icmp6InEchos\s+(\d+)/m.exec(await at.run("cat", ["/proc/net/snmp6"]))?.[1];
+  return inEchos + Number(v6 ?? 0);
+}
+
+/** Number and UNIX ms of the newest line `… N at MS` of `traffic.mjs`. */
+export function newest(traffic: Child): { readonly count: number; readonly at: number } {
+  const match = [...traffic.stdout().matchAll(/ (\d+) at (\d+)$/gm)].at(-1);
+  return { count: Number(match?.[1] ?? 0), at: Number(match?.[2] ?? 0) };
+}
+
+/** Tunnel addresses of a program, as the kernel has them on its device. */
+export async function tunnelAddresses(at: Namespace, device = "tun-postern"): Promise<readonly string[]> {
+  const links = JSON.parse(await at.run("ip", ["-j", "addr", "show", "dev", device])) as {
+    addr_info: { local: string }[];
+  }[];
+  return links.flatMap((link) => link.addr_info.map(({ local }) => local));
+}

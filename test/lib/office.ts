@@ -1,0 +1,200 @@
+/**
+ * An office behind a gateway, for tests of the real programs in namespaces.
+ *
+ * ```
+ *   client 10.30.0.2, fd30::2 ──┐            ┌── gateway 10.31.0.2, fd31::2
+ *                               ├── router ──┤      │ 172.20.0.1, fd20::1, 172.21.0.1
+ *   portal 203.0.113.10 ────────┘            ┘      └── resource 172.20.0.100, fd20::100, 172.21.0.100
+ * ```
+ *
+ * Nobody but the gateway knows a way to the resource, and the resource knows none back.
+ */
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { toHex } from "../../src/base/index.ts";
+import { createToken, hashToken, parseToken } from "../../src/portal/derive.ts";
+import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { systemRandom } from "../../src/program/system-random.ts";
+
+const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
+
+export const API_URL = "ws://203.0.113.10:8080";
+export const OFFICE_V4 = "172.20.0.100";
+export const OFFICE_V6 = "fd20::100";
+/** In another network behind the same gateway. */
+export const VAULT = "172.21.0.100";
+/** Bounds are generous: the machine may be busy with other tests (TS-3). */
+export const START_WITHIN_MS = 20_000;
+
+export const NETWORKS = { Office: "172.20.0.0/16", Office6: "fd20::/64", Vault: "172.21.0.0/16" } as const;
+export type NetworkName = keyof typeof NETWORKS;
+
+export interface Access {
+  readonly resource: NetworkName;
+  /** Fulfilled until then (PT-82); absent: always. */
+  readonly until?: Date;
+}
+
+export interface Office {
+  readonly router: Namespace;
+  readonly portal: Namespace;
+  readonly client: Namespace;
+  readonly gateway: Namespace;
+  readonly resource: Namespace;
+  readonly tokens: { readonly client: string; readonly gateway: string };
+  /** Writes the portal's file, as an editor does. Every network is a resource; `access` are the policies. */
+  configure(access: readonly Access[], options?: { readonly hasActor?: boolean }): void;
+  /** The same file is given to each portal: state and tokens survive its restart. */
+  startPortal(): Promise<Child>;
+  /** Starts a program and waits until it is ready; `args` come last. */
+  startGateway(...args: readonly string[]): Promise<Child>;
+  startClient(...args: readonly string[]): Promise<Child>;
+  /** Starts any command of ours without waiting. */
+  postern(where: Namespace, args: readonly string[], env?: Record<string, string>): Child;
+  /** Starts `traffic.mjs` on a machine. */
+  traffic(where: Namespace, ...args: readonly string[]): Child;
+  /** Fetches a page; `seenFrom` is the address that the server saw. */
+  fetch(where: Namespace, url: string): Promise<{ readonly sha256: string; readonly seenFrom: string }>;
+  /** Cuts the client or the gateway off from the portal only, or joins them again. */
+  cutPortal(where: Namespace, isCut: boolean): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function createOffice(): Promise<Office> {
+  const lab = createLab();
+  const machines = await buildMachines(lab);
+  const tokens = {
+    client: createToken("client", systemRandom),
+    gateway: createToken("gateway", systemRandom),
+  };
+  const file = join(machines.portal.runFolder, "portal.yaml");
+
+  const postern: Office["postern"] = (where, args, env = {}) =>
+    where.start({
+      name: args[0] ?? "postern",
+      command: process.execPath,
+      args: ["--", MAIN, ...args],
+      env: { ...process.env, ...env },
+    });
+  const startPeer = async (role: "client" | "gateway", args: readonly string[]): Promise<Child> => {
+    const env = { POSTERN_TOKEN: tokens[role] };
+    const child = postern(machines[role], [role, "--api-url", API_URL, "--id", `lab-${role}`, ...args], env);
+    await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
+    return child;
+  };
+  return {
+    ...machines,
+    tokens,
+    configure(access, { hasActor = true } = {}) {
+      const text = portalFile(access, tokens, hasActor);
+      writeFileSync(`${file}.new`, text);
+      renameSync(`${file}.new`, file);
+    },
+    async startPortal() {
+      const args = ["--listen", "203.0.113.10:8080", "--config", "/run/portal.yaml", "--data", "/run/data"];
+      const child = postern(machines.portal, ["portal", ...args]);
+      await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
+      return child;
+    },
+    startGateway: (...args) => startPeer("gateway", args),
+    startClient: (...args) => startPeer("client", ["--dns-control", "disabled", ...args]),
+    postern,
+    traffic: (where, ...args) =>
+      where.start({ name: args[0] ?? "traffic", command: process.execPath, args: [TRAFFIC, ...args] }),
+    async fetch(where, url) {
+      const said = await where.run(process.execPath, [TRAFFIC, "fetch", url], { withinMs: 20_000 });
+      const [, sha256 = "", seenFrom = ""] = said.trim().split(" ");
+      return { sha256, seenFrom };
+    },
+    async cutPortal(where, isCut) {
+      const own = where === machines.client ? "10.30.0.2" : "10.31.0.2";
+      const change = isCut ? "add" : "del";
+      await machines.router.ip(
+        `rule ${change} from ${own} to 203.0.113.10 pref 50 blackhole`,
+        `rule ${change} from 203.0.113.10 to ${own} pref 51 blackhole`,
+      );
+    },
+    close: () => lab.close(),
+  };
+}
+
+/** YAML is a superset of JSON. */
+function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActor: boolean): string {
+  const resources = Object.entries(NETWORKS).map(([name, address]) => ({
+    name,
+    type: "cidr",
+    address,
+    site: "Berlin",
+  }));
+  const policies = access.map(({ resource, until }) => ({
+    group: "Ops",
+    resource,
+    conditions: until === undefined ? [] : [timeCondition(until)],
+  }));
+  const clientToken = { name: "ci", hash: hashOf(tokens.client) };
+  return JSON.stringify({
+    version: 1,
+    account: { slug: "lab" },
+    sites: [{ name: "Berlin", gateway_tokens: [{ name: "gw", hash: hashOf(tokens.gateway) }] }],
+    actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
+    groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
+    resources,
+    policies,
+  });
+}
+
+/** From yesterday's midnight until `until`, in whole seconds of UTC. */
+function timeCondition(until: Date) {
+  const days = ["U", "M", "T", "W", "R", "F", "S"];
+  const today = until.getUTCDay();
+  const [end] = until.toISOString().slice(11).split(".");
+  return {
+    property: "current_utc_datetime",
+    operator: "is_in_day_of_week_time_ranges",
+    values: [`${days[(today + 6) % 7]}/true/UTC`, `${days[today]}/0:00-${end}/UTC`],
+  };
+}
+
+function hashOf(text: string): string {
+  const token = parseToken(text);
+  if (token === undefined) throw new Error("a new token is readable");
+  return `sha256:${toHex(hashToken(token))}`;
+}
+
+async function buildMachines(lab: Lab) {
+  const machines = {
+    router: await lab.add("router"),
+    portal: await lab.add("portal"),
+    client: await lab.add("client"),
+    gateway: await lab.add("gateway"),
+    resource: await lab.add("resource"),
+  };
+  const { router, portal, client, gateway, resource } = machines;
+  await router.sysctl("net/ipv4/ip_forward", "1");
+  await router.sysctl("net/ipv6/conf/all/forwarding", "1");
+  await lab.connect(
+    { namespace: portal, device: "wan", addresses: ["203.0.113.10/24"] },
+    { namespace: router, device: "portal", addresses: ["203.0.113.1/24"] },
+  );
+  await lab.connect(
+    { namespace: client, device: "wan", addresses: ["10.30.0.2/24", "fd30::2/64"] },
+    { namespace: router, device: "client", addresses: ["10.30.0.1/24", "fd30::1/64"] },
+  );
+  await lab.connect(
+    { namespace: gateway, device: "wan", addresses: ["10.31.0.2/24", "fd31::2/64"] },
+    { namespace: router, device: "gateway", addresses: ["10.31.0.1/24", "fd31::1/64"] },
+  );
+  await lab.connect(
+    { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16", "172.21.0.1/16", "fd20::1/64"] },
+    {
+      namespace: resource,
+      device: "lan",
+      addresses: [`${OFFICE_V4}/16`, `${VAULT}/16`, `${OFFICE_V6}/64`],
+    },
+  );
+  await portal.ip("route add default via 203.0.113.1");
+  await client.ip("route add default via 10.30.0.1", "route add ::/0 via fd30::1");
+  await gateway.ip("route add default via 10.31.0.1", "route add ::/0 via fd31::1");
+  return machines;
+}

@@ -1,0 +1,77 @@
+/**
+ * What runs on the machines of the system tests: servers that say what came, and senders that say what
+ * became of it. Plain JavaScript, so that it starts at once; it ends with its namespace.
+ *
+ *   node traffic.mjs serve PORT              HTTP in both families; prints the SHA-256 of its page
+ *   node traffic.mjs fetch URL               prints `fetched SHA-256 ADDRESS-THE-SERVER-SAW`
+ *   node traffic.mjs sink PORT               TCP; prints `bytes N at UNIX-MS` as more comes
+ *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
+ *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
+ *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
+ */
+import { createHash } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { createServer } from "node:http";
+import { connect, createServer as createTcpServer } from "node:net";
+
+const PAGE = Buffer.alloc(256 << 10, "All that is gold does not glitter. ");
+
+function serve(port) {
+  const server = createServer((request, response) => {
+    response.setHeader("x-seen-from", request.socket.remoteAddress ?? "");
+    response.end(PAGE);
+  });
+  server.listen(port, "::", () => console.log(`serving ${createHash("sha256").update(PAGE).digest("hex")}`));
+}
+
+async function fetchPage(url) {
+  const response = await fetch(url);
+  const page = new Uint8Array(await response.arrayBuffer());
+  const sha256 = createHash("sha256").update(page).digest("hex");
+  console.log(`fetched ${sha256} ${response.headers.get("x-seen-from")}`);
+}
+
+function sink(port) {
+  let bytes = 0;
+  const server = createTcpServer((socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (chunk) => {
+      bytes += chunk.length;
+      console.log(`bytes ${bytes} at ${Date.now()}`);
+    });
+  });
+  server.listen(port, "::", () => console.log("listening"));
+}
+
+function source(address, port) {
+  const socket = connect({ host: address, port });
+  socket.on("error", (error) => console.log(`error ${error.code}`));
+  socket.on("connect", () => {
+    console.log("connected");
+    setInterval(() => socket.writable && socket.write(Buffer.alloc(10_000)), 10);
+  });
+}
+
+function fountain(port) {
+  const socket = createSocket({ type: "udp6" });
+  socket.on("message", (_, from) => {
+    setInterval(() => socket.send("drop", from.port, from.address), 20);
+  });
+  socket.bind(port, () => console.log("listening"));
+}
+
+function drink(address, port) {
+  const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+  let count = 0;
+  socket.on("message", () => console.log(`got ${++count} at ${Date.now()}`));
+  socket.send("please", port, address);
+}
+
+const [mode, first = "", second = ""] = process.argv.slice(2);
+if (mode === "serve") serve(Number(first));
+else if (mode === "fetch") await fetchPage(first);
+else if (mode === "sink") sink(Number(first));
+else if (mode === "source") source(first, Number(second));
+else if (mode === "fountain") fountain(Number(first));
+else if (mode === "drink") drink(first, Number(second));
+else process.exitCode = 2;

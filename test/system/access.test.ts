@@ -1,0 +1,174 @@
+/** What a client may reach and what not, with the real programs (TN-20, TN-53, TN-54, TN-61, TN-62). */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Child } from "../../src/program/lab/index.ts";
+import {
+  counterIn,
+  echo,
+  echoesSeen,
+  eventually,
+  newest,
+  statusOf,
+  timeOf,
+  tunnelAddresses,
+  warningsOf,
+} from "../lib/observe.ts";
+import { type Access, createOffice, OFFICE_V4, OFFICE_V6, type Office, VAULT } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const ALWAYS: readonly Access[] = [{ resource: "Office" }, { resource: "Office6" }];
+const SINK = "9000";
+const FOUNTAIN = "9001";
+/** What may still arrive after the gateway has closed an access: what was on its way, and a busy machine. */
+const IN_FLIGHT_MS = 1000;
+/** Of a test that waits for several things, each with a bound of its own. */
+const timeout = 90_000;
+
+describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client and gateway", () => {
+  let office: Office;
+  let gateway: Child;
+  let client: Child;
+  let sink: Child;
+  let sha256 = "";
+
+  beforeAll(async () => {
+    office = await createOffice();
+    office.configure([...ALWAYS, { resource: "Vault" }]);
+    await office.startPortal();
+    const server = office.traffic(office.resource, "serve", "80");
+    sink = office.traffic(office.resource, "sink", SINK);
+    office.traffic(office.resource, "fountain", FOUNTAIN);
+    [gateway, client] = await Promise.all([office.startGateway(), office.startClient()]);
+    sha256 = (await server.waitForLine(/^serving (\S+)$/, { withinMs: 10_000 }))[1] ?? "";
+  });
+  afterAll(() => office?.close());
+
+  interface Streams {
+    /** A TCP stream of the client to the vault. */
+    readonly source: Child;
+    /** What the vault sends to the client by UDP, asked for once. */
+    readonly drink: Child;
+  }
+
+  /** Both run when this resolves. */
+  async function startStreams(): Promise<Streams> {
+    const before = newest(sink).count;
+    const source = office.traffic(office.client, "source", VAULT, SINK);
+    const drink = office.traffic(office.client, "drink", VAULT, FOUNTAIN);
+    await eventually(() => {
+      expect(newest(sink).count).toBeGreaterThan(before);
+      expect(newest(drink).count).toBeGreaterThan(3);
+    });
+    return { source, drink };
+  }
+
+  /** Neither direction passes after `endedAt`, although both ends go on sending. */
+  async function expectCut(streams: Streams, endedAt: number): Promise<void> {
+    const before = await statusOf(gateway);
+    await eventually(async () => {
+      const after = await statusOf(gateway);
+      const grown = (line: string, name: string): number =>
+        counterIn(after, line, name) - counterIn(before, line, name);
+      expect(grown("control", "refused"), "refused").toBeGreaterThan(0);
+      expect(grown("egress", "drop_not_allowed"), "not-allowed").toBeGreaterThan(0);
+    }, 15_000);
+    expect(newest(sink).at).toBeLessThan(endedAt + IN_FLIGHT_MS);
+    expect(newest(streams.drink).at).toBeLessThan(endedAt + IN_FLIGHT_MS);
+  }
+
+  async function stopStreams(streams: Streams): Promise<void> {
+    await streams.source.stop();
+    await streams.drink.stop();
+  }
+
+  /** The client is as far as the portal's new file. */
+  async function clientHears(pattern: RegExp, since: number): Promise<void> {
+    await eventually(() => expect(timeOf(client, pattern)).toBeGreaterThanOrEqual(since), 20_000);
+  }
+
+  it.each([
+    [OFFICE_V4, `http://${OFFICE_V4}/`, "::ffff:172.20.0.1"],
+    [OFFICE_V6, `http://[${OFFICE_V6}]/`, "fd20::1"],
+  ])("TS-30 no. 1: fetches a page from %s, which sees the gateway only", async (_, url, seenFrom) => {
+    const page = await office.fetch(office.client, url);
+    expect(page).toEqual({ sha256, seenFrom });
+  });
+
+  it("TN-61 row 6: of the gateway itself a client reaches the echo, and nothing that listens there", async () => {
+    const [v4 = "", v6 = ""] = await tunnelAddresses(office.gateway);
+    expect(await echo(office.client, v4)).toBe("answered");
+    expect(await echo(office.client, v6)).toBe("answered");
+    const own = office.traffic(office.gateway, "sink", SINK);
+    await own.waitForLine(/^listening$/, { withinMs: 10_000 });
+    const before = counterIn(await statusOf(gateway), "control", "refused");
+    const source = office.traffic(office.client, "source", v4, SINK);
+    await source.waitForLine(/^error EACCES|^error EHOSTUNREACH/, { withinMs: 10_000 });
+    expect(counterIn(await statusOf(gateway), "control", "refused")).toBeGreaterThan(before);
+    await source.stop();
+    await own.stop();
+  });
+
+  it("TN-20, TN-21: what belongs to no resource and no peer does not enter a tunnel", async () => {
+    await office.client.ip("route add 172.22.0.0/16 dev tun-postern");
+    const before = await statusOf(client);
+    expect(await echo(office.client, "172.22.0.1")).toBe("silence");
+    expect(await echo(office.client, "100.64.99.99")).toBe("silence");
+    expect(await echo(office.client, "100.96.0.1")).toBe("unreachable");
+    const after = await statusOf(client);
+    for (const name of ["drop_unknown_resource", "drop_unknown_peer"]) {
+      expect(counterIn(after, "egress", name) - counterIn(before, "egress", name), name).toBe(1);
+    }
+    expect(counterIn(after, "egress", "packets_passed")).toBe(counterIn(before, "egress", "packets_passed"));
+    await office.client.ip("route del 172.22.0.0/16 dev tun-postern");
+  });
+
+  it("TN-54: access taken away ends at once, both ways, even for a client that has not heard of it", {
+    timeout,
+  }, async () => {
+    expect(await echo(office.client, VAULT)).toBe("answered");
+    const streams = await startStreams();
+    await office.cutPortal(office.client, true);
+    office.configure(ALWAYS);
+    await gateway.waitForLine(/access ended .*reason=revoked/, { withinMs: 10_000 });
+    await expectCut(streams, timeOf(gateway, /access ended .*reason=revoked/));
+    await stopStreams(streams);
+
+    const seen = await echoesSeen(office.resource);
+    expect(await echo(office.client, VAULT)).toBe("prohibited");
+    expect(await echoesSeen(office.resource)).toBe(seen);
+    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
+    await office.cutPortal(office.client, false);
+  });
+
+  it("PT-90: a client that hears of it has no route any more", { timeout }, async () => {
+    await client.waitForLine(/resources deactivated names=\[Vault\]/, { withinMs: 30_000 });
+    const routes = await office.client.run("ip", ["route", "show", "table", "all"]);
+    expect(routes).not.toContain("172.21.0.0/16");
+    expect(routes).toContain("172.20.0.0/16 dev tun-postern");
+  });
+
+  it("TN-53: access that expires ends at its time, both ways", { timeout }, async () => {
+    // The portal is asked for it in whole seconds (PT-82).
+    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 8000);
+    const since = Date.now();
+    office.configure([...ALWAYS, { resource: "Vault", until }]);
+    await clientHears(/resources activated names=\[?Vault/, since);
+    const streams = await startStreams();
+    // So that only the gateway's own clock can end it.
+    await office.cutPortal(office.client, true);
+    await office.cutPortal(office.gateway, true);
+    await gateway.waitForLine(/access ended .*reason=expired/, { withinMs: 15_000 });
+    const endedAt = timeOf(gateway, /access ended .*reason=expired/);
+    expect(endedAt).toBeGreaterThanOrEqual(until.getTime());
+    expect(endedAt).toBeLessThan(until.getTime() + IN_FLIGHT_MS);
+    await expectCut(streams, endedAt);
+    await stopStreams(streams);
+    expect(await echo(office.client, VAULT)).toBe("prohibited");
+    expect(await echo(office.client, OFFICE_V6)).toBe("answered");
+    await office.cutPortal(office.gateway, false);
+    await office.cutPortal(office.client, false);
+  });
+
+  it("PG-99: all of that without a warning", () => {
+    expect([...warningsOf(client), ...warningsOf(gateway)]).toEqual([]);
+  });
+});

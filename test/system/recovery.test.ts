@@ -1,0 +1,134 @@
+/** What happens when a program dies, comes back, or is told that its network changed. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import type { Child, Namespace } from "../../src/program/lab/index.ts";
+import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
+import { echo, eventually, newest, warningsOf } from "../lib/observe.ts";
+import { createOffice, OFFICE_V4, type Office, VAULT } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const SINK = "9000";
+/** TS-30: from the restart of the gateway, of the portal, of the client to an answer. */
+const GATEWAY_BOUND_MS = 25_000;
+const PORTAL_BOUND_MS = 10_000;
+const CLIENT_BOUND_MS = 15_000;
+/** How long a whole test may take where a bound above is waited for. */
+const timeout = 90_000;
+
+describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
+  let office: Office;
+  let portal: Child;
+  let gateway: Child;
+  let client: Child;
+  let sink: Child;
+  let untouched: { readonly client: HostSnapshot; readonly gateway: HostSnapshot };
+
+  beforeAll(async () => {
+    office = await createOffice();
+    // What a gateway sets of these stays (PG-15), and makes anycast routes.
+    await office.gateway.sysctl("net/ipv6/conf/all/forwarding", "1");
+    untouched = {
+      client: await captureHost(office.client),
+      gateway: await captureHost(office.gateway),
+    };
+    office.configure([{ resource: "Office" }, { resource: "Vault" }]);
+    portal = await office.startPortal();
+    sink = office.traffic(office.resource, "sink", SINK);
+    [gateway, client] = await Promise.all([office.startGateway(), office.startClient()]);
+  });
+  afterAll(() => office?.close());
+
+  let streams: Child[] = [];
+  beforeEach(async () => {
+    await reaches(OFFICE_V4, CLIENT_BOUND_MS);
+  });
+  afterEach(async () => {
+    for (const stream of streams) await stream.stop();
+    streams = [];
+  });
+
+  async function reaches(address: string, withinMs: number): Promise<void> {
+    await eventually(async () => expect(await echo(office.client, address)).toBe("answered"), withinMs);
+  }
+
+  /** A TCP connection through the tunnel; what it has brought is `newest(sink).count`. */
+  async function startStream(): Promise<Child> {
+    const source = office.traffic(office.client, "source", OFFICE_V4, SINK);
+    streams.push(source);
+    await streamAdvances();
+    return source;
+  }
+
+  async function streamAdvances(withinMs = CLIENT_BOUND_MS): Promise<void> {
+    const before = newest(sink).count;
+    await eventually(() => expect(newest(sink).count).toBeGreaterThan(before), withinMs);
+  }
+
+  async function kill(program: Child): Promise<void> {
+    await program.stop({ signal: "SIGKILL" });
+  }
+
+  /** Starts what was killed; the host then looks as it did while the first one ran. */
+  async function restart(where: Namespace, program: Child, start: () => Promise<Child>): Promise<Child> {
+    const running = await captureHost(where);
+    await kill(program);
+    const next = await start();
+    expect(await captureHost(where)).toEqual(running);
+    return next;
+  }
+
+  it("TS-30 no. 18, PG-75, PG-76: SIGHUP connects anew at once, and a TCP connection lives on", {
+    timeout,
+  }, async () => {
+    const source = await startStream();
+    client.signal("SIGHUP");
+    await client.waitForLine(/Resetting network state \(SIGHUP\)/, { withinMs: 5000 });
+    const reconnected = (): number => client.stderr().split("gateway connected").length;
+    const before = reconnected();
+    await eventually(() => expect(reconnected()).toBeGreaterThan(before), 5000);
+    await streamAdvances(5000);
+    expect(source.stdout()).not.toContain("error");
+    const sockets = await office.client.run("ss", ["-Hnul"]);
+    expect(sockets.split(":52625").length - 1, "PG-67: the same port, both families").toBe(2);
+  });
+
+  it("PT-32, TS-30 no. 19: a killed portal leaves tunnels alone; back again, it opens new ones", {
+    timeout,
+  }, async () => {
+    const source = await startStream();
+    await kill(portal);
+    await Promise.all(
+      [client, gateway].map((peer) => peer.waitForLine(/portal hiccup/, { withinMs: 10_000 })),
+    );
+    await streamAdvances();
+    portal = await office.startPortal();
+    await reaches(VAULT, PORTAL_BOUND_MS);
+    await streamAdvances();
+    expect(source.stdout()).not.toContain("error");
+    expect(client.stderr().split("portal connected").length).toBeGreaterThan(2);
+  });
+
+  it("PG-9, D-22, TS-30 no. 22: a killed client finds its leftovers, and the next works", {
+    timeout,
+  }, async () => {
+    client = await restart(office.client, client, () => office.startClient());
+    await reaches(OFFICE_V4, CLIENT_BOUND_MS);
+  });
+
+  it("D-22, TS-30 no. 21: a killed gateway comes back, and the client notices by itself", {
+    timeout,
+  }, async () => {
+    gateway = await restart(office.gateway, gateway, () => office.startGateway());
+    await reaches(OFFICE_V4, GATEWAY_BOUND_MS);
+  });
+
+  it("PG-15: a clean stop is quick, ends with 0 and leaves nothing", { timeout }, async () => {
+    for (const program of [client, gateway, portal]) {
+      const started = performance.now();
+      expect(await program.stop({ withinMs: 6000 }), program.name).toEqual({ status: 0, signal: undefined });
+      expect(performance.now() - started).toBeLessThan(5000);
+    }
+    expect(await captureHost(office.client)).toEqual(untouched.client);
+    expect(await captureHost(office.gateway)).toEqual(untouched.gateway);
+    expect([...warningsOf(client), ...warningsOf(gateway)], "PG-99").toEqual([]);
+  });
+});
