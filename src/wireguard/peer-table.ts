@@ -41,21 +41,10 @@ export function createPeerTable(random: Random, peersMax: number): PeerTable {
     return slots.length - 1;
   }
 
-  function drawId(now: Instant): number {
-    for (const [id, since] of restingIds) {
-      if (now - since < PEER_ID_REST_MS) break;
-      restingIds.delete(id);
-    }
-    for (;;) {
-      const id = randomBelow(random, PEER_IDS);
-      if (id !== 0 && !ids.has(id) && !restingIds.has(id)) return id;
-    }
-  }
-
   return {
     allocate(now) {
       const slot = allocateSlot(now);
-      return slot === undefined ? undefined : { slot, peerId: drawId(now) };
+      return slot === undefined ? undefined : { slot, peerId: drawId(now, random, ids, restingIds) };
     },
     add(peer) {
       slots[peer.ref.slot] = peer;
@@ -95,4 +84,21 @@ export function createPeerTable(random: Random, peersMax: number): PeerTable {
     },
     all: () => ids.values(),
   };
+}
+
+/** WG-12: random, not zero, neither in use nor released a short while ago. */
+function drawId(
+  now: Instant,
+  random: Random,
+  inUse: ReadonlyMap<number, Peer>,
+  resting: Map<number, Instant>,
+): number {
+  for (const [id, since] of resting) {
+    if (now - since < PEER_ID_REST_MS) break;
+    resting.delete(id);
+  }
+  for (;;) {
+    const id = randomBelow(random, PEER_IDS);
+    if (id !== 0 && !inUse.has(id) && !resting.has(id)) return id;
+  }
 }

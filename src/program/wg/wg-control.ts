@@ -98,16 +98,18 @@ export function createWgControl(options: WgControlOptions): WgControl {
       inTurn(async () => (request.kind === "get" ? answerGet() : await answerSet(request.lines))),
     rebind: () => inTurn(() => host.rebind({ port: { kind: "fixed", port: port() }, mark })),
     snapshot: () =>
-      JSON.stringify({
-        interface: name,
-        publicKey: textOf(machine.publicKey()),
-        listenPort: port(),
-        fwMark: mark,
-        kernel: host.choice.name,
-        peers: machine.peers().map((peer) => describePeer(peer, machine)),
-        drops: machine.drops(),
-        counters: host.plane.counters(),
-      }),
+      JSON.stringify({ interface: name, ...snapshotOf(host, machine), listenPort: port(), fwMark: mark }),
+  };
+}
+
+function snapshotOf(host: PlaneHost, machine: WgInterface): Record<string, unknown> {
+  const publicKey = machine.publicKey();
+  return {
+    publicKey: publicKey && toBase64(publicKey),
+    kernel: host.choice.name,
+    peers: machine.peers().map((peer) => describePeer(peer, machine)),
+    drops: machine.drops(),
+    counters: host.plane.counters(),
   };
 }
 
@@ -126,8 +128,4 @@ function describePeer(peer: WgPeerStatus, machine: WgInterface): Record<string, 
     rttMs: stats?.rttMs,
     drops: stats?.drops,
   };
-}
-
-function textOf(key: Uint8Array | undefined): string | undefined {
-  return key && toBase64(key);
 }
