@@ -1,0 +1,71 @@
+/**
+ * The packet plane under hostile input, in process (TS-38; targets `wireguard-data` and `tso-gro` of TS-42):
+ * every input is judged by models made from the specification, and plane and models must agree about each
+ * packet, each counter and each entry of the rings.
+ *
+ * POSTERN_FUZZ_SEED and POSTERN_FUZZ_ROUNDS choose other storms; `npm run test:long -- fuzz` runs many.
+ */
+import { describe, expect, it } from "vitest";
+import type { PlaneMode } from "../../bindings/plane.ts";
+import { REASONS, type Reason } from "../../bindings/reasons.ts";
+import { createChance, fuzz, fuzzOptions } from "./chance.ts";
+import { runStorm } from "./storm.ts";
+
+const INPUTS = 1500;
+const OPTIONS = fuzzOptions({ seed: 1, rounds: 4 });
+
+/** Reasons that a mode cannot have, or that the storm's set-up excludes: everything else must occur. */
+const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
+  plain: [
+    // Rows of TN-3 that a plain peer lifts.
+    "ip-fragment",
+    "ip-source-route",
+    // It judges by address alone.
+    ...(["icmp-quote", "icmp-type", "icmp-error-out", "multicast", "p2p-on-tun"] as const),
+    ...(["bad-source", "to-self", "bad-destination", "not-allowed-source", "not-client-ip"] as const),
+    ...(["not-a-peer", "not-allowed", "not-granted", "unknown-resource", "unknown-peer"] as const),
+    // Its refusals have reasons of their own.
+    "refuse-rate",
+  ],
+  client: [
+    ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),
+    ...(["not-a-peer", "not-allowed", "not-client-ip", "not-granted"] as const),
+  ],
+  gateway: [
+    ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),
+    ...(["bad-source", "to-self", "bad-destination", "not-allowed-source", "unknown-resource"] as const),
+  ],
+};
+
+/** Always: there is a policy, and data rings larger than what the storm punts between two drains. */
+const NEVER: readonly Reason[] = ["not-configured", "punt-full"];
+
+/** Storms that once found a defect; none is forgotten. */
+const REGRESSIONS: readonly { readonly name: string; readonly mode: PlaneMode; readonly seed: number }[] = [];
+
+describe("a storm of hostile input", () => {
+  it.each(["plain", "client", "gateway"] as const)(
+    "WG-70, TN-1, D-8: changes counters only, each for the right reason (%s)",
+    { timeout: 120_000 },
+    (mode) => {
+      const seen = new Set<string>();
+      let passed = 0;
+      fuzz(OPTIONS, (chance) => {
+        const report = runStorm(chance, mode, INPUTS);
+        passed += report.passed;
+        for (const reason of report.drops.keys()) seen.add(reason);
+      });
+      expect(passed).toBeGreaterThan(1000);
+      const expected = Object.entries(REASONS)
+        .filter(([, { stage }]) => stage === "path")
+        .map(([name]) => name)
+        .filter((name) => ![...BEYOND_REACH[mode], ...NEVER].some((reason) => reason === name));
+      expect(expected.filter((name) => !seen.has(name))).toEqual([]);
+      expect(BEYOND_REACH[mode].filter((name) => seen.has(name))).toEqual([]);
+    },
+  );
+
+  it.each(REGRESSIONS)("stays mended: $name", ({ mode, seed }) => {
+    runStorm(createChance(seed), mode, INPUTS);
+  });
+});

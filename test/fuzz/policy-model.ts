@@ -1,0 +1,117 @@
+/**
+ * The policy by the tables of the specification, one rule after the other: the counterpart of
+ * `assembly/path/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
+ */
+import type { PlaneMode } from "../../bindings/plane.ts";
+import type { Reason } from "../../bindings/reasons.ts";
+import { contains, equalIp, type PolicyTables, type Prefix } from "../../src/base/index.ts";
+import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../src/packet/index.ts";
+
+export type EgressVerdict =
+  | { readonly kind: "peer"; readonly slot: number }
+  | { readonly kind: "punt" | "refuse" }
+  | { readonly kind: "drop"; readonly reason: Reason };
+
+export type IngressVerdict =
+  | { readonly kind: "pass" | "refuse" | "control" }
+  | { readonly kind: "drop"; readonly reason: Reason };
+
+interface Judged {
+  readonly mode: PlaneMode;
+  readonly policy: PolicyTables;
+  readonly packet: Uint8Array;
+  readonly found: PacketDescriptor;
+}
+
+const drop = (reason: Reason) => ({ kind: "drop", reason }) as const;
+
+export function judgeEgress({ mode, policy, packet, found }: Judged): EgressVerdict {
+  const { source, destination } = addressesOf(packet);
+  if (mode !== "plain") {
+    if (isControlEvent(packet, found)) return drop("p2p-on-tun");
+    if (mode === "client") {
+      if (isMulticast(destination)) return drop("multicast");
+      const own = policy.ownAddresses ?? [];
+      if (!own.some((address) => equalIp(address, source))) return drop("bad-source");
+      if (own.some((address) => equalIp(address, destination))) return drop("to-self");
+      if (isIcmpError(packet, found)) return drop("icmp-error-out");
+    }
+    const reason = icmpReason(packet, found);
+    if (reason !== undefined) return drop(reason);
+  }
+  const target = longestMatch(policy, destination);
+  if (target === undefined) {
+    if (mode === "plain") return { kind: "refuse" };
+    return drop(mode === "client" ? "unknown-resource" : "not-a-peer");
+  }
+  // Names of reasons are what a route's reason is made of.
+  if (target.kind === "drop") return drop(target.reason as Reason);
+  if (target.kind !== "peer" || mode !== "gateway") return target;
+  const permit = policy.permits.find(({ slot }) => slot === target.slot);
+  if (permit === undefined) return drop("no-peer-state");
+  if (permit.egressSources === undefined || isIcmpError(packet, found)) return target;
+  return isIn(permit.egressSources, source) ? target : drop("not-allowed");
+}
+
+export function judgeIngress(slot: number, { mode, policy, packet, found }: Judged): IngressVerdict {
+  const { source, destination } = addressesOf(packet);
+  if (mode === "plain") {
+    const target = longestMatch(policy, source);
+    const isAllowed = target?.kind === "peer" && target.slot === slot;
+    return isAllowed ? { kind: "pass" } : drop("wg_disallowed_source");
+  }
+  if (isControlEvent(packet, found)) return { kind: "control" };
+  const permit = policy.permits.find((candidate) => candidate.slot === slot);
+  if (permit === undefined) return drop("no-peer-state");
+  if (mode === "client") {
+    if (!isIn(permit.sources, source)) return drop("not-allowed-source");
+    const own = policy.ownAddresses ?? [];
+    if (!own.some((address) => equalIp(address, destination))) return drop("bad-destination");
+  } else {
+    if (isMulticast(destination)) return drop("multicast");
+    if (isIcmpError(packet, found)) return drop("icmp-error-out");
+    if (!isIn(permit.sources, source)) return drop("not-client-ip");
+    if (!isIn(permit.destinations ?? [], destination)) {
+      return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
+    }
+  }
+  const reason = icmpReason(packet, found);
+  return reason === undefined ? { kind: "pass" } : drop(reason);
+}
+
+export function addressesOf(packet: Uint8Array): { source: Uint8Array; destination: Uint8Array } {
+  return (packet[0] ?? 0) >> 4 === 6
+    ? { source: packet.subarray(8, 24), destination: packet.subarray(24, 40) }
+    : { source: packet.subarray(12, 16), destination: packet.subarray(16, 20) };
+}
+
+/** TN-40; the protocol is the one behind extension headers. */
+function isControlEvent(packet: Uint8Array, { family, protocol }: PacketDescriptor): boolean {
+  return family === 6 && protocol === 255 && packet.subarray(8, 40).every((byte) => byte === 0);
+}
+
+/** TN-7, and TN-70: the quoted packet must be one that the receiver sent. */
+function icmpReason(packet: Uint8Array, found: PacketDescriptor): Reason | undefined {
+  const quote = parseIcmpQuote(packet, found);
+  if (!quote.ok) return quote.reason;
+  if (quote.value === undefined) return undefined;
+  return equalIp(quote.value.source, addressesOf(packet).destination) ? undefined : "icmp-quote";
+}
+
+function longestMatch({ routes }: PolicyTables, address: Uint8Array) {
+  let best: (typeof routes)[number] | undefined;
+  for (const route of routes) {
+    if (!contains(route.prefix, address)) continue;
+    if (best === undefined || route.prefix.bits > best.prefix.bits) best = route;
+  }
+  return best?.target;
+}
+
+function isIn(prefixes: readonly Prefix[], address: Uint8Array): boolean {
+  return prefixes.some((candidate) => contains(candidate, address));
+}
+
+function isMulticast(address: Uint8Array): boolean {
+  if (address.length === 16) return address[0] === 0xff;
+  return (address[0] ?? 0) >> 4 === 14 || address.every((byte) => byte === 0xff);
+}

@@ -1,0 +1,38 @@
+/** What a ring of the plane holds and when it is full (D-10, PG-51), without sharing anything. */
+
+export interface RingModel<T> {
+  /** Whether an entry with that many bytes fits. */
+  fits(bytes: number): boolean;
+  /** Puts what fits. */
+  put(item: T, bytes: number): void;
+  /** Takes up to `limit`, oldest first. */
+  drain(limit: number): readonly T[];
+}
+
+/** `entries` entries and `areaBytes` bytes; every entry's bytes lie in one piece, aligned to 8. */
+export function createRingModel<T>(entries: number, areaBytes: number): RingModel<T> {
+  let held: { readonly item: T; readonly end: number }[] = [];
+  let head = 0;
+  let tail = 0;
+
+  /** Where the bytes of the next entry would end, counted since the beginning. */
+  function endOf(bytes: number): number {
+    const length = Math.ceil(bytes / 8) * 8;
+    const rest = areaBytes - (head % areaBytes);
+    return (length > rest ? head + rest : head) + length;
+  }
+
+  return {
+    fits: (bytes) => held.length < entries && endOf(bytes) - tail <= areaBytes,
+    put(item, bytes) {
+      head = endOf(bytes);
+      held.push({ item, end: head });
+    },
+    drain(limit) {
+      const taken = held.slice(0, limit);
+      held = held.slice(limit);
+      tail = taken.at(-1)?.end ?? tail;
+      return taken.map(({ item }) => item);
+    },
+  };
+}

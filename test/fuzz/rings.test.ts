@@ -1,0 +1,76 @@
+/** What a flood may do while control does not come around: fill a ring, and be counted (PG-51, TN-78). */
+import { expect, it } from "vitest";
+import { CONSTANTS } from "../../bindings/layout.ts";
+import type { Plane } from "../../bindings/plane.ts";
+import { concatBytes, ip } from "../../src/base/index.ts";
+import { expectLaw } from "../unit/plane/law.ts";
+import { counting, udp } from "../unit/plane/packets.ts";
+import { type Chance, fuzz, fuzzOptions } from "./chance.ts";
+import { createPlaneWorld, ENDPOINT, OWN, START } from "./plane-world.ts";
+
+const OPTIONS = fuzzOptions({ seed: 1, rounds: 4 });
+const STUN = concatBytes(Uint8Array.from([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]), new Uint8Array(12));
+
+function receive(plane: Plane, bytes: Uint8Array): void {
+  plane.drive.ingress(START, { from: ENDPOINT, local: OWN.address, bytes });
+}
+
+/** As an attacker makes them by the thousand: handshakes of the right length, and what is nothing. */
+function junk(chance: Chance): Uint8Array {
+  const [type, length] = chance.pick([
+    [1, 148],
+    [2, 92],
+    [3, 64],
+    [9, 33],
+    [255, 1200],
+  ] as const);
+  const bytes = chance.bytes(length);
+  bytes.set([type, 0, 0, 0]);
+  return bytes;
+}
+
+function kindsOf(plane: Plane): readonly string[] {
+  return plane.takeEvents(Number.POSITIVE_INFINITY).map(({ kind }) => kind);
+}
+
+it("PG-51: a flood that control does not empty is counted, and what comes afterwards gets through", () => {
+  fuzz(OPTIONS, (chance) => {
+    const { plane } = createPlaneWorld(chance.pick(["plain", "client", "gateway"] as const));
+    const count = chance.between(1025, 3000);
+    for (let i = 0; i < count; i++) receive(plane, junk(chance));
+    const { counters, drops } = plane.counters().ingress;
+    const dropped = drops["punt-control-full"] ?? 0;
+    expect(counters.packets_punted + dropped).toBe(count);
+    // The ring ends by its entries or by the room for their bytes, whichever comes first.
+    expect(counters.packets_punted).toBeLessThanOrEqual(CONSTANTS.CONTROL_RING_ENTRIES);
+    expect(counters.packets_punted).toBeGreaterThan(400);
+    receive(plane, STUN);
+    expect(kindsOf(plane)).not.toContain("stun");
+    receive(plane, STUN);
+    receive(plane, junk(chance));
+    expect(kindsOf(plane)[0]).toBe("stun");
+    expectLaw(plane);
+  });
+});
+
+it("TN-78: a scan fills the data ring, and STUN and handshakes pass beside it", () => {
+  fuzz(OPTIONS, (chance) => {
+    const { plane } = createPlaneWorld("client");
+    const count = chance.between(2049, 4000);
+    for (let i = 0; i < count; i++) {
+      const destination = concatBytes(ip("10.50.0.0").subarray(0, 2), chance.bytes(2));
+      const packet = udp(counting(chance.below(40)), { family: 4, source: ip("10.2.0.1"), destination });
+      plane.drive.egress(START, concatBytes(new Uint8Array(10), packet));
+    }
+    const { counters, drops } = plane.counters().egress;
+    expect(counters.packets_punted).toBe(CONSTANTS.DATA_RING_ENTRIES);
+    expect(drops).toEqual({ "punt-full": count - CONSTANTS.DATA_RING_ENTRIES });
+    receive(plane, STUN);
+    const initiation = new Uint8Array(148);
+    initiation[0] = 1;
+    receive(plane, initiation);
+    expect(kindsOf(plane)).toEqual(["stun", "handshake"]);
+    expect(plane.takePunts(Number.POSITIVE_INFINITY)).toHaveLength(CONSTANTS.DATA_RING_ENTRIES);
+    expectLaw(plane);
+  });
+});
