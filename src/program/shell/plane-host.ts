@@ -68,6 +68,7 @@ export interface PlaneHost {
 }
 
 const VNET_HEADER_BYTES = 10;
+const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 
 /**
  * Opens everything but does not start the workers.
@@ -145,6 +146,8 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
       udp = { ...udp, ...changes };
       await plane.stop();
       sockets.close();
+      // If binding fails, nobody may close these descriptors again: they are others' by then.
+      sockets = NO_SOCKETS;
       sockets = openUdpSockets(kernel, udp);
       await start();
     },
