@@ -1,4 +1,5 @@
 /** What a test sees of running programs and of the network between them. */
+import { readFileSync } from "node:fs";
 import { vi } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 
@@ -93,4 +94,32 @@ export async function tunnelAddresses(at: Namespace, device = "tun-postern"): Pr
     addr_info: { local: string }[];
   }[];
   return links.flatMap((link) => link.addr_info.map(({ local }) => local));
+}
+
+/** Processor time that a process and all its threads have used, in ms (proc(5): ticks of 10 ms). */
+export function processorMs(program: Child): number {
+  const fields = readFileSync(`/proc/${program.pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+export function residentMib(program: Child): number {
+  const status = readFileSync(`/proc/${program.pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+}
+
+/** What part of one core the programs use together, in percent, while nobody asks anything of them. */
+export async function usageWhileQuiet(programs: readonly Child[], windowMs: number): Promise<number> {
+  const used = (): number => programs.reduce((sum, program) => sum + processorMs(program), 0);
+  const [before, startedAt] = [used(), performance.now()];
+  await new Promise((resolve) => setTimeout(resolve, windowMs));
+  return ((used() - before) / (performance.now() - startedAt)) * 100;
+}
+
+/** Waits until the program's connection has gone idle (SN-41: 20 s after the last packet). */
+export async function untilIdle(program: Child): Promise<void> {
+  const look = async (): Promise<void> => {
+    const state = (await statusOf(program))["connection"]?.["state"];
+    if (state !== "idle") throw new Error(`${program.name} is ${state}`);
+  };
+  await vi.waitFor(look, { timeout: 60_000, interval: 2000 });
 }
