@@ -28,6 +28,9 @@ export interface DeviceCore {
   readonly transmits: QueuedTransmit[];
   readonly events: WgEvent[];
   readonly drops: WgDropCounts;
+  /** The plane has room for so many live sessions; beyond it an old one goes for each new one. */
+  readonly sessionsMax: number;
+  sessionCount: number;
   own: OwnIdentity | undefined;
   nextGeneration: number;
   /** The latest `now` of any input. */

@@ -35,7 +35,7 @@ export interface WgDeviceOptions {
   /** Default: the portable implementation on @noble. */
   readonly crypto?: HandshakeCrypto;
   readonly log?: Log;
-  /** Rows of the plane's peer table. Default 65,536. */
+  /** Rows of the plane's peer table. Default 1,024. */
   readonly peersMax?: number;
   /** Handshake messages per second before cookies are asked for (WG-31). Default 100. */
   readonly handshakeLimit?: number;

@@ -1,7 +1,7 @@
 /** The WireGuard machine: see `device-face.ts` for how to drive it. */
 import { copyOf, type Instant, SILENT, type UnixMs } from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
-import { HANDSHAKE_LIMIT, PEERS_MAX } from "./constants.ts";
+import { HANDSHAKE_LIMIT, PEERS_MAX, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
 import { createLoadGuard } from "./cookie.ts";
 import { createDeadlineQueue } from "./deadline-queue.ts";
 import type { DeviceCore } from "./device-core.ts";
@@ -65,7 +65,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
 
 function createCore(options: WgDeviceOptions): DeviceCore {
   const crypto = options.crypto ?? NOBLE_CRYPTO;
-  const { random, records, now } = options;
+  const { random, records, now, peersMax = PEERS_MAX } = options;
   return {
     crypto,
     random,
@@ -73,12 +73,14 @@ function createCore(options: WgDeviceOptions): DeviceCore {
     log: (options.log ?? SILENT).scope("wireguard"),
     unixEpoch: (options.unixMs - now) as UnixMs,
     guard: createLoadGuard({ crypto, random, limit: options.handshakeLimit ?? HANDSHAKE_LIMIT }),
-    peers: createPeerTable(random, options.peersMax ?? PEERS_MAX),
+    peers: createPeerTable(random, peersMax),
     queue: createDeadlineQueue(),
     commands: [],
     transmits: [],
     events: [],
     drops: createDropCounts(),
+    sessionsMax: peersMax * SESSIONS_PER_PEER_AVERAGE,
+    sessionCount: 0,
     own: options.staticKey && createOwnIdentity(crypto, copyOf(options.staticKey)),
     nextGeneration: 1,
     lastNow: now,

@@ -47,6 +47,8 @@ export function installSession(
   const place = local % SESSIONS_PER_PEER;
   const older = peer.sessions[place];
   if (older !== undefined) retireSession(core, peer, older);
+  if (core.sessionCount >= core.sessionsMax) evictSession(core, peer);
+  core.sessionCount++;
 
   const lifeMs = isInitiator ? REJECT_AFTER_TIME_MS - SEND_MARGIN_MS : REJECT_AFTER_TIME_MS;
   const session: Session = {
@@ -74,6 +76,27 @@ export function installSession(
   return session;
 }
 
+/**
+ * Makes room for a session of `peer` (WG-71). Peers with valid keys could fill the table with handshakes
+ * that they never confirm: so the oldest unused session of whoever has most of them goes. With two per
+ * peer on average, there is one to be found.
+ */
+function evictSession(core: DeviceCore, peer: Peer): void {
+  let most = peer;
+  for (const other of core.peers.all()) {
+    if (spareSessions(other).length > spareSessions(most).length) most = other;
+  }
+  const [oldest] = spareSessions(most).sort((a, b) => a.generation - b.generation);
+  if (oldest !== undefined) retireSession(core, most, oldest);
+}
+
+/** Those not used for sending. */
+function spareSessions(peer: Peer): Session[] {
+  return peer.sessions.flatMap((session) =>
+    session === undefined || session === peer.current ? [] : [session],
+  );
+}
+
 /** The session by which the peer is sent to from now on (WG-16). */
 export function makeCurrent(core: DeviceCore, peer: Peer, now: Instant, session: Session): void {
   peer.current = session;
@@ -88,6 +111,7 @@ export function retireSession(core: DeviceCore, peer: Peer, session: Session): v
   peer.sessions[session.local % SESSIONS_PER_PEER] = undefined;
   if (peer.current === session) peer.current = undefined;
   session.sendKey.fill(0);
+  core.sessionCount--;
   core.commands.push({ kind: "retire", slot: peer.ref.slot, local: session.local });
 }
 

@@ -217,6 +217,28 @@ describe("peers and indices", () => {
     expect(a.received).toEqual(["on the old session"]);
   });
 
+  it("WG-71: peers with valid keys cannot make more sessions than the plane has room for", () => {
+    const world = createWorld();
+    const server = addEnd(world, { name: "server", address: "192.0.2.1", peersMax: 3 });
+    const honest = addEnd(world, { name: "honest", address: "192.0.2.2" });
+    const greedy = [3, 4].map((i) => addEnd(world, { name: `greedy${i}`, address: `192.0.2.${i}` }));
+    join(world, honest, server);
+    const calls = greedy.map((end) => ({ end, peer: join(world, end, server).ab }));
+    send(world, honest, server, "first");
+    advance(world, 100);
+    world.loses = (line) => line.kind === "response";
+    for (let round = 0; round < 10; round++) {
+      for (const { end, peer } of calls) end.device.initiate(world.now, peer);
+      advance(world, 5_400);
+    }
+    // Three peers, six sessions: the most that were ever live at a time.
+    expect(server.mostSessions).toBe(6);
+    world.loses = () => false;
+    send(world, server, honest, "still there");
+    advance(world, 5);
+    expect(honest.received).toEqual(["still there"]);
+  });
+
   it("WG-15: twelve roll-overs with traffic lose and reorder nothing", () => {
     const { world, a, b, ab } = pair("tunnel");
     let sent = 0;

@@ -51,6 +51,7 @@ export interface EndOptions {
   readonly mode?: PlaneTwinOptions["mode"];
   readonly limits?: PlaneTwinOptions["limits"];
   readonly handshakeLimit?: number;
+  readonly peersMax?: number;
 }
 
 export interface End {
@@ -64,6 +65,9 @@ export interface End {
   readonly received: string[];
   readonly outcomes: HandshakeOutcome[];
   readonly policy: WgPolicy;
+  /** Sessions in the plane now, and the most at any time. */
+  liveSessions: number;
+  mostSessions: number;
   privateKey: Uint8Array;
   publicKey: Uint8Array;
 }
@@ -117,6 +121,7 @@ export function addEnd(world: World, options: EndOptions): End {
     records: twin.records,
     crypto,
     ...(options.handshakeLimit !== undefined && { handshakeLimit: options.handshakeLimit }),
+    ...(options.peersMax !== undefined && { peersMax: options.peersMax }),
   });
   const address = { address: ip(options.address), port: 51820 };
   const end: End = {
@@ -129,6 +134,8 @@ export function addEnd(world: World, options: EndOptions): End {
     received: [],
     outcomes: [],
     policy,
+    liveSessions: 0,
+    mostSessions: 0,
     privateKey,
     publicKey: device.publicKey() ?? new Uint8Array(0),
   };
@@ -257,6 +264,9 @@ function drain(world: World, end: End): boolean {
   for (let command = device.pollCommand(); command !== undefined; command = device.pollCommand()) {
     didAnything = true;
     twin.execute(now, command);
+    if (command.kind === "install") end.liveSessions++;
+    if (command.kind === "retire") end.liveSessions--;
+    end.mostSessions = Math.max(end.mostSessions, end.liveSessions);
   }
   for (let transmit = device.pollTransmit(); transmit !== undefined; transmit = device.pollTransmit()) {
     didAnything = true;
