@@ -35,6 +35,7 @@ const RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024;
 /** Rows of the plane's peer table beyond the peers of the file: `wg set` may add some (WG-57). */
 const SPARE_PEERS = 1024;
 const PEERS_MAX = 65_536;
+const STOP_WITHIN_MS = 5_000;
 
 /** What has been set up so far, to be taken back in reverse order. */
 type Undo = (() => void | Promise<void>)[];
@@ -58,8 +59,22 @@ export async function runWg(options: WgOptions, io: ProgramIo): Promise<number> 
   }
 }
 
-/** One step that fails must not keep the others from being done (D-22). */
+/** All steps within the time that a stop may take (PG-15). @throws PosternError `stop-slow` (exit 1) */
 async function takeBack(undo: Undo, log: Log): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new PosternError("stop-slow", `stopping took longer than ${STOP_WITHIN_MS / 1000} s`);
+    timer = setTimeout(reject, STOP_WITHIN_MS, error);
+  });
+  try {
+    await Promise.race([runBackwards(undo, log), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** One step that fails must not keep the others from being done (D-22). */
+async function runBackwards(undo: Undo, log: Log): Promise<void> {
   for (const step of undo.reverse()) {
     try {
       await step();
