@@ -1,5 +1,6 @@
 export type { Refusal, RefusalCode, UpgradeRequest } from "./admission.ts";
 export type { ServerCounters } from "./core.ts";
+export type { UpgradeVerdict } from "./entrance.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
 export {
@@ -8,7 +9,6 @@ export {
   type PortalServerOptions,
   type PresentPeer,
   type ServerStatus,
-  type UpgradeVerdict,
 } from "./server.ts";
 export type { ServerTransmit } from "./sockets.ts";
 export { EMPTY_STATE, parseState, type StoredState, toStateText } from "./stored-state.ts";

@@ -119,6 +119,16 @@ export function createDriver(
   return driver;
 }
 
+/** A connection that has begun to connect. */
+export function connecting(options: Parameters<typeof createDriver>[0] = {}): Driver {
+  const driver = createDriver(options);
+  driver.run((now) => driver.machine.connect(now, LOGIN));
+  return driver;
+}
+
+/** Nobody listens. */
+export const REFUSED = { kind: "unreachable", code: "ECONNREFUSED" } as const satisfies ConnectFailure;
+
 /** A connection that has joined. */
 export function joined(options: Parameters<typeof createDriver>[0] = {}): Driver {
   const driver = createDriver(options);

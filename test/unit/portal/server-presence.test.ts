@@ -454,7 +454,7 @@ describe("the poll law", () => {
           subject.check();
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 });

@@ -1,0 +1,116 @@
+/**
+ * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
+ */
+import { after, type Instant } from "../../base/index.ts";
+import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
+import { count } from "./core.ts";
+import { randomId } from "./ids.ts";
+import { idOf, noteTokenEnd, noteTokenEnds, type PortalState } from "./portal-state.ts";
+import { disconnect } from "./reconcile.ts";
+import type { PeerSocket } from "./sockets.ts";
+import type { PeerKind } from "./store.ts";
+import type { StoredPeer } from "./stored-state.ts";
+
+export type UpgradeVerdict =
+  | { readonly ok: true; readonly socket: number }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+const MAX_SOCKETS_PER_TOKEN = 5_000;
+/** Last-seen data reaches the disk this late (PT-115). */
+const LAST_SEEN_DELAY_MS = 1_000;
+const CLOSE_REPLACED = 4000;
+
+const OVERLOADED: Refusal = { status: 503, code: "overloaded", retryAfterS: 10 };
+
+export function admit(state: PortalState, now: Instant, request: UpgradeRequest): UpgradeVerdict {
+  const { core } = state;
+  const result = state.admission.check(now, core.clock.wallNow(now), core.model, request);
+  const opened = result.ok ? openSocket(state, now, result.admitted) : result.refusal;
+  if ("status" in opened) {
+    count(core.counters.refusedUpgrades, opened.code ?? String(opened.status));
+    return { ok: false, refusal: opened };
+  }
+  noteTokenEnd(state, opened);
+  return { ok: true, socket: opened.id };
+}
+
+function openSocket(state: PortalState, now: Instant, admitted: Admitted): PeerSocket | Refusal {
+  const { sockets, random } = state.core;
+  const { kind, token } = admitted;
+  if (sockets.countOfToken(token.hash) >= MAX_SOCKETS_PER_TOKEN) return OVERLOADED;
+  if (kind === "relay") {
+    const { remote } = admitted;
+    return sockets.open(now, { kind, peerId: randomId(random), token, remote, needsRevision: 0 });
+  }
+  const found = findOrCreate(state, now, admitted);
+  if ("status" in found) return found;
+  replaceOlder(state, now, kind, found.peer.id);
+  const { remote } = admitted.introduction;
+  return sockets.open(now, {
+    kind,
+    peerId: found.peer.id,
+    token,
+    remote,
+    needsRevision: found.needsRevision,
+  });
+}
+
+/** The device or gateway behind an introduction; a new one is recorded first (PT-71). */
+function findOrCreate(
+  { core, newDevices, deadlines }: PortalState,
+  now: Instant,
+  { kind, token, introduction }: Exclude<Admitted, { kind: "relay" }>,
+): { readonly peer: StoredPeer; readonly needsRevision: number } | Refusal {
+  const { store } = core;
+  const known = store.find(kind, introduction.ownerId, introduction.externalId);
+  if (known !== undefined) {
+    deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
+    return { peer: store.update(kind, known.id, introduction) ?? known, needsRevision: 0 };
+  }
+  if (!newDevices.take(now, token.hash)) return { status: 503, code: "rate_limit", retryAfterS: 1 };
+  const peer = store.create(kind, introduction);
+  if (peer !== undefined) return { peer, needsRevision: store.commit() };
+  core.log.error?.("no tunnel address is left");
+  return OVERLOADED;
+}
+
+/** The newer socket of a peer wins: else a half-open one would lock it out (PT-74). */
+function replaceOlder(state: PortalState, now: Instant, kind: PeerKind, peerId: string): void {
+  const { sockets, log } = state.core;
+  const older = sockets.ofPeer(kind, peerId);
+  if (older === undefined) return;
+  if (!state.replacements.take(now, `${kind}|${peerId}`)) {
+    log.warn?.("two processes seem to use one identity", idOf(older));
+  }
+  closeSocket(state, now, older, CLOSE_REPLACED, "replaced");
+}
+
+export function closeSocket(
+  state: PortalState,
+  now: Instant,
+  socket: PeerSocket,
+  code: number,
+  reason: string,
+): void {
+  state.core.sockets.close(socket, code, reason);
+  handleGone(state, now, socket);
+}
+
+/** A socket that is no longer in the table. */
+export function handleGone({ core, flows }: PortalState, now: Instant, socket: PeerSocket): void {
+  if (socket.kind === "gateway" && socket.stage === "ready") flows.handleGatewayGone(now, socket.peerId);
+  if (socket.stage !== "open") core.log.info?.("peer left", { kind: socket.kind, ...idOf(socket) });
+}
+
+/** Ends the sockets of tokens that have expired (PT-93). */
+export function endExpired(state: PortalState, now: Instant): void {
+  const { sockets, clock } = state.core;
+  const wallNow = clock.wallNow(now);
+  for (const socket of [...sockets.all()]) {
+    const { expiresAt } = socket.token;
+    if (expiresAt === undefined || wallNow < expiresAt) continue;
+    disconnect(state.core, socket);
+    handleGone(state, now, socket);
+  }
+  noteTokenEnds(state);
+}
