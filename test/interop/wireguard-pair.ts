@@ -140,9 +140,9 @@ export async function untilServed(namespace: Namespace, device: string): Promise
   await namespace.run("sh", ["-c", script], { withinMs: WITHIN_MS });
 }
 
-/** `count` echo requests; throws unless each is answered. */
+/** Echo requests until `count` are answered. With `-W`, ping would give late answers two round trips only. */
 export async function ping(from: Namespace, address: string, count = 3): Promise<void> {
-  const args = ["-q", "-c", `${count}`, "-i", "0.05", "-W", "5", address];
+  const args = ["-q", "-c", `${count}`, "-i", "0.05", "-w", "10", address];
   const output = await from.run("ping", args, { withinMs: WITHIN_MS });
   if (!output.includes(`${count} received`)) throw new Error(output);
 }
