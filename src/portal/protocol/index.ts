@@ -7,15 +7,13 @@ export {
   type FlowCreated,
   type FlowFailureReason,
 } from "./client-channel.ts";
-export {
-  createPortalConnection,
-  type PortalConnection,
-  type PortalConnectionOptions,
-  type PortalCounters,
-  type PortalEvent,
-  type PortalStateKind,
-  type PortalTransmit,
-} from "./connection.ts";
+export { createPortalConnection, type PortalConnection, type PortalStateKind } from "./connection.ts";
+export type {
+  PortalConnectionOptions,
+  PortalCounters,
+  PortalEvent,
+  PortalTransmit,
+} from "./connection-core.ts";
 export {
   GATEWAY_MAX_PARTITION_MS,
   MAX_PEER_FRAME_BYTES,
