@@ -18,6 +18,9 @@ export declare function sysPoll(set: usize, count: u32, timeoutMs: i32): i32;
 // @ts-ignore: a decorator
 @external("sys", "clock_gettime")
 export declare function sysClockGettime(clock: i32, at: usize): i32;
+// @ts-ignore: a decorator
+@external("sys", "sched_yield")
+export declare function sysYield(): i32;
 /** Of the last call of this thread that returned -1. */
 // @ts-ignore: a decorator
 @external("sys", "errno")

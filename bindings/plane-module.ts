@@ -58,5 +58,6 @@ const NO_CALLS: PlaneCalls = {
   recvmsg: noCall,
   poll: noCall,
   clock_gettime: noCall,
+  sched_yield: noCall,
   errno: noCall,
 };

@@ -51,7 +51,8 @@ import { readClock } from "../clock";
 import { count, dropped } from "../counters";
 import { wipe } from "../crypto";
 import { ingressBegin, ingressFlush, ingressStep } from "../path/ingress";
-import { sysErrno, sysRecvmsg, sysWrite } from "../sys";
+import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
+import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
@@ -199,6 +200,9 @@ function writeFrame(cx: usize, frame: usize, bytes: u32, segments: u32): void {
       count(cx, COUNTER_BYTES_OUT, <u64>bytes);
       count(cx, COUNTER_SEGMENTS_OUT, <u64>segments);
       if (segments > 1) count(cx, COUNTER_SUPER_FRAMES_OUT, 1);
+      // The program that gets a burst of datagrams has room for some ninety (rmem_default), and could not
+      // run: it shares our processor when all are busy. Delivered datagrams 1.8 to 2.6 times (PF-73).
+      if (<u32>load<u8>(frame, VNET_GSO_TYPE) == GSO_UDP) sysYield();
       return;
     }
     const error = sysErrno();

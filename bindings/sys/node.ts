@@ -35,6 +35,7 @@ function bindPlaneCalls(koffi: Koffi, func: BindFunction, start: number) {
   const recvmsg = func("recvmsg", "int", ["int", "uintptr_t", "int"]);
   const poll = func("poll", "int", ["uintptr_t", "uint32_t", "int"]);
   const clockGetTime = func("clock_gettime", "int", ["int", "uintptr_t"]);
+  const schedYield = func("sched_yield", "int", []);
   return {
     read: (fd: number, offset: number, bytes: number) => read(fd, start + offset, bytes),
     write: (fd: number, offset: number, bytes: number) => write(fd, start + offset, bytes),
@@ -42,6 +43,7 @@ function bindPlaneCalls(koffi: Koffi, func: BindFunction, start: number) {
     recvmsg: (fd: number, offset: number, flags: number) => recvmsg(fd, start + offset, flags),
     poll: (offset: number, count: number, timeoutMs: number) => poll(start + offset, count, timeoutMs),
     clock_gettime: (clock: number, offset: number) => clockGetTime(clock, start + offset),
+    sched_yield: () => schedYield(),
     errno: () => koffi.errno(),
   };
 }

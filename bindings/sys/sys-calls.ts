@@ -14,6 +14,8 @@ export interface PlaneCalls {
   poll(offset: number, count: number, timeoutMs: number): number;
   /** Writes a `struct timespec` (16 bytes) at `offset`. */
   clock_gettime(clock: number, offset: number): number;
+  /** Lets another thread have the processor. */
+  sched_yield(): number;
   errno(): number;
 }
 

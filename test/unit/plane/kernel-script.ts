@@ -60,6 +60,8 @@ export interface KernelRun {
   /** Of each wait: descriptor and events of the first entry, and the time-out. */
   readonly polls: readonly { readonly fd: number; readonly events: number; readonly count: number }[];
   readonly reads: readonly number[];
+  /** Of each yield: how many frames had been written. */
+  readonly yields: readonly number[];
 }
 
 const EAGAIN = 11;
@@ -76,6 +78,7 @@ export function runLoop(
   const set = (field: number, value: number) => view.setInt32(worker + field, value, true);
   const run = { sent: [] as Sent[], written: [] as Uint8Array[], polls: [] as KernelRun["polls"][number][] };
   const reads: number[] = [];
+  const yields: number[] = [];
   const lists = {
     frames: [...(script.frames ?? [])],
     [FD.udp4]: [...(script.receives4 ?? [])],
@@ -122,6 +125,10 @@ export function runLoop(
       const next = (fd === FD.udp4 ? lists[FD.udp4] : lists[FD.udp6]).shift() ?? EAGAIN;
       return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
     },
+    sched_yield: () => {
+      yields.push(run.written.length);
+      return 0;
+    },
     poll(at: number, count: number) {
       run.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
       if (count > 0) waits++;
@@ -138,7 +145,7 @@ export function runLoop(
   set(WORKER.ended, 0);
   const exports = instantiatePlane(compileVariant("turbofan"), memory, sys);
   const ended = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
-  return { ended, reads, ...run };
+  return { ended, reads, yields, ...run };
 }
 
 function readMessage(view: DataView, bytes: Uint8Array, fd: number, at: number): Sent {

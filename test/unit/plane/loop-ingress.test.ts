@@ -3,7 +3,7 @@ import { CONSTANTS } from "../../../bindings/layout.ts";
 import { REASONS, type Reason } from "../../../bindings/reasons.ts";
 import { concatBytes, instant, ip, type SocketAddress } from "../../../src/base/index.ts";
 import { type ControlMessage, FD, type KernelScript, type Received, runLoop } from "./kernel-script.ts";
-import { counting, udp } from "./packets.ts";
+import { counting, tcp, udp } from "./packets.ts";
 import { A, B, createPair, NET_A, NET_B, NOW, SLOT, sessionKeys, type testPlane } from "./pair.ts";
 import { sealMessage } from "./wire.ts";
 
@@ -81,6 +81,24 @@ describe("the ingress loop", () => {
     const { written, counters } = run({ receives4 });
     expect(written).toHaveLength(1);
     expect(counters).toMatchObject({ segments_out: 3, super_frames_out: 1, reads: 3 });
+  });
+
+  it("PF-73: yields behind each super-frame of datagrams, and only there", () => {
+    const { remote, sendKey } = sessionKeys("a");
+    const flow = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
+    const datagrams = (port: number, lengths: readonly number[]) =>
+      lengths.map((length) => udp(counting(length), { ...flow, ports: [port, 9] }));
+    const packets = [...datagrams(1, [100, 100]), ...datagrams(2, [100]), ...datagrams(3, [100, 50])];
+    const receives4 = packets.map((packet, i) => received(sealMessage(sendKey, remote, BigInt(i), packet)));
+    const { written, yields } = run({ receives4 });
+    expect(written).toHaveLength(3);
+    expect(yields).toEqual([1, 3]);
+    const stream = [0, 1].map((i) => tcp(counting(100), { ...flow, sequence: i * 100 }));
+    const bulk = run({
+      receives4: stream.map((packet, i) => received(sealMessage(sendKey, remote, BigInt(i), packet))),
+    });
+    expect(bulk.counters.super_frames_out).toBe(1);
+    expect(bulk.yields).toEqual([]);
   });
 
   it("PG-50: the other family gets its turn after 32 receives of one", () => {

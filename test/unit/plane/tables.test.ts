@@ -91,6 +91,7 @@ const NO_CALLS = {
   recvmsg: noCall,
   poll: noCall,
   clock_gettime: noCall,
+  sched_yield: noCall,
   errno: noCall,
 };
 
