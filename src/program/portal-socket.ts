@@ -2,44 +2,30 @@
  * The shell of the portal connection: carries out what the machine of `src/portal/protocol` wants, with
  * `ws` over connections that bypass the tunnel (D-19, PT-17, PT-18).
  */
-import { lookup } from "node:dns/promises";
-import { readFileSync } from "node:fs";
-import type { IncomingMessage } from "node:http";
-import { connect as connectTcp, type Socket } from "node:net";
-import { rootCertificates } from "node:tls";
 import { WebSocket } from "ws";
-import { errnoOf, type Kernel } from "../../bindings/linux/index.ts";
-import {
-  formatIp,
-  type Instant,
-  type IpAddress,
-  type Log,
-  PosternError,
-  parseIp,
-  type Random,
-  type Secret,
-  type SocketAddress,
-  type UnixMs,
-} from "../base/index.ts";
-import { openMarkedSocket, startTls } from "../host/index.ts";
+import type { Instant, IpAddress, Log, Random, Secret, UnixMs } from "../base/index.ts";
 import {
   type Channel,
+  type ConnectFailure,
   createPortalConnection,
-  isCertificateCode,
   type LoginParams,
-  MAX_PEER_FRAME_BYTES,
   MAX_SOCKET_BUFFER_BYTES,
   type PortalConnection,
   type PortalEvent,
   type PortalStateKind,
   type PortalTransmit,
   type PortalUrl,
-  TCP_TIMEOUT_MS,
-  toHeaderText,
 } from "../portal/protocol/index.ts";
+import {
+  firstConnection,
+  type OpenTcp,
+  privilegeError,
+  reasonOf,
+  systemResolve,
+} from "./portal-transport.ts";
+import { openWebSocket, type WebSocketEvents } from "./portal-websocket.ts";
 
-/** Opens one TCP connection; rejects with what the system said. */
-export type OpenTcp = (to: SocketAddress, timeoutMs: number) => Promise<Socket>;
+export { loadRoots, markedTcp, type OpenTcp, plainTcp } from "./portal-transport.ts";
 
 export interface PortalSocketOptions<M, R> {
   readonly url: PortalUrl;
@@ -74,52 +60,7 @@ export interface PortalSocket<R> {
   readonly counters: PortalConnection<unknown, R>["counters"];
 }
 
-/** A body that says why an upgrade was refused is short. */
-const MAX_BODY_BYTES = 16 * 1024;
-const SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt";
 const MAX_SLEEP_MS = 0x7fff_ffff;
-
-/** TCP connections that carry the bypass mark, so that no resource can capture them (PT-17). */
-export function markedTcp(kernel: Kernel, mark: number): OpenTcp {
-  return ({ address, port }, timeoutMs) =>
-    openMarkedSocket(kernel, { host: formatIp(address), port, mark, timeoutMs });
-}
-
-/** Ordinary TCP connections, for processes without a tunnel of their own. */
-export const plainTcp: OpenTcp = ({ address, port }, timeoutMs) =>
-  new Promise((resolve, reject) => {
-    const socket = connectTcp({ host: formatIp(address), port });
-    const timer = setTimeout(() => socket.destroy(new Error("ETIMEDOUT")), timeoutMs);
-    socket.once("error", reject);
-    socket.once("close", () => clearTimeout(timer));
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      socket.removeListener("error", reject);
-      resolve(socket);
-    });
-  });
-
-/**
- * The system's roots, or the runtime's where there are none, and those of `--ca-file` (PT-18).
- *
- * @throws PosternError `file-unreadable`
- */
-export function loadRoots(caFile: string | undefined): readonly string[] {
-  let roots: readonly string[] = rootCertificates;
-  try {
-    roots = [readFileSync(SYSTEM_ROOTS, "utf8")];
-  } catch {
-    // A system without a bundle; the runtime brings Mozilla's.
-  }
-  if (caFile === undefined) return roots;
-  try {
-    return [...roots, readFileSync(caFile, "utf8")];
-  } catch (cause) {
-    throw new PosternError("file-unreadable", `cannot read ${caFile}`, "--ca-file names a PEM file", {
-      cause,
-    });
-  }
-}
 
 /** One attempt: first a TCP connection, then a WebSocket. */
 interface Attempt {
@@ -130,188 +71,25 @@ interface Attempt {
   socket: WebSocket | undefined;
 }
 
+/** What the parts of the shell share. */
+interface Shell<M, R> {
+  readonly options: PortalSocketOptions<M, R>;
+  readonly machine: PortalConnection<M, R>;
+  readonly attempts: Map<number, Attempt>;
+  timer: NodeJS.Timeout | undefined;
+  isTelling: boolean;
+}
+
 export function createPortalSocket<M, R>(options: PortalSocketOptions<M, R>): PortalSocket<R> {
   const { url, channel, random, log, maxPartitionMs } = options;
-  const machine = createPortalConnection<M, R>({
-    url,
-    channel,
-    random,
-    log,
-    ...(maxPartitionMs === undefined ? {} : { maxPartitionMs }),
-  });
-  const attempts = new Map<number, Attempt>();
-  let timer: NodeJS.Timeout | undefined;
-  let isTelling = false;
-
-  /**
-   * One input, then everything that follows from it, in the order of style §7. An input that an event's
-   * listener makes does not overtake the events before it.
-   */
-  function turn(input: (now: Instant) => void): void {
-    input(options.now());
-    for (let next = machine.pollTransmit(); next !== undefined; next = machine.pollTransmit()) carryOut(next);
-    clearTimeout(timer);
-    const at = machine.pollTimeout();
-    if (at !== undefined) {
-      const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - options.now()));
-      timer = setTimeout(() => turn((now) => machine.handleTimeout(now)), sleepMs);
-    }
-    if (!isTelling) tell();
-  }
-
-  function tell(): void {
-    isTelling = true;
-    try {
-      for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
-        if (event.kind === "resolve") resolve(event.host);
-        else options.onEvent(event);
-      }
-    } finally {
-      isTelling = false;
-    }
-  }
-
-  function resolve(host: string): void {
-    const ask = options.resolve ?? systemResolve;
-    ask(host).then(
-      (addresses) => turn((now) => machine.handleAddresses(now, addresses)),
-      (error: unknown) => {
-        log.debug?.("the portal's name cannot be resolved", { error });
-        turn((now) => machine.handleAddresses(now, []));
-      },
-    );
-  }
-
-  function carryOut(transmit: PortalTransmit): void {
-    if (transmit.kind === "open") {
-      open(transmit);
-      return;
-    }
-    const attempt = attempts.get(transmit.attempt);
-    if (transmit.kind === "text") {
-      sendText(attempt, transmit);
-      return;
-    }
-    if (attempt === undefined) return;
-    if (transmit.kind === "drop") {
-      attempts.delete(attempt.id);
-      attempt.isDropped = true;
-      attempt.socket?.terminate();
-      return;
-    }
-    attempt.socket?.close(transmit.code);
-  }
-
-  function sendText(
-    attempt: Attempt | undefined,
-    transmit: Extract<PortalTransmit, { readonly kind: "text" }>,
-  ): void {
-    const socket = attempt?.socket;
-    if (attempt === undefined || socket?.readyState !== WebSocket.OPEN) {
-      // Not from within the drain of another input: the machine sees one thing after the other.
-      queueMicrotask(() => turn((now) => machine.handleRejected(now, transmit)));
-      return;
-    }
-    log.trace?.("portal message sent", { bytes: transmit.text.length });
-    socket.send(transmit.text, () => {
-      if (!attempt.isFull || socket.bufferedAmount > MAX_SOCKET_BUFFER_BYTES) return;
-      attempt.isFull = false;
-      turn((now) => machine.handleWritable(now, attempt.id, true));
-    });
-    if (socket.bufferedAmount <= MAX_SOCKET_BUFFER_BYTES) return;
-    attempt.isFull = true;
-    machine.handleWritable(options.now(), attempt.id, false);
-  }
-
-  function open({
-    attempt: id,
-    url: socketUrl,
-    addresses,
-    port,
-  }: Extract<PortalTransmit, { kind: "open" }>): void {
-    const attempt: Attempt = { id, isDropped: false, isFull: false, socket: undefined };
-    attempts.set(id, attempt);
-    firstConnection(addresses, port, options.openTcp).then(
-      (tcp) => {
-        if (attempt.isDropped) tcp.destroy();
-        else upgrade(attempt, socketUrl, tcp);
-      },
-      (error: unknown) => {
-        attempts.delete(id);
-        if (attempt.isDropped) return;
-        const privilege = privilegeError(error);
-        if (privilege === undefined) fail(id, { kind: "unreachable", code: reasonOf(error) });
-        else options.onError(privilege);
-      },
-    );
-  }
-
-  function upgrade(attempt: Attempt, socketUrl: string, tcp: Socket): void {
-    const { id } = attempt;
-    tcp.setNoDelay(true);
-    const socket = new WebSocket(socketUrl, {
-      createConnection: () => {
-        if (url.scheme === "ws") return tcp;
-        return startTls(tcp, { servername: url.host, ...(options.roots ? { ca: options.roots } : {}) });
-      },
-      headers: {
-        "User-Agent": options.userAgent,
-        "X-Authorization": `Bearer ${toHeaderText(options.token.reveal().trim())}`,
-      },
-      maxPayload: MAX_PEER_FRAME_BYTES,
-      perMessageDeflate: false,
-      followRedirects: false,
-    });
-    attempt.socket = socket;
-    let isOpen = false;
-    // Before the first byte is read: an oversized frame ends the process otherwise (PT-7).
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      if (isOpen || !attempts.delete(id)) return;
-      const code = error.code ?? "";
-      const isTls = isCertificateCode(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code);
-      fail(
-        id,
-        isTls ? { kind: "tls", code } : { kind: "broken", detail: code === "" ? error.message : code },
-      );
-    });
-    socket.on("unexpected-response", (request, response) => {
-      readBody(response, (body) => {
-        request.destroy();
-        if (!attempts.delete(id)) return;
-        const retryAfter = response.headers["retry-after"];
-        const contentType = response.headers["content-type"];
-        fail(id, {
-          kind: "refused-upgrade",
-          status: response.statusCode ?? 0,
-          body,
-          ...(retryAfter === undefined ? {} : { retryAfter }),
-          ...(contentType === undefined ? {} : { contentType }),
-        });
-      });
-    });
-    socket.on("open", () => {
-      isOpen = true;
-      turn((now) => machine.handleOpen(now, id));
-    });
-    socket.on("message", (data, isBinary) => {
-      if (isBinary) turn((now) => machine.handleBinary(now, id));
-      else turn((now) => machine.handleText(now, id, data.toString()));
-    });
-    socket.on("close", (code) => {
-      attempts.delete(id);
-      turn((now) => machine.handleClose(now, id, code));
-    });
-  }
-
-  function fail(id: number, failure: Parameters<typeof machine.handleFailure>[2]): void {
-    turn((now) => machine.handleFailure(now, id, failure, options.wallNow()));
-  }
-
+  const partition = maxPartitionMs === undefined ? {} : { maxPartitionMs };
+  const machine = createPortalConnection<M, R>({ url, channel, random, log, ...partition });
+  const shell: Shell<M, R> = { options, machine, attempts: new Map(), timer: undefined, isTelling: false };
   return {
-    connect: (login) => turn((now) => machine.connect(now, login)),
-    reconnect: () => turn((now) => machine.reconnect(now)),
-    send: (request) => turn((now) => machine.send(now, request)),
-    close: () => turn((now) => machine.close(now)),
+    connect: (login) => turn(shell, (now) => machine.connect(now, login)),
+    reconnect: () => turn(shell, (now) => machine.reconnect(now)),
+    send: (request) => turn(shell, (now) => machine.send(now, request)),
+    close: () => turn(shell, (now) => machine.close(now)),
     get state() {
       return machine.state;
     },
@@ -319,62 +97,132 @@ export function createPortalSocket<M, R>(options: PortalSocketOptions<M, R>): Po
   };
 }
 
-/** All addresses at once; the first connection wins, later ones are closed (PT-21). */
-async function firstConnection(
-  addresses: readonly IpAddress[],
-  port: number,
-  openTcp: OpenTcp,
-): Promise<Socket> {
-  let winner: Socket | undefined;
-  const attempts = addresses.map(async (address) => {
-    const socket = await openTcp({ address, port }, TCP_TIMEOUT_MS);
-    if (winner !== undefined) socket.destroy();
-    winner ??= socket;
-    return socket;
-  });
-  return await Promise.any(attempts);
+/**
+ * One input, then everything that follows from it, in the order of style §7. An input that an event's
+ * listener makes does not overtake the events before it.
+ */
+function turn<M, R>(shell: Shell<M, R>, input: (now: Instant) => void): void {
+  const { machine, options } = shell;
+  input(options.now());
+  for (let next = machine.pollTransmit(); next !== undefined; next = machine.pollTransmit()) {
+    carryOut(shell, next);
+  }
+  clearTimeout(shell.timer);
+  const at = machine.pollTimeout();
+  if (at !== undefined) {
+    const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - options.now()));
+    shell.timer = setTimeout(() => turn(shell, (now) => machine.handleTimeout(now)), sleepMs);
+  }
+  if (!shell.isTelling) tell(shell);
 }
 
-async function systemResolve(host: string): Promise<readonly IpAddress[]> {
-  const found = await lookup(host, { all: true, verbatim: true });
-  return found.flatMap(({ address }) => {
-    const parsed = parseIp(address);
-    return parsed.ok ? [parsed.value] : [];
-  });
+function tell<M, R>(shell: Shell<M, R>): void {
+  const { machine, options } = shell;
+  shell.isTelling = true;
+  try {
+    for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
+      if (event.kind === "resolve") resolve(shell, event.host);
+      else options.onEvent(event);
+    }
+  } finally {
+    shell.isTelling = false;
+  }
 }
 
-function readBody(response: IncomingMessage, onBody: (body: string) => void): void {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  let isDone = false;
-  const finish = (): void => {
-    if (isDone) return;
-    isDone = true;
-    onBody(Buffer.concat(chunks).toString());
+function resolve<M, R>(shell: Shell<M, R>, host: string): void {
+  const { machine, options } = shell;
+  const ask = options.resolve ?? systemResolve;
+  ask(host).then(
+    (addresses) => turn(shell, (now) => machine.handleAddresses(now, addresses)),
+    (error: unknown) => {
+      options.log.debug?.("the portal's name cannot be resolved", { error });
+      turn(shell, (now) => machine.handleAddresses(now, []));
+    },
+  );
+}
+
+function carryOut<M, R>(shell: Shell<M, R>, transmit: PortalTransmit): void {
+  const attempt = shell.attempts.get(transmit.attempt);
+  switch (transmit.kind) {
+    case "open":
+      open(shell, transmit);
+      return;
+    case "text":
+      sendText(shell, attempt, transmit);
+      return;
+    case "close":
+      attempt?.socket?.close(transmit.code);
+      return;
+    case "drop":
+      if (attempt === undefined) return;
+      shell.attempts.delete(attempt.id);
+      attempt.isDropped = true;
+      attempt.socket?.terminate();
+      return;
+    default:
+      transmit satisfies never;
+  }
+}
+
+function sendText<M, R>(
+  shell: Shell<M, R>,
+  attempt: Attempt | undefined,
+  transmit: Extract<PortalTransmit, { readonly kind: "text" }>,
+): void {
+  const { machine, options } = shell;
+  const socket = attempt?.socket;
+  if (attempt === undefined || socket?.readyState !== WebSocket.OPEN) {
+    // Not from within the drain of another input: the machine sees one thing after the other.
+    queueMicrotask(() => turn(shell, (now) => machine.handleRejected(now, transmit)));
+    return;
+  }
+  options.log.trace?.("portal message sent", { bytes: transmit.text.length });
+  socket.send(transmit.text, () => {
+    if (!attempt.isFull || socket.bufferedAmount > MAX_SOCKET_BUFFER_BYTES) return;
+    attempt.isFull = false;
+    turn(shell, (now) => machine.handleWritable(now, attempt.id, true));
+  });
+  if (socket.bufferedAmount <= MAX_SOCKET_BUFFER_BYTES) return;
+  attempt.isFull = true;
+  machine.handleWritable(options.now(), attempt.id, false);
+}
+
+function open<M, R>(shell: Shell<M, R>, transmit: Extract<PortalTransmit, { readonly kind: "open" }>): void {
+  const { attempt: id, url: socketUrl, addresses, port } = transmit;
+  const { options, attempts } = shell;
+  const attempt: Attempt = { id, isDropped: false, isFull: false, socket: undefined };
+  attempts.set(id, attempt);
+  firstConnection(addresses, port, options.openTcp).then(
+    (tcp) => {
+      if (attempt.isDropped) tcp.destroy();
+      else attempt.socket = openWebSocket(tcp, socketUrl, options, webSocketEvents(shell, id));
+    },
+    (error: unknown) => {
+      if (!attempts.delete(id)) return;
+      const privilege = privilegeError(error);
+      if (privilege === undefined) fail(shell, id, { kind: "unreachable", code: reasonOf(error) });
+      else options.onError(privilege);
+    },
+  );
+}
+
+function webSocketEvents<M, R>(shell: Shell<M, R>, id: number): WebSocketEvents {
+  const { machine, attempts } = shell;
+  return {
+    open: () => turn(shell, (now) => machine.handleOpen(now, id)),
+    text: (text) => turn(shell, (now) => machine.handleText(now, id, text)),
+    binary: () => turn(shell, (now) => machine.handleBinary(now, id)),
+    failure(failure) {
+      if (attempts.delete(id)) fail(shell, id, failure);
+    },
+    close(code) {
+      attempts.delete(id);
+      turn(shell, (now) => machine.handleClose(now, id, code));
+    },
   };
-  response.on("data", (chunk: Buffer) => {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) finish();
-  });
-  response.on("end", finish);
-  response.on("error", finish);
-  response.on("close", finish);
 }
 
-/** A mark that is refused is refused for every address, and for good. */
-function privilegeError(error: unknown): PosternError | undefined {
-  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
-  for (const each of errors) if (each instanceof PosternError && each.code === "privilege") return each;
-  return undefined;
-}
-
-/** The reason of the last failure, as the system names it. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return reasonOf(error.errors.at(-1));
-  if (!(error instanceof Error)) return String(error);
-  if ("code" in error && typeof error.code === "string" && !(error instanceof PosternError))
-    return error.code;
-  if (errnoOf(error) !== undefined && error.cause !== undefined) return reasonOf(error.cause);
-  return error.message;
+function fail<M, R>(shell: Shell<M, R>, id: number, failure: ConnectFailure): void {
+  const { machine, options } = shell;
+  turn(shell, (now) => machine.handleFailure(now, id, failure, options.wallNow()));
 }

@@ -1,7 +1,7 @@
 /**
  * The flows that are under way, and what is remembered of those that are done (PT-85).
  */
-import { after, earliest, type Instant } from "../../base/index.ts";
+import { after, earliest, type Instant, instant } from "../../base/index.ts";
 import type { GatewayRequest } from "../protocol/index.ts";
 import type { AuthorizationRecord } from "./authorizations.ts";
 import type { Core } from "./core.ts";
@@ -53,6 +53,8 @@ export interface FlowTable {
 
 export const ANSWER_WITHIN_MS = 5_000;
 const FORGET_AFTER_MS = 60_000;
+/** Flows are forgotten on whole seconds, so that many share one wake-up. */
+const FORGET_GRID_MS = 1_000;
 export const SUSPECT_FOR_MS = 60_000;
 
 export function createFlowTable(core: Core): FlowTable {
@@ -73,7 +75,7 @@ export function createFlow(
 ): Flow {
   return {
     ...of,
-    forgetAt: after(now, FORGET_AFTER_MS),
+    forgetAt: onGrid(after(now, FORGET_AFTER_MS)),
     stage: "asked",
     answerBy: after(now, ANSWER_WITHIN_MS),
     lastAskedAt: now,
@@ -124,4 +126,8 @@ export function tidyFlows(table: FlowTable, now: Instant): void {
 
 function earlierOf(a: Instant, b: Instant): Instant {
   return a < b ? a : b;
+}
+
+function onGrid(at: Instant): Instant {
+  return instant(Math.ceil(at / FORGET_GRID_MS) * FORGET_GRID_MS);
 }
