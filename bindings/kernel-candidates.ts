@@ -21,11 +21,11 @@ export interface RuntimeFacts {
 
 export interface Candidate {
   readonly name: KernelName;
-  /** V8 flags while the module is compiled, each with the one that takes it back. */
+  /** V8 flags while the kernel is compiled, which is when it is first called; each with the one that takes it back. */
   readonly flags: readonly V8Flag[];
   /**
-   * `at-once`: compiling yields the final code. `by-use`: V8 begins with its baseline compiler, and the
-   * module must be run until the optimising one has replaced it.
+   * `at-once`: the first call has the final code. `by-use`: V8 begins with its baseline compiler, and the
+   * kernel must be run until the optimising one has replaced it.
    */
   readonly tierUp: "at-once" | "by-use";
 }
@@ -50,11 +50,11 @@ const REVECTORIZE: V8Flag = {
   set: "--experimental-wasm-revectorize",
   reset: "--no-experimental-wasm-revectorize",
 };
-/** Compile everything with the optimising compiler, now. On Node 26 this crashes the process (PF-70). */
-const OPTIMIZED: readonly V8Flag[] = [
-  { set: "--no-liftoff", reset: "--liftoff" },
-  { set: "--no-wasm-lazy-compilation", reset: "--wasm-lazy-compilation" },
-];
+/**
+ * A function that is called for the first time is compiled by the optimising compiler at once. On Node 26
+ * this crashes the process (PF-70).
+ */
+const OPTIMIZED: V8Flag = { set: "--no-liftoff", reset: "--liftoff" };
 
 /** A module with one `i8x16.relaxed_swizzle`: it validates where relaxed SIMD is known. */
 const RELAXED_PROBE = new Uint8Array([
@@ -79,7 +79,7 @@ export function candidateFor(name: KernelName, facts: RuntimeFacts): Candidate {
   if (facts.runtime !== "node") return { name, flags: [], tierUp: "by-use" };
   // Known to work on exactly these two; elsewhere baseline code and use are safe.
   const isAtOnce = facts.nodeMajor === 20 || facts.nodeMajor === 24;
-  const flags: V8Flag[] = isAtOnce ? [...OPTIMIZED] : [];
+  const flags: V8Flag[] = isAtOnce ? [OPTIMIZED] : [];
   // Of the variants only turbofan gains; in newer V8 the flag costs 10 to 20 % (PF-47).
   if (name === "turbofan" && facts.nodeMajor === 20) flags.push(SCHEDULING);
   if (name === "wide" && facts.nodeMajor >= 24) flags.push(REVECTORIZE);

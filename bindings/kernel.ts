@@ -4,8 +4,9 @@
  * The runtime's candidates are compiled with their V8 flags, tested, and timed for some milliseconds; the
  * fastest that passes is used. One that fails is never used, and the caller says so once at WARN.
  *
- * Call this before any other module of WebAssembly is compiled: V8's flags hold for the process. They are
- * taken back where the final code exists at once (PF-70).
+ * V8 compiles a function of WebAssembly when it is first called. So the flags, which hold for the process,
+ * touch just what the test runs, and are taken back when it is done: everything else of the plane, and all
+ * JavaScript, is compiled without experiments (PF-70, PF-71). Call this before there are other threads.
  */
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
@@ -104,7 +105,6 @@ function tryCandidate(
   for (const flag of candidate.flags) setFlagsFromString(flag.set);
   try {
     const module = new WebAssembly.Module(readModule(name));
-    if (candidate.tierUp === "at-once") resetFlags(candidate);
     const bench = openBench(module);
     if (candidate.tierUp === "by-use") warmUp(bench);
     const fault = findFault(bench, oracle);
@@ -118,7 +118,7 @@ function tryCandidate(
   }
 }
 
-/** Leaves V8 as it was: the rest of the process shall be compiled without experiments. */
+/** Leaves V8 as it was. */
 function resetFlags(candidate: Candidate): void {
   for (const flag of candidate.flags) setFlagsFromString(flag.reset);
 }

@@ -9,6 +9,8 @@
  *   rotate       how words turn left by 16 and 8: see rotation.mjs.
  *   isParked     (vertical) whether two words of row c are kept in memory by turns: see chacha-vertical.mjs.
  *   areConstantsLoaded  (vertical) whether ChaCha20's constants come from memory.
+ *   ending       (vertical) the kernel whose arrangement the last batch of opening takes when it is enough;
+ *                it uses the same locals.
  *   isMacSpread  whether the statements of Poly1305 are spread evenly through a double round.
  *   macBlocks    blocks of Poly1305 that one double round carries.
  *
@@ -59,7 +61,12 @@ export const VARIANTS = {
     kernels: [
       { ...SHORT, rotate: "relaxed-swizzle", isMacSpread: true },
       { ...PARKED_FOUR, upToBytes: 192, rotate: "relaxed-swizzle", isMacSpread: true },
-      { ...EIGHT, rotate: "shift", isMacSpread: true },
+      {
+        ...EIGHT,
+        rotate: "shift",
+        isMacSpread: true,
+        ending: { ...PARKED_FOUR, rotate: "relaxed-swizzle", isMacSpread: true },
+      },
     ],
   },
   jsc: {
