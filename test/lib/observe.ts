@@ -40,14 +40,20 @@ export function counterIn(snapshot: Snapshot, line: string, name: string): numbe
   return Number(snapshot[line]?.[name] ?? 0);
 }
 
-/** Time of the newest log line that matches, in UNIX ms. */
-export function timeOf(program: Child, pattern: RegExp): number {
-  const line = program
+/** Times of the log lines that match, in UNIX ms. */
+export function timesOf(program: Child, pattern: RegExp): number[] {
+  const lines = program
     .stderr()
     .split("\n")
-    .findLast((one) => pattern.test(one));
-  if (line === undefined) throw new Error(`${program.name} has not logged ${pattern}`);
-  return Date.parse(line.split(" ")[0] ?? "");
+    .filter((line) => pattern.test(line));
+  return lines.map((line) => Date.parse(line.split(" ")[0] ?? ""));
+}
+
+/** Time of the newest log line that matches. */
+export function timeOf(program: Child, pattern: RegExp): number {
+  const time = timesOf(program, pattern).at(-1);
+  if (time === undefined) throw new Error(`${program.name} has not logged ${pattern}`);
+  return time;
 }
 
 export function warningsOf(program: Child): readonly string[] {

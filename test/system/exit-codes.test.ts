@@ -120,6 +120,26 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway that 
     await holder.stop();
   });
 
+  it("PG-9, PG-15: a stop signal in the middle of the start is an orderly end", { timeout }, async () => {
+    for (const stage of [/kernel chosen/, /offloads/, /portal connected/]) {
+      const child = start([]);
+      await child.waitForLine(stage, { withinMs: WITHIN_MS });
+      expect(await child.stop(), String(stage)).toEqual({ status: 0, signal: undefined });
+      expect(await captureHost(office.client)).toEqual(untouched);
+    }
+  });
+
+  it("PG-38: a TUN device that somebody removes: exit 8, and the rest is undone", { timeout }, async () => {
+    const child = start([]);
+    await child.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
+    await office.client.ip("link del tun-postern");
+    expect(await endOf(child)).toEqual({
+      status: 8,
+      lines: [expect.stringMatching(/^postern: the TUN device is gone/)],
+    });
+    expect(await captureHost(office.client)).toEqual(untouched);
+  });
+
   it("PT-93, PG-14: a token that is revoked while it is used: exit 4", { timeout }, async () => {
     const child = start([]);
     await child.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });

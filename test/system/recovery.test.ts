@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
-import { echo, eventually, newest, warningsOf } from "../lib/observe.ts";
+import { echo, eventually, newest, timesOf, warningsOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office, VAULT } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -80,15 +80,45 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     timeout,
   }, async () => {
     const source = await startStream();
-    client.signal("SIGHUP");
-    await client.waitForLine(/Resetting network state \(SIGHUP\)/, { withinMs: 5000 });
-    const reconnected = (): number => client.stderr().split("gateway connected").length;
+    const times = (): number[] => timesOf(client, /Resetting network state \(SIGHUP\)/);
+    const reconnected = (): number => timesOf(client, /gateway connected/).length;
     const before = reconnected();
-    await eventually(() => expect(reconnected()).toBeGreaterThan(before), 5000);
+    client.signal("SIGHUP");
+    await eventually(() => expect(times()).toHaveLength(1));
+    client.signal("SIGHUP");
+    await eventually(() => expect(times()).toHaveLength(2));
+    const [first = 0, second = 0] = times();
+    expect(second - first, "PG-76").toBeGreaterThanOrEqual(1000);
+    await eventually(() => expect(reconnected()).toBeGreaterThan(before + 1), 5000);
     await streamAdvances(5000);
     expect(source.stdout()).not.toContain("error");
     const sockets = await office.client.run("ss", ["-Hnul"]);
     expect(sockets.split(":52625").length - 1, "PG-67: the same port, both families").toBe(2);
+  });
+
+  it("PG-72, PG-73, TS-30 no. 17: with other addresses the client connects anew by itself, and TCP lives on", {
+    timeout,
+  }, async () => {
+    const source = await startStream();
+    const resets = (): number => timesOf(client, /Resetting network state \(network change\)/).length;
+    await office.client.ip(
+      "addr del 10.30.0.2/24 dev wan",
+      "addr del fd30::2/64 dev wan",
+      "addr add 10.30.0.77/24 dev wan",
+      "route add default via 10.30.0.1",
+    );
+    await eventually(() => expect(resets()).toBe(1));
+    await streamAdvances();
+    await office.client.ip(
+      "addr del 10.30.0.77/24 dev wan",
+      "addr add 10.30.0.2/24 dev wan",
+      "addr add fd30::2/64 dev wan nodad",
+      "route add default via 10.30.0.1",
+      "route replace ::/0 via fd30::1",
+    );
+    await eventually(() => expect(resets()).toBeGreaterThan(1));
+    await streamAdvances();
+    expect(source.stdout()).not.toContain("error");
   });
 
   it("PT-32, TS-30 no. 19: a killed portal leaves tunnels alone; back again, it opens new ones", {

@@ -4,8 +4,9 @@ import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
 import type { ProgramIo } from "../io.ts";
 import type { ClientOptions } from "../options.ts";
-import { type PeerRole, runPeer } from "../peer/peer.ts";
+import { runPeer } from "../peer/peer.ts";
 import { createPortalLink } from "../peer/portal-link.ts";
+import type { PeerRole } from "../peer/role.ts";
 
 export function runClient(options: ClientOptions, io: ProgramIo): Promise<number> {
   return runPeer(clientRole(options), options, io);

@@ -5,8 +5,9 @@ import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import type { ProgramIo } from "../io.ts";
 import type { GatewayOptions } from "../options.ts";
-import { type PeerRole, runPeer } from "../peer/peer.ts";
+import { runPeer } from "../peer/peer.ts";
 import { createPortalLink } from "../peer/portal-link.ts";
+import type { PeerRole } from "../peer/role.ts";
 
 export function runGateway(options: GatewayOptions, io: ProgramIo): Promise<number> {
   return runPeer(gatewayRole(options), options, io);

@@ -30,6 +30,8 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
   const burst = createBurstWatch(host.tun.index);
   let addresses = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
   let fingerprint = networkFingerprint(host.rtnetlink);
+  // What comes later is told by events (PG-34); what is there already is not.
+  synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
 
   function look(): void {
     burst.handleEvents(host.now(), events.drain());
@@ -39,7 +41,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
     const isChanged = present !== fingerprint;
     fingerprint = present;
     if (isChanged) {
-      log.info?.("Resetting network state (network change)", { route: present });
+      log.info?.("network changed", { route: present });
       listeners.onReset();
     }
     const found = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);

@@ -15,7 +15,7 @@ import {
 import { createPortalSocket, loadRoots, markedTcp } from "../portal-socket.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
-import type { PeerParts, PeerWiring } from "./peer.ts";
+import type { PeerParts, PeerWiring } from "./role.ts";
 
 export interface PortalLinkOptions<Message, Request> {
   readonly parts: Omit<PeerParts<unknown>, "machine">;

@@ -4,6 +4,7 @@
  */
 import { chooseKernel, type KernelChoice } from "../../../bindings/kernel.ts";
 import {
+  errnoName,
   type Kernel,
   OFFLOADS_ALL,
   OFFLOADS_TCP,
@@ -16,12 +17,13 @@ import {
   sendDatagram,
   type Tun,
   type UdpOptions,
+  type UdpSocket,
   type UdpSockets,
 } from "../../../bindings/linux/index.ts";
 import { createPlane, createPlaneMemory } from "../../../bindings/plane.ts";
 import type { Plane, PlaneMode } from "../../../bindings/plane-face.ts";
 import type { Instant, Log } from "../../base/index.ts";
-import { readClock } from "../../host/clock.ts";
+import { raiseBufferLimits, readClock } from "../../host/index.ts";
 import type { ShellTransmit } from "./shell.ts";
 
 export interface PlaneHostOptions {
@@ -36,6 +38,8 @@ export interface PlaneHostOptions {
   readonly kernelName: string | undefined;
   readonly sendBufferBytes: number;
   readonly receiveBufferBytes: number;
+  /** `--inc-buf`: raise the system's limits where the buffers are refused (PG-44). */
+  readonly raisesLimits?: boolean;
   readonly features: PlaneFeatures;
   readonly log: Log;
 }
@@ -92,7 +96,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     sendBufferBytes: options.sendBufferBytes,
     receiveBufferBytes: options.receiveBufferBytes,
   };
-  let sockets = orElse(tun, () => openUdpSockets(kernel, udp));
+  let sockets = orElse(tun, () => openSockets(kernel, udp, options));
   const rtnetlink = openRtnetlink(kernel);
   const plane = createPlane({
     memory,
@@ -148,7 +152,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
       sockets.close();
       // If binding fails, nobody may close these descriptors again: they are others' by then.
       sockets = NO_SOCKETS;
-      sockets = openUdpSockets(kernel, udp);
+      sockets = openSockets(kernel, udp, options);
       await start();
     },
     async close() {
@@ -158,6 +162,42 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
       tun.close();
     },
   };
+}
+
+/** Opens the sockets; where smaller buffers were granted, with the limits raised if that is wanted (PG-44). */
+function openSockets(
+  kernel: Kernel,
+  udp: UdpOptions,
+  { raisesLimits = false, log }: PlaneHostOptions,
+): UdpSockets {
+  let sockets = openUdpSockets(kernel, udp);
+  const { sendBufferBytes: sendBytes, receiveBufferBytes: receiveBytes } = udp;
+  const isShort = (socket: UdpSocket | undefined): boolean =>
+    socket !== undefined && (socket.sendBufferBytes < sendBytes || socket.receiveBufferBytes < receiveBytes);
+  if (raisesLimits && (isShort(sockets.v4) || isShort(sockets.v6))) {
+    sockets.close();
+    raiseBufferLimits({ sendBytes, receiveBytes }, log);
+    sockets = openUdpSockets(kernel, udp);
+  }
+  reportSockets(sockets, udp, log);
+  return sockets;
+}
+
+function reportSockets(sockets: UdpSockets, udp: UdpOptions, log: Log): void {
+  for (const { family, errno } of sockets.missing) {
+    log.info?.(`no UDP socket for IPv${family}`, { errno: errnoName(errno) });
+  }
+  for (const socket of [sockets.v4, sockets.v6]) {
+    if (socket === undefined) continue;
+    const { family, port, sendBufferBytes, receiveBufferBytes } = socket;
+    log.debug?.("UDP socket", {
+      family,
+      port,
+      sendBufferBytes,
+      receiveBufferBytes,
+      wanted: [udp.sendBufferBytes, udp.receiveBufferBytes],
+    });
+  }
 }
 
 /** Opens something else; closes `opened` if that fails. */

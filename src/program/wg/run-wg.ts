@@ -17,11 +17,11 @@ import {
   wgMtu,
 } from "../../host/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
+import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { WgOptions } from "../options.ts";
 import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
 import type { WgConfig } from "./config-file.ts";
-import { createEnding, type Ending } from "./ending.ts";
 import { runHooks } from "./hooks.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
 import { startResolver } from "./resolver.ts";

@@ -1,6 +1,6 @@
 /** How a program ends, whoever decides it: a signal, a failure, or what it serves being taken away. */
-import { EXIT } from "../exit.ts";
-import type { ProgramIo } from "../io.ts";
+import { EXIT } from "./exit.ts";
+import type { ProgramIo } from "./io.ts";
 
 export interface Ending {
   /** Resolves to the exit code, or rejects with the failure. */

@@ -1,0 +1,55 @@
+/** What client and gateway add to the common course, and what they are given for it. */
+import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
+import type { Node } from "../../node/index.ts";
+import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { TunnelInterface } from "../../tunnel/index.ts";
+import type { PlaneHost, ShellMachine } from "../shell/index.ts";
+import type { UndoStack } from "./undo.ts";
+
+/** The machine of one role, as the shell sees it. */
+export interface PeerMachine extends ShellMachine {
+  handleOwnAddresses(now: Instant, addresses: readonly { address: IpAddress; port: number }[]): void;
+  reset(now: Instant): void;
+  shutdown(now: Instant): void;
+  counters(): Readonly<Record<string, number>>;
+}
+
+/** What a role adds to the common course. */
+export interface PeerRole<Machine extends PeerMachine> {
+  readonly name: "client" | "gateway";
+  createMachine(node: Node, log: Log): Machine;
+  /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
+  setUpHost(host: PlaneHost, undo: UndoStack, log: Log): void;
+  /** Opens the connection to the portal and answers to the machine's events. */
+  wire(parts: PeerParts<Machine>): PeerWiring;
+}
+
+export interface PeerParts<Machine> {
+  readonly machine: Machine;
+  readonly host: PlaneHost;
+  readonly url: PortalUrl;
+  readonly token: Secret<string>;
+  readonly login: Login;
+  readonly publicKey: () => Uint8Array;
+  readonly input: (give: (now: Instant) => void) => void;
+  /** Brings the TUN device to the tunnel's wishes; the first time is readiness (PG-82). */
+  readonly applyInterface: (wanted: TunnelInterface) => void;
+  readonly fail: (error: unknown) => void;
+  readonly log: Log;
+}
+
+/** How the portal knows this peer (PT-12). */
+export interface Login {
+  readonly externalId: string;
+  readonly name: string;
+}
+
+export interface PeerWiring {
+  /** Of the connection to the portal. */
+  readonly state: string;
+  connect(): void;
+  /** At once, without back-off: the network is another one (PG-75). */
+  reconnect(): void;
+  drainEvents(now: Instant): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,246 @@
+/**
+ * A running client or gateway: tunnel, plane, host and portal wired together, from the TUN device to the
+ * last goodbye (PG-9, PG-15).
+ *
+ *     portal ──▶ messages ──▶ tunnel machine ◀── network monitor ◀── host
+ *                               │        ▲
+ *                  interface ◀──┘        └── shell ◀─▶ plane
+ */
+import { randomBytes } from "node:crypto";
+import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
+import { FWMARK, flushPolicyRouting } from "../../host/index.ts";
+import { createNode, type Node } from "../../node/index.ts";
+import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { TunnelInterface } from "../../tunnel/index.ts";
+import { createNodeCrypto } from "../crypto-node.ts";
+import type { Ending } from "../ending.ts";
+import type { ProgramIo } from "../io.ts";
+import type { PeerOptions } from "../options.ts";
+import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
+import { createHostInterface } from "./host-interface.ts";
+import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
+import { createResets, type Resets } from "./resets.ts";
+import type { Login, PeerMachine, PeerRole, PeerWiring } from "./role.ts";
+import { logStatus } from "./status.ts";
+import type { UndoStack } from "./undo.ts";
+
+/** MTU of the TUN device (PG, `TUN_MTU`). */
+const TUN_MTU = 1280;
+/** Requested socket buffers (PG, `SNDBUF`, `RCVBUF`). */
+const SEND_BUFFER_BYTES = 16 << 20;
+const RECEIVE_BUFFER_BYTES = 128 << 20;
+/** How long goodbyes may take to leave (TN-37): the node keeps a closed peer in the plane for 100 ms. */
+const FLUSH_ON_STOP_MS = 150;
+
+export interface Course<Machine extends PeerMachine> {
+  readonly role: PeerRole<Machine>;
+  readonly options: PeerOptions;
+  readonly io: ProgramIo;
+  readonly undo: UndoStack;
+  readonly ending: Ending;
+  readonly url: PortalUrl;
+  readonly token: Secret<string>;
+  readonly login: Login;
+  /** Of `performance.now()`. */
+  readonly startedAt: number;
+}
+
+/** What runs once everything is open. */
+interface Running<Machine extends PeerMachine> {
+  readonly host: PlaneHost;
+  readonly node: Node;
+  readonly machine: Machine;
+  readonly shell: Shell;
+  readonly wiring: PeerWiring;
+}
+
+/** Runs until a signal, an error, or readiness with `--exit`; resolves to the exit code. */
+export async function serve<Machine extends PeerMachine>(course: Course<Machine>): Promise<number> {
+  const { undo, ending, io } = course;
+  const host = setUpHost(course);
+  const running = assemble(course, host);
+  await host.start();
+  const { machine, shell, wiring } = running;
+  const network = followNetwork(course, running);
+  watchPlane(course, host, network.resets);
+  ending.listen({
+    reset: () => network.resets.request("SIGHUP"),
+    snapshot: () => logSnapshot(course, running),
+  });
+  undo.add("network events", () => network.stop());
+  shell.input((now) => machine.handleOwnAddresses(now, network.ownSockets()));
+  wiring.connect();
+  try {
+    const code = await ending.wait();
+    io.log.info?.("stopping");
+    shell.input((now) => machine.shutdown(now));
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS));
+    return code;
+  } finally {
+    await wiring.close();
+  }
+}
+
+function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneHost {
+  const { role, options, io, undo } = course;
+  const { log } = io;
+  const host = openPlaneHost({
+    mode: role.name,
+    mtu: TUN_MTU,
+    tunName: options.tunName,
+    port: options.listenPort === 0 ? { kind: "any" } : { kind: "preferred", port: options.listenPort },
+    mark: FWMARK,
+    kernelName: options.kernel,
+    sendBufferBytes: options.udpSendBuffer ?? SEND_BUFFER_BYTES,
+    receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
+    raisesLimits: options.incBuf ?? role.name === "gateway",
+    features: readFeatures(io.env, log),
+    log,
+  });
+  undo.add("TUN device and sockets", () => host.close());
+  // What a crash left behind goes first (D-22).
+  flushPolicyRouting(host.rtnetlink, log);
+  undo.add("routes and rules", () => flushPolicyRouting(host.rtnetlink, log));
+  role.setUpHost(host, undo, log);
+  return host;
+}
+
+function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: PlaneHost): Running<Machine> {
+  const { role, io, undo, ending, url, token, login } = course;
+  const { log } = io;
+  const node = createNode({
+    role: role.name,
+    records: host.plane.records,
+    crypto: createNodeCrypto(),
+    seed: randomBytes(32),
+    now: host.now(),
+    unixNow: unixMs(Date.now()),
+    log,
+  });
+  const machine = role.createMachine(node, log);
+  const shell = createShell({
+    machine,
+    plane: host.plane,
+    now: host.now,
+    send: host.send,
+    writeTun: host.writeTun,
+    drainEvents: (now) => wiring.drainEvents(now),
+    onDefect: ending.fail,
+  });
+  undo.add("control loop", () => shell.stop());
+  const wiring = role.wire({
+    machine,
+    host,
+    url,
+    token,
+    login,
+    publicKey: () => node.publicKey(),
+    input: shell.input,
+    applyInterface: interfaceApplier(course, host),
+    fail: ending.fail,
+    log,
+  });
+  return { host, node, machine, shell, wiring };
+}
+
+/** The first interface that is applied is readiness (PG-82). */
+function interfaceApplier<Machine extends PeerMachine>(
+  { options, io, ending, startedAt }: Course<Machine>,
+  host: PlaneHost,
+): (wanted: TunnelInterface) => void {
+  const hostInterface = createHostInterface(host, TUN_MTU, io.log);
+  let isReady = false;
+  return (wanted) => {
+    hostInterface.apply(wanted);
+    if (isReady) return;
+    isReady = true;
+    const readyMs = Math.round(performance.now() - startedAt);
+    io.log.info?.("ready", { readyMs });
+    if (!options.exit) return;
+    io.print(`ready in ${readyMs} ms`);
+    ending.stop();
+  };
+}
+
+interface NetworkFollower {
+  readonly resets: Resets;
+  /** Our own addresses, each with the port of our socket of its family (SN-137). */
+  ownSockets(): readonly SocketAddress[];
+  stop(): Promise<void>;
+}
+
+function followNetwork<Machine extends PeerMachine>(
+  { io, ending }: Course<Machine>,
+  { host, machine, shell, wiring }: Running<Machine>,
+): NetworkFollower {
+  const { log } = io;
+  const resets = createResets(reset, ending.fail);
+  const announce = (): void =>
+    shell.input((now) => machine.handleOwnAddresses(now, withPorts(host, monitor.ownAddresses())));
+
+  /** Machine, sockets, own addresses, portal, in this order (PG-75). */
+  async function reset(reason: string): Promise<void> {
+    log.info?.(`Resetting network state (${reason})`);
+    shell.input((now) => machine.reset(now));
+    await host.rebind();
+    announce();
+    wiring.reconnect();
+  }
+
+  const monitor: NetworkMonitor = watchNetwork(
+    host,
+    { onAddresses: announce, onReset: () => resets.request("network change") },
+    log,
+  );
+  return {
+    resets,
+    ownSockets: () => withPorts(host, monitor.ownAddresses()),
+    async stop() {
+      monitor.close();
+      await resets.stop();
+    },
+  };
+}
+
+function withPorts(host: PlaneHost, addresses: readonly IpAddress[]): readonly SocketAddress[] {
+  const { v4, v6 } = host.sockets();
+  return addresses.flatMap((address) => {
+    const port = (address.length === 4 ? v4 : v6)?.port;
+    return port === undefined ? [] : [{ address, port }];
+  });
+}
+
+/** A loop that ended by itself: connected anew where that helps, else the end of the program (PG-18, PG-46). */
+function watchPlane<Machine extends PeerMachine>(
+  { ending }: Course<Machine>,
+  host: PlaneHost,
+  resets: Resets,
+): void {
+  host.plane.onEnd((end) => {
+    switch (end.reason) {
+      case "tun-removed":
+        return ending.fail(
+          new PosternError("host", "the TUN device is gone", "start again to have a new one"),
+        );
+      case "socket-failed":
+        return resets.request("a transport socket failed");
+      case "crashed":
+        return ending.fail(
+          new PosternError("worker-died", `the ${end.worker} worker died`, undefined, { cause: end.error }),
+        );
+    }
+  });
+}
+
+function logSnapshot<Machine extends PeerMachine>(
+  { role, io }: Course<Machine>,
+  { host, node, machine, wiring }: Running<Machine>,
+): void {
+  logStatus(io.log, {
+    host,
+    node,
+    counters: machine.counters(),
+    portal: wiring.state,
+    idField: role.name === "client" ? "gid" : "cid",
+  });
+}
