@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { BYTES, CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
 import type { Plane } from "../../../bindings/plane.ts";
+import { instantiatePlane } from "../../../bindings/plane-module.ts";
 import { concatBytes, instant, ip, prefix } from "../../../src/base/index.ts";
+import { compileVariant } from "../crypto/modules.ts";
 import { expectLaw } from "./law.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import {
@@ -130,6 +132,24 @@ describe("egress without a session (WG-46)", () => {
     await Promise.resolve();
     expect(holdWord(memory)).toBe(0);
     expect(sentLabels(sendAll(a, plainFrame(labelled(3))))).toEqual([1, 2, 3]);
+  });
+
+  it("D-10: a packet that is punted while control releases holds those behind it again", () => {
+    const { a } = createPair();
+    const { memory } = a as ReturnType<typeof testPlane>;
+    const view = new DataView(memory.buffer);
+    const exports = instantiatePlane(compileVariant("turbofan"), memory);
+    const worker = view.getUint32(CONSTANTS.PLANE_ADDRESS + OFFSETS.plane.egress, true);
+    const input = view.getUint32(worker + OFFSETS.worker.input, true) + CONSTANTS.BUFFER_LEAD;
+    a.execute({ kind: "hold", slot: SLOT });
+    new Uint8Array(memory.buffer).set(plainFrame(labelled(1)), input);
+    exports.egressBegin(worker, 10 + labelled(1).length);
+    // The worker has read the hold word; control, which knows of no punt, clears it.
+    a.execute({ kind: "release", slot: SLOT });
+    expect(holdWord(memory)).toBe(0);
+    expect(exports.egressStep(worker)).toBe(0);
+    expect(sendAll(a, plainFrame(labelled(2)))).toEqual([]);
+    expect(labelsOf(puntedPackets(a))).toEqual([1, 2]);
   });
 
   it("a packet of a peer that is gone is neither punted to nor sent to the next one in its slot", () => {

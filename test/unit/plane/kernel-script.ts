@@ -47,6 +47,8 @@ export interface KernelScript {
   readonly isIpv6Missing?: boolean;
   /** Called at every wait, before the loop is stopped at the last one. */
   readonly onPoll?: (waits: number) => void;
+  /** Called before every read of the TUN device. */
+  readonly onRead?: (reads: number) => void;
   /** After so many waits the loop is stopped; default 1. */
   readonly waits?: number;
   readonly now?: Instant;
@@ -103,6 +105,7 @@ export function runLoop(
     read(fd: number, at: number) {
       reads.push(fd);
       if (fd !== FD.tun) return 8;
+      script.onRead?.(reads.length);
       const next = lists.frames.shift() ?? EAGAIN;
       if (typeof next === "number") return next === 0 ? 0 : fail(next);
       bytes.set(next, at);

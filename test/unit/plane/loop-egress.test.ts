@@ -114,6 +114,21 @@ describe("the egress loop", () => {
     expect(sent).toHaveLength(1);
   });
 
+  it("WG-46: what is injected while a frame is being read goes before the frame", () => {
+    const plane = planeA();
+    const { sent } = run(
+      {
+        frames: [plainFrame(udp(counting(200), ROUTED))],
+        onRead: (reads) => {
+          if (reads === 1) plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
+        },
+      },
+      plane,
+    );
+    // 160 bytes are the injected packet's: a longer datagram cannot follow in the same send.
+    expect(sent.map(({ bytes }) => bytes.length)).toEqual([160, 272]);
+  });
+
   it("does not wait when something was injected before it was seen to wait (D-13)", () => {
     const plane = planeA();
     plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
