@@ -89,6 +89,19 @@ function listSkips(report) {
   }
 }
 
+/**
+ * Whole programs in network namespaces are tested one file after another and with nothing beside them:
+ * floods and throughput of one would be the weather of the other.
+ */
+function vitestRuns(isLong, filters) {
+  if (isLong) return [["--config", "vitest.long.config.ts", ...filters]];
+  if (filters.length > 0) return [filters];
+  return [
+    ["test/unit", "test/model", "test/sim", "test/fuzz"],
+    ["--no-file-parallelism", "test/system", "test/interop"],
+  ];
+}
+
 async function main() {
   const tally = createTally();
   const isLong = process.argv.includes("--long");
@@ -100,7 +113,7 @@ async function main() {
     await runAsPect(tally);
   }
   // Tests that start programs run what is in build/: without it they only repeat one failure.
-  if (isBuilt) await runVitest(tally, isLong ? ["--config", "vitest.long.config.ts", ...filters] : filters);
+  for (const args of isBuilt ? vitestRuns(isLong, filters) : []) await runVitest(tally, args);
   const { passed, failed, skipped } = tally.sum;
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   return failed === 0 ? 0 : 1;
