@@ -31,6 +31,8 @@ export interface AttackReport {
 export interface Attack {
   /** As of the last whole round. */
   report(): AttackReport;
+  /** From now on true handshake messages are replayed, too. */
+  replayHandshakes(): void;
   stop(): Promise<AttackReport>;
 }
 
@@ -50,6 +52,7 @@ export async function startAttack(from: Namespace, plan: AttackPlan): Promise<At
   };
   return {
     report,
+    replayHandshakes: () => child.signal("SIGUSR2"),
     async stop() {
       await child.stop();
       if (child.stderr() !== "") throw new Error(child.stderr());

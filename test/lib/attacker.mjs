@@ -1,7 +1,10 @@
 /**
  * An attacker on the path between two WireGuard ends, in the router's namespace: it sees what passes and
  * sends, in everybody's name, noise, captured datagrams replayed, cut, grown and flipped, forged transport
- * messages for sessions that it has seen, and handshake messages. It goes on until SIGTERM.
+ * messages for sessions that it has seen, and forged handshake messages. It goes on until SIGTERM.
+ *
+ * From SIGUSR2 on it replays true handshake messages, too. Not before: those that bear a cookie use up
+ * what is allowed to their sender under load (WG-32), which stops every WireGuard from a new handshake.
  *
  *   node attacker.mjs PLAN
  *
@@ -34,6 +37,7 @@ const ends = plan.ends.map(({ address, port, publicKey }) => ({
   indices: new Set(),
   initiations: [],
 }));
+let isReplayingHandshakes = false;
 const report = { rounds: 0, sent: {}, refused: 0, captured: 0, cookies: 0 };
 
 /** sfc32: the same plan sends the same noise. */
@@ -71,8 +75,9 @@ function sourceFor(end) {
 }
 
 function remember(end, message) {
-  if (message[0] >= 1 && message[0] <= 3 && message.length <= INITIATION_BYTES) end.handshakes.push(message);
-  if (end.captured.length < CAPTURED_MAX) end.captured.push(message);
+  const isHandshake = message[0] >= 1 && message[0] <= 3 && message.length <= INITIATION_BYTES;
+  if (isHandshake) end.handshakes.push(message);
+  else if (end.captured.length < CAPTURED_MAX) end.captured.push(message);
   else end.captured[random.below(CAPTURED_MAX)] = message;
 }
 
@@ -122,13 +127,13 @@ function noise(end) {
 }
 
 function replay(end) {
-  const isHandshake = end.handshakes.length > 0 && random.below(4) === 0;
+  const isHandshake = isReplayingHandshakes && end.handshakes.length > 0 && random.below(4) === 0;
   const message = random.pick(isHandshake ? end.handshakes : end.captured);
   if (message !== undefined) send("replayed", wire.sendFrom(sourceFor(end), end, message));
 }
 
 function damage(end) {
-  const original = random.pick(end.captured);
+  const original = random.pick(random.below(8) === 0 ? end.handshakes : end.captured);
   if (original === undefined) return;
   const copy = Uint8Array.from(original);
   switch (random.below(4)) {
@@ -191,5 +196,8 @@ function round() {
 process.on("SIGTERM", () => {
   wire.close();
   process.exit(0);
+});
+process.on("SIGUSR2", () => {
+  isReplayingHandshakes = true;
 });
 setInterval(round, plan.everyMs ?? 0);

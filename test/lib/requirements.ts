@@ -13,6 +13,7 @@ const REASONS = {
   tun: () => (isWritable("/dev/net/tun") ? undefined : "no usable /dev/net/tun"),
   ipv6: () => (existsSync("/proc/sys/net/ipv6") ? undefined : "no IPv6"),
   nft: () => needProgram("nft"),
+  openssl: () => needProgram("openssl"),
   iperf3: () => needProgram("iperf3"),
   "wireguard-go": () => needProgram("wireguard-go"),
   wg: () => needProgram("wg"),
