@@ -3,7 +3,7 @@
  *
  *   node scripts/asc.mjs [--force] [--aead] [TARGET ...]
  *
- * --aead compiles the kernels alone, to build/aead-TARGET.wasm: for work on them.
+ * --aead compiles the kernels alone, to .cache/aead-TARGET.wasm: for work on them.
  *
  * A module's inputs are everything in its entry's folder, the configuration and the compiler's version; their
  * hash stands in build/.asc-NAME. A module appears under its name only when it is complete.
@@ -37,7 +37,7 @@ function jobsFor({ targets, isAead, isForced }) {
   const config = JSON.parse(readFileSync(join(ROOT, "asconfig.json"), "utf8"));
   const jobs = Object.entries(config.targets).map(([target, options]) => {
     const entry = isAead ? AEAD : PLANE;
-    const outFile = isAead ? options.outFile.replace("plane-", "aead-") : options.outFile;
+    const outFile = isAead ? options.outFile.replace("build/plane-", ".cache/aead-") : options.outFile;
     return {
       target,
       entry,
@@ -64,7 +64,7 @@ function jobsFor({ targets, isAead, isForced }) {
  * @returns what the compiler said of each failed one; empty on success
  */
 export async function compileWasm({ targets = [], isAead = false, isForced = false } = {}) {
-  mkdirSync(join(ROOT, "build"), { recursive: true });
+  for (const folder of ["build", ".cache"]) mkdirSync(join(ROOT, folder), { recursive: true });
   const jobs = jobsFor({ targets, isAead, isForced });
   const failures = [];
   const next = jobs.values();
