@@ -127,32 +127,37 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     expect(await echo(office.client, VAULT)).toBe("answered");
     const streams = await startStreams();
     await office.cutPortal(office.client, true);
-    office.configure(ALWAYS);
+    expect(await echo(office.client, OFFICE_V6)).toBe("answered");
+    office.configure([{ resource: "Office" }]);
     await gateway.waitForLine(/access ended .*reason=revoked/, { withinMs: 10_000 });
     await expectCut(streams, timeOf(gateway, /access ended .*reason=revoked/));
     await stopStreams(streams);
 
     const seen = await echoesSeen(office.resource);
-    expect(await echo(office.client, VAULT)).toBe("prohibited");
+    for (const to of [VAULT, OFFICE_V6]) expect(await echo(office.client, to), to).toBe("prohibited");
     expect(await echoesSeen(office.resource)).toBe(seen);
     expect(await echo(office.client, OFFICE_V4)).toBe("answered");
     await office.cutPortal(office.client, false);
   });
 
   it("PT-90: a client that hears of it has no route any more", { timeout }, async () => {
-    await client.waitForLine(/resources deactivated names=\[Vault\]/, { withinMs: 30_000 });
+    for (const name of ["Vault", "Office6"]) {
+      await client.waitForLine(new RegExp(`resources deactivated .*${name}`), { withinMs: 30_000 });
+    }
     const routes = await office.client.run("ip", ["route", "show", "table", "all"]);
     expect(routes).not.toContain("172.21.0.0/16");
+    expect(routes).not.toContain("fd20::/64");
     expect(routes).toContain("172.20.0.0/16 dev tun-postern");
   });
 
   it("TN-53: access that expires ends at its time, both ways", { timeout }, async () => {
     // The portal is asked for it in whole seconds (PT-82).
-    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 8000);
+    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 10_000);
     const since = Date.now();
     office.configure([...ALWAYS, { resource: "Vault", until }]);
-    await clientHears(/resources activated names=\[?Vault/, since);
+    await clientHears(/resources activated .*Vault/, since);
     const streams = await startStreams();
+    expect(await echo(office.client, OFFICE_V6)).toBe("answered");
     // So that only the gateway's own clock can end it.
     await office.cutPortal(office.client, true);
     await office.cutPortal(office.gateway, true);
