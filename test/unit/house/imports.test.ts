@@ -60,7 +60,9 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "assembly/path": {
     rooms: ["assembly", "assembly/crypto", "assembly/packet", "assembly/segment", "assembly/table"],
   },
-  "assembly/loop": { rooms: ["assembly", "assembly/crypto", "assembly/path", "assembly/table"] },
+  "assembly/loop": {
+    rooms: ["assembly", "assembly/crypto", "assembly/path", "assembly/segment", "assembly/table"],
+  },
   // The module's face, alone: it exports what the other rooms have.
   "assembly/index.ts": {
     rooms: ["assembly", "crypto", "packet", "segment", "table", "path", "loop"].map((name) =>
