@@ -18,16 +18,10 @@ import type {
 } from "../server/model.ts";
 import { parseCondition } from "./condition.ts";
 import type { ConfigPath } from "./document.ts";
+import type { FileOptions } from "./file-options.ts";
 import type { FileResource, PortalFile } from "./file-schema.ts";
-import type { FileOptions } from "./parse-file.ts";
 import { overlaps, parseResourceName, parseResourceNetwork } from "./resource-address.ts";
 import { readToken, type TokenOwner } from "./token-source.ts";
-
-/** What `--dev` adds: account `dev`, site `default`, group and service account `dev` (PT-111). */
-export interface DevDefaults {
-  /** Hashes of the tokens that the portal prints. */
-  readonly tokens: { readonly gateway: string; readonly relay: string; readonly client: string };
-}
 
 export type ReportIssue = (path: ConfigPath, message: string) => void;
 

@@ -1,3 +1,3 @@
-export type { DevDefaults } from "./build-model.ts";
 export type { ConfigIssue } from "./document.ts";
-export { devModel, type FileOptions, type FileResult, parsePortalFile } from "./parse-file.ts";
+export type { DevDefaults, FileOptions } from "./file-options.ts";
+export { devModel, type FileResult, parsePortalFile } from "./parse-file.ts";

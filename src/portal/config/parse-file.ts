@@ -5,19 +5,12 @@
 import * as v from "valibot";
 import { nearest } from "../../base/index.ts";
 import type { PortalModel } from "../server/model.ts";
-import { buildModel, type DevDefaults } from "./build-model.ts";
+import { buildModel } from "./build-model.ts";
 import { type ConfigDocument, type ConfigIssue, type ConfigPath, parseConfigDocument } from "./document.ts";
+import type { DevDefaults, FileOptions } from "./file-options.ts";
 import { fileSchema, type PortalFile } from "./file-schema.ts";
 
 /** What the file may refer to outside of itself. */
-export interface FileOptions {
-  /** The content of an environment variable or file that holds a token. */
-  readonly readEnv: (name: string) => string | undefined;
-  readonly readFile: (path: string) => string | undefined;
-  /** Set under `--dev`: what the file may use without defining it (PT-111). */
-  readonly dev?: DevDefaults;
-}
-
 export type FileResult =
   | { readonly ok: true; readonly model: PortalModel; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly issues: readonly ConfigIssue[] };

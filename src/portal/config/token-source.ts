@@ -5,8 +5,8 @@ import { fromHex, toHex, unixMs } from "../../base/index.ts";
 import { hashToken, parseToken, type TokenKind } from "../derive.ts";
 import type { Location, TokenRecord } from "../server/model.ts";
 import type { ConfigPath } from "./document.ts";
+import type { FileOptions } from "./file-options.ts";
 import type { FileTokenSource } from "./file-schema.ts";
-import type { FileOptions } from "./parse-file.ts";
 
 export interface TokenOwner {
   readonly kind: TokenKind;
