@@ -12,7 +12,16 @@ import {
   tunnelAddresses,
   warningsOf,
 } from "../lib/observe.ts";
-import { type Access, createOffice, OFFICE_V4, OFFICE_V6, type Office, VAULT } from "../lib/office.ts";
+import {
+  type Access,
+  API_URL,
+  createOffice,
+  OFFICE_V4,
+  OFFICE_V6,
+  type Office,
+  START_WITHIN_MS,
+  VAULT,
+} from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const ALWAYS: readonly Access[] = [{ resource: "Office" }, { resource: "Office6" }];
@@ -119,6 +128,25 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     }
     expect(counterIn(after, "egress", "packets_passed")).toBe(counterIn(before, "egress", "packets_passed"));
     await office.client.ip("route del 172.22.0.0/16 dev tun-postern");
+  });
+
+  it("TS-30 no. 46, TN-43: a second client has access of its own, and its goodbye ends only that", {
+    timeout,
+  }, async () => {
+    // Any machine with a way to the gateway will do.
+    const env = { POSTERN_TOKEN: office.tokens.client };
+    const args = ["client", "--api-url", API_URL, "--id", "lab-second", "--dns-control", "disabled"];
+    const second = office.postern(office.portal, args, env);
+    await second.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
+    expect(await echo(office.portal, OFFICE_V4)).toBe("answered");
+    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
+    expect(Number((await statusOf(gateway))["status"]?.["connections"])).toBe(2);
+    // One client is not a way to the other: not even the sender's own plane knows a peer for it.
+    const [other = ""] = await tunnelAddresses(office.portal);
+    expect(await echo(office.client, other)).toBe("silence");
+    expect(await second.stop()).toEqual({ status: 0, signal: undefined });
+    await gateway.waitForLine(/access ended .*reason=goodbye/, { withinMs: 5000 });
+    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
   });
 
   it("TN-54: access taken away ends at once, both ways, even for a client that has not heard of it", {

@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
-import { createOffice, type Office } from "../lib/office.ts";
+import { API_URL, createOffice, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
+const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
 const WITHIN_MS = 30_000;
 const timeout = 60_000;
 
@@ -36,7 +37,7 @@ describeWith(
     const start = (args: readonly string[], token: string | undefined = office.tokens.client): Child =>
       office.postern(
         office.client,
-        ["client", "--api-url", "ws://203.0.113.10:8080", "--id", "x", "--dns-control", "disabled", ...args],
+        ["client", "--api-url", API_URL, "--id", "x", "--dns-control", "disabled", ...args],
         token === "" ? {} : { POSTERN_TOKEN: token },
       );
 
@@ -78,13 +79,12 @@ describeWith(
         spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", ...args], {
           encoding: "utf8",
         });
-      const main = join(import.meta.dirname, "../../build/src/cli/main.js");
       // The check comes before anything is opened, so a clone that others cannot read is told by itself.
-      if (nobody("test", "-r", main).status !== 0) return;
+      if (nobody("test", "-r", MAIN).status !== 0) return;
       const result = nobody(
         process.execPath,
         "--",
-        main,
+        MAIN,
         "client",
         "-u",
         "ws://127.0.0.1:1",
@@ -141,6 +141,26 @@ describeWith(
         lines: [expect.stringMatching(/^postern: the TUN device is gone/)],
       });
       expect(await captureHost(office.client)).toEqual(untouched);
+    });
+
+    it("PG-9, PG-70: a gateway that cannot masquerade: exit 8, and what came before is undone", {
+      timeout,
+    }, async () => {
+      await office.gateway.sysctl("net/ipv6/conf/all/forwarding", "1");
+      const before = await captureHost(office.gateway);
+      const child = office.gateway.start({
+        name: "gateway without nft",
+        command: "env",
+        args: [
+          ...["PATH=/nowhere", `POSTERN_TOKEN=${office.tokens.gateway}`, process.execPath, "--", MAIN],
+          ...["gateway", "--api-url", API_URL, "--id", "x"],
+        ],
+      });
+      expect(await endOf(child)).toEqual({
+        status: 8,
+        lines: [expect.stringMatching(/^postern: .*nft is not installed.*--masquerade off/)],
+      });
+      expect(await captureHost(office.gateway)).toEqual(before);
     });
 
     it("PT-93, PG-14: a token that is revoked while it is used: exit 4", { timeout }, async () => {
