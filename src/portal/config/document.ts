@@ -4,7 +4,17 @@
  *
  * YAML 1.2's core schema: `no` and dates stay text, duplicate keys are errors, JSON is a subset.
  */
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+} from "yaml";
 import { parsed } from "../../base/index.ts";
 
 /** One mistake, and where it is; both count from 1. */
@@ -50,6 +60,10 @@ export function parseConfigDocument(text: string): DocumentResult {
   if (problems.length > 0) {
     return { ok: false, issues: problems.map(({ pos, message }) => at(pos[0], firstLine(message))) };
   }
+  const oddKeys = collectionKeysOf(document);
+  if (oddKeys.length > 0) {
+    return { ok: false, issues: oddKeys.map((offset) => at(offset, "a key is plain text")) };
+  }
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -63,6 +77,18 @@ export function parseConfigDocument(text: string): DocumentResult {
     issueAt: (path, message) => at(offsetOf(document, path), message),
     issueAtKey: (path, message) => at(keyOffsetOf(document, path), message),
   });
+}
+
+/** Where keys stand that are lists or mappings: the library would make text of them and warn on stderr. */
+function collectionKeysOf(document: Document): readonly number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Pair(_, { key }) {
+      const node = resolved(document, key);
+      if (isMap(node) || isSeq(node)) offsets.push(startOf(key) ?? 0);
+    },
+  });
+  return offsets;
 }
 
 function offsetOf(document: Document, path: ConfigPath): number {
