@@ -21,6 +21,8 @@ describeWith(
     let portal: Child;
     let folder: string;
     let untouched: HostSnapshot;
+    /** Runs into its 15 s on a machine of its own, while the other tests go on. */
+    let forlorn: { readonly child: Child; readonly lifeMs: Promise<number>; readonly before: HostSnapshot };
 
     beforeAll(async () => {
       folder = mkdtempSync(join(tmpdir(), "postern-exit-"));
@@ -28,6 +30,19 @@ describeWith(
       office.configure([{ resource: "Office" }]);
       portal = await office.startPortal();
       untouched = await captureHost(office.client);
+      const before = await captureHost(office.resource);
+      const args = [
+        "client",
+        "--api-url",
+        "ws://127.0.0.1:1",
+        "--id",
+        "forlorn",
+        "--dns-control",
+        "disabled",
+      ];
+      const startedAt = performance.now();
+      const child = office.postern(office.resource, args, { POSTERN_TOKEN: office.tokens.client });
+      forlorn = { child, lifeMs: child.exited.then(() => performance.now() - startedAt), before };
     });
     afterAll(async () => {
       await office?.close();
@@ -209,14 +224,14 @@ describeWith(
     it("PG-14: a portal that cannot be reached: exit 6 after 15 s, and nothing is left", {
       timeout,
     }, async () => {
-      await portal.stop();
-      const started = performance.now();
-      const result = await endOf(start([]));
-      expect(result).toEqual({ status: 6, lines: [expect.stringMatching(/^postern: .*ECONNREFUSED/)] });
-      const took = performance.now() - started;
-      expect(took).toBeGreaterThan(14_000);
-      expect(took).toBeLessThan(25_000);
-      expect(await captureHost(office.client)).toEqual(untouched);
+      expect(await endOf(forlorn.child)).toEqual({
+        status: 6,
+        lines: [expect.stringMatching(/^postern: .*ECONNREFUSED/)],
+      });
+      const lifeMs = await forlorn.lifeMs;
+      expect(lifeMs).toBeGreaterThan(14_000);
+      expect(lifeMs).toBeLessThan(25_000);
+      expect(await captureHost(office.resource)).toEqual(forlorn.before);
     });
   },
 );
