@@ -1,12 +1,12 @@
 /**
- * Handshakes per second of one responder, against wireguard-go (G-12).
+ * Handshakes per second of one responder, and what a flood of them leaves of existing traffic, against
+ * wireguard-go (G-12).
  *
  *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 500] [--rounds 5]
- *       [--pairs 5] [--json]
+ *       [--pairs 5] [--flood 50000] [--seconds 8] [--cells responder,flood] [--json]
  *
- * A caller in another namespace plays many peers, each at an address of its own, and answers cookies. The
- * first round only warms up. Needs root and
- * wireguard-tools.
+ * Responder: a caller in another namespace plays many peers, each at an address of its own, and answers
+ * cookies; the first round only warms up. Flood: `flooded.mjs`. Needs root, iperf3 and wireguard-tools.
  */
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,14 +17,17 @@ import { cpuSeconds } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled } from "../lib/statistics.mjs";
-import { MAIN } from "../tunnel/arms.mjs";
+import { MAIN, openPosternWg, openWireguardGo } from "../tunnel/arms.mjs";
+import { openServers } from "../tunnel/loads.mjs";
 import { findWireguardGo } from "../tunnel/wireguard-go.mjs";
+import { addStranger, measureFlooded } from "./flooded.mjs";
 
 const CALLER = join(ROOT, "bench", "handshake", "caller.mjs");
 const PORT = 5555;
 const WARM_UP = 1;
 const WINDOW = 16;
 const WITHIN_MS = 60_000;
+const MTU = 1420;
 
 function readOptions() {
   const { values } = parseArgs({
@@ -33,6 +36,9 @@ function readOptions() {
       peers: { type: "string", default: "500" },
       rounds: { type: "string", default: "5" },
       pairs: { type: "string", default: "5" },
+      flood: { type: "string", default: "50000" },
+      seconds: { type: "string", default: "8" },
+      cells: { type: "string", default: "responder,flood" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
@@ -42,6 +48,9 @@ function readOptions() {
     peers: Number(values.peers),
     rounds: Number(values.rounds),
     pairs: Number(values.pairs),
+    rate: Number(values.flood),
+    seconds: Number(values.seconds),
+    cells: values.cells.split(","),
     seed: Number(values.seed),
     json: values.json,
   };
@@ -120,24 +129,14 @@ function writeSecret(file, text) {
   chmodSync(file, 0o600);
 }
 
-async function main() {
-  const options = readOptions();
-  const baseline = findWireguardGo();
-  const result = beginResult("handshake", {
-    topology: "a caller that plays all peers, and a responder, in namespaces joined by veth",
-    seed: options.seed,
-    runtime: `node ${options.runtime.version}`,
-    baselines: { "wireguard-go": baseline?.version },
-  });
-  const arms = [{ name: "postern", start: startPostern }];
-  if (baseline !== undefined) arms.push({ name: "wireguard-go", start: startWireguardGo });
-  const draw = createDraw(options.seed);
+/** The responder alone: handshakes per second. */
+async function runResponder(arms, draw, options) {
   const samples = [];
   for (let pair = 0; pair < options.pairs; pair++) {
     for (const { name, start } of shuffled(arms, draw)) {
       const lab = createLab();
       try {
-        const sample = await measure(lab, name.slice(0, 4), start, { ...options, program: baseline?.path });
+        const sample = await measure(lab, name.slice(0, 4), start, options);
         samples.push({ arm: name, pair, ...sample });
         console.error(
           `${name.padEnd(14)} ${sample.value.toFixed(0)}/s, ${sample.cpu_us_per_handshake.toFixed(0)} µs CPU each`,
@@ -150,11 +149,60 @@ async function main() {
   const { peers, rounds } = options;
   const params = { peers, rounds: rounds - WARM_UP, window: WINDOW };
   const names = arms.map(({ name }) => name);
-  const cell = cellOf({ name: "responder", params, unit: "handshakes/s", samples, arms: names });
-  const ratio = cell.ratio_to["wireguard-go"];
-  if (ratio !== undefined)
-    console.error(`ratio ${ratio.median.toFixed(2)} [${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`);
-  result.cells.push(cell);
+  return cellOf({ name: "responder", params, unit: "handshakes/s", samples, arms: names });
+}
+
+/** The share of a TCP stream that goes on under a flood. */
+async function runFlood(arms, draw, options) {
+  const { rate, seconds } = options;
+  const samples = [];
+  for (let pair = 0; pair < options.pairs; pair++) {
+    for (const { name, open } of shuffled(arms, draw)) {
+      const lab = createLab();
+      try {
+        const arm = await open(lab, options);
+        await openServers(arm);
+        const sample = await measureFlooded(arm, await addStranger(lab, arm), { rate, seconds });
+        samples.push({ arm: name, pair, ...sample });
+        console.error(
+          `${name.padEnd(14)} ${(sample.value * 100).toFixed(0)} % left: ${sample.gbps_under_flood.toFixed(2)} of ${sample.gbps_beside_flood.toFixed(2)} Gbit/s`,
+        );
+      } finally {
+        await lab.close();
+      }
+    }
+  }
+  const names = arms.map(({ name }) => name);
+  const notes = "share of what the same flood of a closed port leaves";
+  return cellOf({ name: "flood", params: { rate, seconds }, unit: "share", samples, arms: names, notes });
+}
+
+async function main() {
+  const options = readOptions();
+  const baseline = findWireguardGo();
+  const program = baseline?.path;
+  const result = beginResult("handshake", {
+    topology: "namespaces joined by veth: a caller that plays all peers, or a stranger beside a tunnel",
+    mtu: MTU,
+    seed: options.seed,
+    runtime: `node ${options.runtime.version}`,
+    baselines: { "wireguard-go": baseline?.version },
+  });
+  const arms = [{ name: "postern", start: startPostern, open: openPosternWg }];
+  if (baseline !== undefined) {
+    arms.push({ name: "wireguard-go", start: startWireguardGo, open: openWireguardGo });
+  }
+  const draw = createDraw(options.seed);
+  const all = { ...options, program, mtu: MTU };
+  if (options.cells.includes("responder")) result.cells.push(await runResponder(arms, draw, all));
+  if (options.cells.includes("flood")) result.cells.push(await runFlood(arms, draw, all));
+  for (const { name, ratio_to } of result.cells) {
+    const ratio = ratio_to["wireguard-go"];
+    if (ratio === undefined) continue;
+    console.error(
+      `${name}: ratio ${ratio.median.toFixed(2)} [${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`,
+    );
+  }
   endResult(result, options);
 }
 
