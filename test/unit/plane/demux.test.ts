@@ -78,6 +78,13 @@ describe("what a datagram is (D-9, SN-98 to SN-102, SN-128)", () => {
     );
   });
 
+  it("SN-99: only port 3478 is a relay's, whatever a path says", () => {
+    const { b } = createPair({ relay: { ...RELAY, address: { ...RELAY.address, port: 3480 } } });
+    const bytes = fromHex(`4abc0020${"04000000".padEnd(64, "0")}`) ?? new Uint8Array();
+    b.drive.ingress(NOW, { from: { ...RELAY.address, port: 3480 }, local: B.address, bytes });
+    expect(b.takeEvents(10).map(({ kind }) => kind)).toEqual(["other"]);
+  });
+
   it("forgets a channel with its path, and knows a new one (SN-127)", () => {
     const { b } = createPair({ relay: RELAY });
     const bytes = fromHex(`4abc0020${"04000000".padEnd(64, "0")}`) ?? new Uint8Array();

@@ -318,6 +318,35 @@ describe("sends (PF-55, PG-45)", () => {
   });
 });
 
+describe("what a client does not let out (TN-20)", () => {
+  it.each(["224.0.0.1", "239.255.255.255", "255.255.255.255", "ff02::fb"])(
+    "multicast or broadcast: %s",
+    (to) => {
+      const { a } = createPair({ mode: "client" });
+      const destination = ip(to);
+      const source = destination.length === 4 ? NET_A.v4 : NET_A.v6;
+      const routes = ["0.0.0.0/0", "::/0"].map((range) => ({
+        prefix: prefix(range),
+        target: { kind: "peer" as const, slot: SLOT },
+      }));
+      a.publish({ routes, permits: [], ownAddresses: [NET_A.v4, NET_A.v6] });
+      const family = destination.length === 4 ? 4 : 6;
+      expect(sendAll(a, plainFrame(udp(counting(8), { family, source, destination })))).toEqual([]);
+      expect(a.counters().egress.drops).toEqual({ multicast: 1 });
+    },
+  );
+
+  it.each(["223.255.255.255", "240.0.0.1", "fe80::1"])("anything else: %s", (to) => {
+    const { a } = createPair({ mode: "client" });
+    const destination = ip(to);
+    const family = destination.length === 4 ? 4 : 6;
+    const source = family === 4 ? NET_A.v4 : NET_A.v6;
+    a.publish({ routes: [], permits: [], ownAddresses: [NET_A.v4, NET_A.v6] });
+    sendAll(a, plainFrame(udp(counting(8), { family, source, destination })));
+    expect(a.counters().egress.drops).toEqual({ "unknown-resource": 1 });
+  });
+});
+
 describe("what control is told (WG-50, WG-58, SN-129)", () => {
   it("disarms the watch with one event at the first data packet", () => {
     const { a } = createPair();

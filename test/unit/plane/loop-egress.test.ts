@@ -129,10 +129,17 @@ describe("the egress loop", () => {
     expect(sent.map(({ bytes }) => bytes.length)).toEqual([160, 272]);
   });
 
-  it("does not wait when something was injected before it was seen to wait (D-13)", () => {
+  it("D-13: does not wait when something was injected after it looked and before it parked", () => {
     const plane = planeA();
-    plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
-    const { sent, polls } = run({}, plane);
+    const { sent, polls } = run(
+      {
+        onRead: (reads) => {
+          if (reads === 1) plane.execute({ kind: "inject", slot: SLOT, packets: [FRAME.subarray(10)] });
+        },
+      },
+      plane,
+    );
+    // It is sent before the one wait that ends the script; a wait before it would have ended it first.
     expect(sent).toHaveLength(1);
     expect(polls).toHaveLength(1);
   });
