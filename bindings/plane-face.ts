@@ -23,6 +23,7 @@ import type {
   PolicyTables,
   SocketAddress,
 } from "../src/base/index.ts";
+import type { PlaneThreads } from "./plane-threads.ts";
 import type { Counter, Reason } from "./reasons.ts";
 import type { ScratchArea, SysCalls } from "./sys/index.ts";
 
@@ -40,6 +41,8 @@ export interface PlaneOptions {
   readonly module: WebAssembly.Module;
   /** The kernel on the same memory. Absent: the plane runs in process only. */
   readonly sys?: SysCalls;
+  /** Threads for the workers that are up already (`plane-threads.ts`); by default `start` makes them. */
+  readonly threads?: PlaneThreads;
   /**
    * `plain`: TN-4's lenient validation, padding, roaming, sources checked against the routes (WG-58).
    * `client`, `gateway`: strict validation, no padding, paths set by control only.

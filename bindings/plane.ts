@@ -52,7 +52,7 @@ export function createPlane(options: PlaneOptions): Plane {
   const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
   const table = createTables(shared, options, maxPeers, quiescence);
   const holds = createHolds(shared, table);
-  const threads = createPlaneWorkers({ shared, module, sys, workers });
+  const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
   const rings = createPlaneRings({ shared, table, holds, threads, workers });
   writeSettings(shared, options);
   let ports: Ports = {};

@@ -5,19 +5,8 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { instantiatePlane } from "./plane-module.ts";
+import { WORKER_MARK, type WorkerReport, type WorkerStart } from "./plane-threads.ts";
 import { openSysCalls } from "./sys/index.ts";
-
-/** Given by `plane-workers.ts`. */
-export interface WorkerStart {
-  readonly memory: WebAssembly.Memory;
-  readonly module: WebAssembly.Module;
-  readonly kind: "egress" | "ingress";
-  /** Address of the worker's record. */
-  readonly worker: number;
-}
-
-/** The first word before the loop, the second behind it. */
-export type WorkerReport = { readonly kind: "ready" } | { readonly kind: "ended"; readonly code: number };
 
 function run({ memory, module, kind, worker }: WorkerStart): void {
   const exports = instantiatePlane(module, memory, openSysCalls(memory));
@@ -30,6 +19,8 @@ function report(message: WorkerReport): void {
   parentPort?.postMessage(message);
 }
 
-// Only a worker of ours has these data; importing the file elsewhere, for its types, does nothing.
-const start: WorkerStart | undefined = workerData?.worker === undefined ? undefined : workerData;
-if (start !== undefined) run(start);
+// Only a thread of ours has the mark; importing the file elsewhere, for its types, does nothing.
+if (workerData === WORKER_MARK) {
+  parentPort?.once("message", run);
+  report({ kind: "loaded" });
+}

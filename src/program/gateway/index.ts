@@ -1,46 +1,9 @@
-/** `postern gateway`: opens what the portal grants, and forwards it into its network (PG-68, PG-69). */
-import { unixMs } from "../../base/index.ts";
-import { enableForwarding, readNetwork, setUpFirewall, tearDownFirewall } from "../../host/index.ts";
-import { gatewayChannel } from "../../portal/protocol/index.ts";
-import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import type { ProgramIo } from "../io.ts";
+import { loadWithThreads } from "../load-with-threads.ts";
 import type { GatewayOptions } from "../options.ts";
-import { runPeer } from "../peer/peer.ts";
-import { createPortalLink } from "../peer/portal-link.ts";
-import type { PeerRole } from "../peer/role.ts";
 
-export function runGateway(options: GatewayOptions, io: ProgramIo): Promise<number> {
-  return runPeer(gatewayRole(options), options, io);
-}
-
-function gatewayRole(options: GatewayOptions): PeerRole<TunnelGateway> {
-  return {
-    name: "gateway",
-    createMachine: (node, log) => createTunnelGateway({ node, isHostOpen: false, log: log.scope("tunnel") }),
-    setUpHost(host, undo, log) {
-      if (options.masquerade === "off") return;
-      // What a crash left behind goes first (D-22); the transaction itself is idempotent.
-      undo.add("nft table", () => tearDownFirewall(log));
-      enableForwarding(readNetwork(host.rtnetlink), log);
-      setUpFirewall(host.tun.name, log);
-    },
-    wire(parts) {
-      const { machine, log } = parts;
-      return createPortalLink({
-        parts,
-        component: "gateway",
-        channel: gatewayChannel,
-        maxPartitionTime: options.maxPartitionTime,
-        caFile: options.caFile,
-        handleMessage: (now, message) => machine.handlePortalMessage(now, message, unixMs(Date.now())),
-        drainEvents(_now, request) {
-          for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
-            if (event.kind === "request") request(event.request);
-            else if (event.kind === "interface") parts.applyInterface(event.interface);
-            else log.info?.(`client ${event.kind}`, { cid: event.cid });
-          }
-        },
-      });
-    },
-  };
+/** `postern gateway` (`run-gateway.ts`). */
+export async function runGateway(options: GatewayOptions, io: ProgramIo): Promise<number> {
+  const { program, threads } = await loadWithThreads(() => import("./run-gateway.ts"));
+  return await program.runGateway(options, io, threads);
 }

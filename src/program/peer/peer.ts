@@ -4,6 +4,7 @@
  */
 import { hostname } from "node:os";
 import { openKernel } from "../../../bindings/linux/index.ts";
+import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import { PosternError, type Secret } from "../../base/index.ts";
 import { requirePrivilege, resolveIdentifier, resolveToken, runFolders, takeLock } from "../../host/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../../portal/protocol/index.ts";
@@ -19,6 +20,7 @@ export async function runPeer<Machine extends PeerMachine>(
   role: PeerRole<Machine>,
   options: PeerOptions,
   io: ProgramIo,
+  threads: PlaneThreads,
 ): Promise<number> {
   const startedAt = performance.now();
   const undo = createUndoStack(io.log);
@@ -34,7 +36,7 @@ export async function runPeer<Machine extends PeerMachine>(
     // From here on a stop signal is an orderly end, also in the middle of the start.
     const ending = createEnding(io);
     undo.add("signals", () => ending.close());
-    return await serve({ role, options, io, undo, ending, url, token, login, startedAt });
+    return await serve({ role, options, io, undo, ending, url, token, login, threads, startedAt });
   } finally {
     await undo.run();
   }

@@ -7,6 +7,7 @@
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
 import { randomBytes } from "node:crypto";
+import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
 import { FWMARK, flushPolicyRouting } from "../../host/index.ts";
 import { createNode, type Node } from "../../node/index.ts";
@@ -41,6 +42,7 @@ export interface Course<Machine extends PeerMachine> {
   readonly url: PortalUrl;
   readonly token: Secret<string>;
   readonly login: Login;
+  readonly threads: PlaneThreads;
   /** Of `performance.now()`. */
   readonly startedAt: number;
 }
@@ -82,7 +84,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
 }
 
 function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneHost {
-  const { role, options, io, undo } = course;
+  const { role, options, io, undo, threads } = course;
   const { log } = io;
   const host = openPlaneHost({
     mode: role.name,
@@ -95,6 +97,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneH
     receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
     raisesLimits: options.incBuf ?? role.name === "gateway",
     features: readFeatures(io.env, log),
+    threads,
     log,
   });
   undo.add("TUN device and sockets", () => host.close());

@@ -22,6 +22,7 @@ import {
 } from "../../../bindings/linux/index.ts";
 import { createPlane, createPlaneMemory } from "../../../bindings/plane.ts";
 import type { Plane, PlaneMode } from "../../../bindings/plane-face.ts";
+import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import type { Instant, Log } from "../../base/index.ts";
 import { raiseBufferLimits, readClock } from "../../host/index.ts";
 import type { ShellTransmit } from "./shell.ts";
@@ -41,6 +42,8 @@ export interface PlaneHostOptions {
   /** `--inc-buf`: raise the system's limits where the buffers are refused (PG-44). */
   readonly raisesLimits?: boolean;
   readonly features: PlaneFeatures;
+  /** Threads of the workers that are up already. */
+  readonly threads: PlaneThreads;
   readonly log: Log;
 }
 
@@ -102,6 +105,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     memory,
     module: choice.module,
     sys: kernel.sys,
+    threads: options.threads,
     mode: options.mode,
     mtu: options.mtu,
     ...(options.maxPeers === undefined ? {} : { maxPeers: options.maxPeers }),

@@ -5,6 +5,7 @@
  *          ─▶ keys and peers ─▶ status socket ─▶ PostUp ─▶ ready ─▶ … ─▶ all of it back, in reverse
  */
 import { openKernel, openRtnetlink, setMark } from "../../../bindings/linux/index.ts";
+import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import { type Log, PosternError, unixMs } from "../../base/index.ts";
 import {
   applyWgRoutes,
@@ -40,8 +41,15 @@ const STOP_WITHIN_MS = 5_000;
 /** What has been set up so far, to be taken back in reverse order. */
 type Undo = (() => void | Promise<void>)[];
 
+/** What the program is given. */
+interface Start {
+  readonly options: WgOptions;
+  readonly io: ProgramIo;
+  readonly threads: PlaneThreads;
+}
+
 /** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
-export async function runWg(options: WgOptions, io: ProgramIo): Promise<number> {
+export async function runWg(options: WgOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
   const { log } = io;
   const file = readConfig(options.config, { allowHooks: options.allowHooks, log });
   requirePrivilege("wg");
@@ -52,7 +60,7 @@ export async function runWg(options: WgOptions, io: ProgramIo): Promise<number> 
   const ending = createEnding(io);
   const undo: Undo = [() => ending.close()];
   try {
-    await bringUp(options, io, file, ending, undo);
+    await bringUp({ options, io, threads }, file, ending, undo);
     return await ending.wait();
   } finally {
     await takeBack(undo, log);
@@ -84,17 +92,12 @@ async function runBackwards(undo: Undo, log: Log): Promise<void> {
   }
 }
 
-async function bringUp(
-  options: WgOptions,
-  io: ProgramIo,
-  file: LocatedConfig,
-  ending: Ending,
-  undo: Undo,
-): Promise<void> {
+async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: Undo): Promise<void> {
+  const { io } = start;
   const { log } = io;
   const { name, config } = file;
   const mtu = config.mtu ?? inspectHost(config, log);
-  const host = openHost(options, io, file, mtu);
+  const host = openHost(start, file, mtu);
   undo.push(() => runHooks(config.hooks, "PostDown", name, log).catch(warnWith(log)));
   undo.push(() => host.close());
   await runHooks(config.hooks, "PreUp", name, log);
@@ -118,12 +121,7 @@ async function bringUp(
   io.print("ready");
 }
 
-function openHost(
-  options: WgOptions,
-  io: ProgramIo,
-  { name, config }: LocatedConfig,
-  mtu: number,
-): PlaneHost {
+function openHost({ options, io, threads }: Start, { name, config }: LocatedConfig, mtu: number): PlaneHost {
   const { log, env } = io;
   return openPlaneHost({
     mode: "plain",
@@ -135,6 +133,7 @@ function openHost(
     sendBufferBytes: options.udpSendBuffer ?? SEND_BUFFER_BYTES,
     receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
     features: readFeatures(env, log),
+    threads,
     log,
   });
 }
