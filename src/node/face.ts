@@ -203,8 +203,8 @@ export interface NodeOptions {
   readonly role: NodeRole;
   /** What is read of the plane: shared memory in production, the twin's records in tests. */
   readonly records: PlaneRecords;
-  /** Handshake cryptography (D-18); default: the portable implementation. */
-  readonly crypto?: HandshakeCrypto;
+  /** Handshake cryptography (D-18). */
+  readonly crypto: HandshakeCrypto;
   /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */
   readonly connectionsMax?: number;
   /** 32 bytes from the system's generator: the source of all randomness of this node (SN-66). */

@@ -141,7 +141,7 @@ function createState(options: NodeOptions): NodeState {
       staticKey,
       random,
       records: options.records,
-      ...(options.crypto && { crypto: options.crypto }),
+      crypto: options.crypto,
       ...(options.log && { log: options.log }),
       ...(options.connectionsMax !== undefined && { peersMax: options.connectionsMax }),
     }),

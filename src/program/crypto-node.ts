@@ -13,7 +13,7 @@ import {
   randomFillSync,
 } from "node:crypto";
 import type { Random } from "../base/index.ts";
-import { type HandshakeCrypto, type KeyPair, NOBLE_CRYPTO } from "../wireguard/index.ts";
+import { type HandshakeCrypto, type KeyPair, NOBLE_SYMMETRIC } from "../wireguard/index.ts";
 
 /** DER in front of a raw private key: PKCS #8 with OID 1.3.101.110 (RFC 8410 §7). */
 const PRIVATE_KEY_HEADER = Uint8Array.of(
@@ -42,7 +42,7 @@ const OUTER_PAD = 0x5c;
 export function createNodeCrypto(): HandshakeCrypto {
   // A build of OpenSSL without BLAKE2s is possible; noble's is the same function, only slower.
   const hashes = getHashes().includes(HASH_NAME) ? { hash, hmac } : {};
-  return { ...NOBLE_CRYPTO, ...hashes, keyPair };
+  return { ...NOBLE_SYMMETRIC, ...hashes, keyPair };
 }
 
 function hash(...parts: readonly Uint8Array[]): Uint8Array {

@@ -32,8 +32,8 @@ export interface WgDeviceOptions {
   readonly staticKey?: Uint8Array;
   readonly random: Random;
   readonly records: PlaneRecords;
-  /** Default: the portable implementation on @noble. */
-  readonly crypto?: HandshakeCrypto;
+  /** `createNodeCrypto` of `src/program`, or NOBLE_CRYPTO (D-18). */
+  readonly crypto: HandshakeCrypto;
   readonly log?: Log;
   /** Rows of the plane's peer table. Default 1,024. */
   readonly peersMax?: number;

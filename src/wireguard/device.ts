@@ -13,7 +13,6 @@ import { pollCommand, pollTransmit } from "./outputs.ts";
 import { type Peer, usableSession } from "./peer.ts";
 import { createPeerTable } from "./peer-table.ts";
 import { handlePlaneEvent } from "./plane-events.ts";
-import { NOBLE_CRYPTO } from "./primitives.ts";
 import { createDropCounts } from "./reasons.ts";
 import { handleTimeout, pollTimeout, withPeer } from "./scheduling.ts";
 import { flushStaged, stagePacket } from "./sessions.ts";
@@ -64,8 +63,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
 }
 
 function createCore(options: WgDeviceOptions): DeviceCore {
-  const crypto = options.crypto ?? NOBLE_CRYPTO;
-  const { random, records, now, peersMax = PEERS_MAX } = options;
+  const { crypto, random, records, now, peersMax = PEERS_MAX } = options;
   return {
     crypto,
     random,

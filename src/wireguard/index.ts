@@ -13,5 +13,5 @@ export type {
   WgTransmit,
 } from "./device-face.ts";
 export { CLIENT_POLICY, GATEWAY_POLICY, PLAIN_POLICY, type WgPolicy } from "./policy.ts";
-export { type HandshakeCrypto, type KeyPair, NOBLE_CRYPTO } from "./primitives.ts";
+export { type HandshakeCrypto, type KeyPair, NOBLE_SYMMETRIC } from "./primitives.ts";
 export { WG_DROP_REASONS, type WgDropCounts, type WgDropReason } from "./reasons.ts";

@@ -12,7 +12,7 @@
 import { assert, malformed, type Parsed, parsed } from "../base/index.ts";
 import { CONSTRUCTION, IDENTIFIER, KEY_BYTES, LABEL_COOKIE, LABEL_MAC1 } from "./constants.ts";
 import { encodeInitiation, encodeResponse, type Initiation, macFields, type Response } from "./messages.ts";
-import { type HandshakeCrypto, type KeyPair, kdf1, kdf2, kdf3, NOBLE_CRYPTO } from "./primitives.ts";
+import { type HandshakeCrypto, type KeyPair, kdf1, kdf2, kdf3, NOBLE_SYMMETRIC } from "./primitives.ts";
 
 /** What is derived once from a public key: for messages towards its owner. */
 export interface PublicIdentity {
@@ -52,8 +52,8 @@ export interface TransportKeys {
 const NOTHING = new Uint8Array(0);
 const ZERO_NONCE = new Uint8Array(12);
 const NO_PRESHARED_KEY = new Uint8Array(KEY_BYTES);
-const INITIAL_CHAINING_KEY = NOBLE_CRYPTO.hash(ascii(CONSTRUCTION));
-const INITIAL_HASH = NOBLE_CRYPTO.hash(INITIAL_CHAINING_KEY, ascii(IDENTIFIER));
+const INITIAL_CHAINING_KEY = NOBLE_SYMMETRIC.hash(ascii(CONSTRUCTION));
+const INITIAL_HASH = NOBLE_SYMMETRIC.hash(INITIAL_CHAINING_KEY, ascii(IDENTIFIER));
 
 /** Takes `privateKey` over. */
 export function createOwnIdentity(crypto: HandshakeCrypto, privateKey: Uint8Array): OwnIdentity {

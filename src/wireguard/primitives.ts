@@ -1,11 +1,10 @@
 /**
  * The primitives of the handshake behind one small interface (WG-1 to WG-3, D-18).
  *
- * This file is the portable implementation on @noble; `src/program/crypto-node.ts` is the fast one
- * on `node:crypto`. Both are compared with each other and with the vectors.
+ * This file and `noble-crypto.ts` are the portable implementation on @noble; the fast one on
+ * `node:crypto` is `src/program/crypto-node.ts`. Both are compared with each other and with the vectors.
  */
 import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
-import { x25519 } from "@noble/curves/ed25519.js";
 import { blake2s } from "@noble/hashes/blake2.js";
 import { hmac } from "@noble/hashes/hmac.js";
 import { concatBytes } from "../base/index.ts";
@@ -38,22 +37,11 @@ export interface KeyPair {
   erase(): void;
 }
 
-export const NOBLE_CRYPTO: HandshakeCrypto = {
+/** All but X25519, whose module takes 25 ms to load and which every runtime has by itself (G-15). */
+export const NOBLE_SYMMETRIC: Omit<HandshakeCrypto, "keyPair"> = {
   hash: (...parts) => blake2s(joined(parts)),
   mac: (key, ...parts) => blake2s(joined(parts), { key, dkLen: MAC_BYTES }),
   hmac: (key, ...parts) => hmac(blake2s, key, joined(parts)),
-  keyPair: (privateKey) => ({
-    publicKey: x25519.getPublicKey(privateKey),
-    dh(publicKey) {
-      try {
-        return x25519.getSharedSecret(privateKey, publicKey);
-      } catch {
-        // The only thing it throws for, given two 32-byte strings, is a result of zeros.
-        return undefined;
-      }
-    },
-    erase: () => privateKey.fill(0),
-  }),
   seal: (key, nonce, plaintext, data) => chacha20poly1305(key, nonce, data).encrypt(plaintext),
   open: (key, nonce, sealed, data) => opened(() => chacha20poly1305(key, nonce, data).decrypt(sealed)),
   sealX: (key, nonce, plaintext, data) => xchacha20poly1305(key, nonce, data).encrypt(plaintext),

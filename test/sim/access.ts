@@ -2,6 +2,7 @@
  * A client and a gateway with their tunnels, nodes and plane twins on two hosts of the simulated world,
  * and a portal stub that authorises what the test tells it to (TS-12).
  */
+
 import { sha256 } from "@noble/hashes/sha2.js";
 import {
   concatBytes,
@@ -29,6 +30,7 @@ import {
   type TunnelGateway,
   type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
+import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import type { Host, World } from "./world.ts";
 
 export const CID = "00000000-0000-4000-8000-00000000000c";
@@ -263,6 +265,7 @@ function createGatewayEnd(world: World): GatewayEnd {
 
 function nodeOptions(world: World, name: string) {
   return {
+    crypto: NOBLE_CRYPTO,
     seed: world.random(`host/${name}/keys`).fill(new Uint8Array(32)),
     now: world.now(),
     unixNow: world.unixNow(),

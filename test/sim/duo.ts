@@ -2,6 +2,7 @@
  * Two stand-alone nodes in the simulated world and a portal between them that carries upserts and
  * candidates with its own delay. Tests say what the portal does to each message.
  */
+
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
 import {
@@ -14,6 +15,7 @@ import {
   type StandaloneNode,
   type UpsertOutcome,
 } from "../../src/node/index.ts";
+import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import type { Host, HostOptions, LinkConditions, OutgoingDatagram, World } from "./world.ts";
 
 /** One node on one host, and what it said. */
@@ -171,6 +173,7 @@ function createEnd(world: World, role: NodeRole, options: HostOptions): End {
   const host = world.addHost(role, options);
   const machine = createStandaloneNode({
     role,
+    crypto: NOBLE_CRYPTO,
     seed: world.random(`host/${role}/keys`).fill(new Uint8Array(32)),
     now: world.now(),
     unixNow: world.unixNow(),

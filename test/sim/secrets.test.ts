@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
 import { parseBinding } from "../../src/stun/index.ts";
-import { NOBLE_CRYPTO } from "../../src/wireguard/index.ts";
+import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { createDuo, firstEvent, idAt, isEstablished, sentMessages, shown } from "./duo.ts";
 import { counters } from "./steps.ts";
 import { createWorld } from "./world.ts";

@@ -47,7 +47,7 @@ export interface WgInterfaceOptions {
   readonly unixMs: UnixMs;
   readonly random: Random;
   readonly records: PlaneRecords;
-  readonly crypto?: HandshakeCrypto;
+  readonly crypto: HandshakeCrypto;
   readonly log: Log;
   readonly peersMax?: number;
 }
@@ -123,7 +123,7 @@ function createState(options: WgInterfaceOptions): InterfaceState {
     random,
     records,
     log,
-    ...(crypto && { crypto }),
+    crypto,
     ...(peersMax !== undefined && { peersMax }),
   });
   return {

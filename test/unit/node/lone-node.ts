@@ -1,4 +1,5 @@
 /** One node, with a plane that the test plays: commands are recorded, stamps are set by hand. */
+
 import {
   createSeededRandom,
   type Instant,
@@ -21,6 +22,7 @@ import {
   type NodeTransmit,
 } from "../../../src/node/index.ts";
 import { encodeBindingRequest } from "../../../src/stun/index.ts";
+import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 
 export const LOCAL: SocketAddress = { address: ip("192.0.2.1"), port: 52625 };
 export const REMOTE: SocketAddress = { address: ip("198.51.100.2"), port: 40000 };
@@ -79,6 +81,7 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
   });
   const node = createNode({
     role,
+    crypto: NOBLE_CRYPTO,
     seed: new Uint8Array(32).fill(5),
     now: start,
     unixNow: unixMs(1_700_000_000_000),

@@ -1,10 +1,12 @@
 /** The complete handshake of WG-10, step by step and in both roles. */
+
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { concatBytes, fromHex, instant, ip, type Random, toHex } from "../../../src/base/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import { createLoadGuard, openCookieReply } from "../../../src/wireguard/cookie.ts";
 import { type Initiation, parseMessage, type Response } from "../../../src/wireguard/messages.ts";
+import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 import {
   createInitiation,
   createOwnIdentity,
@@ -15,14 +17,7 @@ import {
   openStamp,
   sealMacs,
 } from "../../../src/wireguard/noise.ts";
-import {
-  type HandshakeCrypto,
-  kdf1,
-  kdf2,
-  kdf3,
-  NOBLE_CRYPTO,
-  nonceOf,
-} from "../../../src/wireguard/primitives.ts";
+import { type HandshakeCrypto, kdf1, kdf2, kdf3, nonceOf } from "../../../src/wireguard/primitives.ts";
 import { stampOf } from "../../../src/wireguard/tai64n.ts";
 
 const vector = JSON.parse(
