@@ -64,6 +64,14 @@ export const CONSTANTS = {
   REFUSALS_PLAIN: 10,
   REFUSALS_TUNNEL: 200,
 
+  /**
+   * What control is asked to judge of strangers' datagrams in each such time (PG-51): more than it can
+   * answer of handshakes, and enough of the unknown ones to report them.
+   */
+  PUNT_WINDOW_MS: 100,
+  HANDSHAKES_PER_WINDOW: 200,
+  UNKNOWNS_PER_WINDOW: 50,
+
   MESSAGE_INITIATION: 1,
   MESSAGE_RESPONSE: 2,
   MESSAGE_COOKIE: 3,

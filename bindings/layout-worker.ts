@@ -188,6 +188,13 @@ export const ingress = {
   misses: { type: "u32", writer: "ingress", doc: "families found empty in a row" },
   errors: { type: "u32", writer: "ingress", doc: "receives failed in a row (PG-47)" },
   errorsSince: { type: "u64", writer: "ingress", doc: "ms: the first of them" },
+  puntWindow: {
+    type: "u64",
+    writer: "ingress",
+    doc: "ms: start of the time in which the next two are counted (PG-51)",
+  },
+  handshakes: { type: "u32", writer: "ingress", doc: "handshake messages handed to control" },
+  unknowns: { type: "u32", writer: "ingress", doc: "datagrams of no known kind handed to control" },
   frameSeen: {
     type: "u32",
     writer: "ingress",

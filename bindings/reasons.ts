@@ -74,6 +74,7 @@ export const REASONS = {
   // Hand-over to control.
   "punt-full": ring("data ring full", "PG-51, TN-78"),
   "punt-control-full": ring("control ring full", "PG-51"),
+  "punt-rate": ring("more handshakes or unknown datagrams than control shall judge", "PG-51"),
   "refuse-rate": ring("more refusals than control shall answer", "WG-58, TN-13"),
 
   // The kernel's answers.

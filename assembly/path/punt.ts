@@ -4,6 +4,7 @@ import {
   COUNTER_EVENTS_DEFERRED,
   DROP_PUNT_CONTROL_FULL,
   DROP_PUNT_FULL,
+  DROP_PUNT_RATE,
   ENTRY_AT,
   ENTRY_CHANNEL,
   ENTRY_DETAIL,
@@ -16,19 +17,27 @@ import {
   ENTRY_LOCAL_BYTES,
   ENTRY_PEER_ID,
   ENTRY_SLOT,
+  EVENT_HANDSHAKE,
   EVENT_ROAMED,
+  EVENT_STUN,
+  HANDSHAKES_PER_WINDOW,
   INGRESS_FROM,
   INGRESS_FROM_BYTES,
   INGRESS_FROM_PORT,
+  INGRESS_HANDSHAKES,
   INGRESS_LOCAL,
   INGRESS_LOCAL_BYTES,
+  INGRESS_PUNT_WINDOW,
+  INGRESS_UNKNOWNS,
   MODE_PLAIN,
   NO_SLOT,
   PEER_PEER_ID,
   PLANE_ADDRESS,
   PLANE_MODE,
+  PUNT_WINDOW_MS,
   REFUSALS_PLAIN,
   REFUSALS_TUNNEL,
+  UNKNOWNS_PER_WINDOW,
   WORKER_CONTROL_RING,
   WORKER_DATA_RING,
   WORKER_NOW,
@@ -72,8 +81,18 @@ export function reportRoamed(cx: usize, word: usize, slot: u32): void {
   publishEvent(cx, entry, EVENT_ROAMED, slot, 0, 0);
 }
 
-/** Hands a datagram of the ingress worker's batch to control; counts what becomes of it. */
+/**
+ * Hands a datagram of the ingress worker's batch to control; counts what becomes of it.
+ *
+ * Of handshakes and unknown datagrams only so many in a time: judging them costs control up to a hundred
+ * microseconds each, and a flood of them would take a processor from the packets of others (G-12) and fill
+ * the ring before STUN. STUN itself is cheap to refuse.
+ */
 export function puntDatagram(cx: usize, kind: u32, at: usize, bytes: u32, channel: u32): void {
+  if (kind != EVENT_STUN && !mayBeJudged(cx, kind == EVENT_HANDSHAKE)) {
+    dropped(cx, DROP_PUNT_RATE, 1);
+    return;
+  }
   const ring = load<usize>(cx, WORKER_CONTROL_RING);
   const entry = ringReserve(ring, bytes);
   if (entry == 0) {
@@ -101,6 +120,21 @@ export function puntPacket(cx: usize, kind: u32, slot: u32, packet: usize, bytes
   memory.copy(load<usize>(entry, ENTRY_AT), packet, <usize>bytes);
   ringCommit(ring, entry);
   punted(cx);
+  return true;
+}
+
+/** Whether control shall see one more handshake, or one more datagram of no known kind (PG-51). */
+function mayBeJudged(cx: usize, isHandshake: bool): bool {
+  const now = load<u64>(cx, WORKER_NOW);
+  if (now - load<u64>(cx, INGRESS_PUNT_WINDOW) >= PUNT_WINDOW_MS) {
+    store<u64>(cx, now, INGRESS_PUNT_WINDOW);
+    store<u32>(cx, 0, INGRESS_HANDSHAKES);
+    store<u32>(cx, 0, INGRESS_UNKNOWNS);
+  }
+  const place = cx + (isHandshake ? INGRESS_HANDSHAKES : INGRESS_UNKNOWNS);
+  const judged = load<u32>(place);
+  if (judged >= (isHandshake ? HANDSHAKES_PER_WINDOW : UNKNOWNS_PER_WINDOW)) return false;
+  store<u32>(place, judged + 1);
   return true;
 }
 

@@ -5,6 +5,7 @@
  */
 import type { PlaneReceive } from "../../bindings/plane.ts";
 import { concatBytes, ip, type SessionKeys, type SocketAddress } from "../../src/base/index.ts";
+import { STUN_HEADER } from "../unit/plane/pair.ts";
 import { sealMessage } from "../unit/plane/wire.ts";
 import type { Chance } from "./chance.ts";
 import { createInnerPackets, type InnerPackets } from "./inner-packets.ts";
@@ -171,6 +172,12 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
     return { bytes: concatBytes(...whole).subarray(0, 65_536), segmentBytes };
   }
 
+  /** More STUN in one receive than the ring holds entries. */
+  function stunFlood(): Pick<PlaneReceive, "bytes" | "segmentBytes"> {
+    const count = chance.between(900, 1200);
+    return { bytes: concatBytes(...Array<Uint8Array>(count).fill(STUN_HEADER)), segmentBytes: 20 };
+  }
+
   /** Anything behind anything, cut into pieces of some length. */
   function heap(): Pick<PlaneReceive, "bytes" | "segmentBytes"> {
     const pieces = Array.from({ length: chance.between(1, 12) }, datagram);
@@ -183,7 +190,8 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
   return {
     batch() {
       const shape = chance.below(8);
-      const body = shape === 0 ? heap() : shape <= 2 ? run() : { bytes: datagram() };
+      const joined = chance.isOneIn(8) ? stunFlood : heap;
+      const body = shape === 0 ? joined() : shape <= 2 ? run() : { bytes: datagram() };
       const from = chance.isOneIn(4) ? chance.pick(ELSEWHERE) : ENDPOINT;
       const local = chance.isOneIn(64) ? {} : { local: OWN.address };
       return { from, ...local, ecn: chance.pick([0, 0, 1, 2, 3]), ...body };

@@ -20,7 +20,7 @@ import { markCongestion } from "./congestion.ts";
 import { acceptCounter, isFresh, type PeerModel, type SessionModel } from "./peer-model.ts";
 import { LIMITS, type PlaneWorld } from "./plane-world.ts";
 import { judgeIngress } from "./policy-model.ts";
-import { dropIn, mayRefuse, mayReport, puntIn, type WorkerModel } from "./worker-model.ts";
+import { dropIn, mayBeJudged, mayRefuse, mayReport, puntIn, type WorkerModel } from "./worker-model.ts";
 
 export interface IngressModel {
   /** Judges a batch and returns the packets that must come out, in order. */
@@ -71,9 +71,10 @@ export function createIngressModel({ world, worker, peers }: IngressModelOptions
   function handleOther(batch: Batch, bytes: Uint8Array, channel: number | undefined): void {
     const isStun = isStunShaped(bytes);
     if (!isStun && typeOf(bytes) === DATA && bytes.length < DATA_BYTES_MIN) return dropped("wg_malformed");
-    if (!worker.control.fits(bytes.length)) return dropped("punt-control-full");
-    const { from, local } = batch;
+    const { now, from, local } = batch;
     const isHandshake = HANDSHAKE_BYTES[typeOf(bytes) ?? 0] === bytes.length;
+    if (!isStun && !mayBeJudged(worker, now, isHandshake)) return dropped("punt-rate");
+    if (!worker.control.fits(bytes.length)) return dropped("punt-control-full");
     const kind = isStun ? "stun" : isHandshake ? "handshake" : "other";
     const event: DatagramEvent = { kind, bytes: copyOf(bytes), from, local };
     const relayed = channel === undefined ? event : { ...event, relayed: { relay: from, channel } };

@@ -5,17 +5,17 @@ import type { Plane } from "../../bindings/plane.ts";
 import { concatBytes, ip } from "../../src/base/index.ts";
 import { expectLaw } from "../unit/plane/law.ts";
 import { counting, udp } from "../unit/plane/packets.ts";
+import { STUN_HEADER as STUN } from "../unit/plane/pair.ts";
 import { type Chance, fuzz, fuzzOptions } from "./chance.ts";
 import { createPlaneWorld, ENDPOINT, OWN, START } from "./plane-world.ts";
 
 const OPTIONS = fuzzOptions({ seed: 1, rounds: 4 });
-const STUN = concatBytes(Uint8Array.from([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]), new Uint8Array(12));
 
 function receive(plane: Plane, bytes: Uint8Array): void {
   plane.drive.ingress(START, { from: ENDPOINT, local: OWN.address, bytes });
 }
 
-/** As an attacker makes them by the thousand: handshakes of the right length, and what is nothing. */
+/** As an attacker makes them by the thousand: STUN, handshakes of the right length, and what is nothing. */
 function junk(chance: Chance): Uint8Array {
   const [type, length] = chance.pick([
     [1, 148],
@@ -29,26 +29,48 @@ function junk(chance: Chance): Uint8Array {
   return bytes;
 }
 
+function stunOf(chance: Chance): Uint8Array {
+  const length = 4 * chance.below(250);
+  const header = Uint8Array.from(STUN);
+  new DataView(header.buffer).setUint16(2, length);
+  return concatBytes(header, chance.bytes(length));
+}
+
 function kindsOf(plane: Plane): readonly string[] {
   return plane.takeEvents(Number.POSITIVE_INFINITY).map(({ kind }) => kind);
 }
 
-it("PG-51: a flood that control does not empty is counted, and what comes afterwards gets through", () => {
+it("PG-51: a flood of handshakes and of nothing leaves room for STUN", () => {
   fuzz(OPTIONS, (chance) => {
     const { plane } = createPlaneWorld(chance.pick(["plain", "client", "gateway"] as const));
     const count = chance.between(1025, 3000);
     for (let i = 0; i < count; i++) receive(plane, junk(chance));
     const { counters, drops } = plane.counters().ingress;
-    const dropped = drops["punt-control-full"] ?? 0;
-    expect(counters.packets_punted + dropped).toBe(count);
+    expect(counters.packets_punted + (drops["punt-rate"] ?? 0)).toBe(count);
+    expect(counters.packets_punted).toBeLessThanOrEqual(250);
+    receive(plane, STUN);
+    expect(kindsOf(plane)).toContain("stun");
+    expectLaw(plane);
+  });
+});
+
+it("PG-51: a flood of STUN that control does not empty is counted, and what comes afterwards gets through", () => {
+  fuzz(OPTIONS, (chance) => {
+    const { plane } = createPlaneWorld(chance.pick(["plain", "client", "gateway"] as const));
+    const count = chance.between(1025, 3000);
+    for (let i = 0; i < count; i++) receive(plane, stunOf(chance));
+    const { counters, drops } = plane.counters().ingress;
+    expect(counters.packets_punted + (drops["punt-control-full"] ?? 0)).toBe(count);
     // The ring ends by its entries or by the room for their bytes, whichever comes first.
     expect(counters.packets_punted).toBeLessThanOrEqual(CONSTANTS.CONTROL_RING_ENTRIES);
     expect(counters.packets_punted).toBeGreaterThan(400);
+    const initiation = new Uint8Array(148);
+    initiation[0] = 1;
+    receive(plane, initiation);
+    expect(kindsOf(plane)).not.toContain("handshake");
+    receive(plane, initiation);
     receive(plane, STUN);
-    expect(kindsOf(plane)).not.toContain("stun");
-    receive(plane, STUN);
-    receive(plane, junk(chance));
-    expect(kindsOf(plane)[0]).toBe("stun");
+    expect(kindsOf(plane)).toEqual(["handshake", "stun"]);
     expectLaw(plane);
   });
 });

@@ -17,6 +17,10 @@ export interface WorkerModel {
   /** When the second in which refusals are counted began, and how many there were. */
   refuseWindow: number;
   refuseCount: number;
+  /** When the time in which strangers' datagrams are counted began, and how many there were (PG-51). */
+  puntWindow: number;
+  handshakes: number;
+  unknowns: number;
 }
 
 export function createWorkerModel(): WorkerModel {
@@ -32,6 +36,9 @@ export function createWorkerModel(): WorkerModel {
     data: createRingModel(CONSTANTS.DATA_RING_ENTRIES, CONSTANTS.DATA_RING_AREA),
     refuseWindow: 0,
     refuseCount: 0,
+    puntWindow: 0,
+    handshakes: 0,
+    unknowns: 0,
   };
 }
 
@@ -66,4 +73,15 @@ export function mayRefuse(worker: WorkerModel, now: number, perSecond: number): 
   if (worker.refuseCount >= perSecond) return false;
   worker.refuseCount++;
   return true;
+}
+
+/** PG-51: 200 handshakes and 50 unknown datagrams in 100 ms. */
+export function mayBeJudged(worker: WorkerModel, now: number, isHandshake: boolean): boolean {
+  if (now - worker.puntWindow >= 100) {
+    worker.puntWindow = now;
+    worker.handshakes = 0;
+    worker.unknowns = 0;
+  }
+  if (isHandshake) return worker.handshakes < 200 && ++worker.handshakes > 0;
+  return worker.unknowns < 50 && ++worker.unknowns > 0;
 }

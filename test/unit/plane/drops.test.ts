@@ -30,6 +30,7 @@ import {
   POLICIES,
   plainFrame,
   SLOT,
+  STUN_HEADER,
   sendAll,
   sessionKeys,
   testPlane,
@@ -283,7 +284,12 @@ const EXAMPLES: Record<PathReason, Example> = {
   },
   "punt-control-full": () => {
     const { b } = createPair();
-    for (let i = 0; i < 1025; i++) receive(b, new Uint8Array([0xff]));
+    for (let i = 0; i < 1025; i++) receive(b, STUN_HEADER);
+    return b;
+  },
+  "punt-rate": () => {
+    const { b } = createPair();
+    for (let i = 0; i < 51; i++) receive(b, new Uint8Array([0xff]));
     return b;
   },
   "refuse-rate": () => {

@@ -18,6 +18,7 @@ import {
   receiveAll,
   receiveOne,
   SLOT,
+  STUN_HEADER,
   sendAll,
   sessionKeys,
 } from "./pair.ts";
@@ -298,12 +299,44 @@ describe("watch and idle (WG-50, SN-129)", () => {
 
   it("PG-51: an event that finds the ring full comes with a later batch", () => {
     const { b } = createPair();
-    for (let i = 0; i < 1024; i++) receiveOne(b, new Uint8Array([0xff]));
+    for (let i = 0; i < 1024; i++) receiveOne(b, STUN_HEADER);
     receiveOne(b, message(0n));
     expect(b.counters().ingress.counters.events_deferred).toBeGreaterThan(0);
     expect(b.takeEvents(2000).filter(({ kind }) => kind === "confirmed")).toEqual([]);
     receiveOne(b, message(1n));
     expect(b.takeEvents(10)).toEqual([{ kind: "confirmed", slot: SLOT, generation: 1 }]);
+  });
+});
+
+describe("what control is asked to judge (PG-51)", () => {
+  const initiation = new Uint8Array(148);
+  initiation[0] = 1;
+  const unknown = new Uint8Array([0xff]);
+
+  it.each([
+    ["handshakes", initiation, 200],
+    ["unknown datagrams", unknown, 50],
+  ])("of %s only so many in 100 ms, and as many again afterwards", (_, datagram, most) => {
+    const { b } = createPair();
+    for (let i = 0; i <= most; i++) receiveOne(b, datagram);
+    expect(drops(b)).toEqual({ "punt-rate": 1 });
+    receiveOne(b, datagram, instant(NOW + 99));
+    expect(drops(b)).toEqual({ "punt-rate": 2 });
+    receiveOne(b, datagram, instant(NOW + 100));
+    expect(drops(b)).toEqual({ "punt-rate": 2 });
+    expect(b.takeEvents(2000)).toHaveLength(most + 1);
+    expectLaw(b);
+  });
+
+  it("one kind does not use up what the other may, and STUN is not counted", () => {
+    const { b } = createPair();
+    for (let i = 0; i < 60; i++) receiveOne(b, unknown);
+    for (let i = 0; i < 210; i++) receiveOne(b, initiation);
+    for (let i = 0; i < 300; i++) receiveOne(b, STUN_HEADER);
+    const kinds = b.takeEvents(2000).map(({ kind }) => kind);
+    const count = (wanted: string) => kinds.filter((kind) => kind === wanted).length;
+    expect([count("other"), count("handshake"), count("stun")]).toEqual([50, 200, 300]);
+    expect(drops(b)).toEqual({ "punt-rate": 20 });
   });
 });
 

@@ -176,6 +176,9 @@ export function receiveOne(
   return [...plane.drive.ingress(now, { from, local: B.address, bytes }), ...plane.drive.flushIngress(now)];
 }
 
+/** A STUN header: the cheapest datagram that control gets without limit (PG-51). */
+export const STUN_HEADER = Uint8Array.from([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, ...new Uint8Array(12)]);
+
 /** The datagrams of a send. */
 export function datagramsOf({ bytes, segmentBytes }: PlaneSend): readonly Uint8Array[] {
   const datagrams: Uint8Array[] = [];
