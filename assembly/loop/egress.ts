@@ -6,6 +6,10 @@
  */
 import {
   BUFFER_LEAD,
+  COUNTER_READS,
+  EGRESS_IS_BUSY,
+  EGRESS_PACE_READS,
+  EGRESS_PACE_SINCE,
   EGRESS_SEND_BYTES,
   EGRESS_SEND_SEEN,
   ENDED_TUN_REMOVED,
@@ -15,6 +19,7 @@ import {
   WORKER_EPOCH,
   WORKER_INPUT,
   WORKER_LAST_ERRNO,
+  WORKER_NOW,
   WORKER_SETTLE_RING,
   WORKER_TUN,
   WORKER_TUN_ERRNOS,
@@ -23,7 +28,7 @@ import { readClock } from "../clock";
 import { wipe } from "../crypto";
 import { egressBegin, egressFlush, egressSettle, egressStep } from "../path/egress";
 import { ringPeek } from "../ring";
-import { sysErrno, sysRead } from "../sys";
+import { sysErrno, sysRead, sysYield } from "../sys";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";
 import { transmit } from "./transmit";
 import { beginBatch, isOver, isStopping, park, pause, POLLIN, unpark, waitFor } from "./wait";
@@ -31,6 +36,9 @@ import { beginBatch, isOver, isStopping, park, pause, POLLIN, unpark, waitFor } 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;
 const TUN_ERROR_PAUSE_MS: i32 = 10;
+const PACE_PERIOD_MS: u64 = 8;
+/** TCP at 1 Gbit/s brings as many super-frames one way, and acknowledgments the other. */
+const PACE_READS_PER_MS: u64 = 2;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
 export function egressLoop(cx: usize): u32 {
@@ -63,12 +71,38 @@ function tick(cx: usize): void {
   store<u32>(cx, load<u32>(cx, EGRESS_SEND_BYTES), EGRESS_SEND_SEEN);
 }
 
+/**
+ * Whether frames come so fast that there are more as soon as whoever sends them has run. Then the worker
+ * does not sleep but makes way once: what it finds behind that goes in one send, and nobody has to wake
+ * it. Two processors: TCP at 0.90 to 0.95 of the processor time, small datagrams at half (PF-74). A
+ * packet now and then is not held up so: where others wait for the processor, they would go first.
+ */
+function isBusy(cx: usize): bool {
+  const now = load<u64>(cx, WORKER_NOW);
+  const passed = now - load<u64>(cx, EGRESS_PACE_SINCE);
+  if (passed >= PACE_PERIOD_MS) {
+    const reads = load<u64>(cx, COUNTER_READS);
+    const isFast = reads - load<u64>(cx, EGRESS_PACE_READS) >= passed * PACE_READS_PER_MS;
+    store<u32>(cx, isFast ? 1 : 0, EGRESS_IS_BUSY);
+    store<u64>(cx, now, EGRESS_PACE_SINCE);
+    store<u64>(cx, reads, EGRESS_PACE_READS);
+  }
+  return load<u32>(cx, EGRESS_IS_BUSY) != 0;
+}
+
 /** The device gave no frame. Returns false if it never will again (PG-38). */
 function handleNothing(cx: usize, bytes: i32): bool {
   const error = bytes == 0 ? EBADFD : sysErrno();
   if (error == EINTR) return true;
   if (error == EAGAIN) {
-    if (egressFlush(cx) != 0) transmit(cx);
+    if (egressFlush(cx) != 0) {
+      transmit(cx);
+      if (isBusy(cx)) {
+        sysYield();
+        readClock(cx);
+        return true;
+      }
+    }
     park(cx);
     // Control signals only a parked worker: what it injected before it saw us parked is seen here.
     if (ringPeek(load<usize>(cx, WORKER_SETTLE_RING)) == 0 && !isStopping(cx)) {

@@ -51,7 +51,7 @@ export interface KernelScript {
   readonly onRead?: (reads: number) => void;
   /** After so many waits the loop is stopped; default 1. */
   readonly waits?: number;
-  readonly now?: Instant;
+  readonly now?: Instant | (() => Instant);
 }
 
 export interface KernelRun {
@@ -62,7 +62,7 @@ export interface KernelRun {
   /** Of each wait: descriptor and events of the first entry, and the time-out. */
   readonly polls: readonly { readonly fd: number; readonly events: number; readonly count: number }[];
   readonly reads: readonly number[];
-  /** Of each yield: how many frames had been written. */
+  /** Of each yield: how many sends and TUN writes there had been. */
   readonly yields: readonly number[];
 }
 
@@ -97,7 +97,7 @@ export function runLoop(
   const sys = {
     errno: () => errno,
     clock_gettime(_clock: number, at: number) {
-      const now = script.now ?? NOW;
+      const now = typeof script.now === "function" ? script.now() : (script.now ?? NOW);
       view.setBigInt64(at, BigInt(Math.floor(now / 1000)), true);
       view.setBigInt64(at + 8, BigInt((now % 1000) * 1_000_000), true);
       return 0;
@@ -129,7 +129,7 @@ export function runLoop(
       return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
     },
     sched_yield: () => {
-      yields.push(run.written.length);
+      yields.push(run.sent.length + run.written.length);
       return 0;
     },
     poll(at: number, count: number) {

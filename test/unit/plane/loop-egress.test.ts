@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { CONSTANTS } from "../../../bindings/layout.ts";
 import { REASONS, type Reason } from "../../../bindings/reasons.ts";
-import { concatBytes, ip } from "../../../src/base/index.ts";
+import { concatBytes, instant, ip } from "../../../src/base/index.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";
 import { counting, tcp, udp } from "./packets.ts";
-import { B, createPair, directPath, NET_A, NET_B, plainFrame, SLOT, type testPlane } from "./pair.ts";
+import { B, createPair, directPath, NET_A, NET_B, NOW, plainFrame, SLOT, type testPlane } from "./pair.ts";
 import { encodeVnet } from "./twin/split.ts";
 
 const E = {
@@ -98,6 +98,28 @@ describe("the egress loop", () => {
       { level: 41, type: 67, data: new Uint8Array([2, 0, 0, 0]) },
       { level: 41, type: 50, data: concatBytes(SOURCE6, new Uint8Array(4)) },
     ]);
+  });
+
+  it.each([
+    [15, []],
+    // Behind its second send and the third; then nothing comes, it waits, and one frame is not many.
+    [16, [2, 3]],
+  ])("PF-74: makes way behind a send instead of waiting after %i frames in 8 ms", (frames, expected) => {
+    let now = NOW;
+    const { yields, counters } = run({
+      frames: [
+        ...[FRAME, E.EAGAIN],
+        ...[...Array(frames).fill(FRAME), E.EAGAIN],
+        ...[FRAME, E.EAGAIN, E.EAGAIN],
+        ...[FRAME, E.EAGAIN],
+      ],
+      now: () => now,
+      waits: 5,
+      onPoll: () => {
+        now = instant(now + 8);
+      },
+    });
+    expect({ yields, reads: counters.reads }).toEqual({ yields: expected, reads: frames + 3 });
   });
 
   it("sends what control injects while it waits, at its next turn", () => {
