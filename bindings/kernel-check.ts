@@ -78,7 +78,7 @@ const LENGTH_MAX = 2200;
 const BATCH = 32;
 const TIMED_LENGTH = 1420;
 const TIMED_MESSAGES = 96;
-const TIMED_ROUNDS = 6;
+const TIMED_ROUNDS = 10;
 /** Use that makes V8 replace baseline code: at least this long, and some thousand messages (PF-16). */
 const WARM_UP_MS = 60;
 const WARM_UP_MESSAGES = 128;
@@ -139,16 +139,27 @@ function withRandomLengths(random: Random): readonly number[] {
   return [...LENGTHS, ...Array.from({ length: RANDOM_LENGTHS }, () => randomBelow(random, LENGTH_MAX))];
 }
 
-/** The speed of bulk transfer: the best of several short rounds, since noise only ever slows. */
-export function measureSpeed(bench: Bench): Speed {
-  let [sealMs, openMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+/**
+ * Adds the speed of bulk transfer to each kernel. They take turns, and each has the best of its rounds:
+ * noise only ever slows, and what slows for a while does not strike one of them alone.
+ */
+export function measureSpeeds<T extends { readonly bench: Bench }>(
+  kernels: readonly T[],
+): readonly (T & Speed)[] {
+  const times = kernels.map((kernel) => ({ kernel, sealMs: Infinity, openMs: Infinity }));
   for (let i = 0; i < TIMED_ROUNDS; i++) {
-    const round = sealAndOpenMany(bench, TIMED_LENGTH, TIMED_MESSAGES);
-    sealMs = Math.min(sealMs, round.sealMs);
-    openMs = Math.min(openMs, round.openMs);
+    for (const time of times) {
+      const round = sealAndOpenMany(time.kernel.bench, TIMED_LENGTH, TIMED_MESSAGES);
+      time.sealMs = Math.min(time.sealMs, round.sealMs);
+      time.openMs = Math.min(time.openMs, round.openMs);
+    }
   }
   const megabytes = (TIMED_MESSAGES * TIMED_LENGTH) / 1e6;
-  return { sealGBps: megabytes / sealMs, openGBps: megabytes / openMs };
+  return times.map(({ kernel, sealMs, openMs }) => ({
+    ...kernel,
+    sealGBps: megabytes / sealMs,
+    openGBps: megabytes / openMs,
+  }));
 }
 
 /** Seals messages of one length in batches, as the egress loop does. */

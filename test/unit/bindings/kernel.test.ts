@@ -2,7 +2,12 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { type CandidateReport, chooseKernel, type KernelName } from "../../../bindings/kernel.ts";
+import {
+  type CandidateReport,
+  chooseFastest,
+  chooseKernel,
+  type KernelName,
+} from "../../../bindings/kernel.ts";
 import { readRuntimeFacts } from "../../../bindings/kernel-candidates.ts";
 import { createOracle, openBench } from "../../../bindings/kernel-check.ts";
 import { PosternError } from "../../../src/base/index.ts";
@@ -101,6 +106,15 @@ describe("D-26: choice of the kernel", () => {
     expect(() => chooseKernel({ kernel: "fast" })).toThrow(
       expect.objectContaining({ code: "kernel-unknown", hint: expect.stringContaining("turboshaft") }),
     );
+  });
+
+  test("the likely best is taken unless another is faster by more than the noise of the timing", () => {
+    const speed = (name: string, gbps: number) => ({ name, sealGBps: gbps, openGBps: gbps });
+    const wide = speed("wide", 1);
+    expect(chooseFastest([wide, speed("turboshaft", 1.05)])).toBe(wide);
+    expect(chooseFastest([wide, speed("turboshaft", 1.2)])?.name).toBe("turboshaft");
+    expect(chooseFastest([wide, speed("turboshaft", 0.7)])).toBe(wide);
+    expect(chooseFastest([])).toBeUndefined();
   });
 
   test("an empty --kernel is none", () => {
