@@ -40,12 +40,6 @@ export function fromMachineId(role: IdentifiedRole, machineId: string): string {
   return createHmac("sha256", MACHINE_KEYS[role]).update(machineId.trim()).digest("hex");
 }
 
-/** What portal, metrics and logs are told: identifiers that are bare UUIDs are hashed first (PG-26). */
-export function toExternalId(identifier: string): string {
-  const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(identifier);
-  return isUuid ? toIdentifier(identifier) : identifier;
-}
-
 /**
  * Option → file → a new one that is saved → the machine's (PG-25).
  *

@@ -32,7 +32,6 @@ export {
   type IdentifiedRole,
   type IdentifierSource,
   resolveIdentifier,
-  toExternalId,
   toIdentifier,
 } from "./identifier.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
@@ -54,6 +53,7 @@ export {
   synchroniseLinkRoutes,
   tunnelRoutes,
 } from "./routes.ts";
+export { createSuspendWatch, type SuspendWatch } from "./suspend-watch.ts";
 export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
 export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
 export { wgMtu } from "./wg-mtu.ts";

@@ -47,7 +47,7 @@ export async function openMarkedSocket(kernel: Kernel, target: MarkedTarget): Pr
 
 export interface TlsTrust {
   readonly servername: string;
-  /** Certificates besides the system's (PEM); absent: the system's only. */
+  /** All roots to trust (PEM), in place of the runtime's; absent: the runtime's. */
   readonly ca?: readonly string[];
 }
 

@@ -127,13 +127,20 @@ export function describeFatal(error: FatalError): string {
   }
 }
 
+/** What OpenSSL makes of an answer in plain text. */
+const NO_TLS_CODES: ReadonlySet<string> = new Set([
+  "EPROTO",
+  "ERR_SSL_WRONG_VERSION_NUMBER",
+  "ERR_SSL_PACKET_LENGTH_TOO_LONG",
+]);
+
 /** A few words for logs and for the end of `describeFatal`. */
 export function describeTransient(error: TransientError): string {
   switch (error.kind) {
     case "http":
       return `HTTP ${error.status}${error.detail === "" ? "" : ` ${error.detail}`}`;
     case "tls":
-      return `TLS failed: ${error.code}`;
+      return `TLS failed: ${error.code}${NO_TLS_CODES.has(error.code) ? "; what answers there may not speak TLS" : ""}`;
     case "unreachable":
       return `no connection: ${error.code}`;
     case "broken":

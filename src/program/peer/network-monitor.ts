@@ -1,8 +1,9 @@
-/** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-75). */
+/** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
 import { openNetlinkEvents } from "../../../bindings/linux/index.ts";
 import type { IpAddress, Log } from "../../base/index.ts";
 import {
   createBurstWatch,
+  createSuspendWatch,
   equalAddresses,
   networkFingerprint,
   readNetwork,
@@ -18,8 +19,8 @@ export interface NetworkMonitor {
 
 export interface NetworkListeners {
   readonly onAddresses: (addresses: readonly IpAddress[]) => void;
-  /** The way into the internet is another one: everything is connected anew (PG-75). */
-  readonly onReset: () => void;
+  /** The way into the internet is another one, or was away for a while: everything is connected anew (PG-75). */
+  readonly onReset: (reason: string) => void;
 }
 
 /** No runtime polls a netlink descriptor, so the events are asked for. One system call each time. */
@@ -28,12 +29,14 @@ const DRAIN_EVERY_MS = 1_000;
 export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
   const events = openNetlinkEvents(host.kernel);
   const burst = createBurstWatch(host.tun.index);
+  const suspend = createSuspendWatch(host.now(), performance.now());
   let addresses = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
   let fingerprint = networkFingerprint(host.rtnetlink);
   // What comes later is told by events (PG-34); what is there already is not.
   synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
 
   function look(): void {
+    if (suspend.hasResumed(host.now(), performance.now())) listeners.onReset("resume from suspend");
     burst.handleEvents(host.now(), events.drain());
     if (!burst.handleTimeout(host.now())) return;
     synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
@@ -42,7 +45,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
     fingerprint = present;
     if (isChanged) {
       log.info?.("network changed", { route: present });
-      listeners.onReset();
+      listeners.onReset("network change");
     }
     const found = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
     if (equalAddresses(found, addresses) && !isChanged) return;

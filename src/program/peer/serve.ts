@@ -192,7 +192,7 @@ function followNetwork<Machine extends PeerMachine>(
 
   const monitor: NetworkMonitor = watchNetwork(
     host,
-    { onAddresses: announce, onReset: () => resets.request("network change") },
+    { onAddresses: announce, onReset: resets.request },
     log,
   );
   return {

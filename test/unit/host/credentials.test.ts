@@ -23,7 +23,6 @@ import {
   resolveIdentifier,
   resolveToken,
   takeLock,
-  toExternalId,
   toIdentifier,
   tokenFileProblem,
 } from "../../../src/host/index.ts";
@@ -150,13 +149,6 @@ describe("identifier", () => {
     expect(toIdentifier(VECTOR.uuid)).toBe(VECTOR.id);
     expect(fromMachineId("client", `${VECTOR.machineId}\n`)).toBe(VECTOR.client);
     expect(fromMachineId("gateway", VECTOR.machineId)).not.toBe(VECTOR.client);
-  });
-
-  it("PG-26: a bare UUID is hashed for others, anything else is itself", () => {
-    expect(toExternalId(VECTOR.uuid)).toBe(VECTOR.id);
-    expect(toExternalId(VECTOR.id)).toBe(VECTOR.id);
-    expect(toExternalId("gw-1")).toBe("gw-1");
-    expect(toExternalId(`${VECTOR.uuid}0`)).toBe(`${VECTOR.uuid}0`);
   });
 
   it("PG-23, PG-25: made once, kept in a file of mode 0640, found again", () => {

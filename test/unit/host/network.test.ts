@@ -4,6 +4,7 @@ import { formatIp, instant, ip, PosternError, prefix } from "../../../src/base/i
 import {
   acceptChain,
   createBurstWatch,
+  createSuspendWatch,
   equalAddresses,
   foreignDropChains,
   gatewayRuleset,
@@ -265,4 +266,20 @@ describe("firewall", () => {
       expect(foreignDropChains(output)).toEqual([]);
     },
   );
+});
+
+describe("suspend", () => {
+  it("PG-74: boot time that ran ahead of the monotonic clock by more than 5 s is a resume, told once", () => {
+    const watch = createSuspendWatch(100_000, 40_000);
+    expect(watch.hasResumed(110_000, 50_000)).toBe(false);
+    expect(watch.hasResumed(130_000, 60_000)).toBe(true);
+    expect(watch.hasResumed(140_000, 70_000)).toBe(false);
+  });
+
+  it("PG-74: the clocks are compared every 10 s; shorter breaks do not count", () => {
+    const watch = createSuspendWatch(0, 0);
+    expect(watch.hasResumed(9_000, 1_000)).toBe(false);
+    expect(watch.hasResumed(10_000, 5_000)).toBe(false);
+    expect(watch.hasResumed(20_000, 9_999)).toBe(true);
+  });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   type ConnectFailure,
   describeFatal,
+  describeTransient,
   exitCodeOf,
   type FatalError,
 } from "../../../src/portal/protocol/index.ts";
@@ -95,5 +96,10 @@ describe("what ends the connection for good", () => {
   ])("PT-33: %j exits with %i and says why in one line", (error, code) => {
     expect(exitCodeOf(error)).toBe(code);
     expect(describeFatal(error)).toMatch(/^the portal.*\S$/);
+  });
+
+  it("PT-33: says so where the portal's port does not speak TLS", () => {
+    expect(describeTransient({ kind: "tls", code: "EPROTO" })).toMatch(/EPROTO; .*may not speak TLS/);
+    expect(describeTransient({ kind: "tls", code: "ECONNRESET" })).toBe("TLS failed: ECONNRESET");
   });
 });
