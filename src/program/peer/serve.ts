@@ -190,11 +190,7 @@ function followNetwork<Machine extends PeerMachine>(
     wiring.reconnect();
   }
 
-  const monitor: NetworkMonitor = watchNetwork(
-    host,
-    { onAddresses: announce, onReset: resets.request },
-    log,
-  );
+  const monitor: NetworkMonitor = watchNetwork(host, { onAddresses: announce, onReset: resets.request }, log);
   return {
     resets,
     ownSockets: () => withPorts(host, monitor.ownAddresses()),
