@@ -111,13 +111,14 @@ async function measure(lab, role, start, options) {
   const [line] = await Promise.race([caller.waitForLine(/^\{.*\}$/, { withinMs: WITHIN_MS }), ended]);
   const used = cpuSeconds(child.pid) - before;
   await child.stop();
-  const { responses, cookies, lost, elapsedMs } = JSON.parse(line);
+  const { responses, cookies, resent, lost, elapsedMs } = JSON.parse(line);
   const isValid = lost === 0;
   return {
     value: responses / (elapsedMs / 1000),
     cpu_us_per_handshake: (used / responses) * 1e6,
     responses,
     cookies,
+    resent,
     lost,
     valid: isValid,
     ...(isValid ? {} : { reason: `${lost} lost` }),

@@ -1,6 +1,6 @@
 /** Our own handshakes: starting, retransmitting and giving up (section 7). */
-import { type Instant, randomBelow, randomBytes } from "../base/index.ts";
-import { COOKIE_USE_LIFE_MS, KEY_BYTES, MAX_JITTER_MS, REKEY_TIMEOUT_MS } from "./constants.ts";
+import { type Instant, randomBelow } from "../base/index.ts";
+import { COOKIE_USE_LIFE_MS, MAX_JITTER_MS, REKEY_TIMEOUT_MS } from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
 import { formatIndex, macFields } from "./messages.ts";
 import { createInitiation, forget, sealMacs } from "./noise.ts";
@@ -53,8 +53,8 @@ function sendInitiation(
   const stamp = nextStamp(core.unixEpoch + now, peer.stamps.sent);
   peer.stamps.sent = stamp;
   const sender = nextLocalIndex(peer);
-  const ephemeralPrivate = randomBytes(core.random, KEY_BYTES);
-  const made = createInitiation(core.crypto, { own, remote: peer.remote, sender, ephemeralPrivate, stamp });
+  const ephemeral = core.crypto.ephemeral(core.random);
+  const made = createInitiation(core.crypto, { own, remote: peer.remote, sender, ephemeral, stamp });
   sendHandshakeMessage(core, peer, now, {
     kind: "initiation",
     sender,

@@ -1,7 +1,7 @@
 /** What the network sends, except data: checks by cost, then the state they change (section 5). */
-import { equalSecret, type Instant, randomBytes, toHex } from "../base/index.ts";
+import { equalSecret, type Instant, toHex } from "../base/index.ts";
 import { sendHandshakeMessage } from "./attempt.ts";
-import { INIT_MIN_GAP_MS, KEY_BYTES } from "./constants.ts";
+import { INIT_MIN_GAP_MS } from "./constants.ts";
 import { openCookieReply } from "./cookie.ts";
 import { countDrop, type DeviceCore } from "./device-core.ts";
 import type { HandshakeInput, HandshakeOutcome } from "./device-face.ts";
@@ -138,8 +138,8 @@ function answer(
   const { initiation, state } = call;
   const { remote, presharedKey } = peer;
   const sender = nextLocalIndex(peer);
-  const ephemeralPrivate = randomBytes(core.random, KEY_BYTES);
-  const noise = { state, remote, initiation, sender, ephemeralPrivate, presharedKey };
+  const ephemeral = core.crypto.ephemeral(core.random);
+  const noise = { state, remote, initiation, sender, ephemeral, presharedKey };
   const response = createResponse(core.crypto, noise);
   if (!response.ok) return drop(core, response.reason, peer);
   peer.stamps.received = call.stamp;

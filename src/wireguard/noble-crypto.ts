@@ -3,11 +3,18 @@
  * program that has another X25519 need not load this one.
  */
 import { x25519 } from "@noble/curves/ed25519.js";
-import { type HandshakeCrypto, NOBLE_SYMMETRIC } from "./primitives.ts";
+import { randomBytes } from "../base/index.ts";
+import { KEY_BYTES } from "./constants.ts";
+import { type HandshakeCrypto, type KeyPair, NOBLE_SYMMETRIC } from "./primitives.ts";
 
 export const NOBLE_CRYPTO: HandshakeCrypto = {
   ...NOBLE_SYMMETRIC,
-  keyPair: (privateKey) => ({
+  keyPair,
+  ephemeral: (random) => keyPair(randomBytes(random, KEY_BYTES)),
+};
+
+function keyPair(privateKey: Uint8Array): KeyPair {
+  return {
     publicKey: x25519.getPublicKey(privateKey),
     dh(publicKey) {
       try {
@@ -18,5 +25,5 @@ export const NOBLE_CRYPTO: HandshakeCrypto = {
       }
     },
     erase: () => privateKey.fill(0),
-  }),
-};
+  };
+}

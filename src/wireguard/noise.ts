@@ -91,12 +91,12 @@ export function createInitiation(
     readonly own: OwnIdentity;
     readonly remote: RemoteIdentity;
     readonly sender: number;
-    readonly ephemeralPrivate: Uint8Array;
+    /** Not used for anything else (`HandshakeCrypto.ephemeral`). */
+    readonly ephemeral: KeyPair;
     readonly stamp: Uint8Array;
   },
 ): { readonly datagram: Uint8Array; readonly pending: PendingInitiation } {
-  const { own, remote, sender } = input;
-  const ephemeral = crypto.keyPair(input.ephemeralPrivate);
+  const { own, remote, sender, ephemeral } = input;
   const c1 = kdf1(crypto, INITIAL_CHAINING_KEY, ephemeral.publicKey);
   const h1 = crypto.hash(remote.initialHash, ephemeral.publicKey);
 
@@ -155,16 +155,16 @@ export function createResponse(
     readonly remote: RemoteIdentity;
     readonly initiation: Initiation;
     readonly sender: number;
-    readonly ephemeralPrivate: Uint8Array;
+    /** Not used for anything else; erased here. */
+    readonly ephemeral: KeyPair;
     readonly presharedKey: Uint8Array | undefined;
   },
 ): Parsed<{ readonly datagram: Uint8Array; readonly keys: TransportKeys }, "wg_zero_dh"> {
   const { state, remote, initiation, sender } = input;
-  const pair = crypto.keyPair(input.ephemeralPrivate);
-  const ephemeral = pair.publicKey;
-  const ee = pair.dh(initiation.ephemeral);
-  const se = pair.dh(remote.publicKey);
-  pair.erase();
+  const ephemeral = input.ephemeral.publicKey;
+  const ee = input.ephemeral.dh(initiation.ephemeral);
+  const se = input.ephemeral.dh(remote.publicKey);
+  input.ephemeral.erase();
   if (ee === undefined || se === undefined) return malformed("wg_zero_dh");
   const mixed = mixResponse(crypto, state, { ephemeral, ee, se, presharedKey: input.presharedKey });
   const encryptedNothing = crypto.seal(mixed.key, ZERO_NONCE, NOTHING, mixed.hash);

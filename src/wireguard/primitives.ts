@@ -7,7 +7,7 @@
 import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { blake2s } from "@noble/hashes/blake2.js";
 import { hmac } from "@noble/hashes/hmac.js";
-import { concatBytes } from "../base/index.ts";
+import { concatBytes, type Random } from "../base/index.ts";
 import { MAC_BYTES } from "./constants.ts";
 
 export interface HandshakeCrypto {
@@ -19,6 +19,8 @@ export interface HandshakeCrypto {
   hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
   /** Takes `privateKey` over: it must not be used afterwards, and `erase` overwrites it. */
   keyPair(privateKey: Uint8Array): KeyPair;
+  /** A new key pair, from `random` unless the implementation has a generator that no code of ours sees. */
+  ephemeral(random: Random): KeyPair;
   /** ChaCha20-Poly1305 with a 12-byte nonce: ciphertext and tag. */
   seal(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, data: Uint8Array): Uint8Array;
   /** `undefined` when the tag is wrong. */
@@ -38,7 +40,7 @@ export interface KeyPair {
 }
 
 /** All but X25519, whose module takes 25 ms to load and which every runtime has by itself (G-15). */
-export const NOBLE_SYMMETRIC: Omit<HandshakeCrypto, "keyPair"> = {
+export const NOBLE_SYMMETRIC: Omit<HandshakeCrypto, "keyPair" | "ephemeral"> = {
   hash: (...parts) => blake2s(joined(parts)),
   mac: (key, ...parts) => blake2s(joined(parts), { key, dkLen: MAC_BYTES }),
   hmac: (key, ...parts) => hmac(blake2s, key, joined(parts)),

@@ -20,7 +20,13 @@ const crypto = createNodeCrypto();
 const own = createOwnIdentity(crypto, randomBytes(32));
 const remote = createRemoteIdentity(crypto, own, new Uint8Array(Buffer.from(publicKey, "base64")));
 const datagrams = Array.from({ length: 20 }, (_, i) => {
-  const input = { own, remote, sender: i, ephemeralPrivate: randomBytes(32), stamp: stampOf(Date.now()) };
+  const input = {
+    own,
+    remote,
+    sender: i,
+    ephemeral: crypto.keyPair(randomBytes(32)),
+    stamp: stampOf(Date.now()),
+  };
   const { datagram } = createInitiation(crypto, input);
   sealMacs(crypto, datagram, remote, undefined);
   return datagram;

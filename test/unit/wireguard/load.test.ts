@@ -50,7 +50,7 @@ function flood(world: World, server: End, count: number, source: SocketAddress |
     own,
     remote,
     sender: 1,
-    ephemeralPrivate: new Uint8Array(32).fill(98),
+    ephemeral: crypto.keyPair(new Uint8Array(32).fill(98)),
     stamp: stampOf(0),
   });
   sealMacs(crypto, made.datagram, remote, undefined);
@@ -166,7 +166,7 @@ describe("the guard", () => {
     own,
     remote,
     sender: 7,
-    ephemeralPrivate: new Uint8Array(32).fill(3),
+    ephemeral: crypto.keyPair(new Uint8Array(32).fill(3)),
     stamp: stampOf(0),
   });
 

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fromHex, toHex } from "../../../src/base/index.ts";
+import { createSeededRandom, fromHex, toHex } from "../../../src/base/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 import { type HandshakeCrypto, kdf1, kdf2, kdf3 } from "../../../src/wireguard/primitives.ts";
@@ -66,6 +66,16 @@ describe.each([
     expect(toHex(alice.dh(bob) ?? new Uint8Array(0))).toBe(
       "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742",
     );
+  });
+
+  it("WG-27: new pairs differ, agree with another's, and give nothing once they are erased", () => {
+    const random = createSeededRandom(27);
+    const [a, b] = [crypto.ephemeral(random), crypto.ephemeral(random)];
+    expect(toHex(a.publicKey)).not.toBe(toHex(b.publicKey));
+    expect(toHex(a.dh(b.publicKey) ?? new Uint8Array(0))).toBe(toHex(b.dh(a.publicKey) ?? new Uint8Array(1)));
+    const shared = toHex(a.dh(b.publicKey) ?? new Uint8Array(0));
+    a.erase();
+    expect(toHex(a.dh(b.publicKey) ?? new Uint8Array(0))).not.toBe(shared);
   });
 
   it("WG-6: points of low order give no secret", () => {

@@ -75,7 +75,7 @@ describe.each(IMPLEMENTATIONS)("WG-10 on %s", (_name, crypto) => {
       own: ownI,
       remote: remoteR as NonNullable<typeof remoteR>,
       sender: INITIATOR_INDEX,
-      ephemeralPrivate: hex(initiator.ephemeralPrivate),
+      ephemeral: crypto.keyPair(hex(initiator.ephemeralPrivate)),
       stamp: hex(tai64n),
     });
     sealMacs(crypto, made.datagram, ownR, undefined);
@@ -94,7 +94,7 @@ describe.each(IMPLEMENTATIONS)("WG-10 on %s", (_name, crypto) => {
       remote,
       initiation,
       sender: RESPONDER_INDEX,
-      ephemeralPrivate: hex(responder.ephemeralPrivate),
+      ephemeral: crypto.keyPair(hex(responder.ephemeralPrivate)),
       presharedKey: psk,
     });
     if (!answer.ok) throw new Error(answer.reason);

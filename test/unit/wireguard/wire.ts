@@ -24,6 +24,7 @@ import {
   CLIENT_POLICY,
   createWgDevice,
   GATEWAY_POLICY,
+  type HandshakeCrypto,
   type HandshakeOutcome,
   type PeerRef,
   PLAIN_POLICY,
@@ -32,7 +33,12 @@ import {
   type WgPolicy,
 } from "../../../src/wireguard/index.ts";
 
-export const crypto = createNodeCrypto();
+const nodeCrypto = createNodeCrypto();
+/** As in the programs, but repeatable: new pairs come from the seed, too (D-2). */
+export const crypto: HandshakeCrypto = {
+  ...nodeCrypto,
+  ephemeral: (random) => nodeCrypto.keyPair(randomBytes(random, 32)),
+};
 export const START = instant(1_000_000);
 const UNIX_START = Date.UTC(2026, 0, 1);
 const MESSAGE_KINDS = ["", "initiation", "response", "cookie-reply", "data"] as const;
