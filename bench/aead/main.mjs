@@ -2,7 +2,7 @@
  * ChaCha20-Poly1305 against OpenSSL's, one thread (G-5).
  *
  *   npm run bench -- aead [--runtime node20|node24|PATH] [--kernel NAME] [--pairs 5]
- *                         [--sizes 64,1280,1420,16384] [--attempts 10] [--verify] [--json]
+ *                         [--sizes 64,1280,1420,16384] [--attempts 25] [--verify] [--json]
  *
  * The kernel that a start would choose is verified before and after. Sealing is in batches of 32 with
  * deferred tags, opening with one-time keys in advance where the kernel makes them, as the loops do it.
@@ -36,7 +36,7 @@ const OPTIONS = {
   sizes: { type: "string", default: "64,1280,1420,16384" },
   seed: { type: "string", default: "1" },
   // An invalid sample is repeated, then kept and reported (TS-50).
-  attempts: { type: "string", default: "10" },
+  attempts: { type: "string", default: "25" },
   verify: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
 };

@@ -9,7 +9,7 @@ const OTHERS_MAX = 0.05;
 const STEAL_MAX = 0.02;
 
 /** The probe is slower than its best by more than this: somebody else uses the other half of the core. */
-const SLOWER_MAX = 1.15;
+const SLOWER_MAX = 1.08;
 const PROBE_ROUNDS = 4_000_000;
 const PROBE_TIMES = 3;
 /** Enough to have seen an undisturbed moment. */
