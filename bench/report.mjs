@@ -23,13 +23,19 @@ function groups() {
     const group = found.get(key) ?? { cells: new Map() };
     for (const cell of result.cells) {
       // The long runs that look for stalls have no other arm: a comparison is not replaced by them.
-      const isAlone = Object.keys(cell.arms).length < 2 && group.cells.has(cell.name);
+      const known = group.cells.get(cell.name);
+      const isAlone = armsOf(cell) < 2 && known !== undefined && armsOf(known.cell) > 1;
       const place = isAlone ? `${cell.name}, alone` : cell.name;
-      group.cells.set(place, { file, git: result.git, dirty: result.dirty, cell });
+      group.cells.set(place, { place, file, git: result.git, dirty: result.dirty, cell });
     }
-    found.set(key, { ...group, result });
+    const baselines = { ...group.result?.env.baselines, ...result.env.baselines };
+    found.set(key, { ...group, result: { ...result, env: { ...result.env, baselines } } });
   }
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
+}
+
+function armsOf(cell) {
+  return Object.keys(cell.arms).length;
 }
 
 function section({ result, cells }) {
@@ -47,7 +53,7 @@ function section({ result, cells }) {
   ];
 }
 
-function row({ cell, file, git, dirty }) {
+function row({ place, cell, file, git, dirty }) {
   const medians = Object.entries(cell.arms).map(([arm, values]) => `${arm} ${number(values?.median)}`);
   const ratios = Object.entries(cell.ratio_to)
     .filter(([, ratio]) => ratio !== undefined && ratio !== null)
@@ -59,7 +65,7 @@ function row({ cell, file, git, dirty }) {
     .map((ratio) => number(ratio.median));
   const invalid = cell.samples.filter((sample) => sample.valid === false).length;
   const columns = [
-    cell.name,
+    place,
     cell.unit,
     medians.join(", "),
     ratios.join("; ") || "–",

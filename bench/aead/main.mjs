@@ -16,10 +16,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chooseKernel } from "../../build/bindings/kernel.js";
 import { createOracle, findFault, openBench, openMany, sealMany } from "../../build/bindings/kernel-check.js";
+import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled, spread } from "../lib/statistics.mjs";
-import { sampled, settle } from "./quiet.mjs";
 
 /** PF-50: 0 to 699, every 7th to 1,500, every 23rd to 2,200. */
 const LENGTHS = Array.from({ length: 2200 }, (_, i) => i).filter(
@@ -136,15 +136,6 @@ function measurePair(bench, size, pair, attempts, draw) {
     operations,
     sample: { arm, pair, ...validSample(work, attempts) },
   }));
-}
-
-/** The first undisturbed sample, or the last one with the reason why it is not. */
-function validSample(work, attempts) {
-  for (let attempt = 1; ; attempt++) {
-    const sample = sampled(work);
-    if (sample.valid || attempt === attempts)
-      return attempt === 1 ? sample : { ...sample, repeated: attempt - 1 };
-  }
 }
 
 /** The cells of one size: sealing and opening, both against OpenSSL's sealing. */

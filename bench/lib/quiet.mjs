@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
-import { machineSeconds } from "../lib/processor.mjs";
+import { machineSeconds } from "./processor.mjs";
 
 /** Above these a sample is invalid: what others used of one core, and stolen time. */
 const OTHERS_MAX = 0.05;
@@ -63,10 +63,21 @@ function probe() {
 }
 
 /**
+ * The first undisturbed sample, or the last one with the reason why it is not; `settle` was called before.
+ */
+export function validSample(work, attempts) {
+  for (let attempt = 1; ; attempt++) {
+    const sample = sampled(work);
+    if (sample.valid || attempt === attempts)
+      return attempt === 1 ? sample : { ...sample, repeated: attempt - 1 };
+  }
+}
+
+/**
  * Does `work`, which keeps this process or its children busy.
  * @returns `{ value, valid, reason? }`
  */
-export function sampled(work) {
+function sampled(work) {
   const slowerBefore = probe();
   const [started, before, ownBefore] = [performance.now(), machineSeconds(), ownSeconds()];
   const value = work();
