@@ -8,6 +8,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../scripts/steps.mjs";
+import { median } from "./lib/statistics.mjs";
 
 const BENCH = join(ROOT, "bench");
 const TARGET = join(BENCH, "RESULTS.md");
@@ -46,7 +47,7 @@ function section({ result, cells }) {
     "",
     `${started.slice(0, 10)}; ${env.cpu}, ${env.cores} cores, Linux ${env.kernel}; ${[...baselines, topology].filter(Boolean).join("; ")}.`,
     "",
-    "| cell | unit | medians | ratio of pairs: median [min – max] | CPU per GB, ratio | invalid samples | commit |",
+    "| cell | unit | medians | ratio of pairs: median [min – max] | CPU per GB, ratio | invalid samples, notes | commit |",
     "| --- | --- | --- | --- | --- | --- | --- |",
     ...[...cells.values()].map(row),
     "",
@@ -70,10 +71,23 @@ function row({ place, cell, file, git, dirty }) {
     medians.join(", "),
     ratios.join("; ") || "–",
     costs.join("; ") || "–",
-    `${invalid} of ${cell.samples.length}${cell.notes ? `; ${cell.notes}` : ""}`,
+    [`${invalid} of ${cell.samples.length}`, ...sizes(cell), ...(cell.notes ? [cell.notes] : [])].join("; "),
     `[${git.slice(0, 8)}${dirty ? " with changes" : ""}](results/${file})`,
   ];
   return `| ${columns.join(" | ")} |`;
+}
+
+/** Batches of our arm (G-6) and its memory (G-14), where a cell has them. */
+function sizes(cell) {
+  const [subject] = Object.keys(cell.arms);
+  const ours = cell.samples.filter(({ arm }) => arm === subject);
+  const of = (key) => ours.flatMap((sample) => sample[key] ?? []);
+  const [sends, writes, megabytes] = [of("datagrams_per_send"), of("bytes_per_tun_write"), of("memory_mb")];
+  return [
+    ...(sends.length > 0 ? [`${number(median(sends))} datagrams per send`] : []),
+    ...(writes.length > 0 ? [`${number(median(writes) / 1000)} KB per TUN write`] : []),
+    ...(megabytes.length > 0 ? [`at most ${Math.max(...megabytes)} MB resident`] : []),
+  ];
 }
 
 /** Three significant digits, without an exponent. */

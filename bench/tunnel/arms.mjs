@@ -130,9 +130,13 @@ export async function openClientGateway(lab, { runtime }) {
   const gateway = start(far, "gateway", [...url, "--id", "bench-gateway"], await tokenFor("GATEWAY"));
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
   const clientArgs = [...url, "--id", "bench-client", "--dns-control", "disabled"];
-  const client = start(near, "client", clientArgs, await tokenFor("CLIENT"));
+  const clientToken = await tokenFor("CLIENT");
+  /** Another one may be started when this one has stopped. */
+  const startClient = () => start(near, "client", clientArgs, clientToken);
+  const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  return { name: "client-gateway", near, far, address: "172.20.0.1", processes: [client, gateway] };
+  const processes = [client, gateway];
+  return { name: "client-gateway", near, far, address: "172.20.0.1", processes, startClient };
 }
 
 async function makeKeys(namespace, count) {

@@ -1,12 +1,13 @@
 /**
- * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-7, G-8, G-11, G-15).
+ * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-6 to G-8, G-11, G-13 to G-15).
  *
  *   npm run bench -- tunnel [--runtime node24|node20|system|PATH] [--mtu 1420,1280] [--pairs 5]
  *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,idle] [--quick]
  *       [--once] [--without-postern] [--without-wireguard-go] [--json]
  *
  * --quick is for looking, --once repeats no invalid run. Stalls (PF-71) are looked for by
- * `--cells tcp --mtu 1420 --pairs 20 --seconds 30 --without-wireguard-go`: see `slowest_second`. Needs root, iperf3 and wireguard-tools. Both arms are up all the time; runs alternate in drawn order.
+ * `--cells tcp --mtu 1420 --pairs 20 --seconds 30 --without-wireguard-go`: see `slowest_second`.
+ * Needs root, iperf3 and wireguard-tools. Both arms are up all the time; runs alternate in drawn order.
  */
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
@@ -16,7 +17,7 @@ import { createDraw, shuffled, spread, summary } from "../lib/statistics.mjs";
 import { MAIN, openClientGateway, openPosternWg, openVeth, openWireguardGo } from "./arms.mjs";
 import { measureIdle } from "./idle.mjs";
 import { openServers, ping, tcp, udp } from "./loads.mjs";
-import { measureReady } from "./ready.mjs";
+import { measureFirstAnswer, measureReady } from "./ready.mjs";
 import { findWireguardGo } from "./wireguard-go.mjs";
 
 const REPEATS_MAX = 2;
@@ -212,6 +213,7 @@ async function main() {
   if (cells.has("gateway")) await runGateway(options, result, draw);
   const alone = [
     ["ready", () => measureReady({ runtime, main: MAIN, times: options.pairs })],
+    ["ready", () => measureFirstAnswer({ runtime, times: options.pairs })],
     ["idle", () => measureIdle({ runtime, times: Math.min(3, options.pairs) })],
   ];
   for (const [name, measure] of alone) {
