@@ -16,7 +16,6 @@ import * as wide from "./aead-wide";
 export { STATE_BYTES, wipe } from "./state";
 
 /** How many one-time keys `otks` makes; 0: do not call it, pass 0 to `open`. */
-// @ts-ignore: a constant of the build
 export const LANES: i32 = KERNEL == 2 ? wide.LANES : 0;
 
 /**
@@ -26,22 +25,16 @@ export const LANES: i32 = KERNEL == 2 ? wide.LANES : 0;
  * keys may follow each other.
  */
 export function seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {
-  // @ts-ignore: a constant of the build
   if (KERNEL == 0) turbofan.seal(key, np, src, dst, len, st);
-  // @ts-ignore: a constant of the build
   else if (KERNEL == 1) turboshaft.seal(key, np, src, dst, len, st);
-  // @ts-ignore: a constant of the build
   else if (KERNEL == 2) wide.seal(key, np, src, dst, len, st);
   else jsc.seal(key, np, src, dst, len, st);
 }
 
 /** Writes the tag of the last sealed message, if it is still due. */
 export function flush(st: usize): void {
-  // @ts-ignore: a constant of the build
   if (KERNEL == 0) turbofan.flush(st);
-  // @ts-ignore: a constant of the build
   else if (KERNEL == 1) turboshaft.flush(st);
-  // @ts-ignore: a constant of the build
   else if (KERNEL == 2) wide.flush(st);
   else jsc.flush(st);
 }
@@ -52,11 +45,8 @@ export function flush(st: usize): void {
  * @param otk address of the message's one-time key from `otks`, or 0
  */
 export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {
-  // @ts-ignore: a constant of the build
   if (KERNEL == 0) return turbofan.open(key, np, src, dst, len, st, otk);
-  // @ts-ignore: a constant of the build
   if (KERNEL == 1) return turboshaft.open(key, np, src, dst, len, st, otk);
-  // @ts-ignore: a constant of the build
   if (KERNEL == 2) return wide.open(key, np, src, dst, len, st, otk);
   return jsc.open(key, np, src, dst, len, st, otk);
 }
@@ -67,6 +57,5 @@ export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st
  * GRO run (PF-65). Worth it from three messages on; all LANES counters must be readable.
  */
 export function otks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
-  // @ts-ignore: a constant of the build
   if (KERNEL == 2) wide.otks(key, np, stride, out, st);
 }

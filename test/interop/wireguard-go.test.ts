@@ -1,16 +1,8 @@
 /** `postern wg` with wireguard-go (TS-32, WG §12 item 9): what crosses the wire and how ends find each other. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { describeWith } from "../lib/requirements.ts";
-import {
-  isReachable,
-  openPair,
-  PORT,
-  ping,
-  showPeers,
-  transfer,
-  until,
-  type WgPair,
-} from "./wireguard-pair.ts";
+import { transfer } from "../lib/transfer.ts";
+import { isReachable, openPair, PORT, ping, showPeers, until, type WgPair } from "./wireguard-pair.ts";
 
 const NEEDS = ["root", "netns", "tun", "ipv6", "wireguard-go", "wg", "build"] as const;
 const TCP_BYTES = 16 * 1024 * 1024;

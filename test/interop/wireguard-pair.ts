@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 
 export const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
-const TRANSFER = join(import.meta.dirname, "transfer.mjs");
 export const PORT = 51820;
 const WITHIN_MS = 15_000;
 
@@ -153,35 +152,6 @@ export async function isReachable(from: Namespace, address: string, withinSecond
     () => true,
     () => false,
   );
-}
-
-export interface Transfer {
-  readonly protocol: "tcp" | "udp";
-  readonly to: string;
-  readonly bytes: number;
-}
-
-/** Sends pseudo-random data one way; returns what each end says about it. */
-export async function transfer(
-  from: Namespace,
-  to: Namespace,
-  { protocol, to: address, bytes }: Transfer,
-): Promise<{ readonly sent: string; readonly received: string }> {
-  const receiver = to.start({
-    name: "receiver",
-    command: process.execPath,
-    args: [TRANSFER, "receive", protocol, address, String(bytes)],
-  });
-  await receiver.waitForLine(/^listening$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  const sent = await from.run(process.execPath, [TRANSFER, "send", protocol, address, String(bytes)], {
-    withinMs: WITHIN_MS,
-  });
-  const [, received = ""] = await receiver.waitForLine(/^received (.*)$/, {
-    withinMs: WITHIN_MS,
-    stream: "stdout",
-  });
-  await receiver.stop();
-  return { sent: sent.trim().replace(/^sent /, ""), received };
 }
 
 /** One column of `wg show`, by public key of the peer. */

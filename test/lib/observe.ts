@@ -3,6 +3,11 @@ import { readFileSync } from "node:fs";
 import { vi } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 
+/** Of one core, a client and a gateway together (G-13). */
+export const IDLE_PERCENT_MAX = 1;
+/** Of each process (G-14). */
+export const RESIDENT_MIB_MAX = 250;
+
 /** Waits until `look` does not throw any more. */
 export function eventually<T>(look: () => T | Promise<T>, withinMs = 10_000): Promise<T> {
   return vi.waitFor(look, { timeout: withinMs, interval: 50 });

@@ -2,7 +2,6 @@
  * Client and gateway with an attacker on the path between them (WG-70, PG-49, issue "First light": bad input
  * changes nothing but counters and does not stop the tunnel).
  */
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { REASONS } from "../../bindings/reasons.ts";
 import type { Child } from "../../src/program/lab/index.ts";
@@ -10,12 +9,11 @@ import { startAttack } from "../lib/attack.ts";
 import { counterIn, type Snapshot, statusOf, warningsOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { transfer } from "../lib/transfer.ts";
 
-const TRANSFER = join(import.meta.dirname, "../interop/transfer.mjs");
 const BYTES = 16 << 20;
 const ROUNDS = 20;
 const WARNINGS = 20;
-const WITHIN_MS = 30_000;
 const KINDS = ["cut", "flipped", "forged run", "grown", "initiation", "noise", "replayed"];
 
 describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "client and gateway under attack", () => {
@@ -35,17 +33,9 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "client and gatew
 
   /** A TCP stream from the client to the resource; whether what came is what was sent. */
   async function carry(): Promise<boolean> {
-    const args = (role: string) => [TRANSFER, role, "tcp", OFFICE_V4, String(BYTES)];
-    const receiver = office.resource.start({
-      name: "receiver",
-      command: process.execPath,
-      args: args("receive"),
-    });
-    await receiver.waitForLine(/^listening$/, { withinMs: WITHIN_MS, stream: "stdout" });
-    const sent = await office.client.run(process.execPath, args("send"), { withinMs: WITHIN_MS });
-    const [, received] = await receiver.waitForLine(/^received (.*)$/, { withinMs: WITHIN_MS });
-    await receiver.stop();
-    return sent.trim() === `sent ${received}`;
+    const what = { protocol: "tcp", to: OFFICE_V4, bytes: BYTES } as const;
+    const { sent, received } = await transfer(office.client, office.resource, what);
+    return sent === received;
   }
 
   it("WG-70: what an attacker on the path sends does not stop a transfer, and only counters move", async () => {

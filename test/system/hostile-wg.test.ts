@@ -12,10 +12,10 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { type AttackPlan, startAttack } from "../lib/attack.ts";
 import { eventually, residentMib } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { transfer } from "../lib/transfer.ts";
 import { expectCounted, type WgSnapshot, wgSnapshot } from "../lib/wg-snapshot.ts";
 
 const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
-const TRANSFER = join(import.meta.dirname, "../interop/transfer.mjs");
 const PORT = 51820;
 const BYTES = 16 << 20;
 const ROUNDS = 20;
@@ -55,17 +55,9 @@ async function startWg(own: End, other: End): Promise<Child> {
 
 /** A TCP stream from one end to the other; whether what came is what was sent. */
 async function carry(from: End, to: End): Promise<boolean> {
-  const args = (role: string) => [TRANSFER, role, "tcp", to.inner, String(BYTES)];
-  const receiver = to.namespace.start({
-    name: "receiver",
-    command: process.execPath,
-    args: args("receive"),
-  });
-  await receiver.waitForLine(/^listening$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  const sent = await from.namespace.run(process.execPath, args("send"), { withinMs: WITHIN_MS });
-  const [, received] = await receiver.waitForLine(/^received (.*)$/, { withinMs: WITHIN_MS });
-  await receiver.stop();
-  return sent.trim() === `sent ${received}`;
+  const what = { protocol: "tcp", to: to.inner, bytes: BYTES } as const;
+  const { sent, received } = await transfer(from.namespace, to.namespace, what);
+  return sent === received;
 }
 
 describeWith(["root", "netns", "tun", "wg", "build"], "postern wg under attack", () => {

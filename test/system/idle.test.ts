@@ -1,13 +1,17 @@
 /** What client and gateway cost while nobody uses them (G-13, G-14). */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
-import { echo, residentMib, untilIdle, usageWhileQuiet } from "../lib/observe.ts";
+import {
+  echo,
+  IDLE_PERCENT_MAX,
+  RESIDENT_MIB_MAX,
+  residentMib,
+  untilIdle,
+  usageWhileQuiet,
+} from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-/** Limits of design §7: of one core, both together; of memory, each. The long test looks longer. */
-const USAGE_PERCENT_MAX = 1;
-const RESIDENT_MIB_MAX = 250;
 const WINDOW_MS = 10_000;
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "an idle client and gateway", () => {
@@ -27,7 +31,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "an idle client and gatew
     timeout: 120_000,
   }, async () => {
     for (const program of programs) await untilIdle(program);
-    expect(await usageWhileQuiet(programs, WINDOW_MS)).toBeLessThan(USAGE_PERCENT_MAX);
+    expect(await usageWhileQuiet(programs, WINDOW_MS)).toBeLessThan(IDLE_PERCENT_MAX);
     for (const program of programs) expect(residentMib(program)).toBeLessThan(RESIDENT_MIB_MAX);
     expect(await echo(office.client, OFFICE_V4), "SN-79: and answer at once").toBe("answered");
   });
