@@ -39,7 +39,7 @@ let bestProbeMs = Number.POSITIVE_INFINITY;
  * @returns the processor
  */
 export async function settle() {
-  const processor = 1;
+  const processor = lastAllowedProcessor();
   execFileSync("taskset", ["-p", "-c", String(processor), String(process.pid)], { stdio: "ignore" });
   const { binary, stderr } = await asc.compileString(PROBE, { optimizeLevel: 3, runtime: "stub" });
   if (binary === null) throw new Error(`the probe does not compile: ${stderr}`);
@@ -48,6 +48,12 @@ export async function settle() {
   const until = performance.now() + CALIBRATION_MS;
   while (performance.now() < until) probe();
   return processor;
+}
+
+/** The first one often serves the interrupts. */
+function lastAllowedProcessor() {
+  const list = /^Cpus_allowed_list:.*?(\d+)$/m.exec(readFileSync("/proc/self/status", "utf8"));
+  return Number(list?.[1] ?? 0);
 }
 
 /** @returns how much slower than its best the probe is now */

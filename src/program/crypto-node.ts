@@ -38,7 +38,7 @@ const PRIVATE_KEY_HEADER = Uint8Array.of(
 );
 const HASH_NAME = "blake2s256";
 /** The longest of a handshake: a pad, and a message that is hashed with it. */
-const ROW_BYTES = 256;
+const SCRATCH_BYTES = 256;
 const HMAC_BLOCK_BYTES = 64;
 const INNER_PAD = 0x36;
 const OUTER_PAD = 0x5c;
@@ -49,18 +49,18 @@ export function createNodeCrypto(): HandshakeCrypto {
   return { ...NOBLE_SYMMETRIC, ...hashes, keyPair, ephemeral };
 }
 
-/** Parts in a row: one call for the whole costs two thirds of a call for each. */
-const row = new Uint8Array(ROW_BYTES);
+/** Parts are joined here: one call for the whole costs two thirds of a call for each. */
+const scratch = new Uint8Array(SCRATCH_BYTES);
 
 function hash(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) {
-    if (length + part.length > ROW_BYTES) return hashInParts(parts);
-    row.set(part, length);
+    if (length + part.length > SCRATCH_BYTES) return hashInParts(parts);
+    scratch.set(part, length);
     length += part.length;
   }
-  const result = hashAtOnce(HASH_NAME, row.subarray(0, length), "buffer");
-  row.fill(0, 0, length);
+  const result = hashAtOnce(HASH_NAME, scratch.subarray(0, length), "buffer");
+  scratch.fill(0, 0, length);
   return result;
 }
 
