@@ -8,7 +8,7 @@
  * makes control release again.
  *
  * The worker gives the hold word another value with every punt, so that clearing it fails when a packet was
- * punted meanwhile (`assembly/path/egress.ts`).
+ * punted meanwhile (`assembly/batch/egress.ts`).
  */
 import { OFFSETS } from "./layout.ts";
 import type { PeerTable } from "./peer-table.ts";

@@ -26,7 +26,7 @@ import {
 } from "../layout";
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
-import { egressBegin, egressFlush, egressSettle, egressStep } from "../path/egress";
+import { egressBegin, egressFlush, egressSettle, egressStep } from "../batch/egress";
 import { ringPeek } from "../ring";
 import { sysErrno, sysRead, sysYield } from "../sys";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";

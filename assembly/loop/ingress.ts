@@ -50,7 +50,7 @@ import {
 import { readClock } from "../clock";
 import { count, dropped } from "../counters";
 import { wipe } from "../crypto";
-import { ingressBegin, ingressFlush, ingressStep } from "../path/ingress";
+import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";

@@ -31,7 +31,7 @@ import {
   WORKER_UDP6,
 } from "../layout";
 import { count, dropped } from "../counters";
-import { forgetSource, sendDone } from "../path/send";
+import { forgetSource, sendDone } from "../batch/send";
 import { sysErrno, sysSendmsg } from "../sys";
 import { writeControl } from "./control-message";
 import {

@@ -118,7 +118,7 @@ function openControlDevice(kernel: Kernel): number {
   const { sys } = kernel;
   const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
   let fd = sys.open(TUN_PATH, flags, 0);
-  if (fd < 0 && isErrno(sys.errno(), "ENOENT", "ENOTDIR") && createNode(kernel))
+  if (fd < 0 && isErrno(sys.errno(), "ENOENT", "ENOTDIR") && createConnections(kernel))
     fd = sys.open(TUN_PATH, flags, 0);
   if (fd >= 0) return fd;
   const errno = sys.errno();
@@ -132,7 +132,7 @@ const MISC_MAJOR = 10;
 const TUN_MINOR = 200;
 
 /** Creates the device node where a minimal container lacks it (PG-27). */
-function createNode(kernel: Kernel): boolean {
+function createConnections(kernel: Kernel): boolean {
   try {
     if (!existsSync("/dev/net")) mkdirSync("/dev/net", { mode: 0o751 });
   } catch {

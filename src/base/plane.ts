@@ -1,7 +1,7 @@
 /**
  * What control and the packet plane say to each other. `bindings/plane.ts` carries the commands out
  * on shared memory and hands the events up; machines know only these types. The twin in
- * `src/node/plane-twin.ts` obeys the same commands in TypeScript (SN-130).
+ * `src/connections/plane-twin.ts` obeys the same commands in TypeScript (SN-130).
  */
 import type { Instant } from "./instant.ts";
 import type { IpAddress, SocketAddress } from "./ip.ts";

@@ -1,7 +1,7 @@
-/** Collects candidates while the node is drained, so that each peer gets one list (SN-28). */
-import type { NodeEvent } from "../node/index.ts";
+/** Collects candidates while the machine is drained, so that each peer gets one list (SN-28). */
+import type { ConnectionEvent } from "../connections/index.ts";
 
-type CandidateEvent = Extract<NodeEvent, { kind: "candidate-added" | "candidate-removed" }>;
+type CandidateEvent = Extract<ConnectionEvent, { kind: "candidate-added" | "candidate-removed" }>;
 
 export interface CandidateBatch {
   readonly kind: "added" | "removed";

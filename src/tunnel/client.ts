@@ -1,7 +1,7 @@
 /**
  * The client: which gateway a packet goes to, and how access to it is asked for (tunnel.md §4).
  *
- * A pure machine around the node. After every input the caller drains `pollCommand`, `pollTransmit` and
+ * A pure machine around the machine of connections. After every input the caller drains `pollCommand`, `pollTransmit` and
  * `pollEvent`, in this order (SN-124), and carries out each command before it asks for the next. A new
  * route takes four steps: the peer's hold word is set, so that newer packets queue up behind; the tables
  * are published, so that an answer finds its source allowed however fast it comes; what had waited is
@@ -22,7 +22,13 @@ import {
   type SocketAddress,
   unreachable,
 } from "../base/index.ts";
-import type { Datagram, DatagramOutcome, Node, NodeEvent, NodeTransmit } from "../node/index.ts";
+import type {
+  ConnectionEvent,
+  Connections,
+  ConnectionTransmit,
+  Datagram,
+  DatagramOutcome,
+} from "../connections/index.ts";
 import {
   encodeGoodbye,
   encodeRefusal,
@@ -86,13 +92,13 @@ export interface TunnelClient {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
-  pollTransmit(): NodeTransmit | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): TunnelClientEvent | undefined;
   resources(): readonly ResourceStatus[];
   counters(): Readonly<Record<TunnelClientCounter, number>>;
 }
 
-/** The place, in the order of commands, at which packets that waited for a route are given to the node. */
+/** The place, in the order of commands, at which packets that waited for a route are given to the connections. */
 interface SendPending {
   readonly kind: "send-pending";
   readonly now: Instant;
@@ -102,11 +108,11 @@ interface SendPending {
 }
 
 export interface TunnelClientOptions {
-  readonly node: Node;
+  readonly connections: Connections;
   readonly log?: Log;
 }
 
-export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions): TunnelClient {
+export function createTunnelClient({ connections, log = SILENT }: TunnelClientOptions): TunnelClient {
   const resources = createResourceTable(log);
   const gateways = createGateways();
   const pending = createPendingFlows();
@@ -130,13 +136,13 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
 
   function slotFor(rid: string): number | undefined {
     const gid = gateways.authorisedOn(rid);
-    return gid === undefined ? undefined : node.slotOf(gid);
+    return gid === undefined ? undefined : connections.slotOf(gid);
   }
 
   /** Derives the tables from the present state. */
   function publish(): void {
     const peers = gateways.all().flatMap((gateway) => {
-      const slot = node.slotOf(gateway.gid);
+      const slot = connections.slotOf(gateway.gid);
       if (slot === undefined) return [];
       const networks = gateway.rids.flatMap((rid) => networkOf(resources.get(rid)));
       return [{ slot, addresses: gateway.addresses, networks }];
@@ -150,8 +156,9 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     });
   }
 
-  function afterNode(): void {
-    for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
+  function afterConnections(): void {
+    for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent())
+      handleConnectionEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
       log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
         gid: id,
@@ -162,7 +169,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     }
   }
 
-  function handleNodeEvent(event: NodeEvent): void {
+  function handleConnectionEvent(event: ConnectionEvent): void {
     switch (event.kind) {
       case "candidate-added":
       case "candidate-removed":
@@ -230,7 +237,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   /** The gateway serves no resource of ours any more (TN-26). */
   function closeGateway(now: Instant, gid: string): void {
     gateways.remove(gid);
-    node.closeConnection(now, { id: gid, goodbye: encodeGoodbye() });
+    connections.closeConnection(now, { id: gid, goodbye: encodeGoodbye() });
     events.push({ kind: "disconnected", gid });
   }
 
@@ -252,8 +259,8 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
       return;
     }
     const gid = gateways.authorisedOn(resource.rid);
-    if (gid !== undefined && node.slotOf(gid) !== undefined) {
-      node.sendPacket(now, gid, packet);
+    if (gid !== undefined && connections.slotOf(gid) !== undefined) {
+      connections.sendPacket(now, gid, packet);
       return;
     }
     const { isIntentDue, dropped } = pending.add(now, resource.rid, packet);
@@ -269,7 +276,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     }
     // Several triggers for one gateway may have been under way (TN-31 no. 1).
     if (!pending.has(flow.rid)) return log.debug?.("access granted twice", { rid: flow.rid, gid: flow.gid });
-    const outcome = node.upsertConnection(now, {
+    const outcome = connections.upsertConnection(now, {
       id: flow.gid,
       remoteKey: flow.gatewayKey,
       presharedKey: flow.presharedKey,
@@ -302,15 +309,15 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   }
 
   function sendPending({ now, gid, slot, packets }: SendPending): void {
-    const outcomes = packets.map((packet) => node.sendPacket(now, gid, packet));
-    // While packets wait for a session the node itself releases the hold word, when it has sent them.
+    const outcomes = packets.map((packet) => connections.sendPacket(now, gid, packet));
+    // While packets wait for a session the machine itself releases the hold word, when it has sent them.
     if (outcomes.at(-1) === "queued") held.set(slot, instant(now + 1));
   }
 
   function pollCommand(): TunnelCommand | undefined {
     for (;;) {
-      const command = node.pollCommand() ?? commands.shift();
-      // The node has sent all it knows of, but older packets may still be on their way to us.
+      const command = connections.pollCommand() ?? commands.shift();
+      // The machine has sent all it knows of, but older packets may still be on their way to us.
       if (command?.kind === "release" && held.has(command.slot)) continue;
       if (command?.kind !== "send-pending") return command;
       sendPending(command);
@@ -325,7 +332,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   }
 
   function handleControlEvent(now: Instant, slot: number, packet: Uint8Array): void {
-    const gid = node.connectionOf(slot);
+    const gid = connections.connectionOf(slot);
     const event = isControlEvent(packet) ? parseControlEvent(packet) : undefined;
     if (gid === undefined || event === undefined || !event.ok) {
       counters["p2p-bad"]++;
@@ -333,7 +340,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
     }
     if (event.value.kind !== "goodbye") return;
     log.info?.("gateway said goodbye", { gid });
-    node.removeConnection(now, { id: gid, reason: "goodbye" });
+    connections.removeConnection(now, { id: gid, reason: "goodbye" });
     forgetGateway(gid);
   }
 
@@ -344,7 +351,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
         applyResources(now, { ...resources.replaceAll(message.resources), isChanged: true });
         for (const rid of pending.restart(now)) ask(rid);
         for (const { gid } of gateways.all()) {
-          const texts = node.localCandidates(gid);
+          const texts = connections.localCandidates(gid);
           for (const candidate of texts) candidates.add({ kind: "candidate-added", id: gid, candidate });
         }
         return;
@@ -374,9 +381,9 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
         return publish();
       }
       case "ice-candidates":
-        return node.addRemoteCandidates(now, message.gid, message.candidates);
+        return connections.addRemoteCandidates(now, message.gid, message.candidates);
       case "invalidate-ice-candidates":
-        return node.removeRemoteCandidates(now, message.gid, message.candidates);
+        return connections.removeRemoteCandidates(now, message.gid, message.candidates);
       case "relays-presence":
         return;
       default:
@@ -389,7 +396,7 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
       case "first":
         return routeFirst(now, punt.packet);
       case "no-session":
-        node.handleStaged(now, punt.slot, punt.packet);
+        connections.handleStaged(now, punt.slot, punt.packet);
         return;
       case "refused":
         return refuseAll([punt.packet], "unreachable");
@@ -403,52 +410,52 @@ export function createTunnelClient({ node, log = SILENT }: TunnelClientOptions):
   return {
     handlePortalMessage(now, message) {
       handlePortalMessage(now, message);
-      afterNode();
+      afterConnections();
     },
     handlePunt(now, punt) {
       handlePunt(now, punt);
-      afterNode();
+      afterConnections();
     },
     handlePlaneEvent(now, event) {
-      node.handlePlaneEvent(now, event);
-      afterNode();
+      connections.handlePlaneEvent(now, event);
+      afterConnections();
     },
     handleDatagram(now, datagram) {
-      const outcome = node.handleDatagram(now, datagram);
-      afterNode();
+      const outcome = connections.handleDatagram(now, datagram);
+      afterConnections();
       return outcome;
     },
     handleOwnAddresses(now, addresses) {
-      node.updateHostAddresses(now, addresses);
-      afterNode();
+      connections.updateHostAddresses(now, addresses);
+      afterConnections();
     },
     reset(now) {
-      node.reset(now);
+      connections.reset(now);
       pending.clearStamps();
       gateways.clear();
       held.clear();
-      afterNode();
+      afterConnections();
       publish();
     },
     shutdown(now) {
-      node.closeAll(now, encodeGoodbye());
-      afterNode();
+      connections.closeAll(now, encodeGoodbye());
+      afterConnections();
     },
     handleTimeout(now) {
-      node.handleTimeout(now);
+      connections.handleTimeout(now);
       counters["pending-idle"] += pending.handleTimeout(now);
       if (gateways.handleTimeout(now)) announceResources();
-      afterNode();
+      afterConnections();
       for (const [slot, due] of held) {
         if (now < due) continue;
         held.delete(slot);
-        if (node.connectionOf(slot) !== undefined) commands.push({ kind: "release", slot });
+        if (connections.connectionOf(slot) !== undefined) commands.push({ kind: "release", slot });
       }
     },
     pollTimeout: () =>
-      earliest(node.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout(), ...held.values()),
+      earliest(connections.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout(), ...held.values()),
     pollCommand,
-    pollTransmit: () => node.pollTransmit(),
+    pollTransmit: () => connections.pollTransmit(),
     pollEvent: () => events.shift(),
     resources: listResources,
     counters: () => counters,

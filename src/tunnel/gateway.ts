@@ -1,7 +1,7 @@
 /**
  * The gateway: what it opens for whom, as the portal says, and until when (tunnel.md §7).
  *
- * A pure machine around the node, driven like the client's. The plane enforces: every change of a grant
+ * A pure machine around the machine of connections, driven like the client's. The plane enforces: every change of a grant
  * is a new set of tables.
  */
 import {
@@ -18,7 +18,13 @@ import {
   type UnixMs,
   unreachable,
 } from "../base/index.ts";
-import type { Datagram, DatagramOutcome, Node, NodeEvent, NodeTransmit } from "../node/index.ts";
+import type {
+  ConnectionEvent,
+  Connections,
+  ConnectionTransmit,
+  Datagram,
+  DatagramOutcome,
+} from "../connections/index.ts";
 import {
   createTokenBucket,
   encodeGoodbye,
@@ -66,19 +72,23 @@ export interface TunnelGateway {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
-  pollTransmit(): NodeTransmit | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): TunnelGatewayEvent | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
 }
 
 export interface TunnelGatewayOptions {
-  readonly node: Node;
+  readonly connections: Connections;
   /** `--host-access all`: every service of the gateway host, instead of DNS and echo only (PG-6). */
   readonly isHostOpen: boolean;
   readonly log?: Log;
 }
 
-export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGatewayOptions): TunnelGateway {
+export function createTunnelGateway({
+  connections,
+  isHostOpen,
+  log = SILENT,
+}: TunnelGatewayOptions): TunnelGateway {
   const grants = createGrants();
   const candidates = createCandidateBatches();
   const commands: TunnelCommand[] = [];
@@ -99,14 +109,15 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     const tables = gatewayPolicy({
       ownAddresses: ownAddresses(),
       clients: grants.clients(),
-      slotOf: (cid) => node.slotOf(cid),
+      slotOf: (cid) => connections.slotOf(cid),
       isHostOpen,
     });
     commands.push({ kind: "publish", tables });
   }
 
-  function afterNode(): void {
-    for (let event = node.pollEvent(); event !== undefined; event = node.pollEvent()) handleNodeEvent(event);
+  function afterConnections(): void {
+    for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent())
+      handleConnectionEvent(event);
     for (const { kind, id, texts } of candidates.take()) {
       log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
         cid: id,
@@ -117,7 +128,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     }
   }
 
-  function handleNodeEvent(event: NodeEvent): void {
+  function handleConnectionEvent(event: ConnectionEvent): void {
     switch (event.kind) {
       case "candidate-added":
       case "candidate-removed":
@@ -152,8 +163,8 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
       log.info?.("access ended", { cid, rid, reason });
       if (!isLast) continue;
       refusals.delete(cid);
-      if (reason === "goodbye") node.removeConnection(now, { id: cid, reason });
-      else node.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });
+      if (reason === "goodbye") connections.removeConnection(now, { id: cid, reason });
+      else connections.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });
     }
     publish();
   }
@@ -175,7 +186,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
         fields,
       );
     }
-    const outcome = node.upsertConnection(now, {
+    const outcome = connections.upsertConnection(now, {
       id: client.cid,
       remoteKey: client.publicKey,
       presharedKey: client.presharedKey,
@@ -197,7 +208,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     applyRevocations(now, lost);
     publish();
     // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
-    // node gives them after this, also those of a connection that it reuses (SN-72).
+    // machine gives them after this, also those of a connection that it reuses (SN-72).
     events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });
   }
 
@@ -232,9 +243,9 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
         return applyRevocations(now, lost);
       }
       case "ice-candidates":
-        return node.addRemoteCandidates(now, message.cid, message.candidates);
+        return connections.addRemoteCandidates(now, message.cid, message.candidates);
       case "invalidate-ice-candidates":
-        return node.removeRemoteCandidates(now, message.cid, message.candidates);
+        return connections.removeRemoteCandidates(now, message.cid, message.candidates);
       case "relays-presence":
         return;
       default:
@@ -244,7 +255,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
 
   /** TN-61 rows 6 to 14 for what the tables did not open. */
   function refuse(now: Instant, slot: number | undefined, packet: Uint8Array): void {
-    const cid = slot === undefined ? undefined : node.connectionOf(slot);
+    const cid = slot === undefined ? undefined : connections.connectionOf(slot);
     if (cid === undefined || grants.client(cid) === undefined) {
       counters["no-peer-state"]++;
       return;
@@ -262,11 +273,11 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     }
     counters.refused++;
     const error = encodeRefusal(packet, "prohibited");
-    if (error !== undefined) node.sendPacket(now, cid, error);
+    if (error !== undefined) connections.sendPacket(now, cid, error);
   }
 
   function handleControlEvent(now: Instant, slot: number, packet: Uint8Array): void {
-    const cid = node.connectionOf(slot);
+    const cid = connections.connectionOf(slot);
     const event = isControlEvent(packet) ? parseControlEvent(packet) : undefined;
     if (cid === undefined || event === undefined || !event.ok) {
       counters["p2p-bad"]++;
@@ -275,7 +286,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
     if (event.value.kind !== "goodbye") return;
     log.info?.("client said goodbye", { cid });
     const lost = grants.removeClient(cid, "goodbye");
-    if (lost.length === 0) node.removeConnection(now, { id: cid, reason: "goodbye" });
+    if (lost.length === 0) connections.removeConnection(now, { id: cid, reason: "goodbye" });
     applyRevocations(now, lost);
     events.push({ kind: "disconnected", cid });
   }
@@ -283,7 +294,7 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
   function handlePunt(now: Instant, punt: DataPunt): void {
     switch (punt.reason) {
       case "no-session":
-        node.handleStaged(now, punt.slot, punt.packet);
+        connections.handleStaged(now, punt.slot, punt.packet);
         return;
       case "refused":
         return refuse(now, punt.slot, punt.packet);
@@ -301,42 +312,42 @@ export function createTunnelGateway({ node, isHostOpen, log = SILENT }: TunnelGa
   return {
     handlePortalMessage(now, message, unixNow) {
       handlePortalMessage(now, message, unixNow);
-      afterNode();
+      afterConnections();
     },
     handlePunt(now, punt) {
       handlePunt(now, punt);
-      afterNode();
+      afterConnections();
     },
     handlePlaneEvent(now, event) {
-      node.handlePlaneEvent(now, event);
-      afterNode();
+      connections.handlePlaneEvent(now, event);
+      afterConnections();
     },
     handleDatagram(now, datagram) {
-      const outcome = node.handleDatagram(now, datagram);
-      afterNode();
+      const outcome = connections.handleDatagram(now, datagram);
+      afterConnections();
       return outcome;
     },
     handleOwnAddresses(now, addresses) {
-      node.updateHostAddresses(now, addresses);
-      afterNode();
+      connections.updateHostAddresses(now, addresses);
+      afterConnections();
     },
     reset(now) {
-      node.reset(now);
-      afterNode();
+      connections.reset(now);
+      afterConnections();
       publish();
     },
     shutdown(now) {
-      node.closeAll(now, encodeGoodbye());
-      afterNode();
+      connections.closeAll(now, encodeGoodbye());
+      afterConnections();
     },
     handleTimeout(now) {
-      node.handleTimeout(now);
+      connections.handleTimeout(now);
       applyRevocations(now, grants.handleTimeout(now));
-      afterNode();
+      afterConnections();
     },
-    pollTimeout: () => earliest(node.pollTimeout(), grants.pollTimeout()),
-    pollCommand: () => node.pollCommand() ?? commands.shift(),
-    pollTransmit: () => node.pollTransmit(),
+    pollTimeout: () => earliest(connections.pollTimeout(), grants.pollTimeout()),
+    pollCommand: () => connections.pollCommand() ?? commands.shift(),
+    pollTransmit: () => connections.pollTransmit(),
     pollEvent: () => events.shift(),
     counters: () => counters,
   };

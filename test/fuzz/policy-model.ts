@@ -1,6 +1,6 @@
 /**
  * The policy by the tables of the specification, one rule after the other: the counterpart of
- * `assembly/path/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
+ * `assembly/batch/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
  */
 import type { PlaneMode } from "../../bindings/plane.ts";
 import type { Reason } from "../../bindings/reasons.ts";

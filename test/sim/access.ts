@@ -14,7 +14,12 @@ import {
   toHex,
   type UnixMs,
 } from "../../src/base/index.ts";
-import { createNode, createPlaneTwin, type NodeTransmit, type PlaneTwin } from "../../src/node/index.ts";
+import {
+  type ConnectionTransmit,
+  createConnections,
+  createPlaneTwin,
+  type PlaneTwin,
+} from "../../src/connections/index.ts";
 import type {
   Authorization,
   ClientResource,
@@ -44,7 +49,7 @@ type Machine = {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
-  pollTransmit(): NodeTransmit | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
 } & Pick<TunnelClient, "handlePunt" | "handlePlaneEvent" | "handleOwnAddresses">;
 
 interface End {
@@ -236,30 +241,38 @@ export function createAccess(world: World): Access {
 function createClientEnd(world: World): ClientEnd {
   const host = world.addHost("client", { addresses: ["192.0.2.10"], link: { latencyMs: 10 } });
   const plane = createPlaneTwin({ mode: "client" });
-  const node = createNode({ ...nodeOptions(world, "client"), role: "client", records: plane.records });
+  const connections = createConnections({
+    ...nodeOptions(world, "client"),
+    role: "client",
+    records: plane.records,
+  });
   return {
     host,
     plane,
     delivered: [],
     commands: [],
     events: [],
-    tunnel: createTunnelClient({ node }),
-    publicKey: () => node.publicKey(),
+    tunnel: createTunnelClient({ connections }),
+    publicKey: () => connections.publicKey(),
   };
 }
 
 function createGatewayEnd(world: World): GatewayEnd {
   const host = world.addHost("gateway", { addresses: ["198.51.100.20"], link: { latencyMs: 10 } });
   const plane = createPlaneTwin({ mode: "gateway" });
-  const node = createNode({ ...nodeOptions(world, "gateway"), role: "gateway", records: plane.records });
+  const connections = createConnections({
+    ...nodeOptions(world, "gateway"),
+    role: "gateway",
+    records: plane.records,
+  });
   return {
     host,
     plane,
     delivered: [],
     commands: [],
     events: [],
-    tunnel: createTunnelGateway({ node, isHostOpen: false }),
-    publicKey: () => node.publicKey(),
+    tunnel: createTunnelGateway({ connections, isHostOpen: false }),
+    publicKey: () => connections.publicKey(),
   };
 }
 

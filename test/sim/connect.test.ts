@@ -73,8 +73,10 @@ describe("two nodes with host candidates", () => {
     const world = createWorld(5);
     const duo = createDuo(world);
     const { machine } = duo.gateway;
-    machine.apply(world.now(), (node) => node.addRemoteCandidates(world.now(), "nobody", ["x", "y"]));
-    expect(machine.node.stats().counters.candidate_unknown_connection).toBe(2);
+    machine.apply(world.now(), (connections) =>
+      connections.addRemoteCandidates(world.now(), "nobody", ["x", "y"]),
+    );
+    expect(machine.connections.stats().counters.candidate_unknown_connection).toBe(2);
   });
 
   it("SN-64, SN-33: a check overtakes the candidates (50 ms portal, 5 ms link) and the path does not flap", () => {

@@ -6,24 +6,24 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
 import {
+  type ConnectionEvent,
   type ConnectionRequest,
+  type ConnectionRole,
   type ConnectionStats,
   createStandaloneNode,
   type IceCredentials,
-  type NodeEvent,
-  type NodeRole,
   type StandaloneNode,
   type UpsertOutcome,
-} from "../../src/node/index.ts";
+} from "../../src/connections/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import type { Host, HostOptions, LinkConditions, OutgoingDatagram, World } from "./world.ts";
 
-/** One node on one host, and what it said. */
+/** The connections of one host, and what they said. */
 export interface End {
-  readonly role: NodeRole;
+  readonly role: ConnectionRole;
   readonly host: Host;
   readonly machine: StandaloneNode;
-  readonly events: { readonly at: Instant; readonly event: NodeEvent }[];
+  readonly events: { readonly at: Instant; readonly event: ConnectionEvent }[];
   /** Sequence numbers of the test packets that arrived, in order. */
   readonly received: number[];
   readonly sent: OutgoingDatagram[];
@@ -33,7 +33,7 @@ export interface PortalRules {
   /** One way; twice this between the two ends. */
   readonly delayMs: number;
   /** What becomes of one batch of candidates: extra delays, one per copy; none: it is lost. */
-  readonly candidates: (candidates: readonly string[], from: NodeRole) => readonly Delivery[];
+  readonly candidates: (candidates: readonly string[], from: ConnectionRole) => readonly Delivery[];
 }
 
 export interface Delivery {
@@ -65,7 +65,10 @@ export interface Duo {
 
 const CLIENT_ID = "client-1";
 const GATEWAY_ID = "gateway-1";
-const TUNNEL: Readonly<Record<NodeRole, IpAddress>> = { client: ip("100.64.0.1"), gateway: ip("100.64.0.2") };
+const TUNNEL: Readonly<Record<ConnectionRole, IpAddress>> = {
+  client: ip("100.64.0.1"),
+  gateway: ip("100.64.0.2"),
+};
 const EVERYWHERE = [prefix("0.0.0.0/0"), prefix("::/0")];
 
 const DIRECTLY: PortalRules = {
@@ -101,7 +104,9 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
     request: (end) => requestOf(end, client, gateway),
     upsert(end, change = {}) {
       const request = { ...requestOf(end, client, gateway), ...change };
-      const outcome = end.machine.apply(world.now(), (node) => node.upsertConnection(world.now(), request));
+      const outcome = end.machine.apply(world.now(), (connections) =>
+        connections.upsertConnection(world.now(), request),
+      );
       publish(end, request.id);
       world.flush(end.host);
       return outcome;
@@ -134,24 +139,24 @@ export function isEstablished(end: End): boolean {
 
 /** What the end shows of its only connection. */
 export function shown(end: End): ConnectionStats | undefined {
-  return end.machine.node.stats().connections[0];
+  return end.machine.connections.stats().connections[0];
 }
 
 /** The first event of a kind, and when it came. */
-export function firstEvent<K extends NodeEvent["kind"]>(
+export function firstEvent<K extends ConnectionEvent["kind"]>(
   end: End,
   kind: K,
-): { readonly at: Instant; readonly event: Extract<NodeEvent, { kind: K }> } | undefined {
+): { readonly at: Instant; readonly event: Extract<ConnectionEvent, { kind: K }> } | undefined {
   for (const { at, event } of end.events) {
     if (isKind(event, kind)) return { at, event };
   }
   return undefined;
 }
 
-function isKind<K extends NodeEvent["kind"]>(
-  event: NodeEvent,
+function isKind<K extends ConnectionEvent["kind"]>(
+  event: ConnectionEvent,
   kind: K,
-): event is Extract<NodeEvent, { kind: K }> {
+): event is Extract<ConnectionEvent, { kind: K }> {
   return event.kind === kind;
 }
 
@@ -169,7 +174,7 @@ export function idAt(end: End): string {
   return end.role === "client" ? GATEWAY_ID : CLIENT_ID;
 }
 
-function createEnd(world: World, role: NodeRole, options: HostOptions): End {
+function createEnd(world: World, role: ConnectionRole, options: HostOptions): End {
   const host = world.addHost(role, options);
   const machine = createStandaloneNode({
     role,
@@ -186,7 +191,7 @@ function createEnd(world: World, role: NodeRole, options: HostOptions): End {
 /** What the shell does with the list of rtnetlink (SN-137). */
 export function announceAddresses(world: World, { host, machine }: End): void {
   const addresses = host.addresses.map((address) => ({ address, port: host.port }));
-  machine.apply(world.now(), (node) => node.updateHostAddresses(world.now(), addresses));
+  machine.apply(world.now(), (connections) => connections.updateHostAddresses(world.now(), addresses));
   world.flush(host);
 }
 
@@ -224,7 +229,9 @@ function carry(duo: Duo, from: End, candidates: readonly string[]): void {
   for (const delivery of duo.portal.candidates(candidates, from.role)) {
     duo.world.at(2 * duo.portal.delayMs + delivery.afterMs, () => {
       const now = duo.world.now();
-      to.machine.apply(now, (node) => node.addRemoteCandidates(now, idAt(to), delivery.candidates));
+      to.machine.apply(now, (connections) =>
+        connections.addRemoteCandidates(now, idAt(to), delivery.candidates),
+      );
       duo.world.flush(to.host);
     });
   }
@@ -232,7 +239,7 @@ function carry(duo: Duo, from: End, candidates: readonly string[]): void {
 
 /** Everything is allowed between the two, and the other's tunnel address leads to it. */
 function publish({ machine, role }: End, id: string): void {
-  const slot = machine.node.slotOf(id);
+  const slot = machine.connections.slotOf(id);
   if (slot === undefined) return;
   const other = role === "client" ? TUNNEL.gateway : TUNNEL.client;
   machine.publish({
@@ -243,14 +250,14 @@ function publish({ machine, role }: End, id: string): void {
 
 /** As from the portal: the same at both ends as long as no key changes (PT-100, PT-101). */
 function requestOf(end: End, client: End, gateway: End): ConnectionRequest {
-  const keys = concatBytes(client.machine.node.publicKey(), gateway.machine.node.publicKey());
+  const keys = concatBytes(client.machine.connections.publicKey(), gateway.machine.connections.publicKey());
   const text = toHex(sha256(keys));
   const clientCredentials: IceCredentials = { username: text.slice(0, 8), password: text.slice(8, 34) };
   const gatewayCredentials: IceCredentials = { username: text.slice(34, 38), password: text.slice(38, 64) };
   const isClient = end.role === "client";
   return {
     id: idAt(end),
-    remoteKey: (isClient ? gateway : client).machine.node.publicKey(),
+    remoteKey: (isClient ? gateway : client).machine.connections.publicKey(),
     presharedKey: sha256(concatBytes(keys, Uint8Array.of(1))),
     localCredentials: isClient ? clientCredentials : gatewayCredentials,
     remoteCredentials: isClient ? gatewayCredentials : clientCredentials,

@@ -25,7 +25,7 @@ describe("a path that dies", () => {
       expect(failed?.event.reason).toBe("ice-timeout");
       expect((failed?.at ?? 0) - died).toBeGreaterThan(12_000);
       expect((failed?.at ?? 0) - died).toBeLessThanOrEqual(20_000);
-      expect(end.machine.node.slotOf(idAt(end))).toBeUndefined();
+      expect(end.machine.connections.slotOf(idAt(end))).toBeUndefined();
       expect(end.machine.pollTimeout()).toBeUndefined();
     }
   });
@@ -54,8 +54,10 @@ describe("a path that dies", () => {
             [duo.client, duo.gateway],
             [duo.gateway, duo.client],
           ] as const) {
-            const texts = from.machine.node.localCandidates(idAt(from));
-            to.machine.apply(world.now(), (node) => node.addRemoteCandidates(world.now(), idAt(to), texts));
+            const texts = from.machine.connections.localCandidates(idAt(from));
+            to.machine.apply(world.now(), (connections) =>
+              connections.addRemoteCandidates(world.now(), idAt(to), texts),
+            );
             world.flush(to.host);
           }
         });

@@ -52,9 +52,9 @@ describe("idling", () => {
     [
       "a known host candidate again",
       (world, { client, gateway }) => {
-        const texts = client.machine.node.localCandidates(idAt(client));
-        gateway.machine.apply(world.now(), (node) =>
-          node.addRemoteCandidates(world.now(), idAt(gateway), texts),
+        const texts = client.machine.connections.localCandidates(idAt(client));
+        gateway.machine.apply(world.now(), (connections) =>
+          connections.addRemoteCandidates(world.now(), idAt(gateway), texts),
         );
       },
     ],
@@ -62,8 +62,8 @@ describe("idling", () => {
       "a candidate withdrawn",
       (world, { gateway }) => {
         const gone = ["candidate:x 1 udp 9 203.0.113.9 1 typ relay"];
-        gateway.machine.apply(world.now(), (node) =>
-          node.removeRemoteCandidates(world.now(), idAt(gateway), gone),
+        gateway.machine.apply(world.now(), (connections) =>
+          connections.removeRemoteCandidates(world.now(), idAt(gateway), gone),
         );
       },
     ],

@@ -87,19 +87,21 @@ function perform(test: Case, step: Step): void {
     case "upsert-gateway":
       return void duo.upsert(gateway);
     case "roam": {
-      client.machine.apply(world.now(), (node) => node.reset(world.now()));
+      client.machine.apply(world.now(), (connections) => connections.reset(world.now()));
       client.host.addresses = [ip(`203.0.113.${(++test.roams % 250) + 1}`)];
       client.host.routed = client.host.addresses;
       announceAddresses(world, client);
       return duo.connect();
     }
     case "gateway-forgets":
-      gateway.machine.apply(world.now(), (node) =>
-        node.removeConnection(world.now(), { id: idAt(gateway), reason: "restart" }),
+      gateway.machine.apply(world.now(), (connections) =>
+        connections.removeConnection(world.now(), { id: idAt(gateway), reason: "restart" }),
       );
       return world.flush(gateway.host);
     case "client-closes":
-      client.machine.apply(world.now(), (node) => node.closeAll(world.now(), new Uint8Array(48)));
+      client.machine.apply(world.now(), (connections) =>
+        connections.closeAll(world.now(), new Uint8Array(48)),
+      );
       return world.flush(client.host);
     case "cut-client":
       return cut(client, step.isDown);
@@ -158,7 +160,7 @@ describe("whatever happens to two nodes", () => {
           // No packet twice, none before an earlier one: the links do not reorder here.
           expect(end.received).toEqual([...new Set(end.received)].sort((a, b) => a - b));
           expect(shown(end)?.state).toBe("connected");
-          expect(end.machine.node.stats().connections).toHaveLength(1);
+          expect(end.machine.connections.stats().connections).toHaveLength(1);
           expect(counters(end).stun_malformed + counters(end).unknown_format).toBe(0);
         }
         expect(sentMessages(gateway, 1)).toBe(0);

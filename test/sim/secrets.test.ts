@@ -81,7 +81,7 @@ describe("wrong secrets", () => {
       };
       duo.connect();
       world.runUntil(() => response !== undefined, 2_000);
-      const forged = forge(response ?? new Uint8Array(92), duo.client.machine.node.publicKey());
+      const forged = forge(response ?? new Uint8Array(92), duo.client.machine.connections.publicKey());
       const from = { address: ip(source), port: 52625 };
       const local = { address: ip("192.0.2.10"), port: 52625 };
       duo.client.machine.handleDatagram(world.now(), { local, from, bytes: forged });
@@ -133,8 +133,8 @@ describe("packets before the path", () => {
     duo.upsert(duo.gateway);
     const { machine } = duo.client;
     for (let i = 0; i < 200; i++) {
-      const outcome = machine.apply(world.now(), (node) =>
-        node.sendPacket(world.now(), idAt(duo.client), duo.packet(duo.client, i)),
+      const outcome = machine.apply(world.now(), (connections) =>
+        connections.sendPacket(world.now(), idAt(duo.client), duo.packet(duo.client, i)),
       );
       expect(outcome).toBe("buffered");
     }

@@ -1,5 +1,5 @@
 /** Phrases in which the scenarios of two nodes are written. */
-import type { NodeStats } from "../../src/node/index.ts";
+import type { ConnectionsStats } from "../../src/connections/index.ts";
 import { createDuo, type Duo, type DuoOptions, type End } from "./duo.ts";
 import { createWorld, type World } from "./world.ts";
 
@@ -30,6 +30,6 @@ export function cut(end: End, isDown = true): void {
   end.host.link = { ...end.host.link, isDown };
 }
 
-export function counters(end: End): NodeStats["counters"] {
-  return end.machine.node.stats().counters;
+export function counters(end: End): ConnectionsStats["counters"] {
+  return end.machine.connections.stats().counters;
 }

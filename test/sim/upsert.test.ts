@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatSocketAddress, ip } from "../../src/base/index.ts";
-import type { ConnectionRequest } from "../../src/node/index.ts";
+import type { ConnectionRequest } from "../../src/connections/index.ts";
 import { announceAddresses, createDuo, firstEvent, idAt, isEstablished, sentMessages, shown } from "./duo.ts";
 import { counters, established, talk } from "./steps.ts";
 import { createWorld } from "./world.ts";
@@ -105,7 +105,7 @@ describe("upserts", () => {
     const { world, duo } = established();
     const { machine } = duo.client;
     const slot = shown(duo.client)?.slot;
-    machine.apply(world.now(), (node) => node.updateHostAddresses(world.now(), []));
+    machine.apply(world.now(), (connections) => connections.updateHostAddresses(world.now(), []));
     expect(duo.upsert(duo.client, { presharedKey: new Uint8Array(32) })).toEqual({ kind: "no-relays" });
     expect(shown(duo.client)?.slot).toBe(slot);
     expect(duo.upsert(duo.client)).toEqual({ kind: "reused", slot });
@@ -159,8 +159,8 @@ describe("closing, removing, roaming", () => {
       0,
     ]);
     const { machine } = duo.client;
-    machine.apply(world.now(), (node) =>
-      node.closeConnection(world.now(), { id: idAt(duo.client), goodbye }),
+    machine.apply(world.now(), (connections) =>
+      connections.closeConnection(world.now(), { id: idAt(duo.client), goodbye }),
     );
     world.flush(duo.client.host);
     expect(firstEvent(duo.client, "connection-closed")?.event.id).toBe(idAt(duo.client));
@@ -168,9 +168,9 @@ describe("closing, removing, roaming", () => {
     const punt = duo.gateway.machine.pollPunt();
     expect(punt?.reason).toBe("control-event");
     const slot = punt?.reason === "control-event" ? punt.slot : -1;
-    expect(duo.gateway.machine.node.connectionOf(slot)).toBe(idAt(duo.gateway));
-    duo.gateway.machine.apply(world.now(), (node) =>
-      node.removeConnection(world.now(), { id: idAt(duo.gateway), reason: "goodbye" }),
+    expect(duo.gateway.machine.connections.connectionOf(slot)).toBe(idAt(duo.gateway));
+    duo.gateway.machine.apply(world.now(), (connections) =>
+      connections.removeConnection(world.now(), { id: idAt(duo.gateway), reason: "goodbye" }),
     );
     world.run(60_000);
     expect(duo.gateway.events.filter(({ event }) => event.kind === "connection-failed")).toEqual([]);
@@ -183,7 +183,7 @@ describe("closing, removing, roaming", () => {
     const duo = createDuo(world);
     duo.upsert(duo.client);
     const goodbye = new Uint8Array(48);
-    duo.client.machine.apply(world.now(), (node) => node.closeAll(world.now(), goodbye));
+    duo.client.machine.apply(world.now(), (connections) => connections.closeAll(world.now(), goodbye));
     world.flush(duo.client.host);
     expect(firstEvent(duo.client, "connection-closed")).toBeDefined();
     world.run(30_000);
@@ -193,11 +193,11 @@ describe("closing, removing, roaming", () => {
   it("SN-115: a reset closes all, changes the key, and forgets our addresses", () => {
     const { world, duo } = established();
     const { machine } = duo.client;
-    const key = machine.node.publicKey();
-    machine.apply(world.now(), (node) => node.reset(world.now()));
+    const key = machine.connections.publicKey();
+    machine.apply(world.now(), (connections) => connections.reset(world.now()));
     world.flush(duo.client.host);
     expect(firstEvent(duo.client, "connection-closed")?.event.id).toBe(idAt(duo.client));
-    expect(machine.node.publicKey()).not.toEqual(key);
+    expect(machine.connections.publicKey()).not.toEqual(key);
     expect(duo.upsert(duo.client)).toEqual({ kind: "no-relays" });
   });
 
@@ -205,7 +205,7 @@ describe("closing, removing, roaming", () => {
     const { world, duo } = established();
     talk(world, duo, 10);
     const before = duo.gateway.received.length;
-    duo.client.machine.apply(world.now(), (node) => node.reset(world.now()));
+    duo.client.machine.apply(world.now(), (connections) => connections.reset(world.now()));
     duo.client.host.addresses = [ip("203.0.113.77")];
     duo.client.host.routed = duo.client.host.addresses;
     duo.client.host.port = 40_000;
@@ -228,8 +228,8 @@ describe("closing, removing, roaming", () => {
   it("SN-103: packets for a connection just closed are no surprise; the plane drops its data", () => {
     const { world, duo } = established();
     talk(world, duo, 3);
-    duo.gateway.machine.apply(world.now(), (node) =>
-      node.removeConnection(world.now(), { id: idAt(duo.gateway), reason: "test" }),
+    duo.gateway.machine.apply(world.now(), (connections) =>
+      connections.removeConnection(world.now(), { id: idAt(duo.gateway), reason: "test" }),
     );
     talk(world, duo, 2);
     expect(duo.gateway.machine.plane.drops()["wg_unknown_index"]).toBe(2);

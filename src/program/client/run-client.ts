@@ -3,11 +3,11 @@ import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import { type Log, unreachable } from "../../base/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
+import { runPeer } from "../endpoint/peer.ts";
+import { createPortalLink } from "../endpoint/portal-link.ts";
+import type { PeerRole } from "../endpoint/role.ts";
 import type { ProgramIo } from "../io.ts";
 import type { ClientOptions } from "../options.ts";
-import { runPeer } from "../peer/peer.ts";
-import { createPortalLink } from "../peer/portal-link.ts";
-import type { PeerRole } from "../peer/role.ts";
 
 export function runClient(options: ClientOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
   return runPeer(clientRole(options), options, io, threads);
@@ -16,7 +16,7 @@ export function runClient(options: ClientOptions, io: ProgramIo, threads: PlaneT
 function clientRole(options: ClientOptions): PeerRole<TunnelClient> {
   return {
     name: "client",
-    createMachine: (node, log) => createTunnelClient({ node, log: log.scope("tunnel") }),
+    createMachine: (connections, log) => createTunnelClient({ connections, log: log.scope("tunnel") }),
     setUpHost() {
       // DNS control comes with DNS resources; until then the host's resolvers stay as they are.
     },

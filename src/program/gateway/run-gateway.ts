@@ -4,11 +4,11 @@ import { unixMs } from "../../base/index.ts";
 import { enableForwarding, readNetwork, setUpFirewall, tearDownFirewall } from "../../host/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
+import { runPeer } from "../endpoint/peer.ts";
+import { createPortalLink } from "../endpoint/portal-link.ts";
+import type { PeerRole } from "../endpoint/role.ts";
 import type { ProgramIo } from "../io.ts";
 import type { GatewayOptions } from "../options.ts";
-import { runPeer } from "../peer/peer.ts";
-import { createPortalLink } from "../peer/portal-link.ts";
-import type { PeerRole } from "../peer/role.ts";
 
 export function runGateway(options: GatewayOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
   return runPeer(gatewayRole(options), options, io, threads);
@@ -17,7 +17,8 @@ export function runGateway(options: GatewayOptions, io: ProgramIo, threads: Plan
 function gatewayRole(options: GatewayOptions): PeerRole<TunnelGateway> {
   return {
     name: "gateway",
-    createMachine: (node, log) => createTunnelGateway({ node, isHostOpen: false, log: log.scope("tunnel") }),
+    createMachine: (connections, log) =>
+      createTunnelGateway({ connections, isHostOpen: false, log: log.scope("tunnel") }),
     setUpHost(host, undo, log) {
       if (options.masquerade === "off") return;
       // What a crash left behind goes first (D-22); the transaction itself is idempotent.

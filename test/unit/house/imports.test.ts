@@ -20,13 +20,13 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/ice": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
-  "src/node": {
+  "src/connections": {
     rooms: ["src/base", "src/stun", "src/ice", "src/wireguard", "src/packet"],
     packages: NOBLE,
     isMachine: true,
   },
   "src/tunnel": {
-    rooms: ["src/base", "src/packet", "src/node", "src/wireguard", "src/portal/protocol"],
+    rooms: ["src/base", "src/packet", "src/connections", "src/wireguard", "src/portal/protocol"],
     packages: NOBLE,
     isMachine: true,
   },
@@ -57,11 +57,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "assembly/packet": { rooms: ["assembly"] },
   "assembly/segment": { rooms: ["assembly", "assembly/packet"] },
   "assembly/table": { rooms: ["assembly"] },
-  "assembly/path": {
+  "assembly/batch": {
     rooms: ["assembly", "assembly/crypto", "assembly/packet", "assembly/segment", "assembly/table"],
   },
   "assembly/loop": {
-    rooms: ["assembly", "assembly/crypto", "assembly/path", "assembly/segment", "assembly/table"],
+    rooms: ["assembly", "assembly/crypto", "assembly/batch", "assembly/segment", "assembly/table"],
   },
   // The module's face, alone: it exports what the other rooms have.
   "assembly/index.ts": {
@@ -178,7 +178,7 @@ describe("the tests of imports themselves", () => {
     expect(mayImport("src/stun", "src/ice")).toBe(false);
     expect(mayImport("src/ice", "src/stun")).toBe(true);
     expect(mayImport("src/program", "src/cli")).toBe(false);
-    expect(mayImport("src/program", "assembly/path")).toBe(false);
+    expect(mayImport("src/program", "assembly/batch")).toBe(false);
     expect(mayUse("src/stun", "node:fs")).toBe(false);
     expect(mayUse("src/stun", "@noble/hashes/sha2.js")).toBe(true);
     expect(

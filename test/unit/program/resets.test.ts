@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createResets, MERGE_MS } from "../../../src/program/peer/resets.ts";
+import { createResets, MERGE_MS } from "../../../src/program/endpoint/resets.ts";
 
 describe("network resets", () => {
   const begun: string[] = [];

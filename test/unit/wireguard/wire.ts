@@ -18,7 +18,11 @@ import {
   toPrefix,
   unixMs,
 } from "../../../src/base/index.ts";
-import { createPlaneTwin, type PlaneTwin, type PlaneTwinOptions } from "../../../src/node/plane-twin.ts";
+import {
+  createPlaneTwin,
+  type PlaneTwin,
+  type PlaneTwinOptions,
+} from "../../../src/connections/plane-twin.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import {
   CLIENT_POLICY,

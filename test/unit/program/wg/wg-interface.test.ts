@@ -12,7 +12,7 @@ import {
   type SocketAddress,
   unixMs,
 } from "../../../../src/base/index.ts";
-import { createPlaneTwin } from "../../../../src/node/plane-twin.ts";
+import { createPlaneTwin } from "../../../../src/connections/plane-twin.ts";
 import { createNodeCrypto } from "../../../../src/program/crypto-node.ts";
 import type { ShellTransmit } from "../../../../src/program/shell/index.ts";
 import type { WgPeerSet, WgSet } from "../../../../src/program/wg/uapi.ts";

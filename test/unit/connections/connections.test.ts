@@ -1,18 +1,25 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { instant, ip } from "../../../src/base/index.ts";
-import type { ConnectionRequest, DatagramOutcome } from "../../../src/node/index.ts";
-import { createLoneNode, LOCAL, type LoneNode, REMOTE, REMOTE_TEXT, requestFor } from "./lone-node.ts";
+import type { ConnectionRequest, DatagramOutcome } from "../../../src/connections/index.ts";
+import {
+  createLoneConnections,
+  LOCAL,
+  type LoneConnections,
+  REMOTE,
+  REMOTE_TEXT,
+  requestFor,
+} from "./lone-connections.ts";
 
-/** A gateway's node whose connection has a path: the peer has nominated it. */
+/** A gateway whose connection has a path: the peer has nominated it. */
 function nominated(): {
-  readonly lone: LoneNode;
+  readonly lone: LoneConnections;
   readonly slot: number;
   readonly request: ConnectionRequest;
 } {
-  const lone = createLoneNode("gateway");
+  const lone = createLoneConnections("gateway");
   const request = requestFor("client-1");
-  const outcome = lone.apply((node, now) => node.upsertConnection(now, request));
+  const outcome = lone.apply((connections, now) => connections.upsertConnection(now, request));
   lone.check(request, { isNominated: true });
   return { lone, slot: "slot" in outcome ? outcome.slot : -1, request };
 }
@@ -37,45 +44,51 @@ describe("credentials", () => {
 
   it.each(CASES)("SN-13: %s (%j, %j): %s", (_what, username, secret, isGood) => {
     for (const side of ["localCredentials", "remoteCredentials"] as const) {
-      const lone = createLoneNode("client");
+      const lone = createLoneConnections("client");
       const request = requestFor("gateway-1", { [side]: { username, password: secret } });
-      const outcome = lone.apply((node, now) => node.upsertConnection(now, request));
+      const outcome = lone.apply((connections, now) => connections.upsertConnection(now, request));
       expect(outcome.kind).toBe(isGood ? "created" : "bad-credentials");
-      expect(lone.node.slotOf("gateway-1") !== undefined).toBe(isGood);
+      expect(lone.connections.slotOf("gateway-1") !== undefined).toBe(isGood);
     }
   });
 
   it("SN-12, PT-104: the credentials of either portal are accepted", () => {
-    const lone = createLoneNode("client");
+    const lone = createLoneConnections("client");
     const reference = requestFor("gateway-1", {
       localCredentials: { username: "t6t4", password: "lhxqky7z6xkphuklmqollk" },
       remoteCredentials: { username: "sb64", password: "pzynddqm6pcwhq3bza7iqa" },
     });
-    expect(lone.apply((node, now) => node.upsertConnection(now, reference)).kind).toBe("created");
+    expect(lone.apply((connections, now) => connections.upsertConnection(now, reference)).kind).toBe(
+      "created",
+    );
   });
 
   it.each([31, 33])("SN-13: keys of %i bytes are refused", (length) => {
     for (const field of ["remoteKey", "presharedKey"] as const) {
-      const lone = createLoneNode("client");
+      const lone = createLoneConnections("client");
       const request = requestFor("gateway-1", { [field]: new Uint8Array(length).fill(3) });
-      expect(lone.apply((node, now) => node.upsertConnection(now, request)).kind).toBe("bad-credentials");
+      expect(lone.apply((connections, now) => connections.upsertConnection(now, request)).kind).toBe(
+        "bad-credentials",
+      );
     }
   });
 
   it("SN-69: our own key is refused, and the existing connection stays", () => {
-    const lone = createLoneNode("client");
+    const lone = createLoneConnections("client");
     const request = requestFor("gateway-1");
-    lone.apply((node, now) => node.upsertConnection(now, request));
-    const slot = lone.node.slotOf("gateway-1");
-    const own = { ...request, remoteKey: lone.node.publicKey() };
-    expect(lone.apply((node, now) => node.upsertConnection(now, own)).kind).toBe("bad-credentials");
-    expect(lone.node.slotOf("gateway-1")).toBe(slot);
+    lone.apply((connections, now) => connections.upsertConnection(now, request));
+    const slot = lone.connections.slotOf("gateway-1");
+    const own = { ...request, remoteKey: lone.connections.publicKey() };
+    expect(lone.apply((connections, now) => connections.upsertConnection(now, own)).kind).toBe(
+      "bad-credentials",
+    );
+    expect(lone.connections.slotOf("gateway-1")).toBe(slot);
   });
 
   it("a full table refuses the connection, not the process", () => {
-    const lone = createLoneNode("gateway", { connectionsMax: 2 });
+    const lone = createLoneConnections("gateway", { connectionsMax: 2 });
     const kinds = ["a", "b", "c"].map(
-      (id) => lone.apply((node, now) => node.upsertConnection(now, requestFor(id))).kind,
+      (id) => lone.apply((connections, now) => connections.upsertConnection(now, requestFor(id))).kind,
     );
     expect(kinds).toEqual(["created", "created", "bad-credentials"]);
   });
@@ -122,12 +135,14 @@ describe("where a datagram goes (SN §5.7)", () => {
   ];
 
   it.each(ROWS)("%s", (_what, bytes, outcome) => {
-    const lone = createLoneNode("gateway");
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("client-1")));
     expect(
-      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes })),
+      lone.apply((connections, now) =>
+        connections.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }),
+      ),
     ).toEqual(outcome);
-    const { counters } = lone.node.stats();
+    const { counters } = lone.connections.stats();
     if (outcome.kind === "dropped") expect(counters[outcome.counter]).toBe(1);
     if (outcome.kind === "unknown-format") expect(counters.unknown_format).toBe(1);
     expect(Object.values(counters).reduce((sum, count) => sum + count, 0)).toBe(
@@ -136,24 +151,25 @@ describe("where a datagram goes (SN §5.7)", () => {
   });
 
   it("SN-14: two connections with the same fragments: the password decides", () => {
-    const lone = createLoneNode("gateway");
+    const lone = createLoneConnections("gateway");
     const first = requestFor("client-1");
     const second = requestFor("client-2", {
       localCredentials: { username: "mine", password: "s".repeat(22) },
     });
-    for (const request of [first, second]) lone.apply((node, now) => node.upsertConnection(now, request));
+    for (const request of [first, second])
+      lone.apply((connections, now) => connections.upsertConnection(now, request));
     lone.check(second, { isNominated: true });
-    const states = lone.node.stats().connections.map(({ id, state }) => `${id} ${state}`);
+    const states = lone.connections.stats().connections.map(({ id, state }) => `${id} ${state}`);
     expect(states).toEqual(["client-1 connecting", "client-2 connected"]);
     lone.check(first, { password: "x".repeat(22) });
-    expect(lone.node.stats().counters.stun_bad_integrity).toBe(1);
+    expect(lone.connections.stats().counters.stun_bad_integrity).toBe(1);
   });
 
   it("hostile: random and bent datagrams never throw, and change nothing without authentication", () => {
     const { lone, request } = nominated();
     lone.check(request);
     const good = lone.transmits.map(({ bytes }) => bytes);
-    const state = (): string => JSON.stringify(lone.node.stats().connections);
+    const state = (): string => JSON.stringify(lone.connections.stats().connections);
     const before = state();
     const bent = fc.record({ i: fc.nat(), bit: fc.nat() }).map(({ i, bit }) => {
       const bytes = (good[i % good.length] ?? new Uint8Array(1)).slice();
@@ -164,7 +180,9 @@ describe("where a datagram goes (SN §5.7)", () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), bent), (bytes) => {
         const sent = lone.transmits.length;
-        lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
+        lone.apply((connections, now) =>
+          connections.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }),
+        );
         expect(lone.transmits.length).toBe(sent);
       }),
       { numRuns: 500 },
@@ -173,23 +191,25 @@ describe("where a datagram goes (SN §5.7)", () => {
   });
 
   it("SN-30: a list of 10 000 candidates costs no more than its 64", () => {
-    const lone = createLoneNode("gateway");
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("client-1")));
     const list = Array.from(
       { length: 10_000 },
       (_, i) => `candidate:x 1 udp 9 198.51.${i >> 8}.${i & 255} 1 typ host`,
     );
-    lone.apply((node, now) => node.addRemoteCandidates(now, "client-1", list));
-    expect(lone.node.stats().counters.candidate_over_limit).toBe(10_000 - 64);
-    expect(lone.node.stats().counters.candidate_skipped).toBe(0);
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, "client-1", list));
+    expect(lone.connections.stats().counters.candidate_over_limit).toBe(10_000 - 64);
+    expect(lone.connections.stats().counters.candidate_skipped).toBe(0);
     expect(lone.transmits.length).toBe(64);
   });
 
   it("SN-30: a faulty element does not hurt the others", () => {
-    const lone = createLoneNode("gateway");
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
-    lone.apply((node, now) => node.addRemoteCandidates(now, "client-1", ["foo", 7, REMOTE_TEXT]));
-    expect(lone.node.stats().counters.candidate_skipped).toBe(2);
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("client-1")));
+    lone.apply((connections, now) =>
+      connections.addRemoteCandidates(now, "client-1", ["foo", 7, REMOTE_TEXT]),
+    );
+    expect(lone.connections.stats().counters.candidate_skipped).toBe(2);
     expect(lone.transmits).toHaveLength(1);
   });
 });
@@ -213,9 +233,9 @@ describe("commands to the plane", () => {
   });
 
   it("SN-127: an upsert and its nomination in one drain keep that order, too", () => {
-    const lone = createLoneNode("gateway");
+    const lone = createLoneConnections("gateway");
     const request = requestFor("client-1");
-    lone.node.upsertConnection(lone.now, request);
+    lone.connections.upsertConnection(lone.now, request);
     lone.check(request, { isNominated: true });
     expect(lone.commands.map(({ kind }) => kind).slice(0, 2)).toEqual(["add-peer", "set-path"]);
   });
@@ -224,7 +244,7 @@ describe("commands to the plane", () => {
     const { lone, slot, request } = nominated();
     lone.commands.length = 0;
     const changed = { ...request, presharedKey: new Uint8Array(32).fill(1) };
-    lone.apply((node, now) => node.upsertConnection(now, changed));
+    lone.apply((connections, now) => connections.upsertConnection(now, changed));
     expect(lone.commands.map(({ kind, slot: of }) => `${kind} ${of === slot ? "old" : "new"}`)).toEqual([
       "add-peer new",
       "remove-peer old",
@@ -247,14 +267,14 @@ describe("commands to the plane", () => {
     lone.runTo(start + 25_000);
     expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: true } }]);
     lone.commands.length = 0;
-    lone.apply((node, now) => node.handlePlaneEvent(now, { kind: "wake", slot }));
+    lone.apply((connections, now) => connections.handlePlaneEvent(now, { kind: "wake", slot }));
     expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: false } }]);
-    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+    expect(lone.connections.stats().connections[0]?.state).toBe("connected");
   });
 
   it("SN-129: a packet between the last look and the flag is not slept through", () => {
     const { lone, slot } = nominated();
-    const { node } = lone;
+    const { connections } = lone;
     // The pair, never answered, is given up at 15.25 s; the peer's next check brings it back.
     lone.runTo(lone.now + 16_000);
     lone.check(requestFor("client-1"), { isNominated: true });
@@ -262,27 +282,29 @@ describe("commands to the plane", () => {
     const due = instant(1_000_000 + 20_000);
     lone.runTo(due - 1);
     lone.now = due;
-    node.handleTimeout(due);
-    const first = node.pollCommand();
+    connections.handleTimeout(due);
+    const first = connections.pollCommand();
     expect(first).toMatchObject({ kind: "set-path", path: { isIdle: true } });
     // The worker sealed a packet just before the flag was set, and raised no event.
     lone.activity.set(slot, { sentData: due });
     lone.drain();
     expect(lone.commands).toMatchObject([{ kind: "set-path", path: { isIdle: false } }]);
-    expect(node.stats().connections[0]?.state).toBe("connected");
+    expect(connections.stats().connections[0]?.state).toBe("connected");
   });
 
   it("SN-106: the plane keeps a closed peer for a moment, so that the goodbye can leave", () => {
     const { lone, slot } = nominated();
     lone.commands.length = 0;
-    lone.apply((node, now) => node.closeConnection(now, { id: "client-1", goodbye: new Uint8Array(48) }));
+    lone.apply((connections, now) =>
+      connections.closeConnection(now, { id: "client-1", goodbye: new Uint8Array(48) }),
+    );
     expect(lone.commands.some(({ kind }) => kind === "remove-peer")).toBe(false);
     expect(lone.events.at(-1)).toEqual({ kind: "connection-closed", id: "client-1" });
-    expect(lone.node.slotOf("client-1")).toBeUndefined();
-    expect(lone.node.timeoutReason()).toBe("farewell");
+    expect(lone.connections.slotOf("client-1")).toBeUndefined();
+    expect(lone.connections.timeoutReason()).toBe("farewell");
     lone.runTo(lone.now + 100);
     expect(lone.commands.at(-1)).toEqual({ kind: "remove-peer", slot });
-    expect(lone.node.pollTimeout()).toBeUndefined();
+    expect(lone.connections.pollTimeout()).toBeUndefined();
   });
 });
 
@@ -307,9 +329,9 @@ describe("paths (SN §5.3)", () => {
     lone.check(request, BETTER);
     expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { destination: OTHER } }]);
     lone.runTo(start + 19_999);
-    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+    expect(lone.connections.stats().connections[0]?.state).toBe("connected");
     lone.runTo(start + 20_000);
-    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    expect(lone.connections.stats().connections[0]?.state).toBe("idle");
   });
 
   it("a better path while idle is taken at once, and the connection stays idle", () => {
@@ -317,13 +339,13 @@ describe("paths (SN §5.3)", () => {
     lone.runTo(lone.now + 14_000);
     lone.check(request, { ...BETTER, priority: 1_800_000_000 });
     lone.runTo(lone.now + 8_000);
-    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    expect(lone.connections.stats().connections[0]?.state).toBe("idle");
     lone.commands.length = 0;
     lone.check(request, { ...BETTER, from: { ...OTHER, port: 7 } });
     expect(lone.commands).toMatchObject([
       { kind: "set-path", slot, path: { destination: { port: 7 }, isIdle: true } },
     ]);
-    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    expect(lone.connections.stats().connections[0]?.state).toBe("idle");
   });
 
   it("SN-76: a packet that control itself sends wakes the connection", () => {
@@ -331,77 +353,80 @@ describe("paths (SN §5.3)", () => {
     lone.runTo(lone.now + 14_000);
     lone.check(request, { ...BETTER, priority: 1_800_000_000 });
     lone.runTo(lone.now + 8_000);
-    expect(lone.node.stats().connections[0]?.state).toBe("idle");
+    expect(lone.connections.stats().connections[0]?.state).toBe("idle");
     lone.commands.length = 0;
-    expect(lone.apply((node, now) => node.sendPacket(now, "client-1", new Uint8Array(48)))).toBe("queued");
-    expect(lone.node.stats().connections[0]?.state).toBe("connected");
+    expect(
+      lone.apply((connections, now) => connections.sendPacket(now, "client-1", new Uint8Array(48))),
+    ).toBe("queued");
+    expect(lone.connections.stats().connections[0]?.state).toBe("connected");
     expect(lone.commands).toMatchObject([{ kind: "set-path", slot, path: { isIdle: false } }]);
   });
 
   it("SN-96: for nobody: said so and counted", () => {
     const { lone } = nominated();
-    expect(lone.apply((node, now) => node.sendPacket(now, "nobody", new Uint8Array(20)))).toBe(
+    expect(lone.apply((connections, now) => connections.sendPacket(now, "nobody", new Uint8Array(20)))).toBe(
       "unknown-connection",
     );
-    expect(lone.apply((node, now) => node.handleStaged(now, 999, new Uint8Array(20)))).toBe(
+    expect(lone.apply((connections, now) => connections.handleStaged(now, 999, new Uint8Array(20)))).toBe(
       "unknown-connection",
     );
-    expect(lone.node.stats().counters.unknown_connection).toBe(2);
+    expect(lone.connections.stats().counters.unknown_connection).toBe(2);
   });
 });
 
 describe("time", () => {
   it("SN-119: a clock that runs backwards is taken for the latest it has been", () => {
-    const lone = createLoneNode("gateway");
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
-    lone.apply((node) => node.upsertConnection(instant(5), requestFor("client-2")));
-    expect(lone.node.pollTimeout()).toBe(1_000_000 + 10_000);
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("client-1")));
+    lone.apply((connections) => connections.upsertConnection(instant(5), requestFor("client-2")));
+    expect(lone.connections.pollTimeout()).toBe(1_000_000 + 10_000);
   });
 
   it("SN-121: due at once while something waits to be polled, strictly later when nothing does", () => {
-    const lone = createLoneNode("gateway");
-    lone.node.upsertConnection(lone.now, requestFor("client-1"));
-    expect(lone.node.pollTimeout()).toBe(lone.now);
-    expect(lone.node.timeoutReason()).toBe("queued");
+    const lone = createLoneConnections("gateway");
+    lone.connections.upsertConnection(lone.now, requestFor("client-1"));
+    expect(lone.connections.pollTimeout()).toBe(lone.now);
+    expect(lone.connections.timeoutReason()).toBe("queued");
     lone.drain();
-    expect(lone.node.pollTimeout()).toBe(lone.now + 10_000);
-    expect(lone.node.timeoutReason()).toBe("candidates");
+    expect(lone.connections.pollTimeout()).toBe(lone.now + 10_000);
+    expect(lone.connections.timeoutReason()).toBe("candidates");
   });
 
   it("SN-125: says what it waits for", () => {
     const { lone } = nominated();
-    expect(lone.node.timeoutReason()).toBe("ice");
-    const idle = createLoneNode("gateway");
-    expect(idle.node.pollTimeout()).toBeUndefined();
-    expect(idle.node.timeoutReason()).toBeUndefined();
+    expect(lone.connections.timeoutReason()).toBe("ice");
+    const idle = createLoneConnections("gateway");
+    expect(idle.connections.pollTimeout()).toBeUndefined();
+    expect(idle.connections.timeoutReason()).toBeUndefined();
   });
 });
 
 describe("own addresses", () => {
   it("SN-137: invalid ones are no candidates, and alone they are none", () => {
-    const lone = createLoneNode("client");
+    const lone = createLoneConnections("client");
     const bad = ["169.254.1.1", "fe80::1", "0.0.0.0"].map((text) => ({ address: ip(text), port: 1 }));
-    lone.apply((node, now) => node.updateHostAddresses(now, bad));
-    expect(lone.apply((node, now) => node.upsertConnection(now, requestFor("gateway-1"))).kind).toBe(
-      "no-relays",
-    );
+    lone.apply((connections, now) => connections.updateHostAddresses(now, bad));
+    expect(
+      lone.apply((connections, now) => connections.upsertConnection(now, requestFor("gateway-1"))).kind,
+    ).toBe("no-relays");
   });
 
   it("SN-137: a new address is signalled for every connection, a gone one only forgotten for new ones", () => {
-    const lone = createLoneNode("client");
-    for (const id of ["a", "b"]) lone.apply((node, now) => node.upsertConnection(now, requestFor(id)));
+    const lone = createLoneConnections("client");
+    for (const id of ["a", "b"])
+      lone.apply((connections, now) => connections.upsertConnection(now, requestFor(id)));
     lone.events.length = 0;
     const other = { address: ip("192.0.2.99"), port: 52625 };
-    lone.apply((node, now) => node.updateHostAddresses(now, [other]));
+    lone.apply((connections, now) => connections.updateHostAddresses(now, [other]));
     expect(lone.events.map((event) => ("id" in event ? event.id : ""))).toEqual(["a", "b"]);
-    expect(lone.node.localCandidates("a")).toHaveLength(2);
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("c")));
-    expect(lone.node.localCandidates("c")).toHaveLength(1);
-    expect(lone.node.localCandidates("nobody")).toEqual([]);
+    expect(lone.connections.localCandidates("a")).toHaveLength(2);
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("c")));
+    expect(lone.connections.localCandidates("c")).toHaveLength(1);
+    expect(lone.connections.localCandidates("nobody")).toEqual([]);
   });
 
   it("SN-138: relays are taken note of without any effect", () => {
-    const lone = createLoneNode("client");
+    const lone = createLoneConnections("client");
     const relay = {
       id: "r",
       v4: { address: ip("203.0.113.1"), port: 3478 },
@@ -409,7 +434,7 @@ describe("own addresses", () => {
       password: "p",
       realm: "x",
     };
-    lone.apply((node, now) => node.updateRelays(now, { remove: [], add: [relay] }));
+    lone.apply((connections, now) => connections.updateRelays(now, { remove: [], add: [relay] }));
     expect([lone.transmits, lone.events, lone.commands]).toEqual([[], [], []]);
   });
 });
@@ -420,12 +445,12 @@ describe("logs", () => {
       ["client", "gid"],
       ["gateway", "cid"],
     ] as const) {
-      const lone = createLoneNode(role);
+      const lone = createLoneConnections(role);
       const request = requestFor("peer-1");
-      lone.apply((node, now) => node.upsertConnection(now, request));
-      lone.apply((node, now) => node.upsertConnection(now, request));
-      lone.apply((node, now) =>
-        node.upsertConnection(now, { ...request, presharedKey: new Uint8Array(32).fill(2) }),
+      lone.apply((connections, now) => connections.upsertConnection(now, request));
+      lone.apply((connections, now) => connections.upsertConnection(now, request));
+      lone.apply((connections, now) =>
+        connections.upsertConnection(now, { ...request, presharedKey: new Uint8Array(32).fill(2) }),
       );
       const lines = lone.lines.filter(({ line }) => /ing$/.test(line));
       expect(lines.map(({ line }) => line)).toEqual(["info creating", "info reusing", "info replacing"]);
@@ -439,25 +464,27 @@ describe("logs", () => {
   it("SN-103: strangers are worth one WARN a minute on a gateway, with a count; none on a client", () => {
     const stranger = new Uint8Array(92);
     stranger[0] = 2;
-    const warnings = (lone: LoneNode): readonly unknown[] =>
+    const warnings = (lone: LoneConnections): readonly unknown[] =>
       lone.lines.filter(({ line }) => line.startsWith("warn")).map(({ fields }) => fields["more"]);
-    const knock = (lone: LoneNode, atMs: number): void => {
+    const knock = (lone: LoneConnections, atMs: number): void => {
       lone.now = instant(1_000_000 + atMs);
-      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: stranger }));
+      lone.apply((connections, now) =>
+        connections.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: stranger }),
+      );
     };
-    const gateway = createLoneNode("gateway");
+    const gateway = createLoneConnections("gateway");
     for (const atMs of [0, 1, 59_999, 60_000]) knock(gateway, atMs);
     expect(warnings(gateway)).toEqual([0, 2]);
-    const client = createLoneNode("client");
+    const client = createLoneConnections("client");
     knock(client, 0);
     expect(warnings(client)).toEqual([]);
   });
 
   it("SN-103: not for five seconds after the connection was closed", () => {
-    const lone = createLoneNode("gateway");
-    lone.apply((node, now) => node.upsertConnection(now, requestFor("client-1")));
-    const index = lone.node.stats().connections[0]?.connectionIndex ?? 0;
-    lone.apply((node, now) => node.removeConnection(now, { id: "client-1", reason: "test" }));
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("client-1")));
+    const index = lone.connections.stats().connections[0]?.connectionIndex ?? 0;
+    lone.apply((connections, now) => connections.removeConnection(now, { id: "client-1", reason: "test" }));
     const late = new Uint8Array(92);
     late[0] = 2;
     new DataView(late.buffer).setUint32(8, index * 256 + 1, true);
@@ -466,7 +493,9 @@ describe("logs", () => {
       [5_000, 1],
     ] as const) {
       lone.now = instant(1_000_000 + atMs);
-      lone.apply((node, now) => node.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: late }));
+      lone.apply((connections, now) =>
+        connections.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes: late }),
+      );
       expect(lone.lines.filter(({ line }) => line.startsWith("warn"))).toHaveLength(count);
     }
   });

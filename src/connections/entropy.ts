@@ -1,4 +1,4 @@
-/** The node's only source of randomness: ChaCha20 over its seed, drawn in call order (SN-66). */
+/** The machine's only source of randomness: ChaCha20 over its seed, drawn in call order (SN-66). */
 import { chacha20 } from "@noble/ciphers/chacha.js";
 import { assert, type Random } from "../base/index.ts";
 
@@ -10,7 +10,7 @@ const STREAM_BYTES = 1_024;
  * found in memory afterwards.
  */
 export function createEntropy(seed: Uint8Array): Random {
-  assert(seed.length === SEED_BYTES, "a node's seed has 32 bytes");
+  assert(seed.length === SEED_BYTES, "the seed has 32 bytes");
   const nonce = new Uint8Array(12);
   const key = seed.slice();
   let left: Uint8Array = new Uint8Array(0);

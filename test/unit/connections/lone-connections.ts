@@ -1,4 +1,4 @@
-/** One node, with a plane that the test plays: commands are recorded, stamps are set by hand. */
+/** Connections with a plane that the test plays: commands are recorded, stamps are set by hand. */
 
 import {
   createSeededRandom,
@@ -14,13 +14,13 @@ import {
   unixMs,
 } from "../../../src/base/index.ts";
 import {
+  type ConnectionEvent,
   type ConnectionRequest,
-  createNode,
-  type Node,
-  type NodeEvent,
-  type NodeRole,
-  type NodeTransmit,
-} from "../../../src/node/index.ts";
+  type ConnectionRole,
+  type Connections,
+  type ConnectionTransmit,
+  createConnections,
+} from "../../../src/connections/index.ts";
 import { encodeBindingRequest } from "../../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 
@@ -28,11 +28,11 @@ export const LOCAL: SocketAddress = { address: ip("192.0.2.1"), port: 52625 };
 export const REMOTE: SocketAddress = { address: ip("198.51.100.2"), port: 40000 };
 export const REMOTE_TEXT = "candidate:x 1 udp 2130706175 198.51.100.2 40000 typ host";
 
-export interface LoneNode {
-  readonly node: Node;
+export interface LoneConnections {
+  readonly connections: Connections;
   readonly commands: PlaneCommand[];
-  readonly transmits: NodeTransmit[];
-  readonly events: NodeEvent[];
+  readonly transmits: ConnectionTransmit[];
+  readonly events: ConnectionEvent[];
   /** Lines as `level event`, with their fields. */
   readonly lines: { readonly line: string; readonly fields: LogFields }[];
   readonly activity: Map<number, Partial<PeerActivity>>;
@@ -40,7 +40,7 @@ export interface LoneNode {
   /** Commands, transmits, events: in the order of SN-124. */
   drain(): void;
   /** Runs an input and drains. */
-  apply<T>(input: (node: Node, now: Instant) => T): T;
+  apply<T>(input: (connections: Connections, now: Instant) => T): T;
   runTo(until: number): void;
   /** A check of the peer's, as it would send it. */
   check(request: ConnectionRequest, change?: CheckChange): void;
@@ -64,10 +64,13 @@ export function requestFor(id: string, change: Partial<ConnectionRequest> = {}):
   };
 }
 
-export function createLoneNode(role: NodeRole, options: { readonly connectionsMax?: number } = {}): LoneNode {
+export function createLoneConnections(
+  role: ConnectionRole,
+  options: { readonly connectionsMax?: number } = {},
+): LoneConnections {
   const start = instant(1_000_000);
-  const lines: LoneNode["lines"] = [];
-  const activity: LoneNode["activity"] = new Map();
+  const lines: LoneConnections["lines"] = [];
+  const activity: LoneConnections["activity"] = new Map();
   const emitter =
     (level: string, scope: LogFields) =>
     (event: string, fields: LogFields = {}) => {
@@ -79,7 +82,7 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
     debug: emitter("debug", scope),
     scope: (_target, fields = {}) => logOf({ ...scope, ...fields }),
   });
-  const node = createNode({
+  const connections = createConnections({
     role,
     crypto: NOBLE_CRYPTO,
     seed: new Uint8Array(32).fill(5),
@@ -97,8 +100,8 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
   });
   let transaction = 0;
 
-  const lone: LoneNode = {
-    node,
+  const lone: LoneConnections = {
+    connections,
     commands: [],
     transmits: [],
     events: [],
@@ -106,19 +109,24 @@ export function createLoneNode(role: NodeRole, options: { readonly connectionsMa
     activity,
     now: start,
     drain() {
-      for (let next = node.pollCommand(); next !== undefined; next = node.pollCommand())
+      for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand())
         lone.commands.push(next);
-      for (let next = node.pollTransmit(); next !== undefined; next = node.pollTransmit())
+      for (let next = connections.pollTransmit(); next !== undefined; next = connections.pollTransmit())
         lone.transmits.push(next);
-      for (let next = node.pollEvent(); next !== undefined; next = node.pollEvent()) lone.events.push(next);
+      for (let next = connections.pollEvent(); next !== undefined; next = connections.pollEvent())
+        lone.events.push(next);
     },
     apply(input) {
-      const result = input(node, lone.now);
+      const result = input(connections, lone.now);
       lone.drain();
       return result;
     },
     runTo(until) {
-      for (let due = node.pollTimeout(); due !== undefined && due <= until; due = node.pollTimeout()) {
+      for (
+        let due = connections.pollTimeout();
+        due !== undefined && due <= until;
+        due = connections.pollTimeout()
+      ) {
         if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
         lone.now = due;
         lone.apply((machine, now) => machine.handleTimeout(now));

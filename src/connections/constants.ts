@@ -1,4 +1,4 @@
-/** Numbers of the node (SN §1). Times in milliseconds. */
+/** Numbers of the connections (SN §1). Times in milliseconds. */
 
 /** Without data in either direction a connection goes idle. Longer than a dead path lives (SN-76). */
 export const IDLE_AFTER_MS = 20_000;

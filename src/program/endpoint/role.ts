@@ -1,6 +1,6 @@
 /** What client and gateway add to the common course, and what they are given for it. */
 import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
-import type { Node } from "../../node/index.ts";
+import type { Connections } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import type { PlaneHost, ShellMachine } from "../shell/index.ts";
@@ -17,7 +17,7 @@ export interface PeerMachine extends ShellMachine {
 /** What a role adds to the common course. */
 export interface PeerRole<Machine extends PeerMachine> {
   readonly name: "client" | "gateway";
-  createMachine(node: Node, log: Log): Machine;
+  createMachine(connections: Connections, log: Log): Machine;
   /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
   setUpHost(host: PlaneHost, undo: UndoStack, log: Log): void;
   /** Opens the connection to the portal and answers to the machine's events. */

@@ -1,5 +1,5 @@
 /**
- * The node and what it is made of under hostile datagrams (targets `stun` and `wireguard-handshake` of
+ * The machine of connections and what it is made of under hostile datagrams (targets `stun` and `wireguard-handshake` of
  * TS-42): everything that two nodes say to each other is heard, changed, repeated and sent back at them
  * while they connect and afterwards.
  */
@@ -127,7 +127,7 @@ describe("two nodes with an attacker between them", () => {
       for (const end of [duo.client, duo.gateway]) {
         expect(end.events.filter(({ event }) => event.kind === "connection-established")).toHaveLength(1);
         expect(shown(end)?.state, world.recentTrace()).toBe("connected");
-        expect(end.machine.node.stats().connections).toHaveLength(1);
+        expect(end.machine.connections.stats().connections).toHaveLength(1);
       }
       const paths = [duo.client, duo.gateway].map((end) => shown(end)?.path);
       attack(chance, duo, 300);

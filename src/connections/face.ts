@@ -1,7 +1,7 @@
 /**
- * The face of the node: what the layer above (client, gateway) and the shell say to it and hear from it.
+ * The face of the connections: what the layer above (client, gateway) and the shell say to it and hear from it.
  *
- * The node is sans-IO (D-2). After every call the caller drains `pollCommand`, `pollTransmit`,
+ * The machine is sans-IO (D-2). After every call the caller drains `pollCommand`, `pollTransmit`,
  * `pollEvent`, each until it returns `undefined`, in this order, then reads `pollTimeout` (SN-124).
  */
 import type {
@@ -17,10 +17,10 @@ import type {
 import type { IceCredentials } from "../ice/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 
-export type NodeRole = "client" | "gateway";
+export type ConnectionRole = "client" | "gateway";
 
 export interface ConnectionRequest {
-  /** The remote peer: a client's node names gateways (`gid`), a gateway's node clients (`cid`). */
+  /** The remote peer: a client names gateways (`gid`), a gateway clients (`cid`). */
   readonly id: string;
   /** Static public key of the peer, 32 bytes. */
   readonly remoteKey: Uint8Array;
@@ -72,14 +72,14 @@ export interface Datagram {
 }
 
 /** A datagram to send, from exactly `source` where it is given (SN-84, PG-61). ECN: Not-ECT. */
-export interface NodeTransmit {
+export interface ConnectionTransmit {
   readonly source?: IpAddress;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
 }
 
 /** For the layer above, in the order in which things happened. */
-export type NodeEvent =
+export type ConnectionEvent =
   /** Candidate text (SN-28) for the peer: collect per id while draining, send as one list. */
   | { readonly kind: "candidate-added"; readonly id: string; readonly candidate: string }
   | { readonly kind: "candidate-removed"; readonly id: string; readonly candidate: string }
@@ -100,11 +100,11 @@ export type SendOutcome = "queued" | "buffered" | "unknown-connection" | "tx_not
 /** What became of a datagram (SN §5.7). `counter` names the reason of a drop. */
 export type DatagramOutcome =
   | { readonly kind: "consumed" }
-  | { readonly kind: "dropped"; readonly counter: NodeCounter }
+  | { readonly kind: "dropped"; readonly counter: ConnectionCounter }
   /** Neither STUN nor WireGuard: counted as `unknown_format`; the caller may report it. */
   | { readonly kind: "unknown-format" };
 
-export type NodeCounter =
+export type ConnectionCounter =
   | "stun_malformed"
   | "stun_bad_fingerprint"
   | "stun_bad_integrity"
@@ -122,7 +122,7 @@ export type NodeCounter =
   | "tx_not_ready";
 
 /** Which deadline `pollTimeout` names, for logs (SN-125). */
-export type NodeTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "farewell" | "wireguard";
+export type ConnectionTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "farewell" | "wireguard";
 
 export type ConnectionState = "connecting" | "connected" | "idle";
 
@@ -148,14 +148,14 @@ export interface ConnectionStats {
 /** SN-83. Only `peer-to-peer` and `peer-to-relay` occur until relays are served. */
 export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "relay-to-relay";
 
-export interface NodeStats {
-  readonly counters: Readonly<Record<NodeCounter, number>>;
+export interface ConnectionsStats {
+  readonly counters: Readonly<Record<ConnectionCounter, number>>;
   readonly failures: Readonly<Record<FailReason, number>>;
   readonly connections: readonly ConnectionStats[];
 }
 
-/** All connections of one process (SN-66). Made by `createNode`. */
-export interface Node {
+/** All connections of one process (SN-66). Made by `createConnections`. */
+export interface Connections {
   /** Static public key, 32 bytes; new after every `reset`. */
   publicKey(): Uint8Array;
 
@@ -183,31 +183,31 @@ export interface Node {
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   /** A `no-session` punt of the plane: staged, or buffered until there is a path (SN-96, WG-18). */
   handleStaged(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
-  /** A packet of ours for the peer, behind all packets given before it. The node keeps `packet`. */
+  /** A packet of ours for the peer, behind all packets given before it. The machine keeps `packet`. */
   sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
 
   handleTimeout(now: Instant): void;
   /** Strictly after the last `now`, except that queued outputs are due at once (SN-121). */
   pollTimeout(): Instant | undefined;
-  timeoutReason(): NodeTimeout | undefined;
+  timeoutReason(): ConnectionTimeout | undefined;
   pollCommand(): PlaneCommand | undefined;
-  pollTransmit(): NodeTransmit | undefined;
-  pollEvent(): NodeEvent | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
+  pollEvent(): ConnectionEvent | undefined;
 
   slotOf(id: string): number | undefined;
   connectionOf(slot: number): string | undefined;
-  stats(): NodeStats;
+  stats(): ConnectionsStats;
 }
 
-export interface NodeOptions {
-  readonly role: NodeRole;
+export interface ConnectionsOptions {
+  readonly role: ConnectionRole;
   /** What is read of the plane: shared memory in production, the twin's records in tests. */
   readonly records: PlaneRecords;
   /** Handshake cryptography (D-18). */
   readonly crypto: HandshakeCrypto;
   /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */
   readonly connectionsMax?: number;
-  /** 32 bytes from the system's generator: the source of all randomness of this node (SN-66). */
+  /** 32 bytes from the system's generator: the source of all randomness of this machine (SN-66). */
   readonly seed: Uint8Array;
   readonly now: Instant;
   /** Wall clock at `now`, for WireGuard's time stamps (WG-8). */

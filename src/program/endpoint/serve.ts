@@ -9,8 +9,8 @@
 import { randomBytes } from "node:crypto";
 import type { PlaneThreads } from "../../../bindings/plane-threads.ts";
 import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
+import { type Connections, createConnections } from "../../connections/index.ts";
 import { FWMARK, flushPolicyRouting } from "../../host/index.ts";
-import { createNode, type Node } from "../../node/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
@@ -30,7 +30,7 @@ const TUN_MTU = 1280;
 /** Requested socket buffers (PG, `SNDBUF`, `RCVBUF`). */
 const SEND_BUFFER_BYTES = 16 << 20;
 const RECEIVE_BUFFER_BYTES = 128 << 20;
-/** How long goodbyes may take to leave (TN-37): the node keeps a closed peer in the plane for 100 ms. */
+/** How long goodbyes may take to leave (TN-37): the machine keeps a closed peer in the plane for 100 ms. */
 const FLUSH_ON_STOP_MS = 150;
 
 export interface Course<Machine extends PeerMachine> {
@@ -50,7 +50,7 @@ export interface Course<Machine extends PeerMachine> {
 /** What runs once everything is open. */
 interface Running<Machine extends PeerMachine> {
   readonly host: PlaneHost;
-  readonly node: Node;
+  readonly connections: Connections;
   readonly machine: Machine;
   readonly shell: Shell;
   readonly wiring: PeerWiring;
@@ -111,7 +111,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneH
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: PlaneHost): Running<Machine> {
   const { role, io, undo, ending, url, token, login } = course;
   const { log } = io;
-  const node = createNode({
+  const connections = createConnections({
     role: role.name,
     records: host.plane.records,
     crypto: createNodeCrypto(),
@@ -120,7 +120,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: Pl
     unixNow: unixMs(Date.now()),
     log,
   });
-  const machine = role.createMachine(node, log);
+  const machine = role.createMachine(connections, log);
   const shell = createShell({
     machine,
     plane: host.plane,
@@ -137,13 +137,13 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: Pl
     url,
     token,
     login,
-    publicKey: () => node.publicKey(),
+    publicKey: () => connections.publicKey(),
     input: shell.input,
     applyInterface: interfaceApplier(course, host),
     fail: ending.fail,
     log,
   });
-  return { host, node, machine, shell, wiring };
+  return { host, connections, machine, shell, wiring };
 }
 
 /** The first interface that is applied is readiness (PG-82). */
@@ -233,11 +233,11 @@ function watchPlane<Machine extends PeerMachine>(
 
 function logSnapshot<Machine extends PeerMachine>(
   { role, io }: Course<Machine>,
-  { host, node, machine, wiring }: Running<Machine>,
+  { host, connections, machine, wiring }: Running<Machine>,
 ): void {
   logStatus(io.log, {
     host,
-    node,
+    connections,
     counters: machine.counters(),
     portal: wiring.state,
     idField: role.name === "client" ? "gid" : "cid",

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, toHex } from "../../../src/base/index.ts";
-import { createEntropy } from "../../../src/node/entropy.ts";
+import { createEntropy } from "../../../src/connections/entropy.ts";
 
 const SEED = new Uint8Array(32).fill(1);
 
-describe("SN-66: the node's randomness", () => {
+describe("SN-66: the randomness of connections", () => {
   it("depends on the seed alone, not on how it is drawn", () => {
     const whole = createEntropy(SEED).fill(new Uint8Array(5000));
     fc.assert(

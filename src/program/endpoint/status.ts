@@ -3,12 +3,12 @@
  * is not zero. A dropped packet appears under its reason, so "in = passed + dropped" can be followed.
  */
 import { formatSocketAddress, type Log, type LogFields } from "../../base/index.ts";
-import type { Node } from "../../node/index.ts";
+import type { Connections } from "../../connections/index.ts";
 import type { PlaneHost } from "../shell/index.ts";
 
 export interface StatusParts {
   readonly host: PlaneHost;
-  readonly node: Node;
+  readonly connections: Connections;
   /** Drops that the tunnel decided. */
   readonly counters: Readonly<Record<string, number>>;
   readonly portal: string;
@@ -19,9 +19,9 @@ export interface StatusParts {
 type WorkerCounters = ReturnType<PlaneHost["plane"]["counters"]>["egress"];
 
 /** One line for the whole, one per connection, one per worker; the one of control is the last. */
-export function logStatus(log: Log, { host, node, counters, portal, idField }: StatusParts): void {
+export function logStatus(log: Log, { host, connections, counters, portal, idField }: StatusParts): void {
   const { v4, v6 } = host.sockets();
-  const stats = node.stats();
+  const stats = connections.stats();
   const plane = host.plane.counters();
   log.info?.("status", {
     portal,

@@ -1,25 +1,25 @@
 export type { IceCredentials } from "../ice/index.ts";
+export { createConnections } from "./connections.ts";
 export type {
+  ConnectionCounter,
+  ConnectionEvent,
   ConnectionRequest,
+  ConnectionRole,
   ConnectionState,
   ConnectionStats,
+  Connections,
+  ConnectionsOptions,
+  ConnectionsStats,
+  ConnectionTimeout,
+  ConnectionTransmit,
   Datagram,
   DatagramOutcome,
   FailReason,
-  Node,
-  NodeCounter,
-  NodeEvent,
-  NodeOptions,
-  NodeRole,
-  NodeStats,
-  NodeTimeout,
-  NodeTransmit,
   PathKind,
   RelayEntry,
   RelayUpdate,
   SendOutcome,
   UpsertOutcome,
 } from "./face.ts";
-export { createNode } from "./node.ts";
 export { createPlaneTwin, type PlaneTwin, type PlaneTwinOptions } from "./plane-twin.ts";
 export { createStandaloneNode, type StandaloneNode } from "./standalone.ts";

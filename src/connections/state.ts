@@ -1,4 +1,4 @@
-/** What the parts of the node share: its connections, its queues, and its books. */
+/** What the parts of the machine share: its connections, its queues, and its books. */
 import {
   formatSocketAddress,
   type Instant,
@@ -11,13 +11,13 @@ import type { IceAgent } from "../ice/index.ts";
 import type { DeadlineQueue, PeerRef, QueueEntry, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
+  ConnectionCounter,
+  ConnectionEvent,
   ConnectionRequest,
+  ConnectionsOptions,
+  ConnectionTimeout,
+  ConnectionTransmit,
   FailReason,
-  NodeCounter,
-  NodeEvent,
-  NodeOptions,
-  NodeTimeout,
-  NodeTransmit,
   PathKind,
 } from "./face.ts";
 
@@ -66,7 +66,7 @@ export interface Connection extends QueueEntry {
   /** Whether the plane knows the slot: only then may other commands name it. */
   isAnnounced: boolean;
   stunBytesSent: number;
-  dueReason: NodeTimeout;
+  dueReason: ConnectionTimeout;
 }
 
 export interface Closed {
@@ -81,8 +81,8 @@ export interface Farewell {
   readonly dueAt: Instant;
 }
 
-export interface NodeState {
-  readonly options: NodeOptions;
+export interface ConnectionsState {
+  readonly options: ConnectionsOptions;
   readonly log: Log;
   readonly random: Random;
   readonly records: PlaneRecords;
@@ -93,15 +93,15 @@ export interface NodeState {
   readonly byFragments: Map<string, readonly Connection[]>;
   readonly byTransaction: Map<string, Connection>;
   readonly queue: DeadlineQueue<Connection>;
-  readonly transmits: NodeTransmit[];
-  readonly events: NodeEvent[];
+  readonly transmits: ConnectionTransmit[];
+  readonly events: ConnectionEvent[];
   /** Connections whose path record must be published. */
   readonly unpublished: Set<Connection>;
   /** Connections whose idle flag was just set, to be looked at again (SN-129). */
   readonly idleToVerify: Set<Connection>;
   readonly farewells: Farewell[];
   readonly closed: Closed[];
-  readonly counters: Record<NodeCounter, number>;
+  readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;
   /** Where datagrams that await a cookie reply arrived, by their source. */
   readonly cookieLocals: Map<string, SocketAddress>;
@@ -115,20 +115,20 @@ export interface NodeState {
 }
 
 /** Starts an input: time never runs backwards (SN-119). */
-export function enter(node: NodeState, now: Instant): Instant {
-  if (now > node.now) node.now = now;
-  node.mayHaveCommands = true;
-  node.mayHaveTransmits = true;
-  return node.now;
+export function enter(connections: ConnectionsState, now: Instant): Instant {
+  if (now > connections.now) connections.now = now;
+  connections.mayHaveCommands = true;
+  connections.mayHaveTransmits = true;
+  return connections.now;
 }
 
-export function count(node: NodeState, counter: NodeCounter): void {
-  node.counters[counter]++;
+export function count(connections: ConnectionsState, counter: ConnectionCounter): void {
+  connections.counters[counter]++;
 }
 
 /** `cid` at a gateway, `gid` at a client (SN-131). */
-export function idField(node: NodeState, id: string): Readonly<Record<string, string>> {
-  return node.options.role === "gateway" ? { cid: id } : { gid: id };
+export function idField(connections: ConnectionsState, id: string): Readonly<Record<string, string>> {
+  return connections.options.role === "gateway" ? { cid: id } : { gid: id };
 }
 
 export function fragmentsOf({ localCredentials, remoteCredentials }: ConnectionRequest): string {
@@ -139,21 +139,27 @@ export function fragmentsKey(local: string, remote: string): string {
   return `${local}:${remote}`;
 }
 
-export function rememberClosed(node: NodeState, connection: Connection): void {
-  node.closed.push({ id: connection.id, peerId: connection.peer.peerId, at: node.now });
-  if (node.closed.length > RECENTLY_CLOSED_MAX) node.closed.shift();
+export function rememberClosed(connections: ConnectionsState, connection: Connection): void {
+  connections.closed.push({ id: connection.id, peerId: connection.peer.peerId, at: connections.now });
+  if (connections.closed.length > RECENTLY_CLOSED_MAX) connections.closed.shift();
 }
 
 /** SN-103: looked up, not timed. */
-export function wasRecentlyClosed(node: NodeState, isMeant: (closed: Closed) => boolean): boolean {
-  while (node.closed[0] !== undefined && node.now - node.closed[0].at >= RECENTLY_CLOSED_MS)
-    node.closed.shift();
-  return node.closed.some(isMeant);
+export function wasRecentlyClosed(
+  connections: ConnectionsState,
+  isMeant: (closed: Closed) => boolean,
+): boolean {
+  while (
+    connections.closed[0] !== undefined &&
+    connections.now - connections.closed[0].at >= RECENTLY_CLOSED_MS
+  )
+    connections.closed.shift();
+  return connections.closed.some(isMeant);
 }
 
 /** The time of the last data packet, either direction, as the plane stamped it (SN-129). */
-export function planeActivity(node: NodeState, connection: Connection): number {
-  const { sentData, recvData } = node.records.activity(connection.peer.slot);
+export function planeActivity(connections: ConnectionsState, connection: Connection): number {
+  const { sentData, recvData } = connections.records.activity(connection.peer.slot);
   return Math.max(sentData, recvData);
 }
 

@@ -1,23 +1,29 @@
 /**
- * The node with its packet plane in TypeScript, in one thread and without any memory shared (SN-130).
+ * The connections with a packet plane in TypeScript, in one thread and without any memory shared (SN-130).
  * Simulation, tests and embedding without workers use it.
  *
  *     apply, sendPacket, handleDatagram, handleTimeout
  *        │
  *        ▼      commands ▼         ▲ events, no-session punts
- *      node ◀──────────── plane twin ────────────▶ packets, other punts
+ *      machine ◀──────────── plane twin ────────────▶ packets, other punts
  */
 import type { DataPunt, Instant, PolicyTables } from "../base/index.ts";
-import type { Datagram, Node, NodeEvent, NodeOptions, NodeTransmit } from "./face.ts";
-import { createNode } from "./node.ts";
+import { createConnections } from "./connections.ts";
+import type {
+  ConnectionEvent,
+  Connections,
+  ConnectionsOptions,
+  ConnectionTransmit,
+  Datagram,
+} from "./face.ts";
 import { createPlaneTwin, type PlaneTwin } from "./plane-twin.ts";
 
 export interface StandaloneNode {
   /** For questions only; every input goes through `apply`. */
-  readonly node: Node;
+  readonly connections: Connections;
   readonly plane: PlaneTwin;
-  /** Any input of the node's, carried through to the plane before it returns. */
-  apply<T>(now: Instant, input: (node: Node) => T): T;
+  /** Any input of the connections, carried through to the plane before it returns. */
+  apply<T>(now: Instant, input: (connections: Connections) => T): T;
   /** What is allowed and where packets go; nothing passes before it is published. */
   publish(tables: PolicyTables): void;
   /** A packet as from the TUN device: the routes name its peer. */
@@ -25,18 +31,18 @@ export interface StandaloneNode {
   handleDatagram(now: Instant, datagram: Datagram): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
-  pollTransmit(): NodeTransmit | undefined;
-  pollEvent(): NodeEvent | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
+  pollEvent(): ConnectionEvent | undefined;
   /** A packet for the TUN device, and the connection it came by. */
   pollPacket(): { readonly id: string; readonly packet: Uint8Array } | undefined;
   /** Punts for the layer above: all but `no-session`. */
   pollPunt(): DataPunt | undefined;
 }
 
-export function createStandaloneNode(options: Omit<NodeOptions, "records">): StandaloneNode {
+export function createStandaloneNode(options: Omit<ConnectionsOptions, "records">): StandaloneNode {
   const plane = createPlaneTwin({ mode: options.role });
-  const node = createNode({ ...options, records: plane.records });
-  const transmits: NodeTransmit[] = [];
+  const connections = createConnections({ ...options, records: plane.records });
+  const transmits: ConnectionTransmit[] = [];
   const punts: DataPunt[] = [];
 
   /** Commands before what they announce (SN-124); what the plane says may cause more of them. */
@@ -44,32 +50,36 @@ export function createStandaloneNode(options: Omit<NodeOptions, "records">): Sta
     let isQuiet = false;
     while (!isQuiet) {
       isQuiet = true;
-      for (let command = node.pollCommand(); command !== undefined; command = node.pollCommand()) {
+      for (
+        let command = connections.pollCommand();
+        command !== undefined;
+        command = connections.pollCommand()
+      ) {
         plane.execute(now, command);
       }
-      for (let sent = node.pollTransmit(); sent !== undefined; sent = node.pollTransmit())
+      for (let sent = connections.pollTransmit(); sent !== undefined; sent = connections.pollTransmit())
         transmits.push(sent);
       for (let sent = plane.pollTransmit(); sent !== undefined; sent = plane.pollTransmit()) {
         const { source, destination, bytes } = sent;
         transmits.push({ ...(source && { source }), destination, bytes });
       }
       for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
-        node.handlePlaneEvent(now, event);
+        connections.handlePlaneEvent(now, event);
         isQuiet = false;
       }
       for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
         if (punt.reason !== "no-session") punts.push(punt);
-        else node.handleStaged(now, punt.slot, punt.packet);
+        else connections.handleStaged(now, punt.slot, punt.packet);
         isQuiet = false;
       }
     }
   }
 
   return {
-    node,
+    connections,
     plane,
     apply(now, input) {
-      const result = input(node);
+      const result = input(connections);
       settle(now);
       return result;
     },
@@ -83,15 +93,15 @@ export function createStandaloneNode(options: Omit<NodeOptions, "records">): Sta
       settle(now);
     },
     handleTimeout(now) {
-      node.handleTimeout(now);
+      connections.handleTimeout(now);
       settle(now);
     },
-    pollTimeout: () => node.pollTimeout(),
+    pollTimeout: () => connections.pollTimeout(),
     pollTransmit: () => transmits.shift(),
-    pollEvent: () => node.pollEvent(),
+    pollEvent: () => connections.pollEvent(),
     pollPacket() {
       for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) {
-        const id = node.connectionOf(next.slot);
+        const id = connections.connectionOf(next.slot);
         // What a peer sent that was closed in the meantime has no place to go.
         if (id !== undefined) return { id, packet: next.packet };
       }

@@ -1,0 +1,170 @@
+/** Where a datagram goes: STUN to the agents, handshakes to the device, nothing else here (SN §5.7). */
+import { formatSocketAddress, toHex } from "../base/index.ts";
+import type { RequestVerdict } from "../ice/index.ts";
+import { type BindingMessage, isStunShaped, type MalformedBinding, parseBinding } from "../stun/index.ts";
+import { STRANGER_WARN_MS } from "./constants.ts";
+import type { ConnectionCounter, Datagram, DatagramOutcome } from "./face.ts";
+import { settle, settleDevice } from "./settle.ts";
+import { type Connection, type ConnectionsState, count, fragmentsKey, wasRecentlyClosed } from "./state.ts";
+
+const MESSAGE_BYTES = { 1: 148, 2: 92, 3: 64 } as const;
+const DATA_BYTES_MIN = 32;
+const HEX_BYTES_MAX = 512;
+const COOKIE_LOCALS_MAX = 256;
+
+const CONSUMED: DatagramOutcome = { kind: "consumed" };
+
+export function handleDatagram(connections: ConnectionsState, datagram: Datagram): DatagramOutcome {
+  if (isStunShaped(datagram.bytes)) return handleStun(connections, datagram);
+  const type = wireguardType(datagram.bytes);
+  if (type === undefined) {
+    count(connections, "unknown_format");
+    connections.log.debug?.("unknown format", {
+      from: formatSocketAddress(datagram.from),
+      bytes: datagram.bytes.length,
+      hex: toHex(datagram.bytes.subarray(0, HEX_BYTES_MAX)),
+    });
+    return { kind: "unknown-format" };
+  }
+  // Transport messages of known sessions never come here: the plane has opened them (SN-128).
+  if (type === 4) return rejectStranger(connections, datagram, receiverOf(datagram.bytes, 4));
+  const receiver = type === 1 ? undefined : receiverOf(datagram.bytes, type === 2 ? 8 : 4);
+  if (receiver !== undefined && connections.device.peerById(receiver >>> 8) === undefined) {
+    return rejectStranger(connections, datagram, receiver);
+  }
+  return handleHandshake(connections, datagram);
+}
+
+function handleStun(connections: ConnectionsState, datagram: Datagram): DatagramOutcome {
+  const message = parseBinding(datagram.bytes);
+  if (!message.ok) return dropStun(connections, datagram, counterOf(message.reason));
+  switch (message.value.kind) {
+    case "request":
+      return handleRequest(connections, datagram, message.value);
+    case "success":
+    case "error":
+      return handleAnswer(connections, datagram, message.value);
+    case "indication":
+      return CONSUMED;
+  }
+}
+
+/** Several connections may have the same fragments; the one whose password fits is meant (SN-14). */
+function handleRequest(
+  connections: ConnectionsState,
+  datagram: Datagram,
+  request: Extract<BindingMessage, { kind: "request" }>,
+): DatagramOutcome {
+  const candidates = connections.byFragments.get(fragmentsKey(request.receiver, request.sender));
+  if (candidates === undefined) return dropStun(connections, datagram, "stun_unmatched");
+  const way = { source: datagram.from, destination: datagram.local };
+  for (const connection of candidates) {
+    const verdict = connection.agent.handleRequest(connections.now, request, way);
+    if (verdict === "bad-integrity") continue;
+    settle(connections, connection);
+    const counter = REQUEST_COUNTERS[verdict];
+    return counter === undefined ? CONSUMED : dropStun(connections, datagram, counter);
+  }
+  return dropStun(connections, datagram, "stun_bad_integrity");
+}
+
+function handleAnswer(
+  connections: ConnectionsState,
+  datagram: Datagram,
+  answer: Extract<BindingMessage, { kind: "success" | "error" }>,
+): DatagramOutcome {
+  const connection = connections.byTransaction.get(toHex(answer.frame.transactionId));
+  const verdict = connection?.agent.handleAnswer(connections.now, answer);
+  if (connection === undefined || verdict === "unmatched")
+    return dropStun(connections, datagram, "stun_unmatched");
+  if (verdict === "bad-integrity") return dropStun(connections, datagram, "stun_bad_integrity");
+  settle(connections, connection);
+  return CONSUMED;
+}
+
+const REQUEST_COUNTERS: Readonly<Record<RequestVerdict, ConnectionCounter | undefined>> = {
+  accepted: undefined,
+  "bad-integrity": "stun_bad_integrity",
+  "unknown-username": "stun_unmatched",
+  "unknown-interface": "stun_unknown_interface",
+  "role-conflict": "stun_role_conflict",
+  "nomination-refused": "stun_role_conflict",
+  "withdrawn-source": "stun_unmatched",
+  "over-limit": "candidate_over_limit",
+};
+
+function counterOf(reason: MalformedBinding): ConnectionCounter {
+  if (reason === "bad-fingerprint") return "stun_bad_fingerprint";
+  return reason === "not-binding" ? "stun_unmatched" : "stun_malformed";
+}
+
+function dropStun(
+  connections: ConnectionsState,
+  { from }: Datagram,
+  counter: ConnectionCounter,
+): DatagramOutcome {
+  count(connections, counter);
+  const emit = counter === "stun_unmatched" ? connections.log.trace : connections.log.debug;
+  emit?.("STUN dropped", { from: formatSocketAddress(from), counter });
+  return { kind: "dropped", counter };
+}
+
+function handleHandshake(connections: ConnectionsState, { bytes, from, local }: Datagram): DatagramOutcome {
+  const outcome = connections.device.handleHandshake(connections.now, { datagram: bytes, source: from });
+  if (outcome.kind === "cookie-asked") {
+    if (connections.cookieLocals.size < COOKIE_LOCALS_MAX)
+      connections.cookieLocals.set(formatSocketAddress(from), local);
+  } else if (outcome.kind === "dropped" && outcome.reason === "wg_unknown_peer") {
+    return rejectStranger(connections, { bytes, from, local }, undefined);
+  }
+  const connection =
+    outcome.kind === "cookie-asked" ? undefined : connectionOf(connections, outcome.peer?.slot);
+  settleDevice(connections);
+  if (connection !== undefined && connections.byId.get(connection.id) === connection)
+    settle(connections, connection);
+  if (outcome.kind !== "dropped") return CONSUMED;
+  count(connections, "wg_rejected");
+  return { kind: "dropped", counter: "wg_rejected" };
+}
+
+function connectionOf(connections: ConnectionsState, slot: number | undefined): Connection | undefined {
+  return slot === undefined ? undefined : connections.bySlot.get(slot);
+}
+
+/**
+ * A message for nobody. Just after a connection ended that is normal; on a client always, because it
+ * changes gateways. On a gateway it is worth a line a minute (SN-103).
+ */
+function rejectStranger(
+  connections: ConnectionsState,
+  { from }: Datagram,
+  index: number | undefined,
+): DatagramOutcome {
+  count(connections, "unknown_connection");
+  const isExpected =
+    connections.options.role === "client" ||
+    wasRecentlyClosed(connections, ({ peerId }) => index === undefined || peerId === index >>> 8);
+  if (isExpected) {
+    connections.log.debug?.("packet for no connection", { from: formatSocketAddress(from) });
+  } else {
+    const { since, count: before } = connections.strangers ?? { since: undefined, count: 0 };
+    const isTime = since === undefined || connections.now - since >= STRANGER_WARN_MS;
+    connections.strangers = isTime ? { since: connections.now, count: 0 } : { since, count: before + 1 };
+    if (isTime)
+      connections.log.warn?.("packets for no connection", { from: formatSocketAddress(from), more: before });
+  }
+  return { kind: "dropped", counter: "unknown_connection" };
+}
+
+/** SN-102: a known type with three zero bytes behind it, and the length of that type. */
+function wireguardType(bytes: Uint8Array): 1 | 2 | 3 | 4 | undefined {
+  if (bytes.length < DATA_BYTES_MIN || bytes[1] !== 0 || bytes[2] !== 0 || bytes[3] !== 0) return undefined;
+  const type = bytes[0];
+  if (type === 4) return 4;
+  if (type !== 1 && type !== 2 && type !== 3) return undefined;
+  return bytes.length === MESSAGE_BYTES[type] ? type : undefined;
+}
+
+function receiverOf(bytes: Uint8Array, offset: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(offset, true);
+}

@@ -1,0 +1,28 @@
+/** What the connections show of themselves (SN-136). */
+import type { ConnectionStats, ConnectionsStats } from "./face.ts";
+import type { Connection, ConnectionsState } from "./state.ts";
+
+export function statsOf(connections: ConnectionsState): ConnectionsStats {
+  return {
+    counters: { ...connections.counters },
+    failures: { ...connections.failures },
+    connections: [...connections.byId.values()].map((connection) => connectionStats(connections, connection)),
+  };
+}
+
+function connectionStats(connections: ConnectionsState, connection: Connection): ConnectionStats {
+  const { phase, agent, peer } = connection;
+  const { lastHandshake, stagedPackets } = connections.device.stats(peer);
+  const rttMs = agent.rttMs();
+  return {
+    id: connection.id,
+    slot: peer.slot,
+    connectionIndex: peer.peerId,
+    state: phase.kind,
+    ...(phase.kind !== "connecting" && { path: phase.path }),
+    ...(rttMs !== undefined && { rttMs }),
+    stunBytesSent: connection.stunBytesSent,
+    bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
+    ...(lastHandshake !== undefined && { lastHandshake }),
+  };
+}
