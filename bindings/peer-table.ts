@@ -2,7 +2,8 @@
  * Control's hand in the tables of peers, sessions and paths (D-11): a row is filled completely and then
  * published by one atomic store; what was unlinked is reused after a quiescent point (WG-44).
  */
-import { assert, type PathRecord, type SessionKeys } from "../src/base/index.ts";
+import { assert } from "../src/base/index.ts";
+import type { PathRecord, SessionKeys } from "../src/plane/index.ts";
 import { BYTES, CONSTANTS, OFFSETS } from "./layout.ts";
 import { encodeSockaddr } from "./linux/sockaddr.ts";
 import type { PeerIndex } from "./peer-index.ts";

@@ -1,11 +1,6 @@
-/** Entries of the punt rings as the events and punts of `src/base/plane.ts`. Bytes are copied. */
-import {
-  copyOf,
-  type DataPunt,
-  type IpAddress,
-  type PlaneEvent,
-  type SocketAddress,
-} from "../src/base/index.ts";
+/** Entries of the punt rings as the events and punts of `src/plane`. Bytes are copied. */
+import { copyOf, type IpAddress, type SocketAddress } from "../src/base/index.ts";
+import type { DataPunt, PlaneEvent } from "../src/plane/index.ts";
 import { CONSTANTS, OFFSETS } from "./layout.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 

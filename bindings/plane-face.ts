@@ -1,6 +1,6 @@
 /**
  * The packet plane as programs see it. `createPlane` of `plane.ts` makes one; what control and plane say
- * to each other are the commands, events and punts of `src/base/plane.ts`.
+ * to each other are the commands, events and punts of `src/plane`.
  *
  *     const { memory, scratch } = createPlaneMemory();
  *     const kernel = openKernel({ memory, area: scratch });      // TUN, sockets
@@ -13,16 +13,8 @@
  * command of the machines. Both sides of a peer's order are kept as WG-46 wants it if commands are
  * executed in the order in which the machines gave them.
  */
-import type {
-  DataPunt,
-  Instant,
-  IpAddress,
-  PlaneCommand,
-  PlaneEvent,
-  PlaneRecords,
-  PolicyTables,
-  SocketAddress,
-} from "../src/base/index.ts";
+import type { Instant, IpAddress, SocketAddress } from "../src/base/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables } from "../src/plane/index.ts";
 import type { PlaneThreads } from "./plane-threads.ts";
 import type { Counter, Reason } from "./reasons.ts";
 import type { ScratchArea, SysCalls } from "./sys/index.ts";

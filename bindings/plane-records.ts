@@ -1,5 +1,5 @@
 /** What machines read and stamp at once in shared memory (WG-41, WG-45, WG-49). */
-import { NO_ACTIVITY, type PlaneRecords } from "../src/base/index.ts";
+import { NO_ACTIVITY, type PlaneRecords } from "../src/plane/index.ts";
 import { OFFSETS } from "./layout.ts";
 import type { PeerTable } from "./peer-table.ts";
 import type { SharedMemory } from "./shared-memory.ts";

@@ -1,5 +1,5 @@
 /** The rings of a plane: what the workers hand up, and what control injects (D-10, PG-51). */
-import type { DataPunt, PlaneEvent } from "../src/base/index.ts";
+import type { DataPunt, PlaneEvent } from "../src/plane/index.ts";
 import type { Holds } from "./hold.ts";
 import { CONSTANTS, OFFSETS } from "./layout.ts";
 import type { PeerTable } from "./peer-table.ts";

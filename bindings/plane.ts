@@ -1,5 +1,6 @@
 /** The packet plane: its memory, its tables, its workers. `plane-face.ts` describes how it is used. */
-import { assert, type PlaneCommand, unreachable } from "../src/base/index.ts";
+import { assert, unreachable } from "../src/base/index.ts";
+import type { PlaneCommand } from "../src/plane/index.ts";
 import { createHolds, type Holds } from "./hold.ts";
 import { BYTES, CONSTANTS, OFFSETS } from "./layout.ts";
 import { createPeerIndex } from "./peer-index.ts";

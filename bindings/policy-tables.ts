@@ -1,13 +1,6 @@
 /** Building a policy aside in shared memory, for publication by one pointer swap (WG-58). */
-import {
-  assert,
-  type PeerPermits,
-  type PolicyTables,
-  type Prefix,
-  type RouteTarget,
-  toPrefix,
-  unreachable,
-} from "../src/base/index.ts";
+import { assert, type Prefix, toPrefix, unreachable } from "../src/base/index.ts";
+import type { PeerPermits, PolicyTables, RouteTarget } from "../src/plane/index.ts";
 import { BYTES, CONSTANTS, OFFSETS } from "./layout.ts";
 import { roundUp } from "./layout-record.ts";
 import { flatten, type ValuedPrefix } from "./range-set.ts";

@@ -2,7 +2,8 @@
  * The channels of relayed paths, as the ingress worker looks for them (SN-128): channel data of any other
  * relay or channel goes to control.
  */
-import type { PathRecord, SocketAddress } from "../src/base/index.ts";
+import type { SocketAddress } from "../src/base/index.ts";
+import type { PathRecord } from "../src/plane/index.ts";
 import { CONSTANTS, OFFSETS } from "./layout.ts";
 import type { Quiescence } from "./quiescence.ts";
 import type { SharedMemory } from "./shared-memory.ts";

@@ -23,20 +23,6 @@ export {
 } from "./ip.ts";
 export { type Log, type LogEmit, type LogFields, SILENT } from "./log.ts";
 export { nearest } from "./nearest.ts";
-export type {
-  DataPunt,
-  PathRecord,
-  PeerActivity,
-  PeerPermits,
-  PlaneCommand,
-  PlaneEvent,
-  PlaneRecords,
-  PolicyTables,
-  Route,
-  RouteTarget,
-  SessionKeys,
-} from "./plane.ts";
-export { NO_ACTIVITY } from "./plane.ts";
 export {
   contains,
   covers,

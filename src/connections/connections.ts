@@ -3,13 +3,12 @@ import {
   earliest,
   equalSocketAddress,
   type Instant,
-  type PlaneCommand,
-  type PlaneEvent,
   randomBytes,
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
 import { isUsableAddress, parseCandidate } from "../ice/index.ts";
+import type { PlaneCommand, PlaneEvent } from "../plane/index.ts";
 import { createDeadlineQueue, createWgDevice } from "../wireguard/index.ts";
 import { HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";

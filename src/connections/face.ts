@@ -4,17 +4,9 @@
  * The machine is sans-IO (D-2). After every call the caller drains `pollCommand`, `pollTransmit`,
  * `pollEvent`, each until it returns `undefined`, in this order, then reads `pollTimeout` (SN-124).
  */
-import type {
-  Instant,
-  IpAddress,
-  Log,
-  PlaneCommand,
-  PlaneEvent,
-  PlaneRecords,
-  SocketAddress,
-  UnixMs,
-} from "../base/index.ts";
+import type { Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
 import type { IceCredentials } from "../ice/index.ts";
+import type { PlaneCommand, PlaneEvent, PlaneRecords } from "../plane/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 
 export type ConnectionRole = "client" | "gateway";

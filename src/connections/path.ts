@@ -1,12 +1,7 @@
 /** The path of a connection: selecting, publishing, idling and waking (SN §5.3, §5.4, §6.1). */
-import {
-  equalSocketAddress,
-  type Instant,
-  type PathRecord,
-  type PlaneCommand,
-  unreachable,
-} from "../base/index.ts";
+import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts";
 import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
+import type { PathRecord, PlaneCommand } from "../plane/index.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
 import type { ConnectionTransmit, PathKind } from "./face.ts";
 import {

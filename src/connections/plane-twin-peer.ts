@@ -1,14 +1,13 @@
 /** The rows of the plane's twin: peers with their sessions and activity, and the transport message. */
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
+import type { Instant, IpAddress } from "../base/index.ts";
 import {
-  type Instant,
-  type IpAddress,
   NO_ACTIVITY,
   type PathRecord,
   type PeerActivity,
   type PlaneEvent,
   type SessionKeys,
-} from "../base/index.ts";
+} from "../plane/index.ts";
 import type { ReplayWindow } from "./replay-window.ts";
 
 export const TRANSPORT_HEADER_BYTES = 16;

@@ -1,16 +1,6 @@
 /** What the twin is made of (SN-130): tables, queues and policy, and how the policy judges. */
-import {
-  assert,
-  contains,
-  type DataPunt,
-  equalIp,
-  type IpAddress,
-  type PeerPermits,
-  type PlaneEvent,
-  type PolicyTables,
-  type RouteTarget,
-  type SocketAddress,
-} from "../base/index.ts";
+import { assert, contains, equalIp, type IpAddress, type SocketAddress } from "../base/index.ts";
+import type { DataPunt, PeerPermits, PlaneEvent, PolicyTables, RouteTarget } from "../plane/index.ts";
 import type { TwinPeer } from "./plane-twin-peer.ts";
 
 export interface TwinTransmit {

@@ -7,15 +7,8 @@
  *     sendPacket     → route → hold word, session → seal ─▶ pollTransmit
  *     handleDatagram → index → replay, open → permits    ─▶ pollPacket
  */
-import {
-  copyOf,
-  type DataPunt,
-  type Instant,
-  type PlaneCommand,
-  type PlaneEvent,
-  type PlaneRecords,
-  type PolicyTables,
-} from "../base/index.ts";
+import { copyOf, type Instant } from "../base/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables } from "../plane/index.ts";
 import { inject, sendPacket, takeCounter } from "./plane-twin-egress.ts";
 import { handleDatagram, type TwinDatagram } from "./plane-twin-ingress.ts";
 import { createTwinPeer, noActivity, noteReceived, noteSent } from "./plane-twin-peer.ts";

@@ -7,7 +7,8 @@
  *        ▼      commands ▼         ▲ events, no-session punts
  *      machine ◀──────────── plane twin ────────────▶ packets, other punts
  */
-import type { DataPunt, Instant, PolicyTables } from "../base/index.ts";
+import type { Instant } from "../base/index.ts";
+import type { DataPunt, PolicyTables } from "../plane/index.ts";
 import { createConnections } from "./connections.ts";
 import type {
   ConnectionEvent,

@@ -3,11 +3,11 @@ import {
   formatSocketAddress,
   type Instant,
   type Log,
-  type PlaneRecords,
   type Random,
   type SocketAddress,
 } from "../base/index.ts";
 import type { IceAgent } from "../ice/index.ts";
+import type { PlaneRecords } from "../plane/index.ts";
 import type { DeadlineQueue, PeerRef, QueueEntry, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {

@@ -8,15 +8,11 @@
  * injected; and the word is cleared when what was punted before has been handled as well (WG-46).
  */
 import {
-  type DataPunt,
   earliest,
   type Instant,
   type IpAddress,
   instant,
   type Log,
-  type PlaneCommand,
-  type PlaneEvent,
-  type PolicyTables,
   type Prefix,
   SILENT,
   type SocketAddress,
@@ -36,6 +32,7 @@ import {
   parseControlEvent,
   type Refusal,
 } from "../packet/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables } from "../plane/index.ts";
 import type {
   ClientMessage,
   ClientRequest,

@@ -5,14 +5,12 @@
  * is a new set of tables.
  */
 import {
-  type DataPunt,
   earliest,
   equalIp,
   type Instant,
   type IpAddress,
   instant,
   type Log,
-  type PlaneEvent,
   SILENT,
   type SocketAddress,
   type UnixMs,
@@ -33,6 +31,7 @@ import {
   parseControlEvent,
   type TokenBucket,
 } from "../packet/index.ts";
+import type { DataPunt, PlaneEvent } from "../plane/index.ts";
 import type {
   AuthorizeFlow,
   GatewayMessage,

@@ -3,16 +3,8 @@
  * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
  * what no row names is dropped under a reason, or refused.
  */
-import {
-  covers,
-  type IpAddress,
-  type PeerPermits,
-  type PolicyTables,
-  type Prefix,
-  prefix,
-  type Route,
-  toPrefix,
-} from "../base/index.ts";
+import { covers, type IpAddress, type Prefix, prefix, toPrefix } from "../base/index.ts";
+import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
 import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
 import type { ClientState } from "./grants.ts";
 

@@ -1,5 +1,6 @@
 /** What the parts of the device share: its surroundings, its peers, its queues and its counters. */
-import type { Instant, Log, PlaneCommand, PlaneRecords, Random, UnixMs } from "../base/index.ts";
+import type { Instant, Log, Random, UnixMs } from "../base/index.ts";
+import type { PlaneCommand, PlaneRecords } from "../plane/index.ts";
 import type { LoadGuard } from "./cookie.ts";
 import type { DeadlineQueue } from "./deadline-queue.ts";
 import type { PeerRef, WgEvent, WgTransmit } from "./device-face.ts";

@@ -8,18 +8,8 @@
  *   3. `pollEvent` until `undefined`;
  *   4. `pollTimeout`; at that instant, or at any earlier wake-up, `handleTimeout`.
  */
-import type {
-  Instant,
-  Log,
-  LogFields,
-  Parsed,
-  PlaneCommand,
-  PlaneEvent,
-  PlaneRecords,
-  Random,
-  SocketAddress,
-  UnixMs,
-} from "../base/index.ts";
+import type { Instant, Log, LogFields, Parsed, Random, SocketAddress, UnixMs } from "../base/index.ts";
+import type { PlaneCommand, PlaneEvent, PlaneRecords } from "../plane/index.ts";
 import type { WgPolicy } from "./policy.ts";
 import type { HandshakeCrypto } from "./primitives.ts";
 import type { WgDropCounts, WgDropReason } from "./reasons.ts";

@@ -1,5 +1,6 @@
 /** What the device wants done, handed out one by one (SN-124). */
-import type { Instant, PlaneCommand } from "../base/index.ts";
+import type { Instant } from "../base/index.ts";
+import type { PlaneCommand } from "../plane/index.ts";
 import { KEEPALIVE_BYTES } from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { PeerRef, WgTransmit } from "./device-face.ts";

@@ -1,5 +1,6 @@
 /** What the device knows about one peer. Only the functions of this room change it. */
-import type { Instant, Log, PeerActivity, PlaneRecords } from "../base/index.ts";
+import type { Instant, Log } from "../base/index.ts";
+import type { PeerActivity, PlaneRecords } from "../plane/index.ts";
 import { SESSIONS_PER_PEER, WIPE_AFTER_MS } from "./constants.ts";
 import type { QueueEntry } from "./deadline-queue.ts";
 import type { PeerOptions, PeerRef } from "./device-face.ts";

@@ -1,5 +1,6 @@
 /** What the plane reports about a peer's sessions (WG-50, WG-51). */
-import type { Instant, PlaneEvent } from "../base/index.ts";
+import type { Instant } from "../base/index.ts";
+import type { PlaneEvent } from "../plane/index.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { Peer } from "./peer.ts";
 import { reschedule } from "./scheduling.ts";

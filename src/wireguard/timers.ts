@@ -7,7 +7,8 @@
  * watch (WG-50), which wakes the machine with the first data packet of either direction. So the
  * machine sleeps until its deadline, reads the block again, and is exact.
  */
-import type { Instant, PeerActivity } from "../base/index.ts";
+import type { Instant } from "../base/index.ts";
+import type { PeerActivity } from "../plane/index.ts";
 import { expire, giveUp, retransmit, schedule, sendScheduled } from "./attempt.ts";
 import {
   COOKIE_USE_LIFE_MS,

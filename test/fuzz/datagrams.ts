@@ -4,7 +4,8 @@
  * stride lies (PF-36).
  */
 import type { PlaneReceive } from "../../bindings/plane.ts";
-import { concatBytes, ip, type SessionKeys, type SocketAddress } from "../../src/base/index.ts";
+import { concatBytes, ip, type SocketAddress } from "../../src/base/index.ts";
+import type { SessionKeys } from "../../src/plane/index.ts";
 import { STUN_HEADER } from "../unit/plane/pair.ts";
 import { sealMessage } from "../unit/plane/wire.ts";
 import type { Chance } from "./chance.ts";

@@ -3,8 +3,9 @@
  * TN-20, TN-62, PG-51). It knows nothing of the plane's memory.
  */
 import type { Reason } from "../../bindings/reasons.ts";
-import { copyOf, type DataPunt, type Instant } from "../../src/base/index.ts";
+import { copyOf, type Instant } from "../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../src/packet/index.ts";
+import type { DataPunt } from "../../src/plane/index.ts";
 import { splitFrame } from "../unit/plane/twin/split.ts";
 import type { PeerModel, SessionModel } from "./peer-model.ts";
 import type { PlaneWorld } from "./plane-world.ts";

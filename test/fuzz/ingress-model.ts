@@ -5,15 +5,9 @@
  */
 import type { PlaneReceive } from "../../bindings/plane.ts";
 import type { Reason } from "../../bindings/reasons.ts";
-import {
-  copyOf,
-  type DataPunt,
-  equalSocketAddress,
-  type Instant,
-  type PlaneEvent,
-  type SocketAddress,
-} from "../../src/base/index.ts";
+import { copyOf, equalSocketAddress, type Instant, type SocketAddress } from "../../src/base/index.ts";
 import { parsePacket } from "../../src/packet/index.ts";
+import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
 import { isStunShaped } from "../../src/stun/index.ts";
 import { openMessage } from "../unit/plane/wire.ts";
 import { markCongestion } from "./congestion.ts";

@@ -1,5 +1,5 @@
 /** What a model knows about a peer and its sessions, besides what never changes. */
-import type { PathRecord, PeerActivity, SessionKeys } from "../../src/base/index.ts";
+import type { PathRecord, PeerActivity, SessionKeys } from "../../src/plane/index.ts";
 import type { WorldPeer } from "./plane-world.ts";
 
 export interface SessionModel {

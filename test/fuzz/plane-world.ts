@@ -9,18 +9,8 @@
  * Behind us lie 10.2.0.0/16 and fd02::/16, and other routes lead to every verdict.
  */
 import type { Plane, PlaneMode } from "../../bindings/plane.ts";
-import {
-  type Instant,
-  instant,
-  ip,
-  type PathRecord,
-  type PolicyTables,
-  prefix,
-  type Route,
-  type SessionKeys,
-  type SocketAddress,
-  toPrefix,
-} from "../../src/base/index.ts";
+import { type Instant, instant, ip, prefix, type SocketAddress, toPrefix } from "../../src/base/index.ts";
+import type { PathRecord, PolicyTables, Route, SessionKeys } from "../../src/plane/index.ts";
 import { directPath, testPlane } from "../unit/plane/pair.ts";
 
 export const START: Instant = instant(1_000_000);

@@ -4,8 +4,9 @@
  */
 import type { PlaneMode } from "../../bindings/plane.ts";
 import type { Reason } from "../../bindings/reasons.ts";
-import { contains, equalIp, type PolicyTables, type Prefix } from "../../src/base/index.ts";
+import { contains, equalIp, type Prefix } from "../../src/base/index.ts";
 import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../src/packet/index.ts";
+import type { PolicyTables } from "../../src/plane/index.ts";
 
 export type EgressVerdict =
   | { readonly kind: "peer"; readonly slot: number }

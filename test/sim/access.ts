@@ -9,7 +9,6 @@ import {
   type Instant,
   type IpAddress,
   ip,
-  type PlaneCommand,
   prefix,
   toHex,
   type UnixMs,
@@ -20,6 +19,7 @@ import {
   createPlaneTwin,
   type PlaneTwin,
 } from "../../src/connections/index.ts";
+import type { PlaneCommand } from "../../src/plane/index.ts";
 import type {
   Authorization,
   ClientResource,

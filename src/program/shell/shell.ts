@@ -10,15 +10,8 @@
  * commands before the datagrams that announce them (WG-52), each carried out before the next is asked
  * for. When there is more than one turn's worth, the rest waits behind the runtime's other work (PG-52).
  */
-import type {
-  DataPunt,
-  Instant,
-  IpAddress,
-  PlaneCommand,
-  PlaneEvent,
-  PolicyTables,
-  SocketAddress,
-} from "../../base/index.ts";
+import type { Instant, IpAddress, SocketAddress } from "../../base/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables } from "../../plane/index.ts";
 
 /** What a machine wants to have done, in order. */
 export type ShellCommand =

@@ -8,14 +8,12 @@ import {
   type Instant,
   type IpAddress,
   type Log,
-  type PathRecord,
-  type PlaneCommand,
-  type PolicyTables,
   type Prefix,
   type SocketAddress,
   toBase64,
   toHex,
 } from "../../base/index.ts";
+import type { PathRecord, PlaneCommand, PolicyTables } from "../../plane/index.ts";
 import { type PeerRef, PLAIN_POLICY, type WgDevice } from "../../wireguard/index.ts";
 import type { WgPeerSet } from "./uapi.ts";
 

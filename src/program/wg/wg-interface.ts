@@ -5,17 +5,15 @@
  */
 import {
   copyOf,
-  type DataPunt,
   type Instant,
   type Log,
-  type PlaneEvent,
-  type PlaneRecords,
   type Random,
   type SocketAddress,
   toHex,
   type UnixMs,
 } from "../../base/index.ts";
 import { createTokenBucket, encodeRefusal, type TokenBucket } from "../../packet/index.ts";
+import type { DataPunt, PlaneEvent, PlaneRecords } from "../../plane/index.ts";
 import {
   createWgDevice,
   type HandshakeCrypto,

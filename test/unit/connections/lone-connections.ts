@@ -7,9 +7,6 @@ import {
   ip,
   type Log,
   type LogFields,
-  NO_ACTIVITY,
-  type PeerActivity,
-  type PlaneCommand,
   type SocketAddress,
   unixMs,
 } from "../../../src/base/index.ts";
@@ -21,6 +18,7 @@ import {
   type ConnectionTransmit,
   createConnections,
 } from "../../../src/connections/index.ts";
+import { NO_ACTIVITY, type PeerActivity, type PlaneCommand } from "../../../src/plane/index.ts";
 import { encodeBindingRequest } from "../../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 

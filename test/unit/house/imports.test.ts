@@ -15,18 +15,19 @@ const NOBLE = ["@noble/ciphers", "@noble/curves", "@noble/hashes"];
 /** D-1: from the bottom upwards. Whoever needs another arrow argues for it in docs/design.md. */
 const ROOMS: Readonly<Record<string, Room>> = {
   "src/base": { rooms: [], isMachine: true },
+  "src/plane": { rooms: ["src/base"], isMachine: true },
   "src/stun": { rooms: ["src/base"], packages: NOBLE, isMachine: true },
-  "src/wireguard": { rooms: ["src/base"], packages: NOBLE, isMachine: true },
+  "src/wireguard": { rooms: ["src/base", "src/plane"], packages: NOBLE, isMachine: true },
   "src/ice": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {
-    rooms: ["src/base", "src/stun", "src/ice", "src/wireguard", "src/packet"],
+    rooms: ["src/base", "src/plane", "src/stun", "src/ice", "src/wireguard", "src/packet"],
     packages: NOBLE,
     isMachine: true,
   },
   "src/tunnel": {
-    rooms: ["src/base", "src/packet", "src/connections", "src/wireguard", "src/portal/protocol"],
+    rooms: ["src/base", "src/plane", "src/packet", "src/connections", "src/wireguard", "src/portal/protocol"],
     packages: NOBLE,
     isMachine: true,
   },
@@ -44,7 +45,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "bindings/sys": { rooms: ["src/base"], packages: ["node:", "koffi"] },
   "bindings/linux": { rooms: ["src/base", "bindings/sys"], packages: ["node:"] },
   bindings: {
-    rooms: ["src/base", "bindings/sys", "bindings/linux"],
+    rooms: ["src/base", "src/plane", "bindings/sys", "bindings/linux"],
     packages: ["node:", "@assemblyscript/loader", "@noble/ciphers"],
   },
   "src/host": { rooms: ["src/base", "bindings", "bindings/sys", "bindings/linux"], packages: ["node:"] },
@@ -65,7 +66,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   // The module's face, alone: it exports what the other rooms have.
   "assembly/index.ts": {
-    rooms: ["assembly", "crypto", "packet", "segment", "table", "path", "loop"].map((name) =>
+    rooms: ["assembly", "crypto", "packet", "segment", "table", "batch", "loop"].map((name) =>
       name === "assembly" ? name : `assembly/${name}`,
     ),
   },

@@ -8,11 +8,11 @@ import {
   type IpAddress,
   instant,
   ip,
-  type PeerPermits,
   type Prefix,
   prefix,
   toPrefix,
 } from "../../../src/base/index.ts";
+import type { PeerPermits } from "../../../src/plane/index.ts";
 import { expectLaw } from "./law.ts";
 import { counting, ipPacket, tcp, udp } from "./packets.ts";
 import {

@@ -12,12 +12,10 @@ import {
   type Instant,
   instant,
   ip,
-  type PathRecord,
-  type PolicyTables,
   prefix,
-  type SessionKeys,
   type SocketAddress,
 } from "../../../src/base/index.ts";
+import type { PathRecord, PolicyTables, SessionKeys } from "../../../src/plane/index.ts";
 import { compileVariant, type VARIANTS } from "../crypto/modules.ts";
 
 /** The variants, compiled once; those but `turbofan` make one-time keys in advance or differ in batches. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type DataPunt, type Instant, instant, ip, type PlaneEvent } from "../../../src/base/index.ts";
+import { type Instant, instant, ip } from "../../../src/base/index.ts";
+import type { DataPunt, PlaneEvent } from "../../../src/plane/index.ts";
 import { createShell, type ShellMachine, type ShellTransmit } from "../../../src/program/shell/index.ts";
 
 /** A machine that writes down what it is told; the ring and socket are arrays. */

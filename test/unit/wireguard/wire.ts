@@ -11,7 +11,6 @@ import {
   type Instant,
   instant,
   ip,
-  type PathRecord,
   prefix,
   randomBytes,
   type SocketAddress,
@@ -23,6 +22,7 @@ import {
   type PlaneTwin,
   type PlaneTwinOptions,
 } from "../../../src/connections/plane-twin.ts";
+import type { PathRecord } from "../../../src/plane/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import {
   CLIENT_POLICY,

@@ -5,7 +5,6 @@ import {
   formatPrefix,
   instant,
   ip,
-  type PolicyTables,
   prefix,
   randomBytes,
   SILENT,
@@ -13,6 +12,7 @@ import {
   unixMs,
 } from "../../../../src/base/index.ts";
 import { createPlaneTwin } from "../../../../src/connections/plane-twin.ts";
+import type { PolicyTables } from "../../../../src/plane/index.ts";
 import { createNodeCrypto } from "../../../../src/program/crypto-node.ts";
 import type { ShellTransmit } from "../../../../src/program/shell/index.ts";
 import type { WgPeerSet, WgSet } from "../../../../src/program/wg/uapi.ts";

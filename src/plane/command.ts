@@ -1,0 +1,53 @@
+/**
+ * What control tells the packet plane. `bindings/plane.ts` carries the commands out on shared memory;
+ * machines know only these types. The twin of the plane obeys the same commands in TypeScript (SN-130).
+ */
+import type { Instant, IpAddress, SocketAddress } from "../base/index.ts";
+
+/** One WireGuard session as the plane needs it (WG-44). Keys are 32 bytes and are copied. */
+export interface SessionKeys {
+  /** Receiver index of packets to us: peer id << 8 | session number (WG-11). */
+  readonly local: number;
+  /** Receiver index of packets to the peer. */
+  readonly remote: number;
+  /** Rises per peer; the newest confirmed session sends (WG-16). */
+  readonly generation: number;
+  readonly isInitiator: boolean;
+  readonly sendKey: Uint8Array;
+  readonly receiveKey: Uint8Array;
+  readonly sendUntil: Instant;
+  readonly recvUntil: Instant;
+}
+
+/** How datagrams to a peer travel (SN-127). */
+export interface PathRecord {
+  readonly kind: "none" | "direct" | "relayed";
+  /** Where datagrams are sent: the peer, or the relay. Absent exactly for kind `none`. */
+  readonly destination?: SocketAddress;
+  /** The fixed source address; absent: the kernel chooses. */
+  readonly source?: IpAddress;
+  /** TURN channel number of a relayed path. */
+  readonly channel?: number;
+  /** Bytes kept free in front of each message: 0 direct, 4 for channel data (D-7). */
+  readonly headRoom: 0 | 4;
+  /** The first data packet clears the flag and raises `wake` (SN-129). */
+  readonly isIdle: boolean;
+  /** Nothing is sent while the path is broken; packets are punted as without session. */
+  readonly isBroken: boolean;
+  readonly generation: number;
+}
+
+/** `slot` is the dense row of the peer in the plane's peer table; control assigns it. */
+export type PlaneCommand =
+  | { readonly kind: "add-peer"; readonly slot: number; readonly peerId: number }
+  | {
+      readonly kind: "install";
+      readonly slot: number;
+      readonly peerId: number;
+      readonly session: SessionKeys;
+    }
+  | { readonly kind: "retire" | "set-current"; readonly slot: number; readonly local: number }
+  | { readonly kind: "arm-watch" | "hold" | "release"; readonly slot: number }
+  | { readonly kind: "set-path"; readonly slot: number; readonly path: PathRecord }
+  | { readonly kind: "remove-peer"; readonly slot: number }
+  | { readonly kind: "inject"; readonly slot: number; readonly packets: readonly Uint8Array[] };

@@ -1,0 +1,34 @@
+/** What the packet plane tells control: events of the control rings, packets of the data rings. */
+import type { IpAddress, SocketAddress } from "../base/index.ts";
+
+/** What the control rings carry up (WG-51). Byte arrays are copies and belong to the receiver. */
+export type PlaneEvent =
+  | {
+      readonly kind: "handshake" | "stun" | "other";
+      readonly bytes: Uint8Array;
+      readonly from: SocketAddress;
+      /** The address on which it arrived; its port is the socket's. */
+      readonly local: SocketAddress;
+      readonly relayed?: { readonly relay: SocketAddress; readonly channel: number };
+    }
+  | { readonly kind: "activity" | "wake"; readonly slot: number }
+  | { readonly kind: "confirmed"; readonly slot: number; readonly generation: number }
+  | {
+      readonly kind: "counter";
+      readonly slot: number;
+      readonly generation: number;
+      readonly limit: "rekey" | "reject";
+    }
+  | {
+      readonly kind: "roamed";
+      readonly slot: number;
+      readonly from: SocketAddress;
+      readonly local: IpAddress;
+    };
+
+/** What the data rings carry up: packets that wait for a decision, in their order (TN-78). */
+export type DataPunt =
+  | { readonly reason: "no-session"; readonly slot: number; readonly packet: Uint8Array }
+  | { readonly reason: "first"; readonly packet: Uint8Array }
+  | { readonly reason: "refused"; readonly slot?: number; readonly packet: Uint8Array }
+  | { readonly reason: "control-event"; readonly slot: number; readonly packet: Uint8Array };

@@ -1,0 +1,43 @@
+/** Who may send what where, as the plane obeys it: published as a whole. */
+import type { IpAddress, Prefix } from "../base/index.ts";
+
+/** What becomes of a packet whose destination lies in a route's prefix. */
+export type RouteTarget =
+  | { readonly kind: "peer"; readonly slot: number }
+  /** Hand it to control as punt `first` (TN-28). */
+  | { readonly kind: "punt" }
+  /** Hand it to control as punt `refused`: it answers with ICMP (TN-12). */
+  | { readonly kind: "refuse" }
+  /** Drop it under this reason of `bindings/reasons.ts`, e.g. `not-a-peer` (TN-62). */
+  | { readonly kind: "drop"; readonly reason: string };
+
+export interface Route {
+  readonly prefix: Prefix;
+  readonly target: RouteTarget;
+}
+
+/**
+ * What one peer's packets may be, besides its route (first-light policy).
+ * Ingress: inner source in `sources` and inner destination in `destinations`.
+ * Egress: inner source in `egressSources`. `undefined` means that this check does not apply.
+ */
+export interface PeerPermits {
+  readonly slot: number;
+  readonly sources: readonly Prefix[];
+  readonly destinations?: readonly Prefix[];
+  readonly egressSources?: readonly Prefix[];
+  /** What happens to a packet with a wrong destination: `refused` punt, or a counted drop. */
+  readonly refuseDestination: boolean;
+}
+
+/** The whole policy; it is built aside and published with one pointer swap (WG-58). */
+export interface PolicyTables {
+  /**
+   * Our own tunnel addresses. On a client the source of every packet from the TUN device must be one
+   * of them (`bad-source`, TN-20), and the destination of every packet from a gateway
+   * (`bad-destination`, TN-38). Absent: neither is checked (`postern wg`, gateway).
+   */
+  readonly ownAddresses?: readonly IpAddress[];
+  readonly routes: readonly Route[];
+  readonly permits: readonly PeerPermits[];
+}
