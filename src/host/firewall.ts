@@ -19,12 +19,20 @@ export interface DropChain {
   readonly name: string;
 }
 
-/** The table with its rules, in one transaction that replaces an earlier one. */
+/**
+ * The table with its rules, in one transaction that replaces an earlier one.
+ *
+ * Address translation passes by what connection tracking has no state for: a wrong checksum, odd TCP
+ * flags, a protocol that it cannot follow. The last chain, which runs after translation, drops what still
+ * has a tunnel source then.
+ */
 export function gatewayRuleset(tunName: string): string {
   const device = quote(tunName);
   return `add table inet postern
 delete table inet postern
 table inet postern {
+  counter untranslated {
+  }
   chain forward {
     type filter hook forward priority filter; policy accept;
     iifname ${device} accept
@@ -34,6 +42,12 @@ table inet postern {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr ${formatPrefix(TUNNEL_V4)} oifname != { ${device}, "lo" } masquerade
     ip6 saddr ${formatPrefix(TUNNEL_V6)} oifname != { ${device}, "lo" } masquerade
+  }
+  chain untranslated {
+    type filter hook postrouting priority srcnat + 1; policy accept;
+    oifname { ${device}, "lo" } accept
+    ip saddr ${formatPrefix(TUNNEL_V4)} counter name untranslated drop
+    ip6 saddr ${formatPrefix(TUNNEL_V6)} counter name untranslated drop
   }
 }
 `;

@@ -1,7 +1,11 @@
 /** How the gateway forwards: rules, kernel parameters, and what `--masquerade off` leaves to others. */
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { type IpAddress, ip, toHex } from "../../src/base/index.ts";
+import { encodeIp, encodeUdp } from "../../src/packet/index.ts";
+import type { Namespace } from "../../src/program/lab/index.ts";
 import { captureHost } from "../lib/leftovers.ts";
-import { echo, tunnelAddresses } from "../lib/observe.ts";
+import { echo, eventually, tunnelAddresses } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, OFFICE_V6, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -16,6 +20,10 @@ const PARAMETERS = [
 /** PG-69, as nft prints it. */
 const RULES = `
 table inet postern {
+	counter untranslated {
+		packets 0 bytes 0
+	}
+
 	chain forward {
 		type filter hook forward priority filter; policy accept;
 		iifname "tun-postern" accept
@@ -27,8 +35,56 @@ table inet postern {
 		ip saddr 100.64.0.0/11 oifname != { "lo", "tun-postern" } masquerade
 		ip6 saddr fd00:2021:1111::/107 oifname != { "lo", "tun-postern" } masquerade
 	}
+
+	chain untranslated {
+		type filter hook postrouting priority srcnat + 1; policy accept;
+		oifname { "lo", "tun-postern" } accept
+		ip saddr 100.64.0.0/11 counter name "untranslated" drop
+		ip6 saddr fd00:2021:1111::/107 counter name "untranslated" drop
+	}
 }
 `;
+
+const INJECT = join(import.meta.dirname, "../lib/inject.mjs");
+const COUNT_TUNNEL_SOURCES = `table inet watch {
+  counter tunnel {}
+  chain prerouting {
+    type filter hook prerouting priority raw;
+    ip saddr 100.64.0.0/10 counter name tunnel
+    ip6 saddr fd00:2021:1111::/107 counter name tunnel
+  }
+}`;
+
+/** Packets that connection tracking gives no state to, so that masquerading passes them by. */
+function invalidPackets(source: IpAddress, destination: IpAddress): readonly Uint8Array[] {
+  const from = { address: source, port: 4000 };
+  const udp = encodeUdp(from, { address: destination, port: 9 }, new Uint8Array(8));
+  if (!udp.ok) throw new Error(udp.reason);
+  // The checksum of the datagram, which its last bytes make wrong.
+  udp.value.set([1, 2, 3], udp.value.length - 3);
+  const tcp = (flags: number): Uint8Array => {
+    const header = new Uint8Array(20);
+    header.set([15, 160, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags]);
+    return header;
+  };
+  // An SCTP packet (RFC 9260) whose only chunk is data, of an association that nobody has seen.
+  const sctp = new Uint8Array(28);
+  sctp.set([15, 160, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, 0, 16]);
+  const others = [
+    { protocol: 6, transport: tcp(0x03) },
+    { protocol: 6, transport: tcp(0x00) },
+    { protocol: 132, transport: sctp },
+  ].map((rest) => encodeIp({ source, destination, ...rest }));
+  return [udp, ...others].map((packet) => {
+    if (!packet.ok) throw new Error(packet.reason);
+    return packet.value;
+  });
+}
+
+async function packetsIn(where: Namespace, table: string, counter: string): Promise<number> {
+  const text = await where.run("nft", ["list", "counter", "inet", table, counter]);
+  return Number(/packets (\d+)/.exec(text)?.[1]);
+}
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "the gateway's forwarding", () => {
   let office: Office;
@@ -85,6 +141,25 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "the gateway's forwarding
     expect(await gateway.stop()).toEqual({ status: 0, signal: undefined });
     expect(await office.gateway.run("nft", ["list", "ruleset"])).toBe("");
     expect(await parameters(), "PG-15: parameters stay").toEqual(["1", "1", "1", "1"]);
+  });
+
+  it("PG-150: what connection tracking calls invalid is dropped and counted, never sent with a tunnel source", {
+    timeout,
+  }, async () => {
+    const gateway = await office.startGateway();
+    await office.fetch(office.client, `http://${OFFICE_V4}/`);
+    const watch = { name: "nft", command: "nft", args: ["-f", "-"], input: COUNT_TUNNEL_SOURCES };
+    expect(await office.resource.start(watch).wait(5000)).toEqual({ status: 0, signal: undefined });
+    const [v4 = "", v6 = ""] = await tunnelAddresses(office.client);
+    const packets = [...invalidPackets(ip(v4), ip(OFFICE_V4)), ...invalidPackets(ip(v6), ip(OFFICE_V6))];
+    expect(await echo(office.client, OFFICE_V6)).toBe("answered");
+    await office.client.run(process.execPath, [INJECT, "tun-postern", ...packets.map(toHex)]);
+    await eventually(async () =>
+      expect(await packetsIn(office.gateway, "postern", "untranslated")).toBe(packets.length),
+    );
+    expect(await packetsIn(office.resource, "watch", "tunnel")).toBe(0);
+    await office.resource.run("nft", ["delete", "table", "inet", "watch"]);
+    await gateway.stop();
   });
 
   it("PG-70: where somebody else drops what is forwarded, that is said, and the accept rules are inserted", {
