@@ -22,7 +22,7 @@
  * validate, and `coalesceAccept` or `coalesceDiscard`; then write the listed frames, in order. When
  * the socket has nothing more to read: `coalesceClose`, write, and begin anew.
  *
- * No system call, no allocation; the twin is `test/unit/plane/twin/coalesce.ts`.
+ * No system call, no allocation; the twin is `test/twin/plane/coalesce.ts`.
  */
 import {
   COALESCE_ARENA,

@@ -11,7 +11,7 @@
  *
  * so no payload is ever moved, and checksums come from sums over the parts of the headers that stay
  * the same, plus one pass over the payload. No system call, no allocation; the twin is
- * `test/unit/plane/twin/split.ts`.
+ * `test/twin/plane/split.ts`.
  */
 import {
   DROP_IP_TOO_BIG,

@@ -6,8 +6,8 @@
 import type { PlaneReceive } from "../../bindings/plane.ts";
 import { concatBytes, ip, type SocketAddress } from "../../src/base/index.ts";
 import type { SessionKeys } from "../../src/plane/index.ts";
+import { sealMessage } from "../twin/plane/message.ts";
 import { STUN_HEADER } from "../unit/plane/pair.ts";
-import { sealMessage } from "../unit/plane/wire.ts";
 import type { Chance } from "./chance.ts";
 import { createInnerPackets, type InnerPackets } from "./inner-packets.ts";
 import {

@@ -6,7 +6,7 @@ import type { Reason } from "../../bindings/reasons.ts";
 import { copyOf, type Instant } from "../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../src/packet/index.ts";
 import type { DataPunt } from "../../src/plane/index.ts";
-import { splitFrame } from "../unit/plane/twin/split.ts";
+import { splitFrame } from "../twin/plane/split.ts";
 import type { PeerModel, SessionModel } from "./peer-model.ts";
 import type { PlaneWorld } from "./plane-world.ts";
 import { judgeEgress } from "./policy-model.ts";

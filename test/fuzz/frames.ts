@@ -1,7 +1,7 @@
 /** Frames of the TUN device with virtio headers that may lie (PF-31, PF-32), super-frames among them. */
 import { concatBytes, ip } from "../../src/base/index.ts";
+import { encodeVnet, type VnetHeader } from "../twin/plane/split.ts";
 import { tcp, udp } from "../unit/plane/packets.ts";
-import { encodeVnet, type VnetHeader } from "../unit/plane/twin/split.ts";
 import type { Chance } from "./chance.ts";
 import { createInnerPackets } from "./inner-packets.ts";
 import type { PlaneWorld } from "./plane-world.ts";

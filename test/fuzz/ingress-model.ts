@@ -9,7 +9,7 @@ import { copyOf, equalSocketAddress, type Instant, type SocketAddress } from "..
 import { parsePacket } from "../../src/packet/index.ts";
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
 import { isStunShaped } from "../../src/stun/index.ts";
-import { openMessage } from "../unit/plane/wire.ts";
+import { openMessage } from "../twin/plane/message.ts";
 import { markCongestion } from "./congestion.ts";
 import { acceptCounter, isFresh, type PeerModel, type SessionModel } from "./peer-model.ts";
 import { LIMITS, type PlaneWorld } from "./plane-world.ts";

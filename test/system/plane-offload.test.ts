@@ -8,10 +8,10 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { OFFLOADS_ALL, openKernel, openTun, POLLIN, pollOne, type Tun } from "../../bindings/linux/index.ts";
 import { ip } from "../../src/base/index.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { parseVnet } from "../twin/plane/split.ts";
 import { createDriver } from "../unit/plane/coalesce-driver.ts";
 import { counting, type FlowOptions, tcp, udp } from "../unit/plane/packets.ts";
 import { createSplitter } from "../unit/plane/split-driver.ts";
-import { parseVnet } from "../unit/plane/twin/split.ts";
 import { createNamespace, type OwnNamespace } from "./own-namespace.ts";
 
 const FRAME_BYTES = 65_546;

@@ -27,11 +27,11 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/packet/ip.ts": { twin: "src/packet/ip.ts", test: "test/unit/plane/validate.test.ts" },
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
   "assembly/segment/split.ts": {
-    twin: "test/unit/plane/twin/split.ts",
+    twin: "test/twin/plane/split.ts",
     test: "test/unit/plane/split.test.ts",
   },
   "assembly/segment/coalesce.ts": {
-    twin: "test/unit/plane/twin/coalesce.ts",
+    twin: "test/twin/plane/coalesce.ts",
     test: "test/unit/plane/coalesce.test.ts",
   },
 };

@@ -1,8 +1,8 @@
 /** Drives the plane's coalescing like the ingress worker does, for the tests. */
 import { expect } from "vitest";
 import { CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
+import type { Features, Frame } from "../../twin/plane/coalesce.ts";
 import { loadPacketModule } from "./load.ts";
-import type { Features, Frame } from "./twin/coalesce.ts";
 
 const GUARD = 0x5a;
 const GUARD_BYTES = 256;

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parsePacket } from "../../../src/packet/ip.ts";
+import { createCoalescer, type Features } from "../../twin/plane/coalesce.ts";
+import { parseVnet, splitFrame } from "../../twin/plane/split.ts";
 import { createDriver, type Driver } from "./coalesce-driver.ts";
 import { counting, hostilePacket, ipPacket, type TcpOptions, tcp, type UdpOptions, udp } from "./packets.ts";
-import { createCoalescer, type Features } from "./twin/coalesce.ts";
-import { parseVnet, splitFrame } from "./twin/split.ts";
 
 const ALL: Features = { tcp: true, udp: true };
 const PLAIN = { limitBytes: 65_535, mode: "plain" } as const;

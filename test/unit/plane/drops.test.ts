@@ -13,6 +13,8 @@ import {
   toPrefix,
 } from "../../../src/base/index.ts";
 import type { PeerPermits } from "../../../src/plane/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
+import { encodeVnet } from "../../twin/plane/split.ts";
 import { expectLaw } from "./law.ts";
 import { counting, ipPacket, tcp, udp } from "./packets.ts";
 import {
@@ -35,8 +37,6 @@ import {
   sessionKeys,
   testPlane,
 } from "./pair.ts";
-import { encodeVnet } from "./twin/split.ts";
-import { sealMessage } from "./wire.ts";
 
 type PathReason = {
   [R in Reason]: (typeof REASONS)[R]["stage"] extends "path" ? R : never;

@@ -3,6 +3,8 @@ import { BYTES, CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
 import type { Plane } from "../../../bindings/plane.ts";
 import { instantiatePlane } from "../../../bindings/plane-module.ts";
 import { concatBytes, instant, ip, prefix } from "../../../src/base/index.ts";
+import { openMessage } from "../../twin/plane/message.ts";
+import { encodeVnet } from "../../twin/plane/split.ts";
 import { compileVariant } from "../crypto/modules.ts";
 import { expectLaw } from "./law.ts";
 import { counting, tcp, udp } from "./packets.ts";
@@ -24,8 +26,6 @@ import {
   sessionKeys,
   type testPlane,
 } from "./pair.ts";
-import { encodeVnet } from "./twin/split.ts";
-import { openMessage } from "./wire.ts";
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const CURRENT = sessionKeys("a", 1).local;

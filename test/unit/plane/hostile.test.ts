@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, copyOf } from "../../../src/base/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";
 import { counting, hostilePacket, udp } from "./packets.ts";
 import {
@@ -18,7 +19,6 @@ import {
   sendAll,
   sessionKeys,
 } from "./pair.ts";
-import { sealMessage } from "./wire.ts";
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const RUNS = { numRuns: 300 };

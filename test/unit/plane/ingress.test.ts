@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Plane } from "../../../bindings/plane.ts";
 import { concatBytes, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";
 import { counting, ipPacket, udp } from "./packets.ts";
 import {
@@ -22,7 +23,6 @@ import {
   sendAll,
   sessionKeys,
 } from "./pair.ts";
-import { sealMessage } from "./wire.ts";
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const BACK = { family: 4, source: NET_B.v4, destination: NET_A.v4 } as const;

@@ -2,10 +2,10 @@ import { describe, expect, it } from "vitest";
 import { CONSTANTS } from "../../../bindings/layout.ts";
 import { REASONS, type Reason } from "../../../bindings/reasons.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
+import { encodeVnet } from "../../twin/plane/split.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import { B, createPair, directPath, NET_A, NET_B, NOW, plainFrame, SLOT, type testPlane } from "./pair.ts";
-import { encodeVnet } from "./twin/split.ts";
 
 const E = {
   EPERM: 1,

@@ -2,10 +2,10 @@ import { describe, expect, it } from "vitest";
 import { CONSTANTS } from "../../../bindings/layout.ts";
 import { REASONS, type Reason } from "../../../bindings/reasons.ts";
 import { concatBytes, instant, ip, type SocketAddress } from "../../../src/base/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { type ControlMessage, FD, type KernelScript, type Received, runLoop } from "./kernel-script.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import { A, B, createPair, NET_A, NET_B, NOW, SLOT, sessionKeys, type testPlane } from "./pair.ts";
-import { sealMessage } from "./wire.ts";
 
 const E = { EINTR: 4, EIO: 5, EBADF: 9, EAGAIN: 11, ENOMEM: 12, EINVAL: 22, EBADFD: 77, ECONNREFUSED: 111 };
 const V6 = { address: ip("2001:db8::1"), port: 51820 };

@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PlaneSend } from "../../../bindings/plane.ts";
 import { concatBytes, type SocketAddress } from "../../../src/base/index.ts";
+import { openMessage } from "../../twin/plane/message.ts";
+import { encodeVnet, splitFrame } from "../../twin/plane/split.ts";
 import { expectLaw } from "./law.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import {
@@ -20,8 +22,6 @@ import {
   sendAll,
   sessionKeys,
 } from "./pair.ts";
-import { encodeVnet, splitFrame } from "./twin/split.ts";
-import { openMessage } from "./wire.ts";
 
 const RELAY = { address: { address: new Uint8Array([198, 51, 100, 7]), port: 3478 }, channel: 0x4abc };
 const LIMITS = { limitBytes: 65535, mode: "plain" } as const;

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { A, B, createPair, NOW, sessionKeys } from "./pair.ts";
-import { sealMessage } from "./wire.ts";
 
 const WINDOW = 8128n;
 const REJECT = 2n ** 64n - 2n ** 13n - 1n;

@@ -3,8 +3,6 @@ import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
 import { checksumAdd } from "../../../src/packet/checksum.ts";
 import type { MalformedPacket, PacketLimits } from "../../../src/packet/ip.ts";
-import { counting, hostilePacket, ipPacket, tcp, udp } from "./packets.ts";
-import { createSplitter, MODES } from "./split-driver.ts";
 import {
   encodeVnet,
   type MalformedFrame,
@@ -12,7 +10,9 @@ import {
   setU16,
   splitFrame,
   type VnetHeader,
-} from "./twin/split.ts";
+} from "../../twin/plane/split.ts";
+import { counting, hostilePacket, ipPacket, tcp, udp } from "./packets.ts";
+import { createSplitter, MODES } from "./split-driver.ts";
 
 const { plane, split } = createSplitter();
 const LIMITS: PacketLimits = { limitBytes: 1420, mode: "strict" };

@@ -7,6 +7,7 @@ import { createPlane, createPlaneMemory } from "../../../bindings/plane.ts";
 import { createQuiescence } from "../../../bindings/quiescence.ts";
 import { createSharedMemory, type SharedMemory } from "../../../bindings/shared-memory.ts";
 import { equalBytes } from "../../../src/base/index.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { compileVariant } from "../crypto/modules.ts";
 import { counting, udp } from "./packets.ts";
 import {
@@ -25,7 +26,6 @@ import {
   sessionKeys,
   testPlane,
 } from "./pair.ts";
-import { sealMessage } from "./wire.ts";
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const GOOD = udp(counting(64), ROUTED);

@@ -2,9 +2,9 @@
  * The readable twin of `assembly/segment/coalesce.ts`: packets are kept as they came, and a frame is
  * made from them when it is finished.
  */
-import { concatBytes, equalBytes } from "../../../../src/base/index.ts";
-import { checksumAdd, checksumFinish } from "../../../../src/packet/checksum.ts";
-import { type PacketDescriptor, PROTOCOL, parsePacket } from "../../../../src/packet/ip.ts";
+import { concatBytes, equalBytes } from "../../../src/base/index.ts";
+import { checksumAdd, checksumFinish } from "../../../src/packet/checksum.ts";
+import { type PacketDescriptor, PROTOCOL, parsePacket } from "../../../src/packet/ip.ts";
 import { encodeVnet, pseudoSumOf, setU16 } from "./split.ts";
 
 export interface Features {

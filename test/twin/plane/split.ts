@@ -1,13 +1,13 @@
 /** The readable twin of `assembly/segment/split.ts`: every segment is a new packet made from scratch. */
-import { concatBytes, malformed, type Parsed, parsed } from "../../../../src/base/index.ts";
-import { checksumAdd, checksumFinish, pseudoHeaderSum } from "../../../../src/packet/checksum.ts";
+import { concatBytes, malformed, type Parsed, parsed } from "../../../src/base/index.ts";
+import { checksumAdd, checksumFinish, pseudoHeaderSum } from "../../../src/packet/checksum.ts";
 import {
   type MalformedPacket,
   type PacketDescriptor,
   type PacketLimits,
   PROTOCOL,
   parsePacket,
-} from "../../../../src/packet/ip.ts";
+} from "../../../src/packet/ip.ts";
 
 export type MalformedFrame = MalformedPacket | "tun-header" | "tun-gso-type";
 
