@@ -4,6 +4,9 @@
  */
 import { LAYOUT_HASH } from "./layout";
 
+export { egressBegin, egressFlush, egressSettle, egressStep } from "./batch/egress";
+export { ingressBegin, ingressFlush, ingressStep } from "./batch/ingress";
+export { sendDone } from "./batch/send";
 export {
   aeadFlush,
   aeadLanes,
@@ -16,9 +19,6 @@ export {
 } from "./crypto/exports";
 export { egressLoop } from "./loop/egress";
 export { ingressLoop } from "./loop/ingress";
-export { egressBegin, egressFlush, egressSettle, egressStep } from "./batch/egress";
-export { ingressBegin, ingressFlush, ingressStep } from "./batch/ingress";
-export { sendDone } from "./batch/send";
 export { coalesceInit } from "./segment/coalesce";
 
 /** What the module was made from; the host refuses another (D-3). */

@@ -1,6 +1,6 @@
 import { complement, fold, pseudoSum, sum, updated, word } from "../packet/checksum";
 import { innerEcn, mergeEcn } from "../packet/ecn";
-import { walkExtensions, walkOffset, walkProtocol, WALK_FRAGMENT, WALK_MALFORMED } from "../packet/extension";
+import { WALK_FRAGMENT, WALK_MALFORMED, walkExtensions, walkOffset, walkProtocol } from "../packet/extension";
 
 const PACKET = memory.data(128, 16);
 

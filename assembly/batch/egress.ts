@@ -8,6 +8,8 @@
  * One frame is one flow: it is validated, judged and led to its session once; only lengths, counters
  * and seals are per segment.
  */
+
+import { count, dropped } from "../counters";
 import {
   BUFFER_LEAD,
   COUNTER_BYTES_IN,
@@ -72,10 +74,10 @@ import {
   SPLIT_COUNT,
   SPLIT_INDEX,
   SPLIT_SEGMENT_BYTES,
-  STAGED_MAX,
   STAGE_IDLE,
   STAGE_SEGMENTS,
   STAGE_SETTLE,
+  STAGED_MAX,
   TARGET_DROP,
   TARGET_PEER,
   TARGET_PUNT,
@@ -85,7 +87,6 @@ import {
   WORKER_PACKET,
   WORKER_SETTLE_RING,
 } from "../layout";
-import { count, dropped } from "../counters";
 import { innerEcn } from "../packet/ecn";
 import { ringPeek, ringTake } from "../ring";
 import { splitBegin, splitNext } from "../segment/split";

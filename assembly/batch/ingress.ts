@@ -9,6 +9,8 @@
  * All datagrams of a batch have one source, so that activity and roaming are settled once per batch and
  * peer.
  */
+
+import { count, dropped } from "../counters";
 import { LANES, open, otks } from "../crypto";
 import {
   BUFFER_LEAD,
@@ -87,16 +89,29 @@ import {
   WORKER_NOW,
   WORKER_PACKET,
 } from "../layout";
-import { count, dropped } from "../counters";
 import { mergeEcn } from "../packet/ecn";
 import { validate } from "../packet/ip";
-import { coalesceAccept, coalesceBegin, coalesceClose, coalesceDiscard, coalesceTarget } from "../segment/coalesce";
+import {
+  coalesceAccept,
+  coalesceBegin,
+  coalesceClose,
+  coalesceDiscard,
+  coalesceTarget,
+} from "../segment/coalesce";
 import { noteReceived } from "../table/activity";
 import { accept, isFresh } from "../table/replay-window";
 import { findSession, peerRow, sessionNumber, sessionRow } from "../table/session";
 import { channelLength, isData, isRelayed, isShortData, kindForControl } from "./demux";
 import { judgeIngress } from "./policy";
-import { mayRefuse, publishEvent, puntDatagram, puntPacket, reportOnce, reportRoamed, reserveEvent } from "./punt";
+import {
+  mayRefuse,
+  publishEvent,
+  puntDatagram,
+  puntPacket,
+  reportOnce,
+  reportRoamed,
+  reserveEvent,
+} from "./punt";
 
 /** One-time keys in advance pay from three messages on (PF-65). */
 const AHEAD_MIN: u32 = 3;
@@ -175,7 +190,8 @@ function handleDatagram(cx: usize, at: usize, bytes: u32, left: u32): bool {
   }
   const message = at + CHANNEL_HEADER_BYTES;
   const length = channelLength(at);
-  if (isData(message, length)) return handleData(cx, message, length, left - <u32>CHANNEL_HEADER_BYTES, bytes);
+  if (isData(message, length))
+    return handleData(cx, message, length, left - <u32>CHANNEL_HEADER_BYTES, bytes);
   handleOther(cx, message, length, load<u32>(cx, INGRESS_CHANNEL));
   return true;
 }

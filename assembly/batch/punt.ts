@@ -1,4 +1,6 @@
 /** Handing packets, datagrams and events to control through a worker's rings (D-10, PG-51, WG-51). */
+
+import { count, dropped, punted } from "../counters";
 import {
   COUNTER_EVENTS,
   COUNTER_EVENTS_DEFERRED,
@@ -44,7 +46,6 @@ import {
   WORKER_REFUSE_COUNT,
   WORKER_REFUSE_WINDOW,
 } from "../layout";
-import { count, dropped, punted } from "../counters";
 import { ringCommit, ringReserve } from "../ring";
 import { peerRow } from "../table/session";
 
@@ -61,7 +62,14 @@ export function reserveEvent(cx: usize): usize {
 }
 
 /** Publishes the event reserved last. */
-export function publishEvent(cx: usize, entry: usize, kind: u32, slot: u32, generation: u32, detail: u32): void {
+export function publishEvent(
+  cx: usize,
+  entry: usize,
+  kind: u32,
+  slot: u32,
+  generation: u32,
+  detail: u32,
+): void {
   fill(entry, kind, slot, generation, detail);
   ringCommit(load<usize>(cx, WORKER_CONTROL_RING), entry);
   count(cx, COUNTER_EVENTS, 1);

@@ -8,6 +8,8 @@
  * Only the last datagram may be shorter; it closes the send. The path is copied when a send begins,
  * because a send may stay open longer than its path's row lives.
  */
+
+import { count } from "../counters";
 import { flush, seal } from "../crypto";
 import {
   BUFFER_LEAD,
@@ -54,7 +56,6 @@ import {
   WORKER_NOW,
   WORKER_OUTPUT,
 } from "../layout";
-import { count } from "../counters";
 import { noteSent } from "../table/activity";
 import { peerRow } from "../table/session";
 
@@ -134,7 +135,7 @@ export function forgetSource(cx: usize): void {
 
 /** Where the serial is remembered, less `EGRESS_REFUSED_SOURCES`. */
 function refusedSource(cx: usize, serial: u32): usize {
-  return cx + (<usize>(serial & 63) << 2);
+  return cx + ((<usize>(serial & 63)) << 2);
 }
 
 /** Writes the message at `at`; the text is `bytes` bytes of the packet and zeros up to `text`. */

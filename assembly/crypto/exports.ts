@@ -2,7 +2,7 @@
  * The AEAD as exports of the module. The plane's entry re-exports this file: so the kernel that is
  * tested, timed and chosen at start (D-26) is the very one that carries traffic.
  */
-import { flush, LANES, open, otks, seal, STATE_BYTES } from "./index";
+import { flush, LANES, open, otks, STATE_BYTES, seal } from "./index";
 
 /** @see LANES in index.ts; a function, since it reads the same from every runtime. */
 export function aeadLanes(): i32 {
@@ -25,7 +25,15 @@ export function aeadFlush(st: usize): void {
 }
 
 /** @see open in index.ts */
-export function aeadOpen(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {
+export function aeadOpen(
+  key: usize,
+  np: usize,
+  src: usize,
+  dst: usize,
+  len: i32,
+  st: usize,
+  otk: usize,
+): i32 {
   return open(key, np, src, dst, len, st, otk);
 }
 

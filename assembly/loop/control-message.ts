@@ -88,7 +88,8 @@ export function readControl(cx: usize, bytes: u32, overflowAt: usize): u32 {
     const data = message + <usize>HEADER_BYTES;
     const dataBytes = length - HEADER_BYTES;
     if (level == SOL_UDP && type == UDP_GRO && dataBytes >= 4) stride = load<u32>(data);
-    else if (level == SOL_SOCKET && type == SO_RXQ_OVFL && dataBytes >= 4) store<u32>(overflowAt, load<u32>(data));
+    else if (level == SOL_SOCKET && type == SO_RXQ_OVFL && dataBytes >= 4)
+      store<u32>(overflowAt, load<u32>(data));
     else if (level == SOL_IP) readIp4(cx, type, data, dataBytes);
     else if (level == SOL_IPV6) readIp6(cx, type, data, dataBytes);
     at += (length + 7) & ~7;

@@ -4,6 +4,10 @@
  * `egressLoop` never returns while it works, and such a function stays in the baseline tier (PF-15): so it
  * does nothing but call `egressTurn`.
  */
+
+import { egressBegin, egressFlush, egressSettle, egressStep } from "../batch/egress";
+import { readClock } from "../clock";
+import { wipe } from "../crypto";
 import {
   BUFFER_LEAD,
   COUNTER_READS,
@@ -24,14 +28,11 @@ import {
   WORKER_TUN,
   WORKER_TUN_ERRNOS,
 } from "../layout";
-import { readClock } from "../clock";
-import { wipe } from "../crypto";
-import { egressBegin, egressFlush, egressSettle, egressStep } from "../batch/egress";
 import { ringPeek } from "../ring";
 import { sysErrno, sysRead, sysYield } from "../sys";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";
 import { transmit } from "./transmit";
-import { beginBatch, isOver, isStopping, park, pause, POLLIN, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, POLLIN, park, pause, unpark, waitFor } from "./wait";
 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;
@@ -56,7 +57,11 @@ function egressTurn(cx: usize): bool {
   beginBatch(cx);
   if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) tick(cx);
   while (egressSettle(cx) != 0) transmit(cx);
-  const bytes = sysRead(load<i32>(cx, WORKER_TUN), load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD, FRAME_MAX_BYTES);
+  const bytes = sysRead(
+    load<i32>(cx, WORKER_TUN),
+    load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD,
+    FRAME_MAX_BYTES,
+  );
   if (bytes <= 0) return handleNothing(cx, bytes);
   egressBegin(cx, <u32>bytes);
   while (egressStep(cx) != 0) transmit(cx);

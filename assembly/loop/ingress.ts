@@ -4,6 +4,11 @@
  * Both families are read in turn: the one that has something, until it is empty or has had its share
  * (PG-50). When both are empty the frame under construction is written and the worker waits.
  */
+
+import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
+import { readClock } from "../clock";
+import { count, dropped } from "../counters";
+import { wipe } from "../crypto";
 import {
   BUFFER_LEAD,
   COALESCE_COUNT,
@@ -25,9 +30,9 @@ import {
   INGRESS_COALESCE,
   INGRESS_ERRORS,
   INGRESS_ERRORS_SINCE,
+  INGRESS_FRAME_SEEN,
   INGRESS_FROM,
   INGRESS_FROM_BYTES,
-  INGRESS_FRAME_SEEN,
   INGRESS_FROM_PORT,
   INGRESS_IS_V6_TURN,
   INGRESS_MISSES,
@@ -47,16 +52,12 @@ import {
   WORKER_UDP4,
   WORKER_UDP6,
 } from "../layout";
-import { readClock } from "../clock";
-import { count, dropped } from "../counters";
-import { wipe } from "../crypto";
-import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";
 import { countErrno, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
-import { beginBatch, isOver, isStopping, park, POLLIN, POLLOUT, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, POLLIN, POLLOUT, park, unpark, waitFor } from "./wait";
 
 const CLOCK_EVERY: u32 = 16;
 /** Receives of one family in a row (BATCH_UDP). */
@@ -185,9 +186,14 @@ function writeFrames(cx: usize): void {
   const coalesce = cx + INGRESS_COALESCE;
   const listed = load<u32>(coalesce, COALESCE_COUNT);
   for (let i: u32 = 0; i < listed; i++) {
-    const entry = coalesce + (<usize>i << 2);
+    const entry = coalesce + ((<usize>i) << 2);
     const bytes = load<u32>(entry, COALESCE_LIST_BYTES);
-    writeFrame(cx, load<usize>(entry, COALESCE_LIST_ADDRESS), bytes, load<u32>(entry, COALESCE_LIST_SEGMENTS));
+    writeFrame(
+      cx,
+      load<usize>(entry, COALESCE_LIST_ADDRESS),
+      bytes,
+      load<u32>(entry, COALESCE_LIST_SEGMENTS),
+    );
   }
   store<u32>(coalesce, 0, COALESCE_COUNT);
 }

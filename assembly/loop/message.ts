@@ -1,5 +1,12 @@
 /** `struct msghdr` and `struct iovec` in a worker's record (PF-37); pointers in them are absolute (PF-20). */
-import { PLANE_ADDRESS, PLANE_BASE, WORKER_CONTROL, WORKER_MESSAGE, WORKER_NAME, WORKER_VECTOR } from "../layout";
+import {
+  PLANE_ADDRESS,
+  PLANE_BASE,
+  WORKER_CONTROL,
+  WORKER_MESSAGE,
+  WORKER_NAME,
+  WORKER_VECTOR,
+} from "../layout";
 
 const NAME: usize = 0;
 const NAME_BYTES: usize = 8;

@@ -1,4 +1,7 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
+
+import { forgetSource, sendDone } from "../batch/send";
+import { count, dropped } from "../counters";
 import {
   BUFFER_LEAD,
   COUNTER_BYTES_OUT,
@@ -30,8 +33,6 @@ import {
   WORKER_UDP4,
   WORKER_UDP6,
 } from "../layout";
-import { count, dropped } from "../counters";
-import { forgetSource, sendDone } from "../batch/send";
 import { sysErrno, sysSendmsg } from "../sys";
 import { writeControl } from "./control-message";
 import {
@@ -54,7 +55,7 @@ import {
   EPERM,
 } from "./errno";
 import { writeMessage } from "./message";
-import { isStopping, pause, POLLOUT, waitFor } from "./wait";
+import { isStopping, POLLOUT, pause, waitFor } from "./wait";
 
 const AF_INET6: u32 = 10;
 /** Retry n waits 2^n ns; the last waits 134 ms (PG-46). */

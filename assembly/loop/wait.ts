@@ -1,4 +1,7 @@
 /** Waiting in poll(2), awake for control at any time (D-5, PF-23). */
+
+import { readClock } from "../clock";
+import { count } from "../counters";
 import {
   COUNTER_POLLS,
   ENDED_STOPPED,
@@ -10,8 +13,6 @@ import {
   WORKER_TIME,
   WORKER_WAKE_FD,
 } from "../layout";
-import { readClock } from "../clock";
-import { count } from "../counters";
 import { sysPoll, sysRead } from "../sys";
 
 export const POLLIN: u16 = 1;

@@ -25,7 +25,7 @@ export function mergeEcn(packet: usize, outerEcn: u32): void {
   const inner = innerEcn(packet);
   if (inner == 0 || inner == ECN_CE) return;
   if (load<u8>(packet) >> 4 == 6) {
-    store<u8>(packet, load<u8>(packet, 1) | (<u8>ECN_CE << 4), 1);
+    store<u8>(packet, load<u8>(packet, 1) | ((<u8>ECN_CE) << 4), 1);
     return;
   }
   const before = sum(packet, 2);

@@ -42,7 +42,7 @@ export function walkExtensions(packet: usize, available: u32): u64 {
     next = <u32>load<u8>(header);
     offset += length;
   }
-  return flags | (<u64>next << 32) | <u64>offset;
+  return flags | ((<u64>next) << 32) | <u64>offset;
 }
 
 export function walkOffset(walk: u64): u32 {

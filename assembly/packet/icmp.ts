@@ -5,8 +5,8 @@
 import {
   DROP_ICMP_QUOTE,
   DROP_ICMP_TYPE,
-  PACKET_FLAGS,
   PACKET_FLAG_FRAGMENT,
+  PACKET_FLAGS,
   PACKET_PROTOCOL,
   PACKET_TRANSPORT_BYTES,
   PACKET_TRANSPORT_OFFSET,
@@ -42,7 +42,10 @@ export function isIcmpError(packet: usize, d: usize): bool {
  * receiver sent (TN-70): only that one can be the cause. 0 for everything else.
  */
 export function icmpReason(packet: usize, d: usize): u32 {
-  if (load<u32>(d, PACKET_PROTOCOL) == PROTOCOL_ICMP && (load<u32>(d, PACKET_FLAGS) & PACKET_FLAG_FRAGMENT) == 0) {
+  if (
+    load<u32>(d, PACKET_PROTOCOL) == PROTOCOL_ICMP &&
+    (load<u32>(d, PACKET_FLAGS) & PACKET_FLAG_FRAGMENT) == 0
+  ) {
     const type = icmpType(packet, d);
     if (type == TYPE4_SOURCE_QUENCH || type == TYPE4_REDIRECT) return DROP_ICMP_TYPE;
   }

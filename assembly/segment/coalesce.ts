@@ -49,8 +49,8 @@ import {
   COALESCE_TCP,
   COALESCE_UDP,
   PACKET_FAMILY,
-  PACKET_FLAGS,
   PACKET_FLAG_FRAGMENT,
+  PACKET_FLAGS,
   PACKET_PROTOCOL,
   PACKET_TOTAL_BYTES,
   PACKET_TRANSPORT_BYTES,
@@ -395,7 +395,7 @@ function finish(g: usize): void {
   if (segments > 1) writeHeaders(g, frame, <u32>(end - frame) - VNET_HEADER_BYTES);
   else if (load<u32>(g, COALESCE_HEADER_BYTES) != 0) store<u8>(frame, VNET_DATA_VALID, VNET_FLAGS);
   const count = load<u32>(g, COALESCE_COUNT);
-  const entry = g + (<usize>count << 2);
+  const entry = g + ((<usize>count) << 2);
   store<usize>(entry, frame, COALESCE_LIST_ADDRESS);
   store<u32>(entry, <u32>(end - frame), COALESCE_LIST_BYTES);
   store<u32>(entry, segments, COALESCE_LIST_SEGMENTS);

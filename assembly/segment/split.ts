@@ -18,16 +18,16 @@ import {
   DROP_TUN_GSO_TYPE,
   DROP_TUN_HEADER,
   PACKET_FAMILY,
-  PACKET_FLAGS,
   PACKET_FLAG_FRAGMENT,
+  PACKET_FLAGS,
   PACKET_PROTOCOL,
-  PACKET_TOTAL_BYTES,
   PACKET_TRANSPORT_OFFSET,
   SPLIT_COUNT,
   SPLIT_FAMILY,
   SPLIT_GSO_BYTES,
   SPLIT_HEADER,
   SPLIT_HEADER_BYTES,
+  SPLIT_HEADER_CAPACITY,
   SPLIT_IDENTIFICATION,
   SPLIT_INDEX,
   SPLIT_IP_SUM,
@@ -39,7 +39,6 @@ import {
   SPLIT_TOTAL_BYTES,
   SPLIT_TRANSPORT_OFFSET,
   SPLIT_TRANSPORT_SUM,
-  SPLIT_HEADER_CAPACITY,
   VNET_HEADER_BYTES,
 } from "../layout";
 import { complement, pseudoSum, sum, word } from "../packet/checksum";
@@ -229,7 +228,7 @@ function stamp(packet: usize, total: u32, index: u32, count: u32, state: usize):
     store<u32>(transport, bswap<u32>(load<u32>(state, SPLIT_SEQUENCE) + before), 4);
     store<u8>(transport, <u8>flagsOf(index, count, load<u32>(state, SPLIT_TCP_FLAGS)), 13);
     // The flags share their 16-bit word with the data offset, which `SPLIT_TRANSPORT_SUM` holds.
-    checksum += <u64>load<u32>(transport, 4) + (<u64>load<u8>(transport, 13) << 8);
+    checksum += <u64>load<u32>(transport, 4) + ((<u64>load<u8>(transport, 13)) << 8);
     store<u16>(transport, <u16>complement(checksum), TCP_CHECKSUM_OFFSET);
   }
   store<u32>(state, bytes, SPLIT_SEGMENT_BYTES);

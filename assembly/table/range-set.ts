@@ -43,10 +43,10 @@ export function lookup4(set: usize, address: usize): u32 {
   while (left > 1) {
     const half = left >> 1;
     const middle = found + half;
-    found = load<u32>(starts + (<usize>middle << 2)) <= wanted ? middle : found;
+    found = load<u32>(starts + ((<usize>middle) << 2)) <= wanted ? middle : found;
     left -= half;
   }
-  return load<u32>(load<usize>(set, RANGE_SET_VALUES4) + (<usize>found << 2));
+  return load<u32>(load<usize>(set, RANGE_SET_VALUES4) + ((<usize>found) << 2));
 }
 
 /** The value for the IPv6 address at `address`. */
@@ -59,11 +59,11 @@ export function lookup6(set: usize, address: usize): u32 {
   let found: u32 = 0;
   while (left > 1) {
     const half = left >> 1;
-    const start = starts + (<usize>(found + half) << 4);
+    const start = starts + ((<usize>(found + half)) << 4);
     const startUpper = load<u64>(start);
     const isAtOrAbove = startUpper < upper || (startUpper == upper && load<u64>(start, 8) <= lower);
     found = isAtOrAbove ? found + half : found;
     left -= half;
   }
-  return load<u32>(load<usize>(set, RANGE_SET_VALUES6) + (<usize>found << 2));
+  return load<u32>(load<usize>(set, RANGE_SET_VALUES6) + ((<usize>found) << 2));
 }

@@ -38,7 +38,7 @@ export function accept(session: usize, counter: u64): bool {
 // @ts-ignore: a decorator
 @inline
 function wordOf(session: usize, counter: u64): usize {
-  return session + SESSION_WINDOW + (<usize>((counter >> 6) & (WORDS - 1)) << 3);
+  return session + SESSION_WINDOW + ((<usize>((counter >> 6) & (WORDS - 1))) << 3);
 }
 
 // @ts-ignore: a decorator

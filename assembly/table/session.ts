@@ -14,11 +14,11 @@ import {
   PLANE_INDEX_MASK,
   PLANE_PEERS,
   PLANE_SESSIONS,
-  SESSIONS_PER_PEER,
   SESSION_BYTES,
   SESSION_LOCAL,
   SESSION_REJECT_LIMIT,
   SESSION_SEND_COUNTER,
+  SESSIONS_PER_PEER,
 } from "../layout";
 
 /** The row of a slot, which is below the capacity. */
@@ -50,7 +50,7 @@ export function currentSession(peer: usize): usize {
 export function findSession(index: u32): usize {
   const slot = findPeer(index >> 8);
   if (slot == NO_SLOT) return 0;
-  const place = peerRow(slot) + (<usize>(index & (SESSIONS_PER_PEER - 1)) << 2);
+  const place = peerRow(slot) + ((<usize>(index & (SESSIONS_PER_PEER - 1))) << 2);
   const session = sessionRow(atomic.load<u32>(place, PEER_RING));
   return session != 0 && load<u32>(session, SESSION_LOCAL) == index ? session : 0;
 }
@@ -63,7 +63,7 @@ export function findPeer(peerId: u32): u32 {
   const index = load<usize>(PLANE_ADDRESS, PLANE_INDEX);
   const mask = load<u32>(PLANE_ADDRESS, PLANE_INDEX_MASK);
   for (let i: u32 = 0; i <= mask; i++) {
-    const entry = atomic.load<u64>(index + (<usize>((peerId + i) & mask) << 3));
+    const entry = atomic.load<u64>(index + ((<usize>((peerId + i) & mask)) << 3));
     if (entry == 0) return NO_SLOT;
     if (<u32>(entry >> 32) == peerId) return <u32>entry;
   }
