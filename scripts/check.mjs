@@ -1,11 +1,13 @@
 /**
  * What needs no test runner (layer L0, TS): types of everything including tests, format and lint,
- * and generated files that are what their generators make.
+ * the length of functions, and generated files that are what their generators make.
  *
  *   node scripts/check.mjs
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { checkAssembly } from "./assembly-style.mjs";
+import { checkFunctions } from "./functions.mjs";
 import { BIN, ROOT, run, step } from "./steps.mjs";
 
 /** What makes files of the tree from others. docs/commands.md is compared in a test. */
@@ -20,6 +22,8 @@ async function main() {
     await step("check: format and lint (biome)", () =>
       run(join(BIN, "biome"), ["check", "--error-on-warnings", "--colors=off"]),
     ),
+    await step("check: format and lint of assembly", checkAssembly),
+    await step("check: length of functions", checkFunctions),
   ];
   for (const [what, generator] of GENERATORS) {
     const path = join(ROOT, generator);
