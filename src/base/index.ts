@@ -9,6 +9,7 @@ export {
   toHex,
 } from "./bytes.ts";
 export { assert, PosternError, unreachable } from "./error.ts";
+export { type Fenced, fenced } from "./fence.ts";
 export { after, earliest, type Instant, instant, type UnixMs, unixMs } from "./instant.ts";
 export {
   equalIp,
@@ -21,6 +22,7 @@ export {
   parseSocketAddress,
   type SocketAddress,
 } from "./ip.ts";
+export { MAX_NESTING, type MalformedJson, parseJson } from "./json.ts";
 export { type Log, type LogEmit, type LogFields, SILENT } from "./log.ts";
 export { nearest } from "./nearest.ts";
 export {

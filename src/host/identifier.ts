@@ -11,7 +11,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { type Log, PosternError } from "../base/index.ts";
+import { type Log, PosternError, parseJson } from "../base/index.ts";
 
 export type IdentifiedRole = "client" | "gateway";
 
@@ -78,13 +78,10 @@ function readStored(path: string): string | undefined {
 }
 
 function idOf(text: string): string | undefined {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const id = typeof json === "object" && json !== null && "id" in json ? json.id : undefined;
+  const json = parseJson(text);
+  if (!json.ok) return undefined;
+  const { value } = json;
+  const id = typeof value === "object" && value !== null && "id" in value ? value.id : undefined;
   return typeof id === "string" && id !== "" ? id : undefined;
 }
 

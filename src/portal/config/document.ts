@@ -5,17 +5,20 @@
  * YAML 1.2's core schema: `no` and dates stay text, duplicate keys are errors, JSON is a subset.
  */
 import {
+  type CST,
   type Document,
   isAlias,
   isMap,
   isNode,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
+  Parser,
   parseDocument,
   visit,
 } from "yaml";
-import { parsed } from "../../base/index.ts";
+import { MAX_NESTING, parsed } from "../../base/index.ts";
 
 /** One mistake, and where it is; both count from 1. */
 export interface ConfigIssue {
@@ -41,6 +44,9 @@ const MAX_ALIASES = 100;
 /** A portal with 10,000 resources writes about 3 MB. */
 const MAX_TEXT_CHARS = 16 * 1024 * 1024;
 
+const TOO_DEEP = `this nests deeper than ${MAX_NESTING} levels`;
+const TOO_DEEP_BY_ALIASES = `with its aliases the file nests deeper than ${MAX_NESTING} levels`;
+
 export type DocumentResult =
   | { readonly ok: true; readonly value: ConfigDocument }
   | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
@@ -49,6 +55,8 @@ export function parseConfigDocument(text: string): DocumentResult {
   if (text.length > MAX_TEXT_CHARS) {
     return { ok: false, issues: [{ line: 1, column: 1, message: "the file is larger than 16 MiB" }] };
   }
+  const tooDeep = tooDeepAt(text);
+  if (tooDeep !== undefined) return { ok: false, issues: [tooDeep] };
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: "1.2" });
   const at = (offset: number, message: string): ConfigIssue => {
@@ -72,11 +80,42 @@ export function parseConfigDocument(text: string): DocumentResult {
     const message = error instanceof Error ? firstLine(error.message) : "unreadable";
     return { ok: false, issues: [{ line: 1, column: 1, message }] };
   }
+  if (nestsDeeperThan(value, MAX_NESTING)) {
+    return { ok: false, issues: [{ line: 1, column: 1, message: TOO_DEEP_BY_ALIASES }] };
+  }
   return parsed({
     value,
     issueAt: (path, message) => at(offsetOf(document, path), message),
     issueAtKey: (path, message) => at(keyOffsetOf(document, path), message),
   });
+}
+
+/**
+ * Where the text nests too deeply. The library composes and visits nodes recursively, so this is looked
+ * at first, with its lexer and parser, which keep a stack of their own.
+ */
+function tooDeepAt(text: string): ConfigIssue | undefined {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  const parser = new Parser(lines.addNewLine);
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme));
+    if (parser.stack.length <= MAX_NESTING || parser.stack.filter(isCollection).length <= MAX_NESTING)
+      continue;
+    const { line, col } = lines.linePos(parser.offset);
+    return { line: Math.max(1, line), column: Math.max(1, col), message: TOO_DEEP };
+  }
+  return undefined;
+}
+
+function isCollection({ type }: CST.Token): boolean {
+  return type === "block-map" || type === "block-seq" || type === "flow-collection";
+}
+
+/** Stops at the limit, so that its own recursion is bounded; aliases bound what there is to walk. */
+function nestsDeeperThan(value: unknown, limit: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return limit === 0 || Object.values(value).some((inner) => nestsDeeperThan(inner, limit - 1));
 }
 
 /** Where keys stand that are lists or mappings: the library would make text of them and warn on stderr. */

@@ -3,6 +3,7 @@
  */
 import {
   after,
+  fenced,
   type Instant,
   type IpAddress,
   type Log,
@@ -80,6 +81,8 @@ export type PortalEvent<M> =
 export interface PortalCounters {
   unknownEvents: number;
   badMessages: number;
+  /** Frames that could not be read by a defect of ours (PG-18). */
+  inputErrors: number;
   droppedOverflow: number;
   droppedTooOld: number;
 }
@@ -115,7 +118,13 @@ export interface ConnectionCore<M, R> {
 
 export function createConnectionCore<M, R>(options: PortalConnectionOptions<M, R>): ConnectionCore<M, R> {
   const literal = literalOf(options.url);
-  const counters: PortalCounters = { unknownEvents: 0, badMessages: 0, droppedOverflow: 0, droppedTooOld: 0 };
+  const counters: PortalCounters = {
+    unknownEvents: 0,
+    badMessages: 0,
+    inputErrors: 0,
+    droppedOverflow: 0,
+    droppedTooOld: 0,
+  };
   return {
     options,
     literal,
@@ -273,7 +282,7 @@ export function obey<M, R>(core: ConnectionCore<M, R>, now: Instant, verdict: Li
       end(core, verdict.error);
       return;
     case "push":
-      receive(core, verdict.frame);
+      receive(core, now, verdict.frame);
       return;
     default:
       unreachable(verdict);
@@ -315,9 +324,22 @@ function letGo<M, R>({ state, transmits }: ConnectionCore<M, R>, how: "close" | 
   }
 }
 
-function receive<M, R>({ options, events, counters }: ConnectionCore<M, R>, frame: Frame): void {
+/** Reading what the portal sent failed by a defect of ours: the connection ends, the tunnels stay (PG-18). */
+export function breakOnDefect<M, R>(core: ConnectionCore<M, R>, now: Instant, error: unknown): void {
+  core.counters.inputErrors++;
+  core.options.log.error?.("reading a frame of the portal failed", { error });
+  fail(core, now, { kind: "broken", detail: "a frame could not be read" });
+}
+
+function receive<M, R>(core: ConnectionCore<M, R>, now: Instant, frame: Frame): void {
+  const { options, events, counters } = core;
   const { channel, log } = options;
-  const result = channel.parseMessage(frame.event, frame.payload);
+  const read = fenced(() => channel.parseMessage(frame.event, frame.payload));
+  if (!read.ok) {
+    breakOnDefect(core, now, read.error);
+    return;
+  }
+  const result = read.value;
   switch (result.kind) {
     case "message":
       if (result.skipped > 0) {

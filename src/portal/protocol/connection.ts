@@ -10,8 +10,9 @@
  *                            ▲  addresses    │ failure          │ time-out         │ broken
  *                            └────────────── waiting ◀──────────┴──────────────────┘
  */
-import { type Instant, type IpAddress, type UnixMs, unreachable } from "../../base/index.ts";
+import { fenced, type Instant, type IpAddress, type UnixMs, unreachable } from "../../base/index.ts";
 import {
+  breakOnDefect,
   type ConnectionCore,
   type ConnectionState,
   close,
@@ -138,7 +139,12 @@ function socketInputs<M, R>(core: ConnectionCore<M, R>): SocketInputs {
     handleText(now, attempt, text) {
       const line = lineOf(core, now, attempt);
       if (line === undefined) return;
-      const frame = parseFrame(text);
+      const read = fenced(() => parseFrame(text));
+      if (!read.ok) {
+        breakOnDefect(core, now, read.error);
+        return;
+      }
+      const frame = read.value;
       if (frame.ok) {
         obey(core, now, line.handleFrame(now, frame.value));
         return;

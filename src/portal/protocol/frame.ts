@@ -2,7 +2,7 @@
  * Frames of the Phoenix V1 serializer: one JSON object per WebSocket text frame (PT-1 to PT-5).
  */
 import * as v from "valibot";
-import { malformed, type Parsed, parsed } from "../../base/index.ts";
+import { type MalformedJson, malformed, type Parsed, parsed, parseJson } from "../../base/index.ts";
 import { readAs } from "./scalar.ts";
 
 /** The topic of heartbeats. */
@@ -19,7 +19,7 @@ export interface Frame {
   readonly ref?: Ref;
 }
 
-export type MalformedFrame = "not-json" | "bad-frame";
+export type MalformedFrame = MalformedJson | "bad-frame";
 
 /** What a `phx_reply` says. */
 export type Reply = { readonly status: "ok" } | { readonly status: "error"; readonly reason: string };
@@ -36,14 +36,9 @@ const wireError = v.object({ reason: v.string() });
 
 /** Reads the text of one frame; unknown members, `join_ref` among them, do not matter (PT-6). */
 export function parseFrame(text: string): Parsed<Frame, MalformedFrame> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    // The text comes from the network; that it is no JSON is an answer, not a failure of ours.
-    return malformed("not-json");
-  }
-  const wire = readAs(wireFrame, json);
+  const json = parseJson(text);
+  if (!json.ok) return json;
+  const wire = readAs(wireFrame, json.value);
   if (wire === undefined) return malformed("bad-frame");
   const { topic, event, payload, ref } = wire;
   return parsed({ topic, event, payload, ...(ref == null ? {} : { ref }) });

@@ -2,7 +2,7 @@
  * What a refused upgrade says about the next attempt and about its reason (PT-30, PT-31).
  */
 import * as v from "valibot";
-import type { UnixMs } from "../../base/index.ts";
+import { parseJson, type UnixMs } from "../../base/index.ts";
 import { MAX_RETRY_AFTER_MS } from "./constants.ts";
 import { readAs } from "./scalar.ts";
 
@@ -40,16 +40,14 @@ export function parseRetryAfter(header: string, wallNow: UnixMs): number | undef
 export function parseProblem(contentType: string | undefined, body: string): Problem | undefined {
   const media = contentType?.split(";")[0]?.trim().toLowerCase();
   if (media !== "application/problem+json") return undefined;
-  try {
-    const { code, detail } = readAs(problem, JSON.parse(body)) ?? {};
-    return {
-      ...(code === undefined ? {} : { code }),
-      ...(detail === undefined ? {} : { detail }),
-    };
-  } catch {
-    // A body that is no JSON explains nothing; the status decides alone.
-    return undefined;
-  }
+  const json = parseJson(body);
+  // A body that is no JSON explains nothing; the status decides alone.
+  if (!json.ok) return undefined;
+  const { code, detail } = readAs(problem, json.value) ?? {};
+  return {
+    ...(code === undefined ? {} : { code }),
+    ...(detail === undefined ? {} : { detail }),
+  };
 }
 
 function parseFixdate(text: string): number | undefined {

@@ -1,13 +1,26 @@
 /**
  * What peers say and what they are answered: heartbeats, joins, requests (PT-2 to PT-9, PT-66, PT-76).
  */
-import { assert, earliest, type Instant } from "../../base/index.ts";
 import {
-  type Channel,
+  assert,
+  earliest,
+  fenced,
+  type Instant,
+  type Parsed,
+  parsed,
+  unreachable,
+} from "../../base/index.ts";
+import {
+  type ChannelParse,
+  type ClientRequest,
   clientChannel,
   type Frame,
+  type GatewayRequest,
   gatewayChannel,
+  MAX_PORTAL_FRAME_BYTES,
+  type MalformedFrame,
   parseFrame,
+  type Topic,
   toFrameText,
 } from "../protocol/index.ts";
 import { pushClientInit } from "./client-view.ts";
@@ -18,23 +31,57 @@ import { authorizationsOf } from "./reconcile.ts";
 import type { PeerSocket } from "./sockets.ts";
 
 const MAX_FAULTY_FRAMES = 100;
-/** Frames that may wait between the join and `init`. */
+/** What may wait between the join and `init`, in frames and in all. */
 const MAX_EARLY_FRAMES = 32;
+const MAX_EARLY_CHARS = MAX_PORTAL_FRAME_BYTES;
 const CLOSE_NORMAL = 1000;
 const CLOSE_POLICY = 1008;
+const CLOSE_INTERNAL = 1011;
 
 /** Why a frame gets an error reply (PT-5). */
 type ErrorReason = "unmatched topic" | "unknown_message" | "invalid_payload" | "invalid_ref";
 
+/** A frame, and what its payload says in the language of the sender's channel. */
+type Input = { readonly frame: Frame } & (
+  | { readonly topic: "client"; readonly request: ChannelParse<ClientRequest> }
+  | { readonly topic: "gateway"; readonly request: ChannelParse<GatewayRequest> }
+  | { readonly topic: "relay" }
+);
+
 export function handleText(state: PortalState, now: Instant, socket: PeerSocket, text: string): void {
   socket.lastHeardAt = now;
-  const frame = parseFrame(text);
-  if (frame.ok) {
-    handleFrame(state, now, socket, frame.value);
+  const { log, counters } = state.core;
+  const read = fenced(() => readInput(socket.kind, text));
+  if (!read.ok) {
+    counters.inputErrors++;
+    log.error?.("reading a frame failed; its socket is closed", { ...idOf(socket), error: read.error });
+    closeSocket(state, now, socket, CLOSE_INTERNAL, "internal error");
     return;
   }
-  state.core.log.debug?.("unreadable frame", { reason: frame.reason, ...idOf(socket) });
+  const input = read.value;
+  if (input.ok) {
+    handleInput(state, now, socket, input.value, text);
+    return;
+  }
+  log.debug?.("unreadable frame", { reason: input.reason, ...idOf(socket) });
   noteFault(state, now, socket);
+}
+
+/** All that is done with the text itself; what follows works with checked values. */
+function readInput(topic: Topic, text: string): Parsed<Input, MalformedFrame> {
+  const result = parseFrame(text);
+  if (!result.ok) return result;
+  const frame = result.value;
+  switch (topic) {
+    case "client":
+      return parsed({ topic, frame, request: clientChannel.parseRequest(frame.event, frame.payload) });
+    case "gateway":
+      return parsed({ topic, frame, request: gatewayChannel.parseRequest(frame.event, frame.payload) });
+    case "relay":
+      return parsed({ topic, frame });
+    default:
+      return unreachable(topic);
+  }
 }
 
 /** A frame that nobody can read; a peer with too many of them is not one of ours. */
@@ -67,14 +114,15 @@ export function initialise(state: PortalState, now: Instant, socket: PeerSocket)
       socket.kind satisfies never;
   }
   for (const text of socket.early.splice(0)) {
-    const frame = parseFrame(text);
-    assert(frame.ok, "a frame that was read is readable");
-    handleFrame(state, now, socket, frame.value);
+    // One of them may have closed the socket.
+    if (core.sockets.get(socket.id) !== undefined) handleText(state, now, socket, text);
   }
 }
 
-function handleFrame(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
+/** @param text the frame as it came */
+function handleInput(state: PortalState, now: Instant, socket: PeerSocket, input: Input, text: string): void {
   const { core } = state;
+  const { frame } = input;
   if (frame.topic === "phoenix" && frame.event === "heartbeat") {
     replyOk(core, socket, frame);
     return;
@@ -92,7 +140,7 @@ function handleFrame(state: PortalState, now: Instant, socket: PeerSocket, frame
       closeSocket(state, now, socket, CLOSE_NORMAL, "left");
       return;
     default:
-      handleChannelFrame(state, now, socket, frame);
+      handleChannelInput(state, now, socket, input, text);
   }
 }
 
@@ -107,36 +155,73 @@ function join(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame
   initialise(state, now, socket);
 }
 
-function handleChannelFrame(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
+function handleChannelInput(
+  state: PortalState,
+  now: Instant,
+  socket: PeerSocket,
+  input: Input,
+  text: string,
+): void {
   switch (socket.stage) {
     case "open":
-      replyError(state.core, socket, frame, "unmatched topic");
+      replyError(state.core, socket, input.frame, "unmatched topic");
       return;
     case "joined":
-      if (socket.early.length < MAX_EARLY_FRAMES) socket.early.push(toFrameText(frame));
+      keepEarly(state, socket, text);
       return;
     case "ready":
-      if (socket.kind === "client") handleClientRequest(state, now, socket, frame);
-      else if (socket.kind === "gateway") handleGatewayRequest(state, now, socket, frame);
-      else replyError(state.core, socket, frame, "unknown_message");
+      handleRequest(state, now, socket, input);
       return;
     default:
       socket.stage satisfies never;
   }
 }
 
-function handleClientRequest(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
-  const request = readRequest(state, now, socket, frame, clientChannel);
-  if (request === undefined) return;
+/** Kept as it came: what was built from it may be many times as large. */
+function keepEarly({ core }: PortalState, { early }: PeerSocket, text: string): void {
+  const chars = early.reduce((sum, { length }) => sum + length, text.length);
+  if (early.length < MAX_EARLY_FRAMES && chars <= MAX_EARLY_CHARS) early.push(text);
+  else core.counters.earlyFramesDropped++;
+}
+
+function handleRequest(state: PortalState, now: Instant, socket: PeerSocket, input: Input): void {
+  switch (input.topic) {
+    case "client": {
+      const request = accept(state, now, socket, input.frame, input.request);
+      if (request !== undefined) handleClientRequest(state, now, socket, request);
+      return;
+    }
+    case "gateway": {
+      const request = accept(state, now, socket, input.frame, input.request);
+      if (request !== undefined) handleGatewayRequest(state, now, socket, input.frame, request);
+      return;
+    }
+    case "relay":
+      replyError(state.core, socket, input.frame, "unknown_message");
+      return;
+    default:
+      input satisfies never;
+  }
+}
+
+function handleClientRequest(
+  state: PortalState,
+  now: Instant,
+  socket: PeerSocket,
+  request: ClientRequest,
+): void {
   if (request.kind === "create-flow") {
     state.flows.request(now, socket, request.rid, request.connectedGatewayIds);
   } else state.flows.handleClientCandidates(now, socket, request);
 }
 
-function handleGatewayRequest(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
-  const { core, flows } = state;
-  const request = readRequest(state, now, socket, frame, gatewayChannel);
-  if (request === undefined) return;
+function handleGatewayRequest(
+  { core, flows }: PortalState,
+  now: Instant,
+  socket: PeerSocket,
+  frame: Frame,
+  request: GatewayRequest,
+): void {
   if (request.kind !== "flow-authorized") {
     flows.handleGatewayCandidates(now, socket, request);
     return;
@@ -149,18 +234,18 @@ function handleGatewayRequest(state: PortalState, now: Instant, socket: PeerSock
   replyError(core, socket, frame, "invalid_ref");
 }
 
-function readRequest<R>(
+/** The message, or an answer that says why there is none. */
+function accept<R>(
   state: PortalState,
   now: Instant,
   socket: PeerSocket,
   frame: Frame,
-  channel: Channel<unknown, R>,
+  request: ChannelParse<R>,
 ): R | undefined {
   const { core } = state;
-  const result = channel.parseRequest(frame.event, frame.payload);
-  switch (result.kind) {
+  switch (request.kind) {
     case "message":
-      return result.message;
+      return request.message;
     case "unknown-event":
       core.counters.unknownEvents++;
       replyError(core, socket, frame, "unknown_message");
@@ -172,7 +257,7 @@ function readRequest<R>(
     case "ignored":
       return undefined;
     default:
-      return result satisfies never;
+      return request satisfies never;
   }
 }
 

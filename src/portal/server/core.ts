@@ -20,6 +20,10 @@ export interface ServerCounters {
   candidatesDropped: number;
   unknownEvents: number;
   badFrames: number;
+  /** Inputs whose reading failed by a defect of ours; each closed its own socket or request (PG-18). */
+  inputErrors: number;
+  /** Frames between join and `init` beyond what may wait. */
+  earlyFramesDropped: number;
   configErrors: number;
 }
 
@@ -64,6 +68,8 @@ export function createCounters(): ServerCounters {
     candidatesDropped: 0,
     unknownEvents: 0,
     badFrames: 0,
+    inputErrors: 0,
+    earlyFramesDropped: 0,
     configErrors: 0,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
  */
-import { after, type Instant } from "../../base/index.ts";
+import { after, fenced, type Instant } from "../../base/index.ts";
 import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { count } from "./core.ts";
 import { randomId } from "./ids.ts";
@@ -24,7 +24,13 @@ const OVERLOADED: Refusal = { status: 503, code: "overloaded", retryAfterS: 10 }
 
 export function admit(state: PortalState, now: Instant, request: UpgradeRequest): UpgradeVerdict {
   const { core } = state;
-  const result = state.admission.check(now, core.clock.wallNow(now), core.model, request);
+  const read = fenced(() => state.admission.check(now, core.clock.wallNow(now), core.model, request));
+  if (!read.ok) {
+    core.counters.inputErrors++;
+    core.log.error?.("reading an upgrade failed; it is refused", { error: read.error });
+    return { ok: false, refusal: { status: 500 } };
+  }
+  const result = read.value;
   const opened = result.ok ? openSocket(state, now, result.admitted) : result.refusal;
   if ("status" in opened) {
     count(core.counters.refusedUpgrades, opened.code ?? String(opened.status));

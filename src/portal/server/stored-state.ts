@@ -11,6 +11,7 @@ import {
   type Parsed,
   parsed,
   parseIp,
+  parseJson,
   toBase64,
   type UnixMs,
   unixMs,
@@ -108,14 +109,10 @@ const state = v.object({
 
 /** Reads `state.json`. Nothing in it is optional: a state half read would be a fresh one in disguise. */
 export function parseState(text: string): Parsed<StoredState> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    // The caller turns it into an error for people; the parser's own words do not help them.
-    return malformed("it is not JSON");
-  }
-  const result = v.safeParse(state, json, { abortEarly: true });
+  const json = parseJson(text);
+  // The caller turns it into an error for people; the parser's own words do not help them.
+  if (!json.ok) return malformed(json.reason === "not-json" ? "it is not JSON" : "it nests too deeply");
+  const result = v.safeParse(state, json.value, { abortEarly: true });
   if (result.success) {
     const { devices, gateways, authorizations, rejections } = result.output;
     return parsed({ devices, gateways, authorizations, rejections });

@@ -14,6 +14,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import {
+  fenced,
   formatSocketAddress,
   type IpAddress,
   PosternError,
@@ -30,6 +31,8 @@ export interface ListenerEvents {
   readonly binary: (socket: number) => void;
   readonly pong: (socket: number) => void;
   readonly close: (socket: number) => void;
+  /** Reading a request failed by a defect of ours; the request is over, nothing else is (PG-18). */
+  readonly inputError: (error: unknown) => void;
 }
 
 export interface Listener {
@@ -65,7 +68,12 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
     maxPayload: MAX_PORTAL_FRAME_BYTES,
     perMessageDeflate: false,
   });
-  const server = createHttp(options, (request, response) => answer(request, response, isClosing));
+  const server = createHttp(options, (request, response) => {
+    const answered = fenced(() => answer(request, response, isClosing));
+    if (answered.ok) return;
+    request.destroy();
+    events.inputError(answered.error);
+  });
   server.maxConnections = MAX_CONNECTIONS;
   const connections = new Set<Socket>();
   server.on("connection", (connection: Socket) => {
@@ -90,7 +98,13 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
 
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => undefined);
-    const upgrade = toUpgradeRequest(request);
+    const read = fenced(() => toUpgradeRequest(request));
+    if (!read.ok) {
+      socket.destroy();
+      events.inputError(read.error);
+      return;
+    }
+    const upgrade = read.value;
     if (isClosing || upgrade === undefined) {
       refuse(socket, isClosing ? { status: 503, code: "draining", retryAfterS: 1 } : { status: 400 });
       return;

@@ -108,6 +108,10 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     binary: (socket) => turn((now) => server.handleBinary(now, socket)),
     pong: (socket) => turn((now) => server.handlePong(now, socket)),
     close: (socket) => turn((now) => server.handleClose(now, socket)),
+    inputError(error) {
+      server.counters.inputErrors++;
+      log.error?.("reading a request failed; it is ended", { error });
+    },
   };
   let listener: Listener | undefined;
   listener = await openListener(options, events);

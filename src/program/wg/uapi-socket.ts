@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync, watch } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { type Log, PosternError } from "../../base/index.ts";
+import { fenced, type Log, PosternError } from "../../base/index.ts";
 import { createUapiReader, type UapiRequest } from "./uapi.ts";
 
 export const UAPI_FOLDER = "/var/run/wireguard";
@@ -129,9 +129,13 @@ function serve(socket: Socket, options: UapiServerOptions): void {
   let last = Promise.resolve();
   socket.setEncoding("utf8");
   socket.on("data", (text) => {
-    for (const request of reader.push(String(text))) {
-      last = last.then(() => answer(socket, request, options));
+    const requests = fenced(() => [...reader.push(String(text))]);
+    if (!requests.ok) {
+      options.log.error?.("reading a request failed; its connection is closed", { error: requests.error });
+      socket.destroy();
+      return;
     }
+    for (const request of requests.value) last = last.then(() => answer(socket, request, options));
   });
 }
 

@@ -175,6 +175,21 @@ describe("the tests of imports themselves", () => {
     }
   });
 
+  it("PT-7: JSON from outside is parsed by `parseJson`, which limits its depth", () => {
+    const ownText = [
+      "src/base/json.ts",
+      // What the package, the log, nft and the demo's own tools wrote.
+      "src/cli/main.ts",
+      "src/host/firewall.ts",
+      "src/program/demo/measure.ts",
+      "src/program/log-format.ts",
+    ];
+    const parsing = sourcesBelow("src")
+      .filter(({ text }) => codeOf(text).includes("JSON.parse"))
+      .map(({ path }) => path);
+    expect(parsing.filter((path) => !ownText.includes(path))).toEqual([]);
+  });
+
   it("D-1: find arrows upwards and circles", () => {
     expect(mayImport("src/stun", "src/ice")).toBe(false);
     expect(mayImport("src/ice", "src/stun")).toBe(true);

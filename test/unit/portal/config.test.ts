@@ -283,6 +283,25 @@ describe("a bad file", () => {
     expect(issuesOf(text)[0]).toContain(issue);
   });
 
+  it("PT-112: 64 levels are read, one more is an error with its place", () => {
+    const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`;
+    const inFile = (levels: number) => issuesOf(`version: 1\ndns: ${nested(levels)}\n`);
+    expect(inFile(63).join()).not.toMatch(/nests/);
+    expect(inFile(64)).toEqual(["2:70: this nests deeper than 64 levels"]);
+    // More than any recursion survives, in both styles of YAML.
+    expect(inFile(100_000)).toEqual(["2:70: this nests deeper than 64 levels"]);
+    const blocks = Array.from({ length: 3_000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
+    expect(issuesOf(blocks)).toEqual([expect.stringMatching(/^6\d:\d+: this nests deeper than 64 levels$/)]);
+    expect(issuesOf(`${"- ".repeat(3_000)}a`)).toEqual([expect.stringMatching(/nests deeper than 64/)]);
+  });
+
+  it("PT-112: aliases nest, too", () => {
+    const lines = Array.from({ length: 90 }, (_, i) => `  - &a${i} [${i === 0 ? "" : `*a${i - 1}`}]`);
+    expect(issuesOf(`version: 1\nx:\n${lines.join("\n")}\n`)).toEqual([
+      "1:1: with its aliases the file nests deeper than 64 levels",
+    ]);
+  });
+
   it("PT-112: more than 100 aliases are refused", () => {
     const bomb = [
       "a: &a [x, x, x, x]",

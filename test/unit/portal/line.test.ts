@@ -1,6 +1,7 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { instant } from "../../../src/base/index.ts";
+import { clientChannel } from "../../../src/portal/protocol/index.ts";
 import { CREATE_FLOW, candidates, connecting, joined } from "./connection-driver.ts";
 
 describe("heartbeats", () => {
@@ -155,6 +156,17 @@ describe("frames", () => {
     driver.run((now) => driver.machine.handleText(now, 1, text));
     expect(driver.machine.counters.badMessages).toBe(1);
     expect(driver.machine.state).toBe("joined");
+  });
+
+  it("PG-18: a defect in reading a message ends the connection, which is made anew", () => {
+    const driver = joined();
+    const spy = vi.spyOn(clientChannel, "parseMessage").mockImplementationOnce(() => {
+      throw new Error("defect");
+    });
+    driver.text({ topic: "client", event: "init", payload: {} });
+    spy.mockRestore();
+    expect(driver.machine.counters.inputErrors).toBe(1);
+    expect(driver.machine.state).toBe("waiting");
   });
 
   it("PT-6: counts an unknown event and keeps the connection", () => {
