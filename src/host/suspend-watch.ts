@@ -1,28 +1,25 @@
-/** Tells that the host was suspended: its boot time goes on meanwhile, its monotonic clock does not (PG-74). */
+/**
+ * Tells that this process stood still: the host was suspended, or somebody stopped the process, or the
+ * machine below it (PG-74). Each of them shows in the same way: the loop comes later than it had asked for.
+ */
+import type { Instant } from "../base/index.ts";
 
-const CHECK_EVERY_MS = 10_000;
-/** A jump of less is not worth a reconnection: what is under way survives it. */
-const SUSPENDED_MS_MIN = 5_000;
+/** A shorter break is not worth a reconnection: what is under way survives it. */
+const LATE_MS_MIN = 5_000;
 
 export interface SuspendWatch {
-  /**
-   * Whether the host has resumed since the last call; looks every 10 s at most.
-   * @param bootMs milliseconds since boot, suspend included
-   * @param monotonicMs milliseconds of a clock that stands still while the host is suspended
-   */
-  hasResumed(bootMs: number, monotonicMs: number): boolean;
+  /** Notes when the loop wants to be woken at the latest. */
+  sleepUntil(due: Instant): void;
+  /** Whether this turn comes so late that the process must have stood still. `now` counts suspend (D-14). */
+  hasResumed(now: Instant): boolean;
 }
 
-export function createSuspendWatch(bootMs: number, monotonicMs: number): SuspendWatch {
-  let suspendedMs = bootMs - monotonicMs;
-  let checkedAt = bootMs;
+export function createSuspendWatch(): SuspendWatch {
+  let asked: Instant | undefined;
   return {
-    hasResumed(boot, monotonic) {
-      if (boot - checkedAt < CHECK_EVERY_MS) return false;
-      checkedAt = boot;
-      const before = suspendedMs;
-      suspendedMs = boot - monotonic;
-      return suspendedMs - before > SUSPENDED_MS_MIN;
+    sleepUntil(due) {
+      asked = due;
     },
+    hasResumed: (now) => asked !== undefined && now - asked > LATE_MS_MIN,
   };
 }

@@ -121,6 +121,20 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     expect(source.stdout()).not.toContain("error");
   });
 
+  it("PG-74: a client that was stopped for 8 s takes that for a suspend, and is back at once", {
+    timeout,
+  }, async () => {
+    await startStream();
+    const resets = (program: Child): number => timesOf(program, /\(resume from suspend\)/).length;
+    const [before, elsewhere] = [resets(client), resets(gateway)];
+    client.signal("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, 8000));
+    client.signal("SIGCONT");
+    await eventually(() => expect(resets(client)).toBe(before + 1), 2000);
+    await streamAdvances(3000);
+    expect(resets(gateway), "nobody else was stopped").toBe(elsewhere);
+  });
+
   it("PT-32, TS-30 no. 19: a killed portal leaves tunnels alone; back again, it opens new ones", {
     timeout,
   }, async () => {

@@ -1,6 +1,6 @@
 /** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
 import { openNetlinkEvents } from "../../../bindings/linux/index.ts";
-import type { IpAddress, Log } from "../../base/index.ts";
+import { after, type IpAddress, type Log } from "../../base/index.ts";
 import {
   createBurstWatch,
   createSuspendWatch,
@@ -29,14 +29,14 @@ const DRAIN_EVERY_MS = 1_000;
 export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
   const events = openNetlinkEvents(host.kernel);
   const burst = createBurstWatch(host.tun.index);
-  const suspend = createSuspendWatch(host.now(), performance.now());
+  const suspend = createSuspendWatch();
   let addresses = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
   let fingerprint = networkFingerprint(host.rtnetlink);
   // What comes later is told by events (PG-34); what is there already is not.
   synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
 
   function look(): void {
-    if (suspend.hasResumed(host.now(), performance.now())) listeners.onReset("resume from suspend");
+    if (suspend.hasResumed(host.now())) listeners.onReset("resume from suspend");
     burst.handleEvents(host.now(), events.drain());
     if (!burst.handleTimeout(host.now())) return;
     synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
@@ -53,11 +53,20 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
     listeners.onAddresses(found);
   }
 
-  const timer = setInterval(look, DRAIN_EVERY_MS);
+  let timer: NodeJS.Timeout | undefined;
+  function sleep(): void {
+    suspend.sleepUntil(after(host.now(), DRAIN_EVERY_MS));
+    timer = setTimeout(() => {
+      look();
+      sleep();
+    }, DRAIN_EVERY_MS);
+  }
+
+  sleep();
   return {
     ownAddresses: () => addresses,
     close() {
-      clearInterval(timer);
+      clearTimeout(timer);
       events.close();
     },
   };
