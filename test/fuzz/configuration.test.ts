@@ -6,8 +6,8 @@
 import { describe, expect, it } from "vitest";
 import { parseCandidate } from "../../src/ice/candidate-text.ts";
 import { parsePortalFile } from "../../src/portal/config/index.ts";
-import { parseWgConfig } from "../../src/program/wg/config-file.ts";
-import { createUapiReader, parseSet, UAPI_LINE_BYTES_MAX } from "../../src/program/wg/uapi.ts";
+import { parseWgConfig } from "../../src/wg/config-file.ts";
+import { createUapiReader, parseSet, UAPI_LINE_BYTES_MAX } from "../../src/wg/uapi.ts";
 import { fuzz, fuzzOptions } from "./chance.ts";
 import { mutateText } from "./mutation.ts";
 

@@ -1,7 +1,7 @@
 /** PreUp, PostUp, PreDown and PostDown: commands from the file, run only with `--allow-hooks` (WG-63). */
 import { spawn } from "node:child_process";
 import { type Log, PosternError } from "../../base/index.ts";
-import type { Hook, HookKind } from "./config-file.ts";
+import type { Hook, HookKind } from "../../wg/index.ts";
 
 /**
  * Runs the hooks of one kind in their order by `/bin/sh -c`, `%i` being the interface.

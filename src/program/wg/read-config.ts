@@ -1,7 +1,7 @@
 /** From the argument of `postern wg` to a configuration, with the errors and codes of PG-143. */
 import { readFileSync, statSync } from "node:fs";
 import { type Log, PosternError } from "../../base/index.ts";
-import { locateConfig, parseNumber, parseWgConfig, type WgConfig } from "./config-file.ts";
+import { locateConfig, parseNumber, parseWgConfig, type WgConfig } from "../../wg/index.ts";
 
 export interface LocatedConfig {
   readonly name: string;

@@ -17,19 +17,17 @@ import {
   TUN_TXQUEUELEN,
   wgMtu,
 } from "../../host/index.ts";
+import { createWgInterface, type WgConfig, type WgInterface, type WgSet } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { WgOptions } from "../options.ts";
 import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
-import type { WgConfig } from "./config-file.ts";
 import { runHooks } from "./hooks.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
 import { startResolver } from "./resolver.ts";
-import type { WgSet } from "./uapi.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
-import { createWgInterface, type WgInterface } from "./wg-interface.ts";
 
 const SEND_BUFFER_BYTES = 16 * 1024 * 1024;
 const RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024;

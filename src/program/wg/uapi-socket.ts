@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync, statSync, watch } from "node:
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { fenced, type Log, PosternError } from "../../base/index.ts";
-import { createUapiReader, type UapiRequest } from "./uapi.ts";
+import { createUapiReader, type UapiRequest } from "../../wg/index.ts";
 
 export const UAPI_FOLDER = "/var/run/wireguard";
 const FOLDER_MODE = 0o755;

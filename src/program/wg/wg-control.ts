@@ -1,17 +1,17 @@
 /** What can be asked of a running interface: the status socket's requests, binding again, a snapshot. */
 import { errnoName, errnoOf, setMark } from "../../../bindings/linux/index.ts";
 import { formatPrefix, formatSocketAddress, type Log, toBase64 } from "../../base/index.ts";
-import type { PlaneHost, Shell } from "../shell/index.ts";
 import {
   formatErrno,
   formatStatus,
   parseSet,
   UAPI_ERRNO,
   type UapiRequest,
+  type WgInterface,
   type WgPeerStatus,
   type WgSet,
-} from "./uapi.ts";
-import type { WgInterface } from "./wg-interface.ts";
+} from "../../wg/index.ts";
+import type { PlaneHost, Shell } from "../shell/index.ts";
 
 export interface WgControl {
   /** The answer to a request of the status socket (WG-66). Requests wait for each other. */

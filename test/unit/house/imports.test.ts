@@ -31,6 +31,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: NOBLE,
     isMachine: true,
   },
+  "src/wg": { rooms: ["src/base", "src/plane", "src/packet", "src/wireguard"], isMachine: true },
   "src/portal": { rooms: ["src/base", "src/portal/protocol"], packages: NOBLE, isMachine: true },
   "src/portal/server": {
     rooms: ["src/base", "src/portal", "src/portal/protocol"],

@@ -18,9 +18,9 @@ import {
   parseSocketAddress,
   type SocketAddress,
   toHex,
-} from "../../base/index.ts";
+} from "../base/index.ts";
 import { parseNumber } from "./config-file.ts";
-import { isZeroKey, parseKeyHex } from "./wg-key.ts";
+import { isZeroKey, parseKeyHex } from "./key.ts";
 
 /** Answers of wireguard-go: EIO, EINVAL, EPROTO, EADDRINUSE. */
 export const UAPI_ERRNO = { ok: 0, io: -5, invalid: -22, protocol: -71, addressInUse: -98 } as const;

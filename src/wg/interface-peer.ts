@@ -12,9 +12,9 @@ import {
   type SocketAddress,
   toBase64,
   toHex,
-} from "../../base/index.ts";
-import type { PathRecord, PlaneCommand, PolicyTables } from "../../plane/index.ts";
-import { type PeerRef, PLAIN_POLICY, type WgDevice } from "../../wireguard/index.ts";
+} from "../base/index.ts";
+import type { PathRecord, PlaneCommand, PolicyTables } from "../plane/index.ts";
+import { type PeerRef, PLAIN_POLICY, type WgDevice } from "../wireguard/index.ts";
 import type { WgPeerSet } from "./uapi.ts";
 
 export interface InterfacePeer {

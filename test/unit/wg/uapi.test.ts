@@ -1,6 +1,6 @@
 /** The status protocol, WG-66 and WG-67. */
 import { describe, expect, it } from "vitest";
-import { formatPrefix, formatSocketAddress, fromHex, ip, prefix } from "../../../../src/base/index.ts";
+import { formatPrefix, formatSocketAddress, fromHex, ip, prefix } from "../../../src/base/index.ts";
 import {
   createUapiReader,
   formatErrno,
@@ -9,7 +9,7 @@ import {
   UAPI_LINE_BYTES_MAX,
   UAPI_REQUEST_BYTES_MAX,
   type WgSet,
-} from "../../../../src/program/wg/uapi.ts";
+} from "../../../src/wg/uapi.ts";
 
 const A = "a".repeat(64);
 const B = "b".repeat(64);

@@ -10,13 +10,12 @@ import {
   SILENT,
   type SocketAddress,
   unixMs,
-} from "../../../../src/base/index.ts";
-import { createPlaneTwin } from "../../../../src/connections/plane-twin.ts";
-import type { PolicyTables } from "../../../../src/plane/index.ts";
-import { createNodeCrypto } from "../../../../src/program/crypto-node.ts";
-import type { ShellTransmit } from "../../../../src/program/shell/index.ts";
-import type { WgPeerSet, WgSet } from "../../../../src/program/wg/uapi.ts";
-import { createWgInterface } from "../../../../src/program/wg/wg-interface.ts";
+} from "../../../src/base/index.ts";
+import { createPlaneTwin } from "../../../src/connections/plane-twin.ts";
+import type { PolicyTables } from "../../../src/plane/index.ts";
+import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
+import { createWgInterface, type WgInterfaceTransmit } from "../../../src/wg/interface.ts";
+import type { WgPeerSet, WgSet } from "../../../src/wg/uapi.ts";
 
 const NOW = instant(1_000_000);
 const UNIX = Date.UTC(2026, 0, 1);
@@ -43,7 +42,7 @@ function createEnd(seed: number) {
     machine,
     twin,
     publicKey: machine.publicKey() ?? new Uint8Array(0),
-    sent: [] as ShellTransmit[],
+    sent: [] as WgInterfaceTransmit[],
     written: [] as Uint8Array[],
     tables: [] as PolicyTables[],
     received: 0,

@@ -6,14 +6,15 @@
 import {
   copyOf,
   type Instant,
+  type IpAddress,
   type Log,
   type Random,
   type SocketAddress,
   toHex,
   type UnixMs,
-} from "../../base/index.ts";
-import { createTokenBucket, encodeRefusal, type TokenBucket } from "../../packet/index.ts";
-import type { DataPunt, PlaneEvent, PlaneRecords } from "../../plane/index.ts";
+} from "../base/index.ts";
+import { createTokenBucket, encodeRefusal, type TokenBucket } from "../packet/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables } from "../plane/index.ts";
 import {
   createWgDevice,
   type HandshakeCrypto,
@@ -21,8 +22,7 @@ import {
   type WgDropCounts,
   type WgPeerStats,
   type WgTransmit,
-} from "../../wireguard/index.ts";
-import type { ShellCommand, ShellMachine, ShellTransmit } from "../shell/index.ts";
+} from "../wireguard/index.ts";
 import {
   createInterfacePeers,
   forgetDropped,
@@ -50,7 +50,28 @@ export interface WgInterfaceOptions {
   readonly peersMax?: number;
 }
 
-export interface WgInterface extends ShellMachine {
+/** What the interface wants to have done, in order. */
+export type WgInterfaceCommand =
+  | PlaneCommand
+  | { readonly kind: "publish"; readonly tables: PolicyTables }
+  /** A packet for the host itself, such as an ICMP error. */
+  | { readonly kind: "write-tun"; readonly packet: Uint8Array };
+
+export interface WgInterfaceTransmit {
+  /** The fixed source address; absent: the system chooses. */
+  readonly source?: IpAddress;
+  readonly destination: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
+/** After every call the caller drains `pollCommand`, then `pollTransmit`, then reads `pollTimeout`. */
+export interface WgInterface {
+  handlePlaneEvent(now: Instant, event: PlaneEvent): void;
+  handlePunt(now: Instant, punt: DataPunt): void;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  pollCommand(): WgInterfaceCommand | undefined;
+  pollTransmit(): WgInterfaceTransmit | undefined;
   /** Applies a whole change; its port and mark are the program's (WG-67). */
   set(now: Instant, change: WgSet): void;
   /** A resolved name; does nothing if the peer is gone or has an endpoint by now. */
@@ -174,7 +195,7 @@ function handlePunt(state: InterfaceState, now: Instant, punt: DataPunt): void {
 }
 
 /** The device's own come first: a path or a route belongs to a peer that the plane knows. */
-function pollCommand({ device, peers, packets }: InterfaceState): ShellCommand | undefined {
+function pollCommand({ device, peers, packets }: InterfaceState): WgInterfaceCommand | undefined {
   const command = device.pollCommand() ?? peers.paths.shift();
   if (command !== undefined) return command;
   if (peers.hasNewTables) {
@@ -185,7 +206,7 @@ function pollCommand({ device, peers, packets }: InterfaceState): ShellCommand |
   return packet && { kind: "write-tun", packet };
 }
 
-function pollTransmit({ device, peers }: InterfaceState): ShellTransmit | undefined {
+function pollTransmit({ device, peers }: InterfaceState): WgInterfaceTransmit | undefined {
   for (let next = device.pollTransmit(); next !== undefined; next = device.pollTransmit()) {
     const datagram = address(peers, next);
     if (datagram !== undefined) return datagram;
@@ -194,7 +215,7 @@ function pollTransmit({ device, peers }: InterfaceState): ShellTransmit | undefi
 }
 
 /** Where a message of the device goes, and from which of our addresses. */
-function address(peers: InterfacePeers, transmit: WgTransmit): ShellTransmit | undefined {
+function address(peers: InterfacePeers, transmit: WgTransmit): WgInterfaceTransmit | undefined {
   if (transmit.kind === "cookie-reply") return { destination: transmit.to, bytes: transmit.datagram };
   const peer = peers.bySlot.get(transmit.peer.slot);
   if (peer?.endpoint === undefined) return undefined;

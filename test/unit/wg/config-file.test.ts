@@ -1,10 +1,9 @@
 /** wg-quick's file format, WG-63 (WG §12 item 10). */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { formatIp, formatPrefix, formatSocketAddress } from "../../../../src/base/index.ts";
-import { locateConfig, parseWgConfig, type WgConfig } from "../../../../src/program/wg/config-file.ts";
-import { parseEndpoint } from "../../../../src/program/wg/endpoint.ts";
-import { findTable } from "../../../../src/program/wg/read-config.ts";
+import { formatIp, formatPrefix, formatSocketAddress } from "../../../src/base/index.ts";
+import { locateConfig, parseWgConfig, type WgConfig } from "../../../src/wg/config-file.ts";
+import { parseEndpoint } from "../../../src/wg/endpoint.ts";
 
 const KEY = "fGyyUPqy34L+VvRZyyDJoTr0T/bL9FUCZ2Y6nULqRVM=";
 const PEER = "ISmLAY48Nm/pSgeJXptJKJKlu6VmuKAX1R+9BwoDUTw=";
@@ -136,10 +135,7 @@ describe("WG-63: mistakes have their line", () => {
     expect(mistakeOf("[Peer]", "Address = 10.0.0.1")).toBe("2: unknown key 'Address' in [Peer]");
     expect(mistakeOf("[Interface]", "constructor = 1")).toBe("2: unknown key 'constructor' in [Interface]");
     // Every key of WG-63 has an example above.
-    const source = readFileSync(
-      new URL("../../../../src/program/wg/config-file.ts", import.meta.url),
-      "utf8",
-    );
+    const source = readFileSync(new URL("../../../src/wg/config-file.ts", import.meta.url), "utf8");
     const keys = source.match(/^ {2}[a-z]+(?=[:(])/gm) ?? [];
     for (const key of Object.keys({ ...BAD_INTERFACE, ...BAD_PEER })) {
       expect(keys.map((name) => name.trim())).toContain(key.toLowerCase());
@@ -214,13 +210,4 @@ describe("WG-63: names of files and interfaces", () => {
       expect(locateConfig(argument).ok).toBe(false);
     },
   );
-});
-
-it("WG-63: Table names stand in rt_tables", () => {
-  const text = "#\n255\tlocal\n 200 vpn # mine\n0x1f hex\n";
-  expect(findTable(text, "vpn")).toBe(200);
-  expect(findTable(text, "local")).toBe(255);
-  expect(findTable(text, "hex")).toBe(31);
-  expect(findTable(text, "mine")).toBeUndefined();
-  expect(findTable("", "vpn")).toBeUndefined();
 });

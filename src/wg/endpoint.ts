@@ -1,5 +1,5 @@
 /** Where a peer is to be found: an address, or a name that is resolved at start (WG-63). */
-import { parseIp, parseSocketAddress, type SocketAddress } from "../../base/index.ts";
+import { parseIp, parseSocketAddress, type SocketAddress } from "../base/index.ts";
 
 export type Endpoint =
   | { readonly kind: "address"; readonly address: SocketAddress }

@@ -6,17 +6,9 @@
  *     Address = 10.0.0.1/24, …         AllowedIPs = 10.0.0.2/32, …
  *     ListenPort = 51820               Endpoint = host:51820
  */
-import {
-  malformed,
-  type Parsed,
-  type Prefix,
-  parsed,
-  parseIp,
-  parsePrefix,
-  toHex,
-} from "../../base/index.ts";
+import { malformed, type Parsed, type Prefix, parsed, parseIp, parsePrefix, toHex } from "../base/index.ts";
 import { type Endpoint, parseEndpoint } from "./endpoint.ts";
-import { parseKeyBase64 } from "./wg-key.ts";
+import { parseKeyBase64 } from "./key.ts";
 
 export interface WgConfig {
   readonly privateKey: Uint8Array | undefined;

@@ -1,0 +1,34 @@
+export {
+  type ConfigMistake,
+  type Hook,
+  type HookKind,
+  type InterfaceAddress,
+  locateConfig,
+  parseNumber,
+  parseWgConfig,
+  type WgConfig,
+  type WgConfigPeer,
+} from "./config-file.ts";
+export { type Endpoint, parseEndpoint } from "./endpoint.ts";
+export {
+  createWgInterface,
+  type WgInterface,
+  type WgInterfaceCommand,
+  type WgInterfaceOptions,
+  type WgInterfaceTransmit,
+} from "./interface.ts";
+export {
+  createUapiReader,
+  formatErrno,
+  formatStatus,
+  parseSet,
+  UAPI_ERRNO,
+  UAPI_LINE_BYTES_MAX,
+  UAPI_REQUEST_BYTES_MAX,
+  type UapiReader,
+  type UapiRequest,
+  type WgPeerSet,
+  type WgPeerStatus,
+  type WgSet,
+  type WgStatus,
+} from "./uapi.ts";
