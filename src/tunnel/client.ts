@@ -381,6 +381,10 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
         return connections.addRemoteCandidates(now, message.gid, message.candidates);
       case "invalidate-ice-candidates":
         return connections.removeRemoteCandidates(now, message.gid, message.candidates);
+      case "gateway-left":
+        // A hint only: what ICE notices by itself still holds (PT-94).
+        log.debug?.("the portal has lost a gateway", { gid: message.gid });
+        return;
       case "relays-presence":
         return;
       default:

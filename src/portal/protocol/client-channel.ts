@@ -66,6 +66,8 @@ export type ClientMessage =
       readonly candidates: readonly string[];
     }
   | FlowCreated
+  /** The portal has lost the gateway, which may still be alive: look at the path at once (PT-94). */
+  | { readonly kind: "gateway-left"; readonly gid: string }
   | {
       readonly kind: "flow-creation-failed";
       readonly rid: string;
@@ -105,6 +107,7 @@ const wireInit = v.object({
 const wireConfig = v.object({ interface: v.unknown() });
 const wirePresence = v.object({ disconnected_ids: list, connected: list });
 const wireGatewayCandidates = v.object({ gateway_id: uuid, candidates: list });
+const wireGateway = v.object({ gateway_id: uuid });
 const wireFlowCreated = v.pipe(
   v.object({
     resource_id: uuid,
@@ -187,6 +190,13 @@ const MESSAGES = new Map<string, PayloadReader<ClientMessage>>([
   ["ice_candidates", readCandidates("ice-candidates")],
   ["invalidate_ice_candidates", readCandidates("invalidate-ice-candidates")],
   ["flow_created", readFlowCreated],
+  [
+    "gateway_left",
+    (payload) => {
+      const wire = readAs(wireGateway, payload);
+      return wire === undefined ? undefined : { kind: "gateway-left", gid: wire.gateway_id };
+    },
+  ],
   [
     "flow_creation_failed",
     (payload, tally) => {
@@ -301,6 +311,8 @@ function toMessageEvent(message: ClientMessage): ChannelEvent {
         event: "invalidate_ice_candidates",
         payload: { gateway_id: message.gid, candidates: message.candidates },
       };
+    case "gateway-left":
+      return { event: "gateway_left", payload: { gateway_id: message.gid } };
     case "flow-created":
       return { event: "flow_created", payload: toWireFlowCreated(message) };
     case "flow-creation-failed":

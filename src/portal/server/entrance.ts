@@ -3,7 +3,7 @@
  */
 import { after, fenced, type Instant } from "../../base/index.ts";
 import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
-import { count } from "./core.ts";
+import { type Core, count, pushToClient } from "./core.ts";
 import { randomId } from "./ids.ts";
 import { idOf, noteTokenEnd, noteTokenEnds, type PortalState } from "./portal-state.ts";
 import { disconnect } from "./reconcile.ts";
@@ -88,7 +88,8 @@ function replaceOlder(state: PortalState, now: Instant, kind: PeerKind, peerId: 
   if (!state.replacements.take(now, `${kind}|${peerId}`)) {
     log.warn?.("two processes seem to use one identity", idOf(older));
   }
-  closeSocket(state, now, older, CLOSE_REPLACED, "replaced");
+  state.core.sockets.close(older, CLOSE_REPLACED, "replaced");
+  handleGone(state, now, older, "replaced");
 }
 
 export function closeSocket(
@@ -102,10 +103,28 @@ export function closeSocket(
   handleGone(state, now, socket);
 }
 
-/** A socket that is no longer in the table. */
-export function handleGone({ core, flows }: PortalState, now: Instant, socket: PeerSocket): void {
-  if (socket.kind === "gateway" && socket.stage === "ready") flows.handleGatewayGone(now, socket.peerId);
+/** A socket that is no longer in the table; `replaced`: its peer comes back at once. */
+export function handleGone(
+  { core, flows }: PortalState,
+  now: Instant,
+  socket: PeerSocket,
+  how: "ended" | "replaced" = "ended",
+): void {
+  if (socket.kind === "gateway" && socket.stage === "ready") {
+    flows.handleGatewayGone(now, socket.peerId);
+    if (how === "ended") announceGatewayLeft(core, now, socket.peerId);
+  }
   if (socket.stage !== "open") core.log.info?.("peer left", { kind: socket.kind, ...idOf(socket) });
+}
+
+/** Whoever uses a gateway is told that it may be dead, and looks for itself (PT-94). */
+function announceGatewayLeft(core: Core, now: Instant, gid: string): void {
+  const { sockets, store, clock } = core;
+  const cids = new Set(store.authorizations.ofGateway(gid, clock.wallNow(now)).map(({ cid }) => cid));
+  for (const cid of cids) {
+    const client = sockets.readyPeer("client", cid);
+    if (client !== undefined) pushToClient(core, client, { kind: "gateway-left", gid });
+  }
 }
 
 /** Ends the sockets of tokens that have expired (PT-93). */

@@ -98,6 +98,7 @@ const CLIENT_MESSAGES: { readonly [K in ClientMessage["kind"]]: ClientMessage & 
     clientCredentials: CREDENTIALS,
     gatewayCredentials: CREDENTIALS,
   },
+  "gateway-left": { kind: "gateway-left", gid: "d263d490-a0bb-452a-8990-01d27a1f1144" },
   "flow-creation-failed": {
     kind: "flow-creation-failed",
     rid: RID,

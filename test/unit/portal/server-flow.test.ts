@@ -345,3 +345,31 @@ describe("tokens and kinds", () => {
     expect(gateway.log).not.toContain("authorize_flow");
   });
 });
+
+describe("a gateway that leaves", () => {
+  it("PT-94: is told at once to the clients that use it, and to nobody else", () => {
+    const { world, client, gateway, flow } = connected();
+    const bystander = world.client({ id: "bystander" });
+    gateway.close();
+    expect(client.last("gateway-left")).toEqual({ kind: "gateway-left", gid: flow.gid });
+    expect(bystander.log).not.toContain("gateway_left");
+  });
+
+  it("PT-94: silence is a way of leaving, a newer socket of the same gateway is none", () => {
+    const { world, client, gateway } = connected();
+    const newer = world.gateway();
+    expect(gateway.closeCode).toBe(4000);
+    expect(client.log).not.toContain("gateway_left");
+    newer.answersPings = false;
+    world.pass(24_000);
+    expect(client.log).not.toContain("gateway_left");
+    world.pass(2_000);
+    expect(client.log).toContain("gateway_left");
+  });
+
+  it("PT-94: without a live authorization nobody is told", () => {
+    const { client, gateway } = pair();
+    gateway.close();
+    expect(client.log).not.toContain("gateway_left");
+  });
+});
