@@ -40,7 +40,6 @@ const STILL_LONG = [
   "lone-agent.ts:createLoneAgent",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",
-  "plane-workers.ts:createPlaneWorkers",
   "portal-loop.ts:openPortalLoop",
   "raw-udp.mjs:openRawUdp",
   "server-world.ts:createWorld",
@@ -48,6 +47,7 @@ const STILL_LONG = [
   "sockets.ts:createSocketTable",
   "standalone.ts:createStandaloneNode",
   "store.ts:createStore",
+  "workers.ts:createPlaneWorkers",
   "world.ts:createWorld",
 ];
 

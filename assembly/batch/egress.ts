@@ -353,6 +353,6 @@ function puntWaiting(cx: usize, slot: u32, packet: usize, bytes: u32): void {
   if (!puntPacket(cx, PUNT_NO_SESSION, slot, packet, bytes)) return;
   store<u32>(peer, puntedSoFar + 1, PEER_PUNTED);
   // A value of its own for every punt: a release that control decided on before it saw this one fails,
-  // or is undone right here (`bindings/hold.ts`).
+  // or is undone right here (`bindings/ring/hold.ts`).
   atomic.store<u32>(peer, ((puntedSoFar + 1) << 1) | 1, PEER_HOLD);
 }

@@ -1,6 +1,6 @@
 /**
  * Longest-prefix lookup in a set of prefixes that control has flattened to disjoint, sorted ranges:
- * range i reaches from its start to the next start, and has one value (`bindings/range-set.ts`).
+ * range i reaches from its start to the next start, and has one value (`bindings/table/range-set.ts`).
  *
  * A binary search without branches that depend on the address: 12 steps for 4,000 prefixes. A trie was
  * not tried: sets are small, and a bulk flow asks once per 64 KiB.

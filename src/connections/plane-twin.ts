@@ -1,6 +1,6 @@
 /**
  * The packet plane in plain TypeScript (SN-130): it obeys the same commands and raises the same
- * events and punts as `bindings/plane.ts`, one packet at a time and without threads. The stand-alone
+ * events and punts as `bindings/plane/plane.ts`, one packet at a time and without threads. The stand-alone
  * machine, the simulated world and the tests of `src/wireguard` use it. Speed is not its aim. Relayed
  * paths come with relays.
  *

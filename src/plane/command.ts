@@ -1,5 +1,5 @@
 /**
- * What control tells the packet plane. `bindings/plane.ts` carries the commands out on shared memory;
+ * What control tells the packet plane. `bindings/plane/plane.ts` carries the commands out on shared memory;
  * machines know only these types. The twin of the plane obeys the same commands in TypeScript (SN-130).
  */
 import type { Instant, IpAddress, SocketAddress } from "../base/index.ts";

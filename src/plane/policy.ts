@@ -8,7 +8,7 @@ export type RouteTarget =
   | { readonly kind: "punt" }
   /** Hand it to control as punt `refused`: it answers with ICMP (TN-12). */
   | { readonly kind: "refuse" }
-  /** Drop it under this reason of `bindings/reasons.ts`, e.g. `not-a-peer` (TN-62). */
+  /** Drop it under this reason of `bindings/memory/reasons.ts`, e.g. `not-a-peer` (TN-62). */
   | { readonly kind: "drop"; readonly reason: string };
 
 export interface Route {

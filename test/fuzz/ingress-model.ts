@@ -3,8 +3,9 @@
  * Node's own cryptography (WG-47, PG-48, SN-98 to SN-102, TN-3, TN-38, TN-61). It knows nothing of the
  * plane's memory.
  */
-import type { PlaneReceive } from "../../bindings/plane.ts";
-import type { Reason } from "../../bindings/reasons.ts";
+
+import type { Reason } from "../../bindings/memory/reasons.ts";
+import type { PlaneReceive } from "../../bindings/plane/plane.ts";
 import { copyOf, equalSocketAddress, type Instant, type SocketAddress } from "../../src/base/index.ts";
 import { parsePacket } from "../../src/packet/index.ts";
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";

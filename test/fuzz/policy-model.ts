@@ -2,8 +2,9 @@
  * The policy by the tables of the specification, one rule after the other: the counterpart of
  * `assembly/batch/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
  */
-import type { PlaneMode } from "../../bindings/plane.ts";
-import type { Reason } from "../../bindings/reasons.ts";
+
+import type { Reason } from "../../bindings/memory/reasons.ts";
+import type { PlaneMode } from "../../bindings/plane/plane.ts";
 import { contains, equalIp, type Prefix } from "../../src/base/index.ts";
 import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../src/packet/index.ts";
 import type { PolicyTables } from "../../src/plane/index.ts";

@@ -36,7 +36,7 @@ export interface ShellMachine {
   pollTransmit(): ShellTransmit | undefined;
 }
 
-/** The part of `bindings/plane.ts` that a turn needs. */
+/** The part of `bindings/plane/plane.ts` that a turn needs. */
 export interface ShellPlane {
   execute(command: PlaneCommand): void;
   publish(tables: PolicyTables): void;

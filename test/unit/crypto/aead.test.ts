@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Bench, createOracle, findFault, openBench, warmUp } from "../../../bindings/kernel-check.ts";
-import { RECORDS } from "../../../bindings/layout.ts";
+import {
+  type Bench,
+  createOracle,
+  findFault,
+  openBench,
+  warmUp,
+} from "../../../bindings/cipher/self-test.ts";
+import { RECORDS } from "../../../bindings/memory/layout.ts";
 import { createSeededRandom, randomBelow, randomBytes } from "../../../src/base/index.ts";
 import { compileVariant, VARIANTS } from "./modules.ts";
 import { aeadTag, seal } from "./twin.ts";

@@ -1,7 +1,7 @@
 /** One example for every reason of stage `path`: a new reason does not compile without one. */
 import { describe, expect, it } from "vitest";
-import type { Plane } from "../../../bindings/plane.ts";
-import { REASONS, type Reason } from "../../../bindings/reasons.ts";
+import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
+import type { Plane } from "../../../bindings/plane/plane.ts";
 import {
   concatBytes,
   copyOf,

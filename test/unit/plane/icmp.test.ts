@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/layout.ts";
-import { REASON_NAMES } from "../../../bindings/reasons.ts";
+import { CONSTANTS } from "../../../bindings/memory/layout.ts";
+import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
 import { concatBytes, equalBytes, ip } from "../../../src/base/index.ts";
 import { isIcmpError, type MalformedIcmp, parseIcmpQuote } from "../../../src/packet/icmp.ts";
 import { parsePacket } from "../../../src/packet/ip.ts";

@@ -3,9 +3,10 @@
  * calls with the errors it was told, records what was sent and written, and stops the loop when nothing
  * is left. Pointers in structures are plain offsets, because such a plane has the base address 0.
  */
-import { CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
+
 import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/sockaddr.ts";
-import { instantiatePlane } from "../../../bindings/plane-module.ts";
+import { CONSTANTS, OFFSETS } from "../../../bindings/memory/layout.ts";
+import { instantiatePlane } from "../../../bindings/memory/plane-module.ts";
 import { copyOf, type Instant, type SocketAddress } from "../../../src/base/index.ts";
 import { compileVariant } from "../crypto/modules.ts";
 import { NOW, type testPlane } from "./pair.ts";

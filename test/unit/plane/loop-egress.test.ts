@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/layout.ts";
-import { REASONS, type Reason } from "../../../bindings/reasons.ts";
+import { CONSTANTS } from "../../../bindings/memory/layout.ts";
+import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";

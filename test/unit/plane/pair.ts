@@ -6,7 +6,7 @@ import {
   type PlaneMode,
   type PlaneOptions,
   type PlaneSend,
-} from "../../../bindings/plane.ts";
+} from "../../../bindings/plane/plane.ts";
 import {
   concatBytes,
   type Instant,

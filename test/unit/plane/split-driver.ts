@@ -1,7 +1,7 @@
 /** Drives the plane's splitting like the egress worker does, for the tests. */
 import { expect } from "vitest";
-import { CONSTANTS, OFFSETS } from "../../../bindings/layout.ts";
-import { REASON_NAMES } from "../../../bindings/reasons.ts";
+import { CONSTANTS, OFFSETS } from "../../../bindings/memory/layout.ts";
+import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
 import type { PacketLimits } from "../../../src/packet/ip.ts";
 import { loadPacketModule, type PacketModule } from "./load.ts";
 

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BYTES, CONSTANTS, LAYOUT_HASH, OFFSETS, RECORDS } from "../../../bindings/layout.ts";
-import { placeFields, type RecordLayout } from "../../../bindings/layout-record.ts";
-import { createPeerIndex } from "../../../bindings/peer-index.ts";
-import { createPlane, createPlaneMemory } from "../../../bindings/plane.ts";
-import { createQuiescence } from "../../../bindings/quiescence.ts";
-import { createSharedMemory, type SharedMemory } from "../../../bindings/shared-memory.ts";
+import { BYTES, CONSTANTS, LAYOUT_HASH, OFFSETS, RECORDS } from "../../../bindings/memory/layout.ts";
+import { placeFields, type RecordLayout } from "../../../bindings/memory/layout-record.ts";
+import { createSharedMemory, type SharedMemory } from "../../../bindings/memory/shared-memory.ts";
+import { createPlane, createPlaneMemory } from "../../../bindings/plane/plane.ts";
+import { createPeerIndex } from "../../../bindings/table/peer-index.ts";
+import { createQuiescence } from "../../../bindings/table/quiescence.ts";
 import { equalBytes } from "../../../src/base/index.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { compileVariant } from "../crypto/modules.ts";

@@ -1,0 +1,169 @@
+/**
+ * The choice of the AEAD's variant at start (D-26).
+ *
+ * The runtime's candidates are compiled with their V8 flags, tested, and timed for some milliseconds; the
+ * fastest that passes is used. One that fails is never used, and the caller says so once at WARN.
+ *
+ * V8 compiles a function of WebAssembly when it is first called. So the flags, which hold for the process,
+ * touch just what the test runs, and are taken back when it is done: everything else of the plane, and all
+ * JavaScript, is compiled without experiments (PF-70, PF-71). Call this before there are other threads.
+ */
+import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { PosternError } from "../../src/base/index.ts";
+import {
+  type Candidate,
+  candidateFor,
+  candidatesFor,
+  KERNEL_NAMES,
+  type KernelName,
+  type RuntimeFacts,
+  readRuntimeFacts,
+} from "./candidates.ts";
+import {
+  type Bench,
+  createOracle,
+  findFault,
+  measureSpeeds,
+  type Oracle,
+  openBench,
+  type Speed,
+  warmUp,
+} from "./self-test.ts";
+
+export type { KernelName } from "./candidates.ts";
+
+export interface KernelOptions {
+  /** A variant's name (`--kernel`, POSTERN_KERNEL): only this one is tried. */
+  readonly kernel?: string | undefined;
+  /** The bytes of a variant's module; by default those of the build. */
+  readonly readModule?: (name: KernelName) => Uint8Array<ArrayBuffer>;
+  /** The runtime's facts; by default those of this one. */
+  readonly facts?: RuntimeFacts;
+}
+
+export type CandidateReport =
+  | ({ readonly name: KernelName; readonly ok: true } & Speed)
+  | { readonly name: KernelName; readonly ok: false; readonly reason: string };
+
+export interface KernelChoice {
+  readonly name: KernelName;
+  /** The whole packet plane with this variant. */
+  readonly module: WebAssembly.Module;
+  /** All that were tried, for `status`; those with `ok: false` come first and are worth a WARN each. */
+  readonly candidates: readonly CandidateReport[];
+  readonly setUpMs: number;
+}
+
+/** What passed its test and can be timed, or why it did not. */
+type Trial = Passed | { readonly name: KernelName; readonly ok: false; readonly reason: string };
+interface Passed {
+  readonly name: KernelName;
+  readonly ok: true;
+  readonly module: WebAssembly.Module;
+  readonly bench: Bench;
+}
+
+/**
+ * How much faster than one that is likelier to be the best a kernel must be to be chosen instead. On a busy
+ * processor of two threads the timing shows nothing: of 30 starts, 3 chose a kernel of 0.7 times the speed.
+ */
+const PREFERENCE = 1.1;
+
+/**
+ * Sets up, tests and times the candidates, and returns the fastest.
+ * @throws PosternError `kernel-unknown` if `options.kernel` names none, `kernel-unusable` if none passes
+ */
+export function chooseKernel(options: KernelOptions = {}): KernelChoice {
+  const started = performance.now();
+  const facts = options.facts ?? readRuntimeFacts();
+  const readModule = options.readModule ?? readBuiltModule;
+  const oracle = createOracle();
+  const attempt = (candidate: Candidate): Trial => tryCandidate(candidate, readModule, oracle);
+
+  const { candidates, reserve } = wantedCandidates(options.kernel, facts);
+  const trials = candidates.map(attempt);
+  for (const candidate of reserve) {
+    if (trials.some((trial) => trial.ok)) break;
+    trials.push(attempt(candidate));
+  }
+  const timed = measureSpeeds(trials.filter((trial) => trial.ok));
+  const best = chooseFastest(timed);
+  if (best === undefined) throw unusable(trials);
+  return {
+    name: best.name,
+    module: best.module,
+    candidates: [
+      ...trials.filter((trial) => !trial.ok),
+      ...timed.map(({ name, ok, sealGBps, openGBps }) => ({ name, ok, sealGBps, openGBps })),
+    ],
+    setUpMs: performance.now() - started,
+  };
+}
+
+function wantedCandidates(wanted: string | undefined, facts: RuntimeFacts) {
+  if (wanted === undefined || wanted === "") return candidatesFor(facts);
+  const name = KERNEL_NAMES.find((known) => known === wanted);
+  if (name === undefined) {
+    throw new PosternError(
+      "kernel-unknown",
+      `there is no kernel "${wanted}"`,
+      `use one of ${KERNEL_NAMES.join(", ")}, or leave the choice to the program`,
+    );
+  }
+  return { candidates: [candidateFor(name, facts)], reserve: [] };
+}
+
+function tryCandidate(
+  candidate: Candidate,
+  readModule: (name: KernelName) => Uint8Array<ArrayBuffer>,
+  oracle: Oracle,
+): Trial {
+  const { name } = candidate;
+  for (const flag of candidate.flags) setFlagsFromString(flag.set);
+  try {
+    const module = new WebAssembly.Module(readModule(name));
+    const bench = openBench(module);
+    if (candidate.tierUp === "by-use") warmUp(bench);
+    const fault = findFault(bench, oracle);
+    if (fault !== undefined) return { name, ok: false, reason: fault };
+    return { name, ok: true, module, bench };
+  } catch (error) {
+    // Does not compile here, traps, or is not in the build: any of them only costs this candidate.
+    return { name, ok: false, reason: error instanceof Error ? error.message : String(error) };
+  } finally {
+    resetFlags(candidate);
+  }
+}
+
+/** Leaves V8 as it was. */
+function resetFlags(candidate: Candidate): void {
+  for (const flag of candidate.flags) setFlagsFromString(flag.reset);
+}
+
+/**
+ * The fastest by the time that sealing a byte and opening a byte take together.
+ * @param timed the likely best first: it is taken unless another is faster by more than the noise
+ */
+export function chooseFastest<T extends Speed>(timed: readonly T[]): T | undefined {
+  const cost = (speed: Speed) => 1 / speed.sealGBps + 1 / speed.openGBps;
+  return timed.reduce<T | undefined>(
+    (best, next) => (best === undefined || cost(next) * PREFERENCE < cost(best) ? next : best),
+    undefined,
+  );
+}
+
+function unusable(trials: readonly Trial[]): PosternError {
+  const reasons = trials.map((trial) => `${trial.name}: ${trial.ok ? "passed" : trial.reason}`);
+  return new PosternError(
+    "kernel-unusable",
+    `no kernel of the packet plane can be used (${reasons.join("; ")})`,
+    "build again with `npm run build`; if that does not help, run on another version of Node",
+  );
+}
+
+/** The build folder is beside `bindings` for the sources, and above it for what tsc made of them. */
+function readBuiltModule(name: KernelName): Uint8Array<ArrayBuffer> {
+  const folder = import.meta.url.endsWith(".ts") ? "../../build/" : "../../";
+  return new Uint8Array(readFileSync(new URL(`${folder}plane-${name}.wasm`, import.meta.url)));
+}

@@ -1,0 +1,123 @@
+/** The paths driven in process, as the loops drive them, but without system calls (D-15). */
+import { assert, copyOf, type Instant, type IpAddress } from "../../src/base/index.ts";
+import { parseSockaddr } from "../linux/sockaddr.ts";
+import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
+import type { PlaneExports } from "../memory/plane-module.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { PlaneDrive, PlaneReceive, PlaneSend } from "./face.ts";
+
+const { worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } = OFFSETS;
+
+export function createPlaneDrive(
+  shared: SharedMemory,
+  exports: PlaneExports,
+  { egress, ingress }: { readonly egress: number; readonly ingress: number },
+  /** Called before every drive: in process nothing that control does is still under way. */
+  settle: () => void,
+): PlaneDrive {
+  /** Performs a step until no send is complete any more. */
+  function sendsOf(step: (worker: number) => number): PlaneSend[] {
+    const sends: PlaneSend[] = [];
+    while (step(egress) !== 0) {
+      sends.push(readSend(shared, egress));
+      exports.sendDone(egress);
+    }
+    return sends;
+  }
+
+  return {
+    egress(now, frame) {
+      settle();
+      setNow(shared, egress, now);
+      const injected = sendsOf(exports.egressSettle);
+      shared.bytes.set(frame, inputOf(shared, egress));
+      exports.egressBegin(egress, frame.length);
+      return [...injected, ...sendsOf(exports.egressStep)];
+    },
+    flushEgress(now) {
+      settle();
+      setNow(shared, egress, now);
+      return [...sendsOf(exports.egressSettle), ...sendsOf(exports.egressFlush)];
+    },
+    ingress(now, batch) {
+      setNow(shared, ingress, now);
+      writeMeta(shared, ingress, batch);
+      shared.bytes.set(batch.bytes, inputOf(shared, ingress));
+      exports.ingressBegin(ingress, batch.bytes.length, strideOf(batch));
+      const frames: Uint8Array[] = [];
+      while (exports.ingressStep(ingress) !== 0) frames.push(...takeFrames(shared, ingress));
+      return [...frames, ...takeFrames(shared, ingress)];
+    },
+    flushIngress(now) {
+      setNow(shared, ingress, now);
+      exports.ingressFlush(ingress);
+      return takeFrames(shared, ingress);
+    },
+  };
+}
+
+function inputOf({ words }: SharedMemory, worker: number): number {
+  return (words[(worker + WORKER.input) >> 2] ?? 0) + CONSTANTS.BUFFER_LEAD;
+}
+
+function setNow({ longs }: SharedMemory, worker: number, now: Instant): void {
+  longs[(worker + WORKER.now) >> 3] = BigInt(Math.floor(now));
+}
+
+/** The send that is complete. */
+function readSend(shared: SharedMemory, egress: number): PlaneSend {
+  const { words, bytes } = shared;
+  const word = (field: number) => words[(egress + field) >> 2] ?? 0;
+  const name = egress + EGRESS.sendName;
+  const to = parseSockaddr(bytes.subarray(name, name + word(EGRESS.sendNameBytes)));
+  assert(to.ok, "a path leads to a socket address");
+  const at = word(WORKER.output) + CONSTANTS.BUFFER_LEAD;
+  return {
+    slot: word(EGRESS.sendSlot),
+    to: to.value,
+    source: readSource(shared, egress),
+    ecn: word(EGRESS.sendEcn),
+    bytes: copyOf(bytes.subarray(at, at + word(EGRESS.sendBytes))),
+    segmentBytes: word(EGRESS.sendSegment),
+  };
+}
+
+/** Copies of the listed frames, whose room is free afterwards. */
+function takeFrames({ words, bytes }: SharedMemory, ingress: number): Uint8Array[] {
+  const record = (ingress + INGRESS.coalesce) >> 2;
+  const word = (field: number, i: number) => words[record + (field >> 2) + i] ?? 0;
+  const frames = Array.from({ length: word(COALESCE.count, 0) }, (_, i) => {
+    const at = word(COALESCE.listAddress, i);
+    return copyOf(bytes.subarray(at, at + word(COALESCE.listBytes, i)));
+  });
+  words[record + (COALESCE.count >> 2)] = 0;
+  return frames;
+}
+
+function strideOf({ bytes, segmentBytes }: PlaneReceive): number {
+  // One short datagram of a sender that would have sent longer ones is a batch of its own.
+  return segmentBytes === undefined ? bytes.length : Math.min(segmentBytes, bytes.length);
+}
+
+function readSource(shared: SharedMemory, egress: number): IpAddress | undefined {
+  const length = shared.words[(egress + EGRESS.sendSourceBytes) >> 2] ?? 0;
+  if (length === 0) return undefined;
+  const at = egress + EGRESS.sendSource;
+  return copyOf(shared.bytes.subarray(at, at + length));
+}
+
+/** What the loop reads from the name and the control messages of a receive. */
+function writeMeta(
+  { words, bytes }: SharedMemory,
+  ingress: number,
+  { from, local, ecn = 0 }: PlaneReceive,
+): void {
+  words[(ingress + INGRESS.fromBytes) >> 2] = from.address.length;
+  words[(ingress + INGRESS.fromPort) >> 2] = from.port;
+  words[(ingress + INGRESS.localBytes) >> 2] = local?.length ?? 0;
+  words[(ingress + INGRESS.outerEcn) >> 2] = ecn;
+  bytes.fill(0, ingress + INGRESS.from, ingress + INGRESS.from + 16);
+  bytes.set(from.address, ingress + INGRESS.from);
+  bytes.fill(0, ingress + INGRESS.local, ingress + INGRESS.local + 16);
+  if (local !== undefined) bytes.set(local, ingress + INGRESS.local);
+}

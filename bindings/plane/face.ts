@@ -1,0 +1,168 @@
+/**
+ * The packet plane as programs see it. `createPlane` of `plane.ts` makes one; what control and plane say
+ * to each other are the commands, events and punts of `src/plane`.
+ *
+ *     const { memory, scratch } = createPlaneMemory();
+ *     const kernel = openKernel({ memory, area: scratch });      // TUN, sockets
+ *     const plane = createPlane({ memory, module, sys: kernel.sys, mode: "plain", mtu: 1420 });
+ *     plane.publish(tables);
+ *     plane.onWake(turn);
+ *     await plane.start({ tun, udp4, udp6, ... });
+ *
+ * One turn of control empties the rings: `takeEvents`, then `takePunts`, `plane.execute` for every
+ * command of the machines. Both sides of a peer's order are kept as WG-46 wants it if commands are
+ * executed in the order in which the machines gave them.
+ */
+import type { Instant, IpAddress, SocketAddress } from "../../src/base/index.ts";
+import type {
+  DataPunt,
+  PlaneCommand,
+  PlaneEvent,
+  PlaneRecords,
+  PolicyTables,
+} from "../../src/plane/index.ts";
+import type { Counter, Reason } from "../memory/reasons.ts";
+import type { ScratchArea, SysCalls } from "../sys/index.ts";
+import type { PlaneThreads } from "../thread/threads.ts";
+
+export type PlaneMode = "plain" | "client" | "gateway";
+
+export interface PlaneMemory {
+  readonly memory: WebAssembly.Memory;
+  /** Control's own corner, for `openKernel`. */
+  readonly scratch: ScratchArea;
+}
+
+export interface PlaneOptions {
+  readonly memory: WebAssembly.Memory;
+  /** The variant that `bindings/cipher/choice.ts` chose. */
+  readonly module: WebAssembly.Module;
+  /** The kernel on the same memory. Absent: the plane runs in process only. */
+  readonly sys?: SysCalls;
+  /** Threads for the workers that are up already (`bindings/thread/threads.ts`); by default `start` makes them. */
+  readonly threads?: PlaneThreads;
+  /**
+   * `plain`: TN-4's lenient validation, padding, roaming, sources checked against the routes (WG-58).
+   * `client`, `gateway`: strict validation, no padding, paths set by control only.
+   */
+  readonly mode: PlaneMode;
+  /** MTU of the TUN device in bytes. */
+  readonly mtu: number;
+  /** Most peers at a time; default 1,024, at most 65,536. Slots are below it. */
+  readonly maxPeers?: number;
+  /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */
+  readonly maxSessions?: number;
+  /** Message limits, lowered by tests only (WG-45). */
+  readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
+}
+
+/** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
+export interface PlaneDescriptors {
+  readonly tun: number;
+  readonly udp4?: number;
+  readonly udp6?: number;
+  /** Ports that the sockets are bound to, for the `local` of events. */
+  readonly port4?: number;
+  readonly port6?: number;
+  /** Whether the sockets take UDP_SEGMENT; the plane finds out by itself when they stop to (PG-46). */
+  readonly hasSegmentation: boolean;
+  /** What the TUN device takes as super-frames (TUNSETOFFLOAD succeeded). */
+  readonly hasTcpOffload: boolean;
+  readonly hasUdpOffload: boolean;
+}
+
+/** How a loop ended by itself. */
+export type PlaneEnd =
+  /** The TUN device is gone: exit 8 (PG-38). */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "tun-removed" }
+  /** The sockets must be bound again (PG-46, PG-66). */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "socket-failed" }
+  /** A defect: the worker died. */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "crashed"; readonly error: unknown };
+
+export interface Plane {
+  /** Reads and stamps that need no waiting (`PlaneRecords`). */
+  readonly records: PlaneRecords;
+  /** In process, without workers: benchmarks, tests, embedding (D-15). Not while workers run. */
+  readonly drive: PlaneDrive;
+
+  /** Carries out one command. Throws only on a defect of the caller, such as an unknown slot. */
+  execute(command: PlaneCommand): void;
+  /** Replaces the whole policy (WG-58). */
+  publish(tables: PolicyTables): void;
+
+  /** Up to `limit` events from the control rings, oldest first per worker. */
+  takeEvents(limit: number): readonly PlaneEvent[];
+  /**
+   * Up to `limit` packets from the data rings, in the order in which they were put (TN-85). Handle them
+   * all, commands included, before the running script returns to the event loop: what comes behind them
+   * is let go then (WG-46).
+   */
+  takePunts(limit: number): readonly DataPunt[];
+  /**
+   * Calls `wake` soon after a ring went from empty to not empty (D-13). One listener at a time; the
+   * returned function removes it. It does not keep the process alive.
+   */
+  onWake(wake: () => void): () => void;
+
+  /** Starts both workers; resolves when their loops run. */
+  start(descriptors: PlaneDescriptors): Promise<void>;
+  /** Ends both loops and their threads; descriptors may be closed afterwards (PF-23). */
+  stop(): Promise<void>;
+  /** Called once per loop that ended without `stop`. */
+  onEnd(ended: (end: PlaneEnd) => void): void;
+
+  counters(): PlaneCounters;
+}
+
+export interface PlaneCounters {
+  readonly egress: WorkerCounters;
+  readonly ingress: WorkerCounters;
+  /** Packets that `inject` gave up because the settle ring stayed full. */
+  readonly settleFull: number;
+}
+
+export interface WorkerCounters {
+  readonly counters: Readonly<Record<Counter, number>>;
+  /** Reasons that have occurred. */
+  readonly drops: Readonly<Partial<Record<Reason, number>>>;
+  /** Failed system calls by errno (PG-38, PG-46, PG-47). */
+  readonly sendErrnos: Readonly<Record<number, number>>;
+  readonly receiveErrnos: Readonly<Record<number, number>>;
+  readonly tunErrnos: Readonly<Record<number, number>>;
+  /** Rises while the worker lives: its batches. */
+  readonly epoch: number;
+}
+
+/** What one `sendmsg` would have sent. */
+export interface PlaneSend {
+  readonly slot: number;
+  readonly to: SocketAddress;
+  readonly source: IpAddress | undefined;
+  readonly ecn: number;
+  /** One or more datagrams of `segmentBytes`; the last may be shorter. A copy. */
+  readonly bytes: Uint8Array;
+  readonly segmentBytes: number;
+}
+
+/** What one `recvmsg` would have brought. */
+export interface PlaneReceive {
+  readonly from: SocketAddress;
+  /** Address on which it arrived; absent: `udp_bad_meta` (PG-48). */
+  readonly local?: IpAddress;
+  readonly ecn?: number;
+  readonly bytes: Uint8Array;
+  /** Length of each datagram but the last; absent: one datagram. */
+  readonly segmentBytes?: number;
+}
+
+export interface PlaneDrive {
+  /** One frame with its virtio_net_hdr, as the TUN device gives it. Returns finished sends. */
+  egress(now: Instant, frame: Uint8Array): readonly PlaneSend[];
+  /** What is left when the TUN device has nothing more; takes injected packets first. */
+  flushEgress(now: Instant): readonly PlaneSend[];
+  /** One receive. Returns finished frames with their virtio_net_hdr. */
+  ingress(now: Instant, batch: PlaneReceive): readonly Uint8Array[];
+  /** The frame under construction, when the sockets have nothing more. */
+  flushIngress(now: Instant): readonly Uint8Array[];
+}

@@ -1,0 +1,165 @@
+/** The packet plane: its memory, its tables, its workers. `face.ts` describes how it is used. */
+import { assert, unreachable } from "../../src/base/index.ts";
+import type { PlaneCommand } from "../../src/plane/index.ts";
+import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
+import { instantiatePlane } from "../memory/plane-module.ts";
+import { createSharedMemory, type SharedMemory } from "../memory/shared-memory.ts";
+import { createHolds, type Holds } from "../ring/hold.ts";
+import { createPlaneRings, type Ports } from "../ring/rings.ts";
+import { listenForWakes } from "../ring/wake.ts";
+import { createPeerIndex } from "../table/peer-index.ts";
+import { createPeerTable, type PeerTable } from "../table/peer-table.ts";
+import { writePolicy } from "../table/policy-tables.ts";
+import { createQuiescence } from "../table/quiescence.ts";
+import { createPlaneRecords } from "../table/records.ts";
+import { createRelayList } from "../table/relay-list.ts";
+import { readWorkerCounters } from "../worker/counters.ts";
+import { createWorkerRecords, setOffloads } from "../worker/records.ts";
+import { createPlaneWorkers } from "../worker/workers.ts";
+import { createPlaneDrive } from "./drive.ts";
+import type { Plane, PlaneMode, PlaneOptions } from "./face.ts";
+
+export { createPlaneMemory } from "../memory/shared-memory.ts";
+export type * from "./face.ts";
+
+const { plane: PLANE, peer: PEER } = OFFSETS;
+const AT = CONSTANTS.PLANE_ADDRESS;
+const MODES = {
+  plain: CONSTANTS.MODE_PLAIN,
+  client: CONSTANTS.MODE_CLIENT,
+  gateway: CONSTANTS.MODE_GATEWAY,
+} as const satisfies Record<PlaneMode, number>;
+const DEFAULT_PEERS = 1024;
+const MOST_PEERS = 65_536;
+const LARGEST_FULL_SESSIONS = 65_536;
+/** WireGuard's limits (paper §6.1). */
+const DEFAULT_LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
+/** A tunnel carries packets of 1,280 bytes (MAX_IP_SIZE); with header, tag and channel header 1,316. */
+const TUNNEL_PACKET_BYTES = 1280;
+const TUNNEL_DATAGRAM_BYTES = 1316;
+/** Header, tag and padding of a plain peer (PG-48). */
+const PLAIN_OVERHEAD_BYTES = 32 + 15;
+
+/**
+ * Makes a plane; nothing runs yet.
+ * @throws PosternError `plane-layout` for a module of another build, `plane-memory` for too many peers
+ */
+export function createPlane(options: PlaneOptions): Plane {
+  const { module, memory, sys, maxPeers = DEFAULT_PEERS } = options;
+  assert(maxPeers > 0 && maxPeers <= MOST_PEERS, `between 1 and ${MOST_PEERS} peers`);
+  const shared = createSharedMemory(memory);
+  const exports = instantiatePlane(module, memory, sys);
+  const workers = createWorkerRecords(shared, exports);
+  const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
+  const table = createTables(shared, options, maxPeers, quiescence);
+  const holds = createHolds(shared, table);
+  const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
+  const rings = createPlaneRings({ shared, table, holds, threads, workers });
+  writeSettings(shared, options);
+  let ports: Ports = {};
+
+  return {
+    records: createPlaneRecords(shared, table),
+    drive: createPlaneDrive(shared, exports, workers, holds.settle),
+    execute(command) {
+      quiescence.reclaim();
+      if (command.kind === "inject") rings.inject(command.slot, command.packets);
+      else execute({ shared, table, holds }, command);
+    },
+    publish(tables) {
+      const policy = writePolicy(shared, tables);
+      const old = Atomics.exchange(shared.words, (AT + PLANE.policy) >> 2, policy);
+      if (old !== 0) quiescence.after(() => shared.free(old));
+    },
+    takeEvents: (limit) => rings.takeEvents(limit, ports),
+    takePunts: (limit) => rings.takePunts(limit),
+    onWake: (wake) => listenForWakes(shared, AT + PLANE.wake, wake),
+    async start(descriptors) {
+      ports = descriptors;
+      setOffloads(shared, exports, workers.ingress, descriptors);
+      await threads.start(descriptors);
+    },
+    stop: () => threads.stop(),
+    onEnd: (ended) => threads.onEnd(ended),
+    counters: () => ({
+      egress: readWorkerCounters(shared, workers.egress),
+      ingress: readWorkerCounters(shared, workers.ingress),
+      settleFull: rings.settleFull(),
+    }),
+  };
+}
+
+function execute(
+  {
+    shared,
+    table,
+    holds,
+  }: { readonly shared: SharedMemory; readonly table: PeerTable; readonly holds: Holds },
+  command: Exclude<PlaneCommand, { readonly kind: "inject" }>,
+): void {
+  const setWord = (slot: number, field: number, value: number) =>
+    Atomics.store(shared.words, (table.row(slot) + field) >> 2, value);
+  switch (command.kind) {
+    case "add-peer":
+      return table.addPeer(command.slot, command.peerId);
+    case "remove-peer":
+      return table.removePeer(command.slot);
+    case "install":
+      return table.install(command.slot, command.session);
+    case "retire":
+      return table.retire(command.slot, command.local);
+    case "set-current":
+      return table.setCurrent(command.slot, command.local);
+    case "set-path":
+      return table.setPath(command.slot, command.path);
+    case "arm-watch":
+      setWord(command.slot, PEER.watch, 1);
+      return;
+    case "hold":
+      return holds.hold(command.slot);
+    case "release":
+      return holds.release(command.slot);
+    default:
+      return unreachable(command);
+  }
+}
+
+function createTables(
+  shared: SharedMemory,
+  options: PlaneOptions,
+  maxPeers: number,
+  quiescence: ReturnType<typeof createQuiescence>,
+): PeerTable {
+  const maxSessions = options.maxSessions ?? defaultSessions(maxPeers);
+  const index = createPeerIndex(shared, maxPeers);
+  const peers = { address: shared.allocate(maxPeers * BYTES.peer), capacity: maxPeers };
+  const sessions = { address: shared.allocate(maxSessions * BYTES.session), capacity: maxSessions };
+  const { words } = shared;
+  words[(AT + PLANE.peers) >> 2] = peers.address;
+  words[(AT + PLANE.peerCapacity) >> 2] = peers.capacity;
+  words[(AT + PLANE.sessions) >> 2] = sessions.address;
+  words[(AT + PLANE.sessionCapacity) >> 2] = sessions.capacity;
+  words[(AT + PLANE.index) >> 2] = index.address;
+  words[(AT + PLANE.indexMask) >> 2] = index.mask;
+  const relays = createRelayList(shared, quiescence);
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  return createPeerTable({ shared, index, relays, quiescence, peers, sessions, limits });
+}
+
+/** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */
+function defaultSessions(maxPeers: number): number {
+  const all = maxPeers * CONSTANTS.SESSIONS_PER_PEER;
+  return Math.min(all, Math.max(LARGEST_FULL_SESSIONS, maxPeers * 2));
+}
+
+function writeSettings(shared: SharedMemory, { mode, mtu, sys }: PlaneOptions): void {
+  const isPlain = mode === "plain";
+  const { words, longs } = shared;
+  longs[(AT + PLANE.base) >> 3] = sys?.base ?? 0n;
+  words[(AT + PLANE.mode) >> 2] = MODES[mode];
+  words[(AT + PLANE.mtu) >> 2] = mtu;
+  words[(AT + PLANE.maxPacket) >> 2] = isPlain ? mtu : TUNNEL_PACKET_BYTES;
+  words[(AT + PLANE.maxDatagram) >> 2] = isPlain ? mtu + PLAIN_OVERHEAD_BYTES : TUNNEL_DATAGRAM_BYTES;
+  words[(AT + PLANE.isPadded) >> 2] = isPlain ? 1 : 0;
+  words[(AT + PLANE.isRoaming) >> 2] = isPlain ? 1 : 0;
+}

@@ -1,0 +1,99 @@
+/** The rings of a plane: what the workers hand up, and what control injects (D-10, PG-51). */
+import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
+import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { PlaneDescriptors } from "../plane/face.ts";
+import type { PeerTable } from "../table/peer-table.ts";
+import type { PlaneWorkers } from "../worker/workers.ts";
+import { readEvent, readPunt } from "./entries.ts";
+import type { Holds } from "./hold.ts";
+import { drainRing, putPacket } from "./ring.ts";
+
+const { peer: PEER, worker: WORKER, entry: ENTRY } = OFFSETS;
+/** How long `inject` waits for the egress worker to make room. */
+const SETTLE_WAIT_MS = 1;
+const SETTLE_WAITS = 50;
+
+export type Ports = Pick<PlaneDescriptors, "port4" | "port6">;
+
+export interface PlaneRings {
+  takeEvents(limit: number, ports: Ports): readonly PlaneEvent[];
+  takePunts(limit: number): readonly DataPunt[];
+  inject(slot: number, packets: readonly Uint8Array[]): void;
+  /** Packets that found the settle ring full. */
+  settleFull(): number;
+}
+
+export interface PlaneRingsOptions {
+  readonly shared: SharedMemory;
+  readonly table: PeerTable;
+  readonly holds: Holds;
+  readonly threads: PlaneWorkers;
+  readonly workers: { readonly egress: number; readonly ingress: number };
+}
+
+export function createPlaneRings({ shared, table, holds, threads, workers }: PlaneRingsOptions): PlaneRings {
+  const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
+  const both = [workers.egress, workers.ingress];
+  const settleRing = ringOf(workers.egress, WORKER.settleRing);
+  const idle = new Int32Array(new SharedArrayBuffer(4));
+  let settleFull = 0;
+
+  /** Waits for room as long as a worker is there to make it (TN-85). */
+  function injectOne(slot: number, packet: Uint8Array): void {
+    const to = { slot, peerId: table.peerId(slot) };
+    for (let waits = 0; !putPacket(shared, settleRing, to, packet); waits++) {
+      const isRunning = Atomics.load(shared.words, (workers.egress + WORKER.running) >> 2) === 1;
+      if (!isRunning || waits >= SETTLE_WAITS) {
+        settleFull++;
+        return;
+      }
+      threads.nudge();
+      Atomics.wait(idle, 0, 0, SETTLE_WAIT_MS);
+    }
+  }
+
+  return {
+    settleFull: () => settleFull,
+    inject(slot, packets) {
+      for (const packet of packets) injectOne(slot, packet);
+      threads.nudge();
+    },
+    takeEvents(limit, { port4, port6 }) {
+      const events: PlaneEvent[] = [];
+      const localPort = (addressBytes: number) => (addressBytes === 16 ? port6 : port4) ?? 0;
+      for (const worker of both) {
+        drainRing(shared, ringOf(worker, WORKER.controlRing), limit, (entry) => {
+          const event = isCurrent(shared, table, entry) ? readEvent(shared, entry, localPort) : undefined;
+          if (event !== undefined) events.push(event);
+          if (event?.kind === "roamed") {
+            // Control has seen it: the worker may report the next (WG-62).
+            Atomics.store(shared.words, (table.anyRow(event.slot) + PEER.roaming) >> 2, 0);
+          }
+        });
+      }
+      return events;
+    },
+    takePunts(limit) {
+      holds.settle();
+      const punts: DataPunt[] = [];
+      for (const worker of both) {
+        drainRing(shared, ringOf(worker, WORKER.dataRing), limit, (entry) => {
+          const punt = isCurrent(shared, table, entry) ? readPunt(shared, entry) : undefined;
+          if (punt !== undefined) punts.push(punt);
+          const isWaiting = shared.words[(entry + ENTRY.kind) >> 2] === CONSTANTS.PUNT_NO_SESSION;
+          if (isWaiting) holds.handOut(shared.words[(entry + ENTRY.slot) >> 2] ?? 0);
+        });
+      }
+      return punts;
+    },
+  };
+}
+
+/** Whether the entry's peer is still the one in its slot; what concerns one that is gone is forgotten. */
+function isCurrent(shared: SharedMemory, table: PeerTable, entry: number): boolean {
+  const slot = shared.words[(entry + ENTRY.slot) >> 2] ?? 0;
+  if (slot === CONSTANTS.NO_SLOT) return true;
+  const peerId = table.peerId(slot);
+  return peerId !== 0 && peerId === shared.words[(entry + ENTRY.peerId) >> 2];
+}

@@ -1,0 +1,30 @@
+/** Sleeping on the word that workers raise when a ring gets its first entry (D-13, PF-24a). */
+import type { SharedMemory } from "../memory/shared-memory.ts";
+
+/**
+ * Calls `wake` whenever the word at `address` has changed since the last call; returns how to end that.
+ * The pending wait does not keep the process alive.
+ */
+export function listenForWakes(shared: SharedMemory, address: number, wake: () => void): () => void {
+  let isOn = true;
+  // What was raised before we listen is owed a wake as well.
+  let seen = 0;
+
+  function listen(): void {
+    if (!isOn) return;
+    const words = new Int32Array(shared.memory.buffer);
+    const result = Atomics.waitAsync(words, address >> 2, seen);
+    const next = result.async ? result.value : Promise.resolve();
+    void next.then(() => {
+      if (!isOn) return;
+      seen = Atomics.load(words, address >> 2);
+      wake();
+      listen();
+    });
+  }
+
+  listen();
+  return () => {
+    isOn = false;
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * When what a worker might still be using may be reused (WG-44, D-11).
+ *
+ * A worker takes pointers out of the tables at the start of a batch and forgets them before the next: it
+ * raises its epoch in between. So a thing that has been unlinked is free once every worker has raised its
+ * epoch, or is parked, or does not run.
+ */
+import { assert } from "../../src/base/index.ts";
+import { OFFSETS } from "../memory/layout.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+
+const { worker: WORKER } = OFFSETS;
+const WAIT_MS = 1;
+/** A batch takes well below a millisecond; a worker that is this late is dead. */
+const WAITS_MAX = 2000;
+
+export interface Quiescence {
+  /** Calls `release` when no worker can see any more what has been unlinked just now. */
+  after(release: () => void): void;
+  /** Releases what is due. Cheap when nothing is. */
+  reclaim(): void;
+  /** Waits until everything is released. */
+  settle(): void;
+}
+
+/** @param workers addresses of the worker records */
+export function createQuiescence(shared: SharedMemory, workers: readonly number[]): Quiescence {
+  const waiting: { readonly epochs: readonly number[]; readonly release: () => void }[] = [];
+
+  function isQuiet(epochs: readonly number[]): boolean {
+    const { words } = shared;
+    return workers.every(
+      (worker, i) =>
+        Atomics.load(words, (worker + WORKER.running) >> 2) === 0 ||
+        Atomics.load(words, (worker + WORKER.parked) >> 2) === 1 ||
+        Atomics.load(words, (worker + WORKER.epoch) >> 2) !== epochs[i],
+    );
+  }
+
+  function reclaim(): void {
+    for (let first = waiting[0]; first !== undefined && isQuiet(first.epochs); first = waiting[0]) {
+      waiting.shift();
+      first.release();
+    }
+  }
+
+  return {
+    reclaim,
+    after(release) {
+      const epochs = workers.map((worker) => Atomics.load(shared.words, (worker + WORKER.epoch) >> 2));
+      waiting.push({ epochs, release });
+      reclaim();
+    },
+    settle() {
+      const idle = new Int32Array(new SharedArrayBuffer(4));
+      for (let waits = 0; ; waits++) {
+        reclaim();
+        if (waiting.length === 0) return;
+        assert(waits < WAITS_MAX, "a worker passes a quiescent point within two seconds");
+        Atomics.wait(idle, 0, 0, WAIT_MS);
+      }
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** Starting and stopping the two worker threads (D-13, PF-23). */
+import { assert, PosternError } from "../../src/base/index.ts";
+import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/file-constants.ts";
+import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
+import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { PlaneDescriptors, PlaneEnd } from "../plane/face.ts";
+import type { SysCalls } from "../sys/index.ts";
+import {
+  type PlaneThread,
+  type PlaneThreads,
+  spawnThread,
+  WORKER_KINDS,
+  type WorkerKind,
+  type WorkerStart,
+} from "../thread/threads.ts";
+
+const { worker: WORKER } = OFFSETS;
+const NO_DESCRIPTOR = -1;
+
+export interface PlaneWorkers {
+  start(descriptors: PlaneDescriptors): Promise<void>;
+  stop(): Promise<void>;
+  /** Wakes the egress worker if it waits: something was injected. */
+  nudge(): void;
+  onEnd(ended: (end: PlaneEnd) => void): void;
+}
+
+export interface PlaneWorkersOptions {
+  readonly shared: SharedMemory;
+  readonly module: WebAssembly.Module;
+  readonly sys: SysCalls | undefined;
+  /** Threads that are up already; absent: they are started when they are needed. */
+  readonly threads?: PlaneThreads | undefined;
+  /** Addresses of the worker records. */
+  readonly workers: Readonly<Record<WorkerKind, number>>;
+}
+
+interface Running {
+  readonly thread: PlaneThread;
+  readonly wakeFd: number;
+}
+
+export function createPlaneWorkers({
+  shared,
+  module,
+  sys,
+  threads,
+  workers,
+}: PlaneWorkersOptions): PlaneWorkers {
+  const running = new Map<WorkerKind, Running>();
+  /** Eight bytes with the number 1, which signals an eventfd. */
+  const one = shared.allocate(8);
+  shared.longs[one >> 3] = 1n;
+  let ended: (end: PlaneEnd) => void = () => undefined;
+  let isStopping = false;
+
+  function setWord(kind: WorkerKind, field: number, value: number): void {
+    Atomics.store(shared.words, (workers[kind] + field) >> 2, value >>> 0);
+  }
+
+  function report(kind: WorkerKind, end: PlaneEnd): void {
+    setWord(kind, WORKER.running, 0);
+    if (!isStopping) ended(end);
+  }
+
+  /** Starts one thread; resolves when its loop is about to begin. */
+  function launch(kind: WorkerKind, calls: SysCalls, descriptors: PlaneDescriptors): Promise<void> {
+    const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
+    for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(kind, field, value);
+    const data: WorkerStart = { memory: shared.memory, module, kind, worker: workers[kind] };
+    const thread = threads?.take(kind) ?? spawnThread(kind);
+    running.set(kind, { thread, wakeFd });
+    return new Promise((resolve, reject) => {
+      thread.onReport((message) => {
+        if (message.kind === "ready") resolve();
+        else if (message.kind === "ended" && message.code !== CONSTANTS.ENDED_STOPPED) {
+          const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
+          report(kind, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
+        }
+      });
+      thread.failed.catch((error: unknown) => {
+        reject(error);
+        report(kind, { worker: kind, reason: "crashed", error });
+      });
+      thread.run(data);
+    });
+  }
+
+  return {
+    async start(descriptors) {
+      assert(sys !== undefined, "workers need system calls");
+      assert(running.size === 0, "the workers are stopped before they are started");
+      isStopping = false;
+      await Promise.all(WORKER_KINDS.map((kind) => launch(kind, sys, descriptors)));
+    },
+    async stop() {
+      isStopping = true;
+      for (const [kind, { wakeFd }] of running) {
+        setWord(kind, WORKER.stop, 1);
+        sys?.write(wakeFd, one, 8);
+      }
+      // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
+      await Promise.all([...running.values()].map(({ thread }) => thread.exited));
+      for (const [kind, { wakeFd }] of running) {
+        setWord(kind, WORKER.running, 0);
+        sys?.close(wakeFd);
+      }
+      running.clear();
+    },
+    nudge() {
+      const egress = running.get("egress");
+      if (egress === undefined) return;
+      const isParked = Atomics.load(shared.words, (workers.egress + WORKER.parked) >> 2) === 1;
+      if (isParked) sys?.write(egress.wakeFd, one, 8);
+    },
+    onEnd(listener) {
+      ended = listener;
+    },
+  };
+}
+
+/** The words of a worker's record before its loop begins. */
+function wordsToStart(
+  wakeFd: number,
+  { tun, udp4, udp6, hasSegmentation }: PlaneDescriptors,
+): readonly (readonly [field: number, value: number])[] {
+  return [
+    [WORKER.tun, tun],
+    [WORKER.udp4, udp4 ?? NO_DESCRIPTOR],
+    [WORKER.udp6, udp6 ?? NO_DESCRIPTOR],
+    [WORKER.wakeFd, wakeFd],
+    [WORKER.isGsoOff, hasSegmentation ? 0 : 1],
+    [WORKER.stop, 0],
+    [WORKER.ended, 0],
+    // Parked until its loop begins, so that nobody waits for it.
+    [WORKER.parked, 1],
+    [WORKER.running, 1],
+  ];
+}
