@@ -11,9 +11,9 @@ import { externalIdOf, type PortalUrl, parsePortalUrl } from "../../portal/proto
 import { createEnding } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
+import { createUndoStack, type UndoStack } from "../shell/index.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
 import { serve } from "./serve.ts";
-import { createUndoStack, type UndoStack } from "./undo.ts";
 
 /** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
 export async function runPeer<Machine extends PeerMachine>(

@@ -3,8 +3,7 @@ import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
 import type { Connections } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
-import type { PlaneHost, ShellMachine } from "../shell/index.ts";
-import type { UndoStack } from "./undo.ts";
+import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
 
 /** The machine of one role, as the shell sees it. */
 export interface PeerMachine extends ShellMachine {

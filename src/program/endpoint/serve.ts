@@ -8,7 +8,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
-import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
+import { type IpAddress, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
 import { type Connections, createConnections } from "../../connections/index.ts";
 import { FWMARK, flushPolicyRouting } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
@@ -17,19 +17,23 @@ import { createNodeCrypto } from "../crypto-node.ts";
 import type { Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
-import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
+import {
+  createShell,
+  openPlaneHost,
+  type PlaneHost,
+  readFeatures,
+  type Shell,
+  type UndoStack,
+  watchPlane,
+} from "../shell/index.ts";
 import { createHostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole, PeerWiring } from "./role.ts";
 import { logStatus } from "./status.ts";
-import type { UndoStack } from "./undo.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
 const TUN_MTU = 1280;
-/** Requested socket buffers (PG, `SNDBUF`, `RCVBUF`). */
-const SEND_BUFFER_BYTES = 16 << 20;
-const RECEIVE_BUFFER_BYTES = 128 << 20;
 /** How long goodbyes may take to leave (TN-37): the machine keeps a closed peer in the plane for 100 ms. */
 const FLUSH_ON_STOP_MS = 150;
 
@@ -64,7 +68,10 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   await host.start();
   const { machine, shell, wiring } = running;
   const network = followNetwork(course, running);
-  watchPlane(course, host, network.resets);
+  watchPlane(host.plane, {
+    socketFailed: () => network.resets.request("a transport socket failed"),
+    fail: ending.fail,
+  });
   ending.listen({
     reset: () => network.resets.request("SIGHUP"),
     snapshot: () => logSnapshot(course, running),
@@ -93,8 +100,8 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneH
     port: options.listenPort === 0 ? { kind: "any" } : { kind: "preferred", port: options.listenPort },
     mark: FWMARK,
     kernelName: options.kernel,
-    sendBufferBytes: options.udpSendBuffer ?? SEND_BUFFER_BYTES,
-    receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
+    sendBufferBytes: options.udpSendBuffer,
+    receiveBufferBytes: options.udpRecvBuffer,
     raisesLimits: options.incBuf ?? role.name === "gateway",
     features: readFeatures(io.env, log),
     threads,
@@ -206,28 +213,6 @@ function withPorts(host: PlaneHost, addresses: readonly IpAddress[]): readonly S
   return addresses.flatMap((address) => {
     const port = (address.length === 4 ? v4 : v6)?.port;
     return port === undefined ? [] : [{ address, port }];
-  });
-}
-
-/** A loop that ended by itself: connected anew where that helps, else the end of the program (PG-18, PG-46). */
-function watchPlane<Machine extends PeerMachine>(
-  { ending }: Course<Machine>,
-  host: PlaneHost,
-  resets: Resets,
-): void {
-  host.plane.onEnd((end) => {
-    switch (end.reason) {
-      case "tun-removed":
-        return ending.fail(
-          new PosternError("host", "the TUN device is gone", "start again to have a new one"),
-        );
-      case "socket-failed":
-        return resets.request("a transport socket failed");
-      case "crashed":
-        return ending.fail(
-          new PosternError("worker-died", `the ${end.worker} worker died`, undefined, { cause: end.error }),
-        );
-    }
   });
 }
 

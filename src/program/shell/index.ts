@@ -9,3 +9,5 @@ export {
   type ShellPlane,
   type ShellTransmit,
 } from "./shell.ts";
+export { createUndoStack, type UndoStack } from "./undo.ts";
+export { type PlaneWatch, watchPlane } from "./watch-plane.ts";

@@ -37,8 +37,9 @@ export interface PlaneHostOptions {
   readonly maxPeers?: number;
   /** `--kernel`; absent: the fastest that passes its test (D-26). */
   readonly kernelName: string | undefined;
-  readonly sendBufferBytes: number;
-  readonly receiveBufferBytes: number;
+  /** Socket buffers to ask for; `undefined`: what PG §1 says. */
+  readonly sendBufferBytes: number | undefined;
+  readonly receiveBufferBytes: number | undefined;
   /** `--inc-buf`: raise the system's limits where the buffers are refused (PG-44). */
   readonly raisesLimits?: boolean;
   readonly features: PlaneFeatures;
@@ -74,6 +75,9 @@ export interface PlaneHost {
   close(): Promise<void>;
 }
 
+/** Requested socket buffers (PG §1, `SNDBUF`, `RCVBUF`). */
+const SEND_BUFFER_BYTES = 16 << 20;
+const RECEIVE_BUFFER_BYTES = 128 << 20;
 const VNET_HEADER_BYTES = 10;
 const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 
@@ -96,8 +100,8 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     port: options.port,
     ...(options.mark === undefined ? {} : { mark: options.mark }),
     gro: features.gro,
-    sendBufferBytes: options.sendBufferBytes,
-    receiveBufferBytes: options.receiveBufferBytes,
+    sendBufferBytes: options.sendBufferBytes ?? SEND_BUFFER_BYTES,
+    receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
   };
   let sockets = orElse(tun, () => openSockets(kernel, udp, options));
   const rtnetlink = openRtnetlink(kernel);

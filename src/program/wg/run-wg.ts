@@ -6,7 +6,7 @@
  */
 import { openKernel, openRtnetlink, setMark } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
-import { type Log, PosternError, unixMs } from "../../base/index.ts";
+import { type Log, unixMs } from "../../base/index.ts";
 import {
   applyWgRoutes,
   configureLink,
@@ -22,22 +22,25 @@ import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { WgOptions } from "../options.ts";
-import { createShell, openPlaneHost, type PlaneHost, readFeatures, type Shell } from "../shell/index.ts";
+import {
+  createShell,
+  createUndoStack,
+  openPlaneHost,
+  type PlaneHost,
+  readFeatures,
+  type Shell,
+  type UndoStack,
+  watchPlane,
+} from "../shell/index.ts";
 import { runHooks } from "./hooks.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
 import { startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
 
-const SEND_BUFFER_BYTES = 16 * 1024 * 1024;
-const RECEIVE_BUFFER_BYTES = 128 * 1024 * 1024;
 /** Rows of the plane's peer table beyond the peers of the file: `wg set` may add some (WG-57). */
 const SPARE_PEERS = 1024;
 const PEERS_MAX = 65_536;
-const STOP_WITHIN_MS = 5_000;
-
-/** What has been set up so far, to be taken back in reverse order. */
-type Undo = (() => void | Promise<void>)[];
 
 /** What the program is given. */
 interface Start {
@@ -56,64 +59,46 @@ export async function runWg(options: WgOptions, io: ProgramIo, threads: PlaneThr
 
   // From here on a stop signal is an orderly end, also in the middle of the start.
   const ending = createEnding(io);
-  const undo: Undo = [() => ending.close()];
+  const undo = createUndoStack(log);
+  undo.add("signals", () => ending.close());
   try {
     await bringUp({ options, io, threads }, file, ending, undo);
     return await ending.wait();
   } finally {
-    await takeBack(undo, log);
+    await undo.run();
   }
 }
 
-/** All steps within the time that a stop may take (PG-15). @throws PosternError `stop-slow` (exit 1) */
-async function takeBack(undo: Undo, log: Log): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = new PosternError("stop-slow", `stopping took longer than ${STOP_WITHIN_MS / 1000} s`);
-    timer = setTimeout(reject, STOP_WITHIN_MS, error);
-  });
-  try {
-    await Promise.race([runBackwards(undo, log), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** One step that fails must not keep the others from being done (D-22). */
-async function runBackwards(undo: Undo, log: Log): Promise<void> {
-  for (const step of undo.reverse()) {
-    try {
-      await step();
-    } catch (error) {
-      log.warn?.("clean-up step failed", { reason: String(error) });
-    }
-  }
-}
-
-async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: Undo): Promise<void> {
+async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: UndoStack): Promise<void> {
   const { io } = start;
   const { log } = io;
   const { name, config } = file;
   const mtu = config.mtu ?? inspectHost(config, log);
   const host = openHost(start, file, mtu);
-  undo.push(() => runHooks(config.hooks, "PostDown", name, log).catch(warnWith(log)));
-  undo.push(() => host.close());
+  undo.add("PostDown", () => runHooks(config.hooks, "PostDown", name, log));
+  undo.add("TUN device and sockets", () => host.close());
   await runHooks(config.hooks, "PreUp", name, log);
   const mark = setUpNetwork(host, file, mtu, log, undo);
 
   const machine = openMachine(host, config, log);
   const shell = startShell(host, machine, ending);
-  undo.push(() => {
+  undo.add("keys and control loop", () => {
     shell.input((now) => machine.erase(now));
     shell.stop();
   });
   const control = createWgControl({ name, host, shell, machine, mark, log });
-  watchPlane(host, control, ending, log);
+  watchPlane(host.plane, {
+    socketFailed(worker) {
+      log.warn?.("socket failed: binding again", { worker });
+      control.rebind().catch((error: unknown) => ending.fail(error));
+    },
+    fail: (error) => ending.fail(error),
+  });
   await host.start();
   shell.input((now) => machine.set(now, toSet(config)));
 
   await serve(io, name, control, ending, undo);
-  undo.push(() => runHooks(config.hooks, "PreDown", name, log).catch(warnWith(log)));
+  undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
   await runHooks(config.hooks, "PostUp", name, log);
   resolveNames(config, shell, machine, log, undo);
   io.print("ready");
@@ -128,8 +113,8 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     port: config.listenPort === 0 ? { kind: "any" } : { kind: "fixed", port: config.listenPort },
     maxPeers: peersMaxOf(config),
     kernelName: options.kernel,
-    sendBufferBytes: options.udpSendBuffer ?? SEND_BUFFER_BYTES,
-    receiveBufferBytes: options.udpRecvBuffer ?? RECEIVE_BUFFER_BYTES,
+    sendBufferBytes: options.udpSendBuffer,
+    receiveBufferBytes: options.udpRecvBuffer,
     features: readFeatures(env, log),
     threads,
     log,
@@ -185,7 +170,7 @@ function setUpNetwork(
   { name, config, table }: LocatedConfig,
   mtu: number,
   log: Log,
-  undo: Undo,
+  undo: UndoStack,
 ): number {
   const { rtnetlink, tun } = host;
   const { index } = tun;
@@ -204,30 +189,8 @@ function setUpNetwork(
     for (const socket of [v4, v6]) if (socket !== undefined) setMark(host.kernel, socket.fd, plan.mark);
   }
   const routes = applyWgRoutes(rtnetlink, plan, log);
-  undo.push(() => routes.remove());
+  undo.add("routes and rules", () => routes.remove());
   return plan.mark ?? 0;
-}
-
-/** A loop that ended by itself: bound again where that helps, else the end of the program. */
-function watchPlane(host: PlaneHost, control: WgControl, ending: Ending, log: Log): void {
-  host.plane.onEnd((end) => {
-    switch (end.reason) {
-      case "tun-removed":
-        ending.fail(new PosternError("host", "the TUN device is gone", "start again to have a new one"));
-        return;
-      case "socket-failed":
-        log.warn?.("socket failed: binding again", { worker: end.worker });
-        control.rebind().catch((error: unknown) => ending.fail(error));
-        return;
-      case "crashed":
-        ending.fail(
-          new PosternError("worker-crashed", `the ${end.worker} worker died`, undefined, {
-            cause: end.error,
-          }),
-        );
-        return;
-    }
-  });
 }
 
 async function serve(
@@ -235,7 +198,7 @@ async function serve(
   name: string,
   control: WgControl,
   ending: Ending,
-  undo: Undo,
+  undo: UndoStack,
 ): Promise<void> {
   const { log } = io;
   const server = await openUapiServer({
@@ -247,14 +210,14 @@ async function serve(
     },
     log,
   });
-  undo.push(() => server.close());
+  undo.add("status socket", () => server.close());
   ending.listen({
     reset: () => void control.rebind().catch((error: unknown) => ending.fail(error)),
     snapshot: () => io.print(control.snapshot()),
   });
 }
 
-function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log: Log, undo: Undo): void {
+function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log: Log, undo: UndoStack): void {
   const named = config.peers.flatMap(({ publicKey, endpoint }) => {
     if (endpoint?.kind !== "name") return [];
     const { host, port } = endpoint;
@@ -268,7 +231,7 @@ function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log:
     ];
   });
   const resolver = startResolver(named, log);
-  undo.push(() => resolver.stop());
+  undo.add("resolver", () => resolver.stop());
 }
 
 /** The file as one change of an empty interface. */
@@ -292,8 +255,4 @@ function toSet(config: WgConfig): WgSet {
 function warnAboutDns(config: WgConfig, log: Log): void {
   if (config.dnsServers.length + config.dnsDomains.length === 0) return;
   log.warn?.("DNS of the configuration file is not set", { hint: "set the resolver by other means" });
-}
-
-function warnWith(log: Log): (error: unknown) => void {
-  return (error) => log.warn?.("hook failed", { reason: String(error) });
 }
