@@ -1,3 +1,4 @@
+export { type ConnectedUdp, connectUdp } from "./connected-udp.ts";
 export {
   CONTROL_BYTES_MAX,
   encodeControl,

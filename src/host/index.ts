@@ -37,9 +37,11 @@ export {
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
+export { createNameResolver, type NameResolver, type NameResolverOptions } from "./name-resolver.ts";
 export { type BurstWatch, createBurstWatch, networkFingerprint } from "./network-watch.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
+export { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {
   addPolicyRules,

@@ -4,7 +4,6 @@
  * A runtime connects its sockets before anybody can mark them. So socket, mark and connect are our own
  * system calls, and the connected descriptor is handed to the runtime.
  */
-import { lookup } from "node:dns/promises";
 import { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
@@ -12,37 +11,28 @@ import { errnoNumber, type Kernel, SystemCallError, startTcp } from "../../bindi
 import { formatSocketAddress, PosternError, parseIp, type SocketAddress } from "../base/index.ts";
 
 const POLL_MS_MAX = 50;
-const ADDRESSES_MAX = 8;
 
 export interface MarkedTarget {
-  /** Name or literal address, without brackets. */
-  readonly host: string;
-  readonly port: number;
+  readonly to: SocketAddress;
   /** Absent: an ordinary connection. */
   readonly mark?: number;
-  /** For each address that the name has. */
   readonly timeoutMs: number;
-  /** Addresses of a name, best first; default: the system's resolver. */
-  readonly resolve?: (name: string) => Promise<readonly string[]>;
 }
 
 /**
- * Connects to the first address that answers.
+ * Connects to an address.
  *
- * @throws PosternError `connect-failed` with the last address's reason; `privilege` for a refused mark
+ * @throws PosternError `connect-failed` with the system's reason; `privilege` for a refused mark
  */
 export async function openMarkedSocket(kernel: Kernel, target: MarkedTarget): Promise<Socket> {
-  let cause: unknown;
-  for (const to of await resolveTarget(target)) {
-    try {
-      return new Socket({ fd: await connectMarked(kernel, to, target.mark, target.timeoutMs) });
-    } catch (error) {
-      if (error instanceof PosternError && error.code === "privilege") throw error;
-      cause = error;
-    }
+  const { to, mark, timeoutMs } = target;
+  try {
+    return new Socket({ fd: await connectMarked(kernel, to, mark, timeoutMs) });
+  } catch (cause) {
+    if (cause instanceof PosternError && cause.code === "privilege") throw cause;
+    const what = `cannot connect to ${formatSocketAddress(to)}`;
+    throw new PosternError("connect-failed", what, "check the address and the network", { cause });
   }
-  const what = `cannot connect to ${target.host} port ${target.port}`;
-  throw new PosternError("connect-failed", what, "check the address and the network", { cause });
 }
 
 export interface TlsTrust {
@@ -57,27 +47,6 @@ export function startTls(socket: Socket, trust: TlsTrust): Socket {
   const servername = parseIp(trust.servername).ok ? {} : { servername: trust.servername };
   const ca = trust.ca === undefined ? {} : { ca: [...trust.ca] };
   return connectTls({ socket, host: trust.servername, ...servername, ...ca });
-}
-
-async function resolveTarget(target: MarkedTarget): Promise<readonly SocketAddress[]> {
-  const { host, port } = target;
-  const literal = parseIp(host);
-  if (literal.ok) return [{ address: literal.value, port }];
-  const resolve = target.resolve ?? systemResolve;
-  let texts: readonly string[];
-  try {
-    texts = await resolve(host);
-  } catch (cause) {
-    throw new PosternError("connect-failed", `cannot resolve ${host}`, "check the name and DNS", { cause });
-  }
-  return texts.slice(0, ADDRESSES_MAX).flatMap((text) => {
-    const address = parseIp(text);
-    return address.ok ? [{ address: address.value, port }] : [];
-  });
-}
-
-async function systemResolve(name: string): Promise<readonly string[]> {
-  return (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address);
 }
 
 /**

@@ -18,8 +18,7 @@ export type OpenTcp = (to: SocketAddress, timeoutMs: number) => Promise<Socket>;
 
 /** TCP connections that carry the bypass mark, so that no resource can capture them (PT-17). */
 export function markedTcp(kernel: Kernel, mark: number): OpenTcp {
-  return ({ address, port }, timeoutMs) =>
-    openMarkedSocket(kernel, { host: formatIp(address), port, mark, timeoutMs });
+  return (to, timeoutMs) => openMarkedSocket(kernel, { to, mark, timeoutMs });
 }
 
 /** Ordinary TCP connections, for processes without a tunnel of their own. */
@@ -74,6 +73,7 @@ export async function firstConnection(
   return await Promise.any(attempts);
 }
 
+/** For processes without a tunnel of their own; the others ask past it (`createNameResolver`). */
 export async function systemResolve(host: string): Promise<readonly IpAddress[]> {
   const found = await lookup(host, { all: true, verbatim: true });
   return found.flatMap(({ address }) => {

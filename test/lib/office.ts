@@ -9,7 +9,7 @@
  *
  * Nobody but the gateway knows a way to the resource, and the resource knows none back.
  */
-import { renameSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../../src/base/index.ts";
 import { createToken, hashToken, parseToken } from "../../src/portal/derive.ts";
@@ -27,7 +27,13 @@ export const VAULT = "172.21.0.100";
 /** Bounds are generous: the machine may be busy with other tests (TS-3). */
 export const START_WITHIN_MS = 20_000;
 
-export const NETWORKS = { Office: "172.20.0.0/16", Office6: "fd20::/64", Vault: "172.21.0.0/16" } as const;
+export const NETWORKS = {
+  Office: "172.20.0.0/16",
+  Office6: "fd20::/64",
+  Vault: "172.21.0.0/16",
+  /** The client's own network. */
+  Home: "10.30.0.0/24",
+} as const;
 export type NetworkName = keyof typeof NETWORKS;
 
 export interface Access {
@@ -50,6 +56,8 @@ export interface Office {
   /** Starts a program and waits until it is ready; `args` come last. */
   startGateway(...args: readonly string[]): Promise<Child>;
   startClient(...args: readonly string[]): Promise<Child>;
+  /** Commands of ours that start later on a machine find this name server in their resolv.conf. */
+  useNameServer(where: Namespace, address: string): void;
   /** Starts any command of ours without waiting. */
   postern(where: Namespace, args: readonly string[], env?: Record<string, string>): Child;
   /** Starts `traffic.mjs` on a machine. */
@@ -70,13 +78,14 @@ export async function createOffice(): Promise<Office> {
   };
   const file = join(machines.portal.runFolder, "portal.yaml");
 
-  const postern: Office["postern"] = (where, args, env = {}) =>
-    where.start({
-      name: args[0] ?? "postern",
-      command: process.execPath,
-      args: ["--", MAIN, ...args],
-      env: { ...process.env, ...env },
-    });
+  const postern: Office["postern"] = (where, args, env = {}) => {
+    const program = [process.execPath, "--", MAIN, ...args];
+    const [command = "", ...rest] = existsSync(resolvConf(where))
+      ? [...WITH_RESOLV_CONF, ...program]
+      : program;
+    const name = args[0] ?? "postern";
+    return where.start({ name, command, args: rest, env: { ...process.env, ...env } });
+  };
   const startPeer = async (role: "client" | "gateway", args: readonly string[]): Promise<Child> => {
     const env = { POSTERN_TOKEN: tokens[role] };
     const child = postern(machines[role], [role, "--api-url", API_URL, "--id", `lab-${role}`, ...args], env);
@@ -99,6 +108,7 @@ export async function createOffice(): Promise<Office> {
     },
     startGateway: (...args) => startPeer("gateway", args),
     startClient: (...args) => startPeer("client", ["--dns-control", "disabled", ...args]),
+    useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
     postern,
     traffic: (where, ...args) =>
       where.start({ name: args[0] ?? "traffic", command: process.execPath, args: [TRAFFIC, ...args] }),
@@ -118,6 +128,14 @@ export async function createOffice(): Promise<Office> {
     close: () => lab.close(),
   };
 }
+
+/** As the machine sees it: /run/resolv.conf. */
+function resolvConf(where: Namespace): string {
+  return join(where.runFolder, "resolv.conf");
+}
+
+/** Every process in a machine has a mount namespace of its own. */
+const WITH_RESOLV_CONF = ["sh", "-c", 'mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"', "sh"];
 
 /** YAML is a superset of JSON. */
 function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActor: boolean): string {

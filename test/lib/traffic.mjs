@@ -8,6 +8,7 @@
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
+ *   node traffic.mjs names ADDRESS           a name server: every name has that IPv4 address; prints `asked`
  */
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
@@ -67,6 +68,20 @@ function drink(address, port) {
   socket.send("please", port, address);
 }
 
+function names(address) {
+  const socket = createSocket("udp4");
+  socket.on("message", (query, from) => {
+    console.log("asked");
+    const answer = Buffer.from(query);
+    answer.writeUInt16BE(0x8180, 2);
+    const isV4 = query.at(-3) === 1;
+    answer.writeUInt16BE(isV4 ? 1 : 0, 6);
+    const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, ...address.split(".").map(Number)]);
+    socket.send(isV4 ? Buffer.concat([answer, record]) : answer, from.port, from.address);
+  });
+  socket.bind(53, () => console.log("listening"));
+}
+
 const [mode, first = "", second = ""] = process.argv.slice(2);
 if (mode === "serve") serve(Number(first));
 else if (mode === "fetch") await fetchPage(first);
@@ -74,4 +89,5 @@ else if (mode === "sink") sink(Number(first));
 else if (mode === "source") source(first, Number(second));
 else if (mode === "fountain") fountain(Number(first));
 else if (mode === "drink") drink(first, Number(second));
+else if (mode === "names") names(first);
 else process.exitCode = 2;

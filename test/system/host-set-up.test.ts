@@ -217,7 +217,7 @@ describeWith(["netns", "tun"], "host set-up", () => {
     host.run("ip", "rule", "add", "not", "fwmark", String(FWMARK), "prohibit", "pref", "100");
     const server = createServer((socket) => socket.end("welcome"));
     far.enter(() => server.listen(8080));
-    const target = { host: "10.0.0.2", port: 8080, mark: FWMARK, timeoutMs: 2000 };
+    const target = { to: { address: ip("10.0.0.2"), port: 8080 }, mark: FWMARK, timeoutMs: 2000 };
     const open = (changes: Partial<MarkedTarget>) =>
       host.enterUntil(() => openMarkedSocket(kernel, { ...target, ...changes }));
     const { mark: _none, ...unmarked } = target;
@@ -225,14 +225,12 @@ describeWith(["netns", "tun"], "host set-up", () => {
       code: "connect-failed",
       cause: { message: "connect to 10.0.0.2:8080: permission denied (EACCES)" },
     });
-    // Of a name's addresses the first that answers is taken.
-    const resolve = async () => ["10.0.0.1", "10.0.0.2"];
-    const socket = await open({ host: "portal.example", resolve });
+    const socket = await open({});
     const chunks: Buffer[] = [];
     for await (const chunk of socket) chunks.push(chunk);
     expect(Buffer.concat(chunks).toString()).toBe("welcome");
-    await expect(open({ port: 8081 })).rejects.toMatchObject({
-      message: "cannot connect to 10.0.0.2 port 8081",
+    await expect(open({ to: { ...target.to, port: 8081 } })).rejects.toMatchObject({
+      message: "cannot connect to 10.0.0.2:8081",
       cause: { message: "connect to 10.0.0.2:8081: connection refused (ECONNREFUSED)" },
     });
     await new Promise((resolve) => server.close(resolve));
@@ -241,7 +239,7 @@ describeWith(["netns", "tun"], "host set-up", () => {
   it("PG-64: an address that never answers is given up after the time-out", async () => {
     configureLink(rtnetlink, link(), SILENT);
     host.run("ip", "route", "add", "198.51.100.0/24", "dev", "pt0");
-    const target = { host: "198.51.100.1", port: 8080, timeoutMs: 50 };
+    const target = { to: { address: ip("198.51.100.1"), port: 8080 }, timeoutMs: 50 };
     await expect(host.enterUntil(() => openMarkedSocket(kernel, target))).rejects.toMatchObject({
       cause: { message: expect.stringContaining("ETIMEDOUT") },
     });

@@ -1,7 +1,7 @@
 /** The wire between a tunnel machine and the portal: requests out, messages in, and how it all ends. */
 import { arch, release } from "node:os";
 import { type Instant, PosternError, unixMs } from "../../base/index.ts";
-import { FWMARK } from "../../host/index.ts";
+import { createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type Channel,
   describeFatal,
@@ -55,6 +55,7 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
     ...(maxPartitionMs === undefined ? {} : { maxPartitionMs }),
     ...(url.scheme === "wss" ? { roots: loadRoots(options.caFile) } : {}),
     openTcp: markedTcp(host.kernel, FWMARK),
+    resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log: parts.log }),
     now: host.now,
     wallNow: () => unixMs(Date.now()),
     random: systemRandom,

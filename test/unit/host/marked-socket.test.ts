@@ -7,10 +7,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { openKernel } from "../../../bindings/linux/index.ts";
+import { ip } from "../../../src/base/index.ts";
 import { openMarkedSocket, startTls } from "../../../src/host/index.ts";
 
 const kernel = openKernel();
-const target = { host: "127.0.0.1", timeoutMs: 2000 };
+const target = (port: number) => ({ to: { address: ip("127.0.0.1"), port }, timeoutMs: 2000 });
 
 /** The first message that comes back for one that is sent. */
 function echo(socket: WebSocket): Promise<string> {
@@ -31,33 +32,11 @@ describe("a socket of our own system calls", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     serveEcho(server);
     const { port } = server.address() as AddressInfo;
-    const socket = await openMarkedSocket(kernel, { ...target, port });
+    const socket = await openMarkedSocket(kernel, target(port));
     const client = new WebSocket(`ws://127.0.0.1:${port}/`, { createConnection: () => socket });
     expect(await echo(client)).toBe("echo hello");
     client.terminate();
     server.close();
-  });
-
-  it("PG-64: a name without addresses, and one that does not resolve, are failures of their own", async () => {
-    const nothing = openMarkedSocket(kernel, {
-      ...target,
-      host: "nowhere",
-      port: 1,
-      resolve: async () => [],
-    });
-    await expect(nothing).rejects.toMatchObject({
-      code: "connect-failed",
-      message: expect.stringContaining("nowhere port 1"),
-    });
-    const failing = {
-      ...target,
-      host: "nowhere",
-      port: 1,
-      resolve: () => Promise.reject(new Error("NXDOMAIN")),
-    };
-    await expect(openMarkedSocket(kernel, failing)).rejects.toMatchObject({
-      message: "cannot resolve nowhere",
-    });
   });
 
   it("leaves no descriptor behind when every address refuses", async () => {
@@ -71,7 +50,7 @@ describe("a socket of our own system calls", () => {
       return fd;
     };
     const before = lowestFree();
-    const refused = openMarkedSocket(kernel, { ...target, port });
+    const refused = openMarkedSocket(kernel, target(port));
     await expect(refused).rejects.toMatchObject({
       cause: { message: expect.stringContaining("ECONNREFUSED") },
     });
@@ -110,7 +89,7 @@ describe.skipIf(!hasOpenssl)("TLS over it (needs openssl)", () => {
     https.listen(0, "127.0.0.1");
     await new Promise((resolve) => https.once("listening", resolve));
     const { port } = https.address() as AddressInfo;
-    const socket = await openMarkedSocket(kernel, { ...target, port });
+    const socket = await openMarkedSocket(kernel, target(port));
     const trust = { servername, ...(isTrusted ? { ca: [ca] } : {}) };
     const client = new WebSocket(`wss://${servername}:${port}/`, {
       createConnection: () => startTls(socket, trust),

@@ -19,6 +19,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/stun": { rooms: ["src/base"], packages: NOBLE, isMachine: true },
   "src/wireguard": { rooms: ["src/base", "src/plane"], packages: NOBLE, isMachine: true },
   "src/ice": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
+  "src/dns": { rooms: ["src/base"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {
@@ -49,7 +50,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
     rooms: ["src/base", "src/plane", "bindings/sys", "bindings/linux"],
     packages: ["node:", "@assemblyscript/loader", "@noble/ciphers"],
   },
-  "src/host": { rooms: ["src/base", "bindings", "bindings/sys", "bindings/linux"], packages: ["node:"] },
+  "src/host": {
+    rooms: ["src/base", "src/dns", "bindings", "bindings/sys", "bindings/linux"],
+    packages: ["node:"],
+  },
   "src/program": { rooms: ["*"], packages: ["node:", "ws", ...NOBLE, "valibot"] },
   "src/cli": { rooms: ["src/base", "src/program"], packages: ["node:"] },
   src: { rooms: ["*"] },

@@ -1,0 +1,259 @@
+/**
+ * Addresses of names that the program itself needs, such as the portal's, asked for past the tunnel (PG-64).
+ *
+ * The system's resolver sends from sockets that nobody can mark. If its name server lies inside a resource,
+ * the question goes into the tunnel, and a client that has lost its portal never finds it again. So this is
+ * a stub of our own: /etc/hosts, then the name servers of /etc/resolv.conf over marked sockets.
+ */
+import { randomInt } from "node:crypto";
+import { lookup } from "node:dns/promises";
+import { readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
+import { type ConnectedUdp, connectUdp, errnoName, type Kernel } from "../../bindings/linux/index.ts";
+import { formatIp, type IpAddress, type Log, PosternError, parseIp } from "../base/index.ts";
+import {
+  encodeQuery,
+  parseResponse,
+  type Question,
+  RCODE_NOERROR,
+  RCODE_NXDOMAIN,
+  type Response,
+  TYPE_A,
+  TYPE_AAAA,
+  toName,
+} from "../dns/index.ts";
+import { openMarkedSocket } from "./marked-socket.ts";
+import { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
+
+const DNS_PORT = 53;
+const ANSWER_MS_MAX = 2_000;
+/** How often each server is asked before a name is given up. */
+const ROUNDS = 2;
+/** How long the slower family may take once the other one has an address. */
+const OTHER_FAMILY_MS = 300;
+const POLL_MS_MAX = 50;
+/** systemd-resolved's stub, which asks on unmarked. */
+const LOCAL_STUBS = ["127.0.0.53", "127.0.0.54"];
+
+export interface ResolverFiles {
+  readonly resolvConf: string;
+  /** The servers behind systemd-resolved's stub. */
+  readonly resolvedConf: string;
+  readonly hosts: string;
+}
+
+const SYSTEM_FILES: ResolverFiles = {
+  resolvConf: "/etc/resolv.conf",
+  resolvedConf: "/run/systemd/resolve/resolv.conf",
+  hosts: "/etc/hosts",
+};
+
+export interface NameResolverOptions {
+  readonly kernel: Kernel;
+  readonly mark: number | undefined;
+  readonly log: Log;
+  /** The system's; tests have their own. */
+  readonly files?: ResolverFiles;
+  readonly port?: number;
+}
+
+/** Finds the addresses of a name. Rejects with PosternError `connect-failed`. */
+export type NameResolver = (name: string) => Promise<readonly IpAddress[]>;
+
+type Outcome =
+  | { readonly kind: "found"; readonly addresses: readonly IpAddress[] }
+  /** The servers know no address of that name. */
+  | { readonly kind: "none" }
+  | { readonly kind: "failed"; readonly reason: string };
+
+/** The files are read for each name: they change with the network. */
+export function createNameResolver(options: NameResolverOptions): NameResolver {
+  const files = options.files ?? SYSTEM_FILES;
+  return async (name) => {
+    const literal = parseIp(name);
+    if (literal.ok) return [literal.value];
+    const known = addressesInHosts(readOrEmpty(files.hosts), name);
+    if (known.length > 0) return known;
+    const settings = readSettings(files);
+    const outcome = await askForName(options, settings, name);
+    switch (outcome.kind) {
+      case "found":
+        options.log.debug?.("name resolved", { name, addresses: outcome.addresses.map(formatIp) });
+        return outcome.addresses;
+      case "failed":
+        throw unresolved(name, outcome.reason);
+      case "none":
+        return await askSystem(name);
+    }
+  };
+}
+
+function readSettings(files: ResolverFiles): ResolverSettings {
+  const settings = parseResolvConf(readOrEmpty(files.resolvConf));
+  const isStub = settings.servers.every((server) => LOCAL_STUBS.includes(formatIp(server)));
+  if (!isStub) return settings;
+  const { servers } = parseResolvConf(readOrEmpty(files.resolvedConf));
+  return servers.length === 0 ? settings : { ...settings, servers };
+}
+
+async function askForName(
+  options: NameResolverOptions,
+  settings: ResolverSettings,
+  name: string,
+): Promise<Outcome> {
+  let failure: Outcome | undefined;
+  if (settings.servers.length === 0) return { kind: "none" };
+  for (const text of namesToTry(name, settings)) {
+    const outcome = await askBothFamilies(options, settings.servers, text);
+    if (outcome.kind === "found") return outcome;
+    if (outcome.kind === "failed") failure = outcome;
+  }
+  return failure ?? { kind: "none" };
+}
+
+/** Both families at once; a family that answers late does not hold up the other. */
+async function askBothFamilies(
+  options: NameResolverOptions,
+  servers: readonly IpAddress[],
+  text: string,
+): Promise<Outcome> {
+  const name = toName(text);
+  if (name === undefined) return { kind: "none" };
+  const outcomes: Outcome[] = [];
+  const questions = ([TYPE_AAAA, TYPE_A] as const).map(async (type) => {
+    const outcome = await askServers(options, servers, { name, type });
+    outcomes.push(outcome);
+    if (outcome.kind !== "found") throw new Error(outcome.kind);
+  });
+  const all = Promise.allSettled(questions);
+  const enough = Promise.any(questions).then(() => wait(OTHER_FAMILY_MS, undefined, { ref: false }));
+  await Promise.race([all, enough.catch(() => all)]);
+  const addresses = outcomes.flatMap((outcome) => (outcome.kind === "found" ? outcome.addresses : []));
+  if (addresses.length > 0) return { kind: "found", addresses };
+  return outcomes.find(({ kind }) => kind === "failed") ?? { kind: "none" };
+}
+
+async function askServers(
+  options: NameResolverOptions,
+  servers: readonly IpAddress[],
+  what: Pick<Question, "name" | "type">,
+): Promise<Outcome> {
+  let reason = "";
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const server of servers) {
+      // Neither number nor port is used twice, so that nobody can guess what an answer must look like.
+      const question = { ...what, id: randomInt(0x10000) };
+      const answer = await askServer(options, server, question);
+      if (typeof answer === "string") reason = `${formatIp(server)}: ${answer}`;
+      else if (answer.addresses.length > 0) return { kind: "found", addresses: answer.addresses };
+      else return { kind: "none" };
+    }
+  }
+  return { kind: "failed", reason };
+}
+
+/** The answer of one server, or why there is none. */
+async function askServer(
+  options: NameResolverOptions,
+  server: IpAddress,
+  question: Question,
+): Promise<Response | string> {
+  try {
+    const response = await askByUdp(options, server, question);
+    const whole = response.isTruncated ? await askByTcp(options, server, question) : response;
+    const { rcode } = whole;
+    return rcode === RCODE_NOERROR || rcode === RCODE_NXDOMAIN ? whole : `refused with code ${rcode}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function askByUdp(
+  { kernel, mark, port = DNS_PORT }: NameResolverOptions,
+  server: IpAddress,
+  question: Question,
+): Promise<Response> {
+  const socket = connectUdp(kernel, { address: server, port }, mark);
+  try {
+    const refusal = socket.send(encodeQuery(question));
+    if (refusal !== 0) throw new Error(errnoName(refusal));
+    return await awaitAnswer(socket, question);
+  } finally {
+    socket.close();
+  }
+}
+
+/** It looks now and then: a runtime cannot wait for a descriptor that it does not know. */
+async function awaitAnswer(socket: ConnectedUdp, question: Question): Promise<Response> {
+  const startedAt = performance.now();
+  for (let pauseMs = 1; performance.now() - startedAt < ANSWER_MS_MAX; ) {
+    const datagram = socket.receive();
+    if (typeof datagram === "number") throw new Error(errnoName(datagram));
+    if (datagram !== undefined) {
+      const response = parseResponse(datagram, question);
+      if (response.ok) return response.value;
+      continue;
+    }
+    await wait(pauseMs, undefined, { ref: false });
+    pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX);
+  }
+  throw new Error("no answer");
+}
+
+/** The same question with its length in front (RFC 1035 §4.2.2). */
+async function askByTcp(
+  { kernel, mark, port = DNS_PORT }: NameResolverOptions,
+  server: IpAddress,
+  question: Question,
+): Promise<Response> {
+  const socket = await openMarkedSocket(kernel, {
+    to: { address: server, port },
+    timeoutMs: ANSWER_MS_MAX,
+    ...(mark === undefined ? {} : { mark }),
+  });
+  const timer = setTimeout(() => socket.destroy(new Error("no answer")), ANSWER_MS_MAX);
+  try {
+    const query = encodeQuery(question);
+    socket.write(Buffer.concat([Buffer.from([query.length >> 8, query.length & 0xff]), query]));
+    let received = Buffer.alloc(0);
+    for await (const chunk of socket) {
+      received = Buffer.concat([received, chunk]);
+      if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) continue;
+      const response = parseResponse(received.subarray(2, 2 + received.readUInt16BE(0)), question);
+      if (response.ok) return response.value;
+      throw new Error(response.reason);
+    }
+    throw new Error("the server closed the connection");
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+/** For names that only the system's other sources know, such as mDNS. */
+async function askSystem(name: string): Promise<readonly IpAddress[]> {
+  try {
+    const found = await lookup(name, { all: true, verbatim: true });
+    return found.flatMap(({ address }) => {
+      const parsed = parseIp(address);
+      return parsed.ok ? [parsed.value] : [];
+    });
+  } catch (cause) {
+    throw unresolved(name, "no such name", cause);
+  }
+}
+
+function unresolved(name: string, reason: string, cause?: unknown): PosternError {
+  return new PosternError("connect-failed", `cannot resolve ${name}: ${reason}`, "check the name and DNS", {
+    cause,
+  });
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // A host without the file knows nothing by it.
+    return "";
+  }
+}

@@ -1,0 +1,57 @@
+/** What a host says about names: /etc/resolv.conf (resolv.conf(5)) and /etc/hosts (hosts(5)). */
+import { type IpAddress, parseIp } from "../base/index.ts";
+
+export interface ResolverSettings {
+  readonly servers: readonly IpAddress[];
+  /** Domains that short names are tried in. */
+  readonly search: readonly string[];
+  /** Names with at least that many dots are asked for as they are first. */
+  readonly dotsMin: number;
+}
+
+/** glibc reads no more of either. */
+const SERVERS_MAX = 3;
+const SEARCH_MAX = 6;
+const DOTS_MAX = 15;
+
+/** Lines that cannot be read are skipped, as the system's resolver does. Servers with a zone are, too. */
+export function parseResolvConf(text: string): ResolverSettings {
+  const servers: IpAddress[] = [];
+  let search: readonly string[] = [];
+  let dotsMin = 1;
+  for (const line of text.split("\n")) {
+    const [keyword, ...words] = line.trim().split(/\s+/);
+    if (keyword === "nameserver") {
+      const server = parseIp(words[0] ?? "");
+      if (server.ok && servers.length < SERVERS_MAX) servers.push(server.value);
+    } else if (keyword === "search" || keyword === "domain") {
+      // The last of these lines counts.
+      search = words.slice(0, keyword === "domain" ? 1 : SEARCH_MAX).filter((domain) => domain !== ".");
+    } else if (keyword === "options") {
+      for (const word of words) {
+        const dots = /^ndots:(\d+)$/.exec(word)?.[1];
+        if (dots !== undefined) dotsMin = Math.min(DOTS_MAX, Number(dots));
+      }
+    }
+  }
+  return { servers, search, dotsMin };
+}
+
+/** The names to ask for, in order, when somebody says `name`. */
+export function namesToTry(name: string, { search, dotsMin }: ResolverSettings): readonly string[] {
+  if (name.endsWith(".")) return [name];
+  const longer = search.map((domain) => `${name}.${domain}`);
+  const dots = name.split(".").length - 1;
+  return dots >= dotsMin ? [name, ...longer] : [...longer, name];
+}
+
+/** The addresses of a name in a hosts file, without regard to case. */
+export function addressesInHosts(text: string, name: string): readonly IpAddress[] {
+  const wanted = name.replace(/\.$/, "").toLowerCase();
+  return text.split("\n").flatMap((line) => {
+    const [address = "", ...names] = (line.split("#")[0] ?? "").trim().split(/\s+/);
+    if (!names.some((one) => one.toLowerCase() === wanted)) return [];
+    const parsed = parseIp(address);
+    return parsed.ok ? [parsed.value] : [];
+  });
+}

@@ -1,0 +1,38 @@
+/** The program's own questions and connections go past the tunnel, whatever the tunnel leads to (PG-64). */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Child } from "../../src/program/lab/index.ts";
+import { echo, eventually, timesOf } from "../lib/observe.ts";
+import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const timeout = 60_000;
+
+describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a name server inside a resource", () => {
+  let office: Office;
+  let portal: Child;
+  let client: Child;
+
+  beforeAll(async () => {
+    office = await createOffice();
+    // The name server is the client's router, and the client's own network is a resource.
+    office.configure([{ resource: "Office" }, { resource: "Home" }]);
+    portal = await office.startPortal();
+    office.traffic(office.router, "names", "203.0.113.10");
+    office.useNameServer(office.client, "10.30.0.1");
+    await office.startGateway();
+    client = await office.startClient("--api-url", "ws://portal.example:8080");
+  });
+  afterAll(() => office?.close());
+
+  it("PG-64, PG-151: the client finds a portal that was restarted by its name", { timeout }, async () => {
+    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
+    const way = await office.client.run("ip", ["route", "get", "10.30.0.1"]);
+    expect(way, "everybody else asks through the tunnel").toContain("dev tun-postern");
+    const connected = (): number => timesOf(client, /portal connected/).length;
+    expect(connected()).toBe(1);
+    await portal.stop({ signal: "SIGKILL" });
+    await client.waitForLine(/portal hiccup/, { withinMs: 10_000 });
+    portal = await office.startPortal();
+    await eventually(() => expect(connected()).toBe(2), 20_000);
+  });
+});
