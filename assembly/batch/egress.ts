@@ -18,21 +18,15 @@ import {
   COUNTER_READS,
   COUNTER_SUPER_FRAMES_IN,
   DROP_NO_PEER_STATE,
-  DROP_REFUSE_RATE,
   DROP_SETTLE_STALE,
   DROP_WG_NO_ENDPOINT,
-  DROP_WG_NO_ROUTE,
   DROP_WG_NO_SESSION,
-  EGRESS_COUNTER,
-  EGRESS_ECN,
-  EGRESS_PATH,
+  EGRESS_FRAME,
+  EGRESS_INJECTED,
   EGRESS_PUNT,
   EGRESS_REASON,
-  EGRESS_RESERVED,
   EGRESS_SEGMENT_AT,
   EGRESS_SEGMENT_BYTES,
-  EGRESS_SESSION,
-  EGRESS_SLOT,
   EGRESS_SPLIT,
   EGRESS_STAGE,
   ENTRY_AT,
@@ -44,7 +38,6 @@ import {
   EVENT_WAKE,
   LIMIT_REJECT,
   LIMIT_REKEY,
-  MODE_PLAIN,
   NO_SLOT,
   PATH_IS_BROKEN,
   PATH_KIND,
@@ -57,9 +50,11 @@ import {
   PEER_TAKEN,
   PEER_WATCH,
   PLANE_ADDRESS,
+  PLANE_IS_PATH_NEEDED,
+  PLANE_IS_STRICT,
   PLANE_MAX_PACKET,
-  PLANE_MODE,
   PLANE_PEER_CAPACITY,
+  PLANE_REFUSAL_REASON,
   PUNT_DROP,
   PUNT_FIRST,
   PUNT_NO_SESSION,
@@ -81,6 +76,12 @@ import {
   TARGET_DROP,
   TARGET_PEER,
   TARGET_PUNT,
+  TRANSIT_COUNTER,
+  TRANSIT_ECN,
+  TRANSIT_PATH,
+  TRANSIT_RESERVED,
+  TRANSIT_SESSION,
+  TRANSIT_SLOT,
   VNET_HEADER_BYTES,
   WORKER_INPUT,
   WORKER_NOW,
@@ -98,12 +99,12 @@ import { completeSend, sealInto } from "./send";
 /** Takes the frame of `bytes` bytes in the input buffer, as the TUN device gave it. */
 export function egressBegin(cx: usize, bytes: u32): void {
   const frame = load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD;
-  const mode = load<u32>(PLANE_ADDRESS, PLANE_MODE);
+  const isStrict = load<u32>(PLANE_ADDRESS, PLANE_IS_STRICT) != 0;
   const limit = load<u32>(PLANE_ADDRESS, PLANE_MAX_PACKET);
   const d = cx + WORKER_PACKET;
   count(cx, COUNTER_READS, 1);
   count(cx, COUNTER_BYTES_IN, <u64>bytes);
-  const segments = splitBegin(frame, bytes, limit, mode, d, cx + EGRESS_SPLIT);
+  const segments = splitBegin(frame, bytes, limit, isStrict, d, cx + EGRESS_SPLIT);
   if (segments < 0) {
     count(cx, COUNTER_PACKETS_IN, 1);
     dropped(cx, <u32>-segments, 1);
@@ -112,7 +113,7 @@ export function egressBegin(cx: usize, bytes: u32): void {
   count(cx, COUNTER_PACKETS_IN, <u64>segments);
   if (segments > 1) count(cx, COUNTER_SUPER_FRAMES_IN, 1);
   const packet = frame + <usize>VNET_HEADER_BYTES;
-  store<u32>(cx, innerEcn(packet), EGRESS_ECN);
+  store<u32>(cx, innerEcn(packet), EGRESS_FRAME + TRANSIT_ECN);
   lead(cx, judgeEgress(packet, d), <u32>segments);
 }
 
@@ -160,14 +161,7 @@ export function egressFlush(cx: usize): i32 {
 export function egressSettle(cx: usize): i32 {
   const ring = load<usize>(cx, WORKER_SETTLE_RING);
   for (let entry = ringPeek(ring); entry != 0; entry = ringPeek(ring)) {
-    // The frame that waits behind keeps its own peer.
-    const slot = load<u32>(cx, EGRESS_SLOT);
-    const ecn = load<u32>(cx, EGRESS_ECN);
-    const isTaken = settle(cx, entry);
-    store<u32>(cx, slot, EGRESS_SLOT);
-    store<u32>(cx, ecn, EGRESS_ECN);
-    store<u32>(cx, 0, EGRESS_RESERVED);
-    if (!isTaken) {
+    if (!settle(cx, entry)) {
       completeSend(cx);
       return 1;
     }
@@ -180,11 +174,14 @@ export function egressSettle(cx: usize): i32 {
 function settle(cx: usize, entry: usize): bool {
   const packet = load<usize>(entry, ENTRY_AT);
   const bytes = load<u32>(entry, ENTRY_LENGTH);
-  store<u32>(cx, load<u32>(entry, ENTRY_SLOT), EGRESS_SLOT);
-  store<u32>(cx, innerEcn(packet), EGRESS_ECN);
-  const isReady = isSamePeer(entry) && openPath(cx) && openSession(cx) && reserveCounters(cx, 1);
+  // A record of its own: a frame may wait behind for its own peer.
+  const transit = cx + EGRESS_INJECTED;
+  store<u32>(transit, load<u32>(entry, ENTRY_SLOT), TRANSIT_SLOT);
+  store<u32>(transit, innerEcn(packet), TRANSIT_ECN);
+  const isReady =
+    isSamePeer(entry) && openPath(transit) && openSession(cx, transit) && reserveCounters(cx, transit, 1);
   // The counter of a packet that has to come again is given up: gaps are legal.
-  if (isReady && !sealInto(cx, packet, bytes)) return false;
+  if (isReady && !sealInto(cx, transit, packet, bytes)) return false;
   // It came from control already: it is not sent there again (TN-85).
   if (!isReady) dropped(cx, DROP_SETTLE_STALE, 1);
   count(cx, COUNTER_PACKETS_IN, 1);
@@ -201,8 +198,8 @@ function isSamePeer(entry: usize): bool {
 /** Decides from the judgement what becomes of the frame's `segments` packets. */
 function lead(cx: usize, target: u32, segments: u32): void {
   store<usize>(cx, 0, EGRESS_SEGMENT_AT);
-  store<u32>(cx, 0, EGRESS_RESERVED);
-  store<u32>(cx, NO_SLOT, EGRESS_SLOT);
+  store<u32>(cx, 0, EGRESS_FRAME + TRANSIT_RESERVED);
+  store<u32>(cx, NO_SLOT, EGRESS_FRAME + TRANSIT_SLOT);
   store<u32>(cx, 0, EGRESS_PUNT);
   if (target >= TARGET_PEER) {
     leadToPeer(cx, target - TARGET_PEER, segments);
@@ -212,7 +209,7 @@ function lead(cx: usize, target: u32, segments: u32): void {
     store<u32>(cx, PUNT_FIRST, EGRESS_PUNT);
     store<u32>(cx, STAGE_SEGMENTS, EGRESS_STAGE);
   } else {
-    refuse(cx, DROP_WG_NO_ROUTE, segments);
+    refuse(cx, load<u32>(PLANE_ADDRESS, PLANE_REFUSAL_REASON), segments);
   }
 }
 
@@ -222,9 +219,8 @@ function leadToPeer(cx: usize, slot: u32, segments: u32): void {
     dropped(cx, DROP_NO_PEER_STATE, <u64>segments);
     return;
   }
-  store<u32>(cx, slot, EGRESS_SLOT);
-  const isPlain = load<u32>(PLANE_ADDRESS, PLANE_MODE) == MODE_PLAIN;
-  if (isPlain && !hasEndpoint(slot)) {
+  store<u32>(cx, slot, EGRESS_FRAME + TRANSIT_SLOT);
+  if (load<u32>(PLANE_ADDRESS, PLANE_IS_PATH_NEEDED) != 0 && !hasEndpoint(slot)) {
     refuse(cx, DROP_WG_NO_ENDPOINT, segments);
     return;
   }
@@ -242,9 +238,7 @@ function hasEndpoint(slot: u32): bool {
 }
 
 /** One packet of the frame goes to control, which answers its sender; the rest is dropped. */
-function refuse(cx: usize, plainReason: u32, segments: u32): void {
-  const isPlain = load<u32>(PLANE_ADDRESS, PLANE_MODE) == MODE_PLAIN;
-  const reason = isPlain ? plainReason : DROP_REFUSE_RATE;
+function refuse(cx: usize, reason: u32, segments: u32): void {
   if (!mayRefuse(cx)) {
     dropped(cx, reason, <u64>segments);
     return;
@@ -256,8 +250,9 @@ function refuse(cx: usize, plainReason: u32, segments: u32): void {
 
 /** Finds the frame's path and session; without them its packets go to control (WG-46). */
 function selectSession(cx: usize): void {
-  if (openPath(cx) && openSession(cx)) {
-    const slot = load<u32>(cx, EGRESS_SLOT);
+  const transit = cx + EGRESS_FRAME;
+  if (openPath(transit) && openSession(cx, transit)) {
+    const slot = load<u32>(transit, TRANSIT_SLOT);
     const peer = peerRow(slot);
     if (atomic.load<u32>(peer, PEER_WATCH) != 0) reportOnce(cx, peer + PEER_WATCH, EVENT_ACTIVITY, slot);
     if (atomic.load<u32>(peer, PEER_IDLE) != 0) reportOnce(cx, peer + PEER_IDLE, EVENT_WAKE, slot);
@@ -268,33 +263,33 @@ function selectSession(cx: usize): void {
 
 /** From here on the peer's packets go to control, until it has injected what it staged. */
 function holdFrame(cx: usize): void {
-  atomic.store<u32>(peerRow(load<u32>(cx, EGRESS_SLOT)), 1, PEER_HOLD);
+  atomic.store<u32>(peerRow(load<u32>(cx, EGRESS_FRAME + TRANSIT_SLOT)), 1, PEER_HOLD);
   store<u32>(cx, PUNT_NO_SESSION, EGRESS_PUNT);
 }
 
-function openPath(cx: usize): bool {
-  const path = atomic.load<usize>(peerRow(load<u32>(cx, EGRESS_SLOT)), PEER_PATH);
-  store<usize>(cx, path, EGRESS_PATH);
+function openPath(transit: usize): bool {
+  const path = atomic.load<usize>(peerRow(load<u32>(transit, TRANSIT_SLOT)), PEER_PATH);
+  store<usize>(transit, path, TRANSIT_PATH);
   return path != 0 && load<u32>(path, PATH_KIND) != PATH_NONE && load<u32>(path, PATH_IS_BROKEN) == 0;
 }
 
-function openSession(cx: usize): bool {
-  const session = currentSession(peerRow(load<u32>(cx, EGRESS_SLOT)));
-  store<usize>(cx, session, EGRESS_SESSION);
+function openSession(cx: usize, transit: usize): bool {
+  const session = currentSession(peerRow(load<u32>(transit, TRANSIT_SLOT)));
+  store<usize>(transit, session, TRANSIT_SESSION);
   return session != 0 && load<u64>(cx, WORKER_NOW) < load<u64>(session, SESSION_SEND_UNTIL);
 }
 
 /** Takes up to `wanted` send counters at once; false at the session's limit (WG-45). */
-function reserveCounters(cx: usize, wanted: u32): bool {
-  const session = load<usize>(cx, EGRESS_SESSION);
-  const slot = load<u32>(cx, EGRESS_SLOT);
-  const taken = takeCounters(session, wanted, cx + EGRESS_COUNTER);
-  store<u32>(cx, taken, EGRESS_RESERVED);
+function reserveCounters(cx: usize, transit: usize, wanted: u32): bool {
+  const session = load<usize>(transit, TRANSIT_SESSION);
+  const slot = load<u32>(transit, TRANSIT_SLOT);
+  const taken = takeCounters(session, wanted, transit + TRANSIT_COUNTER);
+  store<u32>(transit, taken, TRANSIT_RESERVED);
   if (taken == 0) {
     reportLimit(cx, session, slot, REPORTED_REJECT, LIMIT_REJECT);
     return false;
   }
-  if (load<u64>(cx, EGRESS_COUNTER) + <u64>taken >= load<u64>(session, SESSION_REKEY_LIMIT)) {
+  if (load<u64>(transit, TRANSIT_COUNTER) + <u64>taken >= load<u64>(session, SESSION_REKEY_LIMIT)) {
     reportLimit(cx, session, slot, REPORTED_REKEY, LIMIT_REKEY);
   }
   return true;
@@ -311,8 +306,9 @@ function reportLimit(cx: usize, session: usize, slot: u32, flag: u32, limit: u32
 /** One packet of the frame. Returns false if the open send must go first. */
 function handleSegment(cx: usize, packet: usize, bytes: u32): bool {
   if (load<u32>(cx, EGRESS_PUNT) == 0) {
-    if (load<u32>(cx, EGRESS_RESERVED) != 0 || reserveCounters(cx, segmentsLeft(cx))) {
-      return sealInto(cx, packet, bytes);
+    const transit = cx + EGRESS_FRAME;
+    if (load<u32>(transit, TRANSIT_RESERVED) != 0 || reserveCounters(cx, transit, segmentsLeft(cx))) {
+      return sealInto(cx, transit, packet, bytes);
     }
     holdFrame(cx);
   }
@@ -329,7 +325,7 @@ function segmentsLeft(cx: usize): u32 {
 /** One packet of a frame that is not sealed: to control, or given up. */
 function punt(cx: usize, packet: usize, bytes: u32): void {
   const kind = load<u32>(cx, EGRESS_PUNT);
-  const slot = load<u32>(cx, EGRESS_SLOT);
+  const slot = load<u32>(cx, EGRESS_FRAME + TRANSIT_SLOT);
   if (kind == PUNT_DROP) {
     dropped(cx, load<u32>(cx, EGRESS_REASON), 1);
   } else if (kind == PUNT_REFUSED) {

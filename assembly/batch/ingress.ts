@@ -64,9 +64,9 @@ import {
   PEER_WATCH,
   PLANE_ADDRESS,
   PLANE_IS_ROAMING,
+  PLANE_IS_STRICT,
   PLANE_MAX_DATAGRAM,
   PLANE_MAX_PACKET,
-  PLANE_MODE,
   PLANE_PEERS,
   PUNT_CONTROL_EVENT,
   PUNT_REFUSED,
@@ -358,7 +358,8 @@ function deliver(cx: usize, slot: u32, packet: usize, available: u32): void {
   const coalesce = cx + INGRESS_COALESCE;
   const d = cx + WORKER_PACKET;
   const limit = load<u32>(PLANE_ADDRESS, PLANE_MAX_PACKET);
-  const length = validate(packet, available, limit, load<u32>(PLANE_ADDRESS, PLANE_MODE), d);
+  const isStrict = load<u32>(PLANE_ADDRESS, PLANE_IS_STRICT) != 0;
+  const length = validate(packet, available, limit, isStrict, d);
   if (length < 0) {
     coalesceDiscard(coalesce);
     dropped(cx, <u32>-length, 1);

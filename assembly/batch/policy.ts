@@ -2,27 +2,28 @@
  * The policy before flows exist: prefix tables carry all of it (TN-20, TN-38, TN-61, TN-62, WG-58).
  *
  * One judgement per frame on egress, one per packet on ingress; the packets have passed validation.
- * A judgement is a `TARGET_…` number and has no effect of its own.
+ * A judgement is a `TARGET_…` number and has no effect of its own. What else is asked of packets stands in
+ * the plane's record, as `CHECK_…` bits and numbers that control publishes (`bindings/plane/rules.ts`).
  */
 import {
+  CHECK_ARRIVING,
+  CHECK_CONTROL_EVENTS,
+  CHECK_ICMP,
+  CHECK_LEAVING,
+  CHECK_PERMITS,
+  CHECK_ROUTED_SOURCE,
+  CHECK_SOURCES_OUT,
   DROP_BAD_DESTINATION,
   DROP_BAD_SOURCE,
   DROP_ICMP_ERROR_OUT,
   DROP_MULTICAST,
   DROP_NO_PEER_STATE,
-  DROP_NOT_A_PEER,
   DROP_NOT_ALLOWED,
-  DROP_NOT_ALLOWED_SOURCE,
-  DROP_NOT_CLIENT_IP,
   DROP_NOT_CONFIGURED,
   DROP_NOT_GRANTED,
   DROP_P2P_ON_TUN,
   DROP_TO_SELF,
-  DROP_UNKNOWN_RESOURCE,
   DROP_WG_DISALLOWED_SOURCE,
-  MODE_CLIENT,
-  MODE_GATEWAY,
-  MODE_PLAIN,
   PACKET_FAMILY,
   PACKET_PROTOCOL,
   PERMIT_BYTES,
@@ -34,8 +35,10 @@ import {
   PERMIT_REFUSES_DESTINATION,
   PERMIT_SOURCES,
   PLANE_ADDRESS,
-  PLANE_MODE,
+  PLANE_CHECKS,
+  PLANE_MISS_TARGET,
   PLANE_POLICY,
+  PLANE_SOURCE_REASON,
   POLICY_HAS_OWN,
   POLICY_OWN,
   POLICY_PERMIT_COUNT,
@@ -57,38 +60,32 @@ const PROTOCOL_CONTROL_EVENT: u32 = 255;
 export function judgeEgress(packet: usize, d: usize): u32 {
   const policy = atomic.load<usize>(PLANE_ADDRESS, PLANE_POLICY);
   if (policy == 0) return TARGET_DROP + DROP_NOT_CONFIGURED;
-  const mode = load<u32>(PLANE_ADDRESS, PLANE_MODE);
-  if (mode != MODE_PLAIN) {
-    if (isControlEvent(packet, d)) return TARGET_DROP + DROP_P2P_ON_TUN;
-    let reason = mode == MODE_CLIENT ? reasonNotToLeave(policy, packet, d) : 0;
-    if (reason == 0) reason = icmpReason(packet, d);
-    if (reason != 0) return TARGET_DROP + reason;
-  }
+  const checks = load<u32>(PLANE_ADDRESS, PLANE_CHECKS);
+  const reason = reasonNotToLeave(checks, policy, packet, d);
+  if (reason != 0) return TARGET_DROP + reason;
   const target = destinationIn(policy + POLICY_ROUTES, packet);
-  if (target == TARGET_NONE) {
-    if (mode == MODE_PLAIN) return TARGET_REFUSE;
-    return TARGET_DROP + (mode == MODE_CLIENT ? DROP_UNKNOWN_RESOURCE : DROP_NOT_A_PEER);
-  }
-  if (mode == MODE_GATEWAY && target >= TARGET_PEER) {
-    const permit = permitOf(policy, target - TARGET_PEER);
-    if (permit == 0) return TARGET_DROP + DROP_NO_PEER_STATE;
-    // Errors come from routers on the way and are never filtered (TN-62 row 4).
-    const isChecked = load<u32>(permit, PERMIT_HAS_EGRESS_SOURCES) != 0 && !isIcmpError(packet, d);
-    if (isChecked && sourceIn(permit + PERMIT_EGRESS_SOURCES, packet) == 0) {
-      return TARGET_DROP + DROP_NOT_ALLOWED;
-    }
-  }
+  if (target == TARGET_NONE) return load<u32>(PLANE_ADDRESS, PLANE_MISS_TARGET);
+  if (target < TARGET_PEER || (checks & CHECK_SOURCES_OUT) == 0) return target;
+  const permit = permitOf(policy, target - TARGET_PEER);
+  if (permit == 0) return TARGET_DROP + DROP_NO_PEER_STATE;
+  // Errors come from routers on the way and are never filtered (TN-62 row 4).
+  const isChecked = load<u32>(permit, PERMIT_HAS_EGRESS_SOURCES) != 0 && !isIcmpError(packet, d);
+  if (isChecked && sourceIn(permit + PERMIT_EGRESS_SOURCES, packet) == 0)
+    return TARGET_DROP + DROP_NOT_ALLOWED;
   return target;
 }
 
-/** TN-20 rows 2, 3, 5, 6: a reason, or 0. */
-function reasonNotToLeave(policy: usize, packet: usize, d: usize): u32 {
-  if (isMulticast(packet)) return DROP_MULTICAST;
+/** What is wrong with a packet whatever its route (TN-20, TN-62 row 1): a reason, or 0. */
+function reasonNotToLeave(checks: u32, policy: usize, packet: usize, d: usize): u32 {
+  if ((checks & CHECK_CONTROL_EVENTS) != 0 && isControlEvent(packet, d)) return DROP_P2P_ON_TUN;
+  const isLeaving = (checks & CHECK_LEAVING) != 0;
+  if (isLeaving && isMulticast(packet)) return DROP_MULTICAST;
   if (load<u32>(policy, POLICY_HAS_OWN) != 0) {
     if (sourceIn(policy + POLICY_OWN, packet) == 0) return DROP_BAD_SOURCE;
     if (destinationIn(policy + POLICY_OWN, packet) != 0) return DROP_TO_SELF;
   }
-  return isIcmpError(packet, d) ? DROP_ICMP_ERROR_OUT : 0;
+  if (isLeaving && isIcmpError(packet, d)) return DROP_ICMP_ERROR_OUT;
+  return (checks & CHECK_ICMP) != 0 ? icmpReason(packet, d) : 0;
 }
 
 /**
@@ -98,36 +95,34 @@ function reasonNotToLeave(policy: usize, packet: usize, d: usize): u32 {
 export function judgeIngress(slot: u32, packet: usize, d: usize): u32 {
   const policy = atomic.load<usize>(PLANE_ADDRESS, PLANE_POLICY);
   if (policy == 0) return TARGET_DROP + DROP_NOT_CONFIGURED;
-  const mode = load<u32>(PLANE_ADDRESS, PLANE_MODE);
-  if (mode == MODE_PLAIN) {
-    // The source must lead to the sender: a prefix that a longer one of another peer covers does not.
-    const isAllowed = sourceIn(policy + POLICY_ROUTES, packet) == TARGET_PEER + slot;
-    return isAllowed ? TARGET_NONE : TARGET_DROP + DROP_WG_DISALLOWED_SOURCE;
+  const checks = load<u32>(PLANE_ADDRESS, PLANE_CHECKS);
+  // The source must lead to the sender: a prefix that a longer one of another peer covers does not.
+  const isStrayed =
+    (checks & CHECK_ROUTED_SOURCE) != 0 && sourceIn(policy + POLICY_ROUTES, packet) != TARGET_PEER + slot;
+  if (isStrayed) return TARGET_DROP + DROP_WG_DISALLOWED_SOURCE;
+  if ((checks & CHECK_CONTROL_EVENTS) != 0 && isControlEvent(packet, d)) return TARGET_CONTROL;
+  if ((checks & CHECK_PERMITS) != 0) {
+    const target = judgeByPermit(checks, policy, slot, packet, d);
+    if (target != TARGET_NONE) return target;
   }
-  if (isControlEvent(packet, d)) return TARGET_CONTROL;
-  const permit = permitOf(policy, slot);
-  if (permit == 0) return TARGET_DROP + DROP_NO_PEER_STATE;
-  const target =
-    mode == MODE_CLIENT ? judgeForClient(policy, permit, packet) : judgeForGateway(permit, packet, d);
-  if (target != TARGET_NONE) return target;
-  const reason = icmpReason(packet, d);
+  const reason = (checks & CHECK_ICMP) != 0 ? icmpReason(packet, d) : 0;
   return reason == 0 ? TARGET_NONE : TARGET_DROP + reason;
 }
 
-/** TN-38. */
-function judgeForClient(policy: usize, permit: usize, packet: usize): u32 {
-  if (sourceIn(permit + PERMIT_SOURCES, packet) == 0) return TARGET_DROP + DROP_NOT_ALLOWED_SOURCE;
+/** TN-38; TN-61 rows 2 to 7, 12 and 14. */
+function judgeByPermit(checks: u32, policy: usize, slot: u32, packet: usize, d: usize): u32 {
+  const permit = permitOf(policy, slot);
+  if (permit == 0) return TARGET_DROP + DROP_NO_PEER_STATE;
+  if ((checks & CHECK_ARRIVING) != 0) {
+    if (isMulticast(packet)) return TARGET_DROP + DROP_MULTICAST;
+    if (isIcmpError(packet, d)) return TARGET_DROP + DROP_ICMP_ERROR_OUT;
+  }
+  if (sourceIn(permit + PERMIT_SOURCES, packet) == 0) {
+    return TARGET_DROP + load<u32>(PLANE_ADDRESS, PLANE_SOURCE_REASON);
+  }
   if (load<u32>(policy, POLICY_HAS_OWN) != 0 && destinationIn(policy + POLICY_OWN, packet) == 0) {
     return TARGET_DROP + DROP_BAD_DESTINATION;
   }
-  return TARGET_NONE;
-}
-
-/** TN-61 rows 3 to 7, 12 and 14. */
-function judgeForGateway(permit: usize, packet: usize, d: usize): u32 {
-  if (isMulticast(packet)) return TARGET_DROP + DROP_MULTICAST;
-  if (isIcmpError(packet, d)) return TARGET_DROP + DROP_ICMP_ERROR_OUT;
-  if (sourceIn(permit + PERMIT_SOURCES, packet) == 0) return TARGET_DROP + DROP_NOT_CLIENT_IP;
   if (load<u32>(permit, PERMIT_HAS_DESTINATIONS) == 0) return TARGET_NONE;
   if (destinationIn(permit + PERMIT_DESTINATIONS, packet) != 0) return TARGET_NONE;
   if (load<u32>(permit, PERMIT_REFUSES_DESTINATION) != 0) return TARGET_REFUSE;

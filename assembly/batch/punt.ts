@@ -31,14 +31,11 @@ import {
   INGRESS_LOCAL_BYTES,
   INGRESS_PUNT_WINDOW,
   INGRESS_UNKNOWNS,
-  MODE_PLAIN,
   NO_SLOT,
   PEER_PEER_ID,
   PLANE_ADDRESS,
-  PLANE_MODE,
+  PLANE_REFUSALS_PER_SECOND,
   PUNT_WINDOW_MS,
-  REFUSALS_PLAIN,
-  REFUSALS_TUNNEL,
   UNKNOWNS_PER_WINDOW,
   WORKER_CONTROL_RING,
   WORKER_DATA_RING,
@@ -149,13 +146,12 @@ function mayBeJudged(cx: usize, isHandshake: bool): bool {
 /** Whether one more refusal may go to control in this second (WG-58, TN-14). */
 export function mayRefuse(cx: usize): bool {
   const now = load<u64>(cx, WORKER_NOW);
-  const isPlain = load<u32>(PLANE_ADDRESS, PLANE_MODE) == MODE_PLAIN;
   if (now - load<u64>(cx, WORKER_REFUSE_WINDOW) >= REFUSE_WINDOW_MS) {
     store<u64>(cx, now, WORKER_REFUSE_WINDOW);
     store<u32>(cx, 0, WORKER_REFUSE_COUNT);
   }
   const refused = load<u32>(cx, WORKER_REFUSE_COUNT);
-  if (refused >= (isPlain ? REFUSALS_PLAIN : REFUSALS_TUNNEL)) return false;
+  if (refused >= load<u32>(PLANE_ADDRESS, PLANE_REFUSALS_PER_SECOND)) return false;
   store<u32>(cx, refused + 1, WORKER_REFUSE_COUNT);
   return true;
 }

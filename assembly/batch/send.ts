@@ -16,11 +16,7 @@ import {
   CHANNEL_HEADER_BYTES,
   COUNTER_PACKETS_PASSED,
   DATA_HEADER_BYTES,
-  EGRESS_COUNTER,
-  EGRESS_ECN,
-  EGRESS_PATH,
   EGRESS_REFUSED_SOURCES,
-  EGRESS_RESERVED,
   EGRESS_SEND_BYTES,
   EGRESS_SEND_COUNT,
   EGRESS_SEND_ECN,
@@ -32,8 +28,6 @@ import {
   EGRESS_SEND_SLOT,
   EGRESS_SEND_SOURCE,
   EGRESS_SEND_SOURCE_BYTES,
-  EGRESS_SESSION,
-  EGRESS_SLOT,
   MESSAGE_DATA,
   PATH_CHANNEL,
   PATH_DESTINATION,
@@ -50,6 +44,12 @@ import {
   SESSION_REMOTE,
   SESSION_SEND_KEY,
   TAG_BYTES,
+  TRANSIT_COUNTER,
+  TRANSIT_ECN,
+  TRANSIT_PATH,
+  TRANSIT_RESERVED,
+  TRANSIT_SESSION,
+  TRANSIT_SLOT,
   WORKER_AEAD,
   WORKER_NONCE,
   WORKER_NONCE_COUNTER,
@@ -62,26 +62,26 @@ import { peerRow } from "../table/session";
 const PADDING_BYTES: u32 = 16;
 
 /**
- * Seals the IP packet at `packet` for the frame's session and path, with the next reserved counter, as
+ * Seals the IP packet at `packet` for the session and path of `transit`, with its next reserved counter, as
  * the next datagram of the send. Expects 16 writable bytes behind the packet, which are restored.
  * @returns false if the send must go first: nothing has happened, call again after `sendDone`
  */
-export function sealInto(cx: usize, packet: usize, bytes: u32): bool {
-  const path = load<usize>(cx, EGRESS_PATH);
+export function sealInto(cx: usize, transit: usize, packet: usize, bytes: u32): bool {
+  const path = load<usize>(transit, TRANSIT_PATH);
   const headRoom = load<u32>(path, PATH_HEAD_ROOM);
   const text = paddedBytes(bytes);
   const message = DATA_HEADER_BYTES + text + TAG_BYTES;
   const datagram = headRoom + message;
   const open = load<u32>(cx, EGRESS_SEND_BYTES);
-  if (open == 0) beginSend(cx, path, datagram);
-  else if (!joins(cx, path, open, datagram)) return false;
+  if (open == 0) beginSend(cx, transit, datagram);
+  else if (!joins(cx, transit, open, datagram)) return false;
   let at = load<usize>(cx, WORKER_OUTPUT) + BUFFER_LEAD + <usize>open;
   if (headRoom == CHANNEL_HEADER_BYTES) {
     store<u16>(at, bswap<u16>(<u16>load<u32>(path, PATH_CHANNEL)));
     store<u16>(at, bswap<u16>(<u16>message), 2);
     at += CHANNEL_HEADER_BYTES;
   }
-  sealMessage(cx, packet, bytes, text, at);
+  sealMessage(cx, transit, packet, bytes, text, at);
   store<u32>(cx, open + datagram, EGRESS_SEND_BYTES);
   store<u32>(cx, load<u32>(cx, EGRESS_SEND_COUNT) + 1, EGRESS_SEND_COUNT);
   if (datagram < load<u32>(cx, EGRESS_SEND_SEGMENT)) store<u32>(cx, 1, EGRESS_SEND_IS_CLOSED);
@@ -96,24 +96,25 @@ function paddedBytes(bytes: u32): u32 {
   return max<u32>(bytes, min<u32>(rounded, load<u32>(PLANE_ADDRESS, PLANE_MTU)));
 }
 
-function joins(cx: usize, path: usize, open: u32, datagram: u32): bool {
+function joins(cx: usize, transit: usize, open: u32, datagram: u32): bool {
   return (
     load<u32>(cx, EGRESS_SEND_IS_CLOSED) == 0 &&
     datagram <= load<u32>(cx, EGRESS_SEND_SEGMENT) &&
     load<u32>(cx, EGRESS_SEND_COUNT) < SEND_SEGMENTS &&
     open + datagram <= SEND_BYTES &&
-    load<u32>(cx, EGRESS_SEND_SERIAL) == load<u32>(path, PATH_SERIAL) &&
-    load<u32>(cx, EGRESS_SEND_ECN) == load<u32>(cx, EGRESS_ECN)
+    load<u32>(cx, EGRESS_SEND_SERIAL) == load<u32>(load<usize>(transit, TRANSIT_PATH), PATH_SERIAL) &&
+    load<u32>(cx, EGRESS_SEND_ECN) == load<u32>(transit, TRANSIT_ECN)
   );
 }
 
-function beginSend(cx: usize, path: usize, datagram: u32): void {
+function beginSend(cx: usize, transit: usize, datagram: u32): void {
+  const path = load<usize>(transit, TRANSIT_PATH);
   const serial = load<u32>(path, PATH_SERIAL);
   store<u32>(cx, datagram, EGRESS_SEND_SEGMENT);
   store<u32>(cx, 0, EGRESS_SEND_COUNT);
   store<u32>(cx, 0, EGRESS_SEND_IS_CLOSED);
-  store<u32>(cx, load<u32>(cx, EGRESS_ECN), EGRESS_SEND_ECN);
-  store<u32>(cx, load<u32>(cx, EGRESS_SLOT), EGRESS_SEND_SLOT);
+  store<u32>(cx, load<u32>(transit, TRANSIT_ECN), EGRESS_SEND_ECN);
+  store<u32>(cx, load<u32>(transit, TRANSIT_SLOT), EGRESS_SEND_SLOT);
   store<u32>(cx, serial, EGRESS_SEND_SERIAL);
   store<u32>(cx, load<u32>(path, PATH_DESTINATION_BYTES), EGRESS_SEND_NAME_BYTES);
   v128.store(cx, v128.load(path, PATH_DESTINATION), EGRESS_SEND_NAME);
@@ -139,11 +140,11 @@ function refusedSource(cx: usize, serial: u32): usize {
 }
 
 /** Writes the message at `at`; the text is `bytes` bytes of the packet and zeros up to `text`. */
-function sealMessage(cx: usize, packet: usize, bytes: u32, text: u32, at: usize): void {
-  const session = load<usize>(cx, EGRESS_SESSION);
-  const counter = load<u64>(cx, EGRESS_COUNTER);
-  store<u64>(cx, counter + 1, EGRESS_COUNTER);
-  store<u32>(cx, load<u32>(cx, EGRESS_RESERVED) - 1, EGRESS_RESERVED);
+function sealMessage(cx: usize, transit: usize, packet: usize, bytes: u32, text: u32, at: usize): void {
+  const session = load<usize>(transit, TRANSIT_SESSION);
+  const counter = load<u64>(transit, TRANSIT_COUNTER);
+  store<u64>(transit, counter + 1, TRANSIT_COUNTER);
+  store<u32>(transit, load<u32>(transit, TRANSIT_RESERVED) - 1, TRANSIT_RESERVED);
   store<u64>(cx, counter, WORKER_NONCE_COUNTER);
   store<u32>(at, MESSAGE_DATA);
   store<u32>(at, load<u32>(session, SESSION_REMOTE), 4);

@@ -15,7 +15,6 @@ import {
   DROP_IP6_EXT,
   DROP_TCP_LENGTH,
   DROP_UDP_LENGTH,
-  MODE_PLAIN,
   PACKET_DESTINATION_PORT,
   PACKET_FAMILY,
   PACKET_FLAG_FRAGMENT,
@@ -57,26 +56,26 @@ const FRAGMENT4_MASK: u32 = 0x3fff;
  * which has a meaning only when the result is not negative.
  * @param available bytes that may belong to the packet, padding included
  * @param limit largest total length in bytes (row 4); 65,535 for a super-frame (TN-4)
- * @param mode of the plane: `MODE_PLAIN`, a WireGuard peer that decides by address alone, lifts rows
- *   5, 6, 8 and 9, and rows 10 to 13 for fragments (TN-4)
+ * @param isStrict false, for a WireGuard peer that decides by address alone, lifts rows 5, 6, 8 and 9, and
+ *   rows 10 to 13 for fragments (TN-4)
  * @returns the total length in bytes without padding, or `-DROP_…`; the caller counts
  */
-export function validate(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+export function validate(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
   if (available == 0) return -DROP_IP_VERSION;
   const version = <u32>load<u8>(packet) >> 4;
-  if (version == 4) return validate4(packet, available, limit, mode, d);
-  if (version == 6) return validate6(packet, available, limit, mode, d);
+  if (version == 4) return validate4(packet, available, limit, isStrict, d);
+  if (version == 6) return validate6(packet, available, limit, isStrict, d);
   return -DROP_IP_VERSION;
 }
 
-function validate4(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+function validate4(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
   if (available < HEADER4_BYTES) return -DROP_IP_LENGTH;
   const header = (<u32>load<u8>(packet) & 15) << 2;
   const total = be16(packet + 2);
   if (header < HEADER4_BYTES || header > total || total > available) return -DROP_IP_LENGTH;
   if (total > limit) return -DROP_IP_TOO_BIG;
   const isFragment = (be16(packet + 6) & FRAGMENT4_MASK) != 0;
-  if (mode != MODE_PLAIN) {
+  if (isStrict) {
     if (isFragment) return -DROP_IP_FRAGMENT;
     if (header > HEADER4_BYTES && hasSourceRoute(packet + HEADER4_BYTES, packet + header)) {
       return -DROP_IP_SOURCE_ROUTE;
@@ -104,7 +103,7 @@ function hasSourceRoute(option: usize, end: usize): bool {
   return false;
 }
 
-function validate6(packet: usize, available: u32, limit: u32, mode: u32, d: usize): i32 {
+function validate6(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
   if (available < HEADER6_BYTES) return -DROP_IP_LENGTH;
   const total = HEADER6_BYTES + be16(packet + 4);
   if (total > available) return -DROP_IP_LENGTH;
@@ -112,7 +111,7 @@ function validate6(packet: usize, available: u32, limit: u32, mode: u32, d: usiz
   const walk = walkExtensions(packet, total);
   if (walk == WALK_MALFORMED) return -DROP_IP6_EXT;
   const isFragment = (walk & WALK_FRAGMENT) != 0;
-  if (mode != MODE_PLAIN) {
+  if (isStrict) {
     if ((walk & WALK_ROUTED) != 0) return -DROP_IP_SOURCE_ROUTE;
     if (isFragment) return -DROP_IP_FRAGMENT;
   }

@@ -71,18 +71,25 @@ import {
  * that the virtio header does not contradict it, and completes the checksum of a single packet. Every
  * segment is bounded by `limit`: a frame whose segments exceed it is refused as a whole.
  * Expects 16 writable bytes behind the frame (for the caller's padding) and none before it.
- * @param limit largest IP packet in bytes, as for `validate`
+ * @param limit largest IP packet in bytes, as for `validate`; so is `isStrict`
  * @param state record `split` of the layout; it is valid until the next `splitBegin`
  * @returns the number of segments, at least 1, or `-DROP_…`
  */
-export function splitBegin(frame: usize, bytes: u32, limit: u32, mode: u32, d: usize, state: usize): i32 {
+export function splitBegin(
+  frame: usize,
+  bytes: u32,
+  limit: u32,
+  isStrict: bool,
+  d: usize,
+  state: usize,
+): i32 {
   // A refused frame has no segments, whoever asks.
   store<u32>(state, 0, SPLIT_COUNT);
   store<u32>(state, 0, SPLIT_INDEX);
   if (bytes < VNET_HEADER_BYTES || bytes - VNET_HEADER_BYTES > IP_BYTES_MAX) return -DROP_TUN_HEADER;
   const packet = frame + <usize>VNET_HEADER_BYTES;
   const isSingle = load<u8>(frame, VNET_GSO_TYPE) == GSO_NONE;
-  const total = validate(packet, bytes - VNET_HEADER_BYTES, isSingle ? limit : IP_BYTES_MAX, mode, d);
+  const total = validate(packet, bytes - VNET_HEADER_BYTES, isSingle ? limit : IP_BYTES_MAX, isStrict, d);
   if (total < 0) return total;
   store<usize>(state, packet, SPLIT_PACKET);
   store<u32>(state, <u32>total, SPLIT_TOTAL_BYTES);

@@ -9,9 +9,14 @@ export const CONSTANTS = {
   SCRATCH_BYTES: 0x20000,
   HEAP_ADDRESS: 0x80000,
 
-  MODE_PLAIN: 0,
-  MODE_CLIENT: 1,
-  MODE_GATEWAY: 2,
+  /** What the policy asks of packets besides its tables: bits of `plane.checks`, set by `bindings/plane/rules.ts`. */
+  CHECK_ROUTED_SOURCE: 1,
+  CHECK_PERMITS: 2,
+  CHECK_SOURCES_OUT: 4,
+  CHECK_LEAVING: 8,
+  CHECK_ARRIVING: 16,
+  CHECK_CONTROL_EVENTS: 32,
+  CHECK_ICMP: 64,
 
   /** A frame of 65,535 bytes with its header, and room around it for the copy-free tricks (PF-42). */
   BUFFER_BYTES: 0x22000,
@@ -60,9 +65,6 @@ export const CONSTANTS = {
   /** At most so many datagrams, and so many bytes, in one send (PF-38, PF-39). */
   SEND_SEGMENTS: 64,
   SEND_BYTES: 65_450,
-  /** Packets that control is asked to refuse per second and worker: plain (WG-58), else (TN-78). */
-  REFUSALS_PLAIN: 10,
-  REFUSALS_TUNNEL: 200,
 
   /**
    * What control is asked to judge of strangers' datagrams in each such time (PG-51): more than it can

@@ -6,7 +6,6 @@ import type { RecordLayout } from "./layout-record.ts";
 /** What is true of the whole plane. Written by control; the pointers and switches may change at any time. */
 export const plane = {
   base: { type: "u64", writer: "control", doc: "absolute address of the memory's first byte (PF-20)" },
-  mode: { type: "u32", writer: "control", doc: "MODE_PLAIN, MODE_CLIENT or MODE_GATEWAY" },
   mtu: { type: "u32", writer: "control", doc: "bytes; no plaintext is padded beyond it" },
   maxPacket: { type: "u32", writer: "control", doc: "largest IP packet in bytes (TN-3 row 4)" },
   maxDatagram: { type: "u32", writer: "control", doc: "largest datagram in bytes (PG-48)" },
@@ -16,6 +15,17 @@ export const plane = {
     doc: "1: plaintext is padded to 16 bytes (WireGuard section 2)",
   },
   isRoaming: { type: "u32", writer: "control", doc: "1: a peer's path follows its packets (WG-62)" },
+  isStrict: { type: "u32", writer: "control", doc: "1: no fragments and source routes (TN-3, TN-4)" },
+  isPathNeeded: {
+    type: "u32",
+    writer: "control",
+    doc: "1: packets for a peer without a path are refused instead of held (WG-59)",
+  },
+  checks: { type: "u32", writer: "control", doc: "CHECK_... bits: what policy asks besides its tables" },
+  missTarget: { type: "u32", writer: "control", doc: "TARGET_... of a destination that has no route" },
+  sourceReason: { type: "u32", writer: "control", doc: "DROP_... of a source outside the peer's permit" },
+  refusalReason: { type: "u32", writer: "control", doc: "DROP_... of refused packets not given to control" },
+  refusalsPerSecond: { type: "u32", writer: "control", doc: "refusals that a worker gives to control" },
   peers: { type: "u32", writer: "control", doc: "address of the peer rows" },
   peerCapacity: { type: "u32", writer: "control", doc: "number of peer rows" },
   sessions: { type: "u32", writer: "control", doc: "address of the session rows" },

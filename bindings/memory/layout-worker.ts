@@ -109,17 +109,35 @@ export const worker = {
   },
 } as const satisfies RecordLayout;
 
+/** What is known of packets on their way to a send: one for the frame, one for injected packets. */
+export const transit = {
+  slot: { type: "u32", writer: "egress", doc: "peer; NO_SLOT: none" },
+  session: { type: "u32", writer: "egress", doc: "address of the session row" },
+  path: { type: "u32", writer: "egress", doc: "address of the path row" },
+  ecn: { type: "u32", writer: "egress", doc: "ECN bits (TN-10)" },
+  reserved: { type: "u32", writer: "egress", doc: "send counters taken and not used yet" },
+  counter: { type: "u64", writer: "egress", doc: "the next of them" },
+} as const satisfies RecordLayout;
+
 /** The egress worker's own fields, behind those of `worker`. */
 export const egress = {
   stage: { type: "u32", writer: "egress", doc: "STAGE_...: where `egress` goes on" },
-  slot: { type: "u32", writer: "egress", doc: "peer of the frame; NO_SLOT: none" },
   punt: { type: "u32", writer: "egress", doc: "PUNT_... when the rest of the frame goes to control, else 0" },
   reason: { type: "u32", writer: "egress", doc: "DROP_... of what is left after a refusal" },
-  session: { type: "u32", writer: "egress", doc: "address of the frame's session row; 0: not chosen yet" },
-  path: { type: "u32", writer: "egress", doc: "address of the frame's path row" },
-  ecn: { type: "u32", writer: "egress", doc: "ECN bits of the frame (TN-10)" },
-  reserved: { type: "u32", writer: "egress", doc: "send counters taken and not used yet" },
-  counter: { type: "u64", writer: "egress", doc: "the next of them" },
+  frame: {
+    type: "bytes",
+    bytes: placeFields(transit).bytes,
+    line: true,
+    writer: "egress",
+    doc: "the frame under way: a record `transit`",
+  },
+  injected: {
+    type: "bytes",
+    bytes: placeFields(transit).bytes,
+    line: true,
+    writer: "egress",
+    doc: "the injected packet under way: a record `transit`",
+  },
   segmentAt: { type: "u32", writer: "egress", doc: "address of a packet cut and not sealed yet; 0: none" },
   segmentBytes: { type: "u32", writer: "egress", doc: "its length" },
   split: {

@@ -17,7 +17,7 @@ import { CONSTANTS } from "./layout-constants.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
 import { path, peer, permit, plane, policy, rangeSet, session } from "./layout-tables.ts";
-import { egress, entry, ingress, ring, worker } from "./layout-worker.ts";
+import { egress, entry, ingress, ring, transit, worker } from "./layout-worker.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
 
 export { CONSTANTS } from "./layout-constants.ts";
@@ -36,6 +36,7 @@ export const RECORDS = {
   packet: { fields: packet },
   split: { fields: split },
   coalesce: { fields: coalesce },
+  transit: { fields: transit },
   worker: { fields: worker },
   egress: { fields: egress, after: "worker" },
   ingress: { fields: ingress, after: "worker" },
@@ -60,6 +61,7 @@ export const OFFSETS = {
   packet: placeFields(packet).offsets,
   split: placeFields(split).offsets,
   coalesce: placeFields(coalesce).offsets,
+  transit: placeFields(transit).offsets,
   worker: worker0.offsets,
   egress: placeFields(egress, worker0.bytes).offsets,
   ingress: placeFields(ingress, worker0.bytes).offsets,
@@ -79,6 +81,7 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   packet: placeFields(packet).bytes,
   split: placeFields(split).bytes,
   coalesce: placeFields(coalesce).bytes,
+  transit: placeFields(transit).bytes,
   worker: worker0.bytes,
   egress: placeFields(egress, worker0.bytes).bytes,
   ingress: placeFields(ingress, worker0.bytes).bytes,

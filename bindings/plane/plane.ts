@@ -17,28 +17,19 @@ import { readWorkerCounters } from "../worker/counters.ts";
 import { createWorkerRecords, setOffloads } from "../worker/records.ts";
 import { createPlaneWorkers } from "../worker/workers.ts";
 import { createPlaneDrive } from "./drive.ts";
-import type { Plane, PlaneMode, PlaneOptions } from "./face.ts";
+import type { Plane, PlaneOptions } from "./face.ts";
+import { planeRules, RULE_NAMES } from "./rules.ts";
 
 export { createPlaneMemory } from "../memory/shared-memory.ts";
 export type * from "./face.ts";
 
 const { plane: PLANE, peer: PEER } = OFFSETS;
 const AT = CONSTANTS.PLANE_ADDRESS;
-const MODES = {
-  plain: CONSTANTS.MODE_PLAIN,
-  client: CONSTANTS.MODE_CLIENT,
-  gateway: CONSTANTS.MODE_GATEWAY,
-} as const satisfies Record<PlaneMode, number>;
 const DEFAULT_PEERS = 1024;
 const MOST_PEERS = 65_536;
 const LARGEST_FULL_SESSIONS = 65_536;
 /** WireGuard's limits (paper §6.1). */
 const DEFAULT_LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
-/** A tunnel carries packets of 1,280 bytes (MAX_IP_SIZE); with header, tag and channel header 1,316. */
-const TUNNEL_PACKET_BYTES = 1280;
-const TUNNEL_DATAGRAM_BYTES = 1316;
-/** Header, tag and padding of a plain peer (PG-48). */
-const PLAIN_OVERHEAD_BYTES = 32 + 15;
 
 /**
  * Makes a plane; nothing runs yet.
@@ -153,13 +144,9 @@ function defaultSessions(maxPeers: number): number {
 }
 
 function writeSettings(shared: SharedMemory, { mode, mtu, sys }: PlaneOptions): void {
-  const isPlain = mode === "plain";
   const { words, longs } = shared;
   longs[(AT + PLANE.base) >> 3] = sys?.base ?? 0n;
-  words[(AT + PLANE.mode) >> 2] = MODES[mode];
   words[(AT + PLANE.mtu) >> 2] = mtu;
-  words[(AT + PLANE.maxPacket) >> 2] = isPlain ? mtu : TUNNEL_PACKET_BYTES;
-  words[(AT + PLANE.maxDatagram) >> 2] = isPlain ? mtu + PLAIN_OVERHEAD_BYTES : TUNNEL_DATAGRAM_BYTES;
-  words[(AT + PLANE.isPadded) >> 2] = isPlain ? 1 : 0;
-  words[(AT + PLANE.isRoaming) >> 2] = isPlain ? 1 : 0;
+  const rules = planeRules(mode, mtu);
+  for (const name of RULE_NAMES) words[(AT + PLANE[name]) >> 2] = rules[name];
 }

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/memory/layout.ts";
 import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
 import { concatBytes, equalBytes, ip } from "../../../src/base/index.ts";
 import { isIcmpError, type MalformedIcmp, parseIcmpQuote } from "../../../src/packet/icmp.ts";
@@ -16,7 +15,7 @@ function judge(packet: Uint8Array): { isError: boolean; reason: string | undefin
   const at = plane.end - packet.length;
   plane.bytes.set(packet, at);
   const { wasm, descriptor } = plane;
-  if (wasm.validate(at, packet.length, 1280, CONSTANTS.MODE_CLIENT, descriptor) < 0) return undefined;
+  if (wasm.validate(at, packet.length, 1280, 1, descriptor) < 0) return undefined;
   const reason = REASON_NAMES[wasm.icmpReason(at, descriptor)] || undefined;
   return { isError: wasm.isIcmpError(at, descriptor) !== 0, reason };
 }

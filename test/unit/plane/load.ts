@@ -13,8 +13,8 @@ export interface PacketExports {
   mergeEcn(packet: number, outerEcn: number): void;
   isIcmpError(packet: number, d: number): number;
   icmpReason(packet: number, d: number): number;
-  validate(packet: number, available: number, limit: number, mode: number, d: number): number;
-  splitBegin(frame: number, bytes: number, limit: number, mode: number, d: number, state: number): number;
+  validate(packet: number, available: number, limit: number, isStrict: number, d: number): number;
+  splitBegin(frame: number, bytes: number, limit: number, isStrict: number, d: number, state: number): number;
   splitNext(state: number): number;
   coalesceInit(g: number, arena: number, arenaBytes: number, features: number): void;
   coalesceBegin(g: number): void;

@@ -8,7 +8,7 @@ import { loadPacketModule, readDescriptor } from "./load.ts";
 import { hostilePacket } from "./packets.ts";
 
 const plane = loadPacketModule();
-const MODES = { plain: CONSTANTS.MODE_PLAIN, strict: CONSTANTS.MODE_CLIENT } as const;
+const MODES = { plain: 0, strict: 1 } as const;
 
 /** Validates with the packet at the very end of memory: a read behind it would trap. */
 function validate(packet: Uint8Array, { limitBytes, mode }: PacketLimits) {

@@ -1,0 +1,91 @@
+/**
+ * What makes a plane the peer of `postern wg`, a client or a gateway. The plane itself knows no roles: it
+ * reads these numbers from its record (`layout-tables.ts`).
+ */
+import { CONSTANTS } from "../memory/layout.ts";
+import { reasonNumber } from "../memory/reasons.ts";
+import type { PlaneMode } from "./face.ts";
+
+const {
+  CHECK_ARRIVING,
+  CHECK_CONTROL_EVENTS,
+  CHECK_ICMP,
+  CHECK_LEAVING,
+  CHECK_PERMITS,
+  CHECK_ROUTED_SOURCE,
+  CHECK_SOURCES_OUT,
+  TARGET_DROP,
+  TARGET_REFUSE,
+} = CONSTANTS;
+
+/** The fields of the plane's record that depend on the mode. */
+export const RULE_NAMES = [
+  "maxPacket",
+  "maxDatagram",
+  "isPadded",
+  "isRoaming",
+  "isStrict",
+  "isPathNeeded",
+  "checks",
+  "missTarget",
+  "sourceReason",
+  "refusalReason",
+  "refusalsPerSecond",
+] as const;
+
+export type PlaneRules = Readonly<Record<(typeof RULE_NAMES)[number], number>>;
+
+/** Header, tag and padding of a plain peer (PG-48). */
+const PLAIN_OVERHEAD_BYTES = 32 + 15;
+
+/** A WireGuard peer: it decides by address alone, pads, and follows its peers (WG-58, WG-59, WG-62). */
+function plainRules(mtu: number): PlaneRules {
+  return {
+    maxPacket: mtu,
+    maxDatagram: mtu + PLAIN_OVERHEAD_BYTES,
+    isPadded: 1,
+    isRoaming: 1,
+    isStrict: 0,
+    isPathNeeded: 1,
+    checks: CHECK_ROUTED_SOURCE,
+    missTarget: TARGET_REFUSE,
+    sourceReason: 0,
+    refusalReason: reasonNumber("wg_no_route"),
+    refusalsPerSecond: 10,
+  };
+}
+
+/** What client and gateway have in common (TN-3, TN-7, TN-40, TN-78). */
+const TUNNEL = {
+  // MAX_IP_SIZE; with header, tag and channel header 1,316.
+  maxPacket: 1280,
+  maxDatagram: 1316,
+  isPadded: 0,
+  isRoaming: 0,
+  isStrict: 1,
+  isPathNeeded: 0,
+  refusalReason: reasonNumber("refuse-rate"),
+  refusalsPerSecond: 200,
+} as const;
+const TUNNEL_CHECKS = CHECK_PERMITS | CHECK_CONTROL_EVENTS | CHECK_ICMP;
+
+/** TN-20, TN-38. */
+const CLIENT: PlaneRules = {
+  ...TUNNEL,
+  checks: TUNNEL_CHECKS | CHECK_LEAVING,
+  missTarget: TARGET_DROP + reasonNumber("unknown-resource"),
+  sourceReason: reasonNumber("not-allowed-source"),
+};
+
+/** TN-61, TN-62. */
+const GATEWAY: PlaneRules = {
+  ...TUNNEL,
+  checks: TUNNEL_CHECKS | CHECK_ARRIVING | CHECK_SOURCES_OUT,
+  missTarget: TARGET_DROP + reasonNumber("not-a-peer"),
+  sourceReason: reasonNumber("not-client-ip"),
+};
+
+export function planeRules(mode: PlaneMode, mtu: number): PlaneRules {
+  if (mode === "plain") return plainRules(mtu);
+  return mode === "client" ? CLIENT : GATEWAY;
+}
