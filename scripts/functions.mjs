@@ -25,7 +25,6 @@ const STILL_LONG = [
   "access.ts:createAccess",
   "child.ts:startChild",
   "client.ts:createTunnelClient",
-  "connections.ts:createConnections",
   "datagrams.ts:createDatagramSource",
   "egress-model.ts:createEgressModel",
   "frames.ts:createFrameSource",

@@ -12,8 +12,6 @@ export function createPlaneDrive(
   shared: SharedMemory,
   exports: PlaneExports,
   { egress, ingress }: { readonly egress: number; readonly ingress: number },
-  /** Called before every drive: in process nothing that control does is still under way. */
-  settle: () => void,
 ): PlaneDrive {
   /** Performs a step until no send is complete any more. */
   function sendsOf(step: (worker: number) => number): PlaneSend[] {
@@ -27,7 +25,6 @@ export function createPlaneDrive(
 
   return {
     egress(now, frame) {
-      settle();
       setNow(shared, egress, now);
       const injected = sendsOf(exports.egressSettle);
       shared.bytes.set(frame, inputOf(shared, egress));
@@ -35,7 +32,6 @@ export function createPlaneDrive(
       return [...injected, ...sendsOf(exports.egressStep)];
     },
     flushEgress(now) {
-      settle();
       setNow(shared, egress, now);
       return [...sendsOf(exports.egressSettle), ...sendsOf(exports.egressFlush)];
     },

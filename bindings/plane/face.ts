@@ -90,13 +90,17 @@ export interface Plane {
   execute(command: PlaneCommand): void;
   /** Replaces the whole policy (WG-58). */
   publish(tables: PolicyTables): void;
+  /**
+   * How many publications are complete: no worker judges by earlier tables any more, and what was punted
+   * by those has been taken. Asked after `takePunts`, when what that gave has been handled.
+   */
+  published(): number;
 
   /** Up to `limit` events from the control rings, oldest first per worker. */
   takeEvents(limit: number): readonly PlaneEvent[];
   /**
-   * Up to `limit` packets from the data rings, in the order in which they were put (TN-85). Handle them
-   * all, commands included, before the running script returns to the event loop: what comes behind them
-   * is let go then (WG-46).
+   * Up to `limit` packets from the data rings, in the order in which they were put (TN-85). What comes
+   * behind a packet `no-session` is let go by a `release` that counts it (WG-46).
    */
   takePunts(limit: number): readonly DataPunt[];
   /**

@@ -5,6 +5,7 @@ import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
 import { instantiatePlane } from "../memory/plane-module.ts";
 import { createSharedMemory, type SharedMemory } from "../memory/shared-memory.ts";
 import { createHolds, type Holds } from "../ring/hold.ts";
+import { createPublications } from "../ring/publications.ts";
 import { createPlaneRings, type Ports } from "../ring/rings.ts";
 import { listenForWakes } from "../ring/wake.ts";
 import { createPeerIndex } from "../table/peer-index.ts";
@@ -45,13 +46,14 @@ export function createPlane(options: PlaneOptions): Plane {
   const table = createTables(shared, options, maxPeers, quiescence);
   const holds = createHolds(shared, table);
   const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
+  const publications = createPublications(shared, quiescence, [workers.egress, workers.ingress]);
   const rings = createPlaneRings({ shared, table, holds, threads, workers });
   writeSettings(shared, options);
   let ports: Ports = {};
 
   return {
     records: createPlaneRecords(shared, table),
-    drive: createPlaneDrive(shared, exports, workers, holds.settle),
+    drive: createPlaneDrive(shared, exports, workers),
     execute(command) {
       quiescence.reclaim();
       if (command.kind === "inject") rings.inject(command.slot, command.packets);
@@ -60,8 +62,11 @@ export function createPlane(options: PlaneOptions): Plane {
     publish(tables) {
       const policy = writePolicy(shared, tables);
       const old = Atomics.exchange(shared.words, (AT + PLANE.policy) >> 2, policy);
-      if (old !== 0) quiescence.after(() => shared.free(old));
+      publications.begin(() => {
+        if (old !== 0) shared.free(old);
+      });
     },
+    published: () => publications.completed(),
     takeEvents: (limit) => rings.takeEvents(limit, ports),
     takePunts: (limit) => rings.takePunts(limit),
     onWake: (wake) => listenForWakes(shared, AT + PLANE.wake, wake),
@@ -92,6 +97,7 @@ function execute(
     Atomics.store(shared.words, (table.row(slot) + field) >> 2, value);
   switch (command.kind) {
     case "add-peer":
+      holds.begin(command.slot);
       return table.addPeer(command.slot, command.peerId);
     case "remove-peer":
       return table.removePeer(command.slot);
@@ -109,7 +115,7 @@ function execute(
     case "hold":
       return holds.hold(command.slot);
     case "release":
-      return holds.release(command.slot);
+      return holds.release(command.slot, command.handled);
     default:
       return unreachable(command);
   }

@@ -47,6 +47,16 @@ export function drainRing(
   return taken;
 }
 
+/** The number of the next entry to be put; it wraps at 2^32. */
+export function ringHead({ words }: SharedMemory, ring: number): number {
+  return Atomics.load(words, (ring + RING.head) >> 2);
+}
+
+/** The number of the next entry to be taken. */
+export function ringTail({ words }: SharedMemory, ring: number): number {
+  return Atomics.load(words, (ring + RING.tail) >> 2);
+}
+
 /** Whether the ring holds nothing. */
 export function isRingEmpty(shared: SharedMemory, ring: number): boolean {
   const { words } = shared;

@@ -75,7 +75,6 @@ export function createPlaneRings({ shared, table, holds, threads, workers }: Pla
       return events;
     },
     takePunts(limit) {
-      holds.settle();
       const punts: DataPunt[] = [];
       for (const worker of both) {
         drainRing(shared, ringOf(worker, WORKER.dataRing), limit, (entry) => {

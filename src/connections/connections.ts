@@ -7,123 +7,135 @@ import {
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
-import { isUsableAddress, parseCandidate } from "../ice/index.ts";
-import type { PlaneCommand, PlaneEvent } from "../plane/index.ts";
+import { isUsableAddress } from "../ice/index.ts";
+import type { PlaneEvent } from "../plane/index.ts";
 import { createDeadlineQueue, createWgDevice } from "../wireguard/index.ts";
+import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
+import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
 import { HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
-import type { Connections, ConnectionsOptions, ConnectionTimeout } from "./face.ts";
+import type {
+  ConnectionRequest,
+  Connections,
+  ConnectionsOptions,
+  ConnectionTimeout,
+  UpsertOutcome,
+} from "./face.ts";
 import { handleDatagram } from "./inbound.ts";
 import { addHost, close, detach, upsert } from "./lifecycle.ts";
-import { pollDeviceTransmit, sendPacket } from "./outbound.ts";
-import { hasUnpublishedPath, noteActivity, pollPathCommand, verifyIdle } from "./path.ts";
-import { settle, settleAll, settleDevice } from "./settle.ts";
-import { type Connection, type ConnectionsState, count, enter, idField } from "./state.ts";
+import { send } from "./outbound.ts";
+import { noteActivity } from "./path.ts";
+import { settle, settleAll } from "./settle.ts";
+import { type Connection, type ConnectionsState, enter } from "./state.ts";
 import { statsOf } from "./stats.ts";
 
 const KEY_BYTES = 32;
-/** A peer decides how long its lists are, not how long our log lines are. */
-const LOGGED_CANDIDATES_MAX = 32;
 
 export function createConnections(options: ConnectionsOptions): Connections {
-  const connections = createState(options);
-
-  /** Runs an input on one connection and leaves nothing undone (SN-120). */
-  function withConnection(now: Instant, id: string, change: (connection: Connection) => void): void {
-    enter(connections, now);
-    const connection = connections.byId.get(id);
-    if (connection !== undefined) {
-      change(connection);
-      if (connections.byId.get(id) === connection) settle(connections, connection);
-    }
-    settleAll(connections);
-  }
-
+  const state = createState(options);
   return {
-    publicKey: () => connections.device.publicKey() ?? new Uint8Array(KEY_BYTES),
-    upsertConnection(now, request) {
-      enter(connections, now);
-      const outcome = upsert(connections, request);
-      const connection = connections.byId.get(request.id);
-      if (connection !== undefined) settle(connections, connection);
-      settleAll(connections);
-      return outcome;
-    },
-    removeConnection(now, { id, reason }) {
-      withConnection(now, id, (connection) => {
+    ...createInputs(state),
+    publicKey: () => state.device.publicKey() ?? new Uint8Array(KEY_BYTES),
+    localCandidates: (id) => state.byId.get(id)?.agent.localTexts() ?? [],
+    pollTimeout: () => nextTimeout(state)?.at,
+    timeoutReason: () => nextTimeout(state)?.reason,
+    pollCommand: () => state.commands.shift(),
+    pollTransmit: () => state.transmits.shift(),
+    pollEvent: () => state.events.shift(),
+    slotOf: (id) => state.byId.get(id)?.peer.slot,
+    connectionOf: (slot) => state.bySlot.get(slot)?.id,
+    stats: () => statsOf(state),
+  };
+}
+
+type Inputs = Pick<Connections, InputName>;
+type InputName =
+  | "upsertConnection"
+  | "removeConnection"
+  | "closeConnection"
+  | "closeAll"
+  | "reset"
+  | "addRemoteCandidates"
+  | "removeRemoteCandidates"
+  | "updateHostAddresses"
+  | "updateRelays"
+  | "handleDatagram"
+  | "handlePlaneEvent"
+  | "handlePunt"
+  | "handleCarriedOut"
+  | "sendPacket"
+  | "publish"
+  | "openRoute"
+  | "handleTimeout";
+
+/** Each leaves nothing undone that was due (SN-120), and its commands and datagrams ready to be polled. */
+function createInputs(state: ConnectionsState): Inputs {
+  return {
+    upsertConnection: (now, request) => input(state, now, () => upsertAndSettle(state, request)),
+    removeConnection: (now, { id, reason }) =>
+      inputOf(state, now, id, (connection) => {
         connection.log.info?.("connection removed", { reason, connection: connection.peer.peerId });
-        detach(connections, connection);
-      });
-    },
-    closeConnection(now, { id, goodbye }) {
-      withConnection(now, id, (connection) => close(connections, connection, goodbye));
-    },
-    closeAll(now, goodbye) {
-      enter(connections, now);
-      for (const connection of [...connections.byId.values()]) close(connections, connection, goodbye);
-      settleAll(connections);
-    },
-    reset(now) {
-      enter(connections, now);
-      reset(connections);
-      settleAll(connections);
-    },
+        detach(state, connection);
+      }),
+    closeConnection: (now, { id, goodbye }) =>
+      inputOf(state, now, id, (connection) => close(state, connection, goodbye)),
+    closeAll: (now, goodbye) =>
+      input(state, now, () => {
+        for (const connection of [...state.byId.values()]) close(state, connection, goodbye);
+      }),
+    reset: (now) => input(state, now, () => reset(state)),
     addRemoteCandidates(now, id, candidates) {
-      noteUnknownConnection(connections, id, candidates);
-      withConnection(now, id, (connection) => addRemotes(connections, connection, candidates));
+      noteUnknownConnection(state, id, candidates);
+      inputOf(state, now, id, (connection) => addRemotes(state, connection, candidates));
     },
     removeRemoteCandidates(now, id, candidates) {
-      noteUnknownConnection(connections, id, candidates);
-      withConnection(now, id, (connection) => removeRemotes(connections, connection, candidates));
+      noteUnknownConnection(state, id, candidates);
+      inputOf(state, now, id, (connection) => removeRemotes(state, connection, candidates));
     },
-    localCandidates: (id) => connections.byId.get(id)?.agent.localTexts() ?? [],
-    updateHostAddresses(now, addresses) {
-      enter(connections, now);
-      updateHosts(connections, addresses);
-      settleAll(connections);
-    },
-    updateRelays(now) {
-      // Relays are read and have no effect until they are served.
-      enter(connections, now);
-      settleAll(connections);
-    },
-    handleDatagram(now, datagram) {
-      enter(connections, now);
-      const outcome = handleDatagram(connections, datagram);
-      settleAll(connections);
-      return outcome;
-    },
-    handlePlaneEvent(now, event) {
-      enter(connections, now);
-      handlePlaneEvent(connections, event);
-      settleAll(connections);
-    },
-    handleStaged(now, slot, packet) {
-      enter(connections, now);
-      const connection = connections.bySlot.get(slot);
-      return send(connections, connection, packet);
-    },
-    sendPacket(now, id, packet) {
-      enter(connections, now);
-      return send(connections, connections.byId.get(id), packet);
-    },
-    handleTimeout(now) {
-      enter(connections, now);
-      settleAll(connections);
-    },
-    pollTimeout: () => nextTimeout(connections)?.at,
-    timeoutReason: () => nextTimeout(connections)?.reason,
-    pollCommand: () => pollCommand(connections),
-    pollTransmit() {
-      const transmit = connections.transmits.shift() ?? pollDeviceTransmit(connections);
-      if (transmit === undefined) connections.mayHaveTransmits = false;
-      return transmit;
-    },
-    pollEvent: () => connections.events.shift(),
-    slotOf: (id) => connections.byId.get(id)?.peer.slot,
-    connectionOf: (slot) => connections.bySlot.get(slot)?.id,
-    stats: () => statsOf(connections),
+    updateHostAddresses: (now, addresses) => input(state, now, () => updateHosts(state, addresses)),
+    // Relays are read and have no effect until they are served.
+    updateRelays: (now) => input(state, now, () => {}),
+    handleDatagram: (now, datagram) => input(state, now, () => handleDatagram(state, datagram)),
+    handlePlaneEvent: (now, event) => input(state, now, () => handlePlaneEvent(state, event)),
+    handlePunt: (now, slot, packet) =>
+      input(state, now, () => send(state, state.bySlot.get(slot), { packet, isPunt: true })),
+    handleCarriedOut: (now, command) => input(state, now, () => handleCarriedOut(state, command)),
+    sendPacket: (now, id, packet) =>
+      input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
+    publish: (now, tables) => input(state, now, () => publish(state, tables)),
+    openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
+    handleTimeout: (now) => input(state, now, () => {}),
   };
+}
+
+function input<T>(state: ConnectionsState, now: Instant, change: () => T): T {
+  enter(state, now);
+  const result = change();
+  settleAll(state);
+  collect(state);
+  return result;
+}
+
+/** An input on one connection; nothing if there is none. */
+function inputOf(
+  state: ConnectionsState,
+  now: Instant,
+  id: string,
+  change: (connection: Connection) => void,
+): void {
+  input(state, now, () => {
+    const connection = state.byId.get(id);
+    if (connection === undefined) return;
+    change(connection);
+    if (state.byId.get(id) === connection) settle(state, connection);
+  });
+}
+
+function upsertAndSettle(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
+  const outcome = upsert(state, request);
+  const connection = state.byId.get(request.id);
+  if (connection !== undefined) settle(state, connection);
+  return outcome;
 }
 
 function createState(options: ConnectionsOptions): ConnectionsState {
@@ -151,8 +163,9 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     queue: createDeadlineQueue(),
     transmits: [],
     events: [],
+    commands: [],
+    openings: new Map(),
     unpublished: new Set(),
-    idleToVerify: new Set(),
     farewells: [],
     closed: [],
     counters: {
@@ -183,133 +196,59 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     hostAddresses: [],
     now: options.now,
     pathGeneration: 0,
-    mayHaveCommands: true,
-    mayHaveTransmits: true,
     strangers: undefined,
   };
 }
 
-function send(
-  connections: ConnectionsState,
-  connection: Connection | undefined,
-  packet: Uint8Array,
-): ReturnType<Connections["sendPacket"]> {
-  // No packet may leave on a session that has expired meanwhile (SN-81).
-  settleAll(connections);
-  if (connection === undefined || connections.byId.get(connection.id) !== connection) {
-    count(connections, "unknown_connection");
-    return "unknown-connection";
-  }
-  const outcome = sendPacket(connections, connection, packet);
-  settle(connections, connection);
-  settleDevice(connections);
-  return outcome;
-}
-
 /** SN-115. Commands stay: the plane must hear of all that is gone. */
-function reset(connections: ConnectionsState): void {
-  connections.log.debug?.("reset", { connections: connections.byId.size });
-  connections.transmits.length = 0;
-  connections.events.length = 0;
-  for (const connection of [...connections.byId.values()]) {
-    detach(connections, connection);
-    connections.events.push({ kind: "connection-closed", id: connection.id });
+function reset(state: ConnectionsState): void {
+  state.log.debug?.("reset", { connections: state.byId.size });
+  state.transmits.length = 0;
+  state.events.length = 0;
+  for (const connection of [...state.byId.values()]) {
+    detach(state, connection);
+    state.events.push({ kind: "connection-closed", id: connection.id });
   }
-  for (const { peer } of connections.farewells.splice(0))
-    connections.device.removePeer(connections.now, peer);
-  connections.cookieLocals.clear();
-  while (connections.device.pollTransmit() !== undefined);
-  connections.device.setStaticKey(connections.now, randomBytes(connections.random, KEY_BYTES));
-  connections.hostAddresses = [];
-}
-
-/** SN-36. */
-function noteUnknownConnection(
-  connections: ConnectionsState,
-  id: string,
-  candidates: readonly unknown[],
-): void {
-  if (connections.byId.has(id)) return;
-  connections.counters.candidate_unknown_connection += candidates.length;
-  connections.log.debug?.("candidates for no connection", {
-    ...idField(connections, id),
-    count: candidates.length,
-  });
-}
-
-function addRemotes(
-  connections: ConnectionsState,
-  connection: Connection,
-  candidates: readonly unknown[],
-): void {
-  connection.log.info?.("candidates received", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
-  for (const text of candidates) {
-    const candidate = parseCandidate(text);
-    if (!candidate.ok) {
-      skip(connections, connection, candidate.reason);
-      continue;
-    }
-    const verdict = connection.agent.addRemote(connections.now, candidate.value);
-    if (verdict === "over-limit") count(connections, "candidate_over_limit");
-    if (verdict !== "accepted") skip(connections, connection, verdict);
-    else noteActivity(connections, connection, "remote candidate");
-  }
-}
-
-function removeRemotes(
-  connections: ConnectionsState,
-  connection: Connection,
-  candidates: readonly unknown[],
-): void {
-  connection.log.info?.("candidates withdrawn", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
-  for (const text of candidates) {
-    const candidate = parseCandidate(text);
-    if (!candidate.ok) skip(connections, connection, candidate.reason);
-    else {
-      connection.agent.removeRemote(connections.now, candidate.value);
-      noteActivity(connections, connection, "remote candidate withdrawn");
-    }
-  }
-}
-
-function skip(connections: ConnectionsState, connection: Connection, reason: string): void {
-  if (reason !== "over-limit") count(connections, "candidate_skipped");
-  connection.log.debug?.("candidate skipped", { reason });
+  for (const { peer } of state.farewells.splice(0)) state.device.removePeer(state.now, peer);
+  state.cookieLocals.clear();
+  while (state.device.pollTransmit() !== undefined);
+  state.device.setStaticKey(state.now, randomBytes(state.random, KEY_BYTES));
+  state.hostAddresses = [];
 }
 
 /** An address that has gone stays with existing agents until its pairs die (SN-17, SN-137). */
-function updateHosts(connections: ConnectionsState, addresses: readonly SocketAddress[]): void {
+function updateHosts(state: ConnectionsState, addresses: readonly SocketAddress[]): void {
   const usable = addresses
     .filter(({ address, port }) => isUsableAddress(address) && port !== 0)
     .slice(0, HOST_ADDRESSES_MAX)
     .map(({ address, port }) => ({ address: address.slice(), port }));
-  const known = connections.hostAddresses;
-  connections.hostAddresses = usable;
+  const known = state.hostAddresses;
+  state.hostAddresses = usable;
   const added = usable.filter((address) => !known.some((other) => equalSocketAddress(other, address)));
-  for (const connection of [...connections.byId.values()]) {
-    for (const address of added) addHost(connections, connection, address);
-    settle(connections, connection);
+  for (const connection of [...state.byId.values()]) {
+    for (const address of added) addHost(state, connection, address);
+    settle(state, connection);
   }
 }
 
-function handlePlaneEvent(connections: ConnectionsState, event: PlaneEvent): void {
+function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
   switch (event.kind) {
     case "handshake":
     case "stun":
     case "other":
-      handleDatagram(connections, event);
+      handleDatagram(state, event);
       return;
     case "wake": {
-      const connection = connections.bySlot.get(event.slot);
+      const connection = state.bySlot.get(event.slot);
       if (connection === undefined) return;
-      noteActivity(connections, connection, "data packet");
-      settle(connections, connection);
+      noteActivity(state, connection, "data packet");
+      settle(state, connection);
       return;
     }
     case "activity":
     case "confirmed":
     case "counter":
-      connections.device.handlePlaneEvent(connections.now, event);
+      state.device.handlePlaneEvent(state.now, event);
       return;
     case "roamed":
       // Only plain mode follows its peers; here ICE decides the path.
@@ -317,39 +256,15 @@ function handlePlaneEvent(connections: ConnectionsState, event: PlaneEvent): voi
   }
 }
 
-/**
- * Path records go out as soon as the plane knows the peer, before the device's next command: an
- * injected packet must find its path (SN-127). The device learns that a command was carried out when
- * it is asked for the next.
- */
-function pollCommand(connections: ConnectionsState): PlaneCommand | undefined {
-  for (const connection of verifyIdle(connections)) settle(connections, connection);
-  const path = pollPathCommand(connections);
-  if (path !== undefined) return path;
-  const command = connections.device.pollCommand();
-  if (command === undefined) {
-    connections.mayHaveCommands = false;
-  } else if (command.kind === "add-peer") {
-    const connection = connections.bySlot.get(command.slot);
-    if (connection?.peer.peerId === command.peerId) connection.isAnnounced = true;
-  }
-  return command;
-}
-
 /** SN-121: at once while something is queued, else the earliest deadline, which is later than `now`. */
 function nextTimeout(
-  connections: ConnectionsState,
+  state: ConnectionsState,
 ): { readonly at: Instant; readonly reason: ConnectionTimeout } | undefined {
-  const isQueued =
-    connections.transmits.length > 0 ||
-    connections.events.length > 0 ||
-    connections.mayHaveCommands ||
-    connections.mayHaveTransmits ||
-    hasUnpublishedPath(connections);
-  if (isQueued) return { at: connections.now, reason: "queued" };
-  const connection = connections.queue.first();
-  const farewell = connections.farewells[0];
-  const wireguard = connections.device.pollTimeout();
+  const isQueued = state.transmits.length > 0 || state.events.length > 0 || state.commands.length > 0;
+  if (isQueued) return { at: state.now, reason: "queued" };
+  const connection = state.queue.first();
+  const farewell = state.farewells[0];
+  const wireguard = state.device.pollTimeout();
   const at = earliest(connection?.dueAt, farewell?.dueAt, wireguard);
   if (at === undefined) return undefined;
   if (at === connection?.dueAt) return { at, reason: connection.dueReason };

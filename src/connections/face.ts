@@ -6,7 +6,7 @@
  */
 import type { Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
 import type { IceCredentials } from "../ice/index.ts";
-import type { PlaneCommand, PlaneEvent, PlaneRecords } from "../plane/index.ts";
+import type { PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables, Publication } from "../plane/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 
 export type ConnectionRole = "client" | "gateway";
@@ -86,7 +86,16 @@ export type ConnectionEvent =
   | { readonly kind: "connection-closed"; readonly id: string }
   | { readonly kind: "relays-exhausted" };
 
-/** What became of a packet given to `sendPacket` or `handleStaged` (SN-96). */
+/** What the plane shall do, in order. */
+export type ConnectionCommand = PlaneCommand | Publication;
+
+export interface RouteOpening {
+  readonly tables: PolicyTables;
+  /** What waited for the route, in its order. */
+  readonly packets: readonly Uint8Array[];
+}
+
+/** What became of a packet given to `sendPacket` or `handlePunt` (SN-96). */
 export type SendOutcome = "queued" | "buffered" | "unknown-connection" | "tx_not_ready";
 
 /** What became of a datagram (SN §5.7). `counter` names the reason of a drop. */
@@ -174,15 +183,26 @@ export interface Connections {
   handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   /** A `no-session` punt of the plane: staged, or buffered until there is a path (SN-96, WG-18). */
-  handleStaged(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
+  handlePunt(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
+  /** The plane has carried out a command, at once or, for a publication, when it is complete (SN-139). */
+  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
   /** A packet of ours for the peer, behind all packets given before it. The machine keeps `packet`. */
   sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
+
+  /** New policy tables, in the order of all commands. */
+  publish(now: Instant, tables: PolicyTables): void;
+  /**
+   * New policy tables by which packets go to the connection `id`, behind those that waited for them. The
+   * machine keeps every packet of the peer in its order (SN-139).
+   */
+  openRoute(now: Instant, id: string, opening: RouteOpening): void;
 
   handleTimeout(now: Instant): void;
   /** Strictly after the last `now`, except that queued outputs are due at once (SN-121). */
   pollTimeout(): Instant | undefined;
   timeoutReason(): ConnectionTimeout | undefined;
-  pollCommand(): PlaneCommand | undefined;
+  /** Carried out before the next is asked for; then `handleCarriedOut` says so. */
+  pollCommand(): ConnectionCommand | undefined;
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): ConnectionEvent | undefined;
 

@@ -14,12 +14,12 @@ const COOKIE_LOCALS_MAX = 256;
 
 const CONSUMED: DatagramOutcome = { kind: "consumed" };
 
-export function handleDatagram(connections: ConnectionsState, datagram: Datagram): DatagramOutcome {
-  if (isStunShaped(datagram.bytes)) return handleStun(connections, datagram);
+export function handleDatagram(state: ConnectionsState, datagram: Datagram): DatagramOutcome {
+  if (isStunShaped(datagram.bytes)) return handleStun(state, datagram);
   const type = wireguardType(datagram.bytes);
   if (type === undefined) {
-    count(connections, "unknown_format");
-    connections.log.debug?.("unknown format", {
+    count(state, "unknown_format");
+    state.log.debug?.("unknown format", {
       from: formatSocketAddress(datagram.from),
       bytes: datagram.bytes.length,
       hex: toHex(datagram.bytes.subarray(0, HEX_BYTES_MAX)),
@@ -27,23 +27,23 @@ export function handleDatagram(connections: ConnectionsState, datagram: Datagram
     return { kind: "unknown-format" };
   }
   // Transport messages of known sessions never come here: the plane has opened them (SN-128).
-  if (type === 4) return rejectStranger(connections, datagram, receiverOf(datagram.bytes, 4));
+  if (type === 4) return rejectStranger(state, datagram, receiverOf(datagram.bytes, 4));
   const receiver = type === 1 ? undefined : receiverOf(datagram.bytes, type === 2 ? 8 : 4);
-  if (receiver !== undefined && connections.device.peerById(receiver >>> 8) === undefined) {
-    return rejectStranger(connections, datagram, receiver);
+  if (receiver !== undefined && state.device.peerById(receiver >>> 8) === undefined) {
+    return rejectStranger(state, datagram, receiver);
   }
-  return handleHandshake(connections, datagram);
+  return handleHandshake(state, datagram);
 }
 
-function handleStun(connections: ConnectionsState, datagram: Datagram): DatagramOutcome {
+function handleStun(state: ConnectionsState, datagram: Datagram): DatagramOutcome {
   const message = parseBinding(datagram.bytes);
-  if (!message.ok) return dropStun(connections, datagram, counterOf(message.reason));
+  if (!message.ok) return dropStun(state, datagram, counterOf(message.reason));
   switch (message.value.kind) {
     case "request":
-      return handleRequest(connections, datagram, message.value);
+      return handleRequest(state, datagram, message.value);
     case "success":
     case "error":
-      return handleAnswer(connections, datagram, message.value);
+      return handleAnswer(state, datagram, message.value);
     case "indication":
       return CONSUMED;
   }
@@ -51,34 +51,33 @@ function handleStun(connections: ConnectionsState, datagram: Datagram): Datagram
 
 /** Several connections may have the same fragments; the one whose password fits is meant (SN-14). */
 function handleRequest(
-  connections: ConnectionsState,
+  state: ConnectionsState,
   datagram: Datagram,
   request: Extract<BindingMessage, { kind: "request" }>,
 ): DatagramOutcome {
-  const candidates = connections.byFragments.get(fragmentsKey(request.receiver, request.sender));
-  if (candidates === undefined) return dropStun(connections, datagram, "stun_unmatched");
+  const candidates = state.byFragments.get(fragmentsKey(request.receiver, request.sender));
+  if (candidates === undefined) return dropStun(state, datagram, "stun_unmatched");
   const way = { source: datagram.from, destination: datagram.local };
   for (const connection of candidates) {
-    const verdict = connection.agent.handleRequest(connections.now, request, way);
+    const verdict = connection.agent.handleRequest(state.now, request, way);
     if (verdict === "bad-integrity") continue;
-    settle(connections, connection);
+    settle(state, connection);
     const counter = REQUEST_COUNTERS[verdict];
-    return counter === undefined ? CONSUMED : dropStun(connections, datagram, counter);
+    return counter === undefined ? CONSUMED : dropStun(state, datagram, counter);
   }
-  return dropStun(connections, datagram, "stun_bad_integrity");
+  return dropStun(state, datagram, "stun_bad_integrity");
 }
 
 function handleAnswer(
-  connections: ConnectionsState,
+  state: ConnectionsState,
   datagram: Datagram,
   answer: Extract<BindingMessage, { kind: "success" | "error" }>,
 ): DatagramOutcome {
-  const connection = connections.byTransaction.get(toHex(answer.frame.transactionId));
-  const verdict = connection?.agent.handleAnswer(connections.now, answer);
-  if (connection === undefined || verdict === "unmatched")
-    return dropStun(connections, datagram, "stun_unmatched");
-  if (verdict === "bad-integrity") return dropStun(connections, datagram, "stun_bad_integrity");
-  settle(connections, connection);
+  const connection = state.byTransaction.get(toHex(answer.frame.transactionId));
+  const verdict = connection?.agent.handleAnswer(state.now, answer);
+  if (connection === undefined || verdict === "unmatched") return dropStun(state, datagram, "stun_unmatched");
+  if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity");
+  settle(state, connection);
   return CONSUMED;
 }
 
@@ -98,37 +97,30 @@ function counterOf(reason: MalformedBinding): ConnectionCounter {
   return reason === "not-binding" ? "stun_unmatched" : "stun_malformed";
 }
 
-function dropStun(
-  connections: ConnectionsState,
-  { from }: Datagram,
-  counter: ConnectionCounter,
-): DatagramOutcome {
-  count(connections, counter);
-  const emit = counter === "stun_unmatched" ? connections.log.trace : connections.log.debug;
+function dropStun(state: ConnectionsState, { from }: Datagram, counter: ConnectionCounter): DatagramOutcome {
+  count(state, counter);
+  const emit = counter === "stun_unmatched" ? state.log.trace : state.log.debug;
   emit?.("STUN dropped", { from: formatSocketAddress(from), counter });
   return { kind: "dropped", counter };
 }
 
-function handleHandshake(connections: ConnectionsState, { bytes, from, local }: Datagram): DatagramOutcome {
-  const outcome = connections.device.handleHandshake(connections.now, { datagram: bytes, source: from });
+function handleHandshake(state: ConnectionsState, { bytes, from, local }: Datagram): DatagramOutcome {
+  const outcome = state.device.handleHandshake(state.now, { datagram: bytes, source: from });
   if (outcome.kind === "cookie-asked") {
-    if (connections.cookieLocals.size < COOKIE_LOCALS_MAX)
-      connections.cookieLocals.set(formatSocketAddress(from), local);
+    if (state.cookieLocals.size < COOKIE_LOCALS_MAX) state.cookieLocals.set(formatSocketAddress(from), local);
   } else if (outcome.kind === "dropped" && outcome.reason === "wg_unknown_peer") {
-    return rejectStranger(connections, { bytes, from, local }, undefined);
+    return rejectStranger(state, { bytes, from, local }, undefined);
   }
-  const connection =
-    outcome.kind === "cookie-asked" ? undefined : connectionOf(connections, outcome.peer?.slot);
-  settleDevice(connections);
-  if (connection !== undefined && connections.byId.get(connection.id) === connection)
-    settle(connections, connection);
+  const connection = outcome.kind === "cookie-asked" ? undefined : connectionOf(state, outcome.peer?.slot);
+  settleDevice(state);
+  if (connection !== undefined && state.byId.get(connection.id) === connection) settle(state, connection);
   if (outcome.kind !== "dropped") return CONSUMED;
-  count(connections, "wg_rejected");
+  count(state, "wg_rejected");
   return { kind: "dropped", counter: "wg_rejected" };
 }
 
-function connectionOf(connections: ConnectionsState, slot: number | undefined): Connection | undefined {
-  return slot === undefined ? undefined : connections.bySlot.get(slot);
+function connectionOf(state: ConnectionsState, slot: number | undefined): Connection | undefined {
+  return slot === undefined ? undefined : state.bySlot.get(slot);
 }
 
 /**
@@ -136,22 +128,22 @@ function connectionOf(connections: ConnectionsState, slot: number | undefined): 
  * changes gateways. On a gateway it is worth a line a minute (SN-103).
  */
 function rejectStranger(
-  connections: ConnectionsState,
+  state: ConnectionsState,
   { from }: Datagram,
   index: number | undefined,
 ): DatagramOutcome {
-  count(connections, "unknown_connection");
+  count(state, "unknown_connection");
   const isExpected =
-    connections.options.role === "client" ||
-    wasRecentlyClosed(connections, ({ peerId }) => index === undefined || peerId === index >>> 8);
+    state.options.role === "client" ||
+    wasRecentlyClosed(state, ({ peerId }) => index === undefined || peerId === index >>> 8);
   if (isExpected) {
-    connections.log.debug?.("packet for no connection", { from: formatSocketAddress(from) });
+    state.log.debug?.("packet for no connection", { from: formatSocketAddress(from) });
   } else {
-    const { since, count: before } = connections.strangers ?? { since: undefined, count: 0 };
-    const isTime = since === undefined || connections.now - since >= STRANGER_WARN_MS;
-    connections.strangers = isTime ? { since: connections.now, count: 0 } : { since, count: before + 1 };
+    const { since, count: before } = state.strangers ?? { since: undefined, count: 0 };
+    const isTime = since === undefined || state.now - since >= STRANGER_WARN_MS;
+    state.strangers = isTime ? { since: state.now, count: 0 } : { since, count: before + 1 };
     if (isTime)
-      connections.log.warn?.("packets for no connection", { from: formatSocketAddress(from), more: before });
+      state.log.warn?.("packets for no connection", { from: formatSocketAddress(from), more: before });
   }
   return { kind: "dropped", counter: "unknown_connection" };
 }

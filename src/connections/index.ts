@@ -1,6 +1,7 @@
 export type { IceCredentials } from "../ice/index.ts";
 export { createConnections } from "./connections.ts";
 export type {
+  ConnectionCommand,
   ConnectionCounter,
   ConnectionEvent,
   ConnectionRequest,
@@ -18,6 +19,7 @@ export type {
   PathKind,
   RelayEntry,
   RelayUpdate,
+  RouteOpening,
   SendOutcome,
   UpsertOutcome,
 } from "./face.ts";

@@ -45,11 +45,11 @@ function sealTo(twin: TwinState, peer: TwinPeer, now: Instant, packet: Uint8Arra
 
 function puntForSession(twin: TwinState, peer: TwinPeer, packet: Uint8Array): void {
   peer.isHeld = true;
-  if (peer.heldPackets >= HELD_MAX) {
+  if (peer.punted - peer.taken >= HELD_MAX) {
     drop(twin, "wg_no_session");
     return;
   }
-  peer.heldPackets++;
+  peer.punted++;
   twin.punts.push({ reason: "no-session", slot: peer.slot, packet: copyOf(packet) });
 }
 

@@ -35,7 +35,9 @@ export interface TwinPeer {
   path: PathRecord | undefined;
   isIdle: boolean;
   isHeld: boolean;
-  heldPackets: number;
+  /** Punts since the peer was added, and those that were taken. */
+  punted: number;
+  taken: number;
   isWatched: boolean;
   hasRoamed: boolean;
 }
@@ -50,7 +52,8 @@ export function createTwinPeer(slot: number, peerId: number): TwinPeer {
     path: undefined,
     isIdle: false,
     isHeld: false,
-    heldPackets: 0,
+    punted: 0,
+    taken: 0,
     isWatched: false,
     hasRoamed: false,
   };

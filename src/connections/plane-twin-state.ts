@@ -23,6 +23,9 @@ export interface TwinState {
   readonly punts: DataPunt[];
   readonly dropped: Record<string, number>;
   policy: PolicyTables;
+  /** Publications so far, and those behind whose punts everything was taken. */
+  inForce: number;
+  published: number;
 }
 
 export function drop(twin: TwinState, reason: string): void {

@@ -29,6 +29,8 @@ export interface PlaneTwin {
   readonly records: PlaneRecords;
   execute(now: Instant, command: PlaneCommand): void;
   publish(tables: PolicyTables): void;
+  /** How many publications are complete. */
+  published(): number;
   /** A datagram from the network. */
   handleDatagram(now: Instant, datagram: TwinDatagram): void;
   /** An IP packet from the TUN device. */
@@ -56,19 +58,31 @@ export function createPlaneTwin(options: PlaneTwinOptions): PlaneTwin {
     punts: [],
     dropped: {},
     policy: { routes: [], permits: [] },
+    inForce: 0,
+    published: 0,
   };
   return {
     records: createRecords(twin),
     execute: (now, command) => execute(twin, now, command),
     publish(tables) {
       twin.policy = tables;
+      twin.inForce++;
+    },
+    published() {
+      if (twin.punts.length === 0) twin.published = twin.inForce;
+      return twin.published;
     },
     handleDatagram: (now, datagram) => handleDatagram(twin, now, datagram),
     sendPacket: (now, packet) => sendPacket(twin, now, packet),
     pollTransmit: () => twin.transmits.shift(),
     pollPacket: () => twin.packets.shift(),
     pollEvent: () => twin.events.shift(),
-    pollPunt: () => twin.punts.shift(),
+    pollPunt() {
+      const punt = twin.punts.shift();
+      const peer = punt?.reason === "no-session" ? twin.peers.get(punt.slot) : undefined;
+      if (peer !== undefined) peer.taken++;
+      return punt;
+    },
     drops: () => twin.dropped,
   };
 }
@@ -109,8 +123,7 @@ function execute(twin: TwinState, now: Instant, command: PlaneCommand): void {
       peerOf(twin, slot).isHeld = true;
       return;
     case "release":
-      peerOf(twin, slot).isHeld = false;
-      peerOf(twin, slot).heldPackets = 0;
+      if (peerOf(twin, slot).punted === command.handled) peerOf(twin, slot).isHeld = false;
       return;
     case "set-path": {
       const peer = peerOf(twin, slot);
@@ -125,8 +138,14 @@ function execute(twin: TwinState, now: Instant, command: PlaneCommand): void {
     case "remove-peer":
       twin.slotsById.delete(peerOf(twin, slot).peerId);
       twin.peers.delete(slot);
+      // What concerns a peer that is gone is forgotten.
+      twin.punts.splice(0, twin.punts.length, ...twin.punts.filter((punt) => slotOf(punt) !== slot));
       return;
   }
+}
+
+function slotOf(punt: DataPunt): number | undefined {
+  return "slot" in punt ? punt.slot : undefined;
 }
 
 function createRecords(twin: TwinState): PlaneRecords {

@@ -9,53 +9,49 @@ import { goIdleIfDue, idleDeadline, takePath } from "./path.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
 /** All that is due at `connections.now`, everywhere (SN-114, SN-122). */
-export function settleAll(connections: ConnectionsState): void {
-  for (let due = connections.queue.first(); isDue(connections, due); due = connections.queue.first()) {
-    due.agent.handleTimeout(connections.now);
-    settle(connections, due);
+export function settleAll(state: ConnectionsState): void {
+  for (let due = state.queue.first(); isDue(state, due); due = state.queue.first()) {
+    due.agent.handleTimeout(state.now);
+    settle(state, due);
     // All that was due is done; a deadline that remains is a defect, not a reason to spin.
-    if (isDue(connections, due)) connections.queue.set(due, after(connections.now, 1));
+    if (isDue(state, due)) state.queue.set(due, after(state.now, 1));
   }
   for (
-    let first = connections.farewells[0];
-    first !== undefined && first.dueAt <= connections.now;
-    first = connections.farewells[0]
+    let first = state.farewells[0];
+    first !== undefined && first.dueAt <= state.now;
+    first = state.farewells[0]
   ) {
-    connections.farewells.shift();
-    connections.device.removePeer(connections.now, first.peer);
+    state.farewells.shift();
+    state.device.removePeer(state.now, first.peer);
   }
-  settleDevice(connections);
+  settleDevice(state);
 }
 
-function isDue(connections: ConnectionsState, connection: Connection | undefined): connection is Connection {
-  return connection?.dueAt !== undefined && connection.dueAt <= connections.now;
+function isDue(state: ConnectionsState, connection: Connection | undefined): connection is Connection {
+  return connection?.dueAt !== undefined && connection.dueAt <= state.now;
 }
 
 /** After every input that concerned this connection; it may be gone afterwards. */
-export function settle(connections: ConnectionsState, connection: Connection): void {
-  drainAgent(connections, connection);
-  const reason = failReason(connections, connection);
-  if (reason !== undefined) return fail(connections, connection, reason);
-  goIdleIfDue(connections, connection);
-  drainAgent(connections, connection);
-  noteSuspicion(connections, connection);
-  schedule(connections, connection);
+export function settle(state: ConnectionsState, connection: Connection): void {
+  drainAgent(state, connection);
+  const reason = failReason(state, connection);
+  if (reason !== undefined) return fail(state, connection, reason);
+  goIdleIfDue(state, connection);
+  drainAgent(state, connection);
+  noteSuspicion(state, connection);
+  schedule(state, connection);
 }
 
 /** Advances every WireGuard machine to `now`, whatever woke us (SN-81). */
-export function settleDevice(connections: ConnectionsState): void {
-  connections.device.handleTimeout(connections.now);
-  for (
-    let event = connections.device.pollEvent();
-    event !== undefined;
-    event = connections.device.pollEvent()
-  ) {
-    handleDeviceEvent(connections, event);
+export function settleDevice(state: ConnectionsState): void {
+  state.device.handleTimeout(state.now);
+  for (let event = state.device.pollEvent(); event !== undefined; event = state.device.pollEvent()) {
+    handleDeviceEvent(state, event);
   }
 }
 
-function handleDeviceEvent(connections: ConnectionsState, event: WgEvent): void {
-  const connection = connections.bySlot.get(event.peer.slot);
+function handleDeviceEvent(state: ConnectionsState, event: WgEvent): void {
+  const connection = state.bySlot.get(event.peer.slot);
   if (connection === undefined || connection.peer.peerId !== event.peer.peerId) return;
   switch (event.kind) {
     case "answered":
@@ -63,28 +59,28 @@ function handleDeviceEvent(connections: ConnectionsState, event: WgEvent): void 
     case "established":
       if (connection.hasBeenEstablished) return;
       connection.hasBeenEstablished = true;
-      connection.log.debug?.("established", { sinceUpsertMs: connections.now - connection.createdAt });
-      connections.events.push({ kind: "connection-established", id: connection.id });
+      connection.log.debug?.("established", { sinceUpsertMs: state.now - connection.createdAt });
+      state.events.push({ kind: "connection-established", id: connection.id });
       return;
     case "expired":
-      return fail(connections, connection, "wireguard-expired");
+      return fail(state, connection, "wireguard-expired");
     case "handshake-failed":
       // A stranger who saw the initiation can forge a response; only the peer's addresses count (SN-93).
       if (event.source !== undefined && !connection.agent.isRemoteAddress(event.source)) return;
-      return fail(connections, connection, "handshake-decrypt");
+      return fail(state, connection, "handshake-decrypt");
   }
 }
 
 /** Also before any deadline is tested: a recovery that is still queued saves the connection (SN-90). */
-function drainAgent(connections: ConnectionsState, connection: Connection): void {
+function drainAgent(state: ConnectionsState, connection: Connection): void {
   const { agent } = connection;
   for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent()) {
-    if (event.kind === "selected") takePath(connections, connection, event);
-    else noteIceState(connections, connection, event.state);
+    if (event.kind === "selected") takePath(state, connection, event);
+    else noteIceState(state, connection, event.state);
   }
   for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
     connection.stunBytesSent += sent.bytes.length;
-    connections.transmits.push({
+    state.transmits.push({
       source: sent.source.address,
       destination: sent.destination,
       bytes: sent.bytes,
@@ -92,47 +88,47 @@ function drainAgent(connections: ConnectionsState, connection: Connection): void
   }
 }
 
-function noteIceState(connections: ConnectionsState, connection: Connection, state: IceState): void {
+function noteIceState(state: ConnectionsState, connection: Connection, is: IceState): void {
   const { log, disconnectedAt } = connection;
-  if (state === "disconnected") {
-    connection.disconnectedAt ??= connections.now;
+  if (is === "disconnected") {
+    connection.disconnectedAt ??= state.now;
     log.debug?.("ICE disconnected", { graceMs: DISCONNECT_GRACE_MS });
   } else if (disconnectedAt !== undefined) {
     connection.disconnectedAt = undefined;
-    log.debug?.("ICE recovered", { outageMs: connections.now - disconnectedAt });
+    log.debug?.("ICE recovered", { outageMs: state.now - disconnectedAt });
   }
 }
 
-function failReason(connections: ConnectionsState, connection: Connection): FailReason | undefined {
+function failReason(state: ConnectionsState, connection: Connection): FailReason | undefined {
   const { agent, disconnectedAt, createdAt } = connection;
-  if (disconnectedAt !== undefined && connections.now >= after(disconnectedAt, DISCONNECT_GRACE_MS))
+  if (disconnectedAt !== undefined && state.now >= after(disconnectedAt, DISCONNECT_GRACE_MS))
     return "ice-timeout";
-  if (connections.now < after(createdAt, CANDIDATE_TIMEOUT_MS)) return undefined;
+  if (state.now < after(createdAt, CANDIDATE_TIMEOUT_MS)) return undefined;
   if (!agent.hasHadRemote()) return "no-remote-candidates";
   return agent.hasHadLocal() ? undefined : "no-local-candidates";
 }
 
 /** While ICE doubts the path, it decides whether the peer is gone (SN-92). */
-function noteSuspicion(connections: ConnectionsState, connection: Connection): void {
+function noteSuspicion(state: ConnectionsState, connection: Connection): void {
   const isSuspect = connection.phase.kind !== "connecting" && connection.agent.isSuspect();
   if (isSuspect === connection.isSuspect) return;
   connection.isSuspect = isSuspect;
-  connections.device.setPathSuspect(connections.now, connection.peer, isSuspect);
+  state.device.setPathSuspect(state.now, connection.peer, isSuspect);
 }
 
-function schedule(connections: ConnectionsState, connection: Connection): void {
-  const deadlines = deadlinesOf(connections, connection);
+function schedule(state: ConnectionsState, connection: Connection): void {
+  const deadlines = deadlinesOf(state, connection);
   let first: { readonly reason: ConnectionTimeout; readonly at: Instant } | undefined;
   for (const [reason, at] of deadlines) {
     if (at !== undefined && (first === undefined || at < first.at)) first = { reason, at };
   }
   connection.dueReason = first?.reason ?? "ice";
-  connections.queue.set(connection, first?.at);
+  state.queue.set(connection, first?.at);
 }
 
 /** SN-125. */
 function deadlinesOf(
-  connections: ConnectionsState,
+  state: ConnectionsState,
   connection: Connection,
 ): readonly (readonly [ConnectionTimeout, Instant | undefined])[] {
   const { agent, disconnectedAt, createdAt } = connection;
@@ -141,6 +137,6 @@ function deadlinesOf(
     ["ice", agent.pollTimeout()],
     ["grace", disconnectedAt === undefined ? undefined : after(disconnectedAt, DISCONNECT_GRACE_MS)],
     ["candidates", isWaiting ? after(createdAt, CANDIDATE_TIMEOUT_MS) : undefined],
-    ["idle", isIceConnected(agent.state()) ? idleDeadline(connections, connection) : undefined],
+    ["idle", isIceConnected(agent.state()) ? idleDeadline(state, connection) : undefined],
   ];
 }

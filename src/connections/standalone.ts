@@ -8,7 +8,7 @@
  *      machine ◀──────────── plane twin ────────────▶ packets, other punts
  */
 import type { Instant } from "../base/index.ts";
-import type { DataPunt, PolicyTables } from "../plane/index.ts";
+import type { DataPunt, PolicyTables, Publication } from "../plane/index.ts";
 import { createConnections } from "./connections.ts";
 import type {
   ConnectionEvent,
@@ -45,6 +45,8 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
   const connections = createConnections({ ...options, records: plane.records });
   const transmits: ConnectionTransmit[] = [];
   const punts: DataPunt[] = [];
+  const publishing: Publication[] = [];
+  let published = 0;
 
   /** Commands before what they announce (SN-124); what the plane says may cause more of them. */
   function settle(now: Instant): void {
@@ -56,7 +58,13 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
         command !== undefined;
         command = connections.pollCommand()
       ) {
-        plane.execute(now, command);
+        if (command.kind === "publish") {
+          publishing.push(command);
+          plane.publish(command.tables);
+        } else {
+          plane.execute(now, command);
+          connections.handleCarriedOut(now, command);
+        }
       }
       for (let sent = connections.pollTransmit(); sent !== undefined; sent = connections.pollTransmit())
         transmits.push(sent);
@@ -70,7 +78,12 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
       }
       for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
         if (punt.reason !== "no-session") punts.push(punt);
-        else connections.handleStaged(now, punt.slot, punt.packet);
+        else connections.handlePunt(now, punt.slot, punt.packet);
+        isQuiet = false;
+      }
+      for (; plane.published() > published; published++) {
+        const publication = publishing.shift();
+        if (publication !== undefined) connections.handleCarriedOut(now, publication);
         isQuiet = false;
       }
     }
@@ -84,7 +97,10 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
       settle(now);
       return result;
     },
-    publish: (tables) => plane.publish(tables),
+    publish(tables) {
+      plane.publish(tables);
+      published++;
+    },
     sendPacket(now, packet) {
       plane.sendPacket(now, packet);
       settle(now);

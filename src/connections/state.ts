@@ -7,10 +7,11 @@ import {
   type SocketAddress,
 } from "../base/index.ts";
 import type { IceAgent } from "../ice/index.ts";
-import type { PlaneRecords } from "../plane/index.ts";
+import type { PlaneCommand, PlaneRecords, Publication } from "../plane/index.ts";
 import type { DeadlineQueue, PeerRef, QueueEntry, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
+  ConnectionCommand,
   ConnectionCounter,
   ConnectionEvent,
   ConnectionRequest,
@@ -69,6 +70,13 @@ export interface Connection extends QueueEntry {
   dueReason: ConnectionTimeout;
 }
 
+/** A route whose hold word stays set until its tables are carried out (`commands.ts`). */
+export interface Opening {
+  readonly publication: Publication;
+  /** The device's last release, which waits. */
+  readonly release: Extract<PlaneCommand, { readonly kind: "release" }> | undefined;
+}
+
 export interface Closed {
   readonly id: string;
   readonly peerId: number;
@@ -93,12 +101,14 @@ export interface ConnectionsState {
   readonly byFragments: Map<string, readonly Connection[]>;
   readonly byTransaction: Map<string, Connection>;
   readonly queue: DeadlineQueue<Connection>;
+  /** In the order in which they must be carried out (`commands.ts`). */
+  readonly commands: ConnectionCommand[];
+  /** Routes that are opening, by slot. */
+  readonly openings: Map<number, Opening>;
   readonly transmits: ConnectionTransmit[];
   readonly events: ConnectionEvent[];
   /** Connections whose path record must be published. */
   readonly unpublished: Set<Connection>;
-  /** Connections whose idle flag was just set, to be looked at again (SN-129). */
-  readonly idleToVerify: Set<Connection>;
   readonly farewells: Farewell[];
   readonly closed: Closed[];
   readonly counters: Record<ConnectionCounter, number>;
@@ -108,27 +118,22 @@ export interface ConnectionsState {
   hostAddresses: readonly SocketAddress[];
   now: Instant;
   pathGeneration: number;
-  /** Whether the device may have commands or transmits that were not polled yet. */
-  mayHaveCommands: boolean;
-  mayHaveTransmits: boolean;
   strangers: { readonly since: Instant; readonly count: number } | undefined;
 }
 
 /** Starts an input: time never runs backwards (SN-119). */
-export function enter(connections: ConnectionsState, now: Instant): Instant {
-  if (now > connections.now) connections.now = now;
-  connections.mayHaveCommands = true;
-  connections.mayHaveTransmits = true;
-  return connections.now;
+export function enter(state: ConnectionsState, now: Instant): Instant {
+  if (now > state.now) state.now = now;
+  return state.now;
 }
 
-export function count(connections: ConnectionsState, counter: ConnectionCounter): void {
-  connections.counters[counter]++;
+export function count(state: ConnectionsState, counter: ConnectionCounter): void {
+  state.counters[counter]++;
 }
 
 /** `cid` at a gateway, `gid` at a client (SN-131). */
-export function idField(connections: ConnectionsState, id: string): Readonly<Record<string, string>> {
-  return connections.options.role === "gateway" ? { cid: id } : { gid: id };
+export function idField(state: ConnectionsState, id: string): Readonly<Record<string, string>> {
+  return state.options.role === "gateway" ? { cid: id } : { gid: id };
 }
 
 export function fragmentsOf({ localCredentials, remoteCredentials }: ConnectionRequest): string {
@@ -139,27 +144,21 @@ export function fragmentsKey(local: string, remote: string): string {
   return `${local}:${remote}`;
 }
 
-export function rememberClosed(connections: ConnectionsState, connection: Connection): void {
-  connections.closed.push({ id: connection.id, peerId: connection.peer.peerId, at: connections.now });
-  if (connections.closed.length > RECENTLY_CLOSED_MAX) connections.closed.shift();
+export function rememberClosed(state: ConnectionsState, connection: Connection): void {
+  state.closed.push({ id: connection.id, peerId: connection.peer.peerId, at: state.now });
+  if (state.closed.length > RECENTLY_CLOSED_MAX) state.closed.shift();
 }
 
 /** SN-103: looked up, not timed. */
-export function wasRecentlyClosed(
-  connections: ConnectionsState,
-  isMeant: (closed: Closed) => boolean,
-): boolean {
-  while (
-    connections.closed[0] !== undefined &&
-    connections.now - connections.closed[0].at >= RECENTLY_CLOSED_MS
-  )
-    connections.closed.shift();
-  return connections.closed.some(isMeant);
+export function wasRecentlyClosed(state: ConnectionsState, isMeant: (closed: Closed) => boolean): boolean {
+  while (state.closed[0] !== undefined && state.now - state.closed[0].at >= RECENTLY_CLOSED_MS)
+    state.closed.shift();
+  return state.closed.some(isMeant);
 }
 
 /** The time of the last data packet, either direction, as the plane stamped it (SN-129). */
-export function planeActivity(connections: ConnectionsState, connection: Connection): number {
-  const { sentData, recvData } = connections.records.activity(connection.peer.slot);
+export function planeActivity(state: ConnectionsState, connection: Connection): number {
+  const { sentData, recvData } = state.records.activity(connection.peer.slot);
   return Math.max(sentData, recvData);
 }
 

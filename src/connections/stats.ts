@@ -2,17 +2,17 @@
 import type { ConnectionStats, ConnectionsStats } from "./face.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
-export function statsOf(connections: ConnectionsState): ConnectionsStats {
+export function statsOf(state: ConnectionsState): ConnectionsStats {
   return {
-    counters: { ...connections.counters },
-    failures: { ...connections.failures },
-    connections: [...connections.byId.values()].map((connection) => connectionStats(connections, connection)),
+    counters: { ...state.counters },
+    failures: { ...state.failures },
+    connections: [...state.byId.values()].map((connection) => connectionStats(state, connection)),
   };
 }
 
-function connectionStats(connections: ConnectionsState, connection: Connection): ConnectionStats {
+function connectionStats(state: ConnectionsState, connection: Connection): ConnectionStats {
   const { phase, agent, peer } = connection;
-  const { lastHandshake, stagedPackets } = connections.device.stats(peer);
+  const { lastHandshake, stagedPackets } = state.device.stats(peer);
   const rttMs = agent.rttMs();
   return {
     id: connection.id,

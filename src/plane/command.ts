@@ -3,6 +3,7 @@
  * machines know only these types. The twin of the plane obeys the same commands in TypeScript (SN-130).
  */
 import type { Instant, IpAddress, SocketAddress } from "../base/index.ts";
+import type { PolicyTables } from "./policy.ts";
 
 /** One WireGuard session as the plane needs it (WG-44). Keys are 32 bytes and are copied. */
 export interface SessionKeys {
@@ -47,7 +48,26 @@ export type PlaneCommand =
       readonly session: SessionKeys;
     }
   | { readonly kind: "retire" | "set-current"; readonly slot: number; readonly local: number }
-  | { readonly kind: "arm-watch" | "hold" | "release"; readonly slot: number }
+  | { readonly kind: "arm-watch" | "hold"; readonly slot: number }
+  /**
+   * Clears the hold word, unless more packets of the peer were punted as `no-session` than control has
+   * handled: those must go first (WG-46).
+   */
+  | {
+      readonly kind: "release";
+      readonly slot: number;
+      /** `no-session` punts of this peer that control has handled, since `add-peer`. */
+      readonly handled: number;
+    }
   | { readonly kind: "set-path"; readonly slot: number; readonly path: PathRecord }
   | { readonly kind: "remove-peer"; readonly slot: number }
   | { readonly kind: "inject"; readonly slot: number; readonly packets: readonly Uint8Array[] };
+
+/**
+ * New policy tables. It is carried out when no worker judges by earlier ones any more, and control has
+ * taken every packet that was punted by them.
+ */
+export interface Publication {
+  readonly kind: "publish";
+  readonly tables: PolicyTables;
+}

@@ -1,17 +1,14 @@
 /**
  * The client: which gateway a packet goes to, and how access to it is asked for (tunnel.md §4).
  *
- * A pure machine around the machine of connections. After every input the caller drains `pollCommand`, `pollTransmit` and
- * `pollEvent`, in this order (SN-124), and carries out each command before it asks for the next. A new
- * route takes four steps: the peer's hold word is set, so that newer packets queue up behind; the tables
- * are published, so that an answer finds its source allowed however fast it comes; what had waited is
- * injected; and the word is cleared when what was punted before has been handled as well (WG-46).
+ * A pure machine around the machine of connections. After every input the caller drains `pollCommand`,
+ * `pollTransmit` and `pollEvent`, in this order (SN-124); it carries out each command before it asks for
+ * the next, and says so by `handleCarriedOut`.
  */
 import {
   earliest,
   type Instant,
   type IpAddress,
-  instant,
   type Log,
   type Prefix,
   SILENT,
@@ -19,6 +16,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import type {
+  ConnectionCommand,
   ConnectionEvent,
   Connections,
   ConnectionTransmit,
@@ -32,7 +30,7 @@ import {
   parseControlEvent,
   type Refusal,
 } from "../packet/index.ts";
-import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables } from "../plane/index.ts";
+import type { DataPunt, PlaneEvent, PolicyTables } from "../plane/index.ts";
 import type {
   ClientMessage,
   ClientRequest,
@@ -49,11 +47,13 @@ import { clientPolicy } from "./policy.ts";
 import { createResourceTable, type ResourceChange } from "./resources.ts";
 
 /** What the shell carries out, in order. */
-export type TunnelCommand =
-  | PlaneCommand
-  | { readonly kind: "publish"; readonly tables: PolicyTables }
-  /** A packet for the host itself, such as a local refusal (TN-89). */
-  | { readonly kind: "write-tun"; readonly packet: Uint8Array };
+export type TunnelCommand = ConnectionCommand | WriteTun;
+
+/** A packet for the host itself, such as a local refusal (TN-89). */
+export interface WriteTun {
+  readonly kind: "write-tun";
+  readonly packet: Uint8Array;
+}
 
 /** What the TUN device shall look like (TN-16, TN-19). */
 export interface TunnelInterface {
@@ -89,19 +89,11 @@ export interface TunnelClient {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
+  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): TunnelClientEvent | undefined;
   resources(): readonly ResourceStatus[];
   counters(): Readonly<Record<TunnelClientCounter, number>>;
-}
-
-/** The place, in the order of commands, at which packets that waited for a route are given to the connections. */
-interface SendPending {
-  readonly kind: "send-pending";
-  readonly now: Instant;
-  readonly gid: string;
-  readonly slot: number;
-  readonly packets: readonly Uint8Array[];
 }
 
 export interface TunnelClientOptions {
@@ -114,7 +106,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
   const gateways = createGateways();
   const pending = createPendingFlows();
   const candidates = createCandidateBatches();
-  const commands: (TunnelCommand | SendPending)[] = [];
+  const commands: WriteTun[] = [];
   const events: TunnelClientEvent[] = [];
   const counters: Record<TunnelClientCounter, number> = {
     "pending-full": 0,
@@ -122,8 +114,6 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     "unknown-resource": 0,
     "p2p-bad": 0,
   };
-  /** Peers whose hold word is set until what was punted before the new route has been handled. */
-  const held = new Map<number, Instant>();
   let own: TunnelAddresses | undefined;
   let lastInterface = "";
   let lastResources = "";
@@ -137,7 +127,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
   }
 
   /** Derives the tables from the present state. */
-  function publish(): void {
+  function tables(): PolicyTables {
     const peers = gateways.all().flatMap((gateway) => {
       const slot = connections.slotOf(gateway.gid);
       if (slot === undefined) return [];
@@ -147,15 +137,16 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     const networks = resources
       .networks(isAuthorised)
       .map((resource) => ({ network: resource.address, slot: slotFor(resource.rid) }));
-    commands.push({
-      kind: "publish",
-      tables: clientPolicy({ ownAddresses: ownAddresses(), gateways: peers, networks }),
-    });
+    return clientPolicy({ ownAddresses: ownAddresses(), gateways: peers, networks });
   }
 
-  function afterConnections(): void {
+  function publish(now: Instant): void {
+    connections.publish(now, tables());
+  }
+
+  function afterConnections(now: Instant): void {
     for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent())
-      handleConnectionEvent(event);
+      handleConnectionEvent(now, event);
     for (const { kind, id, texts } of candidates.take()) {
       log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
         gid: id,
@@ -166,7 +157,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     }
   }
 
-  function handleConnectionEvent(event: ConnectionEvent): void {
+  function handleConnectionEvent(now: Instant, event: ConnectionEvent): void {
     switch (event.kind) {
       case "candidate-added":
       case "candidate-removed":
@@ -177,7 +168,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
         return announceResources();
       case "connection-failed":
       case "connection-closed":
-        return forgetGateway(event.id);
+        return forgetGateway(now, event.id);
       case "relays-exhausted":
         // Relays are not served yet; the next init, or a change of own addresses, mends it (TN-104).
         return;
@@ -187,11 +178,11 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
   }
 
   /** Access through this gateway ended: the next packet asks again (TN-34). */
-  function forgetGateway(gid: string): void {
+  function forgetGateway(now: Instant, gid: string): void {
     if (!gateways.remove(gid)) return;
     events.push({ kind: "disconnected", gid });
     announceResources();
-    publish();
+    publish(now);
   }
 
   function announceInterface(): void {
@@ -228,7 +219,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     if (!change.isChanged) return;
     announceInterface();
     announceResources();
-    publish();
+    publish(now);
   }
 
   /** The gateway serves no resource of ours any more (TN-26). */
@@ -295,30 +286,8 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
       addresses: [flow.gatewayIpv4, flow.gatewayIpv6],
     });
     if (moved !== undefined) closeGateway(now, moved);
-    openRoute(now, { gid: flow.gid, slot: outcome.slot, packets: pending.take(flow.rid) });
-  }
-
-  /** Publishes the route, then sends what waited for it, in its order (TN-31 no. 6). */
-  function openRoute(now: Instant, { gid, slot, packets }: Omit<SendPending, "kind" | "now">): void {
-    if (packets.length > 0) commands.push({ kind: "hold", slot });
-    publish();
-    if (packets.length > 0) commands.push({ kind: "send-pending", now, gid, slot, packets });
-  }
-
-  function sendPending({ now, gid, slot, packets }: SendPending): void {
-    const outcomes = packets.map((packet) => connections.sendPacket(now, gid, packet));
-    // While packets wait for a session the machine itself releases the hold word, when it has sent them.
-    if (outcomes.at(-1) === "queued") held.set(slot, instant(now + 1));
-  }
-
-  function pollCommand(): TunnelCommand | undefined {
-    for (;;) {
-      const command = connections.pollCommand() ?? commands.shift();
-      // The machine has sent all it knows of, but older packets may still be on their way to us.
-      if (command?.kind === "release" && held.has(command.slot)) continue;
-      if (command?.kind !== "send-pending") return command;
-      sendPending(command);
-    }
+    // Behind the new tables, in their order (TN-31 no. 6).
+    connections.openRoute(now, flow.gid, { tables: tables(), packets: pending.take(flow.rid) });
   }
 
   function refuseAll(packets: readonly Uint8Array[], refusal: Refusal): void {
@@ -338,7 +307,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     if (event.value.kind !== "goodbye") return;
     log.info?.("gateway said goodbye", { gid });
     connections.removeConnection(now, { id: gid, reason: "goodbye" });
-    forgetGateway(gid);
+    forgetGateway(now, gid);
   }
 
   function handlePortalMessage(now: Instant, message: ClientMessage): void {
@@ -355,7 +324,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
       case "config-changed":
         own = message.interface;
         announceInterface();
-        return publish();
+        return publish(now);
       case "resource-created-or-updated":
         return applyResources(now, resources.upsert(message.resource));
       case "resource-deleted":
@@ -375,7 +344,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
         const unused = gateways.unauthorise(message.rid);
         if (unused !== undefined) closeGateway(now, unused);
         announceResources();
-        return publish();
+        return publish(now);
       }
       case "ice-candidates":
         return connections.addRemoteCandidates(now, message.gid, message.candidates);
@@ -397,7 +366,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
       case "first":
         return routeFirst(now, punt.packet);
       case "no-session":
-        connections.handleStaged(now, punt.slot, punt.packet);
+        connections.handlePunt(now, punt.slot, punt.packet);
         return;
       case "refused":
         return refuseAll([punt.packet], "unreachable");
@@ -411,51 +380,48 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
   return {
     handlePortalMessage(now, message) {
       handlePortalMessage(now, message);
-      afterConnections();
+      afterConnections(now);
     },
     handlePunt(now, punt) {
       handlePunt(now, punt);
-      afterConnections();
+      afterConnections(now);
     },
     handlePlaneEvent(now, event) {
       connections.handlePlaneEvent(now, event);
-      afterConnections();
+      afterConnections(now);
     },
     handleDatagram(now, datagram) {
       const outcome = connections.handleDatagram(now, datagram);
-      afterConnections();
+      afterConnections(now);
       return outcome;
     },
     handleOwnAddresses(now, addresses) {
       connections.updateHostAddresses(now, addresses);
-      afterConnections();
+      afterConnections(now);
     },
     reset(now) {
       connections.reset(now);
       pending.clearStamps();
       gateways.clear();
-      held.clear();
-      afterConnections();
-      publish();
+      afterConnections(now);
+      publish(now);
     },
     shutdown(now) {
       connections.closeAll(now, encodeGoodbye());
-      afterConnections();
+      afterConnections(now);
     },
     handleTimeout(now) {
       connections.handleTimeout(now);
       counters["pending-idle"] += pending.handleTimeout(now);
       if (gateways.handleTimeout(now)) announceResources();
-      afterConnections();
-      for (const [slot, due] of held) {
-        if (now < due) continue;
-        held.delete(slot);
-        if (connections.connectionOf(slot) !== undefined) commands.push({ kind: "release", slot });
-      }
+      afterConnections(now);
     },
-    pollTimeout: () =>
-      earliest(connections.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout(), ...held.values()),
-    pollCommand,
+    pollTimeout: () => earliest(connections.pollTimeout(), pending.pollTimeout(), gateways.pollTimeout()),
+    pollCommand: () => connections.pollCommand() ?? commands.shift(),
+    handleCarriedOut(now, command) {
+      connections.handleCarriedOut(now, command);
+      afterConnections(now);
+    },
     pollTransmit: () => connections.pollTransmit(),
     pollEvent: () => events.shift(),
     resources: listResources,

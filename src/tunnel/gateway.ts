@@ -17,6 +17,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import type {
+  ConnectionCommand,
   ConnectionEvent,
   Connections,
   ConnectionTransmit,
@@ -39,7 +40,7 @@ import type {
   TunnelAddresses,
 } from "../portal/protocol/index.ts";
 import { createCandidateBatches } from "./candidate-batches.ts";
-import type { TunnelCommand, TunnelInterface } from "./client.ts";
+import type { TunnelCommand, TunnelInterface, WriteTun } from "./client.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
 import { destinationOf } from "./destination.ts";
 import { createGrants, type Grant, type Revocation } from "./grants.ts";
@@ -71,6 +72,7 @@ export interface TunnelGateway {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
+  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): TunnelGatewayEvent | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
@@ -90,7 +92,7 @@ export function createTunnelGateway({
 }: TunnelGatewayOptions): TunnelGateway {
   const grants = createGrants();
   const candidates = createCandidateBatches();
-  const commands: TunnelCommand[] = [];
+  const commands: WriteTun[] = [];
   const events: TunnelGatewayEvent[] = [];
   const refusals = new Map<string, TokenBucket>();
   const counters: Record<TunnelGatewayCounter, number> = {
@@ -104,19 +106,19 @@ export function createTunnelGateway({
 
   const ownAddresses = (): IpAddress[] => (own === undefined ? [] : [own.ipv4, own.ipv6]);
 
-  function publish(): void {
+  function publish(now: Instant): void {
     const tables = gatewayPolicy({
       ownAddresses: ownAddresses(),
       clients: grants.clients(),
       slotOf: (cid) => connections.slotOf(cid),
       isHostOpen,
     });
-    commands.push({ kind: "publish", tables });
+    connections.publish(now, tables);
   }
 
-  function afterConnections(): void {
+  function afterConnections(now: Instant): void {
     for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent())
-      handleConnectionEvent(event);
+      handleConnectionEvent(now, event);
     for (const { kind, id, texts } of candidates.take()) {
       log.info?.(kind === "added" ? "candidates signalled" : "candidates withdrawn", {
         cid: id,
@@ -127,7 +129,7 @@ export function createTunnelGateway({
     }
   }
 
-  function handleConnectionEvent(event: ConnectionEvent): void {
+  function handleConnectionEvent(now: Instant, event: ConnectionEvent): void {
     switch (event.kind) {
       case "candidate-added":
       case "candidate-removed":
@@ -139,7 +141,7 @@ export function createTunnelGateway({
       case "connection-closed":
         // Grants outlive the connection: the client may come back and still believe in them (TN-50).
         events.push({ kind: "disconnected", cid: event.id });
-        return publish();
+        return publish(now);
       case "relays-exhausted":
         return;
       default:
@@ -165,7 +167,7 @@ export function createTunnelGateway({
       if (reason === "goodbye") connections.removeConnection(now, { id: cid, reason });
       else connections.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });
     }
-    publish();
+    publish(now);
   }
 
   function authorize(now: Instant, flow: AuthorizeFlow, unixNow: UnixMs): void {
@@ -205,7 +207,7 @@ export function createTunnelGateway({
     const lost = grants.insert(client.cid, [client.ipv4, client.ipv6], grant);
     log.info?.("access allowed", fields);
     applyRevocations(now, lost);
-    publish();
+    publish(now);
     // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
     // machine gives them after this, also those of a connection that it reuses (SN-72).
     events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });
@@ -222,7 +224,7 @@ export function createTunnelGateway({
           lease: toLease(now, expiresAt, unixNow),
         }));
         applyRevocations(now, grants.reconcile(listed));
-        return publish();
+        return publish(now);
       }
       case "authorize-flow":
         return authorize(now, message, unixNow);
@@ -293,7 +295,7 @@ export function createTunnelGateway({
   function handlePunt(now: Instant, punt: DataPunt): void {
     switch (punt.reason) {
       case "no-session":
-        connections.handleStaged(now, punt.slot, punt.packet);
+        connections.handlePunt(now, punt.slot, punt.packet);
         return;
       case "refused":
         return refuse(now, punt.slot, punt.packet);
@@ -311,41 +313,45 @@ export function createTunnelGateway({
   return {
     handlePortalMessage(now, message, unixNow) {
       handlePortalMessage(now, message, unixNow);
-      afterConnections();
+      afterConnections(now);
     },
     handlePunt(now, punt) {
       handlePunt(now, punt);
-      afterConnections();
+      afterConnections(now);
     },
     handlePlaneEvent(now, event) {
       connections.handlePlaneEvent(now, event);
-      afterConnections();
+      afterConnections(now);
     },
     handleDatagram(now, datagram) {
       const outcome = connections.handleDatagram(now, datagram);
-      afterConnections();
+      afterConnections(now);
       return outcome;
     },
     handleOwnAddresses(now, addresses) {
       connections.updateHostAddresses(now, addresses);
-      afterConnections();
+      afterConnections(now);
     },
     reset(now) {
       connections.reset(now);
-      afterConnections();
-      publish();
+      afterConnections(now);
+      publish(now);
     },
     shutdown(now) {
       connections.closeAll(now, encodeGoodbye());
-      afterConnections();
+      afterConnections(now);
     },
     handleTimeout(now) {
       connections.handleTimeout(now);
       applyRevocations(now, grants.handleTimeout(now));
-      afterConnections();
+      afterConnections(now);
     },
     pollTimeout: () => earliest(connections.pollTimeout(), grants.pollTimeout()),
     pollCommand: () => connections.pollCommand() ?? commands.shift(),
+    handleCarriedOut(now, command) {
+      connections.handleCarriedOut(now, command);
+      afterConnections(now);
+    },
     pollTransmit: () => connections.pollTransmit(),
     pollEvent: () => events.shift(),
     counters: () => counters,

@@ -14,7 +14,7 @@ import {
   type UnixMs,
 } from "../base/index.ts";
 import { createTokenBucket, encodeRefusal, type TokenBucket } from "../packet/index.ts";
-import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables } from "../plane/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, Publication } from "../plane/index.ts";
 import {
   createWgDevice,
   type HandshakeCrypto,
@@ -53,7 +53,7 @@ export interface WgInterfaceOptions {
 /** What the interface wants to have done, in order. */
 export type WgInterfaceCommand =
   | PlaneCommand
-  | { readonly kind: "publish"; readonly tables: PolicyTables }
+  | Publication
   /** A packet for the host itself, such as an ICMP error. */
   | { readonly kind: "write-tun"; readonly packet: Uint8Array };
 
@@ -71,6 +71,8 @@ export interface WgInterface {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): WgInterfaceCommand | undefined;
+  /** The plane has carried out a command. */
+  handleCarriedOut(now: Instant, command: PlaneCommand | Publication): void;
   pollTransmit(): WgInterfaceTransmit | undefined;
   /** Applies a whole change; its port and mark are the program's (WG-67). */
   set(now: Instant, change: WgSet): void;
@@ -124,6 +126,9 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     },
     handlePlaneEvent: (now, event) => handlePlaneEvent(state, now, event),
     handlePunt: (now, punt) => handlePunt(state, now, punt),
+    handleCarriedOut(now, command) {
+      if (command.kind !== "publish") device.handleCarriedOut(now, command);
+    },
     handleTimeout: (now) => device.handleTimeout(now),
     pollTimeout: () => device.pollTimeout(),
     pollCommand: () => pollCommand(state),
@@ -187,7 +192,7 @@ function handlePlaneEvent({ device, peers }: InterfaceState, now: Instant, event
 function handlePunt(state: InterfaceState, now: Instant, punt: DataPunt): void {
   if (punt.reason === "no-session") {
     const peer = state.peers.bySlot.get(punt.slot);
-    if (peer !== undefined) state.device.handleStaged(now, peer.ref, punt.packet);
+    if (peer !== undefined) state.device.handlePunt(now, peer.ref, punt.packet);
   } else if (punt.reason === "refused" && state.refusals.take(now)) {
     const error = encodeRefusal(punt.packet, "host-unreachable");
     if (error !== undefined) state.packets.push(error);

@@ -2,10 +2,11 @@
 import { type Instant, randomBelow } from "../base/index.ts";
 import { COOKIE_USE_LIFE_MS, MAX_JITTER_MS, REKEY_TIMEOUT_MS } from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
+import { queueKeepalive } from "./keepalive.ts";
 import { formatIndex, macFields } from "./messages.ts";
 import { createInitiation, forget, sealMacs } from "./noise.ts";
 import { type Peer, usableSession } from "./peer.ts";
-import { dropStaged, forgetAttempt, nextLocalIndex, queueKeepalive, retireAllSessions } from "./sessions.ts";
+import { dropStaged, forgetAttempt, nextLocalIndex, retireAllSessions } from "./sessions.ts";
 import { nextStamp } from "./tai64n.ts";
 
 /**
@@ -94,10 +95,7 @@ export function sendHandshakeMessage(
   const mac1 = macFields(datagram).mac1.slice();
   peer.lastMessage = { sender, mac1, sentAt: now, hasCookieReply: false };
   peer.sentAt = now;
-  core.transmits.push({
-    kind: "ready",
-    transmit: { kind, peer: peer.ref, datagram, isRetransmission },
-  });
+  core.transmits.push({ kind, peer: peer.ref, datagram, isRetransmission });
   core.records.noteSent(peer.ref.slot, now, datagram.length);
 }
 

@@ -3,17 +3,12 @@ import type { Instant, Log, Random, UnixMs } from "../base/index.ts";
 import type { PlaneCommand, PlaneRecords } from "../plane/index.ts";
 import type { LoadGuard } from "./cookie.ts";
 import type { DeadlineQueue } from "./deadline-queue.ts";
-import type { PeerRef, WgEvent, WgTransmit } from "./device-face.ts";
+import type { WgEvent, WgTransmit } from "./device-face.ts";
 import type { OwnIdentity } from "./noise.ts";
 import type { Peer } from "./peer.ts";
 import type { PeerTable } from "./peer-table.ts";
 import type { HandshakeCrypto } from "./primitives.ts";
 import type { WgDropCounts, WgDropReason } from "./reasons.ts";
-
-/** A transmit that waits; a keepalive takes its counter only when it is polled (see device-face). */
-export type QueuedTransmit =
-  | { readonly kind: "ready"; readonly transmit: WgTransmit }
-  | { readonly kind: "keepalive"; readonly peer: PeerRef; readonly local: number; readonly at: Instant };
 
 export interface DeviceCore {
   readonly crypto: HandshakeCrypto;
@@ -26,7 +21,7 @@ export interface DeviceCore {
   readonly peers: PeerTable;
   readonly queue: DeadlineQueue<Peer>;
   readonly commands: PlaneCommand[];
-  readonly transmits: QueuedTransmit[];
+  readonly transmits: WgTransmit[];
   readonly events: WgEvent[];
   readonly drops: WgDropCounts;
   /** The plane has room for so many live sessions; beyond it an old one goes for each new one. */
@@ -36,8 +31,6 @@ export interface DeviceCore {
   nextGeneration: number;
   /** The latest `now` of any input. */
   lastNow: Instant;
-  /** The command polled last: it is carried out when the next one is asked for. */
-  carriedOut: PlaneCommand | undefined;
   lastMalformedLog: Instant | undefined;
 }
 

@@ -2,9 +2,9 @@
  * The face of the WireGuard machine (WG-53). One device serves all peers of one static key.
  *
  * Drive it like every machine here (D-2), in this order after each input (SN-124, WG-52):
- *   1. `pollCommand` until `undefined`, each carried out on the plane before the next is polled;
- *   2. `pollTransmit` until `undefined`; the plane must have carried out the commands, because a
- *      keepalive takes its counter from the session record when it is polled;
+ *   1. `pollCommand` until `undefined`; each is carried out on the plane, and `handleCarriedOut` says so,
+ *      before the next is polled;
+ *   2. `pollTransmit` until `undefined`, when the plane has carried out all commands;
  *   3. `pollEvent` until `undefined`;
  *   4. `pollTimeout`; at that instant, or at any earlier wake-up, `handleTimeout`.
  */
@@ -139,8 +139,14 @@ export interface WgDevice {
   setPathSuspect(now: Instant, peer: PeerRef, isSuspect: boolean): void;
   /** Starts a handshake beside a living session (WG-21). `false`: pending, scheduled, or not allowed. */
   initiate(now: Instant, peer: PeerRef): boolean;
+  /** A packet of our own for the peer: behind all that wait already. */
+  send(now: Instant, peer: PeerRef, packet: Uint8Array): void;
   /** A packet the plane had no session for (WG-18). */
-  handleStaged(now: Instant, peer: PeerRef, packet: Uint8Array): void;
+  handlePunt(now: Instant, peer: PeerRef, packet: Uint8Array): void;
+  /** The caller has handled such a packet by itself: a release counts it (WG-46). */
+  notePunt(peer: PeerRef): void;
+  /** The plane has carried out a command of ours (WG-44, WG-50). Others are ignored. */
+  handleCarriedOut(now: Instant, command: PlaneCommand): void;
   /** Never throws; changes no peer's state unless the message is authentic (WG-70). */
   handleHandshake(now: Instant, input: HandshakeInput): HandshakeOutcome;
   /** Takes `activity`, `confirmed` and `counter`; the others are the caller's. */

@@ -1,6 +1,7 @@
 /** The WireGuard machine: see `device-face.ts` for how to drive it. */
 import { copyOf, type Instant, SILENT, type UnixMs } from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
+import { handleCarriedOut } from "./carried-out.ts";
 import { HANDSHAKE_LIMIT, PEERS_MAX, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
 import { createLoadGuard } from "./cookie.ts";
 import { createDeadlineQueue } from "./deadline-queue.ts";
@@ -9,7 +10,6 @@ import type { PeerRef, WgDevice, WgDeviceOptions, WgPeerStats } from "./device-f
 import { handleHandshake } from "./incoming.ts";
 import { addPeer, removePeer, setStaticKey, shortName } from "./membership.ts";
 import { createOwnIdentity } from "./noise.ts";
-import { pollCommand, pollTransmit } from "./outputs.ts";
 import { type Peer, usableSession } from "./peer.ts";
 import { createPeerTable } from "./peer-table.ts";
 import { handlePlaneEvent } from "./plane-events.ts";
@@ -41,7 +41,17 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
       });
       return isStarted;
     },
-    handleStaged: (now, ref, packet) => withPeer(core, now, ref, (peer) => stage(core, peer, now, packet)),
+    send: (now, ref, packet) => withPeer(core, now, ref, (peer) => stage(core, peer, now, packet)),
+    handlePunt(now, ref, packet) {
+      withPeer(core, now, ref, (peer) => {
+        notePunt(peer);
+        stage(core, peer, now, packet);
+      });
+    },
+    notePunt(ref) {
+      const peer = core.peers.find(ref);
+      if (peer !== undefined) notePunt(peer);
+    },
     handleHandshake: (now, input) => handleHandshake(core, now, input),
     handlePlaneEvent: (now, event) => handlePlaneEvent(core, now, event),
     handleTimeout: (now) => handleTimeout(core, now),
@@ -50,8 +60,9 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
       const peer = core.queue.first();
       return peer && `${shortName(peer.publicKey)}: ${peer.dueReason}`;
     },
-    pollTransmit: () => pollTransmit(core),
-    pollCommand: () => pollCommand(core),
+    handleCarriedOut: (now, command) => handleCarriedOut(core, now, command),
+    pollTransmit: () => core.transmits.shift(),
+    pollCommand: () => core.commands.shift(),
     pollEvent: () => core.events.shift(),
     publicKey: () => core.own?.publicKey,
     peerByKey: (publicKey) => core.peers.byKey(publicKey)?.ref,
@@ -82,7 +93,6 @@ function createCore(options: WgDeviceOptions): DeviceCore {
     own: options.staticKey && createOwnIdentity(crypto, copyOf(options.staticKey)),
     nextGeneration: 1,
     lastNow: now,
-    carriedOut: undefined,
     lastMalformedLog: undefined,
   };
 }
@@ -101,6 +111,10 @@ function setKeepalive(core: DeviceCore, peer: Peer, now: Instant, keepaliveMs: n
 function setReachable(core: DeviceCore, peer: Peer, now: Instant, isReachable: boolean): void {
   peer.isReachable = isReachable;
   flushStaged(core, peer, now);
+}
+
+function notePunt(peer: Peer): void {
+  peer.puntsHandled = (peer.puntsHandled + 1) >>> 0;
 }
 
 /** WG-18: the packet waits for a session, and asks for one where the policy may. */

@@ -5,6 +5,7 @@ import { INIT_MIN_GAP_MS } from "./constants.ts";
 import { openCookieReply } from "./cookie.ts";
 import { countDrop, type DeviceCore } from "./device-core.ts";
 import type { HandshakeInput, HandshakeOutcome } from "./device-face.ts";
+import { queueKeepalive } from "./keepalive.ts";
 import { type CookieReply, formatIndex, type Initiation, parseMessage, type Response } from "./messages.ts";
 import {
   createResponse,
@@ -17,14 +18,7 @@ import {
 import type { Peer, SentInitiation } from "./peer.ts";
 import type { WgDropReason } from "./reasons.ts";
 import { reschedule } from "./scheduling.ts";
-import {
-  flushStaged,
-  forgetAttempt,
-  installSession,
-  makeCurrent,
-  nextLocalIndex,
-  queueKeepalive,
-} from "./sessions.ts";
+import { flushStaged, forgetAttempt, installSession, makeCurrent, nextLocalIndex } from "./sessions.ts";
 import { isGreaterStamp } from "./tai64n.ts";
 
 /** Malformed datagrams are shown in the log at most that often (WG-22). */
@@ -93,10 +87,7 @@ function refuse(
   if (verdict !== "ask-cookie") return drop(core, verdict);
   if (source === undefined) return drop(core, "wg_under_load");
   const datagram = core.guard.encodeReply(now, own, message, source);
-  core.transmits.push({
-    kind: "ready",
-    transmit: { kind: "cookie-reply", to: source, ...(relayed && { relayed }), datagram },
-  });
+  core.transmits.push({ kind: "cookie-reply", to: source, ...(relayed && { relayed }), datagram });
   return { kind: "cookie-asked" };
 }
 

@@ -24,6 +24,10 @@ export interface Session {
   isConfirmed: boolean;
   /** The plane reported REJECT_AFTER_MESSAGES: nothing more can be sent on it (WG-45). */
   isExhausted: boolean;
+  /** Whether the plane has the session. */
+  isInstalled: boolean;
+  /** When a keepalive was asked for that waits for the plane. */
+  keepaliveAt: Instant | undefined;
 }
 
 export interface SentInitiation extends PendingInitiation {
@@ -84,6 +88,8 @@ export interface Peer extends QueueEntry {
   lastConsumedAt: Instant | undefined;
   cookie: { readonly value: Uint8Array; readonly receivedAt: Instant } | undefined;
   staged: Uint8Array[];
+  /** `no-session` punts that were handled: a release names them (WG-46). */
+  puntsHandled: number;
   /** What control itself sent and received last, until the plane's records show it. */
   sentAt: number;
   receivedAt: number;
@@ -132,6 +138,7 @@ export function createPeer(input: {
     lastConsumedAt: undefined,
     cookie: undefined,
     staged: [],
+    puntsHandled: 0,
     sentAt: 0,
     receivedAt: 0,
     lastHandshakeAt: undefined,

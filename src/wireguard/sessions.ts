@@ -62,6 +62,8 @@ export function installSession(
     sendKey: copyOf(keys.sendKey),
     isConfirmed: isInitiator,
     isExhausted: false,
+    isInstalled: false,
+    keepaliveAt: undefined,
   };
   peer.sessions[place] = session;
   peer.wipeAt = (now + WIPE_AFTER_MS) as Instant;
@@ -69,7 +71,7 @@ export function installSession(
     kind: "install",
     slot: peer.ref.slot,
     peerId: peer.ref.peerId,
-    // The command's keys are its own: they are overwritten once it is carried out (see `pollCommand`).
+    // The command's keys are its own: they are overwritten once it is carried out.
     session: { ...session, sendKey: keys.sendKey, receiveKey: keys.receiveKey },
   });
   peer.log.debug?.("session made", { index: formatIndex(local), isInitiator });
@@ -143,11 +145,10 @@ export function stagePacket(core: DeviceCore, peer: Peer, packet: Uint8Array): v
  */
 export function flushStaged(core: DeviceCore, peer: Peer, now: Instant): boolean {
   if (!peer.isReachable || usableSession(peer, now) === undefined) return false;
-  const { slot } = peer.ref;
   const packets = peer.staged;
   peer.staged = [];
-  if (packets.length > 0) core.commands.push({ kind: "inject", slot, packets });
-  core.commands.push({ kind: "release", slot });
+  if (packets.length > 0) core.commands.push({ kind: "inject", slot: peer.ref.slot, packets });
+  release(core, peer);
   return packets.length > 0;
 }
 
@@ -155,11 +156,9 @@ export function flushStaged(core: DeviceCore, peer: Peer, now: Instant): boolean
 export function dropStaged(core: DeviceCore, peer: Peer, reason: WgDropReason): void {
   countDrop(core, reason, peer, peer.staged.length);
   peer.staged = [];
-  core.commands.push({ kind: "release", slot: peer.ref.slot });
+  release(core, peer);
 }
 
-/** A keepalive on the usable session; it is sealed when it is polled. */
-export function queueKeepalive(core: DeviceCore, peer: Peer, now: Instant, session: Session): void {
-  core.transmits.push({ kind: "keepalive", peer: peer.ref, local: session.local, at: now });
-  peer.sentAt = now;
+function release(core: DeviceCore, peer: Peer): void {
+  core.commands.push({ kind: "release", slot: peer.ref.slot, handled: peer.puntsHandled });
 }

@@ -18,8 +18,9 @@ import {
   REKEY_AFTER_TIME_MS,
 } from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
+import { queueKeepalive } from "./keepalive.ts";
 import { activityOf, hasSession, type Peer, type Session, usableSession } from "./peer.ts";
-import { dropStaged, forgetAttempt, queueKeepalive, retireAllSessions, retireSession } from "./sessions.ts";
+import { dropStaged, forgetAttempt, retireAllSessions, retireSession } from "./sessions.ts";
 
 /**
  * The watch is armed again at the earliest that long after it fired. Without the pause, a peer whose

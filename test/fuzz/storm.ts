@@ -201,7 +201,7 @@ function act(storm: Storm): void {
     case 0:
       // Only when nothing that was punted before is still in the ring: it would be overtaken (WG-46).
       if (peer.punted === peer.taken) peer.isHeld = false;
-      plane.execute({ kind: "release", slot });
+      plane.execute({ kind: "release", slot, handled: peer.taken });
       return;
     case 1:
       peer.isWatched = true;

@@ -52,6 +52,26 @@ describe("access to a CIDR resource", () => {
     expect(contents(access.gateway.delivered)).toContain(1);
   });
 
+  it("SN-139: what was punted before the route opened goes ahead of the release", () => {
+    const access = createOffice();
+    connect(access);
+    const before = access.client.commands.length;
+    access.send(access.client, toServer(1, OTHER_SERVER));
+    const { plane, tunnel } = access.client;
+    // The plane has punted another packet, which control sees only when it has opened the route.
+    const handle = tunnel.handlePortalMessage;
+    access.client.tunnel.handlePortalMessage = (now, message) => {
+      if (message.kind === "flow-created") plane.sendPacket(now, toServer(2, OTHER_SERVER));
+      handle(now, message);
+    };
+    access.world.run(1000);
+    const order = access.client.commands
+      .slice(before)
+      .filter((kind) => ["hold", "publish", "inject", "release"].includes(kind));
+    expect(order).toEqual(["hold", "publish", "inject", "inject", "release"]);
+    expect(contents(access.gateway.delivered)).toEqual([0, 1, 2]);
+  });
+
   it("TN-62 row 9: the answer reaches the client", () => {
     const access = createOffice();
     connect(access);

@@ -19,7 +19,7 @@ import {
   createPlaneTwin,
   type PlaneTwin,
 } from "../../src/connections/index.ts";
-import type { PlaneCommand } from "../../src/plane/index.ts";
+import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
 import type {
   Authorization,
   ClientResource,
@@ -50,7 +50,7 @@ type Machine = {
   pollTimeout(): Instant | undefined;
   pollCommand(): TunnelCommand | undefined;
   pollTransmit(): ConnectionTransmit | undefined;
-} & Pick<TunnelClient, "handlePunt" | "handlePlaneEvent" | "handleOwnAddresses">;
+} & Pick<TunnelClient, "handlePunt" | "handlePlaneEvent" | "handleOwnAddresses" | "handleCarriedOut">;
 
 interface End {
   readonly host: Host;
@@ -293,6 +293,8 @@ function drainEvents<E>(machine: { pollEvent(): E | undefined }, handle: (event:
 function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): void {
   const tunnel: Machine = end.tunnel;
   const { plane } = end;
+  const publishing: Publication[] = [];
+  let published = 0;
 
   function settle(): void {
     const now = world.now();
@@ -300,9 +302,14 @@ function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): v
       isQuiet = true;
       for (let command = tunnel.pollCommand(); command !== undefined; command = tunnel.pollCommand()) {
         end.commands.push(command.kind);
-        if (command.kind === "publish") plane.publish(command.tables);
-        else if (command.kind === "write-tun") end.delivered.push(command.packet);
-        else plane.execute(now, command satisfies PlaneCommand);
+        if (command.kind === "publish") {
+          publishing.push(command);
+          plane.publish(command.tables);
+        } else if (command.kind === "write-tun") end.delivered.push(command.packet);
+        else {
+          plane.execute(now, command satisfies PlaneCommand);
+          tunnel.handleCarriedOut(now, command);
+        }
       }
       for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
         tunnel.handlePlaneEvent(now, event);
@@ -310,6 +317,11 @@ function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): v
       }
       for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
         tunnel.handlePunt(now, punt);
+        isQuiet = false;
+      }
+      for (; published < plane.published(); published++) {
+        const publication = publishing.shift();
+        if (publication !== undefined) tunnel.handleCarriedOut(now, publication);
         isQuiet = false;
       }
     }

@@ -11,12 +11,12 @@
  * for. When there is more than one turn's worth, the rest waits behind the runtime's other work (PG-52).
  */
 import type { Instant, IpAddress, SocketAddress } from "../../base/index.ts";
-import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables } from "../../plane/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables, Publication } from "../../plane/index.ts";
 
 /** What a machine wants to have done, in order. */
 export type ShellCommand =
   | PlaneCommand
-  | { readonly kind: "publish"; readonly tables: PolicyTables }
+  | Publication
   /** A packet for the host itself, such as an ICMP error (TN-89). */
   | { readonly kind: "write-tun"; readonly packet: Uint8Array };
 
@@ -33,6 +33,8 @@ export interface ShellMachine {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): ShellCommand | undefined;
+  /** A command has been carried out: at once, or, for a publication, when it is complete. */
+  handleCarriedOut(now: Instant, command: PlaneCommand | Publication): void;
   pollTransmit(): ShellTransmit | undefined;
 }
 
@@ -40,6 +42,8 @@ export interface ShellMachine {
 export interface ShellPlane {
   execute(command: PlaneCommand): void;
   publish(tables: PolicyTables): void;
+  /** How many publications are complete. */
+  published(): number;
   takeEvents(limit: number): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   onWake(wake: () => void): () => void;
@@ -76,6 +80,9 @@ const TIMER_MAX_MS = 0x7fffffff;
 export function createShell(options: ShellOptions): Shell {
   const { machine, plane } = options;
   const unsent: ShellTransmit[] = [];
+  /** Publications that are not complete yet, oldest first. */
+  const publishing: Publication[] = [];
+  let published = plane.published();
   let timer: NodeJS.Timeout | undefined;
   let more: NodeJS.Immediate | undefined;
   let isStopped = false;
@@ -94,13 +101,23 @@ export function createShell(options: ShellOptions): Shell {
     const now = options.now();
     const events = plane.takeEvents(TURN_INPUTS);
     for (const event of events) machine.handlePlaneEvent(now, event);
-    drain();
+    drain(now);
     const due = machine.pollTimeout();
     if (due !== undefined && due <= now) machine.handleTimeout(now);
     const punts = plane.takePunts(TURN_INPUTS);
     for (const punt of punts) machine.handlePunt(now, punt);
+    notePublished(now);
     finish(now);
     if (events.length === TURN_INPUTS || punts.length === TURN_INPUTS) continueSoon();
+  }
+
+  /** Behind the punts, so that what was punted by earlier tables has been handled (WG-46). */
+  function notePublished(now: Instant): void {
+    if (publishing.length === 0) return;
+    for (const complete = plane.published(); published < complete; published++) {
+      const publication = publishing.shift();
+      if (publication !== undefined) machine.handleCarriedOut(now, publication);
+    }
   }
 
   function continueSoon(): void {
@@ -112,17 +129,15 @@ export function createShell(options: ShellOptions): Shell {
 
   /** Empties all outputs, events last: what they cause comes back as an input. */
   function finish(now: Instant): void {
-    drain();
+    drain(now);
     options.drainEvents(now);
-    drain();
+    drain(now);
     armTimer(now);
   }
 
-  function drain(): void {
+  function drain(now: Instant): void {
     for (let command = machine.pollCommand(); command !== undefined; command = machine.pollCommand()) {
-      if (command.kind === "publish") plane.publish(command.tables);
-      else if (command.kind === "write-tun") options.writeTun(command.packet);
-      else plane.execute(command);
+      carryOut(now, command);
     }
     for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit()) {
       unsent.push(sent);
@@ -134,11 +149,25 @@ export function createShell(options: ShellOptions): Shell {
     }
   }
 
+  function carryOut(now: Instant, command: ShellCommand): void {
+    switch (command.kind) {
+      case "write-tun":
+        return options.writeTun(command.packet);
+      case "publish":
+        publishing.push(command);
+        return plane.publish(command.tables);
+      default:
+        plane.execute(command);
+        machine.handleCarriedOut(now, command);
+    }
+  }
+
   function armTimer(now: Instant): void {
     clearTimeout(timer);
     timer = undefined;
     const due = machine.pollTimeout();
-    const waits = [...(due === undefined ? [] : [due - now]), ...(unsent.length > 0 ? [RETRY_MS] : [])];
+    const isWaiting = unsent.length > 0 || publishing.length > 0;
+    const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
     if (waits.length === 0 || isStopped) return;
     timer = setTimeout(() => guarded(turn), Math.min(TIMER_MAX_MS, Math.max(0, Math.min(...waits))));
   }

@@ -175,10 +175,11 @@ describe("commands to the plane", () => {
     lone.commands.length = 0;
     const changed = { ...request, presharedKey: new Uint8Array(32).fill(1) };
     lone.apply((connections, now) => connections.upsertConnection(now, changed));
-    expect(lone.commands.map(({ kind, slot: of }) => `${kind} ${of === slot ? "old" : "new"}`)).toEqual([
-      "add-peer new",
-      "remove-peer old",
-    ]);
+    expect(
+      lone.commands.map(
+        (command) => `${command.kind} ${"slot" in command && command.slot === slot ? "old" : "new"}`,
+      ),
+    ).toEqual(["add-peer new", "remove-peer old"]);
   });
 
   it("SN-129: the idle flag is set at 20 s of the plane's last stamp, and cleared by a wake", () => {
@@ -214,9 +215,11 @@ describe("commands to the plane", () => {
     lone.now = due;
     connections.handleTimeout(due);
     const first = connections.pollCommand();
-    expect(first).toMatchObject({ kind: "set-path", path: { isIdle: true } });
+    if (first?.kind !== "set-path") throw new Error("the path is published with the flag");
+    expect(first.path.isIdle).toBe(true);
     // The worker sealed a packet just before the flag was set, and raised no event.
     lone.activity.set(slot, { sentData: due });
+    connections.handleCarriedOut(due, first);
     lone.drain();
     expect(lone.commands).toMatchObject([{ kind: "set-path", path: { isIdle: false } }]);
     expect(connections.stats().connections[0]?.state).toBe("connected");
@@ -297,7 +300,7 @@ describe("paths (SN §5.3)", () => {
     expect(lone.apply((connections, now) => connections.sendPacket(now, "nobody", new Uint8Array(20)))).toBe(
       "unknown-connection",
     );
-    expect(lone.apply((connections, now) => connections.handleStaged(now, 999, new Uint8Array(20)))).toBe(
+    expect(lone.apply((connections, now) => connections.handlePunt(now, 999, new Uint8Array(20)))).toBe(
       "unknown-connection",
     );
     expect(lone.connections.stats().counters.unknown_connection).toBe(2);

@@ -11,6 +11,7 @@ import {
   unixMs,
 } from "../../../src/base/index.ts";
 import {
+  type ConnectionCommand,
   type ConnectionEvent,
   type ConnectionRequest,
   type ConnectionRole,
@@ -18,7 +19,7 @@ import {
   type ConnectionTransmit,
   createConnections,
 } from "../../../src/connections/index.ts";
-import { NO_ACTIVITY, type PeerActivity, type PlaneCommand } from "../../../src/plane/index.ts";
+import { NO_ACTIVITY, type PeerActivity } from "../../../src/plane/index.ts";
 import { encodeBindingRequest } from "../../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 
@@ -28,7 +29,7 @@ export const REMOTE_TEXT = "candidate:x 1 udp 2130706175 198.51.100.2 40000 typ 
 
 export interface LoneConnections {
   readonly connections: Connections;
-  readonly commands: PlaneCommand[];
+  readonly commands: ConnectionCommand[];
   readonly transmits: ConnectionTransmit[];
   readonly events: ConnectionEvent[];
   /** Lines as `level event`, with their fields. */
@@ -107,8 +108,11 @@ export function createLoneConnections(
     activity,
     now: start,
     drain() {
-      for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand())
+      for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
         lone.commands.push(next);
+        // A publication takes its time: the test says when it is complete.
+        if (next.kind !== "publish") connections.handleCarriedOut(lone.now, next);
+      }
       for (let next = connections.pollTransmit(); next !== undefined; next = connections.pollTransmit())
         lone.transmits.push(next);
       for (let next = connections.pollEvent(); next !== undefined; next = connections.pollEvent())

@@ -46,7 +46,7 @@ describe("sessions (WG-14 to WG-17)", () => {
     const { b } = createPair();
     expect(sendAll(b, plainFrame(udp(counting(9), BACK)))).toEqual([]);
     b.takePunts(10);
-    b.execute({ kind: "release", slot: SLOT });
+    b.execute({ kind: "release", slot: SLOT, handled: 1 });
     receiveOne(b, message(0n));
     receiveOne(b, message(1n));
     expect(b.takeEvents(10)).toEqual([{ kind: "confirmed", slot: SLOT, generation: 1 }]);

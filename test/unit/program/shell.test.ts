@@ -13,6 +13,7 @@ function rig() {
   const defects: unknown[] = [];
   let due: Instant | undefined;
   let isBusy = false;
+  let published = 0;
   let wake = (): void => {};
   const start = Date.now();
   const now = (): Instant => instant(Date.now() - start);
@@ -26,11 +27,13 @@ function rig() {
       },
       pollTimeout: () => due,
       pollCommand: () => commands.shift(),
+      handleCarriedOut: (_now, command) => trace.push(`done ${command.kind}`),
       pollTransmit: () => transmits.shift(),
     },
     plane: {
       execute: (command) => trace.push(`execute ${command.kind}`),
       publish: () => trace.push("publish"),
+      published: () => published,
       takeEvents: (limit) => events.splice(0, limit),
       takePunts: (limit) => punts.splice(0, limit),
       onWake(listener) {
@@ -62,6 +65,9 @@ function rig() {
     setDue: (at: number) => {
       due = instant(at);
     },
+    setPublished: (value: number) => {
+      published = value;
+    },
     setBusy: (value: boolean) => {
       isBusy = value;
     },
@@ -88,12 +94,28 @@ describe("the control thread's loop", () => {
     expect(it.trace).toEqual([
       "event activity",
       "execute hold",
+      "done hold",
       "publish",
       "send 7",
       "timeout 0",
       "punt first",
       "events",
     ]);
+  });
+
+  it("SN-139: a publication is carried out when it is complete, behind what was punted before", () => {
+    const it = rig();
+    it.commands.push({ kind: "publish", tables: { routes: [], permits: [] } });
+    it.shell.input(() => {});
+    vi.advanceTimersByTime(3);
+    expect(it.trace).not.toContain("done publish");
+    it.trace.length = 0;
+    it.setPublished(1);
+    it.punts.push({ reason: "first", packet: Uint8Array.of(0x45) });
+    vi.advanceTimersByTime(1);
+    expect(it.trace).toEqual(["punt first", "done publish", "events"]);
+    vi.advanceTimersByTime(100);
+    expect(it.trace).toHaveLength(3);
   });
 
   it("wakes exactly when the machine asks for it, and not again", () => {

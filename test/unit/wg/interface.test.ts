@@ -64,7 +64,10 @@ function drain(end: End, now = NOW): void {
       end.tables.push(command.tables);
       twin.publish(command.tables);
     } else if (command.kind === "write-tun") end.written.push(command.packet);
-    else twin.execute(now, command);
+    else {
+      twin.execute(now, command);
+      machine.handleCarriedOut(now, command);
+    }
   }
   for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit())
     end.sent.push(sent);

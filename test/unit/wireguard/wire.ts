@@ -269,11 +269,12 @@ function drain(world: World, end: End): boolean {
   for (let punt = twin.pollPunt(); punt !== undefined; punt = twin.pollPunt()) {
     didAnything = true;
     const peer = punt.reason === "no-session" ? device.peerBySlot(punt.slot) : undefined;
-    if (peer !== undefined) device.handleStaged(now, peer, punt.packet);
+    if (peer !== undefined) device.handlePunt(now, peer, punt.packet);
   }
   for (let command = device.pollCommand(); command !== undefined; command = device.pollCommand()) {
     didAnything = true;
     twin.execute(now, command);
+    device.handleCarriedOut(now, command);
     if (command.kind === "install") end.liveSessions++;
     if (command.kind === "retire") end.liveSessions--;
     end.mostSessions = Math.max(end.mostSessions, end.liveSessions);

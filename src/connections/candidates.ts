@@ -1,0 +1,61 @@
+/** Candidates of peers, as the portal brings them (SN-29 to SN-36). */
+import { parseCandidate } from "../ice/index.ts";
+import { noteActivity } from "./path.ts";
+import { type Connection, type ConnectionsState, count, idField } from "./state.ts";
+
+/** A peer decides how long its lists are, not how long our log lines are. */
+const LOGGED_CANDIDATES_MAX = 32;
+
+/** SN-36. */
+export function noteUnknownConnection(
+  state: ConnectionsState,
+  id: string,
+  candidates: readonly unknown[],
+): void {
+  if (state.byId.has(id)) return;
+  state.counters.candidate_unknown_connection += candidates.length;
+  state.log.debug?.("candidates for no connection", {
+    ...idField(state, id),
+    count: candidates.length,
+  });
+}
+
+export function addRemotes(
+  state: ConnectionsState,
+  connection: Connection,
+  candidates: readonly unknown[],
+): void {
+  connection.log.info?.("candidates received", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
+  for (const text of candidates) {
+    const candidate = parseCandidate(text);
+    if (!candidate.ok) {
+      skip(state, connection, candidate.reason);
+      continue;
+    }
+    const verdict = connection.agent.addRemote(state.now, candidate.value);
+    if (verdict === "over-limit") count(state, "candidate_over_limit");
+    if (verdict !== "accepted") skip(state, connection, verdict);
+    else noteActivity(state, connection, "remote candidate");
+  }
+}
+
+export function removeRemotes(
+  state: ConnectionsState,
+  connection: Connection,
+  candidates: readonly unknown[],
+): void {
+  connection.log.info?.("candidates withdrawn", { candidates: candidates.slice(0, LOGGED_CANDIDATES_MAX) });
+  for (const text of candidates) {
+    const candidate = parseCandidate(text);
+    if (!candidate.ok) skip(state, connection, candidate.reason);
+    else {
+      connection.agent.removeRemote(state.now, candidate.value);
+      noteActivity(state, connection, "remote candidate withdrawn");
+    }
+  }
+}
+
+function skip(state: ConnectionsState, connection: Connection, reason: string): void {
+  if (reason !== "over-limit") count(state, "candidate_skipped");
+  connection.log.debug?.("candidate skipped", { reason });
+}

@@ -1,0 +1,101 @@
+/**
+ * The one order of all commands to the plane (SN-124, SN-127), and of packets through a punt (WG-46).
+ *
+ * A new route takes four steps. The peer's hold word is set, so that newer packets queue up behind. The
+ * tables are published, so that an answer finds its source allowed however fast it comes. What had waited
+ * is injected. The word is cleared when nobody judges by the earlier tables any more and all that was
+ * punted by them has been handled as well:
+ *
+ *     hold ─ publish ─ inject ┄┄ older punts: inject ┄┄ publication carried out ─ release
+ */
+import type { PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
+import type { RouteOpening } from "./face.ts";
+import { addressOf, send } from "./outbound.ts";
+import { publishPaths, verifyIdle } from "./path.ts";
+import { settle } from "./settle.ts";
+import type { Connection, ConnectionsState } from "./state.ts";
+
+/**
+ * Takes what the device wants done and sent into our own queues. A path record goes before the device's
+ * commands, as soon as the plane knows the peer: an injected packet must find its path.
+ */
+export function collect(state: ConnectionsState): void {
+  const { device, commands } = state;
+  publishPaths(state);
+  for (let next = device.pollCommand(); next !== undefined; next = device.pollCommand()) {
+    if (next.kind === "release" && isWithheld(state, next)) continue;
+    commands.push(next);
+    if (next.kind === "add-peer" && announce(state, next)) publishPaths(state);
+  }
+  for (let next = device.pollTransmit(); next !== undefined; next = device.pollTransmit()) {
+    const transmit = addressOf(state, next);
+    if (transmit !== undefined) state.transmits.push(transmit);
+  }
+}
+
+function announce(state: ConnectionsState, { slot, peerId }: { slot: number; peerId: number }): boolean {
+  const connection = state.bySlot.get(slot);
+  if (connection?.peer.peerId !== peerId) return false;
+  connection.isAnnounced = true;
+  return true;
+}
+
+/** While a route opens, older packets may still be on their way to us. */
+function isWithheld(
+  { openings }: ConnectionsState,
+  release: Extract<PlaneCommand, { kind: "release" }>,
+): boolean {
+  const opening = openings.get(release.slot);
+  if (opening === undefined) return false;
+  openings.set(release.slot, { ...opening, release });
+  return true;
+}
+
+export function publish(state: ConnectionsState, tables: PolicyTables): Publication {
+  const publication: Publication = { kind: "publish", tables };
+  collect(state);
+  state.commands.push(publication);
+  return publication;
+}
+
+/** Publishes tables by which packets go to this connection, behind `packets`, which waited for them. */
+export function openRoute(
+  state: ConnectionsState,
+  connection: Connection | undefined,
+  { tables, packets }: RouteOpening,
+): void {
+  if (connection === undefined || packets.length === 0) {
+    publish(state, tables);
+    return;
+  }
+  const { slot } = connection.peer;
+  collect(state);
+  state.commands.push({ kind: "hold", slot });
+  const publication = publish(state, tables);
+  state.openings.set(slot, { publication, release: state.openings.get(slot)?.release });
+  for (const packet of packets) send(state, connection, { packet, isPunt: false });
+}
+
+export function handleCarriedOut(state: ConnectionsState, command: PlaneCommand | Publication): void {
+  switch (command.kind) {
+    case "publish":
+      return closeOpenings(state, command);
+    case "set-path": {
+      const connection = state.bySlot.get(command.slot);
+      if (connection === undefined || !command.path.isIdle) return;
+      if (verifyIdle(state, connection)) settle(state, connection);
+      return;
+    }
+    default:
+      return state.device.handleCarriedOut(state.now, command);
+  }
+}
+
+function closeOpenings({ openings, commands }: ConnectionsState, publication: Publication): void {
+  for (const [slot, opening] of openings) {
+    if (opening.publication !== publication) continue;
+    openings.delete(slot);
+    // Without one, packets wait for a session: the device releases when it has sent them.
+    if (opening.release !== undefined) commands.push(opening.release);
+  }
+}
