@@ -14,14 +14,14 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { chooseKernel } from "../../build/bindings/cipher/choice.js";
 import {
+  chooseKernel,
   createOracle,
   findFault,
   openBench,
   openMany,
   sealMany,
-} from "../../build/bindings/cipher/self-test.js";
+} from "../../build/bindings/cipher/index.js";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";

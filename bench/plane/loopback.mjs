@@ -2,9 +2,8 @@
  * A plane that is its own peer: what it seals it opens again, frame by frame, without system calls and
  * without a copy in between (the receive buffer of one worker is the send buffer of the other).
  */
-import { CONSTANTS, OFFSETS } from "../../build/bindings/memory/layout.js";
-import { instantiatePlane } from "../../build/bindings/memory/plane-module.js";
-import { createPlane, createPlaneMemory } from "../../build/bindings/plane/plane.js";
+import { CONSTANTS, instantiatePlane, OFFSETS } from "../../build/bindings/memory/index.js";
+import { createPlane, createPlaneMemory } from "../../build/bindings/plane/index.js";
 import { instant, ip, prefix } from "../../build/src/base/index.js";
 
 const { plane: PLANE, worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } = OFFSETS;

@@ -10,8 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { chooseKernel } from "../../build/bindings/cipher/choice.js";
-import { openBench, openMany, sealMany } from "../../build/bindings/cipher/self-test.js";
+import { chooseKernel, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";

@@ -26,7 +26,15 @@ export {
   SystemCallError,
 } from "./errno.ts";
 export { type EventFd, openEventFd } from "./eventfd.ts";
-export { CLOCK_BOOTTIME, LOCK_EX, LOCK_NB, POLLIN, TIMESPEC_BYTES } from "./file-constants.ts";
+export {
+  CLOCK_BOOTTIME,
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  LOCK_EX,
+  LOCK_NB,
+  POLLIN,
+  TIMESPEC_BYTES,
+} from "./file-constants.ts";
 export { KERNEL_SCRATCH_BYTES, type Kernel, openKernel } from "./kernel.ts";
 export {
   RT_SCOPE_LINK,

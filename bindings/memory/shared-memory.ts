@@ -29,7 +29,13 @@ export interface SharedMemory {
   free(offset: number): void;
 }
 
-export function createPlaneMemory(): { readonly memory: WebAssembly.Memory; readonly scratch: ScratchArea } {
+export interface PlaneMemory {
+  readonly memory: WebAssembly.Memory;
+  /** Control's own corner, for `openKernel`. */
+  readonly scratch: ScratchArea;
+}
+
+export function createPlaneMemory(): PlaneMemory {
   return {
     memory: new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES, shared: true }),
     scratch: { offset: CONSTANTS.SCRATCH_ADDRESS, bytes: CONSTANTS.SCRATCH_BYTES },

@@ -1,9 +1,7 @@
 /** The paths driven in process, as the loops drive them, but without system calls (D-15). */
 import { assert, copyOf, type Instant, type IpAddress } from "../../src/base/index.ts";
-import { parseSockaddr } from "../linux/sockaddr.ts";
-import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { PlaneExports } from "../memory/plane-module.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { parseSockaddr } from "../linux/index.ts";
+import { CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
 import type { PlaneDrive, PlaneReceive, PlaneSend } from "./face.ts";
 
 const { worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } = OFFSETS;

@@ -21,17 +21,11 @@ import type {
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
-import type { Counter, Reason } from "../memory/reasons.ts";
-import type { ScratchArea, SysCalls } from "../sys/index.ts";
-import type { PlaneThreads } from "../thread/threads.ts";
+import type { SysCalls } from "../sys/index.ts";
+import type { PlaneThreads } from "../thread/index.ts";
+import type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
 
 export type PlaneMode = "plain" | "client" | "gateway";
-
-export interface PlaneMemory {
-  readonly memory: WebAssembly.Memory;
-  /** Control's own corner, for `openKernel`. */
-  readonly scratch: ScratchArea;
-}
 
 export interface PlaneOptions {
   readonly memory: WebAssembly.Memory;
@@ -55,30 +49,6 @@ export interface PlaneOptions {
   /** Message limits, lowered by tests only (WG-45). */
   readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
 }
-
-/** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
-export interface PlaneDescriptors {
-  readonly tun: number;
-  readonly udp4?: number;
-  readonly udp6?: number;
-  /** Ports that the sockets are bound to, for the `local` of events. */
-  readonly port4?: number;
-  readonly port6?: number;
-  /** Whether the sockets take UDP_SEGMENT; the plane finds out by itself when they stop to (PG-46). */
-  readonly hasSegmentation: boolean;
-  /** What the TUN device takes as super-frames (TUNSETOFFLOAD succeeded). */
-  readonly hasTcpOffload: boolean;
-  readonly hasUdpOffload: boolean;
-}
-
-/** How a loop ended by itself. */
-export type PlaneEnd =
-  /** The TUN device is gone: exit 8 (PG-38). */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "tun-removed" }
-  /** The sockets must be bound again (PG-46, PG-66). */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "socket-failed" }
-  /** A defect: the worker died. */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "crashed"; readonly error: unknown };
 
 export interface Plane {
   /** Reads and stamps that need no waiting (`PlaneRecords`). */
@@ -124,18 +94,6 @@ export interface PlaneCounters {
   readonly ingress: WorkerCounters;
   /** Packets that `inject` gave up because the settle ring stayed full. */
   readonly settleFull: number;
-}
-
-export interface WorkerCounters {
-  readonly counters: Readonly<Record<Counter, number>>;
-  /** Reasons that have occurred. */
-  readonly drops: Readonly<Partial<Record<Reason, number>>>;
-  /** Failed system calls by errno (PG-38, PG-46, PG-47). */
-  readonly sendErrnos: Readonly<Record<number, number>>;
-  readonly receiveErrnos: Readonly<Record<number, number>>;
-  readonly tunErrnos: Readonly<Record<number, number>>;
-  /** Rises while the worker lives: its batches. */
-  readonly epoch: number;
 }
 
 /** What one `sendmsg` would have sent. */

@@ -1,28 +1,35 @@
 /** The packet plane: its memory, its tables, its workers. `face.ts` describes how it is used. */
 import { assert, unreachable } from "../../src/base/index.ts";
 import type { PlaneCommand } from "../../src/plane/index.ts";
-import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import { instantiatePlane } from "../memory/plane-module.ts";
-import { createSharedMemory, type SharedMemory } from "../memory/shared-memory.ts";
-import { createHolds, type Holds } from "../ring/hold.ts";
-import { createPublications } from "../ring/publications.ts";
-import { createPlaneRings, type Ports } from "../ring/rings.ts";
-import { listenForWakes } from "../ring/wake.ts";
-import { createPeerIndex } from "../table/peer-index.ts";
-import { createPeerTable, type PeerTable } from "../table/peer-table.ts";
-import { writePolicy } from "../table/policy-tables.ts";
-import { createQuiescence } from "../table/quiescence.ts";
-import { createPlaneRecords } from "../table/records.ts";
-import { createRelayList } from "../table/relay-list.ts";
-import { readWorkerCounters } from "../worker/counters.ts";
-import { createWorkerRecords, setOffloads } from "../worker/records.ts";
-import { createPlaneWorkers } from "../worker/workers.ts";
+import {
+  BYTES,
+  CONSTANTS,
+  createSharedMemory,
+  instantiatePlane,
+  OFFSETS,
+  type SharedMemory,
+} from "../memory/index.ts";
+import {
+  createHolds,
+  createPlaneRings,
+  createPublications,
+  type Holds,
+  listenForWakes,
+  type Ports,
+} from "../ring/index.ts";
+import {
+  createPeerIndex,
+  createPeerTable,
+  createPlaneRecords,
+  createQuiescence,
+  createRelayList,
+  type PeerTable,
+  writePolicy,
+} from "../table/index.ts";
+import { createPlaneWorkers, createWorkerRecords, readWorkerCounters, setOffloads } from "../worker/index.ts";
 import { createPlaneDrive } from "./drive.ts";
 import type { Plane, PlaneOptions } from "./face.ts";
 import { planeRules, RULE_NAMES } from "./rules.ts";
-
-export { createPlaneMemory } from "../memory/shared-memory.ts";
-export type * from "./face.ts";
 
 const { plane: PLANE, peer: PEER } = OFFSETS;
 const AT = CONSTANTS.PLANE_ADDRESS;
@@ -47,7 +54,7 @@ export function createPlane(options: PlaneOptions): Plane {
   const holds = createHolds(shared, table);
   const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
   const publications = createPublications(shared, quiescence, [workers.egress, workers.ingress]);
-  const rings = createPlaneRings({ shared, table, holds, threads, workers });
+  const rings = createPlaneRings({ shared, table, holds, nudge: threads.nudge, workers });
   writeSettings(shared, options);
   let ports: Ports = {};
 

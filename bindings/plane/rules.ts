@@ -2,8 +2,7 @@
  * What makes a plane the peer of `postern wg`, a client or a gateway. The plane itself knows no roles: it
  * reads these numbers from its record (`layout-tables.ts`).
  */
-import { CONSTANTS } from "../memory/layout.ts";
-import { reasonNumber } from "../memory/reasons.ts";
+import { CONSTANTS, reasonNumber } from "../memory/index.ts";
 import type { PlaneMode } from "./face.ts";
 
 const {

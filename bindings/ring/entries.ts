@@ -1,8 +1,7 @@
 /** Entries of the punt rings as the events and punts of `src/plane`. Bytes are copied. */
 import { copyOf, type IpAddress, type SocketAddress } from "../../src/base/index.ts";
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
-import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 
 const { entry: ENTRY } = OFFSETS;
 const DATAGRAM_KINDS = {

@@ -7,9 +7,9 @@
  * handles the rest releases again. The worker gives the hold word another value with every punt, so that
  * clearing it fails when a packet was punted at the same moment (`assembly/batch/egress.ts`).
  */
-import { OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { PeerTable } from "../table/peer-table.ts";
+
+import { OFFSETS, type SharedMemory } from "../memory/index.ts";
+import type { PeerTable } from "../table/index.ts";
 
 const { peer: PEER } = OFFSETS;
 

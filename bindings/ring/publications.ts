@@ -2,9 +2,8 @@
  * When new policy tables are published for good (SN-139): no worker judges by earlier ones any more, and
  * control has taken what was punted by them.
  */
-import { OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { Quiescence } from "../table/quiescence.ts";
+import { OFFSETS, type SharedMemory } from "../memory/index.ts";
+import type { Quiescence } from "../table/index.ts";
 import { ringHead, ringTail } from "./ring.ts";
 
 const { worker: WORKER } = OFFSETS;

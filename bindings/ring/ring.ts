@@ -1,7 +1,6 @@
 /** Control's side of the rings: it takes from those of the workers and puts into the settle ring (D-10). */
-import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import { roundUp } from "../memory/layout-record.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+
+import { BYTES, CONSTANTS, OFFSETS, roundUp, type SharedMemory } from "../memory/index.ts";
 
 const { ring: RING, entry: ENTRY } = OFFSETS;
 /** The plane pads in place, behind the packet (PF-54). */

@@ -1,10 +1,7 @@
 /** The rings of a plane: what the workers hand up, and what control injects (D-10, PG-51). */
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
-import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { PlaneDescriptors } from "../plane/face.ts";
-import type { PeerTable } from "../table/peer-table.ts";
-import type { PlaneWorkers } from "../worker/workers.ts";
+import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
+import type { PeerTable } from "../table/index.ts";
 import { readEvent, readPunt } from "./entries.ts";
 import type { Holds } from "./hold.ts";
 import { drainRing, putPacket } from "./ring.ts";
@@ -14,7 +11,11 @@ const { peer: PEER, worker: WORKER, entry: ENTRY } = OFFSETS;
 const SETTLE_WAIT_MS = 1;
 const SETTLE_WAITS = 50;
 
-export type Ports = Pick<PlaneDescriptors, "port4" | "port6">;
+/** Ports of the sockets, for the `local` of events. */
+export interface Ports {
+  readonly port4?: number;
+  readonly port6?: number;
+}
 
 export interface PlaneRings {
   takeEvents(limit: number, ports: Ports): readonly PlaneEvent[];
@@ -28,11 +29,12 @@ export interface PlaneRingsOptions {
   readonly shared: SharedMemory;
   readonly table: PeerTable;
   readonly holds: Holds;
-  readonly threads: PlaneWorkers;
+  /** Wakes the egress worker if it waits: something was injected. */
+  readonly nudge: () => void;
   readonly workers: { readonly egress: number; readonly ingress: number };
 }
 
-export function createPlaneRings({ shared, table, holds, threads, workers }: PlaneRingsOptions): PlaneRings {
+export function createPlaneRings({ shared, table, holds, nudge, workers }: PlaneRingsOptions): PlaneRings {
   const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
   const both = [workers.egress, workers.ingress];
   const settleRing = ringOf(workers.egress, WORKER.settleRing);
@@ -48,7 +50,7 @@ export function createPlaneRings({ shared, table, holds, threads, workers }: Pla
         settleFull++;
         return;
       }
-      threads.nudge();
+      nudge();
       Atomics.wait(idle, 0, 0, SETTLE_WAIT_MS);
     }
   }
@@ -57,7 +59,7 @@ export function createPlaneRings({ shared, table, holds, threads, workers }: Pla
     settleFull: () => settleFull,
     inject(slot, packets) {
       for (const packet of packets) injectOne(slot, packet);
-      threads.nudge();
+      nudge();
     },
     takeEvents(limit, { port4, port6 }) {
       const events: PlaneEvent[] = [];

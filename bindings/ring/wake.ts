@@ -1,5 +1,5 @@
 /** Sleeping on the word that workers raise when a ring gets its first entry (D-13, PF-24a). */
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { SharedMemory } from "../memory/index.ts";
 
 /**
  * Calls `wake` whenever the word at `address` has changed since the last call; returns how to end that.

@@ -3,7 +3,7 @@
  * `assembly/table/session.ts` says how it is searched.
  */
 import { assert } from "../../src/base/index.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import type { SharedMemory } from "../memory/index.ts";
 
 /** An id that no peer has, so that a probe goes on past a removed entry. */
 const REMOVED = 0xffff_ffffn << 32n;

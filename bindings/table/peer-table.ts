@@ -4,9 +4,8 @@
  */
 import { assert } from "../../src/base/index.ts";
 import type { PathRecord, SessionKeys } from "../../src/plane/index.ts";
-import { encodeSockaddr } from "../linux/sockaddr.ts";
-import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { encodeSockaddr } from "../linux/index.ts";
+import { BYTES, CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { PeerIndex } from "./peer-index.ts";
 import type { Quiescence } from "./quiescence.ts";
 import type { RelayList } from "./relay-list.ts";

@@ -1,10 +1,7 @@
 /** Building a policy aside in shared memory, for publication by one pointer swap (WG-58). */
 import { assert, type Prefix, toPrefix, unreachable } from "../../src/base/index.ts";
 import type { PeerPermits, PolicyTables, RouteTarget } from "../../src/plane/index.ts";
-import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import { roundUp } from "../memory/layout-record.ts";
-import { reasonNumber } from "../memory/reasons.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { BYTES, CONSTANTS, OFFSETS, reasonNumber, roundUp, type SharedMemory } from "../memory/index.ts";
 import { flatten, type ValuedPrefix } from "./range-set.ts";
 
 const { policy: POLICY, permit: PERMIT, rangeSet: RANGE_SET } = OFFSETS;

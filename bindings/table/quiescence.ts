@@ -6,8 +6,7 @@
  * epoch, or is parked, or does not run.
  */
 import { assert } from "../../src/base/index.ts";
-import { OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { OFFSETS, type SharedMemory } from "../memory/index.ts";
 
 const { worker: WORKER } = OFFSETS;
 const WAIT_MS = 1;

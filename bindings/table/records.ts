@@ -1,7 +1,6 @@
 /** What machines read and stamp at once in shared memory (WG-41, WG-45, WG-49). */
 import { NO_ACTIVITY, type PlaneRecords } from "../../src/plane/index.ts";
-import { OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { PeerTable } from "./peer-table.ts";
 
 const { peer: PEER, session: SESSION } = OFFSETS;

@@ -4,8 +4,7 @@
  */
 import type { SocketAddress } from "../../src/base/index.ts";
 import type { PathRecord } from "../../src/plane/index.ts";
-import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
+import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { Quiescence } from "./quiescence.ts";
 
 const HEAD_BYTES = 16;

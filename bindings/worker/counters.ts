@@ -1,13 +1,30 @@
 /** Counters of a worker, read from shared memory when somebody asks (PG-58). */
-import { OFFSETS } from "../memory/layout.ts";
-import { COUNTERS, type Counter, REASON_NAMES, type Reason } from "../memory/reasons.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { WorkerCounters } from "../plane/face.ts";
+
+import {
+  COUNTERS,
+  type Counter,
+  OFFSETS,
+  REASON_NAMES,
+  type Reason,
+  type SharedMemory,
+} from "../memory/index.ts";
 
 const { worker: WORKER } = OFFSETS;
 const ERRNO_COUNT = 136;
 // The keys of a table written in this repository.
 const COUNTER_NAMES = Object.keys(COUNTERS) as Counter[];
+
+export interface WorkerCounters {
+  readonly counters: Readonly<Record<Counter, number>>;
+  /** Reasons that have occurred. */
+  readonly drops: Readonly<Partial<Record<Reason, number>>>;
+  /** Failed system calls by errno (PG-38, PG-46, PG-47). */
+  readonly sendErrnos: Readonly<Record<number, number>>;
+  readonly receiveErrnos: Readonly<Record<number, number>>;
+  readonly tunErrnos: Readonly<Record<number, number>>;
+  /** Rises while the worker lives: its batches. */
+  readonly epoch: number;
+}
 
 export function readWorkerCounters(shared: SharedMemory, worker: number): WorkerCounters {
   const long = (at: number) => Number(Atomics.load(shared.longs, at >> 3));

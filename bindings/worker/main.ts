@@ -4,9 +4,9 @@
  * thread, and `workers.ts` reports it.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { instantiatePlane } from "../memory/plane-module.ts";
+import { instantiatePlane } from "../memory/index.ts";
 import { openSysCalls } from "../sys/index.ts";
-import { WORKER_MARK, type WorkerReport, type WorkerStart } from "../thread/threads.ts";
+import { WORKER_MARK, type WorkerReport, type WorkerStart } from "../thread/index.ts";
 
 function run({ memory, module, kind, worker }: WorkerStart): void {
   const exports = instantiatePlane(module, memory, openSysCalls(memory));

@@ -1,9 +1,8 @@
 /** The records, buffers and rings of the two workers. */
-import { BYTES, CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { PlaneExports } from "../memory/plane-module.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { PlaneDescriptors } from "../plane/face.ts";
-import { createRing, RING_SIZES } from "../ring/ring.ts";
+
+import { BYTES, CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
+import { createRing, RING_SIZES } from "../ring/index.ts";
+import type { PlaneDescriptors } from "./workers.ts";
 
 const { plane: PLANE, worker: WORKER, ingress: INGRESS } = OFFSETS;
 const NO_DESCRIPTOR = -1;

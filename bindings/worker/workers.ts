@@ -1,9 +1,7 @@
 /** Starting and stopping the two worker threads (D-13, PF-23). */
 import { assert, PosternError } from "../../src/base/index.ts";
-import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/file-constants.ts";
-import { CONSTANTS, OFFSETS } from "../memory/layout.ts";
-import type { SharedMemory } from "../memory/shared-memory.ts";
-import type { PlaneDescriptors, PlaneEnd } from "../plane/face.ts";
+import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
+import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { SysCalls } from "../sys/index.ts";
 import {
   type PlaneThread,
@@ -12,10 +10,34 @@ import {
   WORKER_KINDS,
   type WorkerKind,
   type WorkerStart,
-} from "../thread/threads.ts";
+} from "../thread/index.ts";
 
 const { worker: WORKER } = OFFSETS;
 const NO_DESCRIPTOR = -1;
+
+/** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
+export interface PlaneDescriptors {
+  readonly tun: number;
+  readonly udp4?: number;
+  readonly udp6?: number;
+  /** Ports that the sockets are bound to, for the `local` of events. */
+  readonly port4?: number;
+  readonly port6?: number;
+  /** Whether the sockets take UDP_SEGMENT; the plane finds out by itself when they stop to (PG-46). */
+  readonly hasSegmentation: boolean;
+  /** What the TUN device takes as super-frames (TUNSETOFFLOAD succeeded). */
+  readonly hasTcpOffload: boolean;
+  readonly hasUdpOffload: boolean;
+}
+
+/** How a loop ended by itself. */
+export type PlaneEnd =
+  /** The TUN device is gone: exit 8 (PG-38). */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "tun-removed" }
+  /** The sockets must be bound again (PG-46, PG-66). */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "socket-failed" }
+  /** A defect: the worker died. */
+  | { readonly worker: "egress" | "ingress"; readonly reason: "crashed"; readonly error: unknown };
 
 export interface PlaneWorkers {
   start(descriptors: PlaneDescriptors): Promise<void>;

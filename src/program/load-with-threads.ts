@@ -2,7 +2,7 @@
  * The threads of the plane's workers come up on another processor while this one loads the program that
  * needs them: `postern wg` is ready 40 to 50 ms earlier (G-15).
  */
-import { type PlaneThreads, spawnPlaneThreads } from "../../bindings/thread/threads.ts";
+import { type PlaneThreads, spawnPlaneThreads } from "../../bindings/thread/index.ts";
 
 export interface LoadedProgram<Program> {
   readonly program: Program;

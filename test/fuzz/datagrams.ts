@@ -3,7 +3,7 @@
  * replayed, mixed, and sealed by a peer that has valid keys but bad intentions; singly and as runs whose
  * stride lies (PF-36).
  */
-import type { PlaneReceive } from "../../bindings/plane/plane.ts";
+import type { PlaneReceive } from "../../bindings/plane/index.ts";
 import { concatBytes, ip, type SocketAddress } from "../../src/base/index.ts";
 import type { SessionKeys } from "../../src/plane/index.ts";
 import { sealMessage } from "../twin/plane/message.ts";

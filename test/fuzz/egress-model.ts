@@ -2,7 +2,7 @@
  * What must become of a frame of the TUN device, computed from the specification (WG-45, WG-46, TN-4,
  * TN-20, TN-62, PG-51). It knows nothing of the plane's memory.
  */
-import type { Reason } from "../../bindings/memory/reasons.ts";
+import type { Reason } from "../../bindings/memory/index.ts";
 import { copyOf, type Instant } from "../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../src/packet/index.ts";
 import type { DataPunt } from "../../src/plane/index.ts";

@@ -4,8 +4,8 @@
  * plane's memory.
  */
 
-import type { Reason } from "../../bindings/memory/reasons.ts";
-import type { PlaneReceive } from "../../bindings/plane/plane.ts";
+import type { Reason } from "../../bindings/memory/index.ts";
+import type { PlaneReceive } from "../../bindings/plane/index.ts";
 import { copyOf, equalSocketAddress, type Instant, type SocketAddress } from "../../src/base/index.ts";
 import { parsePacket } from "../../src/packet/index.ts";
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";

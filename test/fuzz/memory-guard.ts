@@ -2,7 +2,7 @@
  * Watches the plane's memory: what lies before and behind its buffers, what only control may write, and
  * the rows of peers and sessions, which unauthenticated datagrams must not touch (TS-38, WG-70).
  */
-import { BYTES, CONSTANTS, OFFSETS } from "../../bindings/memory/layout.ts";
+import { BYTES, CONSTANTS, OFFSETS } from "../../bindings/memory/index.ts";
 
 const { plane: PLANE, session: SESSION, worker: WORKER } = OFFSETS;
 const AT = CONSTANTS.PLANE_ADDRESS;

@@ -8,7 +8,7 @@
  *
  * Behind us lie 10.2.0.0/16 and fd02::/16, and other routes lead to every verdict.
  */
-import type { Plane, PlaneMode } from "../../bindings/plane/plane.ts";
+import type { Plane, PlaneMode } from "../../bindings/plane/index.ts";
 import { type Instant, instant, ip, prefix, type SocketAddress, toPrefix } from "../../src/base/index.ts";
 import type { PathRecord, PolicyTables, Route, SessionKeys } from "../../src/plane/index.ts";
 import { directPath, testPlane } from "../unit/plane/pair.ts";

@@ -6,8 +6,8 @@
  * POSTERN_FUZZ_SEED and POSTERN_FUZZ_ROUNDS choose other storms; `npm run test:long -- fuzz` runs many.
  */
 import { describe, expect, it } from "vitest";
-import { REASONS, type Reason } from "../../bindings/memory/reasons.ts";
-import type { PlaneMode } from "../../bindings/plane/plane.ts";
+import { REASONS, type Reason } from "../../bindings/memory/index.ts";
+import type { PlaneMode } from "../../bindings/plane/index.ts";
 import { createChance, fuzz, fuzzOptions } from "./chance.ts";
 import { runStorm } from "./storm.ts";
 

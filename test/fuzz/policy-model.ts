@@ -3,8 +3,8 @@
  * `assembly/batch/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
  */
 
-import type { Reason } from "../../bindings/memory/reasons.ts";
-import type { PlaneMode } from "../../bindings/plane/plane.ts";
+import type { Reason } from "../../bindings/memory/index.ts";
+import type { PlaneMode } from "../../bindings/plane/index.ts";
 import { contains, equalIp, type Prefix } from "../../src/base/index.ts";
 import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../src/packet/index.ts";
 import type { PolicyTables } from "../../src/plane/index.ts";

@@ -1,7 +1,7 @@
 /** What a flood may do while control does not come around: fill a ring, and be counted (PG-51, TN-78). */
 import { expect, it } from "vitest";
-import { CONSTANTS } from "../../bindings/memory/layout.ts";
-import type { Plane } from "../../bindings/plane/plane.ts";
+import { CONSTANTS } from "../../bindings/memory/index.ts";
+import type { Plane } from "../../bindings/plane/index.ts";
 import { concatBytes, ip } from "../../src/base/index.ts";
 import { expectLaw } from "../unit/plane/law.ts";
 import { counting, udp } from "../unit/plane/packets.ts";

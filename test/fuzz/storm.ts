@@ -3,8 +3,8 @@
  * of it. In the end the law holds, the memory's guards are whole, and honest packets pass.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Reason } from "../../bindings/memory/reasons.ts";
-import type { Plane, PlaneMode, PlaneSend } from "../../bindings/plane/plane.ts";
+import type { Reason } from "../../bindings/memory/index.ts";
+import type { Plane, PlaneMode, PlaneSend } from "../../bindings/plane/index.ts";
 import { type Instant, instant, toHex } from "../../src/base/index.ts";
 import { parsePacket } from "../../src/packet/index.ts";
 import { openMessage } from "../twin/plane/message.ts";

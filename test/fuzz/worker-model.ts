@@ -1,6 +1,6 @@
 /** What one worker has counted and handed to control: the part that both models share. */
-import { CONSTANTS } from "../../bindings/memory/layout.ts";
-import type { Reason } from "../../bindings/memory/reasons.ts";
+
+import { CONSTANTS, type Reason } from "../../bindings/memory/index.ts";
 import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
 import { createRingModel, type RingModel } from "./ring-model.ts";
 

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Reason } from "../../bindings/memory/reasons.ts";
+import type { Reason } from "../../bindings/memory/index.ts";
 import { concatBytes, copyOf, ip, toHex } from "../../src/base/index.ts";
 import { eventually } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";

@@ -5,7 +5,7 @@
  *   node inject.mjs DEVICE HEX…
  */
 import { readFileSync } from "node:fs";
-import { openSysCalls } from "../../build/bindings/sys/node.js";
+import { openSysCalls } from "../../build/bindings/sys/index.js";
 
 const AF_PACKET = 17;
 const SOCK_DGRAM = 2;

@@ -2,7 +2,7 @@
  * What an attacker on the path can do and a socket cannot: see every datagram that passes, and send
  * datagrams in anybody's name. Linux, root; made of our own bindings, so build first.
  */
-import { openSysCalls } from "../../build/bindings/sys/node.js";
+import { openSysCalls } from "../../build/bindings/sys/index.js";
 
 const AF_INET = 2;
 const AF_PACKET = 17;

@@ -1,6 +1,6 @@
 /** What a running `postern wg` says about itself on SIGUSR2 (PG-143). */
 import { expect } from "vitest";
-import { REASONS } from "../../bindings/memory/reasons.ts";
+import { REASONS } from "../../bindings/memory/index.ts";
 import type { Child } from "../../src/program/lab/index.ts";
 import { eventually } from "./observe.ts";
 

@@ -3,7 +3,7 @@
  * changes nothing but counters and does not stop the tunnel).
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { REASONS } from "../../bindings/memory/reasons.ts";
+import { REASONS } from "../../bindings/memory/index.ts";
 import type { Child } from "../../src/program/lab/index.ts";
 import { startAttack } from "../lib/attack.ts";
 import { counterIn, type Snapshot, statusOf, warningsOf } from "../lib/observe.ts";

@@ -8,14 +8,14 @@ import { createSocket } from "node:dgram";
 import { connect as connectTo, createServer } from "node:net";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Kernel, Tun, UdpSockets } from "../../bindings/linux/index.ts";
-import type { Plane, PlaneDescriptors } from "../../bindings/plane/plane.ts";
+import type { Plane, PlaneDescriptors } from "../../bindings/plane/index.ts";
 import { instant, ip, prefix } from "../../src/base/index.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { compileVariant } from "../unit/crypto/modules.ts";
 import { sessionKeys } from "../unit/plane/pair.ts";
 import { createNamespace, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
-type Built = typeof import("../../bindings/plane/plane.ts") & typeof import("../../bindings/linux/index.ts");
+type Built = typeof import("../../bindings/plane/index.ts") & typeof import("../../bindings/linux/index.ts");
 
 const built = (path: string) => import(new URL(`../../build/bindings/${path}`, import.meta.url).href);
 const FAR_FUTURE = instant(Number.MAX_SAFE_INTEGER / 2);

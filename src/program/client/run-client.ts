@@ -1,5 +1,5 @@
 /** `postern client`: the headless client (PG-2, PG-9). */
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type Log, unreachable } from "../../base/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";

@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { openKernel } from "../../../bindings/linux/index.ts";
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { PosternError, type Secret } from "../../base/index.ts";
 import { requirePrivilege, resolveIdentifier, resolveToken, runFolders, takeLock } from "../../host/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../../portal/protocol/index.ts";

@@ -7,7 +7,7 @@
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
 import { randomBytes } from "node:crypto";
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type IpAddress, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
 import { type Connections, createConnections } from "../../connections/index.ts";
 import { FWMARK, flushPolicyRouting } from "../../host/index.ts";

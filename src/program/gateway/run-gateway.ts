@@ -1,5 +1,5 @@
 /** `postern gateway`: opens what the portal grants, and forwards it into its network (PG-68, PG-69). */
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { unixMs } from "../../base/index.ts";
 import { enableForwarding, readNetwork, setUpFirewall, tearDownFirewall } from "../../host/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";

@@ -2,7 +2,7 @@
  * The plane on a Linux host: kernel variant, TUN device, sockets and workers, opened and closed together.
  * `postern wg`, client and gateway differ in what they do with it, not in how it comes up.
  */
-import { chooseKernel, type KernelChoice } from "../../../bindings/cipher/choice.ts";
+import { chooseKernel, type KernelChoice } from "../../../bindings/cipher/index.ts";
 import {
   errnoName,
   type Kernel,
@@ -20,9 +20,8 @@ import {
   type UdpSocket,
   type UdpSockets,
 } from "../../../bindings/linux/index.ts";
-import type { Plane, PlaneMode } from "../../../bindings/plane/face.ts";
-import { createPlane, createPlaneMemory } from "../../../bindings/plane/plane.ts";
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import { createPlane, createPlaneMemory, type Plane, type PlaneMode } from "../../../bindings/plane/index.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Instant, Log } from "../../base/index.ts";
 import { raiseBufferLimits, readClock } from "../../host/index.ts";
 import type { ShellTransmit } from "./shell.ts";

@@ -1,5 +1,5 @@
 /** What becomes of a program when one of the plane's loops ends by itself (PG-18, PG-46). */
-import type { Plane } from "../../../bindings/plane/face.ts";
+import type { Plane } from "../../../bindings/plane/index.ts";
 import { PosternError } from "../../base/index.ts";
 
 export interface PlaneWatch {

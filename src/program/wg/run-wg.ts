@@ -5,7 +5,7 @@
  *          ─▶ keys and peers ─▶ status socket ─▶ PostUp ─▶ ready ─▶ … ─▶ all of it back, in reverse
  */
 import { openKernel, openRtnetlink, setMark } from "../../../bindings/linux/index.ts";
-import type { PlaneThreads } from "../../../bindings/thread/threads.ts";
+import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type Log, unixMs } from "../../base/index.ts";
 import {
   applyWgRoutes,

@@ -1,12 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type Bench,
-  createOracle,
-  findFault,
-  openBench,
-  warmUp,
-} from "../../../bindings/cipher/self-test.ts";
-import { RECORDS } from "../../../bindings/memory/layout.ts";
+import { type Bench, createOracle, findFault, openBench, warmUp } from "../../../bindings/cipher/index.ts";
+import { RECORDS } from "../../../bindings/memory/index.ts";
 import { createSeededRandom, randomBelow, randomBytes } from "../../../src/base/index.ts";
 import { compileVariant, VARIANTS } from "./modules.ts";
 import { aeadTag, seal } from "./twin.ts";

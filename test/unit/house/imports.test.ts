@@ -46,14 +46,39 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   "bindings/sys": { rooms: ["src/base"], packages: ["node:", "koffi"] },
   "bindings/linux": { rooms: ["src/base", "bindings/sys"], packages: ["node:"] },
-  bindings: {
-    rooms: ["src/base", "src/plane", "bindings/sys", "bindings/linux"],
-    packages: ["node:", "@assemblyscript/loader", "@noble/ciphers"],
+  "bindings/memory": {
+    rooms: ["src/base", "bindings/sys"],
+    packages: ["@assemblyscript/loader"],
   },
-  "src/host": {
-    rooms: ["src/base", "src/dns", "bindings", "bindings/sys", "bindings/linux"],
+  "bindings/table": { rooms: ["src/base", "src/plane", "bindings/linux", "bindings/memory"] },
+  "bindings/ring": { rooms: ["src/base", "src/plane", "bindings/memory", "bindings/table"] },
+  "bindings/thread": { rooms: [], packages: ["node:"] },
+  "bindings/worker": {
+    rooms: [
+      "src/base",
+      "bindings/sys",
+      "bindings/linux",
+      "bindings/memory",
+      "bindings/ring",
+      "bindings/thread",
+    ],
     packages: ["node:"],
   },
+  "bindings/cipher": { rooms: ["src/base"], packages: ["node:", "@noble/ciphers"] },
+  "bindings/plane": {
+    rooms: [
+      "src/base",
+      "src/plane",
+      "bindings/sys",
+      "bindings/linux",
+      "bindings/memory",
+      "bindings/table",
+      "bindings/ring",
+      "bindings/thread",
+      "bindings/worker",
+    ],
+  },
+  "src/host": { rooms: ["src/base", "src/dns", "bindings/sys", "bindings/linux"], packages: ["node:"] },
   "src/program": { rooms: ["*"], packages: ["node:", "ws", ...NOBLE, "valibot"] },
   "src/cli": { rooms: ["src/base", "src/program"], packages: ["node:"] },
   src: { rooms: ["*"] },
@@ -132,6 +157,24 @@ describe("the picture of imports", () => {
       return [path, values.map(({ target }) => target)] as const;
     });
     expect(findCircle(new Map(edges))).toBeUndefined();
+  });
+
+  it("style §2: other rooms come in by a room's face", () => {
+    const faces = new Set(SOURCES.map(({ path }) => path).filter((path) => path.endsWith("/index.ts")));
+    const isBeside = (from: string, to: string) =>
+      // The portal's file and its decisions are two halves of one room.
+      from === "src/portal/config" && to === "src/portal/server";
+    const wrong = SOURCES.filter(({ path }) => !path.startsWith("assembly/")).flatMap(({ path, imports }) =>
+      imports
+        .filter(({ isOurs }) => isOurs)
+        .filter(({ target }) => {
+          const [from, to] = [roomOf(path), roomOf(target)];
+          const face = `${to}/index.ts`;
+          return to !== from && !isBeside(from, to) && faces.has(face) && target !== face;
+        })
+        .map(({ target }) => `${path} imports ${target}`),
+    );
+    expect(wrong).toEqual([]);
   });
 
   it("style §2: inside a room nobody imports the room's own index", () => {

@@ -1,6 +1,6 @@
 /** Drives the plane's coalescing like the ingress worker does, for the tests. */
 import { expect } from "vitest";
-import { CONSTANTS, OFFSETS } from "../../../bindings/memory/layout.ts";
+import { CONSTANTS, OFFSETS } from "../../../bindings/memory/index.ts";
 import type { Features, Frame } from "../../twin/plane/coalesce.ts";
 import { loadPacketModule } from "./load.ts";
 

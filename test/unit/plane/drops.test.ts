@@ -1,7 +1,7 @@
 /** One example for every reason of stage `path`: a new reason does not compile without one. */
 import { describe, expect, it } from "vitest";
-import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
-import type { Plane } from "../../../bindings/plane/plane.ts";
+import { REASONS, type Reason } from "../../../bindings/memory/index.ts";
+import type { Plane } from "../../../bindings/plane/index.ts";
 import {
   concatBytes,
   copyOf,

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { BYTES, CONSTANTS, OFFSETS } from "../../../bindings/memory/layout.ts";
-import { instantiatePlane } from "../../../bindings/memory/plane-module.ts";
-import type { Plane } from "../../../bindings/plane/plane.ts";
+import { BYTES, CONSTANTS, instantiatePlane, OFFSETS } from "../../../bindings/memory/index.ts";
+import type { Plane } from "../../../bindings/plane/index.ts";
 import { concatBytes, instant, ip, prefix } from "../../../src/base/index.ts";
 import { openMessage } from "../../twin/plane/message.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";

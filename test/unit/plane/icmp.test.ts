@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
+import { REASON_NAMES } from "../../../bindings/memory/index.ts";
 import { concatBytes, equalBytes, ip } from "../../../src/base/index.ts";
 import { isIcmpError, type MalformedIcmp, parseIcmpQuote } from "../../../src/packet/icmp.ts";
 import { parsePacket } from "../../../src/packet/ip.ts";

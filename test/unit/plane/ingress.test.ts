@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Plane } from "../../../bindings/plane/plane.ts";
+import type { Plane } from "../../../bindings/plane/index.ts";
 import { concatBytes, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";

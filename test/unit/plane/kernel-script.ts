@@ -4,9 +4,8 @@
  * is left. Pointers in structures are plain offsets, because such a plane has the base address 0.
  */
 
-import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/sockaddr.ts";
-import { CONSTANTS, OFFSETS } from "../../../bindings/memory/layout.ts";
-import { instantiatePlane } from "../../../bindings/memory/plane-module.ts";
+import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/index.ts";
+import { CONSTANTS, instantiatePlane, OFFSETS } from "../../../bindings/memory/index.ts";
 import { copyOf, type Instant, type SocketAddress } from "../../../src/base/index.ts";
 import { compileVariant } from "../crypto/modules.ts";
 import { NOW, type testPlane } from "./pair.ts";

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
-import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
-import type { Plane, WorkerCounters } from "../../../bindings/plane/plane.ts";
+import { REASONS, type Reason } from "../../../bindings/memory/index.ts";
+import type { Plane, WorkerCounters } from "../../../bindings/plane/index.ts";
 
 /** What the paths gave up, over all reasons. */
 export function droppedByPath({ drops }: WorkerCounters): number {

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
-import { BYTES, OFFSETS } from "../../../bindings/memory/layout.ts";
+import { BYTES, OFFSETS } from "../../../bindings/memory/index.ts";
 
 /** What `assembly/__tests__/exports/packet.ts` exports; addresses are numbers. */
 export interface PacketExports {

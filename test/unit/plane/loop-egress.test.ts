@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/memory/layout.ts";
-import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
+import { CONSTANTS, REASONS, type Reason } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/memory/layout.ts";
-import { REASONS, type Reason } from "../../../bindings/memory/reasons.ts";
+import { CONSTANTS, REASONS, type Reason } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip, type SocketAddress } from "../../../src/base/index.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { type ControlMessage, FD, type KernelScript, type Received, runLoop } from "./kernel-script.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { PlaneSend } from "../../../bindings/plane/plane.ts";
+import type { PlaneSend } from "../../../bindings/plane/index.ts";
 import { concatBytes, type SocketAddress } from "../../../src/base/index.ts";
 import { openMessage } from "../../twin/plane/message.ts";
 import { encodeVnet, splitFrame } from "../../twin/plane/split.ts";

@@ -6,7 +6,7 @@ import {
   type PlaneMode,
   type PlaneOptions,
   type PlaneSend,
-} from "../../../bindings/plane/plane.ts";
+} from "../../../bindings/plane/index.ts";
 import {
   concatBytes,
   type Instant,

@@ -1,7 +1,6 @@
 /** Drives the plane's splitting like the egress worker does, for the tests. */
 import { expect } from "vitest";
-import { OFFSETS } from "../../../bindings/memory/layout.ts";
-import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
+import { OFFSETS, REASON_NAMES } from "../../../bindings/memory/index.ts";
 import type { PacketLimits } from "../../../src/packet/ip.ts";
 import { loadPacketModule, type PacketModule } from "./load.ts";
 

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CONSTANTS } from "../../../bindings/memory/layout.ts";
-import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
+import { CONSTANTS, REASON_NAMES } from "../../../bindings/memory/index.ts";
 import { fromHex } from "../../../src/base/index.ts";
 import { type MalformedPacket, type PacketLimits, parsePacket } from "../../../src/packet/ip.ts";
 import { loadPacketModule, readDescriptor } from "./load.ts";

@@ -1,22 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BYTES, CONSTANTS, LAYOUT_HASH, OFFSETS, RECORDS } from "../../../bindings/memory/layout.ts";
-import { placeFields, type RecordLayout } from "../../../bindings/memory/layout-record.ts";
-import { createSharedMemory, type SharedMemory } from "../../../bindings/memory/shared-memory.ts";
-import { createPlane, createPlaneMemory } from "../../../bindings/plane/plane.ts";
-import { createPeerIndex } from "../../../bindings/table/peer-index.ts";
-import { createQuiescence } from "../../../bindings/table/quiescence.ts";
-import { equalBytes } from "../../../src/base/index.ts";
-import { sealMessage } from "../../twin/plane/message.ts";
-import { compileVariant } from "../crypto/modules.ts";
-import { counting, udp } from "./packets.ts";
+import {
+  BYTES,
+  CONSTANTS,
+  createPlaneMemory,
+  createSharedMemory,
+  OFFSETS,
+  type SharedMemory,
+} from "../../../../bindings/memory/index.ts";
+import { createPeerIndex, createQuiescence } from "../../../../bindings/table/index.ts";
+import { sealMessage } from "../../../twin/plane/message.ts";
+import { counting, udp } from "../../plane/packets.ts";
 import {
   B,
   createPair,
   directPath,
   NET_A,
   NET_B,
-  NOW,
   PEER_B,
   POLICIES,
   plainFrame,
@@ -25,15 +25,11 @@ import {
   sendAll,
   sessionKeys,
   testPlane,
-} from "./pair.ts";
+} from "../../plane/pair.ts";
 
+const { plane: PLANE, peer: PEER, session: SESSION, worker: WORKER } = OFFSETS;
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const GOOD = udp(counting(64), ROUTED);
-const { plane: PLANE, peer: PEER, session: SESSION, worker: WORKER, ring: RING } = OFFSETS;
-
-function sharedOf(memory: WebAssembly.Memory): SharedMemory {
-  return createSharedMemory(memory);
-}
 
 /** The number of a peer's current session, 0 for none. */
 function currentRow(memory: WebAssembly.Memory, slot: number): number {
@@ -42,65 +38,12 @@ function currentRow(memory: WebAssembly.Memory, slot: number): number {
   return words[(peers + slot * BYTES.peer + PEER.current) >> 2] ?? 0;
 }
 
-describe("the layout (D-3)", () => {
-  it("gives every field a place of its own, aligned, and lines to different writers", () => {
-    for (const { fields } of Object.values(RECORDS)) {
-      const record: RecordLayout = fields;
-      const { offsets, bytes } = placeFields(record);
-      let end = 0;
-      for (const [name, field] of Object.entries(record)) {
-        const at = offsets[name] ?? -1;
-        expect(at).toBeGreaterThanOrEqual(end);
-        const size = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8, bytes: 8 }[field.type];
-        expect(at % size).toBe(0);
-        if (field.line === true) expect(at % 64).toBe(0);
-        end = at + (field.type === "bytes" ? (field.bytes ?? 0) : size) * (field.count ?? 1);
-      }
-      expect(bytes).toBeGreaterThanOrEqual(end);
-      expect(bytes % 64).toBe(0);
-    }
-  });
-
-  it("is the one that the module was made from", () => {
-    const { memory } = createPlaneMemory();
-    const instance = new WebAssembly.Instance(compileVariant("turbofan"), { env: { memory }, sys: NO_CALLS });
-    const { layoutHash, constantsEnd } = instance.exports as Record<string, () => number>;
-    expect((layoutHash?.() ?? 0) >>> 0).toBe(LAYOUT_HASH);
-    expect(constantsEnd?.()).toBeLessThanOrEqual(CONSTANTS.PLANE_ADDRESS);
-  });
-
-  it("refuses a module of another build", () => {
-    // The smallest module that has the two exports: other numbers.
-    const bytes = new Uint8Array([
-      0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 14, 1, 10, 108, 97, 121, 111, 117,
-      116, 72, 97, 115, 104, 0, 0, 10, 6, 1, 4, 0, 65, 7, 11,
-    ]);
-    const { memory } = createPlaneMemory();
-    const module = new WebAssembly.Module(bytes);
-    expect(() => createPlane({ memory, module, mode: "plain", mtu: 1420 })).toThrow(
-      expect.objectContaining({ code: "plane-layout" }),
-    );
-  });
-});
-
-const noCall = () => 0;
-const NO_CALLS = {
-  read: noCall,
-  write: noCall,
-  sendmsg: noCall,
-  recvmsg: noCall,
-  poll: noCall,
-  clock_gettime: noCall,
-  sched_yield: noCall,
-  errno: noCall,
-};
-
 describe("peers and sessions (WG-44, WG-52)", () => {
   it("finds peers by id through any churn (a map as twin)", () => {
     const ids = fc.integer({ min: 1, max: 40 }).map((n) => (n * 0x10) & 0xffffff);
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), ids), { maxLength: 200 }), (steps) => {
-        const shared = sharedOf(createPlaneMemory().memory);
+        const shared = createSharedMemory(createPlaneMemory().memory);
         const index = createPeerIndex(shared, 8);
         const model = new Map<number, number>();
         for (const [isInsert, id] of steps) {
@@ -188,7 +131,7 @@ describe("quiescence (WG-44, D-11)", () => {
   }
 
   it("waits for every running worker to raise its epoch or to park", () => {
-    const shared = sharedOf(createPlaneMemory().memory);
+    const shared = createSharedMemory(createPlaneMemory().memory);
     const { workers, set } = workersOf(shared);
     const quiescence = createQuiescence(shared, workers);
     set(0, WORKER.running, 1);
@@ -213,7 +156,7 @@ describe("quiescence (WG-44, D-11)", () => {
   });
 
   it("waits for nobody when no worker runs", () => {
-    const shared = sharedOf(createPlaneMemory().memory);
+    const shared = createSharedMemory(createPlaneMemory().memory);
     const quiescence = createQuiescence(shared, workersOf(shared).workers);
     let released = false;
     quiescence.after(() => {
@@ -237,91 +180,5 @@ describe("quiescence (WG-44, D-11)", () => {
     const plane = testPlane({ maxPeers: 65_536 });
     plane.execute({ kind: "add-peer", slot: 65_535, peerId: 0xffffff });
     expect(plane.records.activity(65_535)).toMatchObject({ sentAny: 0 });
-  });
-});
-
-describe("rings (D-10, PG-51)", () => {
-  it("carry packets of every size in order, whatever their sizes (wrapping areas)", () => {
-    const { a } = createPair();
-    a.publish({
-      routes: [{ prefix: { address: NET_B.v4, bits: 0 }, target: { kind: "punt" } }],
-      permits: [],
-    });
-    let sent = 0;
-    let received = 0;
-    fc.assert(
-      fc.property(
-        fc.array(fc.integer({ min: 500, max: 1390 }), { minLength: 20, maxLength: 60 }),
-        fc.nat(80),
-        (sizes, taken) => {
-          for (const size of sizes) {
-            const payload = counting(size, sent++);
-            a.drive.egress(NOW, plainFrame(udp(payload, { ...ROUTED, ports: [sent & 0xffff, 1] })));
-          }
-          for (const { packet } of a.takePunts(taken)) {
-            received++;
-            const port = ((packet[20] ?? 0) << 8) | (packet[21] ?? 0);
-            expect(port).toBe(received & 0xffff);
-            expect(equalBytes(packet.subarray(28), counting(packet.length - 28, received - 1))).toBe(true);
-          }
-          if (sent - received > 1000) received += a.takePunts(900).length;
-        },
-      ),
-      { numRuns: 80 },
-    );
-    expect(sent).toBeGreaterThan(2 * 1024);
-    // No piece reaches beyond the area: what lies behind it is the input buffer, whose head nobody writes.
-    const { memory } = a as ReturnType<typeof testPlane>;
-    const words = new Uint32Array(memory.buffer);
-    const egress = words[(CONSTANTS.PLANE_ADDRESS + PLANE.egress) >> 2] ?? 0;
-    const ring = words[(egress + WORKER.dataRing) >> 2] ?? 0;
-    const end = (words[(ring + RING.area) >> 2] ?? 0) + (words[(ring + RING.areaBytes) >> 2] ?? 0);
-    expect(end).toBe(words[(egress + WORKER.input) >> 2]);
-    const behind = new Uint8Array(memory.buffer).slice(end, end + CONSTANTS.BUFFER_LEAD);
-    expect(behind.every((byte) => byte === 0)).toBe(true);
-    expect(a.counters().egress.drops).toEqual({});
-  });
-
-  it("the settle ring carries injected packets of every size", () => {
-    const { a } = createPair();
-    for (let i = 0; i < 3000; i++) {
-      a.execute({ kind: "inject", slot: SLOT, packets: [udp(counting((i * 37) % 1390), ROUTED)] });
-      a.drive.flushEgress(NOW);
-    }
-    expect(a.counters()).toMatchObject({ settleFull: 0, egress: { counters: { packets_injected: 3000 } } });
-  });
-
-  it("gives up what does not fit into the settle ring, and says so", () => {
-    const { a } = createPair();
-    const packets = Array.from({ length: 2100 }, () => GOOD);
-    a.execute({ kind: "inject", slot: SLOT, packets });
-    expect(a.counters().settleFull).toBe(2100 - 2048);
-    let datagrams = 0;
-    for (const send of a.drive.flushEgress(NOW)) datagrams += send.bytes.length / send.segmentBytes;
-    expect(datagrams).toBe(2048);
-  });
-
-  it("D-13, PG-54: wakes control once when a ring gets its first entry, and again after it was emptied", async () => {
-    const { b } = createPair();
-    let wakes = 0;
-    const off = b.onWake(() => {
-      wakes++;
-    });
-    const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
-    for (let i = 0; i < 5; i++) receiveOne(b, new Uint8Array([0xff]));
-    await turn();
-    expect(wakes).toBe(1);
-    receiveOne(b, new Uint8Array([0xff]));
-    await turn();
-    expect(wakes).toBe(1);
-    expect(b.takeEvents(100)).toHaveLength(6);
-    receiveOne(b, new Uint8Array([0xff]));
-    await turn();
-    expect(wakes).toBe(2);
-    off();
-    b.takeEvents(100);
-    receiveOne(b, new Uint8Array([0xff]));
-    await turn();
-    expect(wakes).toBe(2);
   });
 });

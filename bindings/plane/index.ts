@@ -1,0 +1,12 @@
+export { createPlaneMemory, type PlaneMemory } from "../memory/index.ts";
+export type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
+export type {
+  Plane,
+  PlaneCounters,
+  PlaneDrive,
+  PlaneMode,
+  PlaneOptions,
+  PlaneReceive,
+  PlaneSend,
+} from "./face.ts";
+export { createPlane } from "./plane.ts";

@@ -1,0 +1,5 @@
+export { createHolds, type Holds } from "./hold.ts";
+export { createPublications, type Publications } from "./publications.ts";
+export { createRing, RING_SIZES } from "./ring.ts";
+export { createPlaneRings, type PlaneRings, type Ports } from "./rings.ts";
+export { listenForWakes } from "./wake.ts";

@@ -1,0 +1,6 @@
+export { createPeerIndex, type PeerIndex } from "./peer-index.ts";
+export { createPeerTable, type PeerTable } from "./peer-table.ts";
+export { writePolicy } from "./policy-tables.ts";
+export { createQuiescence, type Quiescence } from "./quiescence.ts";
+export { createPlaneRecords } from "./records.ts";
+export { createRelayList, type RelayList } from "./relay-list.ts";
