@@ -56,7 +56,7 @@ export function kindForControl(at: usize, bytes: u32): u32 {
   return isHandshake ? EVENT_HANDSHAKE : EVENT_OTHER;
 }
 
-/** SN-1. */
+/** Whether a datagram has the shape of STUN, which no WireGuard message has (SN-1). */
 export function isStun(at: usize, bytes: u32): bool {
   if (bytes < STUN_HEADER_BYTES || (load<u8>(at) & 0xc0) != 0) return false;
   const length = <u32>bswap<u16>(load<u16>(at, 2));

@@ -68,7 +68,7 @@ const TUNNEL = {
 } as const;
 const TUNNEL_CHECKS = CHECK_PERMITS | CHECK_CONTROL_EVENTS | CHECK_ICMP;
 
-/** TN-20, TN-38. */
+/** A client knows nothing but its resources, and believes their gateways no other source (TN-20, TN-38). */
 const CLIENT: PlaneRules = {
   ...TUNNEL,
   checks: TUNNEL_CHECKS | CHECK_LEAVING,
@@ -76,7 +76,7 @@ const CLIENT: PlaneRules = {
   sourceReason: reasonNumber("not-allowed-source"),
 };
 
-/** TN-61, TN-62. */
+/** A gateway knows nothing but its clients, and carries what they are granted (TN-61, TN-62). */
 const GATEWAY: PlaneRules = {
   ...TUNNEL,
   checks: TUNNEL_CHECKS | CHECK_ARRIVING | CHECK_SOURCES_OUT,

@@ -6,7 +6,7 @@ import { type Connection, type ConnectionsState, count, idField } from "./state.
 /** A peer decides how long its lists are, not how long our log lines are. */
 const LOGGED_CANDIDATES_MAX = 32;
 
-/** SN-36. */
+/** Candidates for a connection that does not exist are counted and dropped (SN-36). */
 export function noteUnknownConnection(
   state: ConnectionsState,
   id: string,

@@ -40,7 +40,7 @@ export function handleDatagram(twin: TwinState, now: Instant, { bytes, from, loc
   twin.events.push({ kind, bytes: copyOf(bytes), from, local });
 }
 
-/** WG-47. */
+/** Opens a transport message: index, life, counter, replay window, tag, in this order (WG-47). */
 function openData(
   twin: TwinState,
   now: Instant,
@@ -109,7 +109,7 @@ function judgePlain(twin: TwinState, slot: number, source: IpAddress): string | 
   return target?.kind === "peer" && target.slot === slot ? undefined : "wg_disallowed_source";
 }
 
-/** TN-38, TN-61. */
+/** Why a decrypted packet may not go on to the TUN device, if so (TN-38, TN-61). */
 function judgeTunnel(
   twin: TwinState,
   slot: number,

@@ -126,7 +126,7 @@ function schedule(state: ConnectionsState, connection: Connection): void {
   state.queue.set(connection, first?.at);
 }
 
-/** SN-125. */
+/** When a connection must be looked at again, and what for (SN-125). */
 function deadlinesOf(
   state: ConnectionsState,
   connection: Connection,

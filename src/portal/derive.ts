@@ -2,7 +2,7 @@
  * Keys and credentials that the portal derives instead of storing (PT-100 to PT-102, PT-105).
  *
  * Everything depends on stored data alone: a restart of the portal changes none of it, so that kept
- * connections can still make handshakes (seed 001).
+ * connections can still make handshakes (founding requirement 001).
  */
 import { hmac } from "@noble/hashes/hmac.js";
 import { pbkdf2 } from "@noble/hashes/pbkdf2.js";

@@ -143,7 +143,7 @@ function answer(
   return { kind: "accepted", peer: peer.ref, message: "initiation" };
 }
 
-/** WG-26. */
+/** A response to one of our initiations becomes the current session (WG-26). */
 function handleResponse(
   core: DeviceCore,
   now: Instant,
@@ -177,7 +177,7 @@ function handleResponse(
   return { kind: "accepted", peer: peer.ref, message: "response" };
 }
 
-/** WG-24. */
+/** A response that fits but does not open tells of keys that disagree: no reason to try again (WG-24). */
 function reportBadResponse(
   core: DeviceCore,
   peer: Peer,
@@ -189,7 +189,7 @@ function reportBadResponse(
   peer.log.info?.("handshake failed", { reason, index: formatIndex(response.receiver) });
 }
 
-/** WG-30. */
+/** A cookie is kept for mac2 of later messages; each mac1 that we sent accepts one reply (WG-30). */
 function handleCookieReply(core: DeviceCore, now: Instant, reply: CookieReply): HandshakeOutcome {
   const peer = core.peers.byId(reply.receiver >>> 8);
   const last = peer?.lastMessage;

@@ -148,7 +148,7 @@ export function createConnectionCore<M, R>(options: PortalConnectionOptions<M, R
   };
 }
 
-/** PT-20. */
+/** Begins again with these parameters, unless an attempt with the same URL is under way (PT-20). */
 export function connect<M, R>(core: ConnectionCore<M, R>, now: Instant, params: LoginParams): void {
   const { url, channel } = core.options;
   const wanted = socketUrlOf(url, channel.topic, params);

@@ -41,7 +41,7 @@ export type FatalError =
 
 /**
  * Codes that say the portal's certificate is not to be trusted (PT-29). It does not mend itself, and
- * trying again would hide the one thing the operator has to see (seeds 001, 003).
+ * trying again would hide the one thing the operator has to see (founding requirements 001, 003).
  */
 const CERTIFICATE_CODES: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",

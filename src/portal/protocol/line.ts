@@ -1,7 +1,7 @@
 /**
  * What lives exactly as long as one WebSocket: references, joins and heartbeats (PT-22 to PT-28).
  *
- * A new connection gets a new line, so nothing of an old one can hold it up (seed 001).
+ * A new connection gets a new line, so nothing of an old one can hold it up (founding requirement 001).
  */
 import { after, earliest, type Instant, type Log } from "../../base/index.ts";
 import type { Topic } from "./channel.ts";

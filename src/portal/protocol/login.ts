@@ -100,7 +100,7 @@ export function userAgentOf(parts: UserAgentParts): string {
   );
 }
 
-/** Removes what no header may hold: kernel names have been seen with such characters (PT-15, seed 003). */
+/** Removes what no header may hold: kernel names have been seen with such characters (PT-15). */
 export function toHeaderText(text: string): string {
   return text.replace(/[^\x20-\x7e]/gu, "");
 }

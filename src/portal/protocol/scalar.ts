@@ -101,7 +101,7 @@ export interface Tally {
   skipped: number;
 }
 
-/** The elements that parse, in their order; a faulty one never spoils its list (PT-6, seed 001). */
+/** The elements that parse, in their order; a faulty one never spoils its list (PT-6). */
 export function parseList<T>(
   items: readonly unknown[],
   parseItem: (item: unknown) => T | "ignored" | undefined,

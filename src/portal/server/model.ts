@@ -57,7 +57,7 @@ export interface Policy {
   readonly isDisabled: boolean;
 }
 
-/** PT-81. */
+/** What a policy asks of a client besides membership (PT-81). */
 export type Condition =
   | {
       readonly property: "remote_ip";

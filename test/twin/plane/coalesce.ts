@@ -146,7 +146,7 @@ function sequence({ packet, transportOffset }: Segment): number {
 const plainVnet = (flags: number): Uint8Array => Uint8Array.of(flags, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 const DATA_VALID = 2;
 
-/** PF-33. */
+/** Segments as the kernel wants a super-frame written (PF-33). */
 function encodeRun(run: readonly Segment[]): Uint8Array {
   const first = run[0];
   if (first === undefined) throw new Error("an empty run");
