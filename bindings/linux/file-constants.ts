@@ -4,6 +4,11 @@ export const O_RDWR = 0x2;
 export const O_NONBLOCK = 0x800;
 export const O_CLOEXEC = 0x80000;
 
+/** Of fcntl(2): who gets SIGIO, and the flag that asks for it. */
+export const F_SETFL = 4;
+export const F_SETOWN = 8;
+export const O_ASYNC = 0x2000;
+
 export const EFD_NONBLOCK = 0x800;
 export const EFD_CLOEXEC = 0x80000;
 

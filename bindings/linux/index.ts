@@ -56,6 +56,7 @@ export {
   parseMessages,
   toMessageBytes,
 } from "./netlink-message.ts";
+export { watchReadable } from "./readable-signal.ts";
 export { type BestRoute, openRtnetlink, type Refusal, type Rtnetlink } from "./rtnetlink.ts";
 export type {
   DeviceRoute,

@@ -1,6 +1,7 @@
 /** linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, fib_rules.h: what routing control uses. */
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 export const SOL_NETLINK = 270;
 /** Error messages carry text (extended acknowledgement). */
 export const NETLINK_EXT_ACK = 11;
@@ -46,13 +47,28 @@ export const RTM_GETROUTE = 26;
 export const RTM_NEWRULE = 32;
 export const RTM_DELRULE = 33;
 export const RTM_GETRULE = 34;
+export const RTM_NEWNETCONF = 80;
+export const RTM_DELNETCONF = 81;
 
-/** Multicast groups as bits for `bind` (PG-34). */
+/** Multicast groups as bits for `bind` (PG-34, PG-152). */
 export const RTMGRP_LINK = 0x1;
 export const RTMGRP_IPV4_IFADDR = 0x10;
 export const RTMGRP_IPV4_ROUTE = 0x40;
 export const RTMGRP_IPV6_IFADDR = 0x100;
 export const RTMGRP_IPV6_ROUTE = 0x400;
+/** Groups that rtnetlink.h numbers instead of giving a bit: number n is bit n - 1. */
+export const RTMGRP_IPV4_RULE = 1 << 7;
+export const RTMGRP_IPV6_RULE = 1 << 18;
+export const RTMGRP_IPV4_NETCONF = 1 << 23;
+export const RTMGRP_IPV6_NETCONF = 1 << 24;
+/** linux/netfilter/nfnetlink.h: changes of nftables. */
+export const NFGRP_NFTABLES = 1 << 6;
+export const NFNL_SUBSYS_NFTABLES = 10;
+export const NFT_MSG_NEWGEN = (NFNL_SUBSYS_NFTABLES << 8) | 15;
+/** `struct nfgenmsg`: family u8, version u8, resource id u16. */
+export const NFGENMSG_BYTES = 4;
+/** The name of the table, in messages about tables, chains, rules and sets alike. */
+export const NFTA_TABLE = 1;
 
 /** `struct ifinfomsg`: family u8, pad u8, type u16, index i32, flags u32, change u32. */
 export const IFINFOMSG_BYTES = 16;

@@ -70,10 +70,14 @@ export function openNetlink(kernel: Kernel): Netlink {
   };
 }
 
-/** Opens a non-blocking rtnetlink socket, subscribed to `groups`. */
-export function openNetlinkSocket(kernel: Kernel, groups: number): number {
+/** Opens a non-blocking netlink socket, of rtnetlink by default, subscribed to `groups`. */
+export function openNetlinkSocket(
+  kernel: Kernel,
+  groups: number,
+  protocol: number = N.NETLINK_ROUTE,
+): number {
   const { sys, scratch } = kernel;
-  const fd = sys.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, N.NETLINK_ROUTE);
+  const fd = sys.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw hostError("cannot open a netlink socket", "socket", sys.errno());
   const errno = scratch.frame((room) => {
     const name = room.take(N.SOCKADDR_NL_BYTES);

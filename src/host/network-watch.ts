@@ -4,10 +4,13 @@
  */
 import type { BestRoute, NetworkEvent, Rtnetlink } from "../../bindings/linux/index.ts";
 import { after, earliest, formatIp, type Instant, ip } from "../base/index.ts";
-import { FWMARK } from "./constants.ts";
+import { FWMARK, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
 
-const DEBOUNCE_MS = 500;
-const DEBOUNCE_MS_MAX = 2000;
+/** ROUTE_DEBOUNCE. A switch between two networks is to be over within a second and a half. */
+const DEBOUNCE_MS = 200;
+const DEBOUNCE_MS_MAX = 500;
+
+const OUR_TABLES: readonly number[] = [TABLE_RESOURCES, TABLE_LINK, TABLE_INTERNET];
 
 export interface BurstWatch {
   /** Takes what the event socket gave. Events of our own TUN do not count. */
@@ -18,15 +21,13 @@ export interface BurstWatch {
   handleTimeout(now: Instant): boolean;
 }
 
-/** A burst settles 500 ms after its last event, and at the latest 2 s after its first. */
+/** A burst settles 200 ms after its last event, and at the latest 500 ms after its first. */
 export function createBurstWatch(tunIndex: number | undefined): BurstWatch {
   let due: Instant | undefined;
   let latest: Instant | undefined;
   return {
     handleEvents(now, events) {
-      const isNews = events.some(
-        (event) => event.kind === "overrun" || event.index === undefined || event.index !== tunIndex,
-      );
+      const isNews = events.some((event) => isOfOthers(event, tunIndex));
       if (!isNews) return;
       latest ??= after(now, DEBOUNCE_MS_MAX);
       due = earliest(after(now, DEBOUNCE_MS), latest);
@@ -40,6 +41,26 @@ export function createBurstWatch(tunIndex: number | undefined): BurstWatch {
     },
   };
 }
+
+/** Whether an event may mean another way into the internet: not one of our device, nor of our tables. */
+function isOfOthers(event: NetworkEvent, tunIndex: number | undefined): boolean {
+  switch (event.kind) {
+    case "overrun":
+      return true;
+    case "rule":
+    case "parameter":
+    case "firewall":
+      return false;
+    case "route":
+      if (event.table !== undefined && OUR_TABLES.includes(event.table)) return false;
+      return event.index === undefined || event.index !== tunIndex;
+    default:
+      return event.index === undefined || event.index !== tunIndex;
+  }
+}
+
+/** The fingerprint of a host that has no way out at all. */
+export const NO_NETWORK = "none, none";
 
 /** Documentation addresses: never really there, so every route to them is the default one. */
 const PROBE_V4 = ip("198.51.100.1");

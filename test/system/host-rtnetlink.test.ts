@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openKernel, openNetlinkEvents, openRtnetlink, openTun } from "../../bindings/linux/index.ts";
 import { ip, prefix } from "../../src/base/index.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -143,9 +143,28 @@ describeWith(["netns", "tun"], "rtnetlink", () => {
     const seen = events.drain();
     expect(seen).toContainEqual({ kind: "link", index: 1 });
     expect(seen).toContainEqual({ kind: "address", index: 1 });
-    expect(seen).toContainEqual({ kind: "route", index: 1 });
+    expect(seen).toContainEqual({ kind: "route", index: 1, table: 255 });
     expect(events.drain()).toEqual([]);
     events.close();
+  });
+
+  it("PG-152: rules, parameters and nftables tell, too, and the signal says that there is something", async () => {
+    const events = host.enter(() => openNetlinkEvents(kernel));
+    let told = 0;
+    events.onReadable(() => told++);
+    host.run("ip", "rule", "add", "pref", "77", "table", "77");
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=1");
+    host.run("nft", "add table inet other");
+    await vi.waitFor(() => expect(told).toBeGreaterThan(0), { timeout: 1000 });
+    const seen = events.drain();
+    expect(seen).toContainEqual({ kind: "rule" });
+    expect(seen).toContainEqual({ kind: "parameter" });
+    expect(seen.filter(({ kind }) => kind === "firewall")).toEqual([{ kind: "firewall", table: "other" }]);
+    events.close();
+    const before = told;
+    host.run("nft", "delete table inet other");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(told, "nobody listens any more").toBe(before);
   });
 
   it("PG-36: an overrun is an event of its own", () => {

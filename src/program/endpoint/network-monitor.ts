@@ -1,10 +1,11 @@
 /** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
 import { openNetlinkEvents } from "../../../bindings/linux/index.ts";
-import { after, type IpAddress, type Log } from "../../base/index.ts";
+import { after, earliest, type IpAddress, type Log } from "../../base/index.ts";
 import {
   createBurstWatch,
   createSuspendWatch,
   equalAddresses,
+  NO_NETWORK,
   networkFingerprint,
   readNetwork,
   selectOwnAddresses,
@@ -23,46 +24,62 @@ export interface NetworkListeners {
   readonly onReset: (reason: string) => void;
 }
 
-/** No runtime polls a netlink descriptor, so the events are asked for. One system call each time. */
-const DRAIN_EVERY_MS = 1_000;
+/** The longest sleep: a process that stood still is to be noticed soon (PG-74). */
+const SLEEP_MS_MAX = 1_000;
+/** Events come in flocks; they are taken together. */
+const FLOCK_MS = 20;
 
 export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
+  const { rtnetlink, tun } = host;
   const events = openNetlinkEvents(host.kernel);
-  const burst = createBurstWatch(host.tun.index);
+  const burst = createBurstWatch(tun.index);
   const suspend = createSuspendWatch();
-  let addresses = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
-  let fingerprint = networkFingerprint(host.rtnetlink);
+  let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index);
+  let fingerprint = networkFingerprint(rtnetlink);
+  let timer: NodeJS.Timeout | undefined;
+  let isWoken = false;
   // What comes later is told by events (PG-34); what is there already is not.
-  synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
+  synchroniseLinkRoutes(rtnetlink, tun.index, log);
 
   function look(): void {
     if (suspend.hasResumed(host.now())) listeners.onReset("resume from suspend");
     burst.handleEvents(host.now(), events.drain());
-    if (!burst.handleTimeout(host.now())) return;
-    synchroniseLinkRoutes(host.rtnetlink, host.tun.index, log);
-    const present = networkFingerprint(host.rtnetlink);
+    if (burst.handleTimeout(host.now())) lookAtNetwork();
+  }
+
+  function lookAtNetwork(): void {
+    synchroniseLinkRoutes(rtnetlink, tun.index, log);
+    const present = networkFingerprint(rtnetlink);
     const isChanged = present !== fingerprint;
     fingerprint = present;
     if (isChanged) {
       log.info?.("network changed", { route: present });
-      listeners.onReset("network change");
+      // Without a way out there is nothing to connect to; the way that comes is a change in any case.
+      if (present !== NO_NETWORK) listeners.onReset("network change");
     }
-    const found = selectOwnAddresses(readNetwork(host.rtnetlink), host.tun.index);
+    const found = selectOwnAddresses(readNetwork(rtnetlink), tun.index);
     if (equalAddresses(found, addresses) && !isChanged) return;
     addresses = found;
     listeners.onAddresses(found);
   }
 
-  let timer: NodeJS.Timeout | undefined;
-  function sleep(): void {
-    suspend.sleepUntil(after(host.now(), DRAIN_EVERY_MS));
+  function sleep(forMs: number): void {
+    clearTimeout(timer);
+    suspend.sleepUntil(after(host.now(), forMs));
     timer = setTimeout(() => {
+      isWoken = false;
       look();
-      sleep();
-    }, DRAIN_EVERY_MS);
+      const now = host.now();
+      const due = earliest(burst.pollTimeout(), after(now, SLEEP_MS_MAX)) ?? now;
+      sleep(Math.max(0, due - now));
+    }, forMs);
   }
 
-  sleep();
+  events.onReadable(() => {
+    if (!isWoken) sleep(FLOCK_MS);
+    isWoken = true;
+  });
+  sleep(SLEEP_MS_MAX);
   return {
     ownAddresses: () => addresses,
     close() {

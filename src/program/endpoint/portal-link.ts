@@ -12,7 +12,7 @@ import {
   type UserAgentParts,
   userAgentOf,
 } from "../../portal/protocol/index.ts";
-import { createPortalSocket, loadRoots, markedTcp } from "../portal-socket.ts";
+import { createPortalSocket, loadRoots, markedTcp, type PortalSocket } from "../portal-socket.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
 import type { PeerParts, PeerWiring } from "./role.ts";
@@ -34,13 +34,65 @@ const CLOSE_WITHIN_MS = 500;
 const ERROR_CODES: Readonly<Record<number, string>> = { 4: "auth", 6: "portal_unreachable", 7: "portal_tls" };
 
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
+  const { parts } = options;
+  let onClosed = (): void => {};
+  let isLeft = false;
+  const socket = openSocket(options, handleEvent);
+
+  function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
+    switch (event.kind) {
+      case "connected":
+      case "hiccup":
+        // The machine has logged them (PT-30).
+        return;
+      case "message":
+        if (isLeft) return;
+        return parts.input((now) => options.handleMessage(now, event.message));
+      case "fatal":
+        return parts.fail(toError(event.error));
+      case "closed":
+        return onClosed();
+    }
+  }
+
+  return {
+    get state() {
+      return socket.state;
+    },
+    connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
+    leave() {
+      isLeft = true;
+    },
+    reconnect() {
+      isLeft = false;
+      // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
+      socket.connect({ ...parts.login, publicKey: parts.publicKey() });
+    },
+    drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
+    close() {
+      if (socket.state === "closed") return Promise.resolve();
+      return new Promise((resolve) => {
+        const timer = setTimeout(resolve, CLOSE_WITHIN_MS);
+        onClosed = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+        socket.close();
+      });
+    },
+  };
+}
+
+/** The connection as an endpoint wants it: past the tunnel, names and all (PG-64). */
+function openSocket<Message, Request>(
+  options: PortalLinkOptions<Message, Request>,
+  onEvent: (event: Exclude<PortalEvent<Message>, { kind: "resolve" }>) => void,
+): PortalSocket<Request> {
   const { parts, component, channel } = options;
   const { host, url } = parts;
-  let onClosed = (): void => {};
   const maxPartitionMs =
     options.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
-
-  const socket = createPortalSocket<Message, Request>({
+  return createPortalSocket<Message, Request>({
     url,
     channel,
     token: parts.token,
@@ -60,45 +112,9 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
     wallNow: () => unixMs(Date.now()),
     random: systemRandom,
     log: parts.log.scope("portal"),
-    onEvent: handleEvent,
+    onEvent,
     onError: parts.fail,
   });
-
-  function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
-    switch (event.kind) {
-      case "connected":
-      case "hiccup":
-        // The machine has logged them (PT-30).
-        return;
-      case "message":
-        return parts.input((now) => options.handleMessage(now, event.message));
-      case "fatal":
-        return parts.fail(toError(event.error));
-      case "closed":
-        return onClosed();
-    }
-  }
-
-  return {
-    get state() {
-      return socket.state;
-    },
-    connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
-    // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
-    reconnect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
-    drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
-    close() {
-      if (socket.state === "closed") return Promise.resolve();
-      return new Promise((resolve) => {
-        const timer = setTimeout(resolve, CLOSE_WITHIN_MS);
-        onClosed = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        socket.close();
-      });
-    },
-  };
 }
 
 function toError(error: FatalError): PosternError {

@@ -188,10 +188,14 @@ function followNetwork<Machine extends PeerMachine>(
   const announce = (): void =>
     shell.input((now) => machine.handleOwnAddresses(now, withPorts(host, monitor.ownAddresses())));
 
-  /** Machine, sockets, own addresses, portal, in this order (PG-75). */
+  /**
+   * Machine, sockets, own addresses, portal, in this order (PG-75). While the sockets are bound the portal
+   * may still answer what was asked with the old key; a grant for it would be of no use.
+   */
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
     shell.input((now) => machine.reset(now));
+    wiring.leave();
     await host.rebind();
     announce();
     wiring.reconnect();

@@ -1,0 +1,30 @@
+/**
+ * Waiting for descriptors that no runtime knows, such as netlink sockets: the kernel sends SIGIO when there
+ * is something to read. It costs no thread and no polling; libuv hands the signal to the main thread.
+ */
+import { F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK } from "./file-constants.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** Who is told; all of them for each signal, as signals merge and do not name their descriptor. */
+const listeners = new Set<() => void>();
+let isInstalled = false;
+
+/**
+ * Calls `listener` when one of the descriptors, which are non-blocking, may be readable; now and then
+ * without need. Returns how to end that; close the descriptors first.
+ */
+export function watchReadable(kernel: Kernel, fds: readonly number[], listener: () => void): () => void {
+  // The handler stays for good: by default SIGIO ends the process, and one may be on its way.
+  if (!isInstalled) process.on("SIGIO", tellAll);
+  isInstalled = true;
+  listeners.add(listener);
+  for (const fd of fds) {
+    kernel.sys.fcntl(fd, F_SETOWN, process.pid);
+    kernel.sys.fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
+  }
+  return () => void listeners.delete(listener);
+}
+
+function tellAll(): void {
+  for (const tell of [...listeners]) tell();
+}
