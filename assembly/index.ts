@@ -1,5 +1,5 @@
 /**
- * The packet plane: what the module exports. `bindings/plane/plane.ts` drives it. Kernels for test and choice
+ * The packet plane: what the module exports. `bindings/plane/plane.ts` drives it. The AEAD for test and choice
  * at start come from crypto/exports.ts.
  */
 import { LAYOUT_HASH } from "./layout";

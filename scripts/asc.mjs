@@ -3,7 +3,7 @@
  *
  *   node scripts/asc.mjs [--force] [--aead] [TARGET ...]
  *
- * --aead compiles the kernels alone, to .cache/aead-TARGET.wasm: for work on them.
+ * --aead compiles the AEAD alone, to .cache/aead-TARGET.wasm: for work on them.
  *
  * A module's inputs are everything in its entry's folder, the configuration and the compiler's version; their
  * hash stands in build/.asc-NAME. A module appears under its name only when it is complete.

@@ -57,7 +57,7 @@ export function flush(st: usize): void {
   store<u64>(tag, h0); store<u64>(tag, h2, 8);
 }
 
-// Kernel "short": horizontal, up to 64 bytes.
+// Routine "short": horizontal, up to 64 bytes.
 function xorEnd_short(s: usize, d: usize, ks: usize, block: i32, n: i32): void {
   let q: usize = ks + (block << 6);
   for (; n >= 64; n -= 64) {
@@ -779,7 +779,7 @@ function open_short(key: usize, np: usize, src: usize, dst: usize, len: i32, st:
   return i32(((load<u64>(src + len) ^ h0) | (load<u64>(src + len, 8) ^ h2)) == 0);
 }
 
-// Kernel "four": vertical, up to 192 bytes.
+// Routine "four": vertical, up to 192 bytes.
 function xorEnd_four(s: usize, d: usize, ks: usize, block: i32, n: i32): void {
   let q: usize = ks + (block << 6);
   for (; n >= 64; n -= 64) {
@@ -2039,7 +2039,7 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
   return i32(((load<u64>(src + len) ^ h0) | (load<u64>(src + len, 8) ^ h2)) == 0);
 }
 
-// Kernel "eight": vertical, all longer.
+// Routine "eight": vertical, all longer.
 function xorEnd_eight(s: usize, d: usize, ks: usize, block: i32, n: i32): void {
   let q: usize = ks + ((block & 3) << 7) + ((block >> 2) << 4);
   for (; n >= 64; n -= 64) {

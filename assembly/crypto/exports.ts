@@ -1,5 +1,5 @@
 /**
- * The AEAD as exports of the module. The plane's entry re-exports this file: so the kernel that is
+ * The AEAD as exports of the module. The plane's entry re-exports this file: so the variant that is
  * tested, timed and chosen at start (D-26) is the very one that carries traffic.
  */
 import { flush, LANES, open, otks, STATE_BYTES, seal } from "./index";

@@ -1,5 +1,5 @@
 /**
- * ChaCha20-Poly1305 for WireGuard's transport messages: the variant that the build's constant KERNEL
+ * ChaCha20-Poly1305 for WireGuard's transport messages: the variant that the build's constant CIPHER
  * names (D-26). 0: turbofan, 1: turboshaft, 2: wide, 3: jsc. The other variants are not compiled in.
  *
  * Common to all functions:
@@ -16,7 +16,7 @@ import * as wide from "./aead-wide";
 export { STATE_BYTES, wipe } from "./state";
 
 /** How many one-time keys `otks` makes; 0: do not call it, pass 0 to `open`. */
-export const LANES: i32 = KERNEL == 2 ? wide.LANES : 0;
+export const LANES: i32 = CIPHER == 2 ? wide.LANES : 0;
 
 /**
  * Encrypts src[0, len) to dst[0, len); dst may be src. The tag is written to dst + len only by the next
@@ -25,17 +25,17 @@ export const LANES: i32 = KERNEL == 2 ? wide.LANES : 0;
  * keys may follow each other.
  */
 export function seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {
-  if (KERNEL == 0) turbofan.seal(key, np, src, dst, len, st);
-  else if (KERNEL == 1) turboshaft.seal(key, np, src, dst, len, st);
-  else if (KERNEL == 2) wide.seal(key, np, src, dst, len, st);
+  if (CIPHER == 0) turbofan.seal(key, np, src, dst, len, st);
+  else if (CIPHER == 1) turboshaft.seal(key, np, src, dst, len, st);
+  else if (CIPHER == 2) wide.seal(key, np, src, dst, len, st);
   else jsc.seal(key, np, src, dst, len, st);
 }
 
 /** Writes the tag of the last sealed message, if it is still due. */
 export function flush(st: usize): void {
-  if (KERNEL == 0) turbofan.flush(st);
-  else if (KERNEL == 1) turboshaft.flush(st);
-  else if (KERNEL == 2) wide.flush(st);
+  if (CIPHER == 0) turbofan.flush(st);
+  else if (CIPHER == 1) turboshaft.flush(st);
+  else if (CIPHER == 2) wide.flush(st);
   else jsc.flush(st);
 }
 
@@ -45,9 +45,9 @@ export function flush(st: usize): void {
  * @param otk address of the message's one-time key from `otks`, or 0
  */
 export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {
-  if (KERNEL == 0) return turbofan.open(key, np, src, dst, len, st, otk);
-  if (KERNEL == 1) return turboshaft.open(key, np, src, dst, len, st, otk);
-  if (KERNEL == 2) return wide.open(key, np, src, dst, len, st, otk);
+  if (CIPHER == 0) return turbofan.open(key, np, src, dst, len, st, otk);
+  if (CIPHER == 1) return turboshaft.open(key, np, src, dst, len, st, otk);
+  if (CIPHER == 2) return wide.open(key, np, src, dst, len, st, otk);
   return jsc.open(key, np, src, dst, len, st, otk);
 }
 
@@ -57,5 +57,5 @@ export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st
  * GRO run (PF-65). Worth it from three messages on; all LANES counters must be readable.
  */
 export function otks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
-  if (KERNEL == 2) wide.otks(key, np, stride, out, st);
+  if (CIPHER == 2) wide.otks(key, np, stride, out, st);
 }

@@ -12,7 +12,7 @@ export const STATE_TAG: usize = 80;
 export const STATE_LEFT: usize = 84;
 /** The pending MAC input: at most one batch, and the block of lengths. */
 export const STATE_PENDING: usize = 96;
-/** Keystream of one batch, 512 bytes, and words that a kernel parks, 128 bytes. */
+/** Keystream of one batch, 512 bytes, and words that a variant parks, 128 bytes. */
 export const STATE_SCRATCH: usize = 640;
 /** Size of the whole state in bytes; it needs no alignment, but does better on a cache line's start. */
 export const STATE_BYTES: i32 = 1280;

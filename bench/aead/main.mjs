@@ -1,11 +1,11 @@
 /**
  * ChaCha20-Poly1305 against OpenSSL's, one thread (G-5).
  *
- *   npm run bench -- aead [--runtime node20|node24|PATH] [--kernel NAME] [--pairs 5]
+ *   npm run bench -- aead [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 5]
  *                         [--sizes 64,1280,1420,16384] [--attempts 25] [--verify] [--json]
  *
- * The kernel that a start would choose is verified before and after. Sealing is in batches of 32 with
- * deferred tags, opening with one-time keys in advance where the kernel makes them, as the loops do it.
+ * The variant that a start would choose is verified before and after. Sealing is in batches of 32 with
+ * deferred tags, opening with one-time keys in advance where the variant makes them, as the loops do it.
  * OpenSSL is `openssl speed`, which seals; where the processor has AVX-512, which V8 does not use, it is
  * measured a second time without. All run on one processor, where a probe tells whether a stranger on the
  * host shares the core. --verify ends before the measurement. Needs `npm run build` and taskset.
@@ -15,7 +15,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import {
-  chooseKernel,
+  chooseCipher,
   createOracle,
   findFault,
   openBench,
@@ -37,7 +37,7 @@ const ARM_MS = 200;
 
 const OPTIONS = {
   runtime: { type: "string" },
-  kernel: { type: "string" },
+  cipher: { type: "string" },
   pairs: { type: "string", default: "5" },
   sizes: { type: "string", default: "64,1280,1420,16384" },
   seed: { type: "string", default: "1" },
@@ -51,7 +51,7 @@ async function main() {
   const { values } = parseArgs({ options: OPTIONS });
   if (values.runtime !== undefined) return runOn(findRuntime(values.runtime).path);
 
-  const { name, module, candidates, setUpMs } = chooseKernel({ kernel: values.kernel });
+  const { name, module, candidates, setUpMs } = chooseCipher({ cipher: values.cipher });
   const bench = openBench(module);
   if (!isVerified(bench)) return 1;
   const tried = candidates.map((c) =>
@@ -66,7 +66,7 @@ async function main() {
     topology: "one thread",
     pinning: `processor ${await settle()}`,
     seed: Number(values.seed),
-    runtime: `${process.version}, V8 ${process.versions.v8}, kernel ${name}`,
+    runtime: `${process.version}, V8 ${process.versions.v8}, cipher ${name}`,
     baselines: { openssl: execFileSync("openssl", ["version"], { encoding: "utf8" }).trim() },
   });
   const draw = createDraw(Number(values.seed));

@@ -1,7 +1,7 @@
 /**
  * The plane in memory, frames to datagrams and back, one thread (D-15).
  *
- *   npm run bench -- plane [--runtime node20|node24|PATH] [--kernel NAME] [--pairs 7] [--ms 400] [--json]
+ *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--json]
  *
  * Per load two cells: what enters the plane's egress per second, and what its ingress takes. The baseline
  * is the AEAD alone on packets of that length: the ratio is the share of the time that is cryptography,
@@ -10,7 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { chooseKernel, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
+import { chooseCipher, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -23,7 +23,7 @@ const ATTEMPTS = 10;
 
 const OPTIONS = {
   runtime: { type: "string" },
-  kernel: { type: "string" },
+  cipher: { type: "string" },
   pairs: { type: "string", default: "7" },
   ms: { type: "string", default: "400" },
   seed: { type: "string", default: "1" },
@@ -42,13 +42,13 @@ async function main() {
   const { values } = parseArgs({ options: OPTIONS });
   if (values.runtime !== undefined) return runOn(findRuntime(values.runtime).path);
 
-  const { name, module } = chooseKernel({ kernel: values.kernel });
+  const { name, module } = chooseCipher({ cipher: values.cipher });
   const bench = openBench(module);
   const result = beginResult(`plane-${process.version.split(".")[0]}`, {
     topology: "one thread, in memory",
     pinning: `processor ${await settle()}`,
     seed: Number(values.seed),
-    runtime: `${process.version}, V8 ${process.versions.v8}, kernel ${name}`,
+    runtime: `${process.version}, V8 ${process.versions.v8}, cipher ${name}`,
     baselines: {},
   });
   const draw = createDraw(Number(values.seed));

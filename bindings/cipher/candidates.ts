@@ -6,9 +6,9 @@
 import { readFileSync } from "node:fs";
 
 /** The variants that a person may ask for; `debug` is slow and has wire logs (PG-57). */
-export const KERNEL_NAMES = ["turbofan", "turboshaft", "wide", "jsc", "debug"] as const;
+export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc", "debug"] as const;
 
-export type KernelName = (typeof KERNEL_NAMES)[number];
+export type CipherName = (typeof CIPHER_NAMES)[number];
 
 export interface RuntimeFacts {
   readonly runtime: "node" | "deno" | "bun";
@@ -20,12 +20,12 @@ export interface RuntimeFacts {
 }
 
 export interface Candidate {
-  readonly name: KernelName;
-  /** V8 flags while the kernel is compiled, which is when it is first called; each with the one that takes it back. */
+  readonly name: CipherName;
+  /** V8 flags while the variant is compiled, which is when it is first called; each with the one that takes it back. */
   readonly flags: readonly V8Flag[];
   /**
    * `at-once`: the first call has the final code. `by-use`: V8 begins with its baseline compiler, and the
-   * kernel must be run until the optimising one has replaced it.
+   * variant must be run until the optimising one has replaced it.
    */
   readonly tierUp: "at-once" | "by-use";
 }
@@ -64,7 +64,7 @@ const RELAXED_PROBE = new Uint8Array([
 
 /** What to try on the runtime, the likely best first. */
 export function candidatesFor(facts: RuntimeFacts): CandidateTable {
-  const plain = (name: KernelName): Candidate => candidateFor(name, facts);
+  const plain = (name: CipherName): Candidate => candidateFor(name, facts);
   if (facts.runtime === "bun") return { candidates: [plain("jsc")], reserve: [plain("turbofan")] };
   if (!facts.hasRelaxedSimd) return { candidates: [plain("turbofan")], reserve: [plain("jsc")] };
   const isWide = facts.runtime === "node" && facts.nodeMajor >= 24 && facts.arch === "x64" && facts.hasAvx2;
@@ -75,7 +75,7 @@ export function candidatesFor(facts: RuntimeFacts): CandidateTable {
 }
 
 /** One variant with the flags that help it on the runtime, whether or not the runtime would choose it. */
-export function candidateFor(name: KernelName, facts: RuntimeFacts): Candidate {
+export function candidateFor(name: CipherName, facts: RuntimeFacts): Candidate {
   if (facts.runtime !== "node") return { name, flags: [], tierUp: "by-use" };
   // Known to work on exactly these two; elsewhere baseline code and use are safe.
   const isAtOnce = facts.nodeMajor === 20 || facts.nodeMajor === 24;
@@ -104,7 +104,7 @@ function hasCpuFlag(flag: string): boolean {
     const line = /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "latin1"));
     return line?.[1]?.split(" ").includes(flag) ?? false;
   } catch {
-    // Without /proc nothing is known of the processor: the 128-bit kernels run everywhere.
+    // Without /proc nothing is known of the processor: the 128-bit variants run everywhere.
     return false;
   }
 }

@@ -13,10 +13,10 @@ import { setFlagsFromString } from "node:v8";
 import { PosternError } from "../../src/base/index.ts";
 import {
   type Candidate,
+  CIPHER_NAMES,
+  type CipherName,
   candidateFor,
   candidatesFor,
-  KERNEL_NAMES,
-  type KernelName,
   type RuntimeFacts,
   readRuntimeFacts,
 } from "./candidates.ts";
@@ -31,23 +31,23 @@ import {
   warmUp,
 } from "./self-test.ts";
 
-export type { KernelName } from "./candidates.ts";
+export type { CipherName } from "./candidates.ts";
 
-export interface KernelOptions {
-  /** A variant's name (`--kernel`, POSTERN_KERNEL): only this one is tried. */
-  readonly kernel?: string | undefined;
+export interface CipherOptions {
+  /** A variant's name (`--cipher`, POSTERN_CIPHER): only this one is tried. */
+  readonly cipher?: string | undefined;
   /** The bytes of a variant's module; by default those of the build. */
-  readonly readModule?: (name: KernelName) => Uint8Array<ArrayBuffer>;
+  readonly readModule?: (name: CipherName) => Uint8Array<ArrayBuffer>;
   /** The runtime's facts; by default those of this one. */
   readonly facts?: RuntimeFacts;
 }
 
 export type CandidateReport =
-  | ({ readonly name: KernelName; readonly ok: true } & Speed)
-  | { readonly name: KernelName; readonly ok: false; readonly reason: string };
+  | ({ readonly name: CipherName; readonly ok: true } & Speed)
+  | { readonly name: CipherName; readonly ok: false; readonly reason: string };
 
-export interface KernelChoice {
-  readonly name: KernelName;
+export interface CipherChoice {
+  readonly name: CipherName;
   /** The whole packet plane with this variant. */
   readonly module: WebAssembly.Module;
   /** All that were tried, for `status`; those with `ok: false` come first and are worth a WARN each. */
@@ -56,32 +56,32 @@ export interface KernelChoice {
 }
 
 /** What passed its test and can be timed, or why it did not. */
-type Trial = Passed | { readonly name: KernelName; readonly ok: false; readonly reason: string };
+type Trial = Passed | { readonly name: CipherName; readonly ok: false; readonly reason: string };
 interface Passed {
-  readonly name: KernelName;
+  readonly name: CipherName;
   readonly ok: true;
   readonly module: WebAssembly.Module;
   readonly bench: Bench;
 }
 
 /**
- * How much faster than one that is likelier to be the best a kernel must be to be chosen instead. On a busy
- * processor of two threads the timing shows nothing: of 30 starts, 3 chose a kernel of 0.7 times the speed.
+ * How much faster than one that is likelier to be the best a variant must be to be chosen instead. On a busy
+ * processor of two threads the timing shows nothing: of 30 starts, 3 chose a variant of 0.7 times the speed.
  */
 const PREFERENCE = 1.1;
 
 /**
  * Sets up, tests and times the candidates, and returns the fastest.
- * @throws PosternError `kernel-unknown` if `options.kernel` names none, `kernel-unusable` if none passes
+ * @throws PosternError `cipher-unknown` if `options.cipher` names none, `cipher-unusable` if none passes
  */
-export function chooseKernel(options: KernelOptions = {}): KernelChoice {
+export function chooseCipher(options: CipherOptions = {}): CipherChoice {
   const started = performance.now();
   const facts = options.facts ?? readRuntimeFacts();
   const readModule = options.readModule ?? readBuiltModule;
   const oracle = createOracle();
   const attempt = (candidate: Candidate): Trial => tryCandidate(candidate, readModule, oracle);
 
-  const { candidates, reserve } = wantedCandidates(options.kernel, facts);
+  const { candidates, reserve } = wantedCandidates(options.cipher, facts);
   const trials = candidates.map(attempt);
   for (const candidate of reserve) {
     if (trials.some((trial) => trial.ok)) break;
@@ -103,12 +103,12 @@ export function chooseKernel(options: KernelOptions = {}): KernelChoice {
 
 function wantedCandidates(wanted: string | undefined, facts: RuntimeFacts) {
   if (wanted === undefined || wanted === "") return candidatesFor(facts);
-  const name = KERNEL_NAMES.find((known) => known === wanted);
+  const name = CIPHER_NAMES.find((known) => known === wanted);
   if (name === undefined) {
     throw new PosternError(
-      "kernel-unknown",
-      `there is no kernel "${wanted}"`,
-      `use one of ${KERNEL_NAMES.join(", ")}, or leave the choice to the program`,
+      "cipher-unknown",
+      `there is no cipher variant "${wanted}"`,
+      `use one of ${CIPHER_NAMES.join(", ")}, or leave the choice to the program`,
     );
   }
   return { candidates: [candidateFor(name, facts)], reserve: [] };
@@ -116,7 +116,7 @@ function wantedCandidates(wanted: string | undefined, facts: RuntimeFacts) {
 
 function tryCandidate(
   candidate: Candidate,
-  readModule: (name: KernelName) => Uint8Array<ArrayBuffer>,
+  readModule: (name: CipherName) => Uint8Array<ArrayBuffer>,
   oracle: Oracle,
 ): Trial {
   const { name } = candidate;
@@ -156,14 +156,14 @@ export function chooseFastest<T extends Speed>(timed: readonly T[]): T | undefin
 function unusable(trials: readonly Trial[]): PosternError {
   const reasons = trials.map((trial) => `${trial.name}: ${trial.ok ? "passed" : trial.reason}`);
   return new PosternError(
-    "kernel-unusable",
-    `no kernel of the packet plane can be used (${reasons.join("; ")})`,
+    "cipher-unusable",
+    `no cipher variant of the packet plane can be used (${reasons.join("; ")})`,
     "build again with `npm run build`; if that does not help, run on another version of Node",
   );
 }
 
 /** The build folder is beside `bindings` for the sources, and above it for what tsc made of them. */
-function readBuiltModule(name: KernelName): Uint8Array<ArrayBuffer> {
+function readBuiltModule(name: CipherName): Uint8Array<ArrayBuffer> {
   const folder = import.meta.url.endsWith(".ts") ? "../../build/" : "../../";
   return new Uint8Array(readFileSync(new URL(`${folder}plane-${name}.wasm`, import.meta.url)));
 }

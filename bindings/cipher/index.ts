@@ -1,5 +1,5 @@
-export { KERNEL_NAMES, type KernelName, type RuntimeFacts, readRuntimeFacts } from "./candidates.ts";
-export { type CandidateReport, chooseKernel, type KernelChoice, type KernelOptions } from "./choice.ts";
+export { CIPHER_NAMES, type CipherName, type RuntimeFacts, readRuntimeFacts } from "./candidates.ts";
+export { type CandidateReport, type CipherChoice, type CipherOptions, chooseCipher } from "./choice.ts";
 export {
   type AeadExports,
   type Bench,

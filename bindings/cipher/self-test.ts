@@ -1,5 +1,5 @@
 /**
- * The self-test and the timing of an AEAD kernel through the exports of the plane's module.
+ * The self-test and the timing of a cipher variant through the exports of the plane's module.
  *
  * An instance of its own on a memory of its own: nothing that the plane uses is touched. An experimental
  * compiler flag may break what it compiles (PF-70); so what is tested is the final machine code.
@@ -38,7 +38,7 @@ export interface AeadExports {
   ): number;
 }
 
-/** A kernel to test: its exports, and the memory that they work on. */
+/** A variant to test: its exports, and the memory that they work on. */
 export interface Bench {
   readonly aead: AeadExports;
   readonly bytes: Uint8Array;
@@ -62,7 +62,7 @@ const SOURCE = 0x11_0000;
 const SEALED = 0x12_0000;
 const OPENED = 0x14_0000;
 
-/** Lengths on both sides of every boundary of the kernels: blocks, batches, and what batch 0 leaves. */
+/** Lengths on both sides of every boundary of the variants' loops: blocks, batches, and what batch 0 leaves. */
 const LENGTHS = [
   0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 256, 257, 447, 448, 449, 511, 512, 513,
   703, 704, 705, 959, 960, 961, 1216, 1217, 1279, 1280, 1408, 1420, 1424, 1472, 1473, 2047,
@@ -109,7 +109,7 @@ export function createOracle(): Oracle {
   }
 }
 
-/** Runs the kernel until V8 has surely replaced its baseline code. */
+/** Runs the variant until V8 has surely replaced its baseline code. */
 export function warmUp(bench: Bench): void {
   const until = performance.now() + WARM_UP_MS;
   while (performance.now() < until) {
@@ -119,7 +119,7 @@ export function warmUp(bench: Bench): void {
 }
 
 /**
- * Compares the kernel with the oracle: tags deferred through one state, in place and not, one-time keys
+ * Compares the variant with the oracle: tags deferred through one state, in place and not, one-time keys
  * made in advance, forgeries in text and tag, writes beyond the end.
  * @param lengths of messages, at most 2,200 bytes; by default all boundaries and some random ones
  * @returns what is wrong, or undefined
@@ -140,23 +140,23 @@ function withRandomLengths(random: Random): readonly number[] {
 }
 
 /**
- * Adds the speed of bulk transfer to each kernel. They take turns, and each has the best of its rounds:
+ * Adds the speed of bulk transfer to each variant. They take turns, and each has the best of its rounds:
  * noise only ever slows, and what slows for a while does not strike one of them alone.
  */
 export function measureSpeeds<T extends { readonly bench: Bench }>(
-  kernels: readonly T[],
+  variants: readonly T[],
 ): readonly (T & Speed)[] {
-  const times = kernels.map((kernel) => ({ kernel, sealMs: Infinity, openMs: Infinity }));
+  const times = variants.map((variant) => ({ variant, sealMs: Infinity, openMs: Infinity }));
   for (let i = 0; i < TIMED_ROUNDS; i++) {
     for (const time of times) {
-      const round = sealAndOpenMany(time.kernel.bench, TIMED_LENGTH, TIMED_MESSAGES);
+      const round = sealAndOpenMany(time.variant.bench, TIMED_LENGTH, TIMED_MESSAGES);
       time.sealMs = Math.min(time.sealMs, round.sealMs);
       time.openMs = Math.min(time.openMs, round.openMs);
     }
   }
   const megabytes = (TIMED_MESSAGES * TIMED_LENGTH) / 1e6;
-  return times.map(({ kernel, sealMs, openMs }) => ({
-    ...kernel,
+  return times.map(({ variant, sealMs, openMs }) => ({
+    ...variant,
     sealGBps: megabytes / sealMs,
     openGBps: megabytes / openMs,
   }));
@@ -167,7 +167,7 @@ export function sealMany({ aead }: Bench, length: number, messages: number): voi
   aead.aeadSealMany(messages, BATCH, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
 }
 
-/** Opens what `sealMany` sealed, with one-time keys in advance where the kernel makes them. */
+/** Opens what `sealMany` sealed, with one-time keys in advance where the variant makes them. */
 export function openMany({ aead }: Bench, length: number, messages: number): void {
   aead.aeadOpenMany(messages, ONE_TIME_KEYS, KEY, NONCE, SEALED, OPENED, length, OPEN_STATE);
 }

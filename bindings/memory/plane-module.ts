@@ -4,7 +4,7 @@ import { PosternError } from "../../src/base/index.ts";
 import type { PlaneCalls } from "../sys/index.ts";
 import { CONSTANTS, LAYOUT_HASH } from "./layout.ts";
 
-/** What `assembly/index.ts` exports, besides the kernels of `bindings/cipher/choice.ts`. Addresses are offsets. */
+/** What `assembly/index.ts` exports, besides the AEAD alone, for `bindings/cipher`. Addresses are offsets. */
 export type PlaneExports = {
   layoutHash(): number;
   constantsEnd(): number;

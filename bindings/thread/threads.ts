@@ -43,7 +43,7 @@ export interface PlaneThread {
 export interface PlaneThreads {
   /**
    * Resolves when all of them have loaded their code. Wait for it before V8's flags are changed
-   * (`kernel.ts`): they hold for every thread.
+   * (`bindings/cipher`): they hold for every thread.
    */
   readonly loaded: Promise<void>;
   /** One of them; a new one when it has been taken before. */

@@ -82,7 +82,7 @@ function announce({ name, options }: Command, { log }: ProgramIo): void {
     uptimeS: Math.round(uptime()),
   });
   const isSlower = Number(process.versions.node.split(".")[0]) < FASTEST_NODE;
-  if (isSlower && "kernel" in options)
+  if (isSlower && "cipher" in options)
     log.info?.("a faster runtime exists", { runtime: `node ${FASTEST_NODE}` });
 }
 

@@ -12,6 +12,8 @@ interface OptionBase {
   readonly aliases?: readonly string[];
   /** Aliases whose truth is the option's falsehood. */
   readonly negatedAliases?: readonly string[];
+  /** What the option was called before: still taken in this release, with a warning (PG-3). */
+  readonly former?: string;
   readonly hasVariable?: false;
   /** Accepted, and without effect in this release. */
   readonly isLater?: true;
@@ -77,9 +79,10 @@ export const LOGGING = {
 
 /** Programs that run the packet plane. */
 export const PLANE = {
-  kernel: {
+  cipher: {
     kind: "text",
     value: "NAME",
+    former: "kernel",
     help: "force a variant of the encryption code instead of choosing the fastest that passes its test",
   },
   "inc-buf": {

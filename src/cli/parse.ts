@@ -26,8 +26,8 @@ export function parseArguments(
   table: OptionTable,
   command: string,
 ): ParsedArguments {
-  const { given, words } = readCommandLine(args, table, command);
   const warnings: string[] = [];
+  const { given, words } = readCommandLine(args, table, command, warnings);
   const values: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(table)) {
     const fromLine = given.get(name);
@@ -41,11 +41,12 @@ export function parseArguments(
 }
 
 /** Words and options as they stand on the command line, checked. */
-function readCommandLine(args: readonly string[], table: OptionTable, command: string) {
+function readCommandLine(args: readonly string[], table: OptionTable, command: string, warnings: string[]) {
   const options: NonNullable<ParseArgsConfig["options"]> = {};
   for (const [name, spec] of Object.entries(table)) {
     const type = spec.kind === "flag" ? "boolean" : "string";
     options[name] = spec.short === undefined ? { type } : { type, short: spec.short };
+    if (spec.former !== undefined) options[spec.former] = { type };
   }
   const { tokens } = parseArgs({
     args: [...args],
@@ -61,6 +62,7 @@ function readCommandLine(args: readonly string[], table: OptionTable, command: s
     if (token.kind !== "option") continue;
     if (token.name === "token") throw tokenRefused();
     const { name, spec, isNegated } = findOption(token.name, token.rawName, table, command);
+    if (token.name === spec.former) warnings.push(renamed(`--${token.name}`, `--${name}`));
     const value = readOption(token, spec, isNegated);
     if (spec.kind === "list") given.set(name, [...asList(given.get(name)), value]);
     else given.set(name, value);
@@ -76,6 +78,8 @@ function findOption(name: string, raw: string, table: OptionTable, command: stri
     const spec = ownSpec(table, positive);
     if (spec?.kind === "flag") return { name: positive, spec, isNegated: true };
   }
+  const renamedTo = Object.entries(table).find(([, { former }]) => former === name);
+  if (renamedTo !== undefined) return { name: renamedTo[0], spec: renamedTo[1], isNegated: false };
   const guess = raw.startsWith("--") ? nearest(name, [...Object.keys(table), "help", "version"]) : undefined;
   const hint = guess === undefined ? `see 'postern help ${command}'` : `did you mean '--${guess}'?`;
   throw usage(`unknown option '${raw}' of ${command}`, hint);
@@ -129,6 +133,9 @@ function fromEnvironment(name: string, spec: OptionSpec, env: Environment, warni
   for (const { variable, isNegated } of variablesOf(name, spec)) {
     const text = env[variable];
     if (text === undefined || text === "") continue;
+    if (spec.former !== undefined && variable === variableOf(spec.former)) {
+      warnings.push(renamed(variable, variableOf(name)));
+    }
     const read = orUsage(variable, text, readValue(text, spec));
     const value = isNegated ? !read : spec.kind === "list" ? [read] : read;
     if (chosen === undefined) chosen = { variable, value };
@@ -142,6 +149,7 @@ function fromEnvironment(name: string, spec: OptionSpec, env: Environment, warni
 function variablesOf(name: string, spec: OptionSpec): { variable: string; isNegated: boolean }[] {
   return [
     { variable: variableOf(name), isNegated: false },
+    ...(spec.former === undefined ? [] : [{ variable: variableOf(spec.former), isNegated: false }]),
     ...(spec.aliases ?? []).map((variable) => ({ variable, isNegated: false })),
     ...(spec.negatedAliases ?? []).map((variable) => ({ variable, isNegated: true })),
   ];
@@ -154,6 +162,10 @@ export function variableOf(name: string): string {
 
 function defaultOf(spec: OptionSpec): unknown {
   return spec.kind === "list" ? [] : spec.default;
+}
+
+function renamed(former: string, name: string): string {
+  return `${former} is called ${name} now; the next release does not know the old name`;
 }
 
 export function camelCase(name: string): string {

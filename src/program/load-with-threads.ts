@@ -13,7 +13,7 @@ export async function loadWithThreads<Program>(
   load: () => Promise<Program>,
 ): Promise<LoadedProgram<Program>> {
   const threads = spawnPlaneThreads();
-  // Both: no thread may be compiling while the kernel's choice changes V8's flags (D-26).
+  // Both: no thread may be compiling while the choice of the cipher variant changes V8's flags (D-26).
   const [program] = await Promise.all([load(), threads.loaded]);
   return { program, threads };
 }

@@ -5,8 +5,8 @@
 
 /** Options of every program that opens the tunnel's sockets and runs the plane. */
 export interface PlaneOptions {
-  /** Forces a kernel variant (D-26). */
-  readonly kernel: string | undefined;
+  /** Forces a cipher variant (D-26). */
+  readonly cipher: string | undefined;
   /** Raise `net.core.{r,w}mem_max` where forcing buffer sizes is refused (PG-44). */
   readonly incBuf: boolean | undefined;
   readonly udpSendBuffer: number | undefined;

@@ -139,7 +139,7 @@ describeWith(
     });
 
     it("PG-9, PG-15: a stop signal in the middle of the start is an orderly end", { timeout }, async () => {
-      for (const stage of [/kernel chosen/, /offloads/, /portal connected/]) {
+      for (const stage of [/cipher variant chosen/, /offloads/, /portal connected/]) {
         const child = start([]);
         await child.waitForLine(stage, { withinMs: WITHIN_MS });
         expect(await child.stop(), String(stage)).toEqual({ status: 0, signal: undefined });

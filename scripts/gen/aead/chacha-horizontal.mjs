@@ -14,7 +14,7 @@ function initialRows(b) {
   return [SIGMA_ROW, "v128.load(key)", "v128.load(key, 16)", `i32x4.add(q, i32x4(${b}, 0, 0, 0))`];
 }
 
-function doubleRound(kernel, blocks) {
+function doubleRound(routine, blocks) {
   const lines = [];
   const each = (statement) => {
     for (const b of blocks) lines.push(statement(b));
@@ -22,7 +22,7 @@ function doubleRound(kernel, blocks) {
   const step = (to, from, turned, bits) => {
     each((b) => `${to}${b} = i32x4.add(${to}${b}, ${from}${b});`);
     each((b) => `${turned}${b} = v128.xor(${turned}${b}, ${to}${b});`);
-    each((b) => rotateLeft(kernel.rotate, `${turned}${b}`, bits));
+    each((b) => rotateLeft(routine.rotate, `${turned}${b}`, bits));
   };
   const turn = (row, lanes) =>
     each((b) => `${row}${b} = v128.shuffle<u32>(${row}${b}, ${row}${b}, ${lanes.join(", ")});`);
@@ -48,10 +48,10 @@ function doubleRound(kernel, blocks) {
 }
 
 /** @see createCipher in cipher.mjs for what the fields mean */
-export function createHorizontal(kernel) {
-  const blocks = Array.from({ length: kernel.blocks }, (_, i) => i);
+export function createHorizontal(routine) {
+  const blocks = Array.from({ length: routine.blocks }, (_, i) => i);
   return {
-    blocks: kernel.blocks,
+    blocks: routine.blocks,
     isPaired: false,
     scratchStep: 16,
     scratchOffset: (byte) => byte,
@@ -63,7 +63,7 @@ export function createHorizontal(kernel) {
         ["a", "b", "c", "d"].map((row, i) => `${row}${b} = ${initialRows(b)[i]};`).join(" "),
       ),
     ],
-    rounds: { enter: [], doubleRound: doubleRound(kernel, blocks), leave: [] },
+    rounds: { enter: [], doubleRound: doubleRound(routine, blocks), leave: [] },
     keystream(emit) {
       const rows = (b) =>
         ["a", "b", "c", "d"].map((row, i) =>

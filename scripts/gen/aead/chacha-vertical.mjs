@@ -16,7 +16,7 @@
  *   columns 0, 1 (c0, c1) | park c0, c1, fetch c2, c3 | columns 2, 3 and diagonals 0, 1 (c2, c3)
  *                         | park c2, c3, fetch c0, c1 | diagonals 2, 3 (c0, c1)
  *
- * Steps and their gain in the wide kernel, sealing and opening 1,420 bytes: quarter rounds one after
+ * Steps and their gain in the wide routine, sealing and opening 1,420 bytes: quarter rounds one after
  * the other 1.07 and 1.02, constants from memory 1.01 and 1.00, parked words 1.02 and 1.04. Turboshaft
  * with four blocks: parked words 1.03 (without them, all four quarter rounds together are better).
  *
@@ -55,15 +55,15 @@ export const VECTOR_CONSTANTS = [
 ];
 
 /** Of set `s`: the vector with the initial state word `i`; of the counter's, what block 0 has in every lane. */
-function initialWord(kernel, s, i) {
+function initialWord(routine, s, i) {
   const half = s === "y" ? 16 : 0;
   if (i < 4) {
-    return kernel.areConstantsLoaded
+    return routine.areConstantsLoaded
       ? `v128.load(VECTOR_CONSTANTS, ${32 * i + half})`
       : `i32x4.splat(${SIGMA[i]})`;
   }
   if (i !== 12) return "q";
-  const counters = kernel.areConstantsLoaded
+  const counters = routine.areConstantsLoaded
     ? `v128.load(VECTOR_CONSTANTS, ${128 + half})`
     : `i32x4(${COUNTERS[s].join(", ")})`;
   return `i32x4.add(q, ${counters})`;
@@ -77,7 +77,7 @@ function commonWord(i) {
   return [`q = v128.load_splat<u32>(np, ${4 * (i - 13)});`];
 }
 
-function halfRound(kernel, sets, quarters) {
+function halfRound(routine, sets, quarters) {
   const lines = [];
   const each = (statement) => {
     for (const quarter of quarters) lines.push(sets.map((s) => statement(s, quarter)).join(" "));
@@ -85,7 +85,7 @@ function halfRound(kernel, sets, quarters) {
   const step = (to, from, turned, bits) => {
     each((s, w) => `${s}${w[to]} = i32x4.add(${s}${w[to]}, ${s}${w[from]});`);
     each((s, w) => `${s}${w[turned]} = v128.xor(${s}${w[turned]}, ${s}${w[to]});`);
-    each((s, w) => rotateLeft(kernel.rotate, `${s}${w[turned]}`, bits));
+    each((s, w) => rotateLeft(routine.rotate, `${s}${w[turned]}`, bits));
   };
   step(0, 1, 3, 16);
   step(2, 3, 1, 12);
@@ -116,8 +116,8 @@ function fetch(sets, first, names = [8, 9]) {
 }
 
 /** A double round in which locals 8 and 9 hold c0 and c1 at first and at last, and c2, c3 between. */
-function parkedDoubleRound(kernel, sets) {
-  const quarters = (...all) => all.flatMap((quarter) => halfRound(kernel, sets, [quarter]));
+function parkedDoubleRound(routine, sets) {
+  const quarters = (...all) => all.flatMap((quarter) => halfRound(routine, sets, [quarter]));
   return [
     ...quarters([0, 4, 8, 12], [1, 5, 9, 13]),
     ...park(sets, 0),
@@ -130,25 +130,25 @@ function parkedDoubleRound(kernel, sets) {
 }
 
 /** The statements before, in and after the double rounds. */
-function rounds(kernel, sets) {
-  if (!kernel.isParked) {
+function rounds(routine, sets) {
+  if (!routine.isParked) {
     return {
       enter: [],
-      doubleRound: [...halfRound(kernel, sets, COLUMNS), ...halfRound(kernel, sets, DIAGONALS)],
+      doubleRound: [...halfRound(routine, sets, COLUMNS), ...halfRound(routine, sets, DIAGONALS)],
       leave: [],
     };
   }
   return {
     enter: park(sets, 2, [10, 11]),
-    doubleRound: parkedDoubleRound(kernel, sets),
+    doubleRound: parkedDoubleRound(routine, sets),
     leave: fetch(sets, 2, [10, 11]),
   };
 }
 
 /** Adds the initial state to the worked one: the end of the block function. */
-function addInitialState(kernel, sets, words) {
+function addInitialState(routine, sets, words) {
   return words.map((i) => {
-    const add = (s) => `${s}${i} = i32x4.add(${s}${i}, ${initialWord(kernel, s, i)});`;
+    const add = (s) => `${s}${i} = i32x4.add(${s}${i}, ${initialWord(routine, s, i)});`;
     return [...commonWord(i), ...sets.map(add)].join(" ");
   });
 }
@@ -171,8 +171,8 @@ function transposed(s, b) {
 }
 
 /** @see createCipher in cipher.mjs for what the fields mean */
-export function createVertical(kernel) {
-  const sets = ["x", "y"].slice(0, kernel.sets);
+export function createVertical(routine) {
+  const sets = ["x", "y"].slice(0, routine.sets);
   const isPaired = sets.length === 2;
   return {
     blocks: 4 * sets.length,
@@ -184,12 +184,12 @@ export function createVertical(kernel) {
       isPaired ? `((${block} & 3) << 7) + ((${block} >> 2) << 4)` : `(${block} << 6)`,
     locals: [...sets.flatMap((s) => [...WORDS, "t0", "t1", "t2", "t3"].map((i) => s + i)), "q"],
     init: WORDS.map((i) => {
-      const set = (s) => `${s}${i} = ${initialWord(kernel, s, i)};`;
+      const set = (s) => `${s}${i} = ${initialWord(routine, s, i)};`;
       return [...commonWord(i), ...sets.map(set)].join(" ");
     }),
-    rounds: rounds(kernel, sets),
+    rounds: rounds(routine, sets),
     keystream(emit, { words = 16, isInitialAdded = true } = {}) {
-      const lines = isInitialAdded ? addInitialState(kernel, sets, WORDS.slice(0, words)) : [];
+      const lines = isInitialAdded ? addInitialState(routine, sets, WORDS.slice(0, words)) : [];
       for (let g = 0; 4 * g < words; g++) {
         lines.push(sets.map((s) => transpose(s, g)).join(" "));
         for (let b = 0; b < 4; b++) {

@@ -1,5 +1,5 @@
 /**
- * ChaCha20 in the arrangement that a kernel asks for, as statements of AssemblyScript.
+ * ChaCha20 in the arrangement that a routine asks for, as statements of AssemblyScript.
  */
 import { createHorizontal } from "./chacha-horizontal.mjs";
 import { createVertical } from "./chacha-vertical.mjs";
@@ -17,17 +17,17 @@ import { maskLocals } from "./rotation.mjs";
  *   rounds              statements `enter` before all double rounds, of one `doubleRound`, and `leave`
  *   keystream(emit)     statements that hand out the batch, 16 bytes each, by `emit(byte, expression)`
  *
- * @param kernel an entry of VARIANTS
+ * @param routine an entry of VARIANTS
  */
-export function createCipher(kernel) {
-  const cipher = kernel.layout === "vertical" ? createVertical(kernel) : createHorizontal(kernel);
+export function createCipher(routine) {
+  const cipher = routine.layout === "vertical" ? createVertical(routine) : createHorizontal(routine);
   return {
     ...cipher,
     batchBytes: 64 * cipher.blocks,
     declare: [
       `let ${cipher.locals.map((v) => `${v} = i32x4.splat(0)`).join(", ")};`,
       "let counter: i32 = 0, k: i32 = 0;",
-      ...maskLocals(kernel.rotate),
+      ...maskLocals(routine.rotate),
     ],
     keystreamToScratch: (options) =>
       cipher.keystream((byte, value) => `v128.store(ks, ${value}, ${cipher.scratchOffset(byte)});`, options),

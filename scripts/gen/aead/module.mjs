@@ -1,10 +1,10 @@
 /**
- * The text of one variant's file: constants, `flush`, the kernels, and the functions that choose among them.
+ * The text of one variant's file: constants, `flush`, the routines, and the functions that choose among them.
  */
 import { VECTOR_CONSTANTS } from "./chacha-vertical.mjs";
-import { kernelFunctions, lanesOf } from "./kernel.mjs";
 import { absorbLeft, declareMac, finishMac, loadMac, MAC_CONSTANTS } from "./poly1305.mjs";
 import { MASK_BYTES } from "./rotation.mjs";
+import { lanesOf, routineFunctions } from "./routine.mjs";
 import { VARIANTS } from "./variants.mjs";
 
 /** Nested arrays are blocks: each level is indented by two. */
@@ -53,28 +53,28 @@ function flushFunction() {
   ];
 }
 
-/** A function that hands over to the kernel for the message's length. */
-function chooser(kernels, signature, call) {
-  const choice = kernels.map((kernel) => {
-    const condition = kernel.upToBytes === undefined ? "" : `if (len <= ${kernel.upToBytes}) `;
-    return `${condition}return ${call(kernel.name)};`;
+/** A function that hands over to the routine for the message's length. */
+function chooser(routines, signature, call) {
+  const choice = routines.map((routine) => {
+    const condition = routine.upToBytes === undefined ? "" : `if (len <= ${routine.upToBytes}) `;
+    return `${condition}return ${call(routine.name)};`;
   });
   return [`export function ${signature} {`, choice, "}", ""];
 }
 
-function faces(kernels) {
-  const main = kernels[kernels.length - 1];
+function faces(routines) {
+  const main = routines[routines.length - 1];
   const lanes = lanesOf(main);
   return [
     ...chooser(
-      kernels,
+      routines,
       "seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void",
-      (kernel) => `seal_${kernel}(key, np, src, dst, len, st)`,
+      (routine) => `seal_${routine}(key, np, src, dst, len, st)`,
     ),
     ...chooser(
-      kernels,
+      routines,
       "open(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32",
-      (kernel) => `open_${kernel}(key, np, src, dst, len, st, otk)`,
+      (routine) => `open_${routine}(key, np, src, dst, len, st, otk)`,
     ),
     "/** How many one-time keys `otks` makes; 0: it makes none, since that is a loss with this variant. */",
     `export const LANES: i32 = ${lanes};`,
@@ -90,13 +90,13 @@ function faces(kernels) {
  * @param command how the file is made again; stands in its first line
  */
 export function aeadModule(name, command) {
-  const { kernels } = VARIANTS[name];
-  const described = kernels.flatMap((kernel) => [
+  const { routines } = VARIANTS[name];
+  const described = routines.flatMap((routine) => [
     "",
-    `// Kernel "${kernel.name}": ${kernel.layout}, ${kernel.upToBytes ? `up to ${kernel.upToBytes} bytes` : "all longer"}.`,
-    ...kernelFunctions(kernel),
+    `// Routine "${routine.name}": ${routine.layout}, ${routine.upToBytes ? `up to ${routine.upToBytes} bytes` : "all longer"}.`,
+    ...routineFunctions(routine),
   ]);
-  return format([...header(name, command), "", ...flushFunction(), ...described, "", ...faces(kernels)]);
+  return format([...header(name, command), "", ...flushFunction(), ...described, "", ...faces(routines)]);
 }
 
 /** The constant tables that all variants read: the module's only data segments of ours (PF-12). */

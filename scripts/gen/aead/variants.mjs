@@ -1,15 +1,15 @@
 /**
- * The four variants of the AEAD and the kernels each is made of (D-26, PF-52).
+ * The four variants of the AEAD and the routines each is made of (D-26, PF-52).
  *
- * A kernel is one pair of functions, `seal` and `open`, around one arrangement of ChaCha20:
+ * A routine is one pair of functions, `seal` and `open`, around one arrangement of ChaCha20:
  *
  *   layout       "vertical": a v128 holds the same state word of four blocks; `sets` such groups of 16.
  *                "horizontal": a v128 holds one row of one block; `blocks` blocks side by side.
- *   upToBytes    the longest message the kernel is chosen for; absent for the variant's main kernel.
+ *   upToBytes    the longest message the routine is chosen for; absent for the variant's main routine.
  *   rotate       how words turn left by 16 and 8: see rotation.mjs.
  *   isParked     (vertical) whether two words of row c are kept in memory by turns: see chacha-vertical.mjs.
  *   areConstantsLoaded  (vertical) whether ChaCha20's constants come from memory.
- *   ending       (vertical) the kernel whose arrangement the last batch of opening takes when it is enough;
+ *   ending       (vertical) the routine whose arrangement the last batch of opening takes when it is enough;
  *                it uses the same locals.
  *   isMacSpread  whether the statements of Poly1305 are spread evenly through a double round.
  *   macBlocks    blocks of Poly1305 that one double round carries.
@@ -36,7 +36,7 @@ export const VARIANTS = {
       "TurboFan moves all scalar operations of a basic block before its vector operations whatever the",
       "order in the source; its scheduler flag undoes that, so spreading the MAC has no effect here (PF-47).",
     ],
-    kernels: [
+    routines: [
       { ...SHORT, rotate: "constant-swizzle", isMacSpread: false },
       { ...FOUR, rotate: "constant-swizzle", isMacSpread: false },
     ],
@@ -47,7 +47,7 @@ export const VARIANTS = {
       "materialises a constant mask again at every use (PF-51). It keeps the order of the source: the MAC",
       "is spread through the double round.",
     ],
-    kernels: [
+    routines: [
       { ...SHORT, rotate: "relaxed-swizzle", isMacSpread: true },
       { ...PARKED_FOUR, rotate: "relaxed-swizzle", isMacSpread: true },
     ],
@@ -58,7 +58,7 @@ export const VARIANTS = {
       "two isomorphic sets that V8 merges into 256-bit operations. Rotations are shifts, since one swizzle",
       "makes the whole tree fail (PF-68, PF-69).",
     ],
-    kernels: [
+    routines: [
       { ...SHORT, rotate: "relaxed-swizzle", isMacSpread: true },
       { ...PARKED_FOUR, upToBytes: 192, rotate: "relaxed-swizzle", isMacSpread: true },
       {
@@ -74,7 +74,7 @@ export const VARIANTS = {
       "For JavaScriptCore (Bun): three blocks side by side keep twelve vectors alive; sixteen are too many",
       "for its register allocator (PF-53).",
     ],
-    kernels: [
+    routines: [
       { ...SHORT, rotate: "loaded-swizzle", isMacSpread: false },
       {
         name: "three",

@@ -99,7 +99,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneH
     tunName: options.tunName,
     port: options.listenPort === 0 ? { kind: "any" } : { kind: "preferred", port: options.listenPort },
     mark: FWMARK,
-    kernelName: options.kernel,
+    cipher: options.cipher,
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
     raisesLimits: options.incBuf ?? role.name === "gateway",

@@ -28,7 +28,7 @@ export function logStatus(log: Log, { host, connections, counters, portal, idFie
     tun: host.tun.name,
     udp4Port: v4?.port,
     udp6Port: v6?.port,
-    kernel: host.choice.name,
+    cipher: host.choice.name,
     connections: stats.connections.length,
     rssMib: Math.round(process.memoryUsage.rss() / (1 << 20)),
   });

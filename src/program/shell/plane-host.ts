@@ -1,8 +1,8 @@
 /**
- * The plane on a Linux host: kernel variant, TUN device, sockets and workers, opened and closed together.
+ * The plane on a Linux host: cipher variant, TUN device, sockets and workers, opened and closed together.
  * `postern wg`, client and gateway differ in what they do with it, not in how it comes up.
  */
-import { chooseKernel, type KernelChoice } from "../../../bindings/cipher/index.ts";
+import { type CipherChoice, chooseCipher } from "../../../bindings/cipher/index.ts";
 import {
   errnoName,
   type Kernel,
@@ -34,8 +34,8 @@ export interface PlaneHostOptions {
   /** SO_MARK of the sockets; absent: none. */
   readonly mark?: number;
   readonly maxPeers?: number;
-  /** `--kernel`; absent: the fastest that passes its test (D-26). */
-  readonly kernelName: string | undefined;
+  /** `--cipher`; absent: the fastest that passes its test (D-26). */
+  readonly cipher: string | undefined;
   /** Socket buffers to ask for; `undefined`: what PG §1 says. */
   readonly sendBufferBytes: number | undefined;
   readonly receiveBufferBytes: number | undefined;
@@ -57,7 +57,7 @@ export interface PlaneFeatures {
 export interface PlaneHost {
   readonly kernel: Kernel;
   readonly rtnetlink: Rtnetlink;
-  readonly choice: KernelChoice;
+  readonly choice: CipherChoice;
   readonly plane: Plane;
   readonly tun: Tun;
   sockets(): UdpSockets;
@@ -83,11 +83,11 @@ const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 /**
  * Opens everything but does not start the workers.
  *
- * @throws PosternError `privilege`, `host`, `kernel-unknown`, `kernel-unusable`; nothing is left open then
+ * @throws PosternError `privilege`, `host`, `cipher-unknown`, `cipher-unusable`; nothing is left open then
  */
 export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
   const { log, features } = options;
-  const choice = chooseKernel({ kernel: options.kernelName });
+  const choice = chooseCipher({ cipher: options.cipher });
   reportChoice(choice, log);
   const { memory, scratch } = createPlaneMemory();
   const kernel = openKernel({ memory, area: scratch });
@@ -217,12 +217,12 @@ function orElse<T>(opened: { close(): void }, open: () => T): T {
   }
 }
 
-function reportChoice(choice: KernelChoice, log: Log): void {
+function reportChoice(choice: CipherChoice, log: Log): void {
   for (const candidate of choice.candidates) {
     if (!candidate.ok)
-      log.warn?.("kernel variant unusable", { kernel: candidate.name, reason: candidate.reason });
+      log.warn?.("cipher variant unusable", { cipher: candidate.name, reason: candidate.reason });
   }
-  log.info?.("kernel chosen", { kernel: choice.name, set_up_ms: Math.round(choice.setUpMs) });
+  log.info?.("cipher variant chosen", { cipher: choice.name, set_up_ms: Math.round(choice.setUpMs) });
 }
 
 /** Everything works, slower, where an offload is refused, and says so once (D-6). */

@@ -112,7 +112,7 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     tunName: name,
     port: config.listenPort === 0 ? { kind: "any" } : { kind: "fixed", port: config.listenPort },
     maxPeers: peersMaxOf(config),
-    kernelName: options.kernel,
+    cipher: options.cipher,
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
     features: readFeatures(env, log),

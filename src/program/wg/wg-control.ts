@@ -106,7 +106,7 @@ function snapshotOf(host: PlaneHost, machine: WgInterface): Record<string, unkno
   const publicKey = machine.publicKey();
   return {
     publicKey: publicKey && toBase64(publicKey),
-    kernel: host.choice.name,
+    cipher: host.choice.name,
     peers: machine.peers().map((peer) => describePeer(peer, machine)),
     drops: machine.drops(),
     counters: host.plane.counters(),

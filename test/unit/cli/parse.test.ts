@@ -118,6 +118,28 @@ describe("variables", () => {
     expect(parse("", { POSTERN_API_URL: "ws://p", FIREZONE_API_URL: "ws://p" }).warnings).toEqual([]);
   });
 
+  it("PG-3: a former name is taken, and one warning says the new one", () => {
+    const table = { cipher: { kind: "text", value: "NAME", former: "kernel", help: "" } } as const;
+    const read = (line: string, env: Record<string, string> = {}) =>
+      parseArguments(line === "" ? [] : line.split(" "), env, table, "wg");
+    const text = (former: string, name: string) =>
+      `${former} is called ${name} now; the next release does not know the old name`;
+    expect(read("--kernel wide")).toMatchObject({
+      values: { cipher: "wide" },
+      warnings: [text("--kernel", "--cipher")],
+    });
+    expect(read("", { POSTERN_KERNEL: "wide" })).toMatchObject({
+      values: { cipher: "wide" },
+      warnings: [text("POSTERN_KERNEL", "POSTERN_CIPHER")],
+    });
+    expect(read("--cipher jsc", { POSTERN_CIPHER: "wide" })).toMatchObject({
+      values: { cipher: "jsc" },
+      warnings: [],
+    });
+    expect(refusal(() => read("--kernle wide"))).not.toContain("--kernel");
+    expect(refusal(() => read("--no-kernel"))).toContain("unknown option");
+  });
+
   it.each(["1", "true", "YES", "On"])("PG-3: '%s' is true", (text) => {
     expect(parse("", { POSTERN_INC_BUF: text }).values["incBuf"]).toBe(true);
   });

@@ -18,7 +18,7 @@ const LENGTHS = Array.from({ length: 2200 }, (_, i) => i).filter(
   (i) => i < 700 || (i < 1500 && i % 7 === 0) || i % 23 === 0,
 );
 
-describe.each(VARIANTS)("AEAD kernels, variant %s", (name) => {
+describe.each(VARIANTS)("AEAD, variant %s", (name) => {
   let bench: Bench;
   const oracle = createOracle();
 

@@ -46,7 +46,7 @@ describe.each(VARIANTS)("module of the plane, variant %s", (name) => {
   });
 });
 
-test("D-26: the kernels in the tree are what their generator makes", () => {
+test("D-26: the variants in the tree are what their generator makes", () => {
   const generator = fileURLToPath(new URL("../../../scripts/gen/aead.mjs", import.meta.url));
   expect(() => execFileSync(process.execPath, [generator, "--check"])).not.toThrow();
 });

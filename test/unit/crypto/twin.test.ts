@@ -8,7 +8,7 @@ import { chacha, chachaBlock, oneTimeKeyOf, poly1305, seal } from "./twin.ts";
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
 const hex = (array: Uint8Array) => Buffer.from(array).toString("hex");
 
-describe("D-4: the twin of the AEAD kernels is RFC 8439", () => {
+describe("D-4: the twin of the AEAD is RFC 8439", () => {
   test("§2.3.2: block function", () => {
     const { key, nonce, counter, keystream } = vectors.block;
     expect(hex(chachaBlock(bytes(key), bytes(nonce), counter))).toBe(keystream);

@@ -1,5 +1,5 @@
 /**
- * The scalar twin of the AEAD kernels: ChaCha20-Poly1305 in RFC 8439's words, with associated data.
+ * The scalar twin of the AEAD's variants: ChaCha20-Poly1305 in RFC 8439's words, with associated data.
  *
  * Slow and obvious on purpose; not shipped (D-4). Comments name the section that a step comes from.
  */

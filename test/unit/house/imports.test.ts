@@ -178,7 +178,7 @@ describe("the picture of imports", () => {
   });
 
   it("style §2: inside a room nobody imports the room's own index", () => {
-    // The entry of the kernels alone stands above their room's face.
+    // The entry of the AEAD alone stands above their room's face.
     const inner = SOURCES.filter(({ path }) => path !== "assembly/crypto/exports.ts");
     const wrong = inner.flatMap(({ path, imports }) => {
       const index = `${roomOf(path)}/index.ts`;

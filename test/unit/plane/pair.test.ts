@@ -109,7 +109,7 @@ describe("two planes back to back (D-15)", () => {
   });
 
   it.each(["turboshaft", "wide", "jsc", "debug"] as const)(
-    "works alike with every kernel (%s)",
+    "works alike with every cipher variant (%s)",
     (variant) => {
       fc.assert(
         fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {

@@ -40,7 +40,7 @@ describe("D-26: candidates of a runtime", () => {
     );
   });
 
-  test("PF-67: the wide kernel is compiled with the revectoriser, the other without", () => {
+  test("PF-67: the wide variant is compiled with the revectoriser, the other without", () => {
     expect(flags(NODE_24)[0]).toContain("--experimental-wasm-revectorize");
     expect(flags(NODE_24)[1]).not.toContain("--experimental-wasm-revectorize");
   });

