@@ -24,13 +24,9 @@ const FOLDERS = ["src", "bindings", "test", "bench", "scripts"];
 const STILL_LONG = [
   "access.ts:createAccess",
   "child.ts:startChild",
-  "client.ts:createTunnelClient",
   "datagrams.ts:createDatagramSource",
   "egress-model.ts:createEgressModel",
   "frames.ts:createFrameSource",
-  "gateway.ts:createTunnelGateway",
-  "gateways.ts:createGateways",
-  "grants.ts:createGrants",
   "ingress-model.ts:createIngressModel",
   "inner-packets.ts:createInnerPackets",
   "kernel-script.ts:runLoop",

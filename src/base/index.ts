@@ -8,6 +8,7 @@ export {
   toBase64,
   toHex,
 } from "./bytes.ts";
+export { equalValues } from "./equal.ts";
 export { assert, PosternError, unreachable } from "./error.ts";
 export { type Fenced, fenced } from "./fence.ts";
 export { after, earliest, type Instant, instant, type UnixMs, unixMs } from "./instant.ts";

@@ -26,3 +26,4 @@ export {
 } from "./ip.ts";
 export { encodeRefusal, type Refusal } from "./refusal.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
+export { type PacketView, viewPacket } from "./view.ts";

@@ -173,7 +173,7 @@ function checkTransport(transport: Uint8Array, family: 4 | 6, protocol: number):
 }
 
 /** TN-6, for a transport header that is complete. */
-function identityOf(transport: Uint8Array, protocol: number): PacketDescriptor["ports"] {
+export function identityOf(transport: Uint8Array, protocol: number): PacketDescriptor["ports"] {
   switch (protocol) {
     case PROTOCOL.udp:
     case PROTOCOL.tcp:

@@ -1,9 +1,10 @@
 /** What the gateway's clients may reach, and until when (TN-50 to TN-55). */
-import { earliest, equalIp, equalPrefix, type Instant, type IpAddress } from "../base/index.ts";
+import { earliest, equalIp, type Instant, type IpAddress } from "../base/index.ts";
 import type { GatewayResource } from "../portal/protocol/index.ts";
+import { reachOf } from "./reach/reach.ts";
 
 /** One client with at least one grant. It outlives the client's connection (TN-50). */
-export interface ClientState {
+export interface GrantedClient {
   readonly cid: string;
   readonly addresses: readonly IpAddress[];
   readonly grants: ReadonlyMap<string, Grant>;
@@ -43,87 +44,31 @@ export interface Grants {
   reconcile(listed: readonly ListedAuthorization[]): readonly Revocation[];
   /** Filters are replaced; another kind or network revokes the grant from everybody (TN-51). */
   updateResource(resource: GatewayResource): readonly Revocation[];
-  clients(): readonly ClientState[];
-  client(cid: string): ClientState | undefined;
+  clients(): readonly GrantedClient[];
+  client(cid: string): GrantedClient | undefined;
   handleTimeout(now: Instant): readonly Revocation[];
   pollTimeout(): Instant | undefined;
 }
 
-interface MutableClient extends ClientState {
+interface MutableClient extends GrantedClient {
   readonly grants: Map<string, Grant>;
 }
 
+type Clients = Map<string, MutableClient>;
+
 export function createGrants(): Grants {
-  const clients = new Map<string, MutableClient>();
-
-  function revoke(cid: string, rid: string, reason: Revocation["reason"]): Revocation[] {
-    const client = clients.get(cid);
-    if (client === undefined || !client.grants.delete(rid)) return [];
-    const isLast = client.grants.size === 0;
-    if (isLast) clients.delete(cid);
-    return [{ cid, rid, reason, isLast }];
-  }
-
-  function revokeWhere(
-    reason: Revocation["reason"],
-    isOver: (cid: string, grant: Grant) => boolean,
-  ): Revocation[] {
-    return [...clients.values()].flatMap((client) =>
-      [...client.grants.values()]
-        .filter((grant) => isOver(client.cid, grant))
-        .flatMap((grant) => revoke(client.cid, grant.resource.rid, reason)),
-    );
-  }
-
-  function removeClient(cid: string, reason: "goodbye" | "address-taken"): Revocation[] {
-    return revokeWhere(reason, (holder) => holder === cid);
-  }
-
-  function setLease(cid: string, rid: string, lease: Instant | undefined): boolean {
-    const grants = clients.get(cid)?.grants;
-    const grant = grants?.get(rid);
-    if (grants === undefined || grant === undefined) return false;
-    grants.set(rid, leased(grant.resource, lease));
-    return true;
-  }
-
+  const clients: Clients = new Map();
   return {
-    insert(cid, addresses, grant) {
-      const losers = [...clients.values()].filter(
-        (other) =>
-          other.cid !== cid && other.addresses.some((held) => addresses.some((one) => equalIp(held, one))),
-      );
-      const lost = losers.flatMap((other) => removeClient(other.cid, "address-taken"));
-      const grants = clients.get(cid)?.grants ?? new Map<string, Grant>();
-      grants.set(grant.resource.rid, grant);
-      clients.set(cid, { cid, addresses, grants });
-      return lost;
-    },
-    setLease,
-    revoke: (cid, rid) => revoke(cid, rid, "revoked"),
-    removeClient,
-    reconcile(listed) {
-      const key = (cid: string, rid: string): string => `${cid} ${rid}`;
-      const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
-      const lost = revokeWhere("not-listed", (cid, grant) => !kept.has(key(cid, grant.resource.rid)));
-      for (const { cid, rid, lease } of listed) setLease(cid, rid, lease);
-      return lost;
-    },
-    updateResource(resource) {
-      const lost = revokeWhere(
-        "resource-changed",
-        (_cid, grant) => grant.resource.rid === resource.rid && !isGrantable(grant.resource, resource),
-      );
-      for (const client of clients.values()) {
-        const grant = client.grants.get(resource.rid);
-        if (grant !== undefined) client.grants.set(resource.rid, leased(resource, grant.lease));
-      }
-      return lost;
-    },
+    insert: (cid, addresses, grant) => insert(clients, cid, addresses, grant),
+    setLease: (cid, rid, lease) => setLease(clients, cid, rid, lease),
+    revoke: (cid, rid) => revoke(clients, cid, rid, "revoked"),
+    removeClient: (cid, reason) => removeClient(clients, cid, reason),
+    reconcile: (listed) => reconcile(clients, listed),
+    updateResource: (resource) => updateResource(clients, resource),
     clients: () => [...clients.values()],
     client: (cid) => clients.get(cid),
     handleTimeout: (now) =>
-      revokeWhere("expired", (_cid, grant) => grant.lease !== undefined && now >= grant.lease),
+      revokeWhere(clients, "expired", (_cid, { lease }) => lease !== undefined && now >= lease),
     pollTimeout: () =>
       earliest(
         ...[...clients.values()].flatMap(({ grants }) => [...grants.values()].map(({ lease }) => lease)),
@@ -131,12 +76,80 @@ export function createGrants(): Grants {
   };
 }
 
+function insert(
+  clients: Clients,
+  cid: string,
+  addresses: readonly IpAddress[],
+  grant: Grant,
+): readonly Revocation[] {
+  const isHeldBy = (other: MutableClient): boolean =>
+    other.addresses.some((held) => addresses.some((one) => equalIp(held, one)));
+  const losers = [...clients.values()].filter((other) => other.cid !== cid && isHeldBy(other));
+  const lost = losers.flatMap((other) => removeClient(clients, other.cid, "address-taken"));
+  const grants = clients.get(cid)?.grants ?? new Map<string, Grant>();
+  grants.set(grant.resource.rid, grant);
+  clients.set(cid, { cid, addresses, grants });
+  return lost;
+}
+
+function setLease(clients: Clients, cid: string, rid: string, lease: Instant | undefined): boolean {
+  const grants = clients.get(cid)?.grants;
+  const grant = grants?.get(rid);
+  if (grants === undefined || grant === undefined) return false;
+  grants.set(rid, leased(grant.resource, lease));
+  return true;
+}
+
+function reconcile(clients: Clients, listed: readonly ListedAuthorization[]): readonly Revocation[] {
+  const key = (cid: string, rid: string): string => `${cid} ${rid}`;
+  const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
+  const isOver = (cid: string, { resource }: Grant): boolean => !kept.has(key(cid, resource.rid));
+  const lost = revokeWhere(clients, "not-listed", isOver);
+  for (const { cid, rid, lease } of listed) setLease(clients, cid, rid, lease);
+  return lost;
+}
+
+function updateResource(clients: Clients, resource: GatewayResource): readonly Revocation[] {
+  const isOver = (_cid: string, grant: Grant): boolean =>
+    grant.resource.rid === resource.rid && !isGrantable(grant.resource, resource);
+  const lost = revokeWhere(clients, "resource-changed", isOver);
+  for (const client of clients.values()) {
+    const grant = client.grants.get(resource.rid);
+    if (grant !== undefined) client.grants.set(resource.rid, leased(resource, grant.lease));
+  }
+  return lost;
+}
+
+function removeClient(clients: Clients, cid: string, reason: "goodbye" | "address-taken"): Revocation[] {
+  return revokeWhere(clients, reason, (holder) => holder === cid);
+}
+
+function revokeWhere(
+  clients: Clients,
+  reason: Revocation["reason"],
+  isOver: (cid: string, grant: Grant) => boolean,
+): Revocation[] {
+  return [...clients.values()].flatMap((client) =>
+    [...client.grants.values()]
+      .filter((grant) => isOver(client.cid, grant))
+      .flatMap((grant) => revoke(clients, client.cid, grant.resource.rid, reason)),
+  );
+}
+
+function revoke(clients: Clients, cid: string, rid: string, reason: Revocation["reason"]): Revocation[] {
+  const client = clients.get(cid);
+  if (client === undefined || !client.grants.delete(rid)) return [];
+  const isLast = client.grants.size === 0;
+  if (isLast) clients.delete(cid);
+  return [{ cid, rid, reason, isLast }];
+}
+
 function leased(resource: GatewayResource, lease: Instant | undefined): Grant {
   return lease === undefined ? { resource } : { resource, lease };
 }
 
-/** Whether a grant for `held` stays when the resource becomes `updated`: same access, and no filters yet. */
+/** Whether a grant for `held` stays when the resource becomes `updated`: it opens the same, and can be enforced. */
 function isGrantable(held: GatewayResource, updated: GatewayResource): boolean {
-  if (held.kind !== "cidr" || updated.kind !== "cidr") return false;
-  return updated.filters.length === 0 && equalPrefix(held.address, updated.address);
+  const [before, next] = [reachOf(held), reachOf(updated)];
+  return before.identity === next.identity && next.obstacle === undefined;
 }

@@ -5,9 +5,8 @@ export {
   type TunnelClientCounter,
   type TunnelClientEvent,
   type TunnelClientOptions,
-  type TunnelCommand,
-  type TunnelInterface,
 } from "./client.ts";
+export type { TunnelCommand, TunnelEnd, TunnelInterface, WriteTun } from "./endpoint.ts";
 export {
   createTunnelGateway,
   type TunnelGateway,

@@ -6,7 +6,8 @@
 import { covers, type IpAddress, type Prefix, prefix, toPrefix } from "../base/index.ts";
 import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
 import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
-import type { ClientState } from "./grants.ts";
+import type { GrantedClient } from "./grants.ts";
+import { reachOf } from "./reach/reach.ts";
 
 const EVERYTHING: readonly Prefix[] = [prefix("0.0.0.0/0"), prefix("::/0")];
 const INTERNAL_RANGES: readonly Prefix[] = [...TUNNEL_RANGES, ...RESERVED_RANGES];
@@ -52,7 +53,7 @@ export function clientPolicy(input: ClientPolicyInput): PolicyTables {
 
 export interface GatewayPolicyInput {
   readonly ownAddresses: readonly IpAddress[];
-  readonly clients: readonly ClientState[];
+  readonly clients: readonly GrantedClient[];
   /** The plane's peer of a client; none while it has no connection. */
   readonly slotOf: (cid: string) => number | undefined;
   /** Whether every service of the gateway host may be reached, instead of DNS and echo only (TN-61 row 6). */
@@ -86,14 +87,13 @@ export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
 /**
  * What a client's grants open: each network without the ranges that the tunnel itself uses, because a
  * network that covers them opens neither other clients nor proxy addresses (TN-18, TN-61 rows 6 to 8).
- * A grant with filters opens nothing while filters are not evaluated.
+ * What cannot be enforced opens nothing.
  */
-export function grantedNetworks(client: ClientState): readonly Prefix[] {
-  return [...client.grants.values()].flatMap(({ resource }) =>
-    resource.kind !== "cidr" || resource.filters.length > 0
-      ? []
-      : subtract(resource.address, INTERNAL_RANGES),
-  );
+export function grantedNetworks(client: GrantedClient): readonly Prefix[] {
+  return [...client.grants.values()].flatMap(({ resource }) => {
+    const { obstacle, networks } = reachOf(resource);
+    return obstacle === undefined ? networks.flatMap((network) => subtract(network, INTERNAL_RANGES)) : [];
+  });
 }
 
 /** The prefixes that make up `whole` without `holes`. */

@@ -1,23 +1,18 @@
 /** The client's list of resources and the question "whose is this address?" (TN-18, TN-21, TN-24 to TN-27). */
-import { contains, covers, equalPrefix, type IpAddress, type Log } from "../base/index.ts";
+import { contains, covers, equalPrefix, equalValues, type Log, type Prefix } from "../base/index.ts";
 import type { ClientResource } from "../portal/protocol/index.ts";
 import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { type Flow, type Reach, reachOf } from "./reach/reach.ts";
 
-export interface ResourceTable {
-  /** Makes the list equal to `listed`: what is missing goes first, then each is added or updated (TN-24). */
-  replaceAll(listed: readonly ClientResource[]): ResourceChange;
-  /** Adds or updates one (TN-25). */
-  upsert(resource: ClientResource): ResourceChange;
-  remove(rid: string): ResourceChange;
-  get(rid: string): ClientResource | undefined;
-  all(): readonly ClientResource[];
-  /** The CIDR resource that `destination` belongs to (TN-21): longest prefix, authorised, greatest id. */
-  find(destination: IpAddress, isAuthorised: (rid: string) => boolean): ClientResource | undefined;
-  /** One resource per distinct network, chosen as `find` chooses. */
-  networks(isAuthorised: (rid: string) => boolean): readonly CidrResource[];
+export interface ListedResource {
+  readonly resource: ClientResource;
+  readonly reach: Reach;
 }
 
-export type CidrResource = Extract<ClientResource, { kind: "cidr" }>;
+export interface ResourceTable {
+  readonly listed: Map<string, ListedResource>;
+  readonly log: Log;
+}
 
 /** Ids whose access ended (removed, or replaced by something else of the same id), and whether anything changed. */
 export interface ResourceChange {
@@ -25,93 +20,114 @@ export interface ResourceChange {
   readonly isChanged: boolean;
 }
 
+/** A network, and the resource that it belongs to (TN-21 no. 2). */
+export interface ResourceNetwork {
+  readonly network: Prefix;
+  readonly rid: string;
+}
+
+const INTERNAL_RANGES = [...TUNNEL_RANGES, ...RESERVED_RANGES];
+
 export function createResourceTable(log: Log): ResourceTable {
-  const resources = new Map<string, ClientResource>();
+  return { listed: new Map(), log };
+}
 
-  function upsert(resource: ClientResource): ResourceChange {
-    if (isReserved(resource, log)) return remove(resource.rid);
-    const known = resources.get(resource.rid);
-    resources.set(resource.rid, resource);
-    if (known === undefined) return { removed: [], isChanged: true };
-    // Access was granted for another address: it ends, and must be asked for again (TN-25).
-    if (!isSameAccess(known, resource)) return { removed: [resource.rid], isChanged: true };
-    return { removed: [], isChanged: JSON.stringify(known) !== JSON.stringify(resource) };
-  }
-
-  function remove(rid: string): ResourceChange {
-    return resources.delete(rid) ? { removed: [rid], isChanged: true } : { removed: [], isChanged: false };
-  }
-
-  function networks(isAuthorised: (rid: string) => boolean): CidrResource[] {
-    const chosen: CidrResource[] = [];
-    for (const resource of resources.values()) {
-      if (resource.kind !== "cidr") continue;
-      const at = chosen.findIndex((other) => equalPrefix(other.address, resource.address));
-      const rival = chosen[at];
-      if (rival === undefined) chosen.push(resource);
-      else if (isBetter(resource, rival, isAuthorised)) chosen[at] = resource;
-    }
-    return chosen;
-  }
-
+/** Makes the list equal to `wanted`: what is missing goes first, then each is added or updated (TN-24). */
+export function replaceResources(table: ResourceTable, wanted: readonly ClientResource[]): ResourceChange {
+  const rids = new Set(wanted.map(({ rid }) => rid));
+  const gone = [...table.listed.keys()].filter((rid) => !rids.has(rid));
+  const changes = [
+    ...gone.map((rid) => removeResource(table, rid)),
+    ...wanted.map((resource) => upsertResource(table, resource)),
+  ];
   return {
-    replaceAll(listed) {
-      const rids = new Set(listed.map(({ rid }) => rid));
-      const gone = [...resources.keys()].filter((rid) => !rids.has(rid));
-      const changes = [...gone.map(remove), ...listed.map(upsert)];
-      return {
-        removed: changes.flatMap((change) => change.removed),
-        isChanged: changes.some((change) => change.isChanged),
-      };
-    },
-    upsert,
-    remove,
-    get: (rid) => resources.get(rid),
-    all: () => [...resources.values()].sort(byRankAndName),
-    find(destination, isAuthorised) {
-      let best: CidrResource | undefined;
-      for (const resource of networks(isAuthorised)) {
-        if (!contains(resource.address, destination)) continue;
-        if (best === undefined || resource.address.bits > best.address.bits) best = resource;
-      }
-      return best;
-    },
-    networks,
+    removed: changes.flatMap((change) => change.removed),
+    isChanged: changes.some((change) => change.isChanged),
   };
 }
 
-function isReserved(resource: ClientResource, log: Log): boolean {
-  if (resource.kind !== "cidr") return false;
-  const range = [...TUNNEL_RANGES, ...RESERVED_RANGES].find((reserved) => covers(reserved, resource.address));
-  if (range === undefined) return false;
-  log.warn?.("resource ignored: its network lies in a range that the tunnel itself uses", {
-    rid: resource.rid,
-    name: resource.name,
+/** Adds or updates one (TN-25). */
+export function upsertResource(table: ResourceTable, resource: ClientResource): ResourceChange {
+  const { rid } = resource;
+  const next = { resource, reach: reachOf(resource) };
+  if (isReserved(next, table.log)) return removeResource(table, rid);
+  const known = table.listed.get(rid);
+  table.listed.set(rid, next);
+  if (known === undefined) return { removed: [], isChanged: true };
+  // Access was granted to something else: it ends, and must be asked for again.
+  if (!isSameAccess(known, next)) return { removed: [rid], isChanged: true };
+  return { removed: [], isChanged: !equalValues(known.resource, resource) };
+}
+
+export function removeResource({ listed }: ResourceTable, rid: string): ResourceChange {
+  return listed.delete(rid) ? { removed: [rid], isChanged: true } : { removed: [], isChanged: false };
+}
+
+/** In the order in which they are shown: internet first, then by name, then by id (TN-19). */
+export function allResources({ listed }: ResourceTable): readonly ListedResource[] {
+  return [...listed.values()].sort(byRankAndName);
+}
+
+/**
+ * The resource that a flow belongs to (TN-21): one whose filters permit it before one whose do not, then
+ * the longest prefix, then an authorised one, then the greatest id.
+ */
+export function findResource(
+  { listed }: ResourceTable,
+  flow: Flow,
+  isAuthorised: (rid: string) => boolean,
+): ListedResource | undefined {
+  const found = [...listed.values()].flatMap((entry) =>
+    entry.reach.networks
+      .filter((network) => contains(network, flow.destination))
+      .map(({ bits }) => ({ entry, bits, isAllowed: entry.reach.allows(flow) })),
+  );
+  found.sort((a, b) => {
+    if (a.isAllowed !== b.isAllowed) return a.isAllowed ? -1 : 1;
+    if (a.bits !== b.bits) return b.bits - a.bits;
+    return isBetter(a.entry.resource.rid, b.entry.resource.rid, isAuthorised) ? -1 : 1;
   });
+  return found[0]?.entry;
+}
+
+/** Each distinct network once, with the resource that it belongs to as far as filters do not decide. */
+export function networksOf(
+  { listed }: ResourceTable,
+  isAuthorised: (rid: string) => boolean,
+): readonly ResourceNetwork[] {
+  const chosen: ResourceNetwork[] = [];
+  for (const [rid, { reach }] of listed) {
+    for (const network of reach.networks) {
+      const at = chosen.findIndex((other) => equalPrefix(other.network, network));
+      const rival = chosen[at];
+      if (rival === undefined) chosen.push({ network, rid });
+      else if (isBetter(rid, rival.rid, isAuthorised)) chosen[at] = { network, rid };
+    }
+  }
+  return chosen;
+}
+
+function isReserved({ resource, reach }: ListedResource, log: Log): boolean {
+  const { rid, name } = resource;
+  if (!reach.networks.some((network) => INTERNAL_RANGES.some((range) => covers(range, network))))
+    return false;
+  log.warn?.("resource ignored: its network lies in a range that the tunnel itself uses", { rid, name });
   return true;
 }
 
-function isSameAccess(a: ClientResource, b: ClientResource): boolean {
-  const sites = (resource: ClientResource): string =>
-    resource.sites
-      .map(({ id }) => id)
-      .sort()
-      .join();
-  if (a.kind !== b.kind || sites(a) !== sites(b)) return false;
-  if (a.kind === "cidr" && b.kind === "cidr") return equalPrefix(a.address, b.address);
-  if (a.kind === "dns" && b.kind === "dns") return a.address === b.address && a.ipStack === b.ipStack;
-  return true;
+function isSameAccess(a: ListedResource, b: ListedResource): boolean {
+  const sites = ({ resource }: ListedResource): string[] => resource.sites.map(({ id }) => id).sort();
+  return a.reach.identity === b.reach.identity && equalValues(sites(a), sites(b));
 }
 
-function isBetter(a: CidrResource, b: CidrResource, isAuthorised: (rid: string) => boolean): boolean {
-  const [aHas, bHas] = [isAuthorised(a.rid), isAuthorised(b.rid)];
-  return aHas === bHas ? a.rid > b.rid : aHas;
+function isBetter(rid: string, rival: string, isAuthorised: (rid: string) => boolean): boolean {
+  const [has, rivalHas] = [isAuthorised(rid), isAuthorised(rival)];
+  return has === rivalHas ? rid > rival : has;
 }
 
-/** The order in which resources are listed: internet first, then by name, then by id (TN-19). */
-function byRankAndName(a: ClientResource, b: ClientResource): number {
-  const rank = (resource: ClientResource): number => (resource.kind === "internet" ? 0 : 1);
-  if (rank(a) !== rank(b)) return rank(a) - rank(b);
-  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
-  return a.rid < b.rid ? -1 : a.rid > b.rid ? 1 : 0;
+function byRankAndName(a: ListedResource, b: ListedResource): number {
+  if (a.reach.rank !== b.reach.rank) return a.reach.rank - b.reach.rank;
+  const [x, y] = [a.resource, b.resource];
+  if (x.name !== y.name) return x.name < y.name ? -1 : 1;
+  return x.rid < y.rid ? -1 : x.rid > y.rid ? 1 : 0;
 }

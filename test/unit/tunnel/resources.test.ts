@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { ip, prefix, SILENT } from "../../../src/base/index.ts";
 import type { ClientResource } from "../../../src/portal/protocol/index.ts";
-import { createResourceTable } from "../../../src/tunnel/resources.ts";
+import {
+  allResources,
+  createResourceTable,
+  findResource,
+  type ResourceTable,
+  replaceResources,
+  upsertResource,
+} from "../../../src/tunnel/resources.ts";
 
 const SITE = { id: "site-1", name: "Berlin" };
 const none = (): boolean => false;
@@ -18,16 +25,19 @@ function cidr(rid: string, network: string, more: { name?: string; sites?: reado
   return resource;
 }
 
+const ridsOf = (table: ResourceTable): readonly string[] =>
+  allResources(table).map(({ resource }) => resource.rid);
+
 describe("the client's resources", () => {
   it("TN-24: init is a difference: what is missing goes, what stays keeps its access", () => {
     const table = createResourceTable(SILENT);
-    table.replaceAll([cidr("a", "10.0.0.0/8"), cidr("b", "172.20.0.0/16")]);
-    expect(table.replaceAll([cidr("b", "172.20.0.0/16"), cidr("c", "192.168.0.0/24")])).toEqual({
+    replaceResources(table, [cidr("a", "10.0.0.0/8"), cidr("b", "172.20.0.0/16")]);
+    expect(replaceResources(table, [cidr("b", "172.20.0.0/16"), cidr("c", "192.168.0.0/24")])).toEqual({
       removed: ["a"],
       isChanged: true,
     });
-    expect(table.all().map(({ rid }) => rid)).toEqual(["b", "c"]);
-    expect(table.replaceAll([cidr("b", "172.20.0.0/16"), cidr("c", "192.168.0.0/24")])).toEqual({
+    expect(ridsOf(table)).toEqual(["b", "c"]);
+    expect(replaceResources(table, [cidr("b", "172.20.0.0/16"), cidr("c", "192.168.0.0/24")])).toEqual({
       removed: [],
       isChanged: false,
     });
@@ -35,31 +45,31 @@ describe("the client's resources", () => {
 
   it("TN-25: another address or other sites end access, another name does not", () => {
     const table = createResourceTable(SILENT);
-    table.upsert(cidr("a", "10.0.0.0/8"));
-    expect(table.upsert(cidr("a", "10.0.0.0/8", { name: "Office" }))).toEqual({
+    upsertResource(table, cidr("a", "10.0.0.0/8"));
+    expect(upsertResource(table, cidr("a", "10.0.0.0/8", { name: "Office" }))).toEqual({
       removed: [],
       isChanged: true,
     });
-    expect(table.upsert(cidr("a", "10.0.0.0/9")).removed).toEqual(["a"]);
-    expect(table.upsert(cidr("a", "10.0.0.0/9", { sites: [] })).removed).toEqual(["a"]);
-    expect(table.get("a")).toBeDefined();
+    expect(upsertResource(table, cidr("a", "10.0.0.0/9")).removed).toEqual(["a"]);
+    expect(upsertResource(table, cidr("a", "10.0.0.0/9", { sites: [] })).removed).toEqual(["a"]);
+    expect(table.listed.has("a")).toBe(true);
   });
 
   it("TN-18: a network inside a range of the tunnel is ignored, one that covers it is not", () => {
     const table = createResourceTable(SILENT);
-    table.replaceAll([
+    replaceResources(table, [
       cidr("inside", "100.64.3.0/24"),
       cidr("proxy", "100.96.0.0/12"),
       cidr("around", "100.0.0.0/8"),
     ]);
-    expect(table.all().map(({ rid }) => rid)).toEqual(["around"]);
+    expect(ridsOf(table)).toEqual(["around"]);
   });
 
   it("TN-21: the longest prefix wins, then an authorised resource, then the greater id", () => {
     const table = createResourceTable(SILENT);
-    table.replaceAll([cidr("wide", "10.0.0.0/8"), cidr("x", "10.1.0.0/16"), cidr("y", "10.1.0.0/16")]);
+    replaceResources(table, [cidr("wide", "10.0.0.0/8"), cidr("x", "10.1.0.0/16"), cidr("y", "10.1.0.0/16")]);
     const find = (address: string, isAuthorised: (rid: string) => boolean) =>
-      table.find(ip(address), isAuthorised)?.rid;
+      findResource(table, { destination: ip(address), protocol: 17 }, isAuthorised)?.resource.rid;
     expect(find("10.2.0.1", none)).toBe("wide");
     expect(find("10.1.0.1", none)).toBe("y");
     expect(find("10.1.0.1", (rid) => rid === "x")).toBe("x");
@@ -68,14 +78,28 @@ describe("the client's resources", () => {
     expect(find("fd00::1", none)).toBeUndefined();
   });
 
+  it("TN-21: a resource whose filters permit the packet goes before a longer prefix whose do not", () => {
+    const table = createResourceTable(SILENT);
+    const filters = [{ protocol: "tcp", firstPort: 443, lastPort: 443 } as const];
+    replaceResources(table, [cidr("wide", "10.0.0.0/8"), { ...cidr("web", "10.1.0.0/16"), filters }]);
+    const find = (port: number) =>
+      findResource(
+        table,
+        { destination: ip("10.1.0.1"), protocol: 6, ports: { source: 5000, destination: port } },
+        none,
+      )?.resource.rid;
+    expect(find(443)).toBe("web");
+    expect(find(22)).toBe("wide");
+  });
+
   it("TN-19: lists the internet resource first, then by name, then by id", () => {
     const table = createResourceTable(SILENT);
-    table.replaceAll([
+    replaceResources(table, [
       cidr("2", "10.2.0.0/16", { name: "b" }),
       cidr("1", "10.1.0.0/16", { name: "b" }),
       cidr("3", "10.3.0.0/16", { name: "a" }),
       { kind: "internet", rid: "9", name: "z", canBeDisabled: true, sites: [] },
     ]);
-    expect(table.all().map(({ rid }) => rid)).toEqual(["9", "3", "1", "2"]);
+    expect(ridsOf(table)).toEqual(["9", "3", "1", "2"]);
   });
 });

@@ -1,0 +1,164 @@
+/** The client's access to each resource: asked for, granted, refused (TN-28 to TN-35). */
+import { after, earliest, type Instant } from "../base/index.ts";
+import { INTENT_DEDUP_MS, PENDING_IDLE_MS } from "./constants.ts";
+import { keepPacket } from "./waiting-packets.ts";
+
+export type Access =
+  | { readonly kind: "none" }
+  | {
+      readonly kind: "asked";
+      /** What waits for the answer. */
+      readonly packets: Uint8Array[];
+      readonly lastTrigger: Instant;
+      /** The gateway on which it is granted meanwhile, if another one is asked for. */
+      readonly on: string | undefined;
+    }
+  | { readonly kind: "granted"; readonly gid: string }
+  | { readonly kind: "refused" };
+
+interface Entry {
+  access: Access;
+  /** Outlives the answer: a resource is not asked for twice within `INTENT_DEDUP` (TN-28, TN-32). */
+  askedAt: Instant | undefined;
+  /** Who served it last; only a grant changes it, so that the client returns there (TN-29). */
+  servedBy: string | undefined;
+}
+
+/** By resource id. */
+export type AccessTable = Map<string, Entry>;
+
+export function createAccessTable(): AccessTable {
+  return new Map();
+}
+
+function entryOf(table: AccessTable, rid: string): Entry {
+  const known = table.get(rid);
+  if (known !== undefined) return known;
+  const entry: Entry = { access: { kind: "none" }, askedAt: undefined, servedBy: undefined };
+  table.set(rid, entry);
+  return entry;
+}
+
+export function accessTo(table: AccessTable, rid: string): Access {
+  return table.get(rid)?.access ?? { kind: "none" };
+}
+
+/** The gateway on which the resource is authorised now. */
+export function gatewayOf(table: AccessTable, rid: string): string | undefined {
+  return grantedOn(accessTo(table, rid));
+}
+
+function grantedOn(access: Access): string | undefined {
+  if (access.kind === "granted") return access.gid;
+  return access.kind === "asked" ? access.on : undefined;
+}
+
+export function lastServedBy(table: AccessTable, rid: string): string | undefined {
+  return table.get(rid)?.servedBy;
+}
+
+/** The resources that are authorised on a gateway. */
+export function authorisedOn(table: AccessTable, gid: string): readonly string[] {
+  return [...table].filter(([, { access }]) => grantedOn(access) === gid).map(([rid]) => rid);
+}
+
+/** Resources whose answer is awaited. */
+export function askedFor(table: AccessTable): readonly string[] {
+  return [...table].filter(([, { access }]) => access.kind === "asked").map(([rid]) => rid);
+}
+
+/**
+ * Something needs the resource: a packet, or the wish for another gateway.
+ * @returns whether an intent is due now (TN-28) and how many packets were pushed out
+ */
+export function wantAccess(
+  table: AccessTable,
+  now: Instant,
+  { rid, packet }: { readonly rid: string; readonly packet?: Uint8Array },
+): { readonly isIntentDue: boolean; readonly dropped: number } {
+  const entry = entryOf(table, rid);
+  const { access } = entry;
+  const packets = access.kind === "asked" ? access.packets : [];
+  entry.access = { kind: "asked", packets, lastTrigger: now, on: grantedOn(access) };
+  const dropped = packet === undefined ? 0 : keepPacket(packets, packet);
+  const isIntentDue = entry.askedAt === undefined || now - entry.askedAt >= INTENT_DEDUP_MS;
+  if (isIntentDue) entry.askedAt = now;
+  return { isIntentDue, dropped };
+}
+
+/** @returns what waited, in order */
+export function grantAccess(table: AccessTable, rid: string, gid: string): readonly Uint8Array[] {
+  const entry = entryOf(table, rid);
+  const packets = waitingIn(entry.access);
+  entry.access = { kind: "granted", gid };
+  entry.servedBy = gid;
+  return packets;
+}
+
+/**
+ * The portal said no. Access that is still there stays.
+ * @returns what waited, in order
+ */
+export function refuseAccess(table: AccessTable, rid: string): readonly Uint8Array[] {
+  const entry = entryOf(table, rid);
+  const packets = waitingIn(entry.access);
+  const on = grantedOn(entry.access);
+  entry.access = on === undefined ? { kind: "refused" } : { kind: "granted", gid: on };
+  return packets;
+}
+
+/** The resource is gone, or no gateway serves it any more; what waited is lost (TN-26). */
+export function endAccess(table: AccessTable, rid: string): void {
+  const entry = table.get(rid);
+  if (entry !== undefined) entry.access = { kind: "none" };
+}
+
+/** A gateway is gone: its resources are asked for anew by the next packet, or are asked for already (TN-34). */
+export function loseGateway(table: AccessTable, gid: string): void {
+  for (const entry of table.values()) {
+    const { access } = entry;
+    if (access.kind === "granted" && access.gid === gid) entry.access = { kind: "none" };
+    if (access.kind === "asked" && access.on === gid) entry.access = { ...access, on: undefined };
+  }
+}
+
+/** The network is another one: no gateway is left, and everything may be asked for at once (TN-35). */
+export function forgetGrants(table: AccessTable): void {
+  for (const entry of table.values()) {
+    const { access } = entry;
+    if (access.kind === "granted") entry.access = { kind: "none" };
+    if (access.kind === "asked") entry.access = { ...access, on: undefined };
+    entry.askedAt = undefined;
+  }
+}
+
+/** The resources that ask again after an `init` (TN-33); their stamps are set to `now`. */
+export function restartIntents(table: AccessTable, now: Instant): readonly string[] {
+  const rids = askedFor(table);
+  for (const rid of rids) entryOf(table, rid).askedAt = now;
+  return rids;
+}
+
+/** Gives up what had no trigger for `PENDING_IDLE` (TN-30); returns the number of packets lost. */
+export function handleAccessTimeout(table: AccessTable, now: Instant): number {
+  let lost = 0;
+  for (const entry of table.values()) {
+    const { access } = entry;
+    if (access.kind !== "asked" || now < after(access.lastTrigger, PENDING_IDLE_MS)) continue;
+    lost += access.packets.length;
+    entry.access = access.on === undefined ? { kind: "none" } : { kind: "granted", gid: access.on };
+  }
+  return lost;
+}
+
+export function pollAccessTimeout(table: AccessTable): Instant | undefined {
+  return earliest(
+    ...[...table.values()].map(({ access }) =>
+      access.kind === "asked" ? after(access.lastTrigger, PENDING_IDLE_MS) : undefined,
+    ),
+  );
+}
+
+function waitingIn(access: Access): readonly Uint8Array[] {
+  return access.kind === "asked" ? access.packets : [];
+}

@@ -1,0 +1,78 @@
+/** What the plane hands to a client's control (TN-20, TN-38). */
+import { copyOf, type Instant, unreachable } from "../base/index.ts";
+import { viewPacket } from "../packet/index.ts";
+import type { DataPunt } from "../plane/index.ts";
+import { gatewayOf, loseGateway, wantAccess } from "./access.ts";
+import {
+  announceResources,
+  ask,
+  type ClientState,
+  isAuthorised,
+  publish,
+  refuseAll,
+} from "./client-state.ts";
+import { isGoodbye } from "./endpoint.ts";
+import { removeGateway } from "./gateways.ts";
+import { findResource } from "./resources.ts";
+
+export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): void {
+  switch (punt.reason) {
+    case "first":
+      return routeFirst(client, now, punt.packet);
+    case "no-session":
+      client.connections.handlePunt(now, punt.slot, punt.packet);
+      return;
+    case "refused":
+      return refuseAll(client, [punt.packet], "unreachable");
+    case "control-event":
+      return handleControlEvent(client, now, punt.slot, punt.packet);
+    default:
+      return unreachable(punt);
+  }
+}
+
+/** TN-20 from step 8 on, for a packet that the plane had no peer for. */
+function routeFirst(client: ClientState, now: Instant, packet: Uint8Array): void {
+  const { connections, resources, access, counters } = client;
+  const { destination, ...transport } = viewPacket(packet);
+  const flow = { ...transport, destination: copyOf(destination) };
+  const found = findResource(resources, flow, isAuthorised(client));
+  if (found === undefined) {
+    counters["unknown-resource"]++;
+    return;
+  }
+  // TN-22: the gateway would say the same, a round trip later.
+  if (!found.reach.allows(flow)) return refuseAll(client, [packet], "prohibited");
+  const { rid } = found.resource;
+  const gid = gatewayOf(access, rid);
+  if (gid !== undefined && connections.slotOf(gid) !== undefined) {
+    connections.sendPacket(now, gid, packet);
+    return;
+  }
+  const { isIntentDue, dropped } = wantAccess(access, now, { rid, packet });
+  counters["pending-full"] += dropped;
+  if (isIntentDue) ask(client, rid);
+}
+
+function handleControlEvent(client: ClientState, now: Instant, slot: number, packet: Uint8Array): void {
+  const { connections, counters, log } = client;
+  const gid = connections.connectionOf(slot);
+  const goodbye = isGoodbye(packet);
+  if (gid === undefined || goodbye === undefined) {
+    counters["p2p-bad"]++;
+    return;
+  }
+  if (!goodbye) return;
+  log.info?.("gateway said goodbye", { gid });
+  connections.removeConnection(now, { id: gid, reason: "goodbye" });
+  forgetGateway(client, now, gid);
+}
+
+/** Access through this gateway ended: the next packet asks again (TN-34). */
+export function forgetGateway(client: ClientState, now: Instant, gid: string): void {
+  loseGateway(client.access, gid);
+  if (!removeGateway(client.gateways, gid)) return;
+  client.events.push({ kind: "disconnected", gid });
+  announceResources(client);
+  publish(client, now);
+}

@@ -1,0 +1,127 @@
+/** What the portal's messages do at a client (TN §4.5). */
+import { type Instant, unreachable } from "../base/index.ts";
+import type { ClientMessage, FlowCreated } from "../portal/protocol/index.ts";
+import { accessTo, endAccess, gatewayOf, grantAccess, refuseAccess, restartIntents } from "./access.ts";
+import {
+  announceClientInterface,
+  announceResources,
+  ask,
+  type ClientState,
+  closeUnused,
+  publish,
+  refuseAll,
+  tablesOf,
+} from "./client-state.ts";
+import { addGateway, linkedGateways, setSitesOffline } from "./gateways.ts";
+import { type ResourceChange, removeResource, replaceResources, upsertResource } from "./resources.ts";
+
+export function handlePortalMessage(client: ClientState, now: Instant, message: ClientMessage): void {
+  const { connections, resources } = client;
+  switch (message.kind) {
+    case "init":
+      return handleInit(client, now, message);
+    case "config-changed":
+      client.own = message.interface;
+      announceClientInterface(client);
+      return publish(client, now);
+    case "resource-created-or-updated":
+      return applyChange(client, now, upsertResource(resources, message.resource));
+    case "resource-deleted":
+      return applyChange(client, now, removeResource(resources, message.rid));
+    case "flow-created":
+      return handleFlowCreated(client, now, message);
+    case "flow-creation-failed":
+      return handleFlowFailed(client, now, message);
+    case "ice-candidates":
+      return connections.addRemoteCandidates(now, message.gid, message.candidates);
+    case "invalidate-ice-candidates":
+      return connections.removeRemoteCandidates(now, message.gid, message.candidates);
+    case "relays-presence":
+    case "gateway-left":
+      return;
+    default:
+      return unreachable(message);
+  }
+}
+
+function handleInit(
+  client: ClientState,
+  now: Instant,
+  message: Extract<ClientMessage, { kind: "init" }>,
+): void {
+  const { connections, resources, access, gateways, candidates } = client;
+  client.own = message.interface;
+  applyChange(client, now, { ...replaceResources(resources, message.resources), isChanged: true });
+  for (const rid of restartIntents(access, now)) ask(client, rid);
+  for (const { gid } of linkedGateways(gateways)) {
+    const texts = connections.localCandidates(gid);
+    for (const candidate of texts) candidates.push({ kind: "candidate-added", id: gid, candidate });
+  }
+}
+
+function applyChange(client: ClientState, now: Instant, change: ResourceChange): void {
+  for (const rid of change.removed) {
+    const gid = gatewayOf(client.access, rid);
+    endAccess(client.access, rid);
+    closeUnused(client, now, gid);
+  }
+  if (!change.isChanged) return;
+  announceClientInterface(client);
+  announceResources(client);
+  publish(client, now);
+}
+
+/** Access is granted: the route opens for what waited (TN-31). */
+function handleFlowCreated(client: ClientState, now: Instant, flow: FlowCreated): void {
+  const { connections, resources, access, gateways, log } = client;
+  const { rid, gid } = flow;
+  if (!resources.listed.has(rid)) {
+    return log.warn?.("access granted to a resource that is not ours", { rid, gid });
+  }
+  // Several triggers for one gateway may have been under way (no. 1).
+  if (accessTo(access, rid).kind !== "asked") return log.debug?.("access granted twice", { rid, gid });
+  const outcome = connections.upsertConnection(now, {
+    id: gid,
+    remoteKey: flow.gatewayKey,
+    presharedKey: flow.presharedKey,
+    localCredentials: flow.clientCredentials,
+    remoteCredentials: flow.gatewayCredentials,
+  });
+  if (outcome.kind === "no-relays") {
+    return log.info?.("no address of our own yet: access waits for one", { rid, gid });
+  }
+  if (outcome.kind === "bad-credentials") {
+    return log.warn?.("access ignored: keys or ICE credentials are unusable", { rid, gid });
+  }
+  const before = gatewayOf(access, rid);
+  addGateway(gateways, { gid, siteId: flow.siteId, addresses: [flow.gatewayIpv4, flow.gatewayIpv6] });
+  const packets = grantAccess(access, rid, gid);
+  closeUnused(client, now, before);
+  // Behind the new tables, in their order (no. 6).
+  connections.openRoute(now, gid, { tables: tablesOf(client), packets });
+}
+
+/** Access is refused: what waited is answered (TN-32). */
+function handleFlowFailed(
+  client: ClientState,
+  now: Instant,
+  message: Extract<ClientMessage, { kind: "flow-creation-failed" }>,
+): void {
+  const { resources, access, gateways, log } = client;
+  const { rid, reason, violatedProperties } = message;
+  log.debug?.("access refused", { rid, reason, violated: violatedProperties });
+  const isOffline = reason === "offline";
+  refuseAll(client, refuseAccess(access, rid), isOffline ? "unreachable" : "prohibited");
+  if (!isOffline) return;
+  const sites = resources.listed.get(rid)?.resource.sites ?? [];
+  setSitesOffline(
+    gateways,
+    now,
+    sites.map(({ id }) => id),
+  );
+  const gid = gatewayOf(access, rid);
+  if (gid !== undefined) endAccess(access, rid);
+  closeUnused(client, now, gid);
+  announceResources(client);
+  publish(client, now);
+}

@@ -1,0 +1,114 @@
+/** What the parts of the client share, and what they all derive from it: routes, tables, announcements. */
+import { equalValues, type Instant } from "../base/index.ts";
+import { encodeGoodbye, encodeRefusal, type Refusal } from "../packet/index.ts";
+import type { PolicyTables } from "../plane/index.ts";
+import type { ClientRequest, ClientResource } from "../portal/protocol/index.ts";
+import { type AccessTable, authorisedOn, gatewayOf, lastServedBy } from "./access.ts";
+import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import {
+  type Gateways,
+  linkedGateways,
+  preferredGateways,
+  removeGateway,
+  statusOfSites,
+} from "./gateways.ts";
+import { clientPolicy } from "./policy.ts";
+import { allResources, networksOf, type ResourceTable } from "./resources.ts";
+
+export interface ResourceStatus {
+  readonly resource: ClientResource;
+  readonly status: "unknown" | "online" | "offline";
+}
+
+export type TunnelClientEvent =
+  | { readonly kind: "request"; readonly request: ClientRequest }
+  | { readonly kind: "interface"; readonly interface: TunnelInterface }
+  | { readonly kind: "resources"; readonly resources: readonly ResourceStatus[] }
+  | { readonly kind: "connected" | "disconnected"; readonly gid: string };
+
+/** Drops that the tunnel itself decides, by the reasons of tunnel.md. */
+export type TunnelClientCounter = "pending-full" | "pending-idle" | "unknown-resource" | "p2p-bad";
+
+export interface ClientState extends EndState<TunnelClientEvent> {
+  readonly resources: ResourceTable;
+  readonly gateways: Gateways;
+  readonly access: AccessTable;
+  readonly counters: Record<TunnelClientCounter, number>;
+  announcedResources: readonly ResourceStatus[];
+}
+
+export function isAuthorised({ access }: ClientState): (rid: string) => boolean {
+  return (rid) => gatewayOf(access, rid) !== undefined;
+}
+
+/** The tables of the present state. */
+export function tablesOf(client: ClientState): PolicyTables {
+  const { connections, resources, access } = client;
+  const peers = linkedGateways(client.gateways).flatMap(({ gid, addresses }) => {
+    const slot = connections.slotOf(gid);
+    if (slot === undefined) return [];
+    const rids = authorisedOn(access, gid);
+    const networks = rids.flatMap((rid) => resources.listed.get(rid)?.reach.networks ?? []);
+    return [{ slot, addresses, networks }];
+  });
+  const networks = networksOf(resources, isAuthorised(client)).map(({ network, rid }) => ({
+    network,
+    slot: slotFor(client, rid),
+  }));
+  return clientPolicy({ ownAddresses: ownAddresses(client), gateways: peers, networks });
+}
+
+function slotFor({ connections, access }: ClientState, rid: string): number | undefined {
+  const gid = gatewayOf(access, rid);
+  return gid === undefined ? undefined : connections.slotOf(gid);
+}
+
+export function publish(client: ClientState, now: Instant): void {
+  client.connections.publish(now, tablesOf(client));
+}
+
+export function ask(client: ClientState, rid: string): void {
+  const { access, gateways, events, log } = client;
+  log.debug?.("asking for access", { rid });
+  const connectedGatewayIds = preferredGateways(gateways, lastServedBy(access, rid));
+  events.push({ kind: "request", request: { kind: "create-flow", rid, connectedGatewayIds } });
+}
+
+/** The gateway serves no resource of ours any more (TN-26). */
+export function closeUnused(client: ClientState, now: Instant, gid: string | undefined): void {
+  if (gid === undefined || authorisedOn(client.access, gid).length > 0) return;
+  removeGateway(client.gateways, gid);
+  client.connections.closeConnection(now, { id: gid, goodbye: encodeGoodbye() });
+  client.events.push({ kind: "disconnected", gid });
+}
+
+export function refuseAll(client: ClientState, packets: readonly Uint8Array[], refusal: Refusal): void {
+  for (const packet of packets) {
+    const error = encodeRefusal(packet, refusal);
+    if (error !== undefined) client.commands.push({ kind: "write-tun", packet: error });
+  }
+}
+
+export function announceClientInterface(client: ClientState): void {
+  if (client.own === undefined) return;
+  const networks = allResources(client.resources).flatMap(({ reach }) => reach.networks);
+  announceInterface(client, [...TUNNEL_RANGES, ...RESERVED_RANGES, ...networks]);
+}
+
+export function announceResources(client: ClientState): void {
+  const next = listResources(client);
+  if (equalValues(next, client.announcedResources)) return;
+  client.announcedResources = next;
+  client.events.push({ kind: "resources", resources: next });
+}
+
+export function listResources({ resources, gateways }: ClientState): readonly ResourceStatus[] {
+  return allResources(resources).map(({ resource }) => ({
+    resource,
+    status: statusOfSites(
+      gateways,
+      resource.sites.map(({ id }) => id),
+    ),
+  }));
+}

@@ -1,0 +1,139 @@
+/**
+ * What client and gateway have in common: one end of the tunnel around the machine of connections, with
+ * its queues, and the inputs that go straight to the connections.
+ */
+
+import type { SocketAddress } from "../base/index.ts";
+import { equalValues, type Instant, type IpAddress, type Log, type Prefix } from "../base/index.ts";
+import type {
+  ConnectionCommand,
+  ConnectionEvent,
+  Connections,
+  ConnectionTransmit,
+  Datagram,
+  DatagramOutcome,
+} from "../connections/index.ts";
+import { encodeGoodbye, isControlEvent, parseControlEvent } from "../packet/index.ts";
+import type { PlaneEvent } from "../plane/index.ts";
+import type { TunnelAddresses } from "../portal/protocol/index.ts";
+import { batchCandidates, type CandidateBatch, type CandidateEvent, logBatch } from "./signalling.ts";
+
+/** What the shell carries out, in order. */
+export type TunnelCommand = ConnectionCommand | WriteTun;
+
+/** A packet for the host itself, such as a local refusal (TN-89). */
+export interface WriteTun {
+  readonly kind: "write-tun";
+  readonly packet: Uint8Array;
+}
+
+/** What the TUN device shall look like (TN-16, TN-19). */
+export interface TunnelInterface {
+  readonly addresses: readonly IpAddress[];
+  readonly routes: readonly Prefix[];
+}
+
+/** The inputs and outputs that both ends have. */
+export interface TunnelEnd<Event> {
+  handlePlaneEvent(now: Instant, event: PlaneEvent): void;
+  handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
+  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
+  /** The whole list of own addresses (SN-137). */
+  handleOwnAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
+  /** Says goodbye on every connection (TN-37). */
+  shutdown(now: Instant): void;
+  pollCommand(): TunnelCommand | undefined;
+  pollTransmit(): ConnectionTransmit | undefined;
+  pollEvent(): Event | undefined;
+}
+
+/** The state that both ends have. */
+export interface EndState<Event> {
+  readonly connections: Connections;
+  readonly log: Log;
+  readonly commands: WriteTun[];
+  readonly events: Event[];
+  /** Candidates that wait for the end of the input. */
+  readonly candidates: CandidateEvent[];
+  own: TunnelAddresses | undefined;
+  announced: TunnelInterface | undefined;
+}
+
+export interface EndParts<Event> {
+  readonly idField: "gid" | "cid";
+  /** What a connection says, except its candidates. */
+  readonly handleConnectionEvent: (now: Instant, event: Exclude<ConnectionEvent, CandidateEvent>) => void;
+  readonly toRequest: (batch: CandidateBatch) => Event;
+}
+
+export function createEndState<Event>(connections: Connections, log: Log): EndState<Event> {
+  return { connections, log, commands: [], events: [], candidates: [], own: undefined, announced: undefined };
+}
+
+/** After every input: takes what the connections say. */
+export function drainConnections<Event>(end: EndState<Event>, now: Instant, parts: EndParts<Event>): void {
+  const { connections, candidates } = end;
+  for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent()) {
+    if (event.kind === "candidate-added" || event.kind === "candidate-removed") candidates.push(event);
+    else parts.handleConnectionEvent(now, event);
+  }
+  for (const batch of batchCandidates(candidates.splice(0))) {
+    logBatch(end.log, parts.idField, batch);
+    end.events.push(parts.toRequest(batch));
+  }
+}
+
+/** @param after brings everything up to date after an input */
+export function createTunnelEnd<Event>(
+  end: EndState<Event>,
+  after: (now: Instant) => void,
+): TunnelEnd<Event> {
+  const { connections, commands, events } = end;
+  return {
+    handlePlaneEvent(now, event) {
+      connections.handlePlaneEvent(now, event);
+      after(now);
+    },
+    handleDatagram(now, datagram) {
+      const outcome = connections.handleDatagram(now, datagram);
+      after(now);
+      return outcome;
+    },
+    handleCarriedOut(now, command) {
+      connections.handleCarriedOut(now, command);
+      after(now);
+    },
+    handleOwnAddresses(now, addresses) {
+      connections.updateHostAddresses(now, addresses);
+      after(now);
+    },
+    shutdown(now) {
+      connections.closeAll(now, encodeGoodbye());
+      after(now);
+    },
+    pollCommand: () => connections.pollCommand() ?? commands.shift(),
+    pollTransmit: () => connections.pollTransmit(),
+    pollEvent: () => events.shift(),
+  };
+}
+
+export function ownAddresses({ own }: EndState<unknown>): readonly IpAddress[] {
+  return own === undefined ? [] : [own.ipv4, own.ipv6];
+}
+
+/** One event per change; the last state counts (TN-19). */
+export function announceInterface<Event>(
+  end: EndState<Event | { readonly kind: "interface"; readonly interface: TunnelInterface }>,
+  routes: readonly Prefix[],
+): void {
+  const next = { addresses: ownAddresses(end), routes };
+  if (equalValues(next, end.announced)) return;
+  end.announced = next;
+  end.events.push({ kind: "interface", interface: next });
+}
+
+/** Whether a punted control event says goodbye (TN-43); `undefined`: it is none that can be read (TN-44). */
+export function isGoodbye(packet: Uint8Array): boolean | undefined {
+  const event = isControlEvent(packet) ? parseControlEvent(packet) : undefined;
+  return event?.ok ? event.value.kind === "goodbye" : undefined;
+}

@@ -1,0 +1,104 @@
+/** What the portal's messages do at a gateway (TN-51). */
+import { type Instant, instant, type UnixMs, unreachable } from "../base/index.ts";
+import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
+import { TUNNEL_RANGES } from "./constants.ts";
+import { announceInterface } from "./endpoint.ts";
+import { applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
+import type { Grant } from "./grants.ts";
+import { reachOf } from "./reach/reach.ts";
+
+/** When a message came: `unixNow` turns expiry dates into leases, once, on receipt (TN-53). */
+export interface Receipt {
+  readonly now: Instant;
+  readonly unixNow: UnixMs;
+}
+
+export function handlePortalMessage(gateway: GatewayState, at: Receipt, message: GatewayMessage): void {
+  const { connections, grants, log } = gateway;
+  const { now } = at;
+  switch (message.kind) {
+    case "init":
+      return handleInit(gateway, at, message);
+    case "authorize-flow":
+      return authorize(gateway, at, message);
+    case "reject-access":
+      return applyRevocations(gateway, now, grants.revoke(message.cid, message.rid));
+    case "access-authorization-expiry-updated": {
+      const { cid, rid, expiresAt } = message;
+      if (!grants.setLease(cid, rid, toLease(at, expiresAt))) {
+        log.debug?.("expiry of a grant that is not held", { cid, rid });
+      }
+      return;
+    }
+    case "resource-updated": {
+      const { resource } = message;
+      const lost = grants.updateResource(resource);
+      if (lost.length > 0) log.error?.("a granted resource changed what it opens", { rid: resource.rid });
+      return applyRevocations(gateway, now, lost);
+    }
+    case "ice-candidates":
+      return connections.addRemoteCandidates(now, message.cid, message.candidates);
+    case "invalidate-ice-candidates":
+      return connections.removeRemoteCandidates(now, message.cid, message.candidates);
+    case "relays-presence":
+      return;
+    default:
+      return unreachable(message);
+  }
+}
+
+/** What the portal does not list is revoked (TN-55). */
+function handleInit(
+  gateway: GatewayState,
+  at: Receipt,
+  message: Extract<GatewayMessage, { kind: "init" }>,
+): void {
+  gateway.own = message.interface;
+  announceInterface(gateway, TUNNEL_RANGES);
+  const listed = message.authorizations.map(({ cid, rid, expiresAt }) => ({
+    cid,
+    rid,
+    lease: toLease(at, expiresAt),
+  }));
+  applyRevocations(gateway, at.now, gateway.grants.reconcile(listed));
+  publish(gateway, at.now);
+}
+
+/** TN-52. A flow that is refused is not answered, so that the portal chooses another gateway (PT-85). */
+function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): void {
+  const { connections, grants, log, events } = gateway;
+  const { now } = at;
+  const { client, resource } = flow;
+  const fields = { cid: client.cid, rid: resource.rid };
+  if (gateway.own === undefined)
+    return log.warn?.("access refused: the portal has not sent our addresses yet", fields);
+  const { obstacle } = reachOf(resource);
+  if (obstacle !== undefined) return log.warn?.(`access refused: ${obstacle}`, fields);
+  const outcome = connections.upsertConnection(now, {
+    id: client.cid,
+    remoteKey: client.publicKey,
+    presharedKey: client.presharedKey,
+    localCredentials: flow.gatewayCredentials,
+    remoteCredentials: flow.clientCredentials,
+  });
+  if (outcome.kind === "no-relays" || outcome.kind === "bad-credentials") {
+    return log.warn?.("access refused: no connection to the client can be made", {
+      ...fields,
+      why: outcome.kind,
+    });
+  }
+  const grant: Grant =
+    flow.expiresAt === undefined ? { resource } : { resource, lease: toLease(at, flow.expiresAt) };
+  const lost = grants.insert(client.cid, [client.ipv4, client.ipv6], grant);
+  log.info?.("access allowed", fields);
+  applyRevocations(gateway, now, lost);
+  publish(gateway, now);
+  // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
+  // connections give them after this, also those of a connection that is reused (SN-72).
+  events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });
+}
+
+/** The wall clock counts once, here; its later steps change no lease (TN-53). */
+function toLease({ now, unixNow }: Receipt, expiresAt: UnixMs): Instant {
+  return instant(now + Math.max(0, expiresAt - unixNow));
+}

@@ -1,0 +1,21 @@
+/** A network (TN-21 no. 2, TN-57). */
+import { contains, formatPrefix, type Prefix } from "../../base/index.ts";
+import type { Filter } from "../../portal/protocol/index.ts";
+import { permits } from "./filters.ts";
+import type { Reach } from "./reach.ts";
+
+export interface CidrResource {
+  readonly address: Prefix;
+  readonly filters: readonly Filter[];
+}
+
+export function cidrReach({ address, filters }: CidrResource): Reach {
+  return {
+    networks: [address],
+    allows: (flow) => contains(address, flow.destination) && permits(filters, flow),
+    identity: `cidr ${formatPrefix(address)}`,
+    rank: 1,
+    // The plane decides by prefix until there are flow records (TN-74).
+    ...(filters.length > 0 && { obstacle: "the resource has filters, which this version cannot enforce" }),
+  };
+}

@@ -1,0 +1,43 @@
+/** The packets that wait for a resource's gateway, at most so many of them (TN-30). */
+import { copyOf, equalBytes } from "../base/index.ts";
+import { PROTOCOL, viewPacket } from "../packet/index.ts";
+import { PENDING_PACKETS } from "./constants.ts";
+
+const FLAGS_AT = 13;
+const SYN_AND_ACK = 0x12;
+const SYN = 0x02;
+/** Ports and sequence number, at the beginning of a TCP header. */
+const IDENTITY_BYTES = 8;
+
+/**
+ * Keeps a copy unless it is there already; a repeated SYN replaces the stored one in place.
+ * @returns how many packets were pushed out
+ */
+export function keepPacket(packets: Uint8Array[], packet: Uint8Array): number {
+  if (packets.some((stored) => equalBytes(stored, packet))) return 0;
+  const again = packets.findIndex((stored) => isRepeatedSyn(stored, packet));
+  if (again >= 0) {
+    packets[again] = copyOf(packet);
+    return 0;
+  }
+  packets.push(copyOf(packet));
+  if (packets.length <= PENDING_PACKETS) return 0;
+  packets.shift();
+  return 1;
+}
+
+/** The same addresses, ports and sequence number; options and checksums may differ. */
+function isRepeatedSyn(a: Uint8Array, b: Uint8Array): boolean {
+  const [x, y] = [viewPacket(a), viewPacket(b)];
+  return (
+    isSyn(x) &&
+    isSyn(y) &&
+    equalBytes(x.source, y.source) &&
+    equalBytes(x.destination, y.destination) &&
+    equalBytes(x.transport.subarray(0, IDENTITY_BYTES), y.transport.subarray(0, IDENTITY_BYTES))
+  );
+}
+
+function isSyn({ protocol, transport }: ReturnType<typeof viewPacket>): boolean {
+  return protocol === PROTOCOL.tcp && ((transport[FLAGS_AT] ?? 0) & SYN_AND_ACK) === SYN;
+}

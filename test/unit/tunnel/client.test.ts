@@ -1,0 +1,137 @@
+import { describe, expect, it } from "vitest";
+import { instant, ip, prefix } from "../../../src/base/index.ts";
+import type { ClientMessage, ClientResource, FlowCreated } from "../../../src/portal/protocol/index.ts";
+import { createTunnelClient, type TunnelClientEvent } from "../../../src/tunnel/index.ts";
+import { CREDENTIALS, createLoneTunnel, GID, packetTo, RID, SITE, START } from "./lone-tunnel.ts";
+
+const SERVER = "172.20.0.9";
+const office: ClientResource = {
+  kind: "cidr",
+  rid: RID,
+  name: "office",
+  address: prefix("172.20.0.0/16"),
+  sites: [SITE],
+  filters: [],
+};
+
+const init = (resources: readonly ClientResource[]): ClientMessage => ({
+  kind: "init",
+  interface: {
+    ipv4: ip("100.64.0.2"),
+    ipv6: ip("fd00:2021:1111::2"),
+    upstreamDo53: [],
+    upstreamDoh: [],
+  },
+  resources,
+  relays: [],
+});
+
+const created = (change: Partial<FlowCreated> = {}): FlowCreated => ({
+  kind: "flow-created",
+  rid: RID,
+  gid: GID,
+  siteId: SITE.id,
+  gatewayKey: new Uint8Array(32).fill(9),
+  gatewayIpv4: ip("100.64.0.1"),
+  gatewayIpv6: ip("fd00:2021:1111::1"),
+  presharedKey: new Uint8Array(32),
+  clientCredentials: CREDENTIALS.client,
+  gatewayCredentials: CREDENTIALS.gateway,
+  ...change,
+});
+
+function createClient(resources: readonly ClientResource[] = [office]) {
+  const lone = createLoneTunnel<TunnelClientEvent, ReturnType<typeof createTunnelClient>>(
+    "client",
+    (connections) => createTunnelClient({ connections }),
+  );
+  const tell = (message: ClientMessage, at = START): void =>
+    lone.apply((client) => client.handlePortalMessage(at, message));
+  tell(init(resources));
+  const first = (destination: string, at = START): void =>
+    lone.apply((client) => client.handlePunt(at, { reason: "first", packet: packetTo(destination) }));
+  const intents = (): number =>
+    lone.events.filter((event) => event.kind === "request" && event.request.kind === "create-flow").length;
+  const kinds = (): readonly string[] => lone.commands.map(({ kind }) => kind);
+  return { ...lone, tell, first, intents, kinds };
+}
+
+describe("the client", () => {
+  it("TN-19: an init that says the same is announced once", () => {
+    const client = createClient();
+    expect(client.events.map(({ kind }) => kind)).toEqual(["interface", "resources"]);
+    client.tell(init([{ ...office }]));
+    expect(client.events).toHaveLength(2);
+    client.tell(init([{ ...office, name: "Office" }]));
+    expect(client.events.map(({ kind }) => kind)).toEqual(["interface", "resources", "resources"]);
+  });
+
+  it("TN-28, TN-31: asks once, and opens the route behind which the packets wait", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.first("172.20.0.10");
+    expect(client.intents()).toBe(1);
+    client.commands.length = 0;
+    client.tell(created());
+    expect(client.kinds()).toEqual(["add-peer", "hold", "publish"]);
+    expect(client.connections.stats().connections[0]?.bufferedPackets).toBe(2);
+  });
+
+  it("TN-31 no. 1: what was not asked for is not taken", () => {
+    const client = createClient();
+    client.tell(created());
+    client.tell(created({ rid: "00000000-0000-4000-8000-0000000000ff" }));
+    expect(client.connections.slotOf(GID)).toBeUndefined();
+  });
+
+  it("TN-31 no. 2: unusable credentials leave the packets waiting", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.tell(created({ clientCredentials: { username: "x", password: "y" } }));
+    expect(client.connections.slotOf(GID)).toBeUndefined();
+    client.tell(created());
+    expect(client.connections.stats().connections[0]?.bufferedPackets).toBe(1);
+  });
+
+  it("TN-32: a refusal answers what waited, and offline is shown for its time", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.commands.length = 0;
+    client.tell({ kind: "flow-creation-failed", rid: RID, reason: "offline", violatedProperties: [] });
+    expect(client.kinds()).toEqual(["publish", "write-tun"]);
+    expect(client.machine.resources()[0]?.status).toBe("offline");
+    client.first(SERVER, instant(START + 1_999));
+    expect(client.intents()).toBe(1);
+    client.first(SERVER, instant(START + 2_000));
+    expect(client.intents()).toBe(2);
+  });
+
+  it("TN-22: what the filters do not permit is refused here, and asks for nothing", () => {
+    const client = createClient([{ ...office, filters: [{ protocol: "icmp" }] }]);
+    client.commands.length = 0;
+    client.first(SERVER);
+    expect(client.kinds()).toEqual(["write-tun"]);
+    expect(client.intents()).toBe(0);
+  });
+
+  it("TN-26: removing the only resource of a gateway closes it", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.tell(created());
+    client.tell({ kind: "resource-deleted", rid: RID });
+    expect(client.connections.slotOf(GID)).toBeUndefined();
+    expect(client.events.at(-1)).toMatchObject({ kind: "resources", resources: [] });
+    expect(client.events.some((event) => event.kind === "disconnected" && event.gid === GID)).toBe(true);
+  });
+
+  it("TN-44: an event that cannot be read is counted", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.tell(created());
+    const slot = client.connections.slotOf(GID) ?? -1;
+    client.apply((machine) =>
+      machine.handlePunt(START, { reason: "control-event", slot, packet: packetTo(SERVER) }),
+    );
+    expect(client.machine.counters()["p2p-bad"]).toBe(1);
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from "vitest";
+import { instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
+import { encodeGoodbye } from "../../../src/packet/index.ts";
+import type { AuthorizeFlow, GatewayMessage, GatewayResource } from "../../../src/portal/protocol/index.ts";
+import { createTunnelGateway, type TunnelGatewayEvent } from "../../../src/tunnel/index.ts";
+import { CID, CREDENTIALS, createLoneTunnel, packetTo, RID, START, UNIX_START } from "./lone-tunnel.ts";
+
+const office: GatewayResource = {
+  kind: "cidr",
+  rid: RID,
+  name: "office",
+  address: prefix("172.20.0.0/16"),
+  filters: [],
+};
+
+const authorize = (change: Partial<AuthorizeFlow> = {}): AuthorizeFlow => ({
+  kind: "authorize-flow",
+  ref: "ref-1",
+  resource: office,
+  client: {
+    cid: CID,
+    publicKey: new Uint8Array(32).fill(9),
+    presharedKey: new Uint8Array(32),
+    ipv4: ip("100.64.0.2"),
+    ipv6: ip("fd00:2021:1111::2"),
+    device: {},
+  },
+  clientCredentials: CREDENTIALS.client,
+  gatewayCredentials: CREDENTIALS.gateway,
+  subject: {},
+  ...change,
+});
+
+function createGateway(isReady = true) {
+  const lone = createLoneTunnel<TunnelGatewayEvent, ReturnType<typeof createTunnelGateway>>(
+    "gateway",
+    (connections) => createTunnelGateway({ connections, isHostOpen: false }),
+  );
+  const tell = (message: GatewayMessage): void =>
+    lone.apply((gateway) => gateway.handlePortalMessage(START, message, UNIX_START));
+  const addresses = { ipv4: ip("100.64.0.1"), ipv6: ip("fd00:2021:1111::1") };
+  if (isReady) tell({ kind: "init", interface: addresses, relays: [], authorizations: [] });
+  const answers = (): readonly string[] =>
+    lone.events.flatMap((event) =>
+      event.kind === "request" && event.request.kind === "flow-authorized" ? [event.request.ref] : [],
+    );
+  return { ...lone, tell, answers };
+}
+
+describe("the gateway", () => {
+  it("TN-52: grants, publishes, answers, in this order, and signals candidates behind the answer", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize());
+    expect(gateway.answers()).toEqual(["ref-1"]);
+    const requests = gateway.events.filter((event) => event.kind === "request");
+    expect(requests.map(({ request }) => request.kind)).toEqual([
+      "flow-authorized",
+      "broadcast-ice-candidates",
+    ]);
+    expect(gateway.commands.at(-1)?.kind).toBe("publish");
+  });
+
+  it.each([
+    ["filters", { resource: { ...office, filters: [{ protocol: "icmp" }] } }],
+    ["a kind that is not served", { resource: { kind: "internet", rid: RID } }],
+    ["unusable credentials", { gatewayCredentials: { username: "x", password: "y" } }],
+  ] satisfies readonly (readonly [string, Partial<AuthorizeFlow>])[])(
+    "TN-52: %s: no grant and no answer",
+    (_, change) => {
+      const gateway = createGateway();
+      gateway.tell(authorize(change));
+      expect(gateway.answers()).toEqual([]);
+    },
+  );
+
+  it("TN-52: nothing is granted before the portal has sent our addresses", () => {
+    const gateway = createGateway(false);
+    gateway.tell(authorize());
+    expect(gateway.answers()).toEqual([]);
+    expect(gateway.connections.slotOf(CID)).toBeUndefined();
+  });
+
+  it("TN-53, TN-54: the last grant's end closes the connection, at the lease and not before", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize({ expiresAt: unixMs(UNIX_START + 5_000) }));
+    const look = (ms: number): void => gateway.apply((machine) => machine.handleTimeout(instant(START + ms)));
+    look(4_999);
+    expect(gateway.connections.slotOf(CID)).toBeDefined();
+    look(5_000);
+    expect(gateway.connections.slotOf(CID)).toBeUndefined();
+    expect(gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+  });
+
+  it("TN-61: refuses within the client's rate, and counts", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize());
+    const slot = gateway.connections.slotOf(CID) ?? -1;
+    for (let i = 0; i < 60; i++) {
+      gateway.apply((machine) =>
+        machine.handlePunt(START, { reason: "refused", slot, packet: packetTo("172.21.0.1") }),
+      );
+    }
+    expect(gateway.machine.counters()).toMatchObject({ refused: 50, "icmp-rate": 10 });
+  });
+
+  it("TN-43: goodbye takes the client's state and connection away", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize());
+    const slot = gateway.connections.slotOf(CID) ?? -1;
+    gateway.apply((machine) =>
+      machine.handlePunt(START, { reason: "control-event", slot, packet: encodeGoodbye() }),
+    );
+    expect(gateway.connections.slotOf(CID)).toBeUndefined();
+    expect(gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+  });
+});

@@ -1,0 +1,76 @@
+/** A client or gateway with real connections, and a plane that does nothing: what it says is recorded. */
+import { instant, ip, unixMs } from "../../../src/base/index.ts";
+import { type ConnectionRole, type Connections, createConnections } from "../../../src/connections/index.ts";
+import { NO_ACTIVITY } from "../../../src/plane/index.ts";
+import type { TunnelCommand, TunnelEnd } from "../../../src/tunnel/index.ts";
+import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
+
+export const START = instant(1_000_000);
+export const UNIX_START = unixMs(1_700_000_000_000);
+export const CID = "00000000-0000-4000-8000-00000000000c";
+export const GID = "00000000-0000-4000-8000-00000000000e";
+export const RID = "00000000-0000-4000-8000-0000000000a1";
+export const SITE = { id: "00000000-0000-4000-8000-000000000051", name: "Berlin" };
+export const CREDENTIALS = {
+  client: { username: "clnt", password: "c".repeat(22) },
+  gateway: { username: "gway", password: "g".repeat(22) },
+};
+
+export interface LoneTunnel<Event, Machine extends TunnelEnd<Event>> {
+  readonly machine: Machine;
+  readonly connections: Connections;
+  readonly commands: TunnelCommand[];
+  readonly events: Event[];
+  /** Runs an input, then takes everything out. */
+  apply(input: (machine: Machine) => void): void;
+}
+
+export function createLoneTunnel<Event, Machine extends TunnelEnd<Event>>(
+  role: ConnectionRole,
+  create: (connections: Connections) => Machine,
+): LoneTunnel<Event, Machine> {
+  const connections = createConnections({
+    role,
+    crypto: NOBLE_CRYPTO,
+    seed: new Uint8Array(32).fill(role.length),
+    now: START,
+    unixNow: UNIX_START,
+    records: {
+      activity: () => NO_ACTIVITY,
+      takeCounter: () => 0n,
+      noteSent: () => {},
+      noteReceived: () => {},
+      received: () => undefined,
+    },
+  });
+  const machine = create(connections);
+  const lone: LoneTunnel<Event, Machine> = {
+    machine,
+    connections,
+    commands: [],
+    events: [],
+    apply(input) {
+      input(machine);
+      for (let next = machine.pollCommand(); next !== undefined; next = machine.pollCommand()) {
+        lone.commands.push(next);
+        if (next.kind !== "write-tun") machine.handleCarriedOut(START, next);
+      }
+      while (machine.pollTransmit() !== undefined);
+      for (let next = machine.pollEvent(); next !== undefined; next = machine.pollEvent())
+        lone.events.push(next);
+    },
+  };
+  lone.apply(() => machine.handleOwnAddresses(START, [{ address: ip("192.0.2.10"), port: 52_625 }]));
+  lone.commands.length = 0;
+  lone.events.length = 0;
+  return lone;
+}
+
+/** IPv4 with protocol 253. */
+export function packetTo(destination: string, source = "100.64.0.2"): Uint8Array {
+  const packet = new Uint8Array(24);
+  packet.set([0x45, 0, 0, packet.length, 0, 0, 0, 0, 64, 253]);
+  packet.set(ip(source), 12);
+  packet.set(ip(destination), 16);
+  return packet;
+}
