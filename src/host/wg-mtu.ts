@@ -6,6 +6,7 @@ import type { IpAddress } from "../base/index.ts";
 const OVERHEAD_BYTES = 80;
 const UNKNOWN_MTU = 1420;
 const MTU_MIN = 576;
+const MTU_MAX = 0xffff;
 
 /**
  * From the devices by which the endpoints are reached, else from those of the default routes: the
@@ -19,7 +20,7 @@ export function wgMtu(
   const mtuOf = (index: number | undefined): number => links.find((link) => link.index === index)?.mtu ?? 0;
   const towards = endpoints.map((endpoint) => mtuOf(rtnetlink.bestRoute(endpoint)?.outputIndex));
   const largest = Math.max(0, ...towards) || Math.max(0, ...defaultRouteIndices(rtnetlink).map(mtuOf));
-  return largest === 0 ? UNKNOWN_MTU : Math.max(MTU_MIN, Math.min(0xffff, largest) - OVERHEAD_BYTES);
+  return largest === 0 ? UNKNOWN_MTU : Math.max(MTU_MIN, Math.min(MTU_MAX, largest - OVERHEAD_BYTES));
 }
 
 function defaultRouteIndices(rtnetlink: Pick<Rtnetlink, "routes">): readonly (number | undefined)[] {

@@ -5,10 +5,31 @@
  *     PrivateKey = base64              PublicKey = base64
  *     Address = 10.0.0.1/24, …         AllowedIPs = 10.0.0.2/32, …
  *     ListenPort = 51820               Endpoint = host:51820
+ *
+ * What wg-quick accepts is accepted here with the same meaning: `test/vectors/wg-conf` holds odd files
+ * with wg-quick's verdict on each. Where the meaning may surprise, or differs, the file has a warning.
  */
-import { malformed, type Parsed, type Prefix, parsed, parseIp, parsePrefix, toHex } from "../base/index.ts";
+import {
+  equalBytes,
+  equalIp,
+  malformed,
+  type Parsed,
+  type Prefix,
+  parsed,
+  parsePrefix,
+} from "../base/index.ts";
+import { type ConfigPair, type ConfigRemark, cutConfig } from "./config-line.ts";
+import {
+  type ConfigHost,
+  type InterfaceAddress,
+  NO_HOST,
+  parseAnyBase,
+  parseInterfaceAddress,
+  parseNumber,
+  parsePort,
+} from "./config-value.ts";
 import { type Endpoint, parseEndpoint } from "./endpoint.ts";
-import { parseKeyBase64 } from "./key.ts";
+import { isZeroKey, parseKeyBase64 } from "./key.ts";
 
 export interface WgConfig {
   readonly privateKey: Uint8Array | undefined;
@@ -20,15 +41,12 @@ export interface WgConfig {
   readonly mtu: number | undefined;
   /** A name stands in rt_tables. */
   readonly table: "auto" | "off" | number | { readonly name: string; readonly line: number };
-  readonly dnsServers: readonly Uint8Array[];
-  readonly dnsDomains: readonly string[];
+  /** Name servers and search domains, as they stand in the file. */
+  readonly dns: readonly string[];
   readonly hooks: readonly Hook[];
   readonly peers: readonly WgConfigPeer[];
-}
-
-export interface InterfaceAddress {
-  readonly address: Uint8Array;
-  readonly bits: number;
+  /** What is accepted but may not mean what its writer thinks. */
+  readonly warnings: readonly ConfigRemark[];
 }
 
 export type HookKind = "PreUp" | "PostUp" | "PreDown" | "PostDown";
@@ -46,118 +64,149 @@ export interface WgConfigPeer {
   readonly endpoint: Endpoint | undefined;
   /** 0: off. */
   readonly keepaliveSeconds: number;
-  readonly line: number;
 }
 
-/** A mistake in the file: what people read behind `FILE:line:`. */
-export interface ConfigMistake {
-  readonly line: number;
-  readonly message: string;
-}
+type Outcome<T> = { readonly ok: true; readonly value: T } | ({ readonly ok: false } & ConfigRemark);
 
-type Outcome<T> = { readonly ok: true; readonly value: T } | ({ readonly ok: false } & ConfigMistake);
-
-const MTU_MIN = 576;
+/** What Linux takes for a TUN device. */
+const MTU_MIN = 68;
 const U16_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;
+const RT_TABLE_MAIN = 254;
+const NOT_A_KEY = "is not a key: 44 characters of base64";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-interface Draft
-  extends Mutable<Omit<WgConfig, "addresses" | "dnsServers" | "dnsDomains" | "hooks" | "peers">> {
+interface Draft extends Mutable<Omit<WgConfig, "addresses" | "dns" | "hooks" | "peers" | "warnings">> {
   readonly addresses: InterfaceAddress[];
-  readonly dnsServers: Uint8Array[];
-  readonly dnsDomains: string[];
+  readonly dns: string[];
   readonly hooks: Hook[];
   readonly peers: PeerDraft[];
+  readonly warnings: ConfigRemark[];
 }
 
-interface PeerDraft extends Mutable<Omit<WgConfigPeer, "publicKey" | "allowedIps">> {
-  publicKey: Uint8Array | undefined;
+/** What a [Peer] does not say stays as an earlier one of the same key has it. */
+interface PeerDraft {
+  readonly line: number;
+  publicKey?: Uint8Array;
+  presharedKey?: { readonly key: Uint8Array | undefined };
   readonly allowedIps: Prefix[];
+  endpoint?: { readonly value: Endpoint | undefined };
+  keepaliveSeconds?: number;
+}
+
+interface ValueContext {
+  readonly line: number;
+  readonly host: ConfigHost;
+  /** Remembers something to know about the value. */
+  readonly warn: (remark: string | undefined) => void;
 }
 
 /** Sets one value, or says what is wrong with it. */
-type Setter<T> = (target: T, value: string, line: number) => string | undefined;
+type Setter<T> = (target: T, value: string, context: ValueContext) => string | undefined;
 
 const INTERFACE_KEYS: Readonly<Record<string, Setter<Draft>>> = {
   privatekey(draft, value) {
-    draft.privateKey = parseKeyBase64(value);
-    return draft.privateKey === undefined ? "is not a key: 44 characters of base64" : undefined;
+    const key = parseKeyBase64(value);
+    if (key === undefined) return NOT_A_KEY;
+    draft.privateKey = isZeroKey(key) ? undefined : key;
+    return undefined;
   },
-  listenport: (draft, value) => {
-    const port = parseNumber(value, 0, U16_MAX);
+  listenport: (draft, value, { host, warn }) => {
+    const port = parsePort(value, host);
     if (port === undefined) return "is not a port from 0 to 65535";
-    draft.listenPort = port;
+    warn(port.remark);
+    draft.listenPort = port.value;
     return undefined;
   },
   fwmark: (draft, value) => {
-    const mark = value === "off" ? 0 : parseMark(value);
+    const mark = isOff(value) ? 0 : parseMark(value);
     if (mark === undefined) return "is neither a number nor 'off'";
     draft.fwMark = mark;
     return undefined;
   },
-  address: (draft, value) =>
-    eachOf(value, (text) => {
+};
+
+/** Keys that wg-quick keeps for itself. */
+const QUICK_KEYS: Readonly<Record<string, Setter<Draft>>> = {
+  address: (draft, value, { warn }) =>
+    eachWord(value, (text) => {
       const address = parseInterfaceAddress(text);
       if (address === undefined) return `'${text}' is not an address`;
-      draft.addresses.push(address);
+      warn(address.remark);
+      const problem = problemWith(address.value, draft.addresses);
+      if (problem !== undefined) return `'${text}' ${problem}`;
+      draft.addresses.push(address.value);
       return undefined;
     }),
-  mtu: (draft, value) => {
-    draft.mtu = parseNumber(value, MTU_MIN, U16_MAX);
-    return draft.mtu === undefined ? `is not a number from ${MTU_MIN} to ${U16_MAX}` : undefined;
+  mtu: (draft, value, { warn }) => {
+    if (value === "") return undefined;
+    const mtu = parseAnyBase(value, MTU_MIN, U16_MAX);
+    if (mtu === undefined) return `is not a number from ${MTU_MIN} to ${U16_MAX}`;
+    warn(mtu.remark);
+    draft.mtu = mtu.value;
+    return undefined;
   },
-  table: (draft, value, line) => {
-    const number = parseNumber(value, 1, U32_MAX);
-    const word = value.toLowerCase();
-    if (number !== undefined) draft.table = number;
-    else if (word === "auto" || word === "off") draft.table = word;
+  table: (draft, value, { line, warn }) => {
+    const number = parseAnyBase(value, 0, U32_MAX);
+    if (number !== undefined) {
+      warn(number.remark);
+      draft.table = number.value === 0 ? RT_TABLE_MAIN : number.value;
+    } else if (value === "" || value === "auto") draft.table = "auto";
+    else if (value === "off") draft.table = "off";
     else if (/^[A-Za-z][\w.-]*$/.test(value)) draft.table = { name: value, line };
     else return "is neither 'auto', 'off', a number nor the name of a table";
     return undefined;
   },
   dns: (draft, value) =>
-    eachOf(value, (text) => {
-      const server = parseIp(text);
-      if (server.ok) draft.dnsServers.push(server.value);
-      else if (/^[A-Za-z0-9_.-]+$/.test(text)) draft.dnsDomains.push(text);
-      else return `'${text}' is neither an address nor a domain`;
+    eachWord(value, (text) => {
+      draft.dns.push(text);
       return undefined;
     }),
   preup: hookSetter("PreUp"),
   postup: hookSetter("PostUp"),
   predown: hookSetter("PreDown"),
   postdown: hookSetter("PostDown"),
-  saveconfig: (_draft, value) => {
+  saveconfig: (_draft, value, { warn }) => {
     const word = value.toLowerCase();
-    if (word === "true") return "is not supported: files of users are not written";
-    return word === "false" ? undefined : "is neither 'true' nor 'false'";
+    if (word !== "true" && word !== "false") return "is neither 'true' nor 'false'";
+    if (word === "true") warn("SaveConfig has no effect: the file stays as it is");
+    return undefined;
   },
 };
 
 const PEER_KEYS: Readonly<Record<string, Setter<PeerDraft>>> = {
   publickey: (peer, value) => {
-    peer.publicKey = parseKeyBase64(value);
-    return peer.publicKey === undefined ? "is not a key: 44 characters of base64" : undefined;
+    const key = parseKeyBase64(value);
+    if (key === undefined) return NOT_A_KEY;
+    peer.publicKey = key;
+    return undefined;
   },
   presharedkey: (peer, value) => {
-    peer.presharedKey = parseKeyBase64(value);
-    return peer.presharedKey === undefined ? "is not a key: 44 characters of base64" : undefined;
+    const key = parseKeyBase64(value);
+    if (key === undefined) return NOT_A_KEY;
+    peer.presharedKey = { key: isZeroKey(key) ? undefined : key };
+    return undefined;
   },
-  allowedips: (peer, value) =>
-    eachOf(value, (text) => {
+  allowedips: (peer, value) => {
+    for (const text of value.split(",")) {
       const prefix = parsePrefix(text);
       if (!prefix.ok) return `'${text}' is not a network`;
       peer.allowedIps.push(prefix.value);
-      return undefined;
-    }),
-  endpoint: (peer, value) => {
-    peer.endpoint = parseEndpoint(value);
-    return peer.endpoint === undefined ? "is not 'host:port' or '[v6]:port'" : undefined;
+    }
+    return undefined;
+  },
+  endpoint: (peer, value, { host, warn }) => {
+    const endpoint = parseEndpoint(value, host);
+    if (endpoint === undefined) return "is not 'host:port' or '[v6]:port'";
+    warn(endpoint.remark);
+    const port = endpoint.value.kind === "name" ? endpoint.value.port : endpoint.value.address.port;
+    if (port === 0) warn("an endpoint with port 0 is left out: nobody can be reached there");
+    peer.endpoint = { value: port === 0 ? undefined : endpoint.value };
+    return undefined;
   },
   persistentkeepalive: (peer, value) => {
-    const seconds = value === "off" ? 0 : parseNumber(value, 0, U16_MAX);
+    const seconds = isOff(value) ? 0 : parseNumber(value, 0, U16_MAX);
     if (seconds === undefined) return "is neither a number from 0 to 65535 nor 'off'";
     peer.keepaliveSeconds = seconds;
     return undefined;
@@ -168,68 +217,74 @@ const PEER_KEYS: Readonly<Record<string, Setter<PeerDraft>>> = {
 const REPEATABLE = new Set(["address", "dns", "preup", "postup", "predown", "postdown", "allowedips"]);
 
 /** Reads the whole file; stops at the first mistake. */
-export function parseWgConfig(text: string): Outcome<WgConfig> {
+export function parseWgConfig(text: string, host: ConfigHost = NO_HOST): Outcome<WgConfig> {
   const draft = createDraft();
-  let section: "none" | "interface" | "peer" = "none";
   let seen = new Set<string>();
-  for (const [i, raw] of text.split("\n").entries()) {
-    const line = i + 1;
-    const content = raw.replace(/#.*$/, "").trim();
-    if (content === "") continue;
-    const header = /^\[(.*)\]$/.exec(content)?.[1]?.trim().toLowerCase();
-    if (header !== undefined) {
-      if (header !== "interface" && header !== "peer") return mistake(line, `unknown section '${content}'`);
-      section = header;
-      if (header === "peer") draft.peers.push(createPeerDraft(line));
-      // Several [Interface] sections are one, as for wg-quick; each [Peer] is another peer.
-      if (header === "peer") seen = new Set();
+  for (const cut of cutConfig(text)) {
+    if (cut.kind === "mistake") return mistake(cut.line, cut.message);
+    if (cut.kind === "section") {
+      // Several [Interface] sections are one, as for wg-quick.
+      if (cut.section === "peer") {
+        draft.peers.push({ line: cut.line, allowedIps: [] });
+        seen = new Set();
+      }
       continue;
     }
-    const pair = parsePair(content);
-    if (pair === undefined) return mistake(line, `'${content}' is not of the form 'key = value'`);
-    const problem = applyPair(draft, section, pair, seen, line);
-    if (problem !== undefined) return mistake(line, problem);
+    const problem = applyPair(draft, cut, seen, host);
+    if (problem !== undefined) return mistake(cut.line, problem);
   }
   return finish(draft);
 }
 
-function parsePair(content: string): { readonly key: string; readonly value: string } | undefined {
-  const at = content.indexOf("=");
-  if (at <= 0) return undefined;
-  return { key: content.slice(0, at).trim(), value: content.slice(at + 1).trim() };
+function applyPair(draft: Draft, pair: ConfigPair, seen: Set<string>, host: ConfigHost): string | undefined {
+  const { reader, key, value, line } = pair;
+  const name = key.toLowerCase();
+  const warn = (remark: string | undefined): void => {
+    if (remark !== undefined) draft.warnings.push({ line, message: remark });
+  };
+  const context = { line, host, warn };
+  const peer = draft.peers.at(-1);
+  const inPeer = reader === "peer" && peer !== undefined;
+  const keys = inPeer ? PEER_KEYS : reader === "quick" ? QUICK_KEYS : INTERFACE_KEYS;
+  if (!Object.hasOwn(keys, name)) return `unknown key '${key}' in [${inPeer ? "Peer" : "Interface"}]`;
+  if (reader !== "quick" && value === "") return `${key} has no value`;
+  if (seen.has(name) && !REPEATABLE.has(name)) warn(`'${key}' is given twice: the last one counts`);
+  seen.add(name);
+  const problem = inPeer
+    ? PEER_KEYS[name]?.(peer, value, context)
+    : keysOf(reader)[name]?.(draft, value, context);
+  return problem === undefined ? undefined : `${key} ${problem}`;
 }
 
-function applyPair(
-  draft: Draft,
-  section: "none" | "interface" | "peer",
-  { key, value }: { readonly key: string; readonly value: string },
-  seen: Set<string>,
-  line: number,
-): string | undefined {
-  const name = key.toLowerCase();
-  if (section === "none") return `'${key}' stands before the first section`;
-  const peer = draft.peers.at(-1);
-  const inPeer = section === "peer" && peer !== undefined;
-  const isKnown = Object.hasOwn(inPeer ? PEER_KEYS : INTERFACE_KEYS, name);
-  if (!isKnown) return `unknown key '${key}' in [${inPeer ? "Peer" : "Interface"}]`;
-  if (seen.has(name) && !REPEATABLE.has(name)) return `'${key}' is given twice`;
-  seen.add(name);
-  const problem = inPeer ? PEER_KEYS[name]?.(peer, value, line) : INTERFACE_KEYS[name]?.(draft, value, line);
-  return problem === undefined ? undefined : `${key} ${problem}`;
+function keysOf(reader: ConfigPair["reader"]): Readonly<Record<string, Setter<Draft>>> {
+  return reader === "quick" ? QUICK_KEYS : INTERFACE_KEYS;
 }
 
 function finish(draft: Draft): Outcome<WgConfig> {
   const peers: WgConfigPeer[] = [];
-  const keys = new Set<string>();
   for (const peer of draft.peers) {
     const { publicKey } = peer;
     if (publicKey === undefined) return mistake(peer.line, "this [Peer] has no PublicKey");
-    const key = toHex(publicKey);
-    if (keys.has(key)) return mistake(peer.line, "a [Peer] with this PublicKey stands above already");
-    keys.add(key);
-    peers.push({ ...peer, publicKey });
+    const at = peers.findIndex((other) => equalBytes(other.publicKey, publicKey));
+    // The later section is the later change of the same peer: it may take over others' allowed IPs.
+    const [earlier] = at < 0 ? [] : peers.splice(at, 1);
+    if (earlier !== undefined) {
+      const message = "a [Peer] with this PublicKey stands above: these AllowedIPs replace its own";
+      draft.warnings.push({ line: peer.line, message });
+    }
+    peers.push(mergePeer(publicKey, earlier, peer));
   }
   return { ok: true, value: { ...draft, peers } };
+}
+
+function mergePeer(publicKey: Uint8Array, earlier: WgConfigPeer | undefined, peer: PeerDraft): WgConfigPeer {
+  return {
+    publicKey,
+    presharedKey: peer.presharedKey === undefined ? earlier?.presharedKey : peer.presharedKey.key,
+    allowedIps: peer.allowedIps,
+    endpoint: peer.endpoint === undefined ? earlier?.endpoint : peer.endpoint.value,
+    keepaliveSeconds: peer.keepaliveSeconds ?? earlier?.keepaliveSeconds ?? 0,
+  };
 }
 
 function createDraft(): Draft {
@@ -240,40 +295,28 @@ function createDraft(): Draft {
     mtu: undefined,
     table: "auto",
     addresses: [],
-    dnsServers: [],
-    dnsDomains: [],
+    dns: [],
     hooks: [],
     peers: [],
+    warnings: [],
   };
 }
 
-function createPeerDraft(line: number): PeerDraft {
-  return {
-    publicKey: undefined,
-    presharedKey: undefined,
-    allowedIps: [],
-    endpoint: undefined,
-    keepaliveSeconds: 0,
-    line,
-  };
-}
-
-function mistake(line: number, message: string): { readonly ok: false } & ConfigMistake {
+function mistake(line: number, message: string): { readonly ok: false } & ConfigRemark {
   return { ok: false, line, message };
 }
 
+/** An empty hook is none: generators write `PostUp =` for "nothing to do". */
 function hookSetter(kind: HookKind): Setter<Draft> {
-  return (draft, command, line) => {
-    if (command === "") return "is empty";
-    draft.hooks.push({ kind, command, line });
+  return (draft, command, { line }) => {
+    if (command !== "") draft.hooks.push({ kind, command, line });
     return undefined;
   };
 }
 
-/** Applies `take` to each member of a comma-separated list; the first problem ends it. */
-function eachOf(value: string, take: (text: string) => string | undefined): string | undefined {
-  // An empty AllowedIPs is legal for wg: a peer that may send nothing.
-  for (const text of value.split(",").map((member) => member.trim())) {
+/** Applies `take` to each word of a list that commas or blanks separate; the first problem ends it. */
+function eachWord(value: string, take: (text: string) => string | undefined): string | undefined {
+  for (const text of value.split(/[\s,]+/)) {
     if (text === "") continue;
     const problem = take(text);
     if (problem !== undefined) return problem;
@@ -281,22 +324,26 @@ function eachOf(value: string, take: (text: string) => string | undefined): stri
   return undefined;
 }
 
-function parseInterfaceAddress(text: string): InterfaceAddress | undefined {
-  const prefix = parsePrefix(text);
-  const address = parseIp(text.split("/")[0] ?? "");
-  // The host part is kept: it is the address; the length says which network it is in.
-  return prefix.ok && address.ok ? { address: address.value, bits: prefix.value.bits } : undefined;
-}
-
-export function parseNumber(text: string, min: number, max: number): number | undefined {
-  if (!/^\d{1,10}$/.test(text)) return undefined;
-  const value = Number(text);
-  return value >= min && value <= max ? value : undefined;
+/** What Linux would say to the address, told before anything is set up. */
+function problemWith(one: InterfaceAddress, others: readonly InterfaceAddress[]): string | undefined {
+  const isV6 = one.address.length === 16;
+  const isTwice = others.some(
+    ({ address, bits }) => equalIp(address, one.address) && (isV6 || bits === one.bits),
+  );
+  if (isTwice) return "is given twice";
+  if (!isV6) return undefined;
+  if (one.address[0] === 0xff) return "is a multicast address";
+  const isLow = one.address.every((byte, i) => byte === 0 || (i === 15 && byte === 1));
+  return isLow ? "is not an address for an interface" : undefined;
 }
 
 function parseMark(text: string): number | undefined {
   if (/^0x[0-9a-fA-F]{1,8}$/.test(text)) return Number(text);
   return parseNumber(text, 0, U32_MAX);
+}
+
+function isOff(value: string): boolean {
+  return value.toLowerCase() === "off";
 }
 
 const NAME = /^[a-zA-Z0-9_=+.-]{1,15}$/;

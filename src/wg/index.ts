@@ -1,14 +1,14 @@
 export {
-  type ConfigMistake,
   type Hook,
   type HookKind,
-  type InterfaceAddress,
   locateConfig,
-  parseNumber,
   parseWgConfig,
   type WgConfig,
   type WgConfigPeer,
 } from "./config-file.ts";
+export type { ConfigRemark } from "./config-line.ts";
+export { toSet } from "./config-set.ts";
+export { type ConfigHost, type InterfaceAddress, parseAnyBase, parseNumber } from "./config-value.ts";
 export { type Endpoint, parseEndpoint } from "./endpoint.ts";
 export {
   createWgInterface,

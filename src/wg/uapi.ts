@@ -19,7 +19,7 @@ import {
   type SocketAddress,
   toHex,
 } from "../base/index.ts";
-import { parseNumber } from "./config-file.ts";
+import { parseNumber } from "./config-value.ts";
 import { isZeroKey, parseKeyHex } from "./key.ts";
 
 /** Answers of wireguard-go: EIO, EINVAL, EPROTO, EADDRINUSE. */

@@ -211,9 +211,19 @@ describeWith(NEEDS, "postern wg and the tools of WireGuard", () => {
     expect(await ns.run("cat", ["/run/hooks"])).toBe(
       "PreUp wg0 there\nPostUp wg0 there\nPreDown wg0 there\nPostDown wg0\n",
     );
-    const refused = startPostern(ns, config("PostUp = true"));
+    const refused = startPostern(ns, config("PreUp =", "PostUp = true"));
     expect((await refused.exited).status).toBe(2);
-    expect(refused.stderr()).toMatch(/postern: \/run\/wg0\.conf:3: PostUp is only run with --allow-hooks/);
+    expect(refused.stderr()).toMatch(/postern: \/run\/wg0\.conf:4: PostUp is only run with --allow-hooks/);
+  });
+
+  it("WG-63, WG-73: an empty hook is none; hooks are bash, and end at the first command that fails", async () => {
+    const empty = await untilReady(startPostern(ns, config("PreUp =", "PostDown =", "SaveConfig = true")));
+    expect(empty.stderr()).toMatch(/SaveConfig has no effect/);
+    await empty.stop();
+    const bash = await untilReady(startPostern(ns, config("PostUp = [[ %i == wg? ]]"), ["--allow-hooks"]));
+    await bash.stop();
+    const failing = startPostern(ns, config("PostUp = false | true; true"), ["--allow-hooks"]);
+    expect((await failing.exited).status).toBe(1);
   });
 
   it("PG-143: a hook that fails ends the start with 1 and leaves nothing behind", async () => {

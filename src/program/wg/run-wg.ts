@@ -17,7 +17,7 @@ import {
   TUN_TXQUEUELEN,
   wgMtu,
 } from "../../host/index.ts";
-import { createWgInterface, type WgConfig, type WgInterface, type WgSet } from "../../wg/index.ts";
+import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
@@ -234,25 +234,7 @@ function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log:
   undo.add("resolver", () => resolver.stop());
 }
 
-/** The file as one change of an empty interface. */
-function toSet(config: WgConfig): WgSet {
-  return {
-    privateKey: { key: config.privateKey },
-    replacePeers: false,
-    peers: config.peers.map(({ publicKey, presharedKey, endpoint, keepaliveSeconds, allowedIps }) => ({
-      publicKey,
-      remove: false,
-      updateOnly: false,
-      presharedKey: { key: presharedKey },
-      ...(endpoint?.kind === "address" && { endpoint: endpoint.address }),
-      keepaliveSeconds,
-      replaceAllowedIps: false,
-      allowedIps: allowedIps.map((prefix) => ({ prefix, remove: false })),
-    })),
-  };
-}
-
 function warnAboutDns(config: WgConfig, log: Log): void {
-  if (config.dnsServers.length + config.dnsDomains.length === 0) return;
+  if (config.dns.length === 0) return;
   log.warn?.("DNS of the configuration file is not set", { hint: "set the resolver by other means" });
 }

@@ -35,7 +35,7 @@ describe("the MTU of wg", () => {
     expect(wgMtu(host([1500, 1400], [2]), [ip("192.0.2.0")])).toBe(1320);
     expect(wgMtu(host([1500]), [])).toBe(1420);
     expect(wgMtu(host([600], [1]), [])).toBe(576);
-    expect(wgMtu(host([65536], [1]), [])).toBe(65455);
+    expect(wgMtu(host([65536], [1]), [])).toBe(65456);
   });
 });
 
