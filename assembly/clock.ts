@@ -1,13 +1,13 @@
 /** Time in the plane: milliseconds that count suspend, read once per batch (D-14). */
-import { WORKER_NOW, WORKER_TIME } from "./layout";
+import { Worker } from "./layout";
 import { sysClockGettime } from "./sys";
 
 const CLOCK_BOOTTIME: i32 = 7;
 
 /** Reads the clock into the worker's `now`. */
-export function readClock(cx: usize): void {
-  sysClockGettime(CLOCK_BOOTTIME, cx + WORKER_TIME);
-  const seconds = load<u64>(cx, WORKER_TIME);
-  const nanoseconds = load<u64>(cx, WORKER_TIME + 8);
-  store<u64>(cx, seconds * 1000 + nanoseconds / 1_000_000, WORKER_NOW);
+export function readClock(worker: usize): void {
+  sysClockGettime(CLOCK_BOOTTIME, worker + Worker.TIME);
+  const seconds = load<u64>(worker, Worker.TIME);
+  const nanoseconds = load<u64>(worker, Worker.TIME + 8);
+  store<u64>(worker, seconds * 1000 + nanoseconds / 1_000_000, Worker.NOW);
 }

@@ -62,38 +62,39 @@ async function compiled() {
 function assemblyLayout(layout, reasons) {
   const lines = [HEADER, line("LAYOUT_HASH", "u32", hex(layout.LAYOUT_HASH)), ""];
   for (const [name, { fields }] of Object.entries(layout.RECORDS)) {
-    for (const [field, { type, count, writer, doc }] of Object.entries(fields)) {
+    const members = Object.entries(fields).map(([field, { type, count, writer, doc }]) => {
       const array = count === undefined ? "" : `[${count}]`;
-      const offset = layout.OFFSETS[name][field];
-      lines.push(
-        `${line(upper(`${name}-${field}`), "usize", offset)} // ${type}${array}, ${by(writer)}: ${doc}`,
-      );
-    }
-    lines.push(line(`${upper(name)}_BYTES`, "usize", layout.BYTES[name]), "");
+      const value = layout.OFFSETS[name][field];
+      return { name: upper(field), type: "usize", value, doc: `${type}${array}, ${by(writer)}: ${doc}` };
+    });
+    const size = { name: "BYTES", type: "usize", value: layout.BYTES[name], doc: "size of the record" };
+    lines.push(...namespace(capital(name), [...members, size]), "");
   }
   for (const [name, value] of Object.entries(layout.CONSTANTS)) {
     const type = /_(ADDRESS|LEAD)$|^(BUFFER|ARENA)/.test(name) ? "usize" : "u32";
     lines.push(line(name, type, value > 0xffff ? hex(value) : value));
   }
-  lines.push("", "// Numbers of drop reasons; 0 is none.");
-  for (const [i, name] of reasons.REASON_NAMES.entries()) {
-    if (i > 0) lines.push(`${line(`DROP_${upper(name)}`, "u32", i)} // ${reasons.REASONS[name].meaning}`);
-  }
-  lines.push("", "// Places of counters in a worker's record.");
-  for (const [i, [name, { meaning }]] of Object.entries(reasons.COUNTERS).entries()) {
-    lines.push(
-      `${line(`COUNTER_${upper(name)}`, "usize", layout.OFFSETS.worker.counters + 8 * i)} // ${meaning}`,
-    );
-  }
-  assertDistinct(lines);
+  const drops = reasons.REASON_NAMES.map((name, i) => {
+    const doc = reasons.REASONS[name]?.meaning;
+    return { name: upper(name), type: "u32", value: i, doc };
+  });
+  lines.push("", "// Numbers of drop reasons; 0 is none.", ...namespace("Drop", drops.slice(1)));
+  const counters = Object.entries(reasons.COUNTERS).map(([name, { meaning }], i) => {
+    const value = layout.OFFSETS.worker.counters + 8 * i;
+    return { name: upper(name), type: "usize", value, doc: meaning };
+  });
+  lines.push("", "// Places of counters in a worker's record.", ...namespace("Counter", counters));
   return `${lines.join("\n")}\n`;
 }
 
-/** A field named `bytes` would collide with its record's size: better here than in the compiler. */
-function assertDistinct(lines) {
-  const names = lines.flatMap((text) => /^export const (\w+)/.exec(text)?.[1] ?? []);
+/** The lines of a namespace of constants: `Session.REMOTE` is one immediate in the module. */
+function namespace(title, members) {
+  const names = members.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new Error(`${twice} is generated twice`);
+  // A field named `bytes` would collide with its record's size: better here than in the compiler.
+  if (twice !== undefined) throw new Error(`${title}.${twice} is generated twice`);
+  const lines = members.map(({ name, type, value, doc }) => `  ${line(name, type, value)} // ${doc}`);
+  return [`export namespace ${title} {`, ...lines, "}"];
 }
 
 function line(name, type, value) {
@@ -106,6 +107,11 @@ function by(writer) {
 
 function hex(value) {
   return `0x${value.toString(16)}`;
+}
+
+/** `rangeSet` as a namespace is written. */
+function capital(name) {
+  return `${name[0].toUpperCase()}${name.slice(1)}`;
 }
 
 /** `sendCounter`, `not-a-peer` and `wg_replay` as constants are written. */

@@ -9,25 +9,25 @@ import {
   EVENT_HANDSHAKE,
   EVENT_OTHER,
   EVENT_STUN,
-  INGRESS_CHANNEL,
-  INGRESS_FROM,
-  INGRESS_FROM_BYTES,
-  INGRESS_FROM_PORT,
   INITIATION_BYTES,
+  Ingress,
   MESSAGE_COOKIE,
   MESSAGE_DATA,
   MESSAGE_INITIATION,
   MESSAGE_RESPONSE,
   PLANE_ADDRESS,
-  PLANE_RELAYS,
+  Plane,
   RELAY_PORT,
   RELAY_ROW_BYTES,
   RESPONSE_BYTES,
   TAG_BYTES,
 } from "../layout";
+import { Channel } from "../packet/header";
 
 /** RFC 8489 §5, as it lies in memory at offset 4. */
 const STUN_COOKIE: u32 = 0x42a41221;
+const STUN_COOKIE_AT: usize = 4;
+const STUN_LENGTH: usize = 2;
 const STUN_HEADER_BYTES: u32 = 20;
 /** RFC 8656 §12.5: padding behind channel data, which UDP need not have. */
 const CHANNEL_SURPLUS_BYTES: u32 = 3;
@@ -59,39 +59,41 @@ export function kindForControl(at: usize, bytes: u32): u32 {
 /** Whether a datagram has the shape of STUN, which no WireGuard message has (SN-1). */
 export function isStun(at: usize, bytes: u32): bool {
   if (bytes < STUN_HEADER_BYTES || (load<u8>(at) & 0xc0) != 0) return false;
-  const length = <u32>bswap<u16>(load<u16>(at, 2));
-  return load<u32>(at, 4) == STUN_COOKIE && (length & 3) == 0 && length + STUN_HEADER_BYTES == bytes;
+  const length = <u32>bswap<u16>(load<u16>(at, STUN_LENGTH));
+  return (
+    load<u32>(at, STUN_COOKIE_AT) == STUN_COOKIE && (length & 3) == 0 && length + STUN_HEADER_BYTES == bytes
+  );
 }
 
 /**
  * Whether the datagram is channel data (SN-98) of a path that we use; the worker's `channel` then holds
  * its number. The message lies 4 bytes further on, and its length is in the header.
  */
-export function isRelayed(cx: usize, at: usize, bytes: u32): bool {
+export function isRelayed(worker: usize, at: usize, bytes: u32): bool {
   if (bytes < <u32>CHANNEL_HEADER_BYTES || load<u8>(at) >> 4 != 4) return false;
-  if (load<u32>(cx, INGRESS_FROM_PORT) != RELAY_PORT) return false;
+  if (load<u32>(worker, Ingress.FROM_PORT) != RELAY_PORT) return false;
   const length = channelLength(at);
   const rest = bytes - <u32>CHANNEL_HEADER_BYTES;
   if (length > rest || rest - length > CHANNEL_SURPLUS_BYTES) return false;
-  const channel = <u32>bswap<u16>(load<u16>(at));
-  if (!isOurChannel(cx, channel)) return false;
-  store<u32>(cx, channel, INGRESS_CHANNEL);
+  const channel = <u32>bswap<u16>(load<u16>(at, Channel.NUMBER));
+  if (!isOurChannel(worker, channel)) return false;
+  store<u32>(worker, channel, Ingress.CHANNEL);
   return true;
 }
 
 /** The length of the message behind a channel-data header. */
 export function channelLength(at: usize): u32 {
-  return <u32>bswap<u16>(load<u16>(at, 2));
+  return <u32>bswap<u16>(load<u16>(at, Channel.LENGTH));
 }
 
 /** Whether the batch's source is the relay of a path with this channel; the channel found last is kept. */
-function isOurChannel(cx: usize, channel: u32): bool {
-  if (load<u32>(cx, INGRESS_CHANNEL) == channel) return true;
-  const relays = atomic.load<usize>(PLANE_ADDRESS, PLANE_RELAYS);
+function isOurChannel(worker: usize, channel: u32): bool {
+  if (load<u32>(worker, Ingress.CHANNEL) == channel) return true;
+  const relays = atomic.load<usize>(PLANE_ADDRESS, Plane.RELAYS);
   if (relays == 0) return false;
-  const family = load<u32>(cx, INGRESS_FROM_BYTES);
-  const port = load<u32>(cx, INGRESS_FROM_PORT);
-  const from = v128.load(cx, INGRESS_FROM);
+  const family = load<u32>(worker, Ingress.FROM_BYTES);
+  const port = load<u32>(worker, Ingress.FROM_PORT);
+  const from = v128.load(worker, Ingress.FROM);
   let row = relays + 16;
   for (let left = load<u32>(relays); left != 0; left--, row += <usize>RELAY_ROW_BYTES) {
     if (load<u32>(row) != family || load<u32>(row, 4) != port || load<u32>(row, 8) != channel) continue;

@@ -8,53 +8,24 @@
  * One frame is one flow: it is validated, judged and led to its session once; only lengths, counters
  * and seals are per segment.
  */
-
 import { count, dropped } from "../counters";
 import {
   BUFFER_LEAD,
-  COUNTER_BYTES_IN,
-  COUNTER_PACKETS_IN,
-  COUNTER_PACKETS_INJECTED,
-  COUNTER_READS,
-  COUNTER_SUPER_FRAMES_IN,
-  DROP_NO_PEER_STATE,
-  DROP_SETTLE_STALE,
-  DROP_WG_NO_ENDPOINT,
-  DROP_WG_NO_SESSION,
-  EGRESS_FRAME,
-  EGRESS_INJECTED,
-  EGRESS_PUNT,
-  EGRESS_REASON,
-  EGRESS_SEGMENT_AT,
-  EGRESS_SEGMENT_BYTES,
-  EGRESS_SPLIT,
-  EGRESS_STAGE,
-  ENTRY_AT,
-  ENTRY_LENGTH,
-  ENTRY_PEER_ID,
-  ENTRY_SLOT,
+  Counter,
+  Drop,
+  Egress,
+  Entry,
   EVENT_ACTIVITY,
   EVENT_COUNTER,
   EVENT_WAKE,
   LIMIT_REJECT,
   LIMIT_REKEY,
   NO_SLOT,
-  PATH_IS_BROKEN,
-  PATH_KIND,
   PATH_NONE,
-  PEER_HOLD,
-  PEER_IDLE,
-  PEER_PATH,
-  PEER_PEER_ID,
-  PEER_PUNTED,
-  PEER_TAKEN,
-  PEER_WATCH,
+  Path,
+  Peer,
   PLANE_ADDRESS,
-  PLANE_IS_PATH_NEEDED,
-  PLANE_IS_STRICT,
-  PLANE_MAX_PACKET,
-  PLANE_PEER_CAPACITY,
-  PLANE_REFUSAL_REASON,
+  Plane,
   PUNT_DROP,
   PUNT_FIRST,
   PUNT_NO_SESSION,
@@ -62,13 +33,8 @@ import {
   REPORTED_REJECT,
   REPORTED_REKEY,
   SEND_SEGMENTS,
-  SESSION_GENERATION,
-  SESSION_REKEY_LIMIT,
-  SESSION_REPORTED,
-  SESSION_SEND_UNTIL,
-  SPLIT_COUNT,
-  SPLIT_INDEX,
-  SPLIT_SEGMENT_BYTES,
+  Session,
+  Split,
   STAGE_IDLE,
   STAGE_SEGMENTS,
   STAGE_SETTLE,
@@ -76,17 +42,9 @@ import {
   TARGET_DROP,
   TARGET_PEER,
   TARGET_PUNT,
-  TRANSIT_COUNTER,
-  TRANSIT_ECN,
-  TRANSIT_PATH,
-  TRANSIT_RESERVED,
-  TRANSIT_SESSION,
-  TRANSIT_SLOT,
+  Transit,
   VNET_HEADER_BYTES,
-  WORKER_INPUT,
-  WORKER_NOW,
-  WORKER_PACKET,
-  WORKER_SETTLE_RING,
+  Worker,
 } from "../layout";
 import { innerEcn } from "../packet/ecn";
 import { ringPeek, ringTake } from "../ring";
@@ -97,60 +55,60 @@ import { mayRefuse, publishEvent, puntPacket, reportOnce, reserveEvent } from ".
 import { completeSend, sealInto } from "./send";
 
 /** Takes the frame of `bytes` bytes in the input buffer, as the TUN device gave it. */
-export function egressBegin(cx: usize, bytes: u32): void {
-  const frame = load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD;
-  const isStrict = load<u32>(PLANE_ADDRESS, PLANE_IS_STRICT) != 0;
-  const limit = load<u32>(PLANE_ADDRESS, PLANE_MAX_PACKET);
-  const d = cx + WORKER_PACKET;
-  count(cx, COUNTER_READS, 1);
-  count(cx, COUNTER_BYTES_IN, <u64>bytes);
-  const segments = splitBegin(frame, bytes, limit, isStrict, d, cx + EGRESS_SPLIT);
+export function egressBegin(worker: usize, bytes: u32): void {
+  const frame = load<usize>(worker, Worker.INPUT) + BUFFER_LEAD;
+  const isStrict = load<u32>(PLANE_ADDRESS, Plane.IS_STRICT) != 0;
+  const limit = load<u32>(PLANE_ADDRESS, Plane.MAX_PACKET);
+  const found = worker + Worker.PACKET;
+  count(worker, Counter.READS, 1);
+  count(worker, Counter.BYTES_IN, <u64>bytes);
+  const segments = splitBegin(frame, bytes, limit, isStrict, found, worker + Egress.SPLIT);
   if (segments < 0) {
-    count(cx, COUNTER_PACKETS_IN, 1);
-    dropped(cx, <u32>-segments, 1);
+    count(worker, Counter.PACKETS_IN, 1);
+    dropped(worker, <u32>-segments, 1);
     return;
   }
-  count(cx, COUNTER_PACKETS_IN, <u64>segments);
-  if (segments > 1) count(cx, COUNTER_SUPER_FRAMES_IN, 1);
+  count(worker, Counter.PACKETS_IN, <u64>segments);
+  if (segments > 1) count(worker, Counter.SUPER_FRAMES_IN, 1);
   const packet = frame + <usize>VNET_HEADER_BYTES;
-  store<u32>(cx, innerEcn(packet), EGRESS_FRAME + TRANSIT_ECN);
-  lead(cx, judgeEgress(packet, d), <u32>segments);
+  store<u32>(worker, innerEcn(packet), Egress.FRAME + Transit.ECN);
+  lead(worker, judgeEgress(packet, found), <u32>segments);
 }
 
 /**
  * Works on the frame, or on packets that control has injected before it.
  * @returns 1: a send is complete and must go; 0: the frame is done
  */
-export function egressStep(cx: usize): i32 {
-  if (load<u32>(cx, EGRESS_STAGE) == STAGE_SETTLE) {
+export function egressStep(worker: usize): i32 {
+  if (load<u32>(worker, Egress.STAGE) == STAGE_SETTLE) {
     // The hold word was read as cleared before: what was injected until then goes first (WG-46).
-    if (egressSettle(cx) != 0) return 1;
-    selectSession(cx);
-    store<u32>(cx, STAGE_SEGMENTS, EGRESS_STAGE);
+    if (egressSettle(worker) != 0) return 1;
+    selectSession(worker);
+    store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   }
-  if (load<u32>(cx, EGRESS_STAGE) == STAGE_IDLE) return 0;
-  const split = cx + EGRESS_SPLIT;
+  if (load<u32>(worker, Egress.STAGE) == STAGE_IDLE) return 0;
+  const split = worker + Egress.SPLIT;
   while (true) {
-    let packet = load<usize>(cx, EGRESS_SEGMENT_AT);
+    let packet = load<usize>(worker, Egress.SEGMENT_AT);
     if (packet == 0) {
       packet = splitNext(split);
       if (packet == 0) break;
-      store<usize>(cx, packet, EGRESS_SEGMENT_AT);
-      store<u32>(cx, load<u32>(split, SPLIT_SEGMENT_BYTES), EGRESS_SEGMENT_BYTES);
+      store<usize>(worker, packet, Egress.SEGMENT_AT);
+      store<u32>(worker, load<u32>(split, Split.SEGMENT_BYTES), Egress.SEGMENT_BYTES);
     }
-    if (!handleSegment(cx, packet, load<u32>(cx, EGRESS_SEGMENT_BYTES))) {
-      completeSend(cx);
+    if (!handleSegment(worker, packet, load<u32>(worker, Egress.SEGMENT_BYTES))) {
+      completeSend(worker);
       return 1;
     }
-    store<usize>(cx, 0, EGRESS_SEGMENT_AT);
+    store<usize>(worker, 0, Egress.SEGMENT_AT);
   }
-  store<u32>(cx, STAGE_IDLE, EGRESS_STAGE);
+  store<u32>(worker, STAGE_IDLE, Egress.STAGE);
   return 0;
 }
 
 /** Completes the open send, because nothing more is coming. Returns 1 if there is one. */
-export function egressFlush(cx: usize): i32 {
-  return completeSend(cx) ? 1 : 0;
+export function egressFlush(worker: usize): i32 {
+  return completeSend(worker) ? 1 : 0;
 }
 
 /**
@@ -158,11 +116,11 @@ export function egressFlush(cx: usize): i32 {
  * frame is in stage SEGMENTS.
  * @returns as `egressStep`
  */
-export function egressSettle(cx: usize): i32 {
-  const ring = load<usize>(cx, WORKER_SETTLE_RING);
+export function egressSettle(worker: usize): i32 {
+  const ring = load<usize>(worker, Worker.SETTLE_RING);
   for (let entry = ringPeek(ring); entry != 0; entry = ringPeek(ring)) {
-    if (!settle(cx, entry)) {
-      completeSend(cx);
+    if (!settle(worker, entry)) {
+      completeSend(worker);
       return 1;
     }
     ringTake(ring, entry);
@@ -171,184 +129,187 @@ export function egressSettle(cx: usize): i32 {
 }
 
 /** One injected packet. Returns false if the open send must go first. */
-function settle(cx: usize, entry: usize): bool {
-  const packet = load<usize>(entry, ENTRY_AT);
-  const bytes = load<u32>(entry, ENTRY_LENGTH);
+function settle(worker: usize, entry: usize): bool {
+  const packet = load<usize>(entry, Entry.AT);
+  const bytes = load<u32>(entry, Entry.LENGTH);
   // A record of its own: a frame may wait behind for its own peer.
-  const transit = cx + EGRESS_INJECTED;
-  store<u32>(transit, load<u32>(entry, ENTRY_SLOT), TRANSIT_SLOT);
-  store<u32>(transit, innerEcn(packet), TRANSIT_ECN);
+  const transit = worker + Egress.INJECTED;
+  store<u32>(transit, load<u32>(entry, Entry.SLOT), Transit.SLOT);
+  store<u32>(transit, innerEcn(packet), Transit.ECN);
   const isReady =
-    isSamePeer(entry) && openPath(transit) && openSession(cx, transit) && reserveCounters(cx, transit, 1);
+    isSamePeer(entry) &&
+    openPath(transit) &&
+    openSession(worker, transit) &&
+    reserveCounters(worker, transit, 1);
   // The counter of a packet that has to come again is given up: gaps are legal.
-  if (isReady && !sealInto(cx, transit, packet, bytes)) return false;
+  if (isReady && !sealInto(worker, transit, packet, bytes)) return false;
   // It came from control already: it is not sent there again (TN-85).
-  if (!isReady) dropped(cx, DROP_SETTLE_STALE, 1);
-  count(cx, COUNTER_PACKETS_IN, 1);
-  count(cx, COUNTER_PACKETS_INJECTED, 1);
+  if (!isReady) dropped(worker, Drop.SETTLE_STALE, 1);
+  count(worker, Counter.PACKETS_IN, 1);
+  count(worker, Counter.PACKETS_INJECTED, 1);
   return true;
 }
 
 /** Whether the slot still has the peer for which control injected the packet. */
 function isSamePeer(entry: usize): bool {
-  const peerId = load<u32>(peerRow(load<u32>(entry, ENTRY_SLOT)), PEER_PEER_ID);
-  return peerId != 0 && peerId == load<u32>(entry, ENTRY_PEER_ID);
+  const peerId = load<u32>(peerRow(load<u32>(entry, Entry.SLOT)), Peer.PEER_ID);
+  return peerId != 0 && peerId == load<u32>(entry, Entry.PEER_ID);
 }
 
 /** Decides from the judgement what becomes of the frame's `segments` packets. */
-function lead(cx: usize, target: u32, segments: u32): void {
-  store<usize>(cx, 0, EGRESS_SEGMENT_AT);
-  store<u32>(cx, 0, EGRESS_FRAME + TRANSIT_RESERVED);
-  store<u32>(cx, NO_SLOT, EGRESS_FRAME + TRANSIT_SLOT);
-  store<u32>(cx, 0, EGRESS_PUNT);
+function lead(worker: usize, target: u32, segments: u32): void {
+  store<usize>(worker, 0, Egress.SEGMENT_AT);
+  store<u32>(worker, 0, Egress.FRAME + Transit.RESERVED);
+  store<u32>(worker, NO_SLOT, Egress.FRAME + Transit.SLOT);
+  store<u32>(worker, 0, Egress.PUNT);
   if (target >= TARGET_PEER) {
-    leadToPeer(cx, target - TARGET_PEER, segments);
+    leadToPeer(worker, target - TARGET_PEER, segments);
   } else if (target >= TARGET_DROP) {
-    dropped(cx, target - TARGET_DROP, <u64>segments);
+    dropped(worker, target - TARGET_DROP, <u64>segments);
   } else if (target == TARGET_PUNT) {
-    store<u32>(cx, PUNT_FIRST, EGRESS_PUNT);
-    store<u32>(cx, STAGE_SEGMENTS, EGRESS_STAGE);
+    store<u32>(worker, PUNT_FIRST, Egress.PUNT);
+    store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   } else {
-    refuse(cx, load<u32>(PLANE_ADDRESS, PLANE_REFUSAL_REASON), segments);
+    refuse(worker, load<u32>(PLANE_ADDRESS, Plane.REFUSAL_REASON), segments);
   }
 }
 
-function leadToPeer(cx: usize, slot: u32, segments: u32): void {
-  const isKnown = slot < load<u32>(PLANE_ADDRESS, PLANE_PEER_CAPACITY);
-  if (!isKnown || atomic.load<u32>(peerRow(slot), PEER_PEER_ID) == 0) {
-    dropped(cx, DROP_NO_PEER_STATE, <u64>segments);
+function leadToPeer(worker: usize, slot: u32, segments: u32): void {
+  const isKnown = slot < load<u32>(PLANE_ADDRESS, Plane.PEER_CAPACITY);
+  if (!isKnown || atomic.load<u32>(peerRow(slot), Peer.PEER_ID) == 0) {
+    dropped(worker, Drop.NO_PEER_STATE, <u64>segments);
     return;
   }
-  store<u32>(cx, slot, EGRESS_FRAME + TRANSIT_SLOT);
-  if (load<u32>(PLANE_ADDRESS, PLANE_IS_PATH_NEEDED) != 0 && !hasEndpoint(slot)) {
-    refuse(cx, DROP_WG_NO_ENDPOINT, segments);
+  store<u32>(worker, slot, Egress.FRAME + Transit.SLOT);
+  if (load<u32>(PLANE_ADDRESS, Plane.IS_PATH_NEEDED) != 0 && !hasEndpoint(slot)) {
+    refuse(worker, Drop.WG_NO_ENDPOINT, segments);
     return;
   }
-  if (atomic.load<u32>(peerRow(slot), PEER_HOLD) != 0) {
-    store<u32>(cx, PUNT_NO_SESSION, EGRESS_PUNT);
-    store<u32>(cx, STAGE_SEGMENTS, EGRESS_STAGE);
+  if (atomic.load<u32>(peerRow(slot), Peer.HOLD) != 0) {
+    store<u32>(worker, PUNT_NO_SESSION, Egress.PUNT);
+    store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
     return;
   }
-  store<u32>(cx, STAGE_SETTLE, EGRESS_STAGE);
+  store<u32>(worker, STAGE_SETTLE, Egress.STAGE);
 }
 
 function hasEndpoint(slot: u32): bool {
-  const path = atomic.load<usize>(peerRow(slot), PEER_PATH);
-  return path != 0 && load<u32>(path, PATH_KIND) != PATH_NONE;
+  const path = atomic.load<usize>(peerRow(slot), Peer.PATH);
+  return path != 0 && load<u32>(path, Path.KIND) != PATH_NONE;
 }
 
 /** One packet of the frame goes to control, which answers its sender; the rest is dropped. */
-function refuse(cx: usize, reason: u32, segments: u32): void {
-  if (!mayRefuse(cx)) {
-    dropped(cx, reason, <u64>segments);
+function refuse(worker: usize, reason: u32, segments: u32): void {
+  if (!mayRefuse(worker)) {
+    dropped(worker, reason, <u64>segments);
     return;
   }
-  store<u32>(cx, PUNT_REFUSED, EGRESS_PUNT);
-  store<u32>(cx, reason, EGRESS_REASON);
-  store<u32>(cx, STAGE_SEGMENTS, EGRESS_STAGE);
+  store<u32>(worker, PUNT_REFUSED, Egress.PUNT);
+  store<u32>(worker, reason, Egress.REASON);
+  store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
 }
 
 /** Finds the frame's path and session; without them its packets go to control (WG-46). */
-function selectSession(cx: usize): void {
-  const transit = cx + EGRESS_FRAME;
-  if (openPath(transit) && openSession(cx, transit)) {
-    const slot = load<u32>(transit, TRANSIT_SLOT);
+function selectSession(worker: usize): void {
+  const transit = worker + Egress.FRAME;
+  if (openPath(transit) && openSession(worker, transit)) {
+    const slot = load<u32>(transit, Transit.SLOT);
     const peer = peerRow(slot);
-    if (atomic.load<u32>(peer, PEER_WATCH) != 0) reportOnce(cx, peer + PEER_WATCH, EVENT_ACTIVITY, slot);
-    if (atomic.load<u32>(peer, PEER_IDLE) != 0) reportOnce(cx, peer + PEER_IDLE, EVENT_WAKE, slot);
+    if (atomic.load<u32>(peer, Peer.WATCH) != 0) reportOnce(worker, peer + Peer.WATCH, EVENT_ACTIVITY, slot);
+    if (atomic.load<u32>(peer, Peer.IDLE) != 0) reportOnce(worker, peer + Peer.IDLE, EVENT_WAKE, slot);
     return;
   }
-  holdFrame(cx);
+  holdFrame(worker);
 }
 
 /** From here on the peer's packets go to control, until it has injected what it staged. */
-function holdFrame(cx: usize): void {
-  atomic.store<u32>(peerRow(load<u32>(cx, EGRESS_FRAME + TRANSIT_SLOT)), 1, PEER_HOLD);
-  store<u32>(cx, PUNT_NO_SESSION, EGRESS_PUNT);
+function holdFrame(worker: usize): void {
+  atomic.store<u32>(peerRow(load<u32>(worker, Egress.FRAME + Transit.SLOT)), 1, Peer.HOLD);
+  store<u32>(worker, PUNT_NO_SESSION, Egress.PUNT);
 }
 
 function openPath(transit: usize): bool {
-  const path = atomic.load<usize>(peerRow(load<u32>(transit, TRANSIT_SLOT)), PEER_PATH);
-  store<usize>(transit, path, TRANSIT_PATH);
-  return path != 0 && load<u32>(path, PATH_KIND) != PATH_NONE && load<u32>(path, PATH_IS_BROKEN) == 0;
+  const path = atomic.load<usize>(peerRow(load<u32>(transit, Transit.SLOT)), Peer.PATH);
+  store<usize>(transit, path, Transit.PATH);
+  return path != 0 && load<u32>(path, Path.KIND) != PATH_NONE && load<u32>(path, Path.IS_BROKEN) == 0;
 }
 
-function openSession(cx: usize, transit: usize): bool {
-  const session = currentSession(peerRow(load<u32>(transit, TRANSIT_SLOT)));
-  store<usize>(transit, session, TRANSIT_SESSION);
-  return session != 0 && load<u64>(cx, WORKER_NOW) < load<u64>(session, SESSION_SEND_UNTIL);
+function openSession(worker: usize, transit: usize): bool {
+  const session = currentSession(peerRow(load<u32>(transit, Transit.SLOT)));
+  store<usize>(transit, session, Transit.SESSION);
+  return session != 0 && load<u64>(worker, Worker.NOW) < load<u64>(session, Session.SEND_UNTIL);
 }
 
 /** Takes up to `wanted` send counters at once; false at the session's limit (WG-45). */
-function reserveCounters(cx: usize, transit: usize, wanted: u32): bool {
-  const session = load<usize>(transit, TRANSIT_SESSION);
-  const slot = load<u32>(transit, TRANSIT_SLOT);
-  const taken = takeCounters(session, wanted, transit + TRANSIT_COUNTER);
-  store<u32>(transit, taken, TRANSIT_RESERVED);
+function reserveCounters(worker: usize, transit: usize, wanted: u32): bool {
+  const session = load<usize>(transit, Transit.SESSION);
+  const slot = load<u32>(transit, Transit.SLOT);
+  const taken = takeCounters(session, wanted, transit + Transit.COUNTER);
+  store<u32>(transit, taken, Transit.RESERVED);
   if (taken == 0) {
-    reportLimit(cx, session, slot, REPORTED_REJECT, LIMIT_REJECT);
+    reportLimit(worker, session, slot, REPORTED_REJECT, LIMIT_REJECT);
     return false;
   }
-  if (load<u64>(transit, TRANSIT_COUNTER) + <u64>taken >= load<u64>(session, SESSION_REKEY_LIMIT)) {
-    reportLimit(cx, session, slot, REPORTED_REKEY, LIMIT_REKEY);
+  if (load<u64>(transit, Transit.COUNTER) + <u64>taken >= load<u64>(session, Session.REKEY_LIMIT)) {
+    reportLimit(worker, session, slot, REPORTED_REKEY, LIMIT_REKEY);
   }
   return true;
 }
 
 /** Each limit is reported once per session; a full ring only defers it. */
-function reportLimit(cx: usize, session: usize, slot: u32, flag: u32, limit: u32): void {
-  if ((atomic.load<u32>(session, SESSION_REPORTED) & flag) != 0) return;
-  const entry = reserveEvent(cx);
-  if (entry == 0 || (atomic.or<u32>(session, flag, SESSION_REPORTED) & flag) != 0) return;
-  publishEvent(cx, entry, EVENT_COUNTER, slot, load<u32>(session, SESSION_GENERATION), limit);
+function reportLimit(worker: usize, session: usize, slot: u32, flag: u32, limit: u32): void {
+  if ((atomic.load<u32>(session, Session.REPORTED) & flag) != 0) return;
+  const entry = reserveEvent(worker);
+  if (entry == 0 || (atomic.or<u32>(session, flag, Session.REPORTED) & flag) != 0) return;
+  publishEvent(worker, entry, EVENT_COUNTER, slot, load<u32>(session, Session.GENERATION), limit);
 }
 
 /** One packet of the frame. Returns false if the open send must go first. */
-function handleSegment(cx: usize, packet: usize, bytes: u32): bool {
-  if (load<u32>(cx, EGRESS_PUNT) == 0) {
-    const transit = cx + EGRESS_FRAME;
-    if (load<u32>(transit, TRANSIT_RESERVED) != 0 || reserveCounters(cx, transit, segmentsLeft(cx))) {
-      return sealInto(cx, transit, packet, bytes);
+function handleSegment(worker: usize, packet: usize, bytes: u32): bool {
+  if (load<u32>(worker, Egress.PUNT) == 0) {
+    const transit = worker + Egress.FRAME;
+    if (load<u32>(transit, Transit.RESERVED) != 0 || reserveCounters(worker, transit, segmentsLeft(worker))) {
+      return sealInto(worker, transit, packet, bytes);
     }
-    holdFrame(cx);
+    holdFrame(worker);
   }
-  punt(cx, packet, bytes);
+  punt(worker, packet, bytes);
   return true;
 }
 
 /** Segments not sealed yet, the one at hand included; no more than a send may carry. */
-function segmentsLeft(cx: usize): u32 {
-  const split = cx + EGRESS_SPLIT;
-  return min<u32>(load<u32>(split, SPLIT_COUNT) - load<u32>(split, SPLIT_INDEX) + 1, SEND_SEGMENTS);
+function segmentsLeft(worker: usize): u32 {
+  const split = worker + Egress.SPLIT;
+  return min<u32>(load<u32>(split, Split.COUNT) - load<u32>(split, Split.INDEX) + 1, SEND_SEGMENTS);
 }
 
 /** One packet of a frame that is not sealed: to control, or given up. */
-function punt(cx: usize, packet: usize, bytes: u32): void {
-  const kind = load<u32>(cx, EGRESS_PUNT);
-  const slot = load<u32>(cx, EGRESS_FRAME + TRANSIT_SLOT);
+function punt(worker: usize, packet: usize, bytes: u32): void {
+  const kind = load<u32>(worker, Egress.PUNT);
+  const slot = load<u32>(worker, Egress.FRAME + Transit.SLOT);
   if (kind == PUNT_DROP) {
-    dropped(cx, load<u32>(cx, EGRESS_REASON), 1);
+    dropped(worker, load<u32>(worker, Egress.REASON), 1);
   } else if (kind == PUNT_REFUSED) {
-    puntPacket(cx, kind, slot, packet, bytes);
-    store<u32>(cx, PUNT_DROP, EGRESS_PUNT);
+    puntPacket(worker, kind, slot, packet, bytes);
+    store<u32>(worker, PUNT_DROP, Egress.PUNT);
   } else if (kind == PUNT_NO_SESSION) {
-    puntWaiting(cx, slot, packet, bytes);
+    puntWaiting(worker, slot, packet, bytes);
   } else {
-    puntPacket(cx, kind, slot, packet, bytes);
+    puntPacket(worker, kind, slot, packet, bytes);
   }
 }
 
 /** A packet that waits for its peer's session: only so many at a time, until control takes them. */
-function puntWaiting(cx: usize, slot: u32, packet: usize, bytes: u32): void {
+function puntWaiting(worker: usize, slot: u32, packet: usize, bytes: u32): void {
   const peer = peerRow(slot);
-  const puntedSoFar = load<u32>(peer, PEER_PUNTED);
-  if (puntedSoFar - atomic.load<u32>(peer, PEER_TAKEN) >= STAGED_MAX) {
-    dropped(cx, DROP_WG_NO_SESSION, 1);
+  const puntedSoFar = load<u32>(peer, Peer.PUNTED);
+  if (puntedSoFar - atomic.load<u32>(peer, Peer.TAKEN) >= STAGED_MAX) {
+    dropped(worker, Drop.WG_NO_SESSION, 1);
     return;
   }
-  if (!puntPacket(cx, PUNT_NO_SESSION, slot, packet, bytes)) return;
-  store<u32>(peer, puntedSoFar + 1, PEER_PUNTED);
+  if (!puntPacket(worker, PUNT_NO_SESSION, slot, packet, bytes)) return;
+  store<u32>(peer, puntedSoFar + 1, Peer.PUNTED);
   // A value of its own for every punt: a release that control decided on before it saw this one fails,
   // or is undone right here (`bindings/ring/hold.ts`).
-  atomic.store<u32>(peer, ((puntedSoFar + 1) << 1) | 1, PEER_HOLD);
+  atomic.store<u32>(peer, ((puntedSoFar + 1) << 1) | 1, Peer.HOLD);
 }

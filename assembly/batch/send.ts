@@ -8,54 +8,26 @@
  * Only the last datagram may be shorter; it closes the send. The path is copied when a send begins,
  * because a send may stay open longer than its path's row lives.
  */
-
 import { count } from "../counters";
 import { flush, seal } from "../crypto";
 import {
   BUFFER_LEAD,
   CHANNEL_HEADER_BYTES,
-  COUNTER_PACKETS_PASSED,
+  Counter,
   DATA_HEADER_BYTES,
-  EGRESS_REFUSED_SOURCES,
-  EGRESS_SEND_BYTES,
-  EGRESS_SEND_COUNT,
-  EGRESS_SEND_ECN,
-  EGRESS_SEND_IS_CLOSED,
-  EGRESS_SEND_NAME,
-  EGRESS_SEND_NAME_BYTES,
-  EGRESS_SEND_SEGMENT,
-  EGRESS_SEND_SERIAL,
-  EGRESS_SEND_SLOT,
-  EGRESS_SEND_SOURCE,
-  EGRESS_SEND_SOURCE_BYTES,
+  Egress,
   MESSAGE_DATA,
-  PATH_CHANNEL,
-  PATH_DESTINATION,
-  PATH_DESTINATION_BYTES,
-  PATH_HEAD_ROOM,
-  PATH_SERIAL,
-  PATH_SOURCE,
-  PATH_SOURCE_BYTES,
+  Path,
   PLANE_ADDRESS,
-  PLANE_IS_PADDED,
-  PLANE_MTU,
+  Plane,
   SEND_BYTES,
   SEND_SEGMENTS,
-  SESSION_REMOTE,
-  SESSION_SEND_KEY,
+  Session,
   TAG_BYTES,
-  TRANSIT_COUNTER,
-  TRANSIT_ECN,
-  TRANSIT_PATH,
-  TRANSIT_RESERVED,
-  TRANSIT_SESSION,
-  TRANSIT_SLOT,
-  WORKER_AEAD,
-  WORKER_NONCE,
-  WORKER_NONCE_COUNTER,
-  WORKER_NOW,
-  WORKER_OUTPUT,
+  Transit,
+  Worker,
 } from "../layout";
+import { Channel, Data } from "../packet/header";
 import { noteSent } from "../table/activity";
 import { peerRow } from "../table/session";
 
@@ -66,100 +38,100 @@ const PADDING_BYTES: u32 = 16;
  * the next datagram of the send. Expects 16 writable bytes behind the packet, which are restored.
  * @returns false if the send must go first: nothing has happened, call again after `sendDone`
  */
-export function sealInto(cx: usize, transit: usize, packet: usize, bytes: u32): bool {
-  const path = load<usize>(transit, TRANSIT_PATH);
-  const headRoom = load<u32>(path, PATH_HEAD_ROOM);
+export function sealInto(worker: usize, transit: usize, packet: usize, bytes: u32): bool {
+  const path = load<usize>(transit, Transit.PATH);
+  const headRoom = load<u32>(path, Path.HEAD_ROOM);
   const text = paddedBytes(bytes);
   const message = DATA_HEADER_BYTES + text + TAG_BYTES;
   const datagram = headRoom + message;
-  const open = load<u32>(cx, EGRESS_SEND_BYTES);
-  if (open == 0) beginSend(cx, transit, datagram);
-  else if (!joins(cx, transit, open, datagram)) return false;
-  let at = load<usize>(cx, WORKER_OUTPUT) + BUFFER_LEAD + <usize>open;
+  const open = load<u32>(worker, Egress.SEND_BYTES);
+  if (open == 0) beginSend(worker, transit, datagram);
+  else if (!joins(worker, transit, open, datagram)) return false;
+  let at = load<usize>(worker, Worker.OUTPUT) + BUFFER_LEAD + <usize>open;
   if (headRoom == CHANNEL_HEADER_BYTES) {
-    store<u16>(at, bswap<u16>(<u16>load<u32>(path, PATH_CHANNEL)));
-    store<u16>(at, bswap<u16>(<u16>message), 2);
+    store<u16>(at, bswap<u16>(<u16>load<u32>(path, Path.CHANNEL)), Channel.NUMBER);
+    store<u16>(at, bswap<u16>(<u16>message), Channel.LENGTH);
     at += CHANNEL_HEADER_BYTES;
   }
-  sealMessage(cx, transit, packet, bytes, text, at);
-  store<u32>(cx, open + datagram, EGRESS_SEND_BYTES);
-  store<u32>(cx, load<u32>(cx, EGRESS_SEND_COUNT) + 1, EGRESS_SEND_COUNT);
-  if (datagram < load<u32>(cx, EGRESS_SEND_SEGMENT)) store<u32>(cx, 1, EGRESS_SEND_IS_CLOSED);
-  count(cx, COUNTER_PACKETS_PASSED, 1);
+  sealMessage(worker, transit, packet, bytes, text, at);
+  store<u32>(worker, open + datagram, Egress.SEND_BYTES);
+  store<u32>(worker, load<u32>(worker, Egress.SEND_COUNT) + 1, Egress.SEND_COUNT);
+  if (datagram < load<u32>(worker, Egress.SEND_SEGMENT)) store<u32>(worker, 1, Egress.SEND_IS_CLOSED);
+  count(worker, Counter.PACKETS_PASSED, 1);
   return true;
 }
 
 /** A multiple of 16 where the mode pads, but never beyond the MTU: a full packet stays as it is (PF-55). */
 function paddedBytes(bytes: u32): u32 {
-  if (load<u32>(PLANE_ADDRESS, PLANE_IS_PADDED) == 0) return bytes;
+  if (load<u32>(PLANE_ADDRESS, Plane.IS_PADDED) == 0) return bytes;
   const rounded = (bytes + PADDING_BYTES - 1) & ~(PADDING_BYTES - 1);
-  return max<u32>(bytes, min<u32>(rounded, load<u32>(PLANE_ADDRESS, PLANE_MTU)));
+  return max<u32>(bytes, min<u32>(rounded, load<u32>(PLANE_ADDRESS, Plane.MTU)));
 }
 
-function joins(cx: usize, transit: usize, open: u32, datagram: u32): bool {
+function joins(worker: usize, transit: usize, open: u32, datagram: u32): bool {
   return (
-    load<u32>(cx, EGRESS_SEND_IS_CLOSED) == 0 &&
-    datagram <= load<u32>(cx, EGRESS_SEND_SEGMENT) &&
-    load<u32>(cx, EGRESS_SEND_COUNT) < SEND_SEGMENTS &&
+    load<u32>(worker, Egress.SEND_IS_CLOSED) == 0 &&
+    datagram <= load<u32>(worker, Egress.SEND_SEGMENT) &&
+    load<u32>(worker, Egress.SEND_COUNT) < SEND_SEGMENTS &&
     open + datagram <= SEND_BYTES &&
-    load<u32>(cx, EGRESS_SEND_SERIAL) == load<u32>(load<usize>(transit, TRANSIT_PATH), PATH_SERIAL) &&
-    load<u32>(cx, EGRESS_SEND_ECN) == load<u32>(transit, TRANSIT_ECN)
+    load<u32>(worker, Egress.SEND_SERIAL) == load<u32>(load<usize>(transit, Transit.PATH), Path.SERIAL) &&
+    load<u32>(worker, Egress.SEND_ECN) == load<u32>(transit, Transit.ECN)
   );
 }
 
-function beginSend(cx: usize, transit: usize, datagram: u32): void {
-  const path = load<usize>(transit, TRANSIT_PATH);
-  const serial = load<u32>(path, PATH_SERIAL);
-  store<u32>(cx, datagram, EGRESS_SEND_SEGMENT);
-  store<u32>(cx, 0, EGRESS_SEND_COUNT);
-  store<u32>(cx, 0, EGRESS_SEND_IS_CLOSED);
-  store<u32>(cx, load<u32>(transit, TRANSIT_ECN), EGRESS_SEND_ECN);
-  store<u32>(cx, load<u32>(transit, TRANSIT_SLOT), EGRESS_SEND_SLOT);
-  store<u32>(cx, serial, EGRESS_SEND_SERIAL);
-  store<u32>(cx, load<u32>(path, PATH_DESTINATION_BYTES), EGRESS_SEND_NAME_BYTES);
-  v128.store(cx, v128.load(path, PATH_DESTINATION), EGRESS_SEND_NAME);
-  v128.store(cx, v128.load(path, PATH_DESTINATION + 16), EGRESS_SEND_NAME + 16);
-  const isRefused = load<u32>(refusedSource(cx, serial), EGRESS_REFUSED_SOURCES) == serial;
-  store<u32>(cx, isRefused ? 0 : load<u32>(path, PATH_SOURCE_BYTES), EGRESS_SEND_SOURCE_BYTES);
-  v128.store(cx, v128.load(path, PATH_SOURCE), EGRESS_SEND_SOURCE);
+function beginSend(worker: usize, transit: usize, datagram: u32): void {
+  const path = load<usize>(transit, Transit.PATH);
+  const serial = load<u32>(path, Path.SERIAL);
+  store<u32>(worker, datagram, Egress.SEND_SEGMENT);
+  store<u32>(worker, 0, Egress.SEND_COUNT);
+  store<u32>(worker, 0, Egress.SEND_IS_CLOSED);
+  store<u32>(worker, load<u32>(transit, Transit.ECN), Egress.SEND_ECN);
+  store<u32>(worker, load<u32>(transit, Transit.SLOT), Egress.SEND_SLOT);
+  store<u32>(worker, serial, Egress.SEND_SERIAL);
+  store<u32>(worker, load<u32>(path, Path.DESTINATION_BYTES), Egress.SEND_NAME_BYTES);
+  v128.store(worker, v128.load(path, Path.DESTINATION), Egress.SEND_NAME);
+  v128.store(worker, v128.load(path, Path.DESTINATION + 16), Egress.SEND_NAME + 16);
+  const isRefused = load<u32>(refusedSource(worker, serial), Egress.REFUSED_SOURCES) == serial;
+  store<u32>(worker, isRefused ? 0 : load<u32>(path, Path.SOURCE_BYTES), Egress.SEND_SOURCE_BYTES);
+  v128.store(worker, v128.load(path, Path.SOURCE), Egress.SEND_SOURCE);
 }
 
 /**
  * The host has lost the fixed source of the send: this and later sends by the same publication of the
  * path go without it (PF-41a). Remembered here, because the path's row belongs to control.
  */
-export function forgetSource(cx: usize): void {
-  const serial = load<u32>(cx, EGRESS_SEND_SERIAL);
-  store<u32>(refusedSource(cx, serial), serial, EGRESS_REFUSED_SOURCES);
-  store<u32>(cx, 0, EGRESS_SEND_SOURCE_BYTES);
+export function forgetSource(worker: usize): void {
+  const serial = load<u32>(worker, Egress.SEND_SERIAL);
+  store<u32>(refusedSource(worker, serial), serial, Egress.REFUSED_SOURCES);
+  store<u32>(worker, 0, Egress.SEND_SOURCE_BYTES);
 }
 
-/** Where the serial is remembered, less `EGRESS_REFUSED_SOURCES`. */
-function refusedSource(cx: usize, serial: u32): usize {
-  return cx + ((<usize>(serial & 63)) << 2);
+/** Where the serial is remembered, less `Egress.REFUSED_SOURCES`. */
+function refusedSource(worker: usize, serial: u32): usize {
+  return worker + ((<usize>(serial & 63)) << 2);
 }
 
 /** Writes the message at `at`; the text is `bytes` bytes of the packet and zeros up to `text`. */
-function sealMessage(cx: usize, transit: usize, packet: usize, bytes: u32, text: u32, at: usize): void {
-  const session = load<usize>(transit, TRANSIT_SESSION);
-  const counter = load<u64>(transit, TRANSIT_COUNTER);
-  store<u64>(transit, counter + 1, TRANSIT_COUNTER);
-  store<u32>(transit, load<u32>(transit, TRANSIT_RESERVED) - 1, TRANSIT_RESERVED);
-  store<u64>(cx, counter, WORKER_NONCE_COUNTER);
+function sealMessage(worker: usize, transit: usize, packet: usize, bytes: u32, text: u32, at: usize): void {
+  const session = load<usize>(transit, Transit.SESSION);
+  const counter = load<u64>(transit, Transit.COUNTER);
+  store<u64>(transit, counter + 1, Transit.COUNTER);
+  store<u32>(transit, load<u32>(transit, Transit.RESERVED) - 1, Transit.RESERVED);
+  store<u64>(worker, counter, Worker.NONCE_COUNTER);
   store<u32>(at, MESSAGE_DATA);
-  store<u32>(at, load<u32>(session, SESSION_REMOTE), 4);
-  store<u64>(at, counter, 8);
-  const key = session + SESSION_SEND_KEY;
+  store<u32>(at, load<u32>(session, Session.REMOTE), Data.RECEIVER);
+  store<u64>(at, counter, Data.COUNTER);
+  const key = session + Session.SEND_KEY;
   const body = at + <usize>DATA_HEADER_BYTES;
   if (text == bytes) {
-    seal(key, cx + WORKER_NONCE, packet, body, <i32>text, cx + WORKER_AEAD);
+    seal(key, worker + Worker.NONCE, packet, body, <i32>text, worker + Worker.AEAD);
     return;
   }
   // What follows the packet may be the next segment's payload: put back afterwards.
   const behind = packet + <usize>bytes;
   const saved = v128.load(behind);
   v128.store(behind, i32x4.splat(0));
-  seal(key, cx + WORKER_NONCE, packet, body, <i32>text, cx + WORKER_AEAD);
+  seal(key, worker + Worker.NONCE, packet, body, <i32>text, worker + Worker.AEAD);
   v128.store(behind, saved);
 }
 
@@ -167,16 +139,16 @@ function sealMessage(cx: usize, transit: usize, packet: usize, bytes: u32, text:
  * Completes the send: writes the tag that is still due (PF-63) and stamps the peer's activity.
  * @returns whether there is anything to send
  */
-export function completeSend(cx: usize): bool {
-  const bytes = load<u32>(cx, EGRESS_SEND_BYTES);
+export function completeSend(worker: usize): bool {
+  const bytes = load<u32>(worker, Egress.SEND_BYTES);
   if (bytes == 0) return false;
-  flush(cx + WORKER_AEAD);
-  const peer = peerRow(load<u32>(cx, EGRESS_SEND_SLOT));
-  noteSent(peer, load<u64>(cx, WORKER_NOW), load<u32>(cx, EGRESS_SEND_COUNT), bytes);
+  flush(worker + Worker.AEAD);
+  const peer = peerRow(load<u32>(worker, Egress.SEND_SLOT));
+  noteSent(peer, load<u64>(worker, Worker.NOW), load<u32>(worker, Egress.SEND_COUNT), bytes);
   return true;
 }
 
 /** The send has been taken over by the kernel, or given up: the next one may begin. */
-export function sendDone(cx: usize): void {
-  store<u32>(cx, 0, EGRESS_SEND_BYTES);
+export function sendDone(worker: usize): void {
+  store<u32>(worker, 0, Egress.SEND_BYTES);
 }

@@ -1,13 +1,5 @@
 /** Control messages of sendmsg and recvmsg (PF-36, PF-37): `[length u64][level i32][type i32][data]...`. */
-import {
-  EGRESS_SEND_ECN,
-  EGRESS_SEND_SOURCE,
-  EGRESS_SEND_SOURCE_BYTES,
-  INGRESS_LOCAL,
-  INGRESS_LOCAL_BYTES,
-  INGRESS_OUTER_ECN,
-  WORKER_CONTROL,
-} from "../layout";
+import { Egress, Ingress, Worker } from "../layout";
 
 const HEADER_BYTES: u32 = 16;
 const SOL_SOCKET: i32 = 1;
@@ -28,31 +20,31 @@ const ECN_MASK: u32 = 3;
  * @param segment length of each datagram; 0: a single datagram
  * @returns length of the control messages in bytes
  */
-export function writeControl(cx: usize, isV6: bool, segment: u32): u32 {
-  const control = cx + WORKER_CONTROL;
+export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
+  const control = worker + Worker.CONTROL;
   let used: u32 = 0;
   if (segment != 0) {
     used = begin(control, used, SOL_UDP, UDP_SEGMENT, 2);
     store<u16>(control + 16, <u16>segment);
   }
-  const ecn = load<u32>(cx, EGRESS_SEND_ECN);
+  const ecn = load<u32>(worker, Egress.SEND_ECN);
   if (ecn != 0) {
     const data = control + <usize>(used + HEADER_BYTES);
     used = begin(control, used, isV6 ? SOL_IPV6 : SOL_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
     store<u32>(data, ecn);
   }
-  const source = load<u32>(cx, EGRESS_SEND_SOURCE_BYTES);
+  const source = load<u32>(worker, Egress.SEND_SOURCE_BYTES);
   const data = control + <usize>(used + HEADER_BYTES);
   if (source == 16 && isV6) {
     // struct in6_pktinfo: address, interface index (0: any).
     used = begin(control, used, SOL_IPV6, IPV6_PKTINFO, 20);
-    v128.store(data, v128.load(cx, EGRESS_SEND_SOURCE));
+    v128.store(data, v128.load(worker, Egress.SEND_SOURCE));
     store<u32>(data, 0, 16);
   } else if (source == 4 && !isV6) {
     // struct in_pktinfo: interface index (0: any), source, header destination (ignored).
     used = begin(control, used, SOL_IP, IP_PKTINFO, 12);
     store<u32>(data, 0);
-    store<u32>(data, load<u32>(cx, EGRESS_SEND_SOURCE), 4);
+    store<u32>(data, load<u32>(worker, Egress.SEND_SOURCE), 4);
     store<u32>(data, 0, 8);
   }
   return used;
@@ -73,11 +65,11 @@ function begin(control: usize, used: u32, level: i32, type: i32, bytes: u32): u3
  * @param overflowAt where SO_RXQ_OVFL belongs, if it comes
  * @returns the stride of UDP_GRO, or 0: a single datagram
  */
-export function readControl(cx: usize, bytes: u32, overflowAt: usize): u32 {
-  const control = cx + WORKER_CONTROL;
+export function readControl(worker: usize, bytes: u32, overflowAt: usize): u32 {
+  const control = worker + Worker.CONTROL;
   let stride: u32 = 0;
-  store<u32>(cx, 0, INGRESS_LOCAL_BYTES);
-  store<u32>(cx, 0, INGRESS_OUTER_ECN);
+  store<u32>(worker, 0, Ingress.LOCAL_BYTES);
+  store<u32>(worker, 0, Ingress.OUTER_ECN);
   let at: u32 = 0;
   while (at + HEADER_BYTES <= bytes) {
     const message = control + <usize>at;
@@ -90,29 +82,29 @@ export function readControl(cx: usize, bytes: u32, overflowAt: usize): u32 {
     if (level == SOL_UDP && type == UDP_GRO && dataBytes >= 4) stride = load<u32>(data);
     else if (level == SOL_SOCKET && type == SO_RXQ_OVFL && dataBytes >= 4)
       store<u32>(overflowAt, load<u32>(data));
-    else if (level == SOL_IP) readIp4(cx, type, data, dataBytes);
-    else if (level == SOL_IPV6) readIp6(cx, type, data, dataBytes);
+    else if (level == SOL_IP) readIp4(worker, type, data, dataBytes);
+    else if (level == SOL_IPV6) readIp6(worker, type, data, dataBytes);
     at += (length + 7) & ~7;
   }
   return stride;
 }
 
-function readIp4(cx: usize, type: i32, data: usize, bytes: u32): void {
+function readIp4(worker: usize, type: i32, data: usize, bytes: u32): void {
   if (type == IP_TOS && bytes >= 1) {
-    store<u32>(cx, <u32>load<u8>(data) & ECN_MASK, INGRESS_OUTER_ECN);
+    store<u32>(worker, <u32>load<u8>(data) & ECN_MASK, Ingress.OUTER_ECN);
   } else if (type == IP_PKTINFO && bytes >= 12) {
     // The local address rather than the header's destination: it can be used as a source.
-    store<u32>(cx, 4, INGRESS_LOCAL_BYTES);
-    v128.store(cx, i32x4.splat(0), INGRESS_LOCAL);
-    store<u32>(cx, load<u32>(data, 4), INGRESS_LOCAL);
+    store<u32>(worker, 4, Ingress.LOCAL_BYTES);
+    v128.store(worker, i32x4.splat(0), Ingress.LOCAL);
+    store<u32>(worker, load<u32>(data, 4), Ingress.LOCAL);
   }
 }
 
-function readIp6(cx: usize, type: i32, data: usize, bytes: u32): void {
+function readIp6(worker: usize, type: i32, data: usize, bytes: u32): void {
   if (type == IPV6_TCLASS && bytes >= 4) {
-    store<u32>(cx, load<u32>(data) & ECN_MASK, INGRESS_OUTER_ECN);
+    store<u32>(worker, load<u32>(data) & ECN_MASK, Ingress.OUTER_ECN);
   } else if (type == IPV6_PKTINFO && bytes >= 20) {
-    store<u32>(cx, 16, INGRESS_LOCAL_BYTES);
-    v128.store(cx, v128.load(data), INGRESS_LOCAL);
+    store<u32>(worker, 16, Ingress.LOCAL_BYTES);
+    v128.store(worker, v128.load(data), Ingress.LOCAL);
   }
 }

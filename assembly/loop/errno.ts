@@ -21,8 +21,8 @@ export const EHOSTUNREACH: i32 = 113;
 const ERRNO_MAX: i32 = 135;
 
 /** Counts `error` in one of the worker's tables by errno. */
-export function countErrno(cx: usize, table: usize, error: i32): void {
+export function countErrno(worker: usize, table: usize, error: i32): void {
   const row: usize = error > 0 && error <= ERRNO_MAX ? <usize>error : 0;
-  const place = cx + table + (row << 2);
+  const place = worker + table + (row << 2);
   store<u32>(place, load<u32>(place) + 1);
 }

@@ -4,54 +4,21 @@
  * Both families are read in turn: the one that has something, until it is empty or has had its share
  * (PG-50). When both are empty the frame under construction is written and the worker waits.
  */
-
 import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
 import { count, dropped } from "../counters";
 import { wipe } from "../crypto";
 import {
   BUFFER_LEAD,
-  COALESCE_COUNT,
-  COALESCE_END,
-  COALESCE_FRAME,
-  COALESCE_LIST_ADDRESS,
-  COALESCE_LIST_BYTES,
-  COALESCE_LIST_SEGMENTS,
-  COUNTER_BYTES_OUT,
-  COUNTER_SEGMENTS_OUT,
-  COUNTER_SUPER_FRAMES_OUT,
-  COUNTER_UDP_OVERFLOW,
-  COUNTER_UDP_RECEIVE_ERRORS,
-  COUNTER_WRITES,
-  DROP_TUN_WRITE_DOWN,
-  DROP_TUN_WRITE_REFUSED,
+  Coalesce,
+  Counter,
+  Drop,
   ENDED_SOCKET,
   ENDED_TUN_REMOVED,
-  INGRESS_COALESCE,
-  INGRESS_ERRORS,
-  INGRESS_ERRORS_SINCE,
-  INGRESS_FRAME_SEEN,
-  INGRESS_FROM,
-  INGRESS_FROM_BYTES,
-  INGRESS_FROM_PORT,
-  INGRESS_IS_V6_TURN,
-  INGRESS_MISSES,
-  INGRESS_OVERFLOW,
-  INGRESS_OVERFLOW6,
-  INGRESS_SHARE,
-  WORKER_AEAD,
-  WORKER_ENDED,
-  WORKER_EPOCH,
-  WORKER_INPUT,
-  WORKER_LAST_ERRNO,
-  WORKER_MESSAGE,
-  WORKER_NOW,
-  WORKER_RECEIVE_ERRNOS,
-  WORKER_TUN,
-  WORKER_TUN_ERRNOS,
-  WORKER_UDP4,
-  WORKER_UDP6,
+  Ingress,
+  Worker,
 } from "../layout";
+import { Sockaddr } from "../packet/header";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";
@@ -65,147 +32,147 @@ const SHARE: u32 = 32;
 const RECEIVE_BYTES: u32 = 65_536;
 const CONTROL_BYTES: u32 = 256;
 const NAME_BYTES: u32 = 28;
-const AF_INET6: u32 = 10;
 /** More failures than this in a row within a second: the socket is broken (PG-47). */
 const ERRORS_MAX: u32 = 100;
 const ERRORS_WINDOW_MS: u64 = 1000;
 const TUN_WRITE_ATTEMPTS: u32 = 3;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
-export function ingressLoop(cx: usize): u32 {
-  unpark(cx);
-  while (ingressTurn(cx)) {}
-  ingressFlush(cx);
-  writeFrames(cx);
-  park(cx);
-  wipe(cx + WORKER_AEAD);
-  return load<u32>(cx, WORKER_ENDED);
+export function ingressLoop(worker: usize): u32 {
+  unpark(worker);
+  while (ingressTurn(worker)) {}
+  ingressFlush(worker);
+  writeFrames(worker);
+  park(worker);
+  wipe(worker + Worker.AEAD);
+  return load<u32>(worker, Worker.ENDED);
 }
 
 /** One receive, or a wait. */
-function ingressTurn(cx: usize): bool {
-  if (isOver(cx)) return false;
-  beginBatch(cx);
-  if (load<u32>(cx, WORKER_EPOCH) % CLOCK_EVERY == 0) tick(cx);
-  const isV6 = load<u32>(cx, INGRESS_IS_V6_TURN) != 0;
-  if (receive(cx, isV6)) {
-    store<u32>(cx, 0, INGRESS_MISSES);
-    const share = load<u32>(cx, INGRESS_SHARE) + 1;
-    store<u32>(cx, share, INGRESS_SHARE);
-    if (share >= SHARE) changeFamily(cx, isV6);
+function ingressTurn(worker: usize): bool {
+  if (isOver(worker)) return false;
+  beginBatch(worker);
+  if (load<u32>(worker, Worker.EPOCH) % CLOCK_EVERY == 0) tick(worker);
+  const isV6 = load<u32>(worker, Ingress.IS_V6_TURN) != 0;
+  if (receive(worker, isV6)) {
+    store<u32>(worker, 0, Ingress.MISSES);
+    const share = load<u32>(worker, Ingress.SHARE) + 1;
+    store<u32>(worker, share, Ingress.SHARE);
+    if (share >= SHARE) changeFamily(worker, isV6);
     return true;
   }
-  changeFamily(cx, isV6);
-  const misses = load<u32>(cx, INGRESS_MISSES) + 1;
-  store<u32>(cx, misses, INGRESS_MISSES);
-  if (misses >= 2) rest(cx);
+  changeFamily(worker, isV6);
+  const misses = load<u32>(worker, Ingress.MISSES) + 1;
+  store<u32>(worker, misses, Ingress.MISSES);
+  if (misses >= 2) rest(worker);
   return true;
 }
 
 /** Now and then: the time, and a frame that stays open although datagrams come that do not continue it. */
-function tick(cx: usize): void {
-  readClock(cx);
-  const coalesce = cx + INGRESS_COALESCE;
-  const end = load<usize>(coalesce, COALESCE_END);
-  if (load<usize>(coalesce, COALESCE_FRAME) != 0 && end == load<usize>(cx, INGRESS_FRAME_SEEN)) {
-    ingressFlush(cx);
-    writeFrames(cx);
+function tick(worker: usize): void {
+  readClock(worker);
+  const coalesce = worker + Ingress.COALESCE;
+  const end = load<usize>(coalesce, Coalesce.END);
+  if (load<usize>(coalesce, Coalesce.FRAME) != 0 && end == load<usize>(worker, Ingress.FRAME_SEEN)) {
+    ingressFlush(worker);
+    writeFrames(worker);
   }
-  store<usize>(cx, end, INGRESS_FRAME_SEEN);
+  store<usize>(worker, end, Ingress.FRAME_SEEN);
 }
 
-function changeFamily(cx: usize, isV6: bool): void {
-  store<u32>(cx, isV6 ? 0 : 1, INGRESS_IS_V6_TURN);
-  store<u32>(cx, 0, INGRESS_SHARE);
+function changeFamily(worker: usize, isV6: bool): void {
+  store<u32>(worker, isV6 ? 0 : 1, Ingress.IS_V6_TURN);
+  store<u32>(worker, 0, Ingress.SHARE);
 }
 
 /** Both sockets are empty. */
-function rest(cx: usize): void {
-  store<u32>(cx, 0, INGRESS_MISSES);
-  ingressFlush(cx);
-  writeFrames(cx);
-  park(cx);
-  if (!isStopping(cx)) waitFor(cx, load<i32>(cx, WORKER_UDP4), load<i32>(cx, WORKER_UDP6), POLLIN);
-  unpark(cx);
+function rest(worker: usize): void {
+  store<u32>(worker, 0, Ingress.MISSES);
+  ingressFlush(worker);
+  writeFrames(worker);
+  park(worker);
+  if (!isStopping(worker))
+    waitFor(worker, load<i32>(worker, Worker.UDP4), load<i32>(worker, Worker.UDP6), POLLIN);
+  unpark(worker);
 }
 
 /** Receives from one family and works on it. Returns false if there was nothing. */
-function receive(cx: usize, isV6: bool): bool {
-  const fd = load<i32>(cx + (isV6 ? WORKER_UDP6 : WORKER_UDP4));
+function receive(worker: usize, isV6: bool): bool {
+  const fd = load<i32>(worker + (isV6 ? Worker.UDP6 : Worker.UDP4));
   if (fd < 0) return false;
-  const at = load<usize>(cx, WORKER_INPUT) + BUFFER_LEAD;
+  const at = load<usize>(worker, Worker.INPUT) + BUFFER_LEAD;
   // The kernel overwrites the lengths: they are set before every call (PF-36).
-  writeMessage(cx, nameOf(cx), NAME_BYTES, at, RECEIVE_BYTES, CONTROL_BYTES);
-  const bytes = sysRecvmsg(fd, cx + WORKER_MESSAGE, 0);
-  if (bytes < 0) return handleError(cx, sysErrno());
-  store<u32>(cx, 0, INGRESS_ERRORS);
-  const overflowAt = cx + (isV6 ? INGRESS_OVERFLOW6 : INGRESS_OVERFLOW);
+  writeMessage(worker, nameOf(worker), NAME_BYTES, at, RECEIVE_BYTES, CONTROL_BYTES);
+  const bytes = sysRecvmsg(fd, worker + Worker.MESSAGE, 0);
+  if (bytes < 0) return handleError(worker, sysErrno());
+  store<u32>(worker, 0, Ingress.ERRORS);
+  const overflowAt = worker + (isV6 ? Ingress.OVERFLOW6 : Ingress.OVERFLOW);
   const overflowBefore = load<u32>(overflowAt);
-  const stride = readControl(cx, controlBytesOf(cx), overflowAt);
+  const stride = readControl(worker, controlBytesOf(worker), overflowAt);
   const lost = load<u32>(overflowAt) - overflowBefore;
-  if (lost != 0) count(cx, COUNTER_UDP_OVERFLOW, <u64>lost);
-  readName(cx);
-  ingressBegin(cx, <u32>bytes, stride == 0 ? <u32>bytes : stride);
-  while (ingressStep(cx) != 0) writeFrames(cx);
-  writeFrames(cx);
+  if (lost != 0) count(worker, Counter.UDP_OVERFLOW, <u64>lost);
+  readName(worker);
+  ingressBegin(worker, <u32>bytes, stride == 0 ? <u32>bytes : stride);
+  while (ingressStep(worker) != 0) writeFrames(worker);
+  writeFrames(worker);
   return true;
 }
 
 /** The source of the receive: struct sockaddr_in or sockaddr_in6. */
-function readName(cx: usize): void {
-  const name = nameOf(cx);
-  const isV6 = <u32>load<u16>(name) == AF_INET6;
-  store<u32>(cx, isV6 ? 16 : 4, INGRESS_FROM_BYTES);
-  store<u32>(cx, <u32>bswap<u16>(load<u16>(name, 2)), INGRESS_FROM_PORT);
+function readName(worker: usize): void {
+  const name = nameOf(worker);
+  const isV6 = <u32>load<u16>(name) == Sockaddr.AF_INET6;
+  store<u32>(worker, isV6 ? 16 : 4, Ingress.FROM_BYTES);
+  store<u32>(worker, <u32>bswap<u16>(load<u16>(name, Sockaddr.PORT)), Ingress.FROM_PORT);
   if (isV6) {
-    v128.store(cx, v128.load(name, 8), INGRESS_FROM);
+    v128.store(worker, v128.load(name, Sockaddr.ADDRESS6), Ingress.FROM);
   } else {
-    v128.store(cx, i32x4.splat(0), INGRESS_FROM);
-    store<u32>(cx, load<u32>(name, 4), INGRESS_FROM);
+    v128.store(worker, i32x4.splat(0), Ingress.FROM);
+    store<u32>(worker, load<u32>(name, Sockaddr.ADDRESS4), Ingress.FROM);
   }
 }
 
 /** PG-47: counted, never swallowed, never the end unless the socket is broken. Returns as `receive`. */
-function handleError(cx: usize, error: i32): bool {
+function handleError(worker: usize, error: i32): bool {
   if (error == EAGAIN) return false;
   if (error == EINTR) return true;
-  count(cx, COUNTER_UDP_RECEIVE_ERRORS, 1);
-  countErrno(cx, WORKER_RECEIVE_ERRNOS, error);
-  store<u32>(cx, <u32>error, WORKER_LAST_ERRNO);
-  const now = load<u64>(cx, WORKER_NOW);
-  const errors = load<u32>(cx, INGRESS_ERRORS) + 1;
-  if (errors == 1) store<u64>(cx, now, INGRESS_ERRORS_SINCE);
-  store<u32>(cx, errors, INGRESS_ERRORS);
-  const isFlood = errors > ERRORS_MAX && now - load<u64>(cx, INGRESS_ERRORS_SINCE) < ERRORS_WINDOW_MS;
-  if (isFlood || error == EBADF || error == ENOTSOCK) store<u32>(cx, ENDED_SOCKET, WORKER_ENDED);
+  count(worker, Counter.UDP_RECEIVE_ERRORS, 1);
+  countErrno(worker, Worker.RECEIVE_ERRNOS, error);
+  store<u32>(worker, <u32>error, Worker.LAST_ERRNO);
+  const now = load<u64>(worker, Worker.NOW);
+  const errors = load<u32>(worker, Ingress.ERRORS) + 1;
+  if (errors == 1) store<u64>(worker, now, Ingress.ERRORS_SINCE);
+  store<u32>(worker, errors, Ingress.ERRORS);
+  const isFlood = errors > ERRORS_MAX && now - load<u64>(worker, Ingress.ERRORS_SINCE) < ERRORS_WINDOW_MS;
+  if (isFlood || error == EBADF || error == ENOTSOCK) store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
   return true;
 }
 
 /** Writes the listed frames in their order. */
-function writeFrames(cx: usize): void {
-  const coalesce = cx + INGRESS_COALESCE;
-  const listed = load<u32>(coalesce, COALESCE_COUNT);
+function writeFrames(worker: usize): void {
+  const coalesce = worker + Ingress.COALESCE;
+  const listed = load<u32>(coalesce, Coalesce.COUNT);
   for (let i: u32 = 0; i < listed; i++) {
     const entry = coalesce + ((<usize>i) << 2);
-    const bytes = load<u32>(entry, COALESCE_LIST_BYTES);
+    const bytes = load<u32>(entry, Coalesce.LIST_BYTES);
     writeFrame(
-      cx,
-      load<usize>(entry, COALESCE_LIST_ADDRESS),
+      worker,
+      load<usize>(entry, Coalesce.LIST_ADDRESS),
       bytes,
-      load<u32>(entry, COALESCE_LIST_SEGMENTS),
+      load<u32>(entry, Coalesce.LIST_SEGMENTS),
     );
   }
-  store<u32>(coalesce, 0, COALESCE_COUNT);
+  store<u32>(coalesce, 0, Coalesce.COUNT);
 }
 
-function writeFrame(cx: usize, frame: usize, bytes: u32, segments: u32): void {
-  const tun = load<i32>(cx, WORKER_TUN);
+function writeFrame(worker: usize, frame: usize, bytes: u32, segments: u32): void {
+  const tun = load<i32>(worker, Worker.TUN);
   for (let attempt: u32 = 0; ; attempt++) {
     if (sysWrite(tun, frame, bytes) >= 0) {
-      count(cx, COUNTER_WRITES, 1);
-      count(cx, COUNTER_BYTES_OUT, <u64>bytes);
-      count(cx, COUNTER_SEGMENTS_OUT, <u64>segments);
-      if (segments > 1) count(cx, COUNTER_SUPER_FRAMES_OUT, 1);
+      count(worker, Counter.WRITES, 1);
+      count(worker, Counter.BYTES_OUT, <u64>bytes);
+      count(worker, Counter.SEGMENTS_OUT, <u64>segments);
+      if (segments > 1) count(worker, Counter.SUPER_FRAMES_OUT, 1);
       // The program that gets a burst of datagrams has room for some ninety (rmem_default), and could not
       // run: it shares our processor when all are busy. Delivered datagrams 1.8 to 2.6 times (PF-73).
       if (<u32>load<u8>(frame, VNET_GSO_TYPE) == GSO_UDP) sysYield();
@@ -213,13 +180,13 @@ function writeFrame(cx: usize, frame: usize, bytes: u32, segments: u32): void {
     }
     const error = sysErrno();
     if (error == EINTR) continue;
-    if (error == EAGAIN && attempt < TUN_WRITE_ATTEMPTS && !isStopping(cx)) {
-      waitFor(cx, tun, -1, POLLOUT);
+    if (error == EAGAIN && attempt < TUN_WRITE_ATTEMPTS && !isStopping(worker)) {
+      waitFor(worker, tun, -1, POLLOUT);
       continue;
     }
-    countErrno(cx, WORKER_TUN_ERRNOS, error);
-    if (error == EBADFD || error == EBADF) store<u32>(cx, ENDED_TUN_REMOVED, WORKER_ENDED);
-    dropped(cx, error == EIO ? DROP_TUN_WRITE_DOWN : DROP_TUN_WRITE_REFUSED, <u64>segments);
+    countErrno(worker, Worker.TUN_ERRNOS, error);
+    if (error == EBADFD || error == EBADF) store<u32>(worker, ENDED_TUN_REMOVED, Worker.ENDED);
+    dropped(worker, error == EIO ? Drop.TUN_WRITE_DOWN : Drop.TUN_WRITE_REFUSED, <u64>segments);
     return;
   }
 }

@@ -1,12 +1,5 @@
 /** `struct msghdr` and `struct iovec` in a worker's record (PF-37); pointers in them are absolute (PF-20). */
-import {
-  PLANE_ADDRESS,
-  PLANE_BASE,
-  WORKER_CONTROL,
-  WORKER_MESSAGE,
-  WORKER_NAME,
-  WORKER_VECTOR,
-} from "../layout";
+import { PLANE_ADDRESS, Plane, Worker } from "../layout";
 
 const NAME: usize = 0;
 const NAME_BYTES: usize = 8;
@@ -22,32 +15,32 @@ const FLAGS: usize = 48;
  * @param controlBytes bytes of the worker's control buffer; 0: none
  */
 export function writeMessage(
-  cx: usize,
+  worker: usize,
   name: usize,
   nameBytes: u32,
   at: usize,
   bytes: u32,
   controlBytes: u32,
 ): void {
-  const base = load<u64>(PLANE_ADDRESS, PLANE_BASE);
-  const message = cx + WORKER_MESSAGE;
-  store<u64>(cx, base + <u64>at, WORKER_VECTOR);
-  store<u64>(cx, <u64>bytes, WORKER_VECTOR + 8);
+  const base = load<u64>(PLANE_ADDRESS, Plane.BASE);
+  const message = worker + Worker.MESSAGE;
+  store<u64>(worker, base + <u64>at, Worker.VECTOR);
+  store<u64>(worker, <u64>bytes, Worker.VECTOR + 8);
   store<u64>(message, base + <u64>name, NAME);
   store<u32>(message, nameBytes, NAME_BYTES);
-  store<u64>(message, base + <u64>(cx + WORKER_VECTOR), VECTOR);
+  store<u64>(message, base + <u64>(worker + Worker.VECTOR), VECTOR);
   store<u64>(message, 1, VECTOR_COUNT);
-  store<u64>(message, controlBytes == 0 ? 0 : base + <u64>(cx + WORKER_CONTROL), CONTROL);
+  store<u64>(message, controlBytes == 0 ? 0 : base + <u64>(worker + Worker.CONTROL), CONTROL);
   store<u64>(message, <u64>controlBytes, CONTROL_BYTES);
   store<i32>(message, 0, FLAGS);
 }
 
 /** Length of the control messages that the kernel wrote. */
-export function controlBytesOf(cx: usize): u32 {
-  return <u32>load<u64>(cx, WORKER_MESSAGE + CONTROL_BYTES);
+export function controlBytesOf(worker: usize): u32 {
+  return <u32>load<u64>(worker, Worker.MESSAGE + CONTROL_BYTES);
 }
 
 /** Where receives put the source. */
-export function nameOf(cx: usize): usize {
-  return cx + WORKER_NAME;
+export function nameOf(worker: usize): usize {
+  return worker + Worker.NAME;
 }

@@ -1,38 +1,8 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
-
 import { forgetSource, sendDone } from "../batch/send";
 import { count, dropped } from "../counters";
-import {
-  BUFFER_LEAD,
-  COUNTER_BYTES_OUT,
-  COUNTER_GSO_DISABLED,
-  COUNTER_SEGMENTS_OUT,
-  COUNTER_SUPER_FRAMES_OUT,
-  COUNTER_UDP_SEND_AGAIN,
-  COUNTER_UDP_SEND_ENOBUFS,
-  COUNTER_UDP_SOURCE_REFUSED,
-  COUNTER_WRITES,
-  DROP_UDP_SEND_BLOCKED,
-  DROP_UDP_SEND_ENOBUFS_DROP,
-  DROP_UDP_SEND_FAILED,
-  DROP_UDP_SEND_TOO_LONG,
-  DROP_UDP_SEND_UNREACHABLE,
-  EGRESS_SEND_BYTES,
-  EGRESS_SEND_COUNT,
-  EGRESS_SEND_NAME,
-  EGRESS_SEND_NAME_BYTES,
-  EGRESS_SEND_SEGMENT,
-  EGRESS_SEND_SOURCE_BYTES,
-  ENDED_SOCKET,
-  WORKER_ENDED,
-  WORKER_IS_GSO_OFF,
-  WORKER_LAST_ERRNO,
-  WORKER_MESSAGE,
-  WORKER_OUTPUT,
-  WORKER_SEND_ERRNOS,
-  WORKER_UDP4,
-  WORKER_UDP6,
-} from "../layout";
+import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, Worker } from "../layout";
+import { Sockaddr } from "../packet/header";
 import { sysErrno, sysSendmsg } from "../sys";
 import { writeControl } from "./control-message";
 import {
@@ -57,7 +27,6 @@ import {
 import { writeMessage } from "./message";
 import { isStopping, POLLOUT, pause, waitFor } from "./wait";
 
-const AF_INET6: u32 = 10;
 /** Retry n waits 2^n ns; the last waits 134 ms (PG-46). */
 const ENOBUFS_MAX_RETRIES: u32 = 24;
 /** Below 2^20 ns a wait is a mere yield: poll counts in milliseconds. */
@@ -68,40 +37,47 @@ const SPLIT: i32 = 2;
 const GIVEN_UP: i32 = 3;
 
 /** Sends what `completeSend` completed, and lets the next send begin. Never fails, only counts. */
-export function transmit(cx: usize): void {
-  const at = load<usize>(cx, WORKER_OUTPUT) + BUFFER_LEAD;
-  const bytes = load<u32>(cx, EGRESS_SEND_BYTES);
-  const segment = load<u32>(cx, EGRESS_SEND_SEGMENT);
-  const datagrams = load<u32>(cx, EGRESS_SEND_COUNT);
-  let isWhole = datagrams == 1 || load<u32>(cx, WORKER_IS_GSO_OFF) == 0;
-  if (isWhole) isWhole = sendRange(cx, at, bytes, datagrams > 1 ? segment : 0, datagrams);
+export function transmit(worker: usize): void {
+  const at = load<usize>(worker, Worker.OUTPUT) + BUFFER_LEAD;
+  const bytes = load<u32>(worker, Egress.SEND_BYTES);
+  const segment = load<u32>(worker, Egress.SEND_SEGMENT);
+  const datagrams = load<u32>(worker, Egress.SEND_COUNT);
+  let isWhole = datagrams == 1 || load<u32>(worker, Worker.IS_GSO_OFF) == 0;
+  if (isWhole) isWhole = sendRange(worker, at, bytes, datagrams > 1 ? segment : 0, datagrams);
   if (!isWhole) {
     for (let sent: u32 = 0; sent < bytes; sent += segment) {
-      sendRange(cx, at + <usize>sent, min<u32>(segment, bytes - sent), 0, 1);
+      sendRange(worker, at + <usize>sent, min<u32>(segment, bytes - sent), 0, 1);
     }
   }
-  sendDone(cx);
+  sendDone(worker);
 }
 
 /** Sends one range until it is gone or given up. Returns false if it must go datagram by datagram. */
-function sendRange(cx: usize, at: usize, bytes: u32, segment: u32, datagrams: u32): bool {
-  const isV6 = <u32>load<u16>(cx, EGRESS_SEND_NAME) == AF_INET6;
-  const fd = load<i32>(cx + (isV6 ? WORKER_UDP6 : WORKER_UDP4));
+function sendRange(worker: usize, at: usize, bytes: u32, segment: u32, datagrams: u32): bool {
+  const isV6 = <u32>load<u16>(worker, Egress.SEND_NAME) == Sockaddr.AF_INET6;
+  const fd = load<i32>(worker + (isV6 ? Worker.UDP6 : Worker.UDP4));
   if (fd < 0) {
-    dropped(cx, DROP_UDP_SEND_UNREACHABLE, <u64>datagrams);
+    dropped(worker, Drop.UDP_SEND_UNREACHABLE, <u64>datagrams);
     return true;
   }
   for (let attempt: u32 = 0; ; attempt++) {
-    const control = writeControl(cx, isV6, segment);
-    writeMessage(cx, cx + EGRESS_SEND_NAME, load<u32>(cx, EGRESS_SEND_NAME_BYTES), at, bytes, control);
-    if (sysSendmsg(fd, cx + WORKER_MESSAGE, 0) >= 0) {
-      count(cx, COUNTER_WRITES, 1);
-      count(cx, COUNTER_BYTES_OUT, <u64>bytes);
-      count(cx, COUNTER_SEGMENTS_OUT, <u64>datagrams);
-      if (datagrams > 1) count(cx, COUNTER_SUPER_FRAMES_OUT, 1);
+    const control = writeControl(worker, isV6, segment);
+    writeMessage(
+      worker,
+      worker + Egress.SEND_NAME,
+      load<u32>(worker, Egress.SEND_NAME_BYTES),
+      at,
+      bytes,
+      control,
+    );
+    if (sysSendmsg(fd, worker + Worker.MESSAGE, 0) >= 0) {
+      count(worker, Counter.WRITES, 1);
+      count(worker, Counter.BYTES_OUT, <u64>bytes);
+      count(worker, Counter.SEGMENTS_OUT, <u64>datagrams);
+      if (datagrams > 1) count(worker, Counter.SUPER_FRAMES_OUT, 1);
       return true;
     }
-    const outcome = handleError(cx, fd, sysErrno(), attempt, datagrams);
+    const outcome = handleError(worker, fd, sysErrno(), attempt, datagrams);
     if (outcome == SPLIT) return false;
     if (outcome == GIVEN_UP) return true;
   }
@@ -109,24 +85,24 @@ function sendRange(cx: usize, at: usize, bytes: u32, segment: u32, datagrams: u3
 }
 
 /** What follows from a refused send: AGAIN, SPLIT, or GIVEN_UP with the datagrams counted. */
-function handleError(cx: usize, fd: i32, error: i32, attempt: u32, datagrams: u32): i32 {
+function handleError(worker: usize, fd: i32, error: i32, attempt: u32, datagrams: u32): i32 {
   if (error == EINTR) return AGAIN;
-  countErrno(cx, WORKER_SEND_ERRNOS, error);
-  if (error == EAGAIN) return waitForRoom(cx, fd, datagrams);
-  if (error == ENOBUFS) return waitForBuffers(cx, attempt, datagrams);
-  if (isSourceSuspect(error) && load<u32>(cx, EGRESS_SEND_SOURCE_BYTES) != 0) {
-    forgetSource(cx);
-    count(cx, COUNTER_UDP_SOURCE_REFUSED, 1);
+  countErrno(worker, Worker.SEND_ERRNOS, error);
+  if (error == EAGAIN) return waitForRoom(worker, fd, datagrams);
+  if (error == ENOBUFS) return waitForBuffers(worker, attempt, datagrams);
+  if (isSourceSuspect(error) && load<u32>(worker, Egress.SEND_SOURCE_BYTES) != 0) {
+    forgetSource(worker);
+    count(worker, Counter.UDP_SOURCE_REFUSED, 1);
     return AGAIN;
   }
   if ((error == EIO || error == EINVAL) && datagrams > 1) {
-    store<u32>(cx, 1, WORKER_IS_GSO_OFF);
-    count(cx, COUNTER_GSO_DISABLED, 1);
+    store<u32>(worker, 1, Worker.IS_GSO_OFF);
+    count(worker, Counter.GSO_DISABLED, 1);
     return SPLIT;
   }
-  store<u32>(cx, <u32>error, WORKER_LAST_ERRNO);
-  if (error == EBADF || error == ENOTSOCK) store<u32>(cx, ENDED_SOCKET, WORKER_ENDED);
-  dropped(cx, reasonOf(error), <u64>datagrams);
+  store<u32>(worker, <u32>error, Worker.LAST_ERRNO);
+  if (error == EBADF || error == ENOTSOCK) store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
+  dropped(worker, reasonOf(error), <u64>datagrams);
   return GIVEN_UP;
 }
 
@@ -136,8 +112,8 @@ function isSourceSuspect(error: i32): bool {
 }
 
 function reasonOf(error: i32): u32 {
-  if (error == EMSGSIZE) return DROP_UDP_SEND_TOO_LONG;
-  if (error == EPERM || error == EACCES) return DROP_UDP_SEND_BLOCKED;
+  if (error == EMSGSIZE) return Drop.UDP_SEND_TOO_LONG;
+  if (error == EPERM || error == EACCES) return Drop.UDP_SEND_BLOCKED;
   const isUnreachable =
     error == ENETUNREACH ||
     error == EHOSTUNREACH ||
@@ -146,24 +122,24 @@ function reasonOf(error: i32): u32 {
     error == EADDRNOTAVAIL ||
     error == EINVAL ||
     error == ECONNREFUSED;
-  return isUnreachable ? DROP_UDP_SEND_UNREACHABLE : DROP_UDP_SEND_FAILED;
+  return isUnreachable ? Drop.UDP_SEND_UNREACHABLE : Drop.UDP_SEND_FAILED;
 }
 
 /** The socket is full: the TUN device is not read meanwhile, so its queue drops (PG-55). */
-function waitForRoom(cx: usize, fd: i32, datagrams: u32): i32 {
-  count(cx, COUNTER_UDP_SEND_AGAIN, 1);
-  waitFor(cx, fd, -1, POLLOUT);
-  if (!isStopping(cx)) return AGAIN;
-  dropped(cx, DROP_UDP_SEND_FAILED, <u64>datagrams);
+function waitForRoom(worker: usize, fd: i32, datagrams: u32): i32 {
+  count(worker, Counter.UDP_SEND_AGAIN, 1);
+  waitFor(worker, fd, -1, POLLOUT);
+  if (!isStopping(worker)) return AGAIN;
+  dropped(worker, Drop.UDP_SEND_FAILED, <u64>datagrams);
   return GIVEN_UP;
 }
 
-function waitForBuffers(cx: usize, attempt: u32, datagrams: u32): i32 {
-  count(cx, COUNTER_UDP_SEND_ENOBUFS, 1);
-  if (attempt >= ENOBUFS_MAX_RETRIES || isStopping(cx)) {
-    dropped(cx, DROP_UDP_SEND_ENOBUFS_DROP, <u64>datagrams);
+function waitForBuffers(worker: usize, attempt: u32, datagrams: u32): i32 {
+  count(worker, Counter.UDP_SEND_ENOBUFS, 1);
+  if (attempt >= ENOBUFS_MAX_RETRIES || isStopping(worker)) {
+    dropped(worker, Drop.UDP_SEND_ENOBUFS_DROP, <u64>datagrams);
     return GIVEN_UP;
   }
-  pause(cx, attempt < ENOBUFS_YIELDS ? 0 : 1 << (attempt - ENOBUFS_YIELDS));
+  pause(worker, attempt < ENOBUFS_YIELDS ? 0 : 1 << (attempt - ENOBUFS_YIELDS));
   return AGAIN;
 }

@@ -3,6 +3,7 @@
  * TN-10, TN-11, WG-56). The packets here have passed validation.
  */
 import { sum, updated } from "./checksum";
+import { Ip4 } from "./header";
 
 /** RFC 3168 §5: Not-ECT 0, ECT(1) 1, ECT(0) 2, CE 3. */
 export const ECN_CE: u32 = 3;
@@ -10,7 +11,7 @@ export const ECN_CE: u32 = 3;
 /** The ECN field of the IP packet at `packet`: what the outer header carries (TN-10). */
 export function innerEcn(packet: usize): u32 {
   const first = <u32>load<u8>(packet);
-  const second = <u32>load<u8>(packet, 1);
+  const second = <u32>load<u8>(packet, Ip4.TOS);
   return first >> 4 == 6 ? (second >> 4) & 3 : second & 3;
 }
 
@@ -29,6 +30,10 @@ export function mergeEcn(packet: usize, outerEcn: u32): void {
     return;
   }
   const before = sum(packet, 2);
-  store<u8>(packet, load<u8>(packet, 1) | <u8>ECN_CE, 1);
-  store<u16>(packet, <u16>updated(<u32>load<u16>(packet, 10), before, sum(packet, 2)), 10);
+  store<u8>(packet, load<u8>(packet, Ip4.TOS) | <u8>ECN_CE, Ip4.TOS);
+  store<u16>(
+    packet,
+    <u16>updated(<u32>load<u16>(packet, Ip4.CHECKSUM), before, sum(packet, 2)),
+    Ip4.CHECKSUM,
+  );
 }

@@ -1,6 +1,6 @@
 /** The walk over IPv6 extension headers (TN-3 rows 7 to 9), for packets and for quoted packets. */
+import { Extension, Ip6 } from "./header";
 
-const HEADER6_BYTES: u32 = 40;
 const HOP_BY_HOP: u32 = 0;
 const ROUTING: u32 = 43;
 const FRAGMENT: u32 = 44;
@@ -24,8 +24,8 @@ export const WALK_FRAGMENT: u64 = 1 << 41;
  *   in bits 32 to 39 (`walkProtocol`), and the flags above
  */
 export function walkExtensions(packet: usize, available: u32): u64 {
-  let next = <u32>load<u8>(packet, 6);
-  let offset = HEADER6_BYTES;
+  let next = <u32>load<u8>(packet, Ip6.NEXT_HEADER);
+  let offset = Ip6.BYTES;
   let flags: u64 = 0;
   for (let count: u32 = 0; flags < WALK_FRAGMENT && isExtension(next); count++) {
     if (count == HEADERS_MAX || available - offset < 8) return WALK_MALFORMED;
@@ -33,13 +33,14 @@ export function walkExtensions(packet: usize, available: u32): u64 {
     const header = packet + <usize>offset;
     let length: u32 = 8;
     if (next == FRAGMENT) {
-      if ((<u32>bswap<u16>(load<u16>(header, 2)) & FRAGMENT_MASK) != 0) flags |= WALK_FRAGMENT;
+      if ((<u32>bswap<u16>(load<u16>(header, Extension.FRAGMENT)) & FRAGMENT_MASK) != 0)
+        flags |= WALK_FRAGMENT;
     } else {
-      length = (<u32>load<u8>(header, 1) + 1) << 3;
+      length = (<u32>load<u8>(header, Extension.LENGTH) + 1) << 3;
       if (length > available - offset) return WALK_MALFORMED;
-      if (next == ROUTING && load<u8>(header, 3) != 0) flags |= WALK_ROUTED;
+      if (next == ROUTING && load<u8>(header, Extension.SEGMENTS_LEFT) != 0) flags |= WALK_ROUTED;
     }
-    next = <u32>load<u8>(header);
+    next = <u32>load<u8>(header, Extension.NEXT_HEADER);
     offset += length;
   }
   return flags | ((<u64>next) << 32) | <u64>offset;

@@ -4,28 +4,7 @@
  * Strict about lengths, lenient about everything else. What follows relies on the descriptor and
  * never checks a length again. The twin is `src/packet/ip.ts`, which control uses itself.
  */
-import {
-  DROP_ICMP_FAMILY,
-  DROP_ICMP_LENGTH,
-  DROP_IP_FRAGMENT,
-  DROP_IP_LENGTH,
-  DROP_IP_SOURCE_ROUTE,
-  DROP_IP_TOO_BIG,
-  DROP_IP_VERSION,
-  DROP_IP6_EXT,
-  DROP_TCP_LENGTH,
-  DROP_UDP_LENGTH,
-  PACKET_DESTINATION_PORT,
-  PACKET_FAMILY,
-  PACKET_FLAG_FRAGMENT,
-  PACKET_FLAG_PORTS,
-  PACKET_FLAGS,
-  PACKET_PROTOCOL,
-  PACKET_SOURCE_PORT,
-  PACKET_TOTAL_BYTES,
-  PACKET_TRANSPORT_BYTES,
-  PACKET_TRANSPORT_OFFSET,
-} from "../layout";
+import { Drop, PACKET_FLAG_FRAGMENT, PACKET_FLAG_PORTS, Packet } from "../layout";
 import {
   WALK_FRAGMENT,
   WALK_MALFORMED,
@@ -34,14 +13,13 @@ import {
   walkOffset,
   walkProtocol,
 } from "./extension";
+import { Icmp, Ip4, Ip6, Tcp, Udp } from "./header";
 
 export const PROTOCOL_ICMP: u32 = 1;
 export const PROTOCOL_TCP: u32 = 6;
 export const PROTOCOL_UDP: u32 = 17;
 export const PROTOCOL_ICMP6: u32 = 58;
 
-const HEADER4_BYTES: u32 = 20;
-const HEADER6_BYTES: u32 = 40;
 const OPTION_END: u32 = 0;
 const OPTION_NOP: u32 = 1;
 const OPTION_LOOSE_SOURCE_ROUTE: u32 = 131;
@@ -50,39 +28,39 @@ const OPTION_STRICT_SOURCE_ROUTE: u32 = 137;
 const FRAGMENT4_MASK: u32 = 0x3fff;
 
 /**
- * Checks the IP packet at `packet` (TN-3, in its order) and describes it at `d`.
+ * Checks the IP packet at `packet` (TN-3, in its order) and describes it at `found`.
  *
- * Reads only `[packet, packet + available)`, writes only the record `packet` of the layout at `d`,
+ * Reads only `[packet, packet + available)`, writes only the record `packet` of the layout at `found`,
  * which has a meaning only when the result is not negative.
  * @param available bytes that may belong to the packet, padding included
  * @param limit largest total length in bytes (row 4); 65,535 for a super-frame (TN-4)
  * @param isStrict false, for a WireGuard peer that decides by address alone, lifts rows 5, 6, 8 and 9, and
  *   rows 10 to 13 for fragments (TN-4)
- * @returns the total length in bytes without padding, or `-DROP_…`; the caller counts
+ * @returns the total length in bytes without padding, or `-Drop.…`; the caller counts
  */
-export function validate(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
-  if (available == 0) return -DROP_IP_VERSION;
+export function validate(packet: usize, available: u32, limit: u32, isStrict: bool, found: usize): i32 {
+  if (available == 0) return -Drop.IP_VERSION;
   const version = <u32>load<u8>(packet) >> 4;
-  if (version == 4) return validate4(packet, available, limit, isStrict, d);
-  if (version == 6) return validate6(packet, available, limit, isStrict, d);
-  return -DROP_IP_VERSION;
+  if (version == 4) return validate4(packet, available, limit, isStrict, found);
+  if (version == 6) return validate6(packet, available, limit, isStrict, found);
+  return -Drop.IP_VERSION;
 }
 
-function validate4(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
-  if (available < HEADER4_BYTES) return -DROP_IP_LENGTH;
+function validate4(packet: usize, available: u32, limit: u32, isStrict: bool, found: usize): i32 {
+  if (available < Ip4.BYTES) return -Drop.IP_LENGTH;
   const header = (<u32>load<u8>(packet) & 15) << 2;
-  const total = be16(packet + 2);
-  if (header < HEADER4_BYTES || header > total || total > available) return -DROP_IP_LENGTH;
-  if (total > limit) return -DROP_IP_TOO_BIG;
-  const isFragment = (be16(packet + 6) & FRAGMENT4_MASK) != 0;
+  const total = be16(packet + Ip4.TOTAL_BYTES);
+  if (header < Ip4.BYTES || header > total || total > available) return -Drop.IP_LENGTH;
+  if (total > limit) return -Drop.IP_TOO_BIG;
+  const isFragment = (be16(packet + Ip4.FRAGMENT) & FRAGMENT4_MASK) != 0;
   if (isStrict) {
-    if (isFragment) return -DROP_IP_FRAGMENT;
-    if (header > HEADER4_BYTES && hasSourceRoute(packet + HEADER4_BYTES, packet + header)) {
-      return -DROP_IP_SOURCE_ROUTE;
+    if (isFragment) return -Drop.IP_FRAGMENT;
+    if (header > Ip4.BYTES && hasSourceRoute(packet + Ip4.BYTES, packet + header)) {
+      return -Drop.IP_SOURCE_ROUTE;
     }
   }
-  store<u32>(d, 4, PACKET_FAMILY);
-  return describe(packet, total, header, <u32>load<u8>(packet, 9), isFragment, d);
+  store<u32>(found, 4, Packet.FAMILY);
+  return describe(packet, total, header, <u32>load<u8>(packet, Ip4.PROTOCOL), isFragment, found);
 }
 
 /** Whether the IPv4 options `[option, end)` contain a source route; a malformed list ends the walk. */
@@ -103,49 +81,58 @@ function hasSourceRoute(option: usize, end: usize): bool {
   return false;
 }
 
-function validate6(packet: usize, available: u32, limit: u32, isStrict: bool, d: usize): i32 {
-  if (available < HEADER6_BYTES) return -DROP_IP_LENGTH;
-  const total = HEADER6_BYTES + be16(packet + 4);
-  if (total > available) return -DROP_IP_LENGTH;
-  if (total > limit) return -DROP_IP_TOO_BIG;
+function validate6(packet: usize, available: u32, limit: u32, isStrict: bool, found: usize): i32 {
+  if (available < Ip6.BYTES) return -Drop.IP_LENGTH;
+  const total = Ip6.BYTES + be16(packet + Ip6.PAYLOAD_BYTES);
+  if (total > available) return -Drop.IP_LENGTH;
+  if (total > limit) return -Drop.IP_TOO_BIG;
   const walk = walkExtensions(packet, total);
-  if (walk == WALK_MALFORMED) return -DROP_IP6_EXT;
+  if (walk == WALK_MALFORMED) return -Drop.IP6_EXT;
   const isFragment = (walk & WALK_FRAGMENT) != 0;
   if (isStrict) {
-    if ((walk & WALK_ROUTED) != 0) return -DROP_IP_SOURCE_ROUTE;
-    if (isFragment) return -DROP_IP_FRAGMENT;
+    if ((walk & WALK_ROUTED) != 0) return -Drop.IP_SOURCE_ROUTE;
+    if (isFragment) return -Drop.IP_FRAGMENT;
   }
-  store<u32>(d, 6, PACKET_FAMILY);
-  return describe(packet, total, walkOffset(walk), walkProtocol(walk), isFragment, d);
+  store<u32>(found, 6, Packet.FAMILY);
+  return describe(packet, total, walkOffset(walk), walkProtocol(walk), isFragment, found);
 }
 
-/** Rows 10 to 13 and the descriptor; the family stands in `d` already. */
-function describe(packet: usize, total: u32, offset: u32, protocol: u32, isFragment: bool, d: usize): i32 {
+/** Rows 10 to 13 and the descriptor; the family stands in `found` already. */
+function describe(
+  packet: usize,
+  total: u32,
+  offset: u32,
+  protocol: u32,
+  isFragment: bool,
+  found: usize,
+): i32 {
   const bytes = total - offset;
-  store<u32>(d, protocol, PACKET_PROTOCOL);
-  store<u32>(d, offset, PACKET_TRANSPORT_OFFSET);
-  store<u32>(d, bytes, PACKET_TRANSPORT_BYTES);
-  store<u32>(d, total, PACKET_TOTAL_BYTES);
+  store<u32>(found, protocol, Packet.PROTOCOL);
+  store<u32>(found, offset, Packet.TRANSPORT_OFFSET);
+  store<u32>(found, bytes, Packet.TRANSPORT_BYTES);
+  store<u32>(found, total, Packet.TOTAL_BYTES);
   // Portless until the transport says otherwise (TN-6).
-  store<u32>(d, 0, PACKET_SOURCE_PORT);
-  store<u32>(d, 0, PACKET_DESTINATION_PORT);
-  store<u32>(d, isFragment ? PACKET_FLAG_FRAGMENT : 0, PACKET_FLAGS);
+  store<u32>(found, 0, Packet.SOURCE_PORT);
+  store<u32>(found, 0, Packet.DESTINATION_PORT);
+  store<u32>(found, isFragment ? PACKET_FLAG_FRAGMENT : 0, Packet.FLAGS);
   if (isFragment) return <i32>total;
   const transport = packet + offset;
   if (protocol == PROTOCOL_TCP) {
-    if (bytes < 20) return -DROP_TCP_LENGTH;
-    const header = (<u32>load<u8>(transport, 12) >> 4) << 2;
-    if (header < 20 || header > bytes) return -DROP_TCP_LENGTH;
-    describePorts(d, be16(transport), be16(transport + 2));
+    if (bytes < Tcp.BYTES) return -Drop.TCP_LENGTH;
+    const header = (<u32>load<u8>(transport, Tcp.DATA_OFFSET) >> 4) << 2;
+    if (header < Tcp.BYTES || header > bytes) return -Drop.TCP_LENGTH;
+    describePorts(found, be16(transport + Tcp.SOURCE_PORT), be16(transport + Tcp.DESTINATION_PORT));
   } else if (protocol == PROTOCOL_UDP) {
-    if (bytes < 8) return -DROP_UDP_LENGTH;
-    const length = be16(transport + 4);
-    if (length < 8 || length > bytes) return -DROP_UDP_LENGTH;
-    describePorts(d, be16(transport), be16(transport + 2));
+    if (bytes < Udp.BYTES) return -Drop.UDP_LENGTH;
+    const length = be16(transport + Udp.LENGTH);
+    if (length < Udp.BYTES || length > bytes) return -Drop.UDP_LENGTH;
+    describePorts(found, be16(transport + Udp.SOURCE_PORT), be16(transport + Udp.DESTINATION_PORT));
   } else if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMP6) {
-    if ((protocol == PROTOCOL_ICMP) != (load<u32>(d, PACKET_FAMILY) == 4)) return -DROP_ICMP_FAMILY;
-    if (bytes < 8) return -DROP_ICMP_LENGTH;
-    if (isEcho(protocol, be16(transport))) describePorts(d, be16(transport + 4), be16(transport + 4));
+    if ((protocol == PROTOCOL_ICMP) != (load<u32>(found, Packet.FAMILY) == 4)) return -Drop.ICMP_FAMILY;
+    if (bytes < Icmp.BYTES) return -Drop.ICMP_LENGTH;
+    if (isEcho(protocol, be16(transport + Icmp.TYPE))) {
+      describePorts(found, be16(transport + Icmp.IDENTIFIER), be16(transport + Icmp.IDENTIFIER));
+    }
   }
   return <i32>total;
 }
@@ -157,13 +144,13 @@ function isEcho(protocol: u32, typeAndCode: u32): bool {
     : typeAndCode == 0x8000 || typeAndCode == 0x8100;
 }
 
-function describePorts(d: usize, source: u32, destination: u32): void {
-  store<u32>(d, source, PACKET_SOURCE_PORT);
-  store<u32>(d, destination, PACKET_DESTINATION_PORT);
-  store<u32>(d, load<u32>(d, PACKET_FLAGS) | PACKET_FLAG_PORTS, PACKET_FLAGS);
+function describePorts(found: usize, source: u32, destination: u32): void {
+  store<u32>(found, source, Packet.SOURCE_PORT);
+  store<u32>(found, destination, Packet.DESTINATION_PORT);
+  store<u32>(found, load<u32>(found, Packet.FLAGS) | PACKET_FLAG_PORTS, Packet.FLAGS);
 }
 
 /** The 16-bit number in network order at `p`. */
-function be16(p: usize): u32 {
+export function be16(p: usize): u32 {
   return <u32>bswap<u16>(load<u16>(p));
 }

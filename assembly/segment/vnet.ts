@@ -24,11 +24,3 @@ export const GSO_ECN: u32 = 0x80;
 
 /** What an IPv4 total length can say; the kernel itself would take more (PF-33). */
 export const IP_BYTES_MAX: u32 = 65535;
-
-export const TCP_FIN: u32 = 0x01;
-export const TCP_PSH: u32 = 0x08;
-export const TCP_ACK: u32 = 0x10;
-export const TCP_CWR: u32 = 0x80;
-export const TCP_CHECKSUM_OFFSET: u32 = 16;
-export const UDP_CHECKSUM_OFFSET: u32 = 6;
-export const UDP_HEADER_BYTES: u32 = 8;

@@ -4,14 +4,14 @@
  * the word. With one ingress worker no lock is needed. The twin is a set, in
  * `test/unit/plane/replay-window.test.ts`.
  */
-import { REPLAY_WINDOW, SESSION_LAST, SESSION_RECEIVED, SESSION_WINDOW } from "../layout";
+import { REPLAY_WINDOW, Session } from "../layout";
 
 const WORDS: u64 = 128;
 
 /** Whether `counter` is new and not too old: asked before a message is opened, and again after. */
 export function isFresh(session: usize, counter: u64): bool {
-  if (load<u64>(session, SESSION_RECEIVED) == 0) return true;
-  const last = load<u64>(session, SESSION_LAST);
+  if (load<u64>(session, Session.RECEIVED) == 0) return true;
+  const last = load<u64>(session, Session.LAST);
   if (counter > last) return true;
   if (last - counter > <u64>REPLAY_WINDOW) return false;
   return (load<u64>(wordOf(session, counter)) & bitOf(counter)) == 0;
@@ -20,25 +20,25 @@ export function isFresh(session: usize, counter: u64): bool {
 /** Accepts the counter of a message that was authentic. Returns false when it is not fresh. */
 export function accept(session: usize, counter: u64): bool {
   if (!isFresh(session, counter)) return false;
-  const received = load<u64>(session, SESSION_RECEIVED);
-  const last = load<u64>(session, SESSION_LAST);
+  const received = load<u64>(session, Session.RECEIVED);
+  const last = load<u64>(session, Session.LAST);
   if (received == 0) {
-    store<u64>(session, counter, SESSION_LAST);
+    store<u64>(session, counter, Session.LAST);
   } else if (counter > last) {
     const words = min<u64>((counter >> 6) - (last >> 6), WORDS);
     for (let i: u64 = 1; i <= words; i++) store<u64>(wordOf(session, last + (i << 6)), 0);
-    store<u64>(session, counter, SESSION_LAST);
+    store<u64>(session, counter, Session.LAST);
   }
   const word = wordOf(session, counter);
   store<u64>(word, load<u64>(word) | bitOf(counter));
-  store<u64>(session, received + 1, SESSION_RECEIVED);
+  store<u64>(session, received + 1, Session.RECEIVED);
   return true;
 }
 
 // @ts-ignore: a decorator
 @inline
 function wordOf(session: usize, counter: u64): usize {
-  return session + SESSION_WINDOW + ((<usize>((counter >> 6) & (WORDS - 1))) << 3);
+  return session + Session.WINDOW + ((<usize>((counter >> 6) & (WORDS - 1))) << 3);
 }
 
 // @ts-ignore: a decorator

@@ -4,28 +4,13 @@
  * Rows are written by control before they are published and never change while a worker may see them;
  * a pointer taken in one batch is not used in the next.
  */
-import {
-  NO_SLOT,
-  PEER_BYTES,
-  PEER_CURRENT,
-  PEER_RING,
-  PLANE_ADDRESS,
-  PLANE_INDEX,
-  PLANE_INDEX_MASK,
-  PLANE_PEERS,
-  PLANE_SESSIONS,
-  SESSION_BYTES,
-  SESSION_LOCAL,
-  SESSION_REJECT_LIMIT,
-  SESSION_SEND_COUNTER,
-  SESSIONS_PER_PEER,
-} from "../layout";
+import { NO_SLOT, Peer, PLANE_ADDRESS, Plane, SESSIONS_PER_PEER, Session } from "../layout";
 
 /** The row of a slot, which is below the capacity. */
 // @ts-ignore: a decorator
 @inline
 export function peerRow(slot: u32): usize {
-  return load<usize>(PLANE_ADDRESS, PLANE_PEERS) + <usize>slot * PEER_BYTES;
+  return load<usize>(PLANE_ADDRESS, Plane.PEERS) + <usize>slot * Peer.BYTES;
 }
 
 /** The row behind a number of `current` or of a peer's ring: the row + 1, or 0 for none. */
@@ -33,17 +18,17 @@ export function peerRow(slot: u32): usize {
 @inline
 export function sessionRow(number: u32): usize {
   if (number == 0) return 0;
-  return load<usize>(PLANE_ADDRESS, PLANE_SESSIONS) + <usize>(number - 1) * SESSION_BYTES;
+  return load<usize>(PLANE_ADDRESS, Plane.SESSIONS) + <usize>(number - 1) * Session.BYTES;
 }
 
 /** The number of a row, as it stands in `current`. */
 export function sessionNumber(row: usize): u32 {
-  return <u32>((row - load<usize>(PLANE_ADDRESS, PLANE_SESSIONS)) / SESSION_BYTES) + 1;
+  return <u32>((row - load<usize>(PLANE_ADDRESS, Plane.SESSIONS)) / Session.BYTES) + 1;
 }
 
 /** The session that sends for the peer, or 0. */
 export function currentSession(peer: usize): usize {
-  return sessionRow(atomic.load<u32>(peer, PEER_CURRENT));
+  return sessionRow(atomic.load<u32>(peer, Peer.CURRENT));
 }
 
 /** The session with exactly this receiver index, or 0 (`wg_unknown_index`). */
@@ -51,8 +36,8 @@ export function findSession(index: u32): usize {
   const slot = findPeer(index >> 8);
   if (slot == NO_SLOT) return 0;
   const place = peerRow(slot) + ((<usize>(index & (SESSIONS_PER_PEER - 1))) << 2);
-  const session = sessionRow(atomic.load<u32>(place, PEER_RING));
-  return session != 0 && load<u32>(session, SESSION_LOCAL) == index ? session : 0;
+  const session = sessionRow(atomic.load<u32>(place, Peer.RING));
+  return session != 0 && load<u32>(session, Session.LOCAL) == index ? session : 0;
 }
 
 /**
@@ -60,8 +45,8 @@ export function findSession(index: u32): usize {
  * numbers, so they are their own hash. 0 ends a probe; removed entries have an id that no peer has.
  */
 export function findPeer(peerId: u32): u32 {
-  const index = load<usize>(PLANE_ADDRESS, PLANE_INDEX);
-  const mask = load<u32>(PLANE_ADDRESS, PLANE_INDEX_MASK);
+  const index = load<usize>(PLANE_ADDRESS, Plane.INDEX);
+  const mask = load<u32>(PLANE_ADDRESS, Plane.INDEX_MASK);
   for (let i: u32 = 0; i <= mask; i++) {
     const entry = atomic.load<u64>(index + ((<usize>((peerId + i) & mask)) << 3));
     if (entry == 0) return NO_SLOT;
@@ -72,12 +57,12 @@ export function findPeer(peerId: u32): u32 {
 
 /** How many counters `takeCounters` got, and the first of them, in the caller's record. */
 export function takeCounters(session: usize, wanted: u32, firstAt: usize): u32 {
-  const limit = load<u64>(session, SESSION_REJECT_LIMIT);
-  const seen = atomic.load<u64>(session, SESSION_SEND_COUNTER);
+  const limit = load<u64>(session, Session.REJECT_LIMIT);
+  const seen = atomic.load<u64>(session, Session.SEND_COUNTER);
   // At the limit nothing is added, so the counter can never wrap (WG-45).
   if (seen >= limit) return 0;
   const number = <u32>min<u64>(<u64>wanted, limit - seen);
-  const first = atomic.add<u64>(session, <u64>number, SESSION_SEND_COUNTER);
+  const first = atomic.add<u64>(session, <u64>number, Session.SEND_COUNTER);
   store<u64>(firstAt, first);
   // Control may have taken some in between.
   return first >= limit ? 0 : <u32>min<u64>(<u64>number, limit - first);

@@ -1,9 +1,9 @@
 /**
  * The one description of everything that control and the packet plane share in memory (D-3).
  *
- * `scripts/generate.mjs` makes `assembly/layout.ts` from it: an offset per field (`SESSION_REMOTE`), the
- * size of each record (`SESSION_BYTES`), a number per drop reason (`DROP_WG_REPLAY`), the place of each
- * counter in a worker's record (`COUNTER_PACKETS_IN`), and the constants below. Nobody writes an offset
+ * `scripts/generate.mjs` makes `assembly/layout.ts` from it: an offset per field (`Session.REMOTE`), the
+ * size of each record (`Session.BYTES`), a number per drop reason (`Drop.WG_REPLAY`), the place of each
+ * counter in a worker's record (`Counter.PACKETS_IN`), and the constants below. Nobody writes an offset
  * by hand. The module exports the fingerprint of the description, which is compared at load.
  *
  *     0x00000  never used: address 0 means "none"
