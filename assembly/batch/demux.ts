@@ -2,6 +2,8 @@
  * What a datagram is, by its first bytes and its source (D-9, SN-98 to SN-102, SN-128). The shared vectors
  * are `test/vectors/demux.json`.
  */
+
+import { Channel } from "../header";
 import {
   CHANNEL_HEADER_BYTES,
   COOKIE_BYTES,
@@ -22,7 +24,6 @@ import {
   RESPONSE_BYTES,
   TAG_BYTES,
 } from "../layout";
-import { Channel } from "../packet/header";
 
 /** RFC 8489 §5, as it lies in memory at offset 4. */
 const STUN_COOKIE: u32 = 0x42a41221;

@@ -11,6 +11,7 @@
  */
 import { count, dropped } from "../counters";
 import { LANES, open, otks } from "../crypto";
+import { Data, Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
   CHANNEL_HEADER_BYTES,
@@ -38,7 +39,6 @@ import {
   Worker,
 } from "../layout";
 import { mergeEcn } from "../packet/ecn";
-import { Data, Sockaddr } from "../packet/header";
 import { validate } from "../packet/ip";
 import {
   coalesceAccept,

@@ -5,6 +5,8 @@
  * A judgement is a `TARGET_…` number and has no effect of its own. What else is asked of packets stands in
  * the plane's record, as `CHECK_…` bits and numbers that control publishes (`bindings/plane/rules.ts`).
  */
+
+import { Ip4, Ip6 } from "../header";
 import {
   CHECK_ARRIVING,
   CHECK_CONTROL_EVENTS,
@@ -25,7 +27,6 @@ import {
   TARGET_PEER,
   TARGET_REFUSE,
 } from "../layout";
-import { Ip4, Ip6 } from "../packet/header";
 import { icmpReason, isIcmpError } from "../packet/icmp";
 import { destinationIn, sourceIn } from "../table/range-set";
 

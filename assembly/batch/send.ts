@@ -10,6 +10,7 @@
  */
 import { count } from "../counters";
 import { flush, seal } from "../crypto";
+import { Channel, Data } from "../header";
 import {
   BUFFER_LEAD,
   CHANNEL_HEADER_BYTES,
@@ -27,7 +28,6 @@ import {
   Transit,
   Worker,
 } from "../layout";
-import { Channel, Data } from "../packet/header";
 import { noteSent } from "../table/activity";
 import { peerRow } from "../table/session";
 

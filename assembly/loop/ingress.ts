@@ -8,6 +8,7 @@ import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
 import { count, dropped } from "../counters";
 import { wipe } from "../crypto";
+import { Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
   Coalesce,
@@ -18,7 +19,6 @@ import {
   Ingress,
   Worker,
 } from "../layout";
-import { Sockaddr } from "../packet/header";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";

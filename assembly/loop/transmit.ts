@@ -1,8 +1,8 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
 import { forgetSource, sendDone } from "../batch/send";
 import { count, dropped } from "../counters";
+import { Sockaddr } from "../header";
 import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, Worker } from "../layout";
-import { Sockaddr } from "../packet/header";
 import { sysErrno, sysSendmsg } from "../sys";
 import { writeControl } from "./control-message";
 import {

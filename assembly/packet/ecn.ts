@@ -2,8 +2,9 @@
  * Explicit congestion notification between the inner and the outer IP header (RFC 6040 §4,
  * TN-10, TN-11, WG-56). The packets here have passed validation.
  */
+
+import { Ip4 } from "../header";
 import { sum, updated } from "./checksum";
-import { Ip4 } from "./header";
 
 /** RFC 3168 §5: Not-ECT 0, ECT(1) 1, ECT(0) 2, CE 3. */
 export const ECN_CE: u32 = 3;

@@ -1,5 +1,5 @@
 /** The walk over IPv6 extension headers (TN-3 rows 7 to 9), for packets and for quoted packets. */
-import { Extension, Ip6 } from "./header";
+import { Extension, Ip6 } from "../header";
 
 const HOP_BY_HOP: u32 = 0;
 const ROUTING: u32 = 43;

@@ -2,9 +2,10 @@
  * ICMP errors and what they quote (TN-7). For the roles client and gateway; a plain WireGuard peer
  * carries every ICMP message. The twin is `src/packet/icmp.ts`, which control uses itself.
  */
+
+import { Icmp, Ip4, Ip6 } from "../header";
 import { Drop, PACKET_FLAG_FRAGMENT, Packet } from "../layout";
 import { WALK_FRAGMENT, WALK_MALFORMED, walkExtensions, walkOffset, walkProtocol } from "./extension";
-import { Icmp, Ip4, Ip6 } from "./header";
 import { PROTOCOL_ICMP, PROTOCOL_ICMP6, PROTOCOL_TCP, PROTOCOL_UDP } from "./ip";
 
 /** The fragment offset of IPv4, in network order. */

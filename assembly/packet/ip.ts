@@ -4,6 +4,8 @@
  * Strict about lengths, lenient about everything else. What follows relies on the descriptor and
  * never checks a length again. The twin is `src/packet/ip.ts`, which control uses itself.
  */
+
+import { Icmp, Ip4, Ip6, Tcp, Udp } from "../header";
 import { Drop, PACKET_FLAG_FRAGMENT, PACKET_FLAG_PORTS, Packet } from "../layout";
 import {
   WALK_FRAGMENT,
@@ -13,7 +15,6 @@ import {
   walkOffset,
   walkProtocol,
 } from "./extension";
-import { Icmp, Ip4, Ip6, Tcp, Udp } from "./header";
 
 export const PROTOCOL_ICMP: u32 = 1;
 export const PROTOCOL_TCP: u32 = 6;

@@ -24,6 +24,8 @@
  *
  * No system call, no allocation; the twin is `test/twin/plane/coalesce.ts`.
  */
+
+import { Ip4, Ip6, Tcp, Udp } from "../header";
 import {
   COALESCE_LIST_MAX,
   COALESCE_TCP,
@@ -34,7 +36,6 @@ import {
   VNET_HEADER_BYTES,
 } from "../layout";
 import { complement, fold, pseudoSum, sum } from "../packet/checksum";
-import { Ip4, Ip6, Tcp, Udp } from "../packet/header";
 import { be16, PROTOCOL_TCP, PROTOCOL_UDP } from "../packet/ip";
 import {
   GSO_TCP4,

@@ -13,6 +13,8 @@
  * the same, plus one pass over the payload. No system call, no allocation; the twin is
  * `test/twin/plane/split.ts`.
  */
+
+import { Ip4, Ip6, Tcp, Udp } from "../header";
 import {
   Drop,
   PACKET_FLAG_FRAGMENT,
@@ -22,7 +24,6 @@ import {
   VNET_HEADER_BYTES,
 } from "../layout";
 import { complement, pseudoSum, sum, word } from "../packet/checksum";
-import { Ip4, Ip6, Tcp, Udp } from "../packet/header";
 import { PROTOCOL_TCP, PROTOCOL_UDP, validate } from "../packet/ip";
 import {
   GSO_ECN,

@@ -5,8 +5,9 @@
  * A binary search without branches that depend on the address: 12 steps for 4,000 prefixes. A trie was
  * not tried: sets are small, and a bulk flow asks once per 64 KiB.
  */
+
+import { Ip4, Ip6 } from "../header";
 import { RangeSet } from "../layout";
-import { Ip4, Ip6 } from "../packet/header";
 
 /** The value for the source address of the validated packet at `packet`; 0 if no prefix holds it. */
 export function sourceIn(set: usize, packet: usize): u32 {

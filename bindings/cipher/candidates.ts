@@ -5,8 +5,8 @@
  */
 import { readFileSync } from "node:fs";
 
-/** The variants that a person may ask for; `debug` is slow and has wire logs (PG-57). */
-export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc", "debug"] as const;
+/** The variants that a person may ask for (D-26). */
+export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc"] as const;
 
 export type CipherName = (typeof CIPHER_NAMES)[number];
 

@@ -44,7 +44,6 @@ const WITHOUT: Readonly<Record<string, string>> = {
   "assembly/crypto/state.ts": "tested as a part of the AEAD",
   "assembly/packet/ecn.ts": "every input is tried",
   "assembly/packet/extension.ts": "tested as a part of ip.ts and icmp.ts",
-  "assembly/packet/header.ts": "constants",
   "assembly/segment/vnet.ts": "constants",
 };
 

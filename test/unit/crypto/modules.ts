@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 
-export const VARIANTS = ["turbofan", "turboshaft", "wide", "jsc", "debug"] as const;
+export const VARIANTS = ["turbofan", "turboshaft", "wide", "jsc"] as const;
 
 export function readVariant(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(new URL(`../../../build/plane-${name}.wasm`, import.meta.url)));

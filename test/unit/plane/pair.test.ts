@@ -108,18 +108,15 @@ describe("two planes back to back (D-15)", () => {
     );
   });
 
-  it.each(["turboshaft", "wide", "jsc", "debug"] as const)(
-    "works alike with every cipher variant (%s)",
-    (variant) => {
-      fc.assert(
-        fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
-          const { received } = carry(createPair({ variant }), frames);
-          expect(packetsOf(received)).toEqual(packetsOf(frames));
-        }),
-        { numRuns: 15 },
-      );
-    },
-  );
+  it.each(["turboshaft", "wide", "jsc"] as const)("works alike with every cipher variant (%s)", (variant) => {
+    fc.assert(
+      fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
+        const { received } = carry(createPair({ variant }), frames);
+        expect(packetsOf(received)).toEqual(packetsOf(frames));
+      }),
+      { numRuns: 15 },
+    );
+  });
 
   it("D-6, G-6: a TSO super-frame becomes few sends, and few super-frames at the other end", () => {
     const pair = createPair();
