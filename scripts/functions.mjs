@@ -41,7 +41,6 @@ const STILL_LONG = [
   "shell.ts:createShell",
   "sockets.ts:createSocketTable",
   "standalone.ts:createStandaloneNode",
-  "store.ts:createStore",
   "workers.ts:createPlaneWorkers",
   "world.ts:createWorld",
 ];

@@ -57,16 +57,27 @@ export function toBase64(bytes: Uint8Array): string {
   return text;
 }
 
+/** The value of each ASCII character, -1 for those that stand for none. */
+const BASE64_VALUES = Int8Array.from({ length: 128 }, (_, code) => BASE64.indexOf(String.fromCharCode(code)));
+
 /** Strict RFC 4648 §4: padded, no other characters, unused bits zero; `undefined` otherwise. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined;
+  if (text.length % 4 !== 0) return undefined;
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
   const bytes = new Uint8Array((text.length / 4) * 3 - padding);
-  for (let i = 0, at = 0; i < text.length; i += 4) {
-    let word = 0;
-    for (let digit = 0; digit < 4; digit++)
-      word = (word << 6) | Math.max(0, BASE64.indexOf(text[i + digit] ?? "="));
-    for (let byte = 0; byte < 3 && at < bytes.length; byte++) bytes[at++] = (word >> (16 - 8 * byte)) & 0xff;
+  const digits = text.length - padding;
+  let word = 0;
+  let bits = 0;
+  let at = 0;
+  for (let i = 0; i < digits; i++) {
+    const value = BASE64_VALUES[text.charCodeAt(i)] ?? -1;
+    if (value < 0) return undefined;
+    word = ((word << 6) | value) & 0xffff;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes[at++] = word >> bits;
   }
-  return toBase64(bytes) === text ? bytes : undefined;
+  // Bits that no byte takes: other text would give the same bytes.
+  return (word & ((1 << bits) - 1)) === 0 ? bytes : undefined;
 }

@@ -272,6 +272,27 @@ export const PORTAL_ONLY = {
     help: "of the token that `token new` makes",
   },
   data: { kind: "text", value: "DIR", help: "where state is kept" },
+  "user-devices": {
+    kind: "integer",
+    value: "N",
+    min: 0,
+    max: 1_000_000,
+    help: "devices that one token of a person may register (default 10; --dev and 0: no limit)",
+  },
+  "service-devices": {
+    kind: "integer",
+    value: "N",
+    min: 0,
+    max: 1_000_000,
+    help: "devices per token of a service account (default 1000; --dev and 0: no limit)",
+  },
+  gateways: {
+    kind: "integer",
+    value: "N",
+    min: 0,
+    max: 1_000_000,
+    help: "gateways per token (default 1000; --dev and 0: no limit)",
+  },
   drain: {
     kind: "duration",
     value: "DURATION",

@@ -60,8 +60,12 @@ export interface PortalOptions {
   readonly config: string | undefined;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
-  /** Where `state.json` lies; `--dev` keeps everything in memory (PT-115). */
+  /** Where the state lies; `--dev` keeps everything in memory (PT-115). */
   readonly data?: string | undefined;
+  /** Per token; 0 means no limit (PT-77). */
+  readonly userDevices?: number | undefined;
+  readonly serviceDevices?: number | undefined;
+  readonly gateways?: number | undefined;
   /** For `portal token new`. */
   readonly kind: "client" | "gateway" | "relay" | "api" | undefined;
   /** What follows `portal`: nothing, `check FILE` or `token new`. */

@@ -14,6 +14,8 @@ export interface AddressPool {
   take(): IpAddress | undefined;
   /** Marks an address from the store as used. One outside of the range does not count. */
   reserve(address: IpAddress): void;
+  /** Of a peer that is forgotten; it is given again last. */
+  release(address: IpAddress): void;
 }
 
 /** Addresses of a range whose host part has at most 31 bits; never its first or last. */
@@ -36,6 +38,9 @@ export function createAddressPool(range: Prefix): AddressPool {
       used.add(index);
       highest = Math.max(highest, index);
     },
+    release(address) {
+      if (contains(range, address)) used.delete(indexOf(range, address));
+    },
   };
 }
 
@@ -47,9 +52,9 @@ function addressAt(range: Prefix, index: number): IpAddress {
   return address;
 }
 
+/** The host part; the store holds 100,000 of them at a start, so nothing is copied here. */
 function indexOf(range: Prefix, address: IpAddress): number {
-  const own = Uint8Array.from(address);
-  const at = own.length - 4;
-  const hostMask = 2 ** (own.length * 8 - range.bits) - 1;
-  return (new DataView(own.buffer).getUint32(at) & hostMask) >>> 0;
+  const at = address.length - 4;
+  const word = new DataView(address.buffer, address.byteOffset + at, 4).getUint32(0);
+  return (word & (2 ** (address.length * 8 - range.bits) - 1)) >>> 0;
 }

@@ -33,6 +33,7 @@ export type RefusalCode =
   | "invalid_token"
   | "unsupported_vsn"
   | "origin"
+  | "too_many_devices"
   | "too_many_failures"
   | "rate_limit"
   | "overloaded"
@@ -95,12 +96,17 @@ export function createAdmission(): Admission {
         failures.note(now, network);
         return refuse({ status: 401, code: text === undefined ? "missing_token" : "invalid_token" });
       }
-      return introduce(topic, token, request);
+      return introduce(topic, token, request, wallNow);
     },
   };
 }
 
-function introduce(topic: Topic, token: TokenRecord, request: UpgradeRequest): AdmissionResult {
+function introduce(
+  topic: Topic,
+  token: TokenRecord,
+  request: UpgradeRequest,
+  seenAt: UnixMs,
+): AdmissionResult {
   const { query, headers, remote } = request;
   const version = versionOf(headers["user-agent"]);
   if (version === undefined) return invalid("user-agent");
@@ -117,12 +123,14 @@ function introduce(topic: Topic, token: TokenRecord, request: UpgradeRequest): A
   if (key?.length !== 32) return invalid("public_key");
   const introduction: Introduction = {
     ownerId: token.ownerId,
+    tokenHash: token.hash,
     externalId,
     name,
     publicKey: key,
     version,
     remote,
     device: deviceOf(query),
+    seenAt,
   };
   return { ok: true, admitted: { kind: topic, token, introduction } };
 }

@@ -23,44 +23,64 @@ export interface AuthorizationTable {
   /** Adds a record, or replaces the expiry of the same one. */
   put(record: AuthorizationRecord): void;
   delete(record: AuthorizationRecord): void;
+  /** By `authorizationKey`. */
+  get(key: string): AuthorizationRecord | undefined;
   all(): Iterable<AuthorizationRecord>;
   /** Records of a client and a gateway that have not expired. */
   ofPair(cid: string, gid: string, wallNow: UnixMs): readonly AuthorizationRecord[];
   ofGateway(gid: string, wallNow: UnixMs): readonly AuthorizationRecord[];
+  /** All of a client or gateway, also those that have expired. */
+  ofClient(cid: string): readonly AuthorizationRecord[];
+  allOfGateway(gid: string): readonly AuthorizationRecord[];
   /** Removes what has expired; returns how many (PT-91). */
   purge(wallNow: UnixMs): number;
 }
 
-export function createAuthorizationTable(records: Iterable<AuthorizationRecord>): AuthorizationTable {
+/** @param onChange called with the key of every record that changes */
+export function createAuthorizationTable(
+  records: Iterable<AuthorizationRecord>,
+  onChange: (key: string) => void,
+): AuthorizationTable {
   const byKey = new Map<string, AuthorizationRecord>();
   const keysOfGateway = new Map<string, Set<string>>();
+  const keysOfClient = new Map<string, Set<string>>();
   const keysOfPair = new Map<string, Set<string>>();
 
-  function put(record: AuthorizationRecord): void {
-    const key = keyOf(record);
+  function add(record: AuthorizationRecord): void {
+    const key = authorizationKey(record);
     byKey.set(key, record);
     addKey(keysOfGateway, record.gid, key);
+    addKey(keysOfClient, record.cid, key);
     addKey(keysOfPair, pairOf(record), key);
   }
 
   function remove(record: AuthorizationRecord): void {
-    const key = keyOf(record);
-    byKey.delete(key);
+    const key = authorizationKey(record);
+    if (!byKey.delete(key)) return;
     deleteKey(keysOfGateway, record.gid, key);
+    deleteKey(keysOfClient, record.cid, key);
     deleteKey(keysOfPair, pairOf(record), key);
+    onChange(key);
+  }
+
+  function allOf(keys: ReadonlySet<string> | undefined): readonly AuthorizationRecord[] {
+    return [...(keys ?? [])].flatMap((key) => byKey.get(key) ?? []);
   }
 
   function live(keys: ReadonlySet<string> | undefined, wallNow: UnixMs): readonly AuthorizationRecord[] {
-    return [...(keys ?? [])].flatMap((key) => {
-      const record = byKey.get(key);
-      return record !== undefined && isLive(record, wallNow) ? [record] : [];
-    });
+    return allOf(keys).filter((record) => isLive(record, wallNow));
   }
 
-  for (const record of records) put(record);
+  for (const record of records) add(record);
   return {
-    put,
+    put(record) {
+      add(record);
+      onChange(authorizationKey(record));
+    },
     delete: remove,
+    get: (key) => byKey.get(key),
+    ofClient: (cid) => allOf(keysOfClient.get(cid)),
+    allOfGateway: (gid) => allOf(keysOfGateway.get(gid)),
     all: () => byKey.values(),
     ofPair: (cid, gid, wallNow) => live(keysOfPair.get(pairOf({ cid, gid })), wallNow),
     ofGateway: (gid, wallNow) => live(keysOfGateway.get(gid), wallNow),
@@ -86,7 +106,8 @@ export function latestExpiry(records: readonly AuthorizationRecord[]): UnixMs | 
   return latest;
 }
 
-function keyOf({ cid, gid, rid, policyId, tokenHash }: AuthorizationRecord): string {
+/** Names a record in the store. */
+export function authorizationKey({ cid, gid, rid, policyId, tokenHash }: AuthorizationRecord): string {
   return `${cid}|${gid}|${rid}|${policyId}|${tokenHash}`;
 }
 

@@ -25,7 +25,7 @@ export function pushClientInit(core: Core, now: Instant, socket: PeerSocket): In
     resources: resources.map((resource) => clientResourceOf(core.model, resource)),
     relays: [],
   });
-  const rejections = core.store.takeRejections(device.id, core.clock.wallNow(now));
+  const rejections = core.store.rejections.takeOf(device.id, core.clock.wallNow(now));
   if (rejections.length > 0) core.store.commit();
   for (const { rid } of rejections) {
     const resource = resources.find(({ id }) => id === rid);

@@ -97,8 +97,12 @@ export function noteFault(state: PortalState, now: Instant, socket: PeerSocket):
  * again gets it again (PT-53).
  */
 export function initialise(state: PortalState, now: Instant, socket: PeerSocket): void {
-  const { core, deadlines } = state;
-  if (socket.stage === "open" || core.durableRevision < socket.needsRevision) return;
+  const { core, deadlines, waiting } = state;
+  if (core.durableRevision < socket.needsRevision) {
+    waiting.add(socket);
+    return;
+  }
+  waiting.delete(socket);
   socket.stage = "ready";
   switch (socket.kind) {
     case "client":

@@ -5,6 +5,7 @@ import { type Instant, instant, type Log, type Random, type UnixMs, unixMs } fro
 import { type ClientMessage, clientChannel, type GatewayMessage, gatewayChannel } from "../protocol/index.ts";
 import type { Subject } from "./access.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
+import type { PeerLimits } from "./quota.ts";
 import type { PeerSocket, SocketTable } from "./sockets.ts";
 import type { Store } from "./store.ts";
 import type { StoredPeer } from "./stored-state.ts";
@@ -36,6 +37,7 @@ export interface Core {
   readonly random: Random;
   readonly log: Log;
   readonly counters: ServerCounters;
+  readonly limits: PeerLimits;
   /** The highest revision of the store that is on disk. */
   durableRevision: number;
 }

@@ -5,7 +5,9 @@ import { after, fenced, type Instant } from "../../base/index.ts";
 import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { type Core, count, pushToClient } from "./core.ts";
 import { randomId } from "./ids.ts";
+import type { TokenRecord } from "./model.ts";
 import { idOf, noteTokenEnd, noteTokenEnds, type PortalState } from "./portal-state.ts";
+import { limitOf, makeRoom } from "./quota.ts";
 import { disconnect } from "./reconcile.ts";
 import type { PeerSocket } from "./sockets.ts";
 import type { PeerKind } from "./store.ts";
@@ -67,17 +69,31 @@ function findOrCreate(
   now: Instant,
   { kind, token, introduction }: Exclude<Admitted, { kind: "relay" }>,
 ): { readonly peer: StoredPeer; readonly needsRevision: number } | Refusal {
-  const { store } = core;
+  const { store, log } = core;
   const known = store.find(kind, introduction.ownerId, introduction.externalId);
   if (known !== undefined) {
     deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
     return { peer: store.update(kind, known.id, introduction) ?? known, needsRevision: 0 };
   }
   if (!newDevices.take(now, token.hash)) return { status: 503, code: "rate_limit", retryAfterS: 1 };
+  if (!makeRoom(core, now, kind, token)) return tooMany(core, kind, token);
   const peer = store.create(kind, introduction);
   if (peer !== undefined) return { peer, needsRevision: store.commit() };
-  core.log.error?.("no tunnel address is left");
+  log.error?.("no tunnel address is left");
   return OVERLOADED;
+}
+
+/** PT-77: every peer that the token may have is connected. */
+function tooMany(core: Core, kind: PeerKind, token: TokenRecord): Refusal {
+  const limit = limitOf(core, kind, token);
+  const what = kind === "client" ? "devices" : "gateways";
+  core.log.warn?.("a token has as many connected peers as it may", { kind, token: token.name, limit });
+  return {
+    status: 403,
+    code: "too_many_devices",
+    detail: `all ${limit} ${what} of this token are connected; end one, use another token, or raise the portal's limit`,
+    retryAfterS: 60,
+  };
 }
 
 /** The newer socket of a peer wins: else a half-open one would lock it out (PT-74). */
@@ -105,7 +121,7 @@ export function closeSocket(
 
 /** A socket that is no longer in the table; `replaced`: its peer comes back at once. */
 export function handleGone(
-  { core, flows }: PortalState,
+  { core, flows, deadlines, waiting }: PortalState,
   now: Instant,
   socket: PeerSocket,
   how: "ended" | "replaced" = "ended",
@@ -113,6 +129,11 @@ export function handleGone(
   if (socket.kind === "gateway" && socket.stage === "ready") {
     flows.handleGatewayGone(now, socket.peerId);
     if (how === "ended") announceGatewayLeft(core, now, socket.peerId);
+  }
+  waiting.delete(socket);
+  if (socket.kind !== "relay") {
+    core.store.noteSeen(socket.kind, socket.peerId, core.clock.wallNow(now));
+    deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
   }
   if (socket.stage !== "open") core.log.info?.("peer left", { kind: socket.kind, ...idOf(socket) });
 }

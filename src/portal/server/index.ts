@@ -3,6 +3,7 @@ export type { ServerCounters } from "./core.ts";
 export type { UpgradeVerdict } from "./entrance.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
+export type { PeerLimits } from "./quota.ts";
 export {
   createPortalServer,
   type PortalServer,
@@ -11,4 +12,11 @@ export {
   type ServerStatus,
 } from "./server.ts";
 export type { ServerTransmit } from "./sockets.ts";
-export { EMPTY_STATE, parseState, type StoredState, toStateText } from "./stored-state.ts";
+export { parseChanges, parseDocument, toChangesText } from "./state-text.ts";
+export {
+  createStateBuilder,
+  EMPTY_STATE,
+  type StateBuilder,
+  type StateChange,
+  type StoredState,
+} from "./stored-state.ts";

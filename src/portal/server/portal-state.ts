@@ -7,6 +7,7 @@ import type { Core } from "./core.ts";
 import { createFlows, type Flows } from "./flows.ts";
 import { createTokenBucket, type TokenBucket } from "./rate-limit.ts";
 import type { PeerSocket } from "./sockets.ts";
+import type { StateChange } from "./stored-state.ts";
 
 export interface PortalState {
   readonly core: Core;
@@ -19,6 +20,10 @@ export interface PortalState {
   readonly deadlines: Deadlines;
   /** The highest revision that was handed out to be written. */
   offeredRevision: number;
+  /** Sockets whose `init` waits for the disk (PT-115). */
+  readonly waiting: Set<PeerSocket>;
+  /** What is being written. */
+  offered: readonly StateChange[];
 }
 
 /** When the machine acts by itself; sockets and flows keep their own. */
@@ -52,6 +57,8 @@ export function createPortalState(core: Core, now: Instant): PortalState {
       resourceChange: undefined,
     },
     offeredRevision: 0,
+    waiting: new Set(),
+    offered: [],
   };
 }
 

@@ -70,7 +70,7 @@ export function endAuthorizations(core: Core, now: Instant): void {
     if (announceEnd(core, now, record)) continue;
     const { cid, gid, rid } = record;
     if (core.sockets.readyPeer("client", cid) === undefined) {
-      core.store.noteRejection({ cid, rid, at: wallNow });
+      core.store.rejections.note({ cid, rid, at: wallNow });
     }
     core.log.info?.("access revoked", { cid, gid, rid });
   }

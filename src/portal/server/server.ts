@@ -15,10 +15,11 @@ import { type Core, createCounters, createWallClock, type ServerCounters } from 
 import { admit, closeSocket, endExpired, handleGone, type UpgradeVerdict } from "./entrance.ts";
 import type { PortalModel } from "./model.ts";
 import { createPortalState, nextSweep, noteTokenEnds, type PortalState } from "./portal-state.ts";
+import type { PeerLimits } from "./quota.ts";
 import { applyModel, endAuthorizations } from "./reconcile.ts";
 import { createSocketTable, type PeerSocket, type ServerTransmit } from "./sockets.ts";
 import { createStore, type PeerKind } from "./store.ts";
-import type { StoredState } from "./stored-state.ts";
+import type { StateChange, StoredState } from "./stored-state.ts";
 
 export interface PortalServerOptions {
   readonly model: PortalModel;
@@ -27,6 +28,8 @@ export interface PortalServerOptions {
   readonly wallNow: UnixMs;
   readonly random: Random;
   readonly log: Log;
+  /** Absent: none (PT-77). */
+  readonly limits?: PeerLimits;
 }
 
 /** Who is there and what is granted, for people (PT-117). */
@@ -55,15 +58,17 @@ export interface PortalServer {
   handleClose(now: Instant, socket: number): void;
   /** A new configuration, in one change set (PT-114). */
   handleModel(now: Instant, model: PortalModel): void;
-  /** The state of this revision, or a later one, is on disk. */
+  /** The changes of this revision, and all before, are on disk. */
   handlePersisted(now: Instant, revision: number): void;
-  /** Writing failed: the same state is offered again. */
+  /** Writing failed: what was offered last is offered again. */
   handlePersistFailed(now: Instant): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollTransmit(): ServerTransmit | undefined;
-  /** What has to be written, once per revision. */
-  pollPersist(): { readonly revision: number; readonly state: StoredState } | undefined;
+  /** What has to be written next. It is answered before it is called again. */
+  pollPersist(): { readonly revision: number; readonly changes: readonly StateChange[] } | undefined;
+  /** All records, for a new snapshot; inputs may come while it is being read (PT-115). */
+  snapshot(): Iterable<StateChange>;
   status(now: Instant): ServerStatus;
   readonly counters: ServerCounters;
 }
@@ -104,11 +109,15 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
     },
     handlePersisted(now, revision) {
       core.durableRevision = Math.max(core.durableRevision, revision);
-      for (const socket of [...sockets.all()]) if (socket.stage === "joined") initialise(state, now, socket);
+      for (const socket of [...state.waiting]) {
+        if (sockets.get(socket.id) === undefined) state.waiting.delete(socket);
+        else initialise(state, now, socket);
+      }
       flows.handleDurable(now);
     },
     handlePersistFailed() {
       state.offeredRevision = core.durableRevision;
+      store.returnChanges(state.offered);
     },
     handleTimeout: (now) => tick(state, now),
     pollTimeout: () => earliest(sockets.pollTimeout(), flows.pollTimeout(), ...Object.values(deadlines)),
@@ -116,14 +125,17 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
     pollPersist() {
       if (store.revision <= state.offeredRevision) return undefined;
       state.offeredRevision = store.revision;
-      return { revision: state.offeredRevision, state: store.snapshot() };
+      state.offered = store.takeChanges();
+      return { revision: state.offeredRevision, changes: state.offered };
     },
+    snapshot: () => store.snapshot(),
     status: (now) => statusOf(core, now),
     counters: core.counters,
   };
 }
 
-function createCore({ model, state, now, wallNow, random, log }: PortalServerOptions): Core {
+function createCore(options: PortalServerOptions): Core {
+  const { model, state, now, wallNow, random, log, limits = {} } = options;
   return {
     model,
     store: createStore(state, random),
@@ -132,6 +144,7 @@ function createCore({ model, state, now, wallNow, random, log }: PortalServerOpt
     random,
     log,
     counters: createCounters(),
+    limits,
     durableRevision: 0,
   };
 }

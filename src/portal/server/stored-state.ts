@@ -1,42 +1,48 @@
 /**
- * What must outlive a restart, and its form as JSON (PT-115): devices and gateways with their secrets
- * and addresses, live authorisations, and what was rejected while its client was away.
+ * What must outlive a restart (PT-115): devices and gateways with their secrets and addresses, live
+ * authorisations, and what was rejected while its client was away.
+ *
+ * It reaches the disk as changes. Each names one record and holds all of it, or says that it is gone, so
+ * that a change applied twice, or over a newer snapshot, gives the same state.
  */
-import * as v from "valibot";
-import {
-  formatIp,
-  fromBase64,
-  type IpAddress,
-  malformed,
-  type Parsed,
-  parsed,
-  parseIp,
-  parseJson,
-  toBase64,
-  type UnixMs,
-  unixMs,
-} from "../../base/index.ts";
-import type { AuthorizationRecord } from "./authorizations.ts";
+import type { IpAddress, UnixMs } from "../../base/index.ts";
+import { type AuthorizationRecord, authorizationKey } from "./authorizations.ts";
 
-/** What devices and gateways have in common. */
-export interface StoredPeer {
+/** What devices and gateways have in common, and what is the same in text and in memory. */
+export interface PeerFacts {
   readonly id: string;
   /** The actor of a device, the site of a gateway. */
   readonly ownerId: string;
+  /** The token of the last connection, by hash; peers count against its quota (PT-77). */
+  readonly tokenHash: string;
   readonly externalId: string;
   readonly name: string;
-  readonly publicKey: Uint8Array;
-  readonly pskBase: Uint8Array;
-  readonly ipv4: IpAddress;
-  readonly ipv6: IpAddress;
   /** The protocol level of the last user agent. */
   readonly version: string;
-  /** The address of the last connection. */
-  readonly remote: IpAddress;
   /** Hardware identifiers and the like, by parameter name. */
   readonly device: Readonly<Record<string, string>>;
   /** A hardware identifier changed since the device was verified (PT-71). */
   readonly isHardwareChanged: boolean;
+  /** When it came or left last. */
+  readonly seenAt: UnixMs;
+}
+
+export interface StoredPeer extends PeerFacts {
+  readonly publicKey: Uint8Array;
+  readonly pskBase: Uint8Array;
+  readonly ipv4: IpAddress;
+  readonly ipv6: IpAddress;
+  /** The address of the last connection. */
+  readonly remote: IpAddress;
+}
+
+/** A peer as text holds it: keys in base64, addresses as people write them. */
+export interface PackedPeer extends PeerFacts {
+  readonly publicKey: string;
+  readonly pskBase: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly remote: string;
 }
 
 /** A resource whose authorisation ended while its client was away (PT-92). */
@@ -47,97 +53,65 @@ export interface Rejection {
 }
 
 export interface StoredState {
-  readonly devices: readonly StoredPeer[];
-  readonly gateways: readonly StoredPeer[];
+  readonly devices: readonly PackedPeer[];
+  readonly gateways: readonly PackedPeer[];
   readonly authorizations: readonly AuthorizationRecord[];
   readonly rejections: readonly Rejection[];
 }
 
 export const EMPTY_STATE: StoredState = { devices: [], gateways: [], authorizations: [], rejections: [] };
 
-const FORM_VERSION = 1;
+export type RecordKind = StateChange["kind"];
 
-const bytes = v.pipe(
-  v.string(),
-  v.transform((text) => fromBase64(text)),
-  v.check((key) => key?.length === 32, "not 32 bytes in base64"),
-  v.transform((key) => key ?? new Uint8Array(32)),
-);
+export type StateChange =
+  | { readonly kind: "device" | "gateway"; readonly key: string; readonly value?: PackedPeer }
+  | { readonly kind: "authorization"; readonly key: string; readonly value?: AuthorizationRecord }
+  | { readonly kind: "rejection"; readonly key: string; readonly value?: Rejection };
 
-const address = v.pipe(
-  v.string(),
-  v.transform((text) => parseIp(text)),
-  v.check((parse) => parse.ok, "not an IP address"),
-  v.transform((parse): IpAddress => (parse.ok ? parse.value : new Uint8Array(4))),
-);
-
-const time = v.pipe(v.number(), v.integer(), v.minValue(0), v.transform(unixMs));
-
-const peer = v.object({
-  id: v.string(),
-  ownerId: v.string(),
-  externalId: v.string(),
-  name: v.string(),
-  publicKey: bytes,
-  pskBase: bytes,
-  ipv4: address,
-  ipv6: address,
-  version: v.string(),
-  remote: address,
-  device: v.record(v.string(), v.string()),
-  isHardwareChanged: v.boolean(),
-});
-
-const authorization = v.object({
-  cid: v.string(),
-  gid: v.string(),
-  rid: v.string(),
-  policyId: v.string(),
-  tokenHash: v.string(),
-  identity: v.string(),
-  basis: v.string(),
-  expiresAt: v.exactOptional(time),
-});
-
-const state = v.object({
-  version: v.literal(FORM_VERSION),
-  devices: v.array(peer),
-  gateways: v.array(peer),
-  authorizations: v.array(authorization),
-  rejections: v.array(v.object({ cid: v.string(), rid: v.string(), at: time })),
-});
-
-/** Reads `state.json`. Nothing in it is optional: a state half read would be a fresh one in disguise. */
-export function parseState(text: string): Parsed<StoredState> {
-  const json = parseJson(text);
-  // The caller turns it into an error for people; the parser's own words do not help them.
-  if (!json.ok) return malformed(json.reason === "not-json" ? "it is not JSON" : "it nests too deeply");
-  const result = v.safeParse(state, json.value, { abortEarly: true });
-  if (result.success) {
-    const { devices, gateways, authorizations, rejections } = result.output;
-    return parsed({ devices, gateways, authorizations, rejections });
-  }
-  const [issue] = result.issues;
-  return malformed(`${v.getDotPath(issue) ?? "it"}: ${issue.message}`);
+export function rejectionKey({ cid, rid }: Pick<Rejection, "cid" | "rid">): string {
+  return `${cid}|${rid}`;
 }
 
-export function toStateText(of: StoredState): string {
-  return `${JSON.stringify({
-    version: FORM_VERSION,
-    devices: of.devices.map(toJsonPeer),
-    gateways: of.gateways.map(toJsonPeer),
-    authorizations: of.authorizations,
-    rejections: of.rejections,
-  })}\n`;
+/** Puts changes together to the state that they describe. */
+export interface StateBuilder {
+  apply(change: StateChange): void;
+  state(): StoredState;
 }
 
-function toJsonPeer(of: StoredPeer): object {
+export function createStateBuilder(initial: StoredState = EMPTY_STATE): StateBuilder {
+  const devices = new Map(initial.devices.map((peer) => [peer.id, peer]));
+  const gateways = new Map(initial.gateways.map((peer) => [peer.id, peer]));
+  const authorizations = new Map(initial.authorizations.map((record) => [authorizationKey(record), record]));
+  const rejections = new Map(initial.rejections.map((rejection) => [rejectionKey(rejection), rejection]));
   return {
-    ...of,
-    publicKey: toBase64(of.publicKey),
-    pskBase: toBase64(of.pskBase),
-    ipv4: formatIp(of.ipv4),
-    ipv6: formatIp(of.ipv6),
-    remote: formatIp(of.remote),
+    apply(change) {
+      switch (change.kind) {
+        case "device":
+          put(devices, change.key, change.value);
+          return;
+        case "gateway":
+          put(gateways, change.key, change.value);
+          return;
+        case "authorization":
+          put(authorizations, change.key, change.value);
+          return;
+        case "rejection":
+          put(rejections, change.key, change.value);
+          return;
+        default:
+          change satisfies never;
+      }
+    },
+    state: () => ({
+      devices: [...devices.values()],
+      gateways: [...gateways.values()],
+      authorizations: [...authorizations.values()],
+      rejections: [...rejections.values()],
+    }),
   };
+}
+
+function put<T>(table: Map<string, T>, key: string, value: T | undefined): void {
+  if (value === undefined) table.delete(key);
+  else table.set(key, value);
 }

@@ -6,6 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Log, Random } from "../../base/index.ts";
 import {
   createPortalServer,
+  type PeerLimits,
   type PortalModel,
   type PortalServer,
   type ServerStatus,
@@ -28,6 +29,7 @@ export interface PortalLoopOptions extends ListenerOptions {
   readonly model: PortalModel;
   readonly state: StateFile;
   readonly random: Random;
+  readonly limits: PeerLimits;
   readonly log: Log;
 }
 
@@ -46,6 +48,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     wallNow: wallNow(),
     random: options.random,
     log,
+    limits: options.limits,
   });
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> | undefined;
@@ -91,7 +94,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
 
   async function write(next: NonNullable<ReturnType<PortalServer["pollPersist"]>>): Promise<void> {
     try {
-      await state.write(next.state);
+      await state.append(next.changes, () => server.snapshot());
     } catch (error) {
       log.error?.("cannot write the state; new devices and flows wait", { error });
       await wait(isClosing ? 0 : WRITE_RETRY_MS);

@@ -11,6 +11,7 @@ import {
 } from "../../base/index.ts";
 import type { DevDefaults } from "../../portal/config/index.ts";
 import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
+import type { PeerLimits } from "../../portal/server/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
@@ -20,6 +21,10 @@ import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
 const DEFAULT_LISTEN = "127.0.0.1:8080";
+/** Peers that one token may make the portal remember (PT-77). */
+const USER_DEVICES = 10;
+const SERVICE_DEVICES = 1_000;
+const GATEWAYS = 1_000;
 const DEFAULT_DATA = "/var/lib/postern/portal";
 
 /** Runs until it is told to stop; resolves to the exit code (PG-14). */
@@ -59,7 +64,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
   }
   const log = io.log.scope("portal");
   for (const warning of loaded.warnings) log.warn?.(warning);
-  const state = options.dev ? MEMORY_ONLY : openStateFile(options.data ?? DEFAULT_DATA);
+  const state = options.dev ? MEMORY_ONLY : openStateFile(options.data ?? DEFAULT_DATA, log);
   try {
     const loop = await openPortalLoop({
       address,
@@ -67,6 +72,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
       model: loaded.model,
       state,
       random: systemRandom,
+      limits: limitsOf(options),
       log,
     });
     announce(loop, options, tokens, io);
@@ -75,7 +81,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
     log.info?.("stopped");
     return EXIT.ok;
   } finally {
-    state.close();
+    await state.close();
   }
 }
 
@@ -191,6 +197,19 @@ function tlsOf({ tlsCert, tlsKey }: PortalOptions, address: SocketAddress, log: 
   if (tlsCert !== undefined && tlsKey !== undefined) return { certPath: tlsCert, keyPath: tlsKey };
   if (!isLoopback(address)) log.warn?.("listening without TLS: tokens can be read on the way");
   return undefined;
+}
+
+/** Under `--dev` there are no limits unless they are given; 0 is none (PT-77). */
+function limitsOf({ dev, userDevices, serviceDevices, gateways }: PortalOptions): PeerLimits {
+  const limit = <K extends keyof PeerLimits>(name: K, given: number | undefined, usual: number) => {
+    const count = given ?? (dev ? 0 : usual);
+    return count === 0 ? {} : { [name]: count };
+  };
+  return {
+    ...limit("userDevices", userDevices, USER_DEVICES),
+    ...limit("serviceDevices", serviceDevices, SERVICE_DEVICES),
+    ...limit("gateways", gateways, GATEWAYS),
+  };
 }
 
 function isLoopback({ address }: SocketAddress): boolean {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { instant, ip } from "../../../src/base/index.ts";
-import { parseState, toStateText } from "../../../src/portal/server/index.ts";
 import { shownTo } from "./server-snapshot.ts";
 import { createFlow, createWorld, OFFICE, ridOf, TOKENS, WALL_START } from "./server-world.ts";
 
@@ -352,28 +351,5 @@ resources: [{ name: Git, type: dns, address: git.example, site: default }, { nam
 policies: [{ group: dev, resource: Git }, { group: dev, resource: All }]
 `;
     expect(createWorld(text).client().last("init").resources).toEqual([]);
-  });
-});
-
-describe("the state", () => {
-  it("PT-115: is read back as it was written", () => {
-    const { world } = connected();
-    world.client({ id: "away" }).close();
-    const read = parseState(toStateText(world.stored));
-    expect(read).toEqual({ ok: true, value: world.stored });
-  });
-
-  it.each([
-    ["", "it is not JSON"],
-    ["{}", "version"],
-    ["[]", "version"],
-    ['{"version":2}', "version"],
-    ['{"version":1,"devices":[{}],"gateways":[],"authorizations":[],"rejections":[]}', "devices.0.id"],
-    [
-      '{"version":1,"devices":[],"gateways":[],"authorizations":[{}],"rejections":[]}',
-      "authorizations.0.cid",
-    ],
-  ])("PT-115: %j is refused, never taken for a fresh one", (text, reason) => {
-    expect(parseState(text)).toEqual({ ok: false, reason: expect.stringContaining(reason) });
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { instant, ip, unixMs } from "../../../src/base/index.ts";
+import { instant, ip, toBase64, unixMs } from "../../../src/base/index.ts";
 import { createServerSnapshot } from "./server-snapshot.ts";
 import {
   createFlow,
@@ -221,7 +221,10 @@ describe("identity", () => {
     world.client();
     world.client({ query: { name: "renamed" }, key: 9 });
     world.pass(1_000);
-    expect(world.stored.devices[0]).toMatchObject({ name: "client", publicKey: new Uint8Array(32).fill(9) });
+    expect(world.stored.devices[0]).toMatchObject({
+      name: "client",
+      publicKey: toBase64(new Uint8Array(32).fill(9)),
+    });
   });
 
   it("PT-74: a newer socket of the same peer wins, whatever the state of the older", () => {

@@ -24,7 +24,9 @@ import {
 } from "../../../src/portal/protocol/index.ts";
 import {
   createPortalServer,
+  createStateBuilder,
   EMPTY_STATE,
+  type PeerLimits,
   type PortalModel,
   type PortalServer,
   type StoredState,
@@ -128,7 +130,11 @@ export interface World {
   flush(): void;
 }
 
-export function createWorld(text: string = OFFICE, state: StoredState = EMPTY_STATE): World {
+export function createWorld(
+  text: string = OFFICE,
+  state: StoredState = EMPTY_STATE,
+  limits: PeerLimits = {},
+): World {
   const start = instant(5_000_000);
   const server = createPortalServer({
     model: modelOf(text),
@@ -138,7 +144,9 @@ export function createWorld(text: string = OFFICE, state: StoredState = EMPTY_ST
     // Another process draws other ids.
     random: createSeededRandom(7 + state.devices.length),
     log: SILENT,
+    limits,
   });
+  const disk = createStateBuilder(state);
   const wires = new Map<number, Wire & { messages: unknown[] }>();
 
   const world: World = {
@@ -182,7 +190,8 @@ export function createWorld(text: string = OFFICE, state: StoredState = EMPTY_ST
         }
         const write = world.hasDisk ? server.pollPersist() : undefined;
         if (write === undefined) return;
-        world.stored = write.state;
+        for (const change of write.changes) disk.apply(change);
+        world.stored = disk.state();
         server.handlePersisted(world.now, write.revision);
       }
     },

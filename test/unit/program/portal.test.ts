@@ -361,7 +361,7 @@ describe("portal check and token new", () => {
   });
 });
 
-describe("state.json", () => {
+describe("the state on disk", () => {
   const FILE = `version: 1
 account: { slug: demo }
 sites: [{ name: default, gateway_tokens: [{ name: g, env: GATEWAY }] }]
@@ -394,8 +394,9 @@ sites: [{ name: default, gateway_tokens: [{ name: g, env: GATEWAY }] }]
       expect(await portal.stop()).toBe(0);
     }
     expect(addresses[1]).toEqual(addresses[0]);
-    expect(statSync(join(folder, "data/state.json")).mode & 0o777).toBe(0o600);
-    expect(readFileSync(join(folder, "data/state.json"), "utf8")).not.toContain(token);
+    const journal = join(folder, "data/journal-0.jsonl");
+    expect(statSync(journal).mode & 0o777).toBe(0o600);
+    expect(readFileSync(journal, "utf8")).not.toContain(token);
   });
 
   it("PT-115: a new gateway sees its init when a disk that failed works again", async () => {
@@ -405,9 +406,9 @@ sites: [{ name: default, gateway_tokens: [{ name: g, env: GATEWAY }] }]
     writeFileSync(config, FILE);
     const listen = `127.0.0.1:${await freePort()}`;
     const data = join(folder, "data");
-    const obstacle = join(data, "state.json.new");
-    mkdirSync(obstacle, { recursive: true });
     running.push(await startPortal({ dev: false, config, data, listen }, { GATEWAY: token }));
+    const obstacle = join(data, "journal-0.jsonl");
+    mkdirSync(obstacle);
     const gateway = await connectPeer(`ws://${listen}`, { role: "gateway", token });
     gateway.send("heartbeat", {}, "h", "phoenix");
     await gateway.next("phx_reply");
