@@ -66,6 +66,7 @@ type InputName =
   | "sendPacket"
   | "publish"
   | "openRoute"
+  | "handleWallClock"
   | "handleTimeout";
 
 /** Each leaves nothing undone that was due (SN-120), and its commands and datagrams ready to be polled. */
@@ -104,6 +105,7 @@ function createInputs(state: ConnectionsState): Inputs {
       input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
     openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
+    handleWallClock: (now, unix) => state.device.handleWallClock(now, unix),
     handleTimeout: (now) => input(state, now, () => {}),
   };
 }

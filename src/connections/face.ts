@@ -197,6 +197,8 @@ export interface Connections {
    */
   openRoute(now: Instant, id: string, opening: RouteOpening): void;
 
+  /** The time of day, for WireGuard's stamps (WG-8). It causes nothing by itself. */
+  handleWallClock(now: Instant, unix: UnixMs): void;
   handleTimeout(now: Instant): void;
   /** Strictly after the last `now`, except that queued outputs are due at once (SN-121). */
   pollTimeout(): Instant | undefined;

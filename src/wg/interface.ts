@@ -68,6 +68,8 @@ export interface WgInterfaceTransmit {
 export interface WgInterface {
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   handlePunt(now: Instant, punt: DataPunt): void;
+  /** The time of day: stamps follow a clock that was put forward (WG-8). */
+  handleWallClock(now: Instant, unix: UnixMs): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): WgInterfaceCommand | undefined;
@@ -94,8 +96,8 @@ interface InterfaceState {
   readonly peers: InterfacePeers;
   readonly packets: Uint8Array[];
   readonly refusals: TokenBucket;
-  /** Unix time of instant 0. */
-  readonly unixEpoch: number;
+  /** Unix time of instant 0, as the system's clock has it now. */
+  unixEpoch: number;
   privateKey: Uint8Array | undefined;
 }
 
@@ -128,6 +130,10 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     handlePunt: (now, punt) => handlePunt(state, now, punt),
     handleCarriedOut(now, command) {
       if (command.kind !== "publish") device.handleCarriedOut(now, command);
+    },
+    handleWallClock(now, unix) {
+      state.unixEpoch = unix - now;
+      device.handleWallClock(now, unix);
     },
     handleTimeout: (now) => device.handleTimeout(now),
     pollTimeout: () => device.pollTimeout(),

@@ -15,8 +15,8 @@ export interface DeviceCore {
   readonly random: Random;
   readonly records: PlaneRecords;
   readonly log: Log;
-  /** Unix time of instant 0 (WG-8). */
-  readonly unixEpoch: UnixMs;
+  /** Unix time of instant 0 for stamps; it is moved forward only (WG-8). */
+  unixEpoch: UnixMs;
   readonly guard: LoadGuard;
   readonly peers: PeerTable;
   readonly queue: DeadlineQueue<Peer>;

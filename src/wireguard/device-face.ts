@@ -16,7 +16,7 @@ import type { WgDropCounts, WgDropReason } from "./reasons.ts";
 
 export interface WgDeviceOptions {
   readonly now: Instant;
-  /** Unix time of `now`, read once; stamps add monotonic time to it (WG-8). */
+  /** Unix time of `now`; stamps add monotonic time to it (WG-8). */
   readonly unixMs: UnixMs;
   /** X25519 private key, 32 bytes; without it the device is mute (plain mode before `wg set`). */
   readonly staticKey?: Uint8Array;
@@ -151,6 +151,8 @@ export interface WgDevice {
   handleHandshake(now: Instant, input: HandshakeInput): HandshakeOutcome;
   /** Takes `activity`, `confirmed` and `counter`; the others are the caller's. */
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
+  /** The time of day, as often as the caller likes: stamps follow a clock that was put forward (WG-8). */
+  handleWallClock(now: Instant, unix: UnixMs): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   /** What the deadline of `pollTimeout` is for, for logs. */

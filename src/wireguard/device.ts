@@ -1,5 +1,5 @@
 /** The WireGuard machine: see `device-face.ts` for how to drive it. */
-import { copyOf, type Instant, SILENT, type UnixMs } from "../base/index.ts";
+import { copyOf, type Instant, SILENT, type UnixMs, unixMs } from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
 import { handleCarriedOut } from "./carried-out.ts";
 import { HANDSHAKE_LIMIT, PEERS_MAX, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
@@ -61,6 +61,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
       return peer && `${shortName(peer.publicKey)}: ${peer.dueReason}`;
     },
     handleCarriedOut: (now, command) => handleCarriedOut(core, now, command),
+    handleWallClock: (now, unix) => followWallClock(core, now, unix),
     pollTransmit: () => core.transmits.shift(),
     pollCommand: () => core.commands.shift(),
     pollEvent: () => core.events.shift(),
@@ -80,7 +81,7 @@ function createCore(options: WgDeviceOptions): DeviceCore {
     random,
     records,
     log: (options.log ?? SILENT).scope("wireguard"),
-    unixEpoch: (options.unixMs - now) as UnixMs,
+    unixEpoch: unixMs(options.unixMs - now),
     guard: createLoadGuard({ crypto, random, limit: options.handshakeLimit ?? HANDSHAKE_LIMIT }),
     peers: createPeerTable(random, peersMax),
     queue: createDeadlineQueue(),
@@ -95,6 +96,14 @@ function createCore(options: WgDeviceOptions): DeviceCore {
     lastNow: now,
     lastMalformedLog: undefined,
   };
+}
+
+/**
+ * WG-8: never back. Peers refuse stamps that are not greater than the last they have seen, so a clock that
+ * was ahead, and whose stamps they have seen, is kept on until the true one has caught up.
+ */
+function followWallClock(core: DeviceCore, now: Instant, unix: UnixMs): void {
+  core.unixEpoch = unixMs(Math.max(core.unixEpoch, unix - now));
 }
 
 function replacePresharedKey(peer: Peer, key: Uint8Array | undefined): void {

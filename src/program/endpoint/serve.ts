@@ -132,6 +132,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: Pl
     machine,
     plane: host.plane,
     now: host.now,
+    tellWallClock: (now) => connections.handleWallClock(now, unixMs(Date.now())),
     send: host.send,
     writeTun: host.writeTun,
     drainEvents: (now) => wiring.drainEvents(now),

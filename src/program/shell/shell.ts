@@ -53,6 +53,8 @@ export interface ShellOptions {
   readonly machine: ShellMachine;
   readonly plane: ShellPlane;
   readonly now: () => Instant;
+  /** Tells the machine the time of day, before anything else of a turn (WG-8). */
+  readonly tellWallClock?: (now: Instant) => void;
   /** Sends without blocking; `busy`: the same datagram may be sent again later (PG-46). */
   readonly send: (transmit: ShellTransmit) => "done" | "busy";
   readonly writeTun: (packet: Uint8Array) => void;
@@ -97,8 +99,14 @@ export function createShell(options: ShellOptions): Shell {
     }
   }
 
-  function turn(): void {
+  function readTime(): Instant {
     const now = options.now();
+    options.tellWallClock?.(now);
+    return now;
+  }
+
+  function turn(): void {
+    const now = readTime();
     const events = plane.takeEvents(TURN_INPUTS);
     for (const event of events) machine.handlePlaneEvent(now, event);
     drain(now);
@@ -183,7 +191,7 @@ export function createShell(options: ShellOptions): Shell {
   return {
     input(give) {
       guarded(() => {
-        const now = options.now();
+        const now = readTime();
         give(now);
         finish(now);
       });

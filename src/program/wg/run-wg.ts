@@ -157,6 +157,7 @@ function startShell(host: PlaneHost, machine: WgInterface, ending: Ending): Shel
     machine,
     plane: host.plane,
     now: () => host.now(),
+    tellWallClock: (now) => machine.handleWallClock(now, unixMs(Date.now())),
     send: (transmit) => host.send(transmit),
     writeTun: (packet) => host.writeTun(packet),
     drainEvents: () => machine.drainEvents(),
