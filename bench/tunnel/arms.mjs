@@ -67,8 +67,8 @@ export async function openWireguardGo(lab, { mtu, program }) {
   return { name: "wireguard-go", near, far, address: "10.7.0.2", processes };
 }
 
-/** `postern wg` at both ends. */
-export async function openPosternWg(lab, { mtu, runtime, name = "postern" }) {
+/** `postern wg` at both ends. `main`: the program of another checkout. */
+export async function openPosternWg(lab, { mtu, runtime, name = "postern", main = MAIN }) {
   const { near, far } = await openEnds(lab, name);
   const ends = [near, far];
   const keys = await makeKeys(near, 2);
@@ -88,7 +88,7 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern" }) {
         "",
       ].join("\n"),
     );
-    return end.start({ name: "postern wg", command: runtime.path, args: [MAIN, "wg", "/run/wg0.conf"] });
+    return end.start({ name: "postern wg", command: runtime.path, args: [main, "wg", "/run/wg0.conf"] });
   });
   for (const child of processes)
     await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
