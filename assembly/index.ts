@@ -4,7 +4,7 @@
  */
 import { LAYOUT_HASH } from "./layout";
 
-export { egressBegin, egressFlush, egressSettle, egressStep } from "./batch/egress";
+export { egressBegin, egressFlush, egressInject, egressStep } from "./batch/egress";
 export { ingressBegin, ingressFlush, ingressStep } from "./batch/ingress";
 export { sendDone } from "./batch/send";
 export {

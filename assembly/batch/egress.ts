@@ -36,8 +36,8 @@ import {
   Session,
   Split,
   STAGE_IDLE,
+  STAGE_INJECT,
   STAGE_SEGMENTS,
-  STAGE_SETTLE,
   STAGED_MAX,
   TARGET_DROP,
   TARGET_PEER,
@@ -80,9 +80,9 @@ export function egressBegin(worker: usize, bytes: u32): void {
  * @returns 1: a send is complete and must go; 0: the frame is done
  */
 export function egressStep(worker: usize): i32 {
-  if (load<u32>(worker, Egress.STAGE) == STAGE_SETTLE) {
+  if (load<u32>(worker, Egress.STAGE) == STAGE_INJECT) {
     // The hold word was read as cleared before: what was injected until then goes first (WG-46).
-    if (egressSettle(worker) != 0) return 1;
+    if (egressInject(worker) != 0) return 1;
     selectSession(worker);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   }
@@ -116,10 +116,10 @@ export function egressFlush(worker: usize): i32 {
  * frame is in stage SEGMENTS.
  * @returns as `egressStep`
  */
-export function egressSettle(worker: usize): i32 {
-  const ring = load<usize>(worker, Worker.SETTLE_RING);
+export function egressInject(worker: usize): i32 {
+  const ring = load<usize>(worker, Worker.INJECT_RING);
   for (let entry = ringPeek(ring); entry != 0; entry = ringPeek(ring)) {
-    if (!settle(worker, entry)) {
+    if (!inject(worker, entry)) {
       completeSend(worker);
       return 1;
     }
@@ -129,7 +129,7 @@ export function egressSettle(worker: usize): i32 {
 }
 
 /** One injected packet. Returns false if the open send must go first. */
-function settle(worker: usize, entry: usize): bool {
+function inject(worker: usize, entry: usize): bool {
   const packet = load<usize>(entry, Entry.AT);
   const bytes = load<u32>(entry, Entry.LENGTH);
   // A record of its own: a frame may wait behind for its own peer.
@@ -144,7 +144,7 @@ function settle(worker: usize, entry: usize): bool {
   // The counter of a packet that has to come again is given up: gaps are legal.
   if (isReady && !sealInto(worker, transit, packet, bytes)) return false;
   // It came from control already: it is not sent there again (TN-85).
-  if (!isReady) dropped(worker, Drop.SETTLE_STALE, 1);
+  if (!isReady) dropped(worker, Drop.INJECT_STALE, 1);
   count(worker, Counter.PACKETS_IN, 1);
   count(worker, Counter.PACKETS_INJECTED, 1);
   return true;
@@ -190,7 +190,7 @@ function leadToPeer(worker: usize, slot: u32, segments: u32): void {
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
     return;
   }
-  store<u32>(worker, STAGE_SETTLE, Egress.STAGE);
+  store<u32>(worker, STAGE_INJECT, Egress.STAGE);
 }
 
 function hasEndpoint(slot: u32): bool {

@@ -6,7 +6,7 @@
  * of `coalesce` are written; the next step, or the next batch, reuses their room. When the sockets have
  * nothing more: `ingressFlush`, and the same.
  *
- * All datagrams of a batch have one source, so that activity and roaming are settled once per batch and
+ * All datagrams of a batch have one source, so that activity and roaming are noted once per batch and
  * peer.
  */
 import { count, dropped } from "../counters";
@@ -113,7 +113,7 @@ export function ingressStep(worker: usize): i32 {
     }
   }
   store<u32>(worker, bytes, Ingress.POSITION);
-  settlePeer(worker);
+  notePeer(worker);
   return 0;
 }
 
@@ -242,7 +242,7 @@ function noteAuthentic(worker: usize, session: usize, text: u32, wire: u32): voi
   const slot = load<u32>(session, Session.SLOT);
   const peer = peerRow(slot);
   if (load<usize>(worker, Ingress.PEER) != peer) {
-    settlePeer(worker);
+    notePeer(worker);
     store<usize>(worker, peer, Ingress.PEER);
   }
   store<u32>(worker, load<u32>(worker, Ingress.PEER_BYTES) + wire, Ingress.PEER_BYTES);
@@ -272,7 +272,7 @@ function confirm(worker: usize, peer: usize, slot: u32, session: usize, number: 
 }
 
 /** Once per batch and peer: stamps, watch and idle events, roaming. */
-function settlePeer(worker: usize): void {
+function notePeer(worker: usize): void {
   const peer = load<usize>(worker, Ingress.PEER);
   if (peer == 0) return;
   const packets = load<u32>(worker, Ingress.PEER_PACKETS);

@@ -4,7 +4,7 @@
  * `egressLoop` never returns while it works, and such a function stays in the baseline tier (PF-15): so it
  * does nothing but call `egressTurn`.
  */
-import { egressBegin, egressFlush, egressSettle, egressStep } from "../batch/egress";
+import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egress";
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
 import { BUFFER_LEAD, Counter, Egress, ENDED_TUN_REMOVED, FRAME_MAX_BYTES, Worker } from "../layout";
@@ -36,7 +36,7 @@ function egressTurn(worker: usize): bool {
   if (isOver(worker)) return false;
   beginBatch(worker);
   if (load<u32>(worker, Worker.EPOCH) % CLOCK_EVERY == 0) tick(worker);
-  while (egressSettle(worker) != 0) transmit(worker);
+  while (egressInject(worker) != 0) transmit(worker);
   const bytes = sysRead(
     load<i32>(worker, Worker.TUN),
     load<usize>(worker, Worker.INPUT) + BUFFER_LEAD,
@@ -90,7 +90,7 @@ function handleNothing(worker: usize, bytes: i32): bool {
     }
     park(worker);
     // Control signals only a parked worker: what it injected before it saw us parked is seen here.
-    if (ringPeek(load<usize>(worker, Worker.SETTLE_RING)) == 0 && !isStopping(worker)) {
+    if (ringPeek(load<usize>(worker, Worker.INJECT_RING)) == 0 && !isStopping(worker)) {
       waitFor(worker, load<i32>(worker, Worker.TUN), -1, POLLIN);
     }
     unpark(worker);

@@ -19,7 +19,7 @@ export const ring = {
 
 /** One entry of a ring. Its writer is the ring's producer. */
 export const entry = {
-  kind: { type: "u32", writer: "any", doc: "EVENT_... or PUNT_..., or 0 in the settle ring" },
+  kind: { type: "u32", writer: "any", doc: "EVENT_... or PUNT_..., or 0 in the inject ring" },
   slot: { type: "u32", writer: "any", doc: "peer, or NO_SLOT" },
   peerId: { type: "u32", writer: "any", doc: "of the peer: another may have the slot when it is read" },
   generation: { type: "u32", writer: "any", doc: "of the session concerned" },
@@ -44,7 +44,7 @@ export const worker = {
   wakeFd: { type: "i32", writer: "control", doc: "eventfd of this worker; -1: none" },
   controlRing: { type: "u32", writer: "control", doc: "address of its ring for events and datagrams" },
   dataRing: { type: "u32", writer: "control", doc: "address of its ring for packets" },
-  settleRing: { type: "u32", writer: "control", doc: "address of the ring of injected packets; egress only" },
+  injectRing: { type: "u32", writer: "control", doc: "address of the ring of injected packets; egress only" },
   input: { type: "u32", writer: "control", doc: "address of the buffer that is read into" },
   output: { type: "u32", writer: "control", doc: "address of the send buffer, or of the arena of frames" },
   isGsoOff: { type: "u32", writer: "any", doc: "1: no UDP_SEGMENT (PG-60; or the kernel refused it, PG-46)" },

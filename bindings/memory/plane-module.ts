@@ -13,7 +13,7 @@ export type PlaneExports = {
   egressBegin(worker: number, bytes: number): void;
   egressStep(worker: number): number;
   egressFlush(worker: number): number;
-  egressSettle(worker: number): number;
+  egressInject(worker: number): number;
   sendDone(worker: number): void;
   ingressBegin(worker: number, bytes: number, stride: number): void;
   ingressStep(worker: number): number;

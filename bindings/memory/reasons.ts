@@ -52,7 +52,7 @@ export const REASONS = {
   "no-peer-state": path("no state for the peer concerned", "TN-61 row 2, TN-62 row 3"),
   "not-allowed": path("source is not granted to the client", "TN-62 rows 6, 10"),
   "p2p-on-tun": path("control event read from the TUN device", "TN-62 row 1"),
-  "settle-stale": path("injected packet finds no usable session or path", "TN-85"),
+  "inject-stale": path("injected packet finds no usable session or path", "TN-85"),
 
   // UDP to TUN.
   udp_bad_meta: path("no destination address, or a GRO stride beyond the datagrams", "PG-48"),
@@ -110,7 +110,7 @@ export const COUNTERS = {
   packets_in: { unit: "packets", meaning: "segments read from the TUN device, or datagrams received" },
   packets_passed: { unit: "packets", meaning: "sealed, or opened and accepted (keepalives included)" },
   packets_punted: { unit: "packets", meaning: "handed to control through a ring" },
-  packets_injected: { unit: "packets", meaning: "taken from the settle ring; part of packets_in" },
+  packets_injected: { unit: "packets", meaning: "taken from the inject ring; part of packets_in" },
   keepalives: { unit: "packets", meaning: "empty transport messages; part of packets_passed" },
   bytes_in: { unit: "bytes", meaning: "read from the TUN device, or received" },
   bytes_out: { unit: "bytes", meaning: "handed to the UDP socket, or to the TUN device" },

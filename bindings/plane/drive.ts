@@ -24,14 +24,14 @@ export function createPlaneDrive(
   return {
     egress(now, frame) {
       setNow(shared, egress, now);
-      const injected = sendsOf(exports.egressSettle);
+      const injected = sendsOf(exports.egressInject);
       shared.bytes.set(frame, inputOf(shared, egress));
       exports.egressBegin(egress, frame.length);
       return [...injected, ...sendsOf(exports.egressStep)];
     },
     flushEgress(now) {
       setNow(shared, egress, now);
-      return [...sendsOf(exports.egressSettle), ...sendsOf(exports.egressFlush)];
+      return [...sendsOf(exports.egressInject), ...sendsOf(exports.egressFlush)];
     },
     ingress(now, batch) {
       setNow(shared, ingress, now);

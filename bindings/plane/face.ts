@@ -92,8 +92,8 @@ export interface Plane {
 export interface PlaneCounters {
   readonly egress: WorkerCounters;
   readonly ingress: WorkerCounters;
-  /** Packets that `inject` gave up because the settle ring stayed full. */
-  readonly settleFull: number;
+  /** Packets that `inject` gave up because the inject ring stayed full. */
+  readonly injectFull: number;
 }
 
 /** What one `sendmsg` would have sent. */

@@ -87,7 +87,7 @@ export function createPlane(options: PlaneOptions): Plane {
     counters: () => ({
       egress: readWorkerCounters(shared, workers.egress),
       ingress: readWorkerCounters(shared, workers.ingress),
-      settleFull: rings.settleFull(),
+      injectFull: rings.injectFull(),
     }),
   };
 }

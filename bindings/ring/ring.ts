@@ -1,4 +1,4 @@
-/** Control's side of the rings: it takes from those of the workers and puts into the settle ring (D-10). */
+/** Control's side of the rings: it takes from those of the workers and puts into the inject ring (D-10). */
 
 import { BYTES, CONSTANTS, OFFSETS, roundUp, type SharedMemory } from "../memory/index.ts";
 
@@ -62,7 +62,7 @@ export function isRingEmpty(shared: SharedMemory, ring: number): boolean {
   return Atomics.load(words, (ring + RING.head) >> 2) === Atomics.load(words, (ring + RING.tail) >> 2);
 }
 
-/** Puts a packet for a peer into the settle ring. Returns false when it does not fit. */
+/** Puts a packet for a peer into the inject ring. Returns false when it does not fit. */
 export function putPacket(
   shared: SharedMemory,
   ring: number,
@@ -99,5 +99,5 @@ export function putPacket(
 export const RING_SIZES = {
   control: [CONSTANTS.CONTROL_RING_ENTRIES, CONSTANTS.CONTROL_RING_AREA],
   data: [CONSTANTS.DATA_RING_ENTRIES, CONSTANTS.DATA_RING_AREA],
-  settle: [CONSTANTS.SETTLE_RING_ENTRIES, CONSTANTS.SETTLE_RING_AREA],
+  inject: [CONSTANTS.INJECT_RING_ENTRIES, CONSTANTS.INJECT_RING_AREA],
 } as const;

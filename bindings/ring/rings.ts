@@ -8,8 +8,8 @@ import { drainRing, putPacket } from "./ring.ts";
 
 const { peer: PEER, worker: WORKER, entry: ENTRY } = OFFSETS;
 /** How long `inject` waits for the egress worker to make room. */
-const SETTLE_WAIT_MS = 1;
-const SETTLE_WAITS = 50;
+const INJECT_WAIT_MS = 1;
+const INJECT_WAITS = 50;
 
 /** Ports of the sockets, for the `local` of events. */
 export interface Ports {
@@ -21,8 +21,8 @@ export interface PlaneRings {
   takeEvents(limit: number, ports: Ports): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   inject(slot: number, packets: readonly Uint8Array[]): void;
-  /** Packets that found the settle ring full. */
-  settleFull(): number;
+  /** Packets that found the inject ring full. */
+  injectFull(): number;
 }
 
 export interface PlaneRingsOptions {
@@ -37,26 +37,26 @@ export interface PlaneRingsOptions {
 export function createPlaneRings({ shared, table, holds, nudge, workers }: PlaneRingsOptions): PlaneRings {
   const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
   const both = [workers.egress, workers.ingress];
-  const settleRing = ringOf(workers.egress, WORKER.settleRing);
+  const injectRing = ringOf(workers.egress, WORKER.injectRing);
   const idle = new Int32Array(new SharedArrayBuffer(4));
-  let settleFull = 0;
+  let injectFull = 0;
 
   /** Waits for room as long as a worker is there to make it (TN-85). */
   function injectOne(slot: number, packet: Uint8Array): void {
     const to = { slot, peerId: table.peerId(slot) };
-    for (let waits = 0; !putPacket(shared, settleRing, to, packet); waits++) {
+    for (let waits = 0; !putPacket(shared, injectRing, to, packet); waits++) {
       const isRunning = Atomics.load(shared.words, (workers.egress + WORKER.running) >> 2) === 1;
-      if (!isRunning || waits >= SETTLE_WAITS) {
-        settleFull++;
+      if (!isRunning || waits >= INJECT_WAITS) {
+        injectFull++;
         return;
       }
       nudge();
-      Atomics.wait(idle, 0, 0, SETTLE_WAIT_MS);
+      Atomics.wait(idle, 0, 0, INJECT_WAIT_MS);
     }
   }
 
   return {
-    settleFull: () => settleFull,
+    injectFull: () => injectFull,
     inject(slot, packets) {
       for (const packet of packets) injectOne(slot, packet);
       nudge();

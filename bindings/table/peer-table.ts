@@ -103,7 +103,7 @@ function addPeer(table: TableState, slot: number, peerId: number): void {
   const row = anyRow(table, slot);
   assert(peerIdOf(table, slot) === 0, `slot ${slot} is free`);
   assert(peerId > 0 && peerId < 2 ** 24, "a peer id has 24 bits and is not 0 (WG-12)");
-  if (leaving.has(slot)) quiescence.settle();
+  if (leaving.has(slot)) quiescence.drain();
   clearRow(shared, row);
   Atomics.store(shared.words, (row + PEER.peerId) >> 2, peerId);
   index.insert(peerId, slot);
@@ -188,7 +188,7 @@ function createSessionRows({ shared, quiescence, sessions, limits }: PeerTableOp
     row,
     number: (session: number) => (session - address) / BYTES.session + 1,
     take(slot: number, keys: SessionKeys): number {
-      if (free.length === 0) quiescence.settle();
+      if (free.length === 0) quiescence.drain();
       const number = free.pop();
       assert(number !== undefined, `there are at most ${capacity} sessions`);
       const at = row(number);

@@ -19,7 +19,7 @@ export interface Quiescence {
   /** Releases what is due. Cheap when nothing is. */
   reclaim(): void;
   /** Waits until everything is released. */
-  settle(): void;
+  drain(): void;
 }
 
 /** @param workers addresses of the worker records */
@@ -50,7 +50,7 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
       waiting.push({ epochs, release });
       reclaim();
     },
-    settle() {
+    drain() {
       const idle = new Int32Array(new SharedArrayBuffer(4));
       for (let waits = 0; ; waits++) {
         reclaim();

@@ -20,7 +20,7 @@ export function createWorkerRecords(shared: SharedMemory, exports: PlaneExports)
     shared.words[at >> 2] = value;
   };
   set(egress + WORKER.output, shared.allocate(CONSTANTS.BUFFER_BYTES));
-  set(egress + WORKER.settleRing, createRing(shared, ...RING_SIZES.settle));
+  set(egress + WORKER.injectRing, createRing(shared, ...RING_SIZES.inject));
   set(ingress + WORKER.output, shared.allocate(2 * CONSTANTS.ARENA_HALF_BYTES));
   set(CONSTANTS.PLANE_ADDRESS + PLANE.egress, egress);
   set(CONSTANTS.PLANE_ADDRESS + PLANE.ingress, ingress);

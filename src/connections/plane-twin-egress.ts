@@ -89,5 +89,5 @@ function sendToPeer(twin: TwinState, peer: TwinPeer, now: Instant, packet: Uint8
 
 /** What control has settled goes ahead of the hold word, and comes to control no second time (TN-85). */
 export function inject(twin: TwinState, peer: TwinPeer, now: Instant, packet: Uint8Array): void {
-  if (!sealTo(twin, peer, now, packet)) drop(twin, "settle-stale");
+  if (!sealTo(twin, peer, now, packet)) drop(twin, "inject-stale");
 }

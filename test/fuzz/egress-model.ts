@@ -25,7 +25,7 @@ export interface EgressModel {
   /** Packets that control injects; they leave before the next frame (WG-46). */
   inject(peer: PeerModel, packets: readonly Uint8Array[]): void;
   /** The injected packets that must leave when the worker comes around. */
-  settle(now: Instant): readonly ExpectedSeal[];
+  takeInjected(now: Instant): readonly ExpectedSeal[];
 }
 
 export interface EgressModelOptions {
@@ -85,7 +85,7 @@ export function createEgressModel({ world, worker, peers }: EgressModelOptions):
       wait(peer, packets);
       return [];
     }
-    const injected = settle(now);
+    const injected = takeInjected(now);
     const session = usableSession(peer, now);
     if (session === undefined) {
       wait(peer, packets);
@@ -99,13 +99,13 @@ export function createEgressModel({ world, worker, peers }: EgressModelOptions):
     return [...injected, ...packets.map((packet) => ({ peer, session, packet }))];
   }
 
-  function settle(now: Instant): readonly ExpectedSeal[] {
+  function takeInjected(now: Instant): readonly ExpectedSeal[] {
     const sealed: ExpectedSeal[] = [];
     for (const { peer, packet } of waiting) {
       worker.packetsIn++;
       worker.injected++;
       const session = usableSession(peer, now);
-      if (session === undefined) dropIn(worker, "settle-stale");
+      if (session === undefined) dropIn(worker, "inject-stale");
       else {
         worker.passed++;
         sealed.push({ peer, session, packet });
@@ -116,12 +116,12 @@ export function createEgressModel({ world, worker, peers }: EgressModelOptions):
   }
 
   return {
-    settle,
+    takeInjected,
     inject(peer, packets) {
       waiting.push(...packets.map((packet) => ({ peer, packet: copyOf(packet) })));
     },
     read(now, frame) {
-      const injected = settle(now);
+      const injected = takeInjected(now);
       const packets = splitFrame(frame, { limitBytes: maxPacket, mode: packetMode });
       if (!packets.ok) {
         worker.packetsIn++;

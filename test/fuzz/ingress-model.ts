@@ -37,7 +37,7 @@ interface Batch {
   readonly ecn: number;
   readonly out: Uint8Array[];
   /** The peer whose activity is being summed. */
-  settling: { readonly peer: PeerModel; packets: number; bytes: number } | undefined;
+  noted: { readonly peer: PeerModel; packets: number; bytes: number } | undefined;
 }
 
 type DatagramEvent = Extract<PlaneEvent, { readonly bytes: Uint8Array }>;
@@ -105,12 +105,12 @@ export function createIngressModel({ world, worker, peers }: IngressModelOptions
     textBytes: number,
     wireBytes: number,
   ): void {
-    if (batch.settling?.peer !== peer) {
-      settle(batch);
-      batch.settling = { peer, packets: 0, bytes: 0 };
+    if (batch.noted?.peer !== peer) {
+      notePeer(batch);
+      batch.noted = { peer, packets: 0, bytes: 0 };
     }
-    batch.settling.bytes += wireBytes;
-    if (textBytes > 0) batch.settling.packets++;
+    batch.noted.bytes += wireBytes;
+    if (textBytes > 0) batch.noted.packets++;
     const { keys } = session;
     if (keys.isInitiator || peer.current === session) return;
     if (peer.current !== undefined && peer.current.keys.generation >= keys.generation) return;
@@ -121,11 +121,11 @@ export function createIngressModel({ world, worker, peers }: IngressModelOptions
   }
 
   /** The end of a run of one peer's messages: activity, watch, roaming. */
-  function settle(batch: Batch): void {
-    const { settling, now, from, local } = batch;
-    batch.settling = undefined;
-    if (settling === undefined) return;
-    const { peer, packets, bytes } = settling;
+  function notePeer(batch: Batch): void {
+    const { noted, now, from, local } = batch;
+    batch.noted = undefined;
+    if (noted === undefined) return;
+    const { peer, packets, bytes } = noted;
     const { slot } = peer.world;
     const before = peer.activity;
     peer.activity = {
@@ -192,12 +192,12 @@ export function createIngressModel({ world, worker, peers }: IngressModelOptions
         local: { address: local, port: 0 },
         ecn: ecn ?? 0,
         out,
-        settling: undefined,
+        noted: undefined,
       };
       for (let at = 0; at < bytes.length; at += stride) {
         handleDatagram(batch, bytes.subarray(at, at + stride));
       }
-      settle(batch);
+      notePeer(batch);
       return out;
     },
   };

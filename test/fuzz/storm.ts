@@ -144,7 +144,7 @@ function readFrame(storm: Storm): void {
   const { world, egress } = storm;
   const { drive } = world.plane;
   const frame = storm.frames.frame();
-  const expected = [...egress.read(storm.now, frame), ...egress.settle(storm.now)];
+  const expected = [...egress.read(storm.now, frame), ...egress.takeInjected(storm.now)];
   checkSends(storm, expected, [...drive.egress(storm.now, frame), ...drive.flushEgress(storm.now)]);
 }
 
@@ -220,7 +220,7 @@ function act(storm: Storm): void {
       const packets = Array.from({ length: chance.below(4) }, () => storm.datagrams.honest().packet);
       egress.inject(peer, packets);
       plane.execute({ kind: "inject", slot, packets });
-      checkSends(storm, egress.settle(storm.now), plane.drive.flushEgress(storm.now));
+      checkSends(storm, egress.takeInjected(storm.now), plane.drive.flushEgress(storm.now));
     }
   }
 }

@@ -49,7 +49,7 @@ export function logStatus(log: Log, { host, connections, counters, portal, idFie
     ...prefixed("failed_", stats.failures),
     ...stats.counters,
     ...counters,
-    settleFull: plane.settleFull,
+    injectFull: plane.injectFull,
   });
 }
 

@@ -210,7 +210,7 @@ const EXAMPLES: Record<PathReason, Example> = {
       asGateway(a, "a", NET_B.v4, { egressSources: [prefix("10.99.0.0/16")] }),
     ),
   "p2p-on-tun": () => egress(plainFrame(CONTROL_EVENT), CLIENT, asClient),
-  "settle-stale": () => {
+  "inject-stale": () => {
     const pair = createPair();
     pair.a.execute({ kind: "retire", slot: SLOT, local: sessionKeys("a").local });
     pair.a.execute({ kind: "inject", slot: SLOT, packets: [GOOD] });

@@ -164,7 +164,7 @@ describe("egress without a session (WG-46)", () => {
     a.execute({ kind: "install", slot: SLOT, peerId: 0x777777, session });
     a.execute({ kind: "set-current", slot: SLOT, local: 0x77777701 });
     expect(a.drive.flushEgress(NOW)).toEqual([]);
-    expect(a.counters().egress.drops).toEqual({ "settle-stale": 1 });
+    expect(a.counters().egress.drops).toEqual({ "inject-stale": 1 });
     expect(a.takePunts(10)).toEqual([]);
     // The new peer's punts are counted from its beginning: its slot is not held for ever.
     a.execute({ kind: "release", slot: SLOT, handled: 0 });

@@ -60,20 +60,20 @@ describe("rings (D-10, PG-51)", () => {
     expect(a.counters().egress.drops).toEqual({});
   });
 
-  it("the settle ring carries injected packets of every size", () => {
+  it("the inject ring carries injected packets of every size", () => {
     const { a } = createPair();
     for (let i = 0; i < 3000; i++) {
       a.execute({ kind: "inject", slot: SLOT, packets: [udp(counting((i * 37) % 1390), ROUTED)] });
       a.drive.flushEgress(NOW);
     }
-    expect(a.counters()).toMatchObject({ settleFull: 0, egress: { counters: { packets_injected: 3000 } } });
+    expect(a.counters()).toMatchObject({ injectFull: 0, egress: { counters: { packets_injected: 3000 } } });
   });
 
-  it("gives up what does not fit into the settle ring, and says so", () => {
+  it("gives up what does not fit into the inject ring, and says so", () => {
     const { a } = createPair();
     const packets = Array.from({ length: 2100 }, () => GOOD);
     a.execute({ kind: "inject", slot: SLOT, packets });
-    expect(a.counters().settleFull).toBe(2100 - 2048);
+    expect(a.counters().injectFull).toBe(2100 - 2048);
     let datagrams = 0;
     for (const send of a.drive.flushEgress(NOW)) datagrams += send.bytes.length / send.segmentBytes;
     expect(datagrams).toBe(2048);
