@@ -7,6 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { formatPrefix, type Log, PosternError } from "../base/index.ts";
 import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
+import { helperEnvironment } from "./helper-programs.ts";
 
 const NFT_MS_MAX = 10_000;
 const OUTPUT_BYTES_MAX = 64 << 20;
@@ -157,6 +158,7 @@ function nftJson(command: readonly string[]): unknown {
 function nft(parameters: readonly string[], input: string): string {
   const child = spawnSync("nft", parameters, {
     input,
+    env: helperEnvironment(),
     encoding: "utf8",
     timeout: NFT_MS_MAX,
     maxBuffer: OUTPUT_BYTES_MAX,

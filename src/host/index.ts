@@ -27,6 +27,7 @@ export {
   planForwarding,
   type SysctlWrite,
 } from "./forwarding.ts";
+export { findHelper, helperEnvironment } from "./helper-programs.ts";
 export {
   fromMachineId,
   type IdentifiedRole,

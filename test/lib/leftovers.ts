@@ -1,8 +1,9 @@
 /**
  * What a program may have left behind in a namespace (TS-30): compare two snapshots with `toEqual`.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { findHelper } from "../../src/host/index.ts";
 import type { Namespace } from "../../src/program/lab/index.ts";
 
 export interface HostSnapshot {
@@ -18,7 +19,7 @@ export interface HostSnapshot {
 }
 
 export async function captureHost(namespace: Namespace): Promise<HostSnapshot> {
-  const nft = existsSync("/usr/sbin/nft") ? await namespace.run("nft", ["list", "tables"]) : "";
+  const nft = findHelper("nft") !== undefined ? await namespace.run("nft", ["list", "tables"]) : "";
   const ip = async (...args: readonly string[]): Promise<string[]> =>
     lines(await namespace.run("ip", ["-o", ...args]));
   const routes = await Promise.all(["-4", "-6"].map((family) => ip(family, "route", "show", "table", "all")));

@@ -2,13 +2,17 @@
  * What a test needs of the machine. A missing thing skips it visibly, with the reason in its name
  * (TS-69); what `POSTERN_TEST_REQUIRE` lists may not be missing, so there the test fails (TS-70).
  */
-import { accessSync, constants, existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
+import { findHelper } from "../../src/host/index.ts";
 import { missingForLab } from "../../src/program/lab/index.ts";
+
+/** The last of the users that every system has. */
+const NOBODY = 65_534;
 
 const REASONS = {
   root: () => (process.geteuid?.() === 0 ? undefined : "needs root or user namespaces"),
+  users: () => (hasOtherUsers() ? undefined : "needs root of the machine, who may become another user"),
   netns: () => (missingForLab() === undefined ? undefined : "needs ip and the right to make namespaces"),
   tun: () => (isWritable("/dev/net/tun") ? undefined : "no usable /dev/net/tun"),
   ipv6: () => (existsSync("/proc/sys/net/ipv6") ? undefined : "no IPv6"),
@@ -40,9 +44,15 @@ export function describeWith(needs: readonly Requirement[], name: string, body: 
   else describe.skip(`${name} (${reason})`, body);
 }
 
+/** In a user namespace root is the only user (TS-76). */
+function hasOtherUsers(): boolean {
+  const ranges = readFileSync("/proc/self/uid_map", "utf8").trimEnd().split("\n");
+  const users = ranges.reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2]), 0);
+  return process.geteuid?.() === 0 && users > NOBODY;
+}
+
 function needProgram(name: string): string | undefined {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
-  return folders.some((folder) => existsSync(join(folder, name))) ? undefined : `${name} not installed`;
+  return findHelper(name) === undefined ? `${name} not installed` : undefined;
 }
 
 function isWritable(path: string): boolean {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
+import { HIDE_HELPERS } from "../lib/hidden-helpers.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { API_URL, createOffice, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -165,9 +166,10 @@ describeWith(
       const before = await captureHost(office.gateway);
       const child = office.gateway.start({
         name: "gateway without nft",
-        command: "env",
+        command: "sh",
+        env: { ...process.env, POSTERN_TOKEN: office.tokens.gateway },
         args: [
-          ...["PATH=/nowhere", `POSTERN_TOKEN=${office.tokens.gateway}`, process.execPath, "--", MAIN],
+          ...["-c", HIDE_HELPERS, "sh", process.execPath, "--", MAIN],
           ...["gateway", "--api-url", API_URL, "--id", "x"],
         ],
       });

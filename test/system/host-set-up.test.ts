@@ -4,7 +4,9 @@
  *     [host]  veth0 10.0.0.1, fd00::1 ─── veth0 10.0.0.2, fd00::2  [far]
  *       └ pt0 (TUN)
  */
+import { spawnSync } from "node:child_process";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openKernel, openRtnetlink, openTun, type Rtnetlink, type Tun } from "../../bindings/linux/index.ts";
 import { ip, type Log, prefix, SILENT } from "../../src/base/index.ts";
@@ -30,9 +32,11 @@ import {
   TABLE_LINK,
   tearDownFirewall,
 } from "../../src/host/index.ts";
+import { HIDE_HELPERS } from "../lib/hidden-helpers.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { createNamespace, ipJson, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
+const HOST = join(import.meta.dirname, "../../build/src/host/index.js");
 const kernel = openKernel();
 let host: OwnNamespace;
 let far: OwnNamespace;
@@ -292,12 +296,11 @@ describeWith(["netns", "tun", "nft"], "firewall", () => {
   });
 
   it("PG-69: without nft the error says what to install", () => {
-    const path = process.env["PATH"];
-    process.env["PATH"] = "/nonexistent";
-    try {
-      expect(() => setUp()).toThrow("nft is not installed");
-    } finally {
-      process.env["PATH"] = path;
-    }
+    const script = `import(${JSON.stringify(HOST)}).then((host) => host.setUpFirewall("pt0", {}))`;
+    const node = [process.execPath, "--input-type=module", "-e", script];
+    const shell = ["--mount", "--net", "sh", "-c", HIDE_HELPERS, "sh"];
+    const { stderr } = spawnSync("unshare", [...shell, ...node], { encoding: "utf8" });
+    expect(stderr).toContain("cannot set up masquerading: nft is not installed");
+    expect(stderr).toContain("install nftables, or use --masquerade off");
   });
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
-import { describeWith } from "../lib/requirements.ts";
+import { describeWith, missingRequirement } from "../lib/requirements.ts";
 
 const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
 const KEY = "aEFXZG0ig3ohmMU2yQ0vL1g5AqfKQH2xSg3Jc0Dm2Ek=";
@@ -110,7 +110,7 @@ describeWith(["netns", "tun", "build"], "what cannot be started says so in one l
     });
   });
 
-  it("PG-14: no privilege: exit 5", async () => {
+  it.skipIf(missingRequirement(["users"]) !== undefined)("PG-14: no privilege: exit 5", async () => {
     const conf = writeFile(end, "open.conf", `[Interface]\nPrivateKey = ${KEY}\n`);
     chmodSync(join(end.runFolder, "open.conf"), 0o644);
     chmodSync(join(end.runFolder, ".."), 0o755);

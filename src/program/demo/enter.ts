@@ -7,6 +7,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { PosternError } from "../../base/index.ts";
+import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 
@@ -28,15 +29,16 @@ export async function enter(io: ProgramIo): Promise<number> {
   const flags = ["--net", "--mount", ...(isRoot ? [] : ["--user", "--map-root-user"])];
   checkTun(isRoot);
   installPackages();
-  if (spawnSync("ip", ["-V"]).status !== 0) {
+  if (findHelper("ip") === undefined) {
     throw new PosternError("privilege", "the demo needs the program 'ip'", "install the package iproute2");
   }
-  if (spawnSync("unshare", [...flags, "true"]).status !== 0) throw cannotUnshare(isRoot);
+  if (spawnSync("unshare", [...flags, "true"], { env: helperEnvironment(io.env) }).status !== 0)
+    throw cannotUnshare(isRoot);
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"';
   const self = [process.execPath, ...process.execArgv, "--", ...process.argv.slice(1)];
   const child = spawn("unshare", [...flags, "sh", "-c", script, "sh", ...self], {
     stdio: "inherit",
-    env: { ...io.env, [INSIDE]: "1" },
+    env: { ...helperEnvironment(io.env), [INSIDE]: "1" },
     // In a session of its own: Ctrl-C, which reaches a whole foreground group, would otherwise arrive
     // twice and be taken for the second stop signal, which ends without cleaning up (PG-15).
     detached: true,
@@ -53,7 +55,7 @@ export async function enter(io: ProgramIo): Promise<number> {
 /** In a clone: what the demo uses of Debian is installed by root, else named (first-light notes). */
 function installPackages(): void {
   const script = fileURLToPath(new URL("../../../../scripts/debian-packages.sh", import.meta.url));
-  if (existsSync(script)) spawnSync("sh", [script], { stdio: ["ignore", "inherit", "inherit"] });
+  if (existsSync(script)) spawnSync("sh", [script, "demo"], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 function checkTun(isRoot: boolean): void {

@@ -1,7 +1,7 @@
 /** The demo's measurements, from the client's machine to the resource's. */
-import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { PosternError } from "../../base/index.ts";
+import { findHelper } from "../../host/index.ts";
 import type { Namespace } from "../lab/index.ts";
 import { type Machines, RESOURCE_ADDRESS } from "./topology.ts";
 
@@ -62,7 +62,7 @@ export async function ping(client: Namespace): Promise<number> {
 }
 
 export function hasIperf(): boolean {
-  return spawnSync("iperf3", ["--version"]).status === 0;
+  return findHelper("iperf3") !== undefined;
 }
 
 /** One TCP stream each way, by iperf3 or by our own generator. */

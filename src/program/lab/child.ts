@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { PosternError } from "../../base/index.ts";
+import { helperEnvironment } from "../../host/index.ts";
 
 /** Of each stream the newest part is kept: enough to explain a failure, bounded for long runs. */
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
@@ -64,7 +65,7 @@ interface Stream {
 export function startChild(options: ChildOptions): Child {
   const child = spawn(options.command, [...(options.args ?? [])], {
     cwd: options.cwd,
-    env: options.env ?? process.env,
+    env: helperEnvironment(options.env),
     stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
   });
   const streams = { stdout: createStream(), stderr: createStream() };

@@ -14,6 +14,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
 
 const NAME = /^pt(\d+)-/;
@@ -141,7 +142,7 @@ function removeSync(namespaces: readonly Namespace[], scratch: string): void {
 
 function removeNamespace(name: string): void {
   // A namespace lives as long as a process in it, whatever becomes of its name.
-  const pids = spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" }).stdout ?? "";
+  const pids = runIp("netns", "pids", name);
   for (const pid of pids.split("\n").filter((line) => line !== "")) {
     try {
       process.kill(Number(pid), "SIGKILL");
@@ -149,7 +150,12 @@ function removeNamespace(name: string): void {
       // It ended by itself in between.
     }
   }
-  spawnSync("ip", ["netns", "del", name]);
+  runIp("netns", "del", name);
+}
+
+/** What `ip` prints; nothing when it fails: what is to be removed may be gone already. */
+function runIp(...args: readonly string[]): string {
+  return spawnSync("ip", args, { env: helperEnvironment(), encoding: "utf8" }).stdout ?? "";
 }
 
 /** Removes namespaces and folders of labs whose process no longer exists. */
@@ -173,7 +179,7 @@ function isAbandoned(name: string): boolean {
  * @returns `undefined` when they can
  */
 export function missingForLab(): "ip" | "privilege" | undefined {
-  if (spawnSync("ip", ["-V"]).status !== 0) return "ip";
+  if (findHelper("ip") === undefined) return "ip";
   const capabilities = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   // CAP_SYS_ADMIN (21) makes namespaces, CAP_NET_ADMIN (12) configures them.
   const needed = (1n << 21n) | (1n << 12n);

@@ -1,0 +1,48 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { findHelper, helperEnvironment } from "../../../src/host/index.ts";
+
+let folder = "";
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "postern-helper-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function addProgram(name: string, mode = 0o755): string {
+  const path = join(folder, name);
+  writeFileSync(path, "#!/bin/sh\necho found\n");
+  chmodSync(path, mode);
+  return path;
+}
+
+describe("PG-173: helper programs", () => {
+  it("are looked for in PATH, then in the folders for administrators, each once", () => {
+    expect(helperEnvironment({ PATH: `${folder}:/sbin`, A: "b" })).toEqual({
+      PATH: `${folder}:/sbin:/usr/local/sbin:/usr/sbin`,
+      A: "b",
+    });
+    expect(helperEnvironment({})["PATH"]).toBe("/usr/local/sbin:/usr/sbin:/sbin");
+  });
+
+  it("a program of PATH is found by its path, one that cannot be executed is not", () => {
+    const path = addProgram("postern-helper");
+    expect(findHelper("postern-helper", { PATH: `/nowhere:${folder}` })).toBe(path);
+    expect(findHelper("postern-helper", { PATH: "/nowhere" })).toBeUndefined();
+    addProgram("postern-plain", 0o644);
+    // Root may execute nothing that nobody may.
+    expect(findHelper("postern-plain", { PATH: folder })).toBeUndefined();
+  });
+
+  it("a program that lies in /usr/sbin or /sbin is found and started with an ordinary user's PATH", () => {
+    const ordinary = { PATH: "/usr/local/bin:/usr/bin:/bin" };
+    // Every Debian has it, for every user, in one of the two.
+    expect(findHelper("ldconfig", ordinary)).toMatch(/^(\/usr)?\/sbin\/ldconfig$/);
+    const { status } = spawnSync("ldconfig", ["--version"], { env: helperEnvironment(ordinary) });
+    expect(status).toBe(0);
+    expect(spawnSync("ldconfig", ["--version"], { env: ordinary }).error).toMatchObject({ code: "ENOENT" });
+  });
+});
