@@ -1,31 +1,43 @@
 /**
  * Builds what is missing or stale: `build/src`, `build/bindings` (tsc) and `build/plane-*.wasm` (asc).
  *
- *   node scripts/build.mjs [--force]
+ *   node scripts/build.mjs [--force] [--first]
+ *
+ * --first compiles, of the plane's modules, only those that this runtime will use, beside tsc, and
+ * leaves `build/.rest` when others are missing: the launcher has them compiled while the program runs.
+ *
+ * One build at a time: the lock is the launcher's, `.cache/start.lock`.
  *
  * Each part has a stamp whose time is the moment before the part was begun, so that a file saved
  * during a build is built next time. `build/.stamp` carries the time of the last run that found or
  * made everything up to date: the launcher compares it with the sources (`find -newer`).
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileWasm } from "./asc.mjs";
 import { BIN, filesBelow, newest, ROOT, run, step } from "./steps.mjs";
 
 const BUILD = join(ROOT, "build");
-const PARTS = [
-  {
-    name: "src",
-    title: "build: src, bindings",
-    sources: ["src", "bindings", "tsconfig.json", "package-lock.json"],
-    make: compileTypeScript,
-  },
-  {
-    name: "wasm",
-    title: "build: packet plane (wasm)",
-    sources: ["assembly", "asconfig.json", "scripts/asc.mjs", "scripts/gen", "package-lock.json"],
-    make: compilePlane,
-  },
-];
+/** Exists while modules are missing that `--first` left out. */
+const REST = join(BUILD, ".rest");
+/** What `flock` is told to end with when somebody else has the lock. */
+const IS_BUSY = 75;
+
+const TYPESCRIPT = {
+  name: "src",
+  title: "build: src, bindings",
+  sources: ["src", "bindings", "tsconfig.json", "package-lock.json"],
+  make: compileTypeScript,
+};
+const PLANE = {
+  name: "wasm",
+  title: "build: packet plane (wasm)",
+  sources: ["assembly", "asconfig.json", "scripts/asc.mjs", "scripts/gen", "package-lock.json"],
+  make: compilePlane,
+};
+const PARTS = [TYPESCRIPT, PLANE];
 
 async function compileTypeScript() {
   // Output without a source would still be found by imports, and by the tests.
@@ -41,10 +53,20 @@ async function compileTypeScript() {
   return await run(join(BIN, "tsc"), ["-p", "tsconfig.json"]);
 }
 
-async function compilePlane() {
-  const script = join(ROOT, "scripts", "asc.mjs");
-  if (!existsSync(script)) return { status: 0, output: "" };
-  return await run(process.execPath, [script]);
+async function compilePlane(targets = []) {
+  const failures = await compileWasm({ targets });
+  return { status: failures.length === 0 ? 0 : 1, output: failures.join("\n") };
+}
+
+/** The modules that this runtime would try, from the table by which programs choose. */
+async function candidates() {
+  // Node 24 reads TypeScript; before, the table must be compiled.
+  const canReadTypeScript =
+    process.features.typescript !== undefined && process.features.typescript !== false;
+  if (!canReadTypeScript) await stepIfStale(TYPESCRIPT);
+  const table = canReadTypeScript ? "bindings/cipher/candidates.ts" : "build/bindings/cipher/candidates.js";
+  const { candidatesFor, readRuntimeFacts } = await import(join(ROOT, table));
+  return candidatesFor(readRuntimeFacts()).candidates.map(({ name }) => name);
 }
 
 function stampOf(part) {
@@ -56,19 +78,39 @@ function isStale(part) {
   return !existsSync(stamp) || newest(part.sources) > statSync(stamp).mtimeMs;
 }
 
-async function main() {
-  mkdirSync(BUILD, { recursive: true });
-  const isForced = process.argv.includes("--force");
-  const started = new Date();
+/** @returns the step's status; 0 when nothing was to do */
+async function stepIfStale(part, isForced = false) {
+  if (!isForced && !isStale(part)) return 0;
+  const begun = new Date();
+  const status = await step(part.title, () => part.make());
+  if (status === 0) stamp(stampOf(part), begun);
+  return status;
+}
+
+async function buildFirst() {
+  if (!isStale(PLANE)) return await stepIfStale(TYPESCRIPT);
+  writeFileSync(REST, "");
+  const targets = await candidates();
+  const compiled = step(`${PLANE.title}: ${targets.join(", ")}`, () => compilePlane(targets));
+  const statuses = [await stepIfStale(TYPESCRIPT), await compiled];
+  return Math.max(...statuses);
+}
+
+async function buildAll(isForced) {
   for (const part of PARTS) {
-    if (!isForced && !isStale(part)) continue;
-    const begun = new Date();
-    const status = await step(part.title, part.make);
+    const status = await stepIfStale(part, isForced);
     if (status !== 0) return status;
-    stamp(stampOf(part), begun);
   }
-  stamp(join(BUILD, ".stamp"), started);
+  rmSync(REST, { force: true });
   return 0;
+}
+
+async function main(args) {
+  mkdirSync(BUILD, { recursive: true });
+  const started = new Date();
+  const status = args.includes("--first") ? await buildFirst() : await buildAll(args.includes("--force"));
+  if (status === 0) stamp(join(BUILD, ".stamp"), started);
+  return status;
 }
 
 function stamp(path, time) {
@@ -76,4 +118,27 @@ function stamp(path, time) {
   utimesSync(path, time, time);
 }
 
-process.exitCode = await main();
+/**
+ * Runs this command line again under the lock; `flock` keeps it as long as the process lives, however
+ * it ends. Without `flock` there is no lock.
+ */
+function runLocked(args) {
+  mkdirSync(join(ROOT, ".cache"), { recursive: true });
+  const lock = join(ROOT, ".cache", "start.lock");
+  const self = [lock, process.execPath, fileURLToPath(import.meta.url), ...args];
+  const options = { stdio: "inherit", env: { ...process.env, POSTERN_IS_LOCKED: "1" } };
+  let { error, status } = spawnSync(
+    "flock",
+    ["--nonblock", "--conflict-exit-code", String(IS_BUSY), ...self],
+    options,
+  );
+  if (error === undefined && status === IS_BUSY) {
+    console.error("build: waiting for another start or build");
+    ({ status } = spawnSync("flock", self, options));
+  }
+  return error === undefined ? (status ?? 1) : undefined;
+}
+
+const args = process.argv.slice(2);
+const locked = process.env.POSTERN_IS_LOCKED === "1" ? undefined : runLocked(args);
+process.exitCode = locked ?? (await main(args));

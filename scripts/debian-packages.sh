@@ -1,11 +1,16 @@
 #!/bin/sh
 # Installs, when run as root, what the demo, the system tests and the benchmarks use of Debian;
-# otherwise names what is missing in one line. Always exits 0: whoever needs a program says so,
-# and tests are skipped visibly (TS-69).
+# otherwise names what is missing in one line.
+#
+#   sh scripts/debian-packages.sh [demo]    only what the demo uses
+#
+# Always exits 0: whoever needs a program says so, and tests are skipped visibly (TS-69).
 set -eu
 
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
 wg:wireguard-tools curl:curl openssl:openssl"
+
+[ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables"
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing() {
@@ -22,7 +27,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   exit 0
 fi
 
-echo "installing Debian packages:$packages" >&2
+echo "installing Debian packages, which takes some ten seconds:$packages" >&2
 export DEBIAN_FRONTEND=noninteractive
 lock="-o DPkg::Lock::Timeout=300"
 # iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.

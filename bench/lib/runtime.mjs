@@ -21,7 +21,8 @@ export function findRuntime(name) {
 function pinned() {
   if (!existsSync(PINNED)) {
     console.error("bench: installing Node 24 into runtime/");
-    spawnSync("npm", ["ci", "--prefix", "runtime"], { cwd: ROOT, stdio: ["ignore", 2, 2] });
+    // Inside of the folder: --prefix would pass by the system's npmrc.
+    spawnSync("npm", ["ci"], { cwd: join(ROOT, "runtime"), stdio: ["ignore", 2, 2] });
   }
   return PINNED;
 }
