@@ -4,13 +4,10 @@
  * `nft` is run as a child, synchronously: once at start, once at stop, and in a crash's last moments,
  * when nothing asynchronous would be waited for.
  */
-import { spawnSync } from "node:child_process";
-import { formatPrefix, type Log, PosternError } from "../base/index.ts";
+import { formatPrefix, type Log } from "../base/index.ts";
 import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
-import { helperEnvironment } from "./helper-programs.ts";
+import { nft, nftLater, quoteInterface } from "./nft.ts";
 
-const NFT_MS_MAX = 10_000;
-const OUTPUT_BYTES_MAX = 64 << 20;
 const COMMENT = "postern";
 
 /** A base chain of somebody else that drops what it does not accept. */
@@ -28,7 +25,7 @@ export interface DropChain {
  * has a tunnel source then.
  */
 export function gatewayRuleset(tunName: string): string {
-  const device = quote(tunName);
+  const device = quoteInterface(tunName);
   return `add table inet postern
 delete table inet postern
 table inet postern {
@@ -52,13 +49,6 @@ table inet postern {
   }
 }
 `;
-}
-
-/** Interface names may hold anything but white space and slashes; a quote would end the string. */
-function quote(name: string): string {
-  if (!/^[^\s"/\\]{1,15}$/.test(name))
-    throw new PosternError("usage", `interface name '${name}' is not usable`);
-  return `"${name}"`;
 }
 
 /**
@@ -111,7 +101,7 @@ export function setUpFirewall(tunName: string, log: Log): void {
   nft(["-f", "-"], gatewayRuleset(tunName));
   removeAcceptRules();
   const chains = nftJson(["list", "chains"]);
-  const device = quote(tunName);
+  const device = quoteInterface(tunName);
   for (const drop of foreignDropChains(chains)) {
     const chain = acceptChain(drop, chains);
     if (chain === undefined) {
@@ -126,6 +116,27 @@ export function setUpFirewall(tunName: string, log: Log): void {
     nft(["-f", "-"], lines.join(""));
     log.info?.("accept rules inserted", { chain: at });
   }
+}
+
+/**
+ * Whether the accept rules are in every chain that needs them. Others may have made a chain anew since, or a
+ * first one.
+ */
+export async function hasAcceptRules(tunName: string): Promise<boolean> {
+  const text = await nftLater(["-j", "list", "chains"]);
+  if (text === undefined) return false;
+  const chains: unknown = JSON.parse(text);
+  for (const drop of foreignDropChains(chains)) {
+    const chain = acceptChain(drop, chains);
+    if (chain === undefined) continue;
+    const rules = await nftLater(["list", "chain", chain.family, chain.table, chain.name]);
+    const ours = (rules ?? "").split("\n").filter((line) => line.includes(`comment "${COMMENT}"`));
+    const device = quoteInterface(tunName);
+    if (!["iifname", "oifname"].every((side) => ours.some((line) => line.includes(`${side} ${device}`)))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 /** Removes everything of ours; missing things are no error. Used at start, at stop and after crashes. */
@@ -152,29 +163,4 @@ function removeAcceptRules(): void {
 function nftJson(command: readonly string[]): unknown {
   const text = nft(["-j", ...command], "");
   return text === "" ? {} : JSON.parse(text);
-}
-
-/** Runs nft and returns its output. */
-function nft(parameters: readonly string[], input: string): string {
-  const child = spawnSync("nft", parameters, {
-    input,
-    env: helperEnvironment(),
-    encoding: "utf8",
-    timeout: NFT_MS_MAX,
-    maxBuffer: OUTPUT_BYTES_MAX,
-  });
-  if (child.error !== undefined) {
-    const isMissing = "code" in child.error && child.error.code === "ENOENT";
-    throw new PosternError(
-      "host",
-      isMissing ? "cannot set up masquerading: nft is not installed" : "cannot run nft",
-      isMissing ? "install nftables, or use --masquerade off and set up forwarding yourself" : undefined,
-      { cause: child.error },
-    );
-  }
-  if (child.status !== 0) {
-    const reason = child.stderr.trim().split("\n")[0] ?? "";
-    throw new PosternError("host", `nft refused the rules: ${reason}`, "see 'nft list ruleset'");
-  }
-  return child.stdout;
 }

@@ -55,6 +55,11 @@ export function planForwarding(snapshot: ForwardingSnapshot): ForwardingPlan {
   return { v4: V4.filter(wrong), v6: v6.length === 0 ? [] : [...advertised.filter(wrong), ...v6] };
 }
 
+/** What stays as it was set while the gateway runs (PG-153). */
+export function forwardingParameters(forwarding: Forwarding): readonly SysctlWrite[] {
+  return forwarding === "dual" ? [...V4, ...V6] : V4;
+}
+
 /** Which families the gateway forwards. */
 export type Forwarding = "dual" | "v4-only";
 

@@ -24,10 +24,20 @@ export {
   type Forwarding,
   type ForwardingPlan,
   type ForwardingSnapshot,
+  forwardingParameters,
   planForwarding,
   type SysctlWrite,
 } from "./forwarding.ts";
+export { guardRefresh, guardRuleset, guardTable } from "./guard.ts";
 export { findHelper, helperEnvironment } from "./helper-programs.ts";
+export { readHostState, repairChange } from "./host-repair.ts";
+export {
+  compareHost,
+  describeChange,
+  type HostChange,
+  type HostSnapshot,
+  type WantedHost,
+} from "./host-state.ts";
 export {
   fromMachineId,
   type IdentifiedRole,
@@ -35,6 +45,7 @@ export {
   resolveIdentifier,
   toIdentifier,
 } from "./identifier.ts";
+export { createGuard, type Guard, type KeptTable, keepFirewall } from "./kept-table.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
@@ -42,6 +53,7 @@ export { createNameResolver, type NameResolver, type NameResolverOptions } from 
 export { type BurstWatch, createBurstWatch, NO_NETWORK, networkFingerprint } from "./network-watch.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
+export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";
 export { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {

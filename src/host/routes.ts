@@ -113,7 +113,8 @@ export function routeChanges(present: readonly KernelRoute[], wanted: readonly D
   return { stale, wanted };
 }
 
-function isSameRoute(wanted: DeviceRoute, present: KernelRoute): boolean {
+/** Whether a route that is there is one that is wanted. */
+export function isSameRoute(wanted: DeviceRoute, present: KernelRoute): boolean {
   return (
     wanted.table === present.table &&
     wanted.outputIndex === present.outputIndex &&

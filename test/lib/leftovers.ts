@@ -30,7 +30,7 @@ export async function captureHost(namespace: Namespace): Promise<HostSnapshot> {
     addresses: (await ip("addr")).map((line) => line.replace(/^\d+: /, "").replace(/\\.*$/, "")).sort(),
     routes: routes.flat().sort(),
     rules: rules.flat().sort(),
-    nftTables: lines(nft),
+    nftTables: lines(nft).sort(),
     runFiles: filesBelow(namespace.runFolder).sort(),
   };
 }

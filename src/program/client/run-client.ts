@@ -19,6 +19,7 @@ function clientRole(options: ClientOptions): PeerRole<TunnelClient> {
     createMachine: (connections, log) => createTunnelClient({ connections, log: log.scope("tunnel") }),
     setUpHost() {
       // DNS control comes with DNS resources; until then the host's resolvers stay as they are.
+      return { parameters: [], tables: [], isGuarded: true };
     },
     wire(parts) {
       const { machine, log } = parts;

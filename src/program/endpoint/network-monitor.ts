@@ -1,5 +1,5 @@
 /** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
-import { openNetlinkEvents } from "../../../bindings/linux/index.ts";
+import { type NetworkEvent, openNetlinkEvents } from "../../../bindings/linux/index.ts";
 import { after, earliest, type IpAddress, type Log } from "../../base/index.ts";
 import {
   createBurstWatch,
@@ -19,6 +19,8 @@ export interface NetworkMonitor {
 }
 
 export interface NetworkListeners {
+  /** What the kernel told since the last turn, at least every second; nothing, mostly. */
+  readonly onEvents: (events: readonly NetworkEvent[]) => void;
   readonly onAddresses: (addresses: readonly IpAddress[]) => void;
   /** The way into the internet is another one, or was away for a while: everything is connected anew (PG-75). */
   readonly onReset: (reason: string) => void;
@@ -43,7 +45,9 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
 
   function look(): void {
     if (suspend.hasResumed(host.now())) listeners.onReset("resume from suspend");
-    burst.handleEvents(host.now(), events.drain());
+    const told = events.drain();
+    listeners.onEvents(told);
+    burst.handleEvents(host.now(), told);
     if (burst.handleTimeout(host.now())) lookAtNetwork();
   }
 

@@ -1,6 +1,7 @@
 /** What client and gateway add to the common course, and what they are given for it. */
 import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
 import type { Connections } from "../../connections/index.ts";
+import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
@@ -18,9 +19,17 @@ export interface PeerRole<Machine extends PeerMachine> {
   readonly name: "client" | "gateway";
   createMachine(connections: Connections, log: Log): Machine;
   /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
-  setUpHost(host: PlaneHost, undo: UndoStack, log: Log): void;
+  setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
   /** Opens the connection to the portal and answers to the machine's events. */
   wire(parts: PeerParts<Machine>): PeerWiring;
+}
+
+/** What the role has set on the host, to be kept so (PG-153). */
+export interface RoleOnHost {
+  readonly parameters: readonly SysctlWrite[];
+  readonly tables: readonly KeptTable[];
+  /** Whether a chain of ours keeps packets from leaving past the tunnel (PG-154). */
+  readonly isGuarded: boolean;
 }
 
 export interface PeerParts<Machine> {

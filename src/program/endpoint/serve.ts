@@ -27,9 +27,10 @@ import {
   watchPlane,
 } from "../shell/index.ts";
 import { createHostInterface } from "./host-interface.ts";
+import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createResets, type Resets } from "./resets.ts";
-import type { Login, PeerMachine, PeerRole, PeerWiring } from "./role.ts";
+import type { Login, PeerMachine, PeerRole, PeerWiring, RoleOnHost } from "./role.ts";
 import { logStatus } from "./status.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
@@ -51,6 +52,13 @@ export interface Course<Machine extends PeerMachine> {
   readonly startedAt: number;
 }
 
+/** The host with the plane on it, and what is kept as it was set. */
+interface OpenHost {
+  readonly host: PlaneHost;
+  readonly keeper: HostKeeper;
+  readonly onHost: RoleOnHost;
+}
+
 /** What runs once everything is open. */
 interface Running<Machine extends PeerMachine> {
   readonly host: PlaneHost;
@@ -63,11 +71,12 @@ interface Running<Machine extends PeerMachine> {
 /** Runs until a signal, an error, or readiness with `--exit`; resolves to the exit code. */
 export async function serve<Machine extends PeerMachine>(course: Course<Machine>): Promise<number> {
   const { undo, ending, io } = course;
-  const host = setUpHost(course);
-  const running = assemble(course, host);
+  const open = setUpHost(course);
+  const { host, keeper } = open;
+  const running = assemble(course, open);
   await host.start();
   const { machine, shell, wiring } = running;
-  const network = followNetwork(course, running);
+  const network = followNetwork(course, running, keeper);
   watchPlane(host.plane, {
     socketFailed: () => network.resets.request("a transport socket failed"),
     fail: ending.fail,
@@ -86,11 +95,13 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     await new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS));
     return code;
   } finally {
+    // What is undone from here on is not to be repaired.
+    keeper.stop();
     await wiring.close();
   }
 }
 
-function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneHost {
+function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHost {
   const { role, options, io, undo, threads } = course;
   const { log } = io;
   const host = openPlaneHost({
@@ -111,11 +122,14 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): PlaneH
   // What a crash left behind goes first (D-22).
   flushPolicyRouting(host.rtnetlink, log);
   undo.add("routes and rules", () => flushPolicyRouting(host.rtnetlink, log));
-  role.setUpHost(host, undo, log);
-  return host;
+  const keeper = createHostKeeper(host, log);
+  const onHost = role.setUpHost(host, undo, log);
+  for (const table of onHost.tables) keeper.keep(table);
+  return { host, keeper, onHost };
 }
 
-function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: PlaneHost): Running<Machine> {
+function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
+  const { host } = open;
   const { role, io, undo, ending, url, token, login } = course;
   const { log } = io;
   const connections = createConnections({
@@ -147,7 +161,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: Pl
     login,
     publicKey: () => connections.publicKey(),
     input: shell.input,
-    applyInterface: interfaceApplier(course, host),
+    applyInterface: interfaceApplier(course, open),
     fail: ending.fail,
     log,
   });
@@ -156,10 +170,10 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, host: Pl
 
 /** The first interface that is applied is readiness (PG-82). */
 function interfaceApplier<Machine extends PeerMachine>(
-  { options, io, ending, startedAt }: Course<Machine>,
-  host: PlaneHost,
+  { options, io, undo, ending, startedAt }: Course<Machine>,
+  { host, keeper, onHost }: OpenHost,
 ): (wanted: TunnelInterface) => void {
-  const hostInterface = createHostInterface(host, TUN_MTU, io.log);
+  const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log: io.log });
   let isReady = false;
   return (wanted) => {
     hostInterface.apply(wanted);
@@ -183,6 +197,7 @@ interface NetworkFollower {
 function followNetwork<Machine extends PeerMachine>(
   { io, ending }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
+  keeper: HostKeeper,
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
@@ -202,7 +217,8 @@ function followNetwork<Machine extends PeerMachine>(
     wiring.reconnect();
   }
 
-  const monitor: NetworkMonitor = watchNetwork(host, { onAddresses: announce, onReset: resets.request }, log);
+  const listeners = { onEvents: keeper.look, onAddresses: announce, onReset: resets.request };
+  const monitor: NetworkMonitor = watchNetwork(host, listeners, log);
   return {
     resets,
     ownSockets: () => withPorts(host, monitor.ownAddresses()),

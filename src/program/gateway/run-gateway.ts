@@ -1,7 +1,13 @@
 /** `postern gateway`: opens what the portal grants, and forwards it into its network (PG-68, PG-69). */
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { unixMs } from "../../base/index.ts";
-import { enableForwarding, readNetwork, setUpFirewall, tearDownFirewall } from "../../host/index.ts";
+import {
+  enableForwarding,
+  forwardingParameters,
+  keepFirewall,
+  readNetwork,
+  tearDownFirewall,
+} from "../../host/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import { runPeer } from "../endpoint/peer.ts";
@@ -20,11 +26,13 @@ function gatewayRole(options: GatewayOptions): PeerRole<TunnelGateway> {
     createMachine: (connections, log) =>
       createTunnelGateway({ connections, isHostOpen: false, log: log.scope("tunnel") }),
     setUpHost(host, undo, log) {
-      if (options.masquerade === "off") return;
+      if (options.masquerade === "off") return { parameters: [], tables: [], isGuarded: false };
       // What a crash left behind goes first (D-22); the transaction itself is idempotent.
       undo.add("nft table", () => tearDownFirewall(log));
-      enableForwarding(readNetwork(host.rtnetlink), log);
-      setUpFirewall(host.tun.name, log);
+      const forwarding = enableForwarding(readNetwork(host.rtnetlink), log);
+      const firewall = keepFirewall(host.tun.name, log);
+      firewall.setUp();
+      return { parameters: forwardingParameters(forwarding), tables: [firewall], isGuarded: true };
     },
     wire(parts) {
       const { machine, log } = parts;

@@ -1,0 +1,41 @@
+/** Reads the host as `compareHost` wants it, and repairs what differs (PG-153). */
+import { errnoName, type Rtnetlink } from "../../bindings/linux/index.ts";
+import { TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
+import type { HostChange, HostSnapshot } from "./host-state.ts";
+import { readSysctl, writeSysctl } from "./sysctl.ts";
+
+const FAMILIES = [4, 6] as const;
+const TABLES = [TABLE_RESOURCES, TABLE_LINK, TABLE_INTERNET];
+
+/** Only our own tables are read: the main one may hold a million routes. */
+export function readHostState(rtnetlink: Rtnetlink): HostSnapshot {
+  return {
+    links: rtnetlink.links(),
+    addresses: rtnetlink.addresses(),
+    rules: FAMILIES.flatMap((family) => rtnetlink.rules(family)),
+    routes: TABLES.flatMap((table) => FAMILIES.flatMap((family) => rtnetlink.routes(family, table))),
+    readParameter: readSysctl,
+  };
+}
+
+/** Takes one change back. Returns why that was refused. */
+export function repairChange(rtnetlink: Rtnetlink, index: number, change: HostChange): string | undefined {
+  switch (change.kind) {
+    case "link-down":
+      return rtnetlink.changeLink(index, { isUp: true })?.message;
+    case "mtu":
+      return rtnetlink.changeLink(index, { mtu: change.mtu })?.message;
+    case "address":
+      return rtnetlink.addAddress({ index, ...change.address })?.message;
+    case "route":
+      return rtnetlink.addRoute(change.route)?.message;
+    case "rule": {
+      const refusal = rtnetlink.addRule(change.rule);
+      // One of the same priority and mark that is not ours, for instance without the `not`.
+      if (refusal !== undefined && errnoName(refusal.errno) === "EEXIST") return "another rule stands there";
+      return refusal?.message;
+    }
+    case "parameter":
+      return writeSysctl(change.wanted.path, change.wanted.value);
+  }
+}

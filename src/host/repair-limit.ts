@@ -1,0 +1,31 @@
+/** Repairs must not become a fight with whoever changes the host (PG-153). Pure. */
+import { after, type Instant } from "../base/index.ts";
+
+const REPAIRS_MAX = 3;
+const WINDOW_MS = 60_000;
+const PAUSE_MS = 60_000;
+
+export interface RepairLimit {
+  /** `give-up` comes once, at the repair that would be one too many; then there is a pause. */
+  ask(now: Instant): "repair" | "give-up" | "paused";
+}
+
+/** Three repairs a minute, then a minute's pause. */
+export function createRepairLimit(): RepairLimit {
+  let repairs: readonly Instant[] = [];
+  let pausedUntil: Instant | undefined;
+  return {
+    ask(now) {
+      if (pausedUntil !== undefined && now < pausedUntil) return "paused";
+      pausedUntil = undefined;
+      repairs = repairs.filter((at) => now - at < WINDOW_MS);
+      if (repairs.length < REPAIRS_MAX) {
+        repairs = [...repairs, now];
+        return "repair";
+      }
+      repairs = [];
+      pausedUntil = after(now, PAUSE_MS);
+      return "give-up";
+    },
+  };
+}

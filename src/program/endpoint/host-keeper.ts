@@ -1,0 +1,192 @@
+/**
+ * Keeps the host as it was set up (PG-153): looks again when something tells of a change, and every 30 s
+ * without that; repairs once, says what it repaired, and does not fight.
+ */
+import type { NetworkEvent } from "../../../bindings/linux/index.ts";
+import { after, type Instant, type Log } from "../../base/index.ts";
+import {
+  compareHost,
+  createRepairLimit,
+  describeChange,
+  type HostChange,
+  type KeptTable,
+  readHostState,
+  repairChange,
+  TABLE_INTERNET,
+  TABLE_RESOURCES,
+  type WantedHost,
+} from "../../host/index.ts";
+import type { PlaneHost } from "../shell/index.ts";
+
+const CHECK_EVERY_MS = 30_000;
+
+export interface HostKeeper {
+  /** From now on the host should look like this. */
+  want(wanted: WantedHost): void;
+  /** From now on this table is looked after as well. */
+  keep(table: KeptTable): void;
+  /** Takes what the kernel told, then looks if there is reason to. */
+  look(events: readonly NetworkEvent[]): void;
+  stop(): void;
+}
+
+interface Keeping {
+  readonly host: PlaneHost;
+  readonly log: Log;
+  readonly limit: ReturnType<typeof createRepairLimit>;
+  readonly tables: Map<KeptTable, TableWatch>;
+  /** Changes that the host did not let us repair; they are mentioned once. */
+  readonly givenUp: Set<string>;
+  wanted: WantedHost | undefined;
+  nextCheck: Instant;
+  isStopped: boolean;
+}
+
+interface TableWatch {
+  state: "idle" | "checking" | "again";
+  /** Since when nobody has seen the table intact. */
+  doubtedSince: Instant;
+}
+
+export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
+  const keeping: Keeping = {
+    host,
+    log,
+    limit: createRepairLimit(),
+    tables: new Map(),
+    givenUp: new Set(),
+    wanted: undefined,
+    nextCheck: after(host.now(), CHECK_EVERY_MS),
+    isStopped: false,
+  };
+  return {
+    want(wanted) {
+      keeping.wanted = wanted;
+      keeping.givenUp.clear();
+    },
+    keep(table) {
+      keeping.tables.set(table, { state: "idle", doubtedSince: host.now() });
+    },
+    look: (events) => look(keeping, events),
+    stop() {
+      keeping.isStopped = true;
+    },
+  };
+}
+
+function look(keeping: Keeping, events: readonly NetworkEvent[]): void {
+  const { host, tables } = keeping;
+  const now = host.now();
+  const isDue = now >= keeping.nextCheck || events.some(({ kind }) => kind === "overrun");
+  if (isDue) keeping.nextCheck = after(now, CHECK_EVERY_MS);
+  if (isDue || events.some((event) => concernsHost(event, host.tun.index))) checkHost(keeping, now);
+  for (const [table, watch] of tables) {
+    const isTold = events.some((event) => concernsTable(event, table));
+    if (isTold && watch.state === "idle") watch.doubtedSince = now;
+    if (isDue || isTold) void checkTable(keeping, table, watch);
+  }
+}
+
+function concernsHost(event: NetworkEvent, tunIndex: number): boolean {
+  switch (event.kind) {
+    case "rule":
+    case "parameter":
+      return true;
+    case "link":
+    case "address":
+      return event.index === tunIndex;
+    case "route":
+      return event.index === tunIndex || event.table === TABLE_RESOURCES || event.table === TABLE_INTERNET;
+    default:
+      return false;
+  }
+}
+
+function concernsTable(event: NetworkEvent, { name, neighbours }: KeptTable): boolean {
+  if (event.kind !== "firewall") return false;
+  const { table } = event;
+  return table === undefined || name === `inet ${table}` || neighbours.includes(table);
+}
+
+function checkHost(keeping: Keeping, now: Instant): void {
+  const { host, wanted, log, givenUp } = keeping;
+  if (wanted === undefined) return;
+  const device = wanted.link.name;
+  const changes = compareHost(wanted, readHostState(host.rtnetlink)).filter(
+    (change) => !givenUp.has(describeChange(change, device)),
+  );
+  if (changes.length === 0 || !mayRepair(keeping, now, describeAll(changes, device))) return;
+  const repaired: HostChange[] = [];
+  for (const change of changes) {
+    const refusal = repairChange(host.rtnetlink, wanted.link.index, change);
+    if (refusal === undefined) {
+      repaired.push(change);
+      continue;
+    }
+    const what = describeChange(change, device);
+    givenUp.add(what);
+    log.warn?.(`host state cannot be repaired: ${what}`, { reason: refusal });
+  }
+  if (repaired.length === 0) return;
+  log.warn?.(repairEvent(describeAll(repaired, device)));
+}
+
+function describeAll(changes: readonly HostChange[], device: string): readonly string[] {
+  return changes.map((change) => describeChange(change, device));
+}
+
+/** The change is part of the event, else the next one would be held back as a repetition (PG-106). */
+function repairEvent(changes: readonly string[]): string {
+  return `host state repaired: ${changes.join(", ")}`;
+}
+
+/** Whether one more repair is no fight yet. */
+function mayRepair({ limit, log }: Keeping, now: Instant, changes: readonly string[]): boolean {
+  const answer = limit.ask(now);
+  if (answer === "give-up") {
+    log.error?.("something on this host keeps changing what Postern has set; repairs pause for a minute", {
+      changes,
+    });
+  }
+  return answer === "repair";
+}
+
+async function checkTable(keeping: Keeping, table: KeptTable, watch: TableWatch): Promise<void> {
+  if (watch.state !== "idle") {
+    watch.state = "again";
+    return;
+  }
+  do {
+    watch.state = "checking";
+    await checkTableOnce(keeping, table, watch);
+    // What came meanwhile may be newer than what was read.
+  } while (isAskedAgain(watch));
+  watch.state = "idle";
+}
+
+function isAskedAgain({ state }: TableWatch): boolean {
+  return state === "again";
+}
+
+async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWatch): Promise<void> {
+  const { host, log } = keeping;
+  const isIntact = await table.isIntact();
+  if (keeping.isStopped) return;
+  const change = `table ${table.name} is gone or changed`;
+  if (isIntact) {
+    await table.refresh();
+  } else if (mayRepair(keeping, host.now(), [change])) {
+    try {
+      table.setUp();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      log.warn?.(`host state cannot be repaired: ${change}`, { reason });
+      return;
+    }
+    // For so long its rules may have been without effect.
+    log.warn?.(repairEvent([change]), { gapMs: host.now() - watch.doubtedSince });
+  } else {
+    return;
+  }
+  watch.doubtedSince = host.now();
+}
