@@ -51,6 +51,8 @@ function openFirstPath(
   const { device, now } = state;
   for (const bytes of waiting.wgBuffer) state.transmits.push(toTransmit(path, bytes));
   for (const packet of waiting.ipBuffer) device.send(now, connection.peer, packet);
+  const rttMs = connection.agent.rttMs();
+  if (rttMs !== undefined) device.setRoundTrip(connection.peer, rttMs);
   device.setReachable(now, connection.peer, true);
   if (state.options.role === "client") device.initiate(now, connection.peer);
 }

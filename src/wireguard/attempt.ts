@@ -1,11 +1,20 @@
 /** Our own handshakes: starting, retransmitting and giving up (section 7). */
-import { type Instant, randomBelow } from "../base/index.ts";
-import { COOKIE_USE_LIFE_MS, MAX_JITTER_MS, REKEY_TIMEOUT_MS } from "./constants.ts";
+import { after, type Instant, randomBelow } from "../base/index.ts";
+import {
+  ANSWERABLE,
+  ANSWERABLE_FAST,
+  COOKIE_USE_LIFE_MS,
+  FAST_REPEATS,
+  MAX_JITTER_MS,
+  REKEY_TIMEOUT_MS,
+  REPEAT_MIN_MS,
+  REPEAT_ROUND_TRIPS,
+} from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
 import { queueKeepalive } from "./keepalive.ts";
 import { formatIndex, macFields } from "./messages.ts";
 import { createInitiation, forget, sealMacs } from "./noise.ts";
-import { type Peer, usableSession } from "./peer.ts";
+import { activityOf, type Peer, usableSession } from "./peer.ts";
 import { dropStaged, forgetAttempt, nextLocalIndex, retireAllSessions } from "./sessions.ts";
 import { nextStamp } from "./tai64n.ts";
 
@@ -64,16 +73,36 @@ function sendInitiation(
   });
 
   const before = peer.attempt.kind === "pending" ? peer.attempt : undefined;
-  if (before?.previous !== undefined) forget(before.previous);
-  const retransmitAt = now + REKEY_TIMEOUT_MS + randomBelow(core.random, MAX_JITTER_MS + 1);
+  const tries = (before?.tries ?? 0) + 1;
+  const answerable = isFast(peer, tries) ? ANSWERABLE_FAST : ANSWERABLE;
+  const sent = before === undefined ? [] : [before.latest, ...before.earlier];
+  for (const forgotten of sent.slice(answerable - 1)) forget(forgotten);
   peer.attempt = {
     kind: "pending",
     startedAt: attempt.startedAt,
-    retransmitAt: retransmitAt as Instant,
+    retransmitAt: after(now, repeatAfterMs(core, peer, tries)),
     latest: { ...made.pending, sentAt: now },
-    previous: before?.latest,
+    earlier: sent.slice(0, answerable - 1),
+    tries,
   };
   peer.log.debug?.("initiation sent", { index: formatIndex(sender), cause: attempt.cause });
+}
+
+/** Whether the next repeat follows the path's round trips: a first handshake, and not too often (WG-75). */
+function isFast(peer: Peer, tries: number): boolean {
+  return peer.pathRttMs !== undefined && peer.lastHandshakeAt === undefined && tries <= FAST_REPEATS;
+}
+
+/** The pause behind an initiation: jitter keeps two that collided from colliding again (WG-36). */
+function repeatAfterMs({ random }: DeviceCore, peer: Peer, tries: number): number {
+  const { pathRttMs } = peer;
+  if (pathRttMs === undefined || !isFast(peer, tries)) {
+    return REKEY_TIMEOUT_MS + randomBelow(random, MAX_JITTER_MS + 1);
+  }
+  const pauseMs = Math.ceil(
+    Math.min(REKEY_TIMEOUT_MS, Math.max(REPEAT_MIN_MS, REPEAT_ROUND_TRIPS * pathRttMs)),
+  );
+  return pauseMs + randomBelow(random, (pauseMs >> 2) + 1);
 }
 
 /** Puts the MACs on an initiation or response and queues it (WG-7, WG-30, WG-41). */
@@ -99,10 +128,10 @@ export function sendHandshakeMessage(
   core.records.noteSent(peer.ref.slot, now, datagram.length);
 }
 
-/** The attempt ran out of time (WG-37). */
+/** The attempt ran out of time (WG-37). Who is doubted by ICE, or still heard, is tried again. */
 export function giveUp(core: DeviceCore, peer: Peer, now: Instant): void {
   if (peer.attempt.kind !== "pending") return;
-  if (peer.isSuspect) {
+  if (peer.isSuspect || isHeard(core, peer, now)) {
     peer.attempt = { ...peer.attempt, startedAt: now };
     return;
   }
@@ -115,6 +144,17 @@ export function giveUp(core: DeviceCore, peer: Peer, now: Instant): void {
   peer.dormantSince = now;
   peer.wantsRekey = false;
   peer.log.info?.("handshake given up", {});
+}
+
+/**
+ * Tunnel mode: authenticated data came in lately on a session that is still good for it. Somebody floods
+ * the peer with handshakes then, or ours are lost; the tunnel itself works.
+ */
+function isHeard(core: DeviceCore, peer: Peer, now: Instant): boolean {
+  if (peer.policy.givingUp !== "expired") return false;
+  const isOpen = peer.sessions.some((session) => session !== undefined && now < session.recvUntil);
+  const { recvData } = activityOf(core.records, peer);
+  return isOpen && recvData > 0 && now - recvData < peer.policy.attemptTimeMs;
 }
 
 /** The end of a tunnel-mode peer (WG-37 to WG-39). */

@@ -26,6 +26,16 @@ export const NEW_HANDSHAKE_MS = KEEPALIVE_TIMEOUT_MS + REKEY_TIMEOUT_MS;
 /** Key material without a new session is wiped after that time (paper §6.3). */
 export const WIPE_AFTER_MS = 3 * REJECT_AFTER_TIME_MS;
 
+/** A first handshake is repeated after that many round trips of the path, where they are known (WG-75). */
+export const REPEAT_ROUND_TRIPS = 3;
+/** Bounds of that pause; the upper one is the paper's. */
+export const REPEAT_MIN_MS = 100;
+/** How many repeats come so fast; after them, as ever. */
+export const FAST_REPEATS = 8;
+/** Initiations of ours that can be answered at a time (WG-25, WG-75). */
+export const ANSWERABLE = 2;
+export const ANSWERABLE_FAST = 4;
+
 /** How long a plain peer is tried before it is left alone (paper §6.1). */
 export const REKEY_ATTEMPT_TIME_MS = 90_000;
 /** The same in tunnel mode, where a failed connection is made anew instead (WG-37). */

@@ -137,6 +137,8 @@ export interface WgDevice {
   setReachable(now: Instant, peer: PeerRef, isReachable: boolean): void;
   /** While the path is suspect, ICE decides whether the peer is gone, not the attempt clock (WG-37). */
   setPathSuspect(now: Instant, peer: PeerRef, isSuspect: boolean): void;
+  /** Round trip of the path, where it was measured: first handshakes are repeated by it (WG-75). */
+  setRoundTrip(peer: PeerRef, rttMs: number): void;
   /** Starts a handshake beside a living session (WG-21). `false`: pending, scheduled, or not allowed. */
   initiate(now: Instant, peer: PeerRef): boolean;
   /** A packet of our own for the peer: behind all that wait already. */

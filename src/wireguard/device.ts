@@ -34,6 +34,10 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
         peer.isSuspect = isSuspect;
       });
     },
+    setRoundTrip(ref, rttMs) {
+      const peer = core.peers.find(ref);
+      if (peer !== undefined) peer.pathRttMs = rttMs;
+    },
     initiate(now, ref) {
       let isStarted = false;
       withPeer(core, now, ref, (peer) => {

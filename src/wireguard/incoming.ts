@@ -209,9 +209,8 @@ function noteReceived(core: DeviceCore, peer: Peer, now: Instant, bytes: number)
   core.records.noteReceived(peer.ref.slot, now, bytes);
 }
 
-/** Which of our two last initiations a response is to (WG-25). */
+/** Which of our last initiations a response is to (WG-25). */
 function answeredInitiation({ attempt }: Peer, receiver: number): SentInitiation | undefined {
   if (attempt.kind !== "pending") return undefined;
-  if (attempt.latest.sender === receiver) return attempt.latest;
-  return attempt.previous?.sender === receiver ? attempt.previous : undefined;
+  return [attempt.latest, ...attempt.earlier].find(({ sender }) => sender === receiver);
 }

@@ -44,8 +44,10 @@ export type Attempt =
       readonly startedAt: Instant;
       readonly retransmitAt: Instant;
       readonly latest: SentInitiation;
-      /** The one before it can still be answered (WG-25). */
-      readonly previous: SentInitiation | undefined;
+      /** Those before it that can still be answered, newest first (WG-25). */
+      readonly earlier: readonly SentInitiation[];
+      /** Initiations of this attempt so far. */
+      readonly tries: number;
     }
   /** Tunnel mode: given up; only removal is left (WG-39). */
   | { readonly kind: "expired" };
@@ -79,6 +81,8 @@ export interface Peer extends QueueEntry {
   keepaliveMs: number;
   isReachable: boolean;
   isSuspect: boolean;
+  /** Round trip of the path, as the caller measured it (WG-75). */
+  pathRttMs: number | undefined;
   attempt: Attempt;
   current: Session | undefined;
   lastNumber: number;
@@ -130,6 +134,7 @@ export function createPeer(input: {
     keepaliveMs: options.keepaliveMs ?? options.policy.keepaliveMs,
     isReachable: options.isReachable ?? true,
     isSuspect: false,
+    pathRttMs: undefined,
     attempt: { kind: "idle" },
     current: undefined,
     lastNumber: 0,

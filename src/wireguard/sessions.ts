@@ -27,8 +27,7 @@ export function nextLocalIndex(peer: Peer): number {
 
 function isPendingNumber({ attempt }: Peer, number: number): boolean {
   if (attempt.kind !== "pending") return false;
-  const { latest, previous } = attempt;
-  return (latest.sender & 0xff) === number || (previous !== undefined && (previous.sender & 0xff) === number);
+  return [attempt.latest, ...attempt.earlier].some(({ sender }) => (sender & 0xff) === number);
 }
 
 /** Puts a finished session into its place in the ring and into the plane (WG-13, WG-44, WG-52). */
@@ -125,7 +124,7 @@ export function retireAllSessions(core: DeviceCore, peer: Peer): void {
 export function forgetAttempt(peer: Peer): void {
   if (peer.attempt.kind === "pending") {
     forget(peer.attempt.latest);
-    if (peer.attempt.previous !== undefined) forget(peer.attempt.previous);
+    for (const sent of peer.attempt.earlier) forget(sent);
   }
   if (peer.attempt.kind !== "expired") peer.attempt = { kind: "idle" };
 }
