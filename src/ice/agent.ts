@@ -36,6 +36,7 @@ import {
   type Pair,
   type RemoteEntry,
   removalAt,
+  trigger,
   unansweredChecks,
 } from "./pair.ts";
 import {
@@ -210,6 +211,7 @@ function handleRequest(agent: AgentState, now: Instant, incoming: IncomingReques
   if (remote === undefined) return "over-limit";
   const pair = formPair(agent.pairs, { role, local, remote, now });
   enforcePairLimit(agent);
+  trigger(pair, now);
   if (role === "controlled" && request.isNominated && pair.nomination.kind === "none") {
     pair.nomination = { kind: "pending", since: now };
   }
@@ -316,6 +318,7 @@ function sendCheck(agent: AgentState, now: Instant, pair: Pair): void {
   agent.pairOf.set(transaction, pair);
   options.transactions.add(transaction);
   trimAttempts(agent, pair);
+  pair.triggeredAt = undefined;
   if (pair.state === "waiting") pair.state = "in-progress";
   if (pair.nomination.kind === "pending") pair.nomination = { kind: "sent" };
   send(agent, pair.local, pair.remote.candidate.address, (into) =>

@@ -42,6 +42,7 @@ export function formPair(pairs: Pair[], pairing: Pairing): Pair {
     formedAt: pairing.now,
     state: "waiting",
     nomination: { kind: "none" },
+    triggeredAt: undefined,
     attempts: [],
     rttMs: undefined,
     mappedAddress: undefined,

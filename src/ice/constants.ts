@@ -14,6 +14,15 @@ export const DEFAULT_TIMINGS: IceTimings = { initialRtoMs: 250, maxRtoMs: 1_500,
 /** While no data flows: the checks only keep NAT bindings alive (SN-80). */
 export const IDLE_TIMINGS: IceTimings = { initialRtoMs: 25_000, maxRtoMs: 25_000, retransmitsMax: 4 };
 
+/** While a pair has not worked yet, a check by the peer triggers one of ours (SN-140): so early, so far apart. */
+export const TRIGGERED_MAX = 4;
+export const TRIGGERED_GAP_MS = 100;
+
+/** A nomination whose check went unanswered is repeated after that many round trips (SN-140). */
+export const NOMINATION_ROUND_TRIPS = 3;
+export const NOMINATION_MIN_MS = 100;
+export const NOMINATION_REPEATS = 3;
+
 /** RFC 8445 §6.1.2.5. */
 export const MAX_PAIRS = 100;
 

@@ -1,7 +1,14 @@
 /** One candidate pair: its checks, when the next is due, and when it is given up (SN §4.2, §4.3). */
 import { after, earliest, formatSocketAddress, type Instant, type SocketAddress } from "../base/index.ts";
 import type { Candidate, LocalCandidate } from "./candidate.ts";
-import type { IceTimings } from "./constants.ts";
+import {
+  type IceTimings,
+  NOMINATION_MIN_MS,
+  NOMINATION_REPEATS,
+  NOMINATION_ROUND_TRIPS,
+  TRIGGERED_GAP_MS,
+  TRIGGERED_MAX,
+} from "./constants.ts";
 
 export interface LocalEntry {
   readonly candidate: LocalCandidate;
@@ -40,6 +47,8 @@ export interface Pair {
   readonly formedAt: Instant;
   state: "waiting" | "in-progress" | "succeeded";
   nomination: Nomination;
+  /** When a check by the peer asked for one of ours, which has not gone out yet (SN-140). */
+  triggeredAt: Instant | undefined;
   /** The last `retransmitsMax` checks, oldest first. */
   attempts: Attempt[];
   rttMs: number | undefined;
@@ -80,8 +89,23 @@ export function nextCheckAt(pair: Pair, timings: IceTimings): Instant {
   const first = pair.attempts.at(-unanswered) ?? last;
   const isLongSilent = unanswered >= 1 && last.sentAt - first.sentAt > timings.maxRtoMs / 2;
   const due = after(last.sentAt, delayMs(isLongSilent ? unanswered : pair.attempts.length, timings));
-  if (pair.nomination.kind !== "pending") return due;
-  return earliest(due, pair.nomination.since) ?? due;
+  return earliest(due, pair.triggeredAt, nominationDue(pair, last, unanswered)) ?? due;
+}
+
+/** When the nomination wants a check: at once, and again after a few round trips (SN-45, SN-140). */
+function nominationDue(pair: Pair, last: Attempt, unanswered: number): Instant | undefined {
+  const { nomination, rttMs } = pair;
+  if (nomination.kind === "pending") return nomination.since;
+  const isLost = nomination.kind === "sent" && unanswered >= 1 && unanswered <= NOMINATION_REPEATS;
+  if (!isLost || rttMs === undefined) return undefined;
+  return after(last.sentAt, Math.max(NOMINATION_MIN_MS, Math.ceil(NOMINATION_ROUND_TRIPS * rttMs)));
+}
+
+/** A check of the peer came in on the pair: an early sign that ours may get through, too (SN-140). */
+export function trigger(pair: Pair, now: Instant): void {
+  const last = pair.attempts.at(-1);
+  if (pair.state !== "in-progress" || last === undefined || pair.attempts.length >= TRIGGERED_MAX) return;
+  if (now - last.sentAt >= TRIGGERED_GAP_MS) pair.triggeredAt = now;
 }
 
 /** When the pair is given up, if no answer comes before (SN-46). */
