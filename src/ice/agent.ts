@@ -39,6 +39,7 @@ import {
   trigger,
   unansweredChecks,
 } from "./pair.ts";
+import { confirmRebinding, isReplaced, noteCheck, type PeerChecks } from "./rebinding.ts";
 import {
   addOptimistic,
   addSignalled,
@@ -65,6 +66,7 @@ interface AgentState {
   readonly remotes: RemoteCandidates;
   readonly pairs: Pair[];
   readonly pairOf: Map<string, Pair>;
+  readonly peerChecks: PeerChecks;
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
   timings: IceTimings;
@@ -88,6 +90,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     remotes: createRemoteCandidates(),
     pairs: [],
     pairOf: new Map(),
+    peerChecks: { seen: [] },
     transmits: [],
     events: [],
     timings: DEFAULT_TIMINGS,
@@ -212,11 +215,16 @@ function handleRequest(agent: AgentState, now: Instant, incoming: IncomingReques
   const pair = formPair(agent.pairs, { role, local, remote, now });
   enforcePairLimit(agent);
   trigger(pair, now);
+  const { transactionId } = request.frame;
+  noteCheck(agent.peerChecks, agent.pairs, pair, {
+    transaction: toHex(transactionId),
+    priority: request.priority,
+    now,
+  });
   if (role === "controlled" && request.isNominated && pair.nomination.kind === "none") {
     pair.nomination = { kind: "pending", since: now };
   }
   evaluate(agent, now);
-  const { transactionId } = request.frame;
   send(agent, local, source, (into) =>
     encodeBindingSuccess(into, { transactionId, mappedAddress: source }, agent.localKey),
   );
@@ -257,6 +265,7 @@ function handleAnswer(
   attempt.answeredAt = now;
   pair.rttMs = now - attempt.sentAt;
   pair.state = "succeeded";
+  confirmRebinding(pair, attempt.sentAt);
   if (pair.nomination.kind === "sent" && attempt.isNominated) pair.nomination = { kind: "done" };
   const isKnown = agent.locals.some(({ candidate }) => isAt(candidate.address, answer.mappedAddress));
   pair.mappedAddress = isKnown ? undefined : copyOfAddress(answer.mappedAddress);
@@ -289,7 +298,10 @@ function evaluate(agent: AgentState, now: Instant): void {
 function select(agent: AgentState, now: Instant): void {
   const best = bestPair(agent.options.role, agent.pairs);
   if (best === undefined || best === agent.selected) return;
-  if (agent.selected !== undefined && agent.selected.priority >= best.priority) return;
+  const { selected } = agent;
+  if (selected !== undefined && !isReplaced(selected, agent.pairs) && selected.priority >= best.priority) {
+    return;
+  }
   agent.selected = best;
   if (best.nomination.kind === "none") best.nomination = { kind: "pending", since: now };
   agent.events.push({

@@ -46,6 +46,10 @@ export function formPair(pairs: Pair[], pairing: Pairing): Pair {
     attempts: [],
     rttMs: undefined,
     mappedAddress: undefined,
+    peerPriority: undefined,
+    rebinding: undefined,
+    replacedBy: undefined,
+    isRival: false,
   };
   pairs.push(pair);
   sortPairs(pairs);

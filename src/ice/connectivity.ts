@@ -3,6 +3,7 @@ import { type Instant, unreachable } from "../base/index.ts";
 import type { IceRole } from "../stun/index.ts";
 import type { IceTimings } from "./constants.ts";
 import { isDead, type Pair } from "./pair.ts";
+import { isReplaced } from "./rebinding.ts";
 
 /**
  * `connected`: a pair is nominated, others are alive. `completed`: no other pair is left. The node
@@ -19,9 +20,10 @@ export function isIceConnected(state: IceState): boolean {
  * its own; the controlled side follows nominations, answered or not.
  */
 export function bestPair(role: IceRole, pairs: readonly Pair[]): Pair | undefined {
-  return role === "controlling"
-    ? pairs.find((pair) => pair.state === "succeeded")
-    : pairs.find((pair) => pair.nomination.kind !== "none");
+  const isUsable = (pair: Pair): boolean =>
+    role === "controlling" ? pair.state === "succeeded" : pair.nomination.kind !== "none";
+  const usable = pairs.filter(isUsable);
+  return usable.find((pair) => !isReplaced(pair, usable));
 }
 
 export interface Prospects {

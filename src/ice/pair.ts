@@ -54,6 +54,14 @@ export interface Pair {
   rttMs: number | undefined;
   /** What the peer saw as our address, if that is none of our candidates; for logs only (SN-65). */
   mappedAddress: SocketAddress | undefined;
+  /** Which of its candidates the peer sends from, as its last check said (SN-19, SN-141). */
+  peerPriority: number | undefined;
+  /** The pair whose place this one takes as soon as a check sent since then is answered (SN-141). */
+  rebinding: { readonly before: Pair; readonly since: Instant } | undefined;
+  /** The pair that has this one's place now. */
+  replacedBy: Pair | undefined;
+  /** It once took the place of a pair that was alive: never again. */
+  isRival: boolean;
 }
 
 /** A pair is unique by the local base and the remote address (SN-42). */

@@ -1,21 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { instant, ip } from "../../../src/base/index.ts";
 import { DEFAULT_TIMINGS, MAX_PAIRS, MAX_REMOTE_CANDIDATES } from "../../../src/ice/index.ts";
-import { at, createLoneAgent, type LoneAgent, START } from "./lone-agent.ts";
+import { agentWithHost, at, createLoneAgent, later, START } from "./lone-agent.ts";
 
 const HOST = 2_130_706_175;
 const SRFLX = 1_686_109_951;
 const RELAY = 37_748_479;
-
-function agentWithHost(role: "controlling" | "controlled" = "controlling"): LoneAgent {
-  const lone = createLoneAgent(role);
-  lone.addHost("192.0.2.1");
-  return lone;
-}
-
-function later(lone: LoneAgent, ms: number): void {
-  lone.runTo(lone.now + ms);
-}
 
 describe("local candidates", () => {
   it("SN-25: a redundant one is not signalled again", () => {

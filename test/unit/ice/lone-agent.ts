@@ -75,6 +75,8 @@ export interface CheckOptions {
   readonly role: IceRole;
   readonly username: string;
   readonly password: string;
+  /** Number of the transaction; default: a new one. */
+  readonly transaction: number;
 }
 
 export interface AnswerOptions {
@@ -165,7 +167,7 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
       const into = new Uint8Array(300);
       const peerRole = role === "controlling" ? "controlled" : "controlling";
       const transactionId = new Uint8Array(12);
-      new DataView(transactionId.buffer).setUint32(0, ++counter);
+      new DataView(transactionId.buffer).setUint32(0, change.transaction ?? ++counter);
       const length = encodeBindingRequest(
         into,
         {
@@ -231,4 +233,14 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
   };
   drain();
   return lone;
+}
+
+export function agentWithHost(role: "controlling" | "controlled" = "controlling"): LoneAgent {
+  const lone = createLoneAgent(role);
+  lone.addHost("192.0.2.1");
+  return lone;
+}
+
+export function later(lone: LoneAgent, ms: number): void {
+  lone.runTo(lone.now + ms);
 }

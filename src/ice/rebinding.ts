@@ -1,0 +1,67 @@
+/**
+ * A NAT between the peer and us has given it another address (SN-141).
+ *
+ * A peer gives each of its candidates a priority of its own, and its checks name it: so a check from an
+ * unknown address with the priority of another pair's checks is that pair, seen through another mapping.
+ * It takes the other one's place when a check of ours to the new address has been answered: nobody without
+ * the peer's password can do that. A check that came before, by whatever way, says nothing; and the old
+ * address needs only to speak again to have its place back for good.
+ */
+import { equalSocketAddress, type Instant } from "../base/index.ts";
+import type { Pair } from "./pair.ts";
+
+/** Checks of the peer that are remembered, so that one that is sent again is not taken for news. */
+const SEEN_MAX = 64;
+
+export interface PeerChecks {
+  /** Transactions in hexadecimal, oldest first. */
+  readonly seen: string[];
+}
+
+export interface PeerCheck {
+  readonly transaction: string;
+  readonly priority: number;
+}
+
+/** A valid check of the peer has come in on `pair`. */
+export function noteCheck(
+  { seen }: PeerChecks,
+  pairs: readonly Pair[],
+  pair: Pair,
+  { transaction, priority, now }: PeerCheck & { readonly now: Instant },
+): void {
+  if (seen.includes(transaction)) return;
+  seen.push(transaction);
+  if (seen.length > SEEN_MAX) seen.shift();
+  pair.peerPriority = priority;
+  if (pair.replacedBy !== undefined) {
+    // The old mapping lives: these are two ways, and priorities decide between them.
+    pair.replacedBy.isRival = true;
+    pair.replacedBy = undefined;
+  }
+  if (pair.remote.origin !== "temporary" || pair.isRival || pair.rebinding !== undefined) return;
+  const before = pairs.find((other) => isSamePair(other, pair, priority));
+  if (before !== undefined) pair.rebinding = { before, since: now };
+}
+
+/** A check of ours that was sent at `sentAt` has been answered. */
+export function confirmRebinding(pair: Pair, sentAt: Instant): void {
+  const { rebinding } = pair;
+  if (rebinding === undefined || sentAt < rebinding.since || pair.isRival) return;
+  rebinding.before.replacedBy = pair;
+  pair.rebinding = undefined;
+}
+
+/** Whether another address has taken the pair's place. */
+export function isReplaced(pair: Pair, pairs: readonly Pair[]): boolean {
+  return pair.replacedBy !== undefined && pairs.includes(pair.replacedBy);
+}
+
+function isSamePair(other: Pair, pair: Pair, priority: number): boolean {
+  return (
+    other !== pair &&
+    other.replacedBy === undefined &&
+    other.peerPriority === priority &&
+    equalSocketAddress(other.local.candidate.base, pair.local.candidate.base)
+  );
+}
