@@ -380,3 +380,20 @@ export function kindsFrom(world: World, from: End, kind?: string): readonly Wire
 export function eventKinds(end: End): readonly string[] {
   return end.events.map((event) => event.kind);
 }
+
+/** Lets time pass until `at` milliseconds after the start. */
+export function until(world: World, at: number): void {
+  advance(world, START + at - world.now);
+}
+
+/** A client and gateway with a session and no data. */
+export function tunnel() {
+  const made = pair("tunnel");
+  made.a.device.initiate(made.world.now, made.ab);
+  until(made.world, 100);
+  return made;
+}
+
+export function initiationsAfter(world: World, at: number): readonly number[] {
+  return world.transcript.filter((line) => line.kind === "initiation" && line.at > at).map((line) => line.at);
+}
