@@ -4,6 +4,7 @@
  * A pure table over a snapshot of the runtime, so that every row is tested on one machine.
  */
 import { readFileSync } from "node:fs";
+import { currentRuntime, type Runtime } from "../sys/index.ts";
 
 /** The variants that a person may ask for (D-26). */
 export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc"] as const;
@@ -11,7 +12,7 @@ export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc"] as const;
 export type CipherName = (typeof CIPHER_NAMES)[number];
 
 export interface RuntimeFacts {
-  readonly runtime: "node" | "deno" | "bun";
+  readonly runtime: Runtime;
   /** Major version of Node, or of the Node that the runtime imitates. */
   readonly nodeMajor: number;
   readonly arch: string;
@@ -89,9 +90,8 @@ export function candidateFor(name: CipherName, facts: RuntimeFacts): Candidate {
 /** Reads the facts of the runtime that executes this. */
 export function readRuntimeFacts(): RuntimeFacts {
   const { versions, arch } = process;
-  const runtime = "bun" in versions ? "bun" : "deno" in versions ? "deno" : "node";
   return {
-    runtime,
+    runtime: currentRuntime(),
     nodeMajor: Number.parseInt(versions.node, 10),
     arch,
     hasAvx2: arch === "x64" && hasCpuFlag("avx2"),

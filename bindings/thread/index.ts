@@ -1,10 +1,11 @@
+export type { Thread, ThreadBackEnd, ThreadPort } from "./thread.ts";
 export {
   type PlaneThread,
   type PlaneThreads,
+  serveThread,
   spawnPlaneThreads,
   spawnThread,
   WORKER_KINDS,
-  WORKER_MARK,
   type WorkerKind,
   type WorkerReport,
   type WorkerStart,

@@ -2,7 +2,8 @@
  * The threads of the two workers, which may come up before there is anything for them to do: a thread
  * takes as long to start as the rest of the program takes to load (G-15).
  */
-import { Worker } from "node:worker_threads";
+import { threadBackEnd } from "./back-end.ts";
+import type { ThreadBackEnd } from "./thread.ts";
 
 export const WORKER_KINDS = ["egress", "ingress"] as const;
 export type WorkerKind = (typeof WORKER_KINDS)[number];
@@ -20,9 +21,6 @@ export interface WorkerStart {
 export type WorkerReport =
   | { readonly kind: "loaded" | "ready" }
   | { readonly kind: "ended"; readonly code: number };
-
-/** Marks a thread as one that waits for its `WorkerStart`. */
-export const WORKER_MARK = "postern plane worker";
 
 /** Compiled code has compiled workers; sources have sources where the runtime can load them. */
 const WORKER_URL = new URL(
@@ -54,40 +52,43 @@ interface Spawned extends PlaneThread {
   readonly loaded: Promise<void>;
 }
 
-export function spawnPlaneThreads(): PlaneThreads {
-  const spare = new Map(WORKER_KINDS.map((kind) => [kind, spawnThread(kind)]));
+export function spawnPlaneThreads(backEnd: ThreadBackEnd = threadBackEnd()): PlaneThreads {
+  const spare = new Map(WORKER_KINDS.map((kind) => [kind, spawnThread(kind, backEnd)]));
   const loaded = Promise.all([...spare.values()].map((thread) => thread.loaded));
   return {
     loaded: loaded.then(() => undefined),
     take(kind) {
-      const thread = spare.get(kind) ?? spawnThread(kind);
+      const thread = spare.get(kind) ?? spawnThread(kind, backEnd);
       spare.delete(kind);
       return thread;
     },
   };
 }
 
-export function spawnThread(kind: WorkerKind): Spawned {
-  const worker = new Worker(WORKER_URL, { workerData: WORKER_MARK, name: `postern-${kind}` });
-  // A thread that only waits does not keep the process.
-  worker.unref();
-  const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-  const failed = new Promise<never>((_resolve, reject) => worker.once("error", reject));
-  // Whoever takes the thread hears of it; one that nobody takes does no harm.
-  failed.catch(() => undefined);
+export function spawnThread(kind: WorkerKind, backEnd: ThreadBackEnd = threadBackEnd()): Spawned {
+  const thread = backEnd.start<WorkerStart, WorkerReport>(WORKER_URL, `postern-${kind}`);
   const reports: ((report: WorkerReport) => void)[] = [];
   const loaded = new Promise<void>((resolve) => reports.push(({ kind }) => kind === "loaded" && resolve()));
-  worker.on("message", (report: WorkerReport) => {
+  thread.onMessage((report) => {
     for (const handle of reports) handle(report);
   });
   return {
-    loaded: Promise.race([loaded, failed]),
-    exited,
-    failed,
+    loaded: Promise.race([loaded, thread.failed]),
+    exited: thread.exited,
+    failed: thread.failed,
     onReport: (handle) => void reports.push(handle),
     run(start) {
-      worker.ref();
-      worker.postMessage(start);
+      thread.keepAlive();
+      thread.post(start);
     },
   };
+}
+
+/** The thread's side: says that its code is loaded, and calls `run` with what it is told. */
+export function serveThread(run: (start: WorkerStart, report: (report: WorkerReport) => void) => void): void {
+  const port = threadBackEnd().port<WorkerReport, WorkerStart>();
+  // Importing the file elsewhere, for its types, does nothing.
+  if (port === undefined) return;
+  port.onceMessage((start) => run(start, (report) => port.post(report)));
+  port.post({ kind: "loaded" });
 }

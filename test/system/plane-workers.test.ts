@@ -143,7 +143,7 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
   }
 
   beforeEach(async () => {
-    lib = { ...(await built("plane/plane.js")), ...(await built("linux/index.js")) };
+    lib = { ...(await built("plane/index.js")), ...(await built("linux/index.js")) };
     const a = createNamespace();
     const b = createNamespace();
     joinByVeth(a, b);

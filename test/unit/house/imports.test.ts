@@ -52,7 +52,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   "bindings/table": { rooms: ["src/base", "src/plane", "bindings/linux", "bindings/memory"] },
   "bindings/ring": { rooms: ["src/base", "src/plane", "bindings/memory", "bindings/table"] },
-  "bindings/thread": { rooms: [], packages: ["node:"] },
+  "bindings/thread": { rooms: ["bindings/sys"], packages: ["node:"] },
   "bindings/worker": {
     rooms: [
       "src/base",
@@ -62,9 +62,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "bindings/ring",
       "bindings/thread",
     ],
-    packages: ["node:"],
   },
-  "bindings/cipher": { rooms: ["src/base"], packages: ["node:", "@noble/ciphers"] },
+  "bindings/cipher": { rooms: ["src/base", "bindings/sys"], packages: ["node:", "@noble/ciphers"] },
   "bindings/plane": {
     rooms: [
       "src/base",

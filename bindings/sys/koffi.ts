@@ -1,5 +1,6 @@
 /**
- * System calls under Node: the C library through koffi, pointers as plain numbers (PF-17, PF-18).
+ * System calls through koffi, for Node has no FFI of its own: the C library, with pointers as plain
+ * numbers (PF-17, PF-18).
  *
  * The calls of the loops are arrow functions around koffi's: measured, an arrow that adds the base is
  * at least as fast as handing koffi's function object to WebAssembly, and lets the plane pass 32-bit
@@ -17,7 +18,7 @@ type Call = (...values: readonly (number | string)[]) => number;
  *
  * @throws PosternError `host` when koffi or the C library cannot be loaded (PG-134).
  */
-export function openSysCalls(memory: WebAssembly.Memory): SysCalls {
+export function openKoffiCalls(memory: WebAssembly.Memory): SysCalls {
   const koffi = loadKoffi();
   const func = bindLibrary(koffi);
   // A shared buffer itself is refused by `address`; a view on it is not (PF-17).
