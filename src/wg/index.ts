@@ -16,6 +16,7 @@ export {
   type WgInterfaceCommand,
   type WgInterfaceOptions,
   type WgInterfaceTransmit,
+  type WgSetRefusal,
 } from "./interface.ts";
 export {
   createUapiReader,

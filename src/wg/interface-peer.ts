@@ -2,8 +2,8 @@
 import {
   copyOf,
   equalIp,
-  equalPrefix,
   equalSocketAddress,
+  formatPrefix,
   formatSocketAddress,
   type Instant,
   type IpAddress,
@@ -25,7 +25,8 @@ export interface InterfacePeer {
   endpoint: SocketAddress | undefined;
   /** Our address to which the peer sent last: the source of what we send (WG-62). */
   source: IpAddress | undefined;
-  allowedIps: Prefix[];
+  /** By their text, in the order in which they were added. */
+  readonly allowedIps: Map<string, Prefix>;
   pathGeneration: number;
 }
 
@@ -35,6 +36,8 @@ export interface InterfacePeers {
   /** By public key in hexadecimal, in the order in which they were added. */
   readonly byKey: Map<string, InterfacePeer>;
   readonly bySlot: Map<number, InterfacePeer>;
+  /** Who has a prefix, by its text. */
+  readonly owners: Map<string, InterfacePeer>;
   /** Paths to be set, behind the device's own commands. */
   paths: PlaneCommand[];
   /** The routes have changed since they were published. */
@@ -42,7 +45,15 @@ export interface InterfacePeers {
 }
 
 export function createInterfacePeers(device: WgDevice, log: Log): InterfacePeers {
-  return { device, log, byKey: new Map(), bySlot: new Map(), paths: [], hasNewTables: true };
+  return {
+    device,
+    log,
+    byKey: new Map(),
+    bySlot: new Map(),
+    owners: new Map(),
+    paths: [],
+    hasNewTables: true,
+  };
 }
 
 /** Carries one peer's part of a change out (WG-66). */
@@ -61,7 +72,7 @@ export function setPeer(peers: InterfacePeers, now: Instant, change: WgPeerSet):
   }
   if (change.endpoint !== undefined) moveTo(peers, now, peer, change.endpoint, undefined);
   if (change.replaceAllowedIps) {
-    peer.allowedIps = [];
+    dropAllowedIps(peers, peer);
     peers.hasNewTables = true;
   }
   for (const { prefix, remove } of change.allowedIps) changeAllowedIp(peers, peer, prefix, remove);
@@ -84,7 +95,7 @@ function addPeer(peers: InterfacePeers, now: Instant, publicKey: Uint8Array): In
     keepaliveSeconds: 0,
     endpoint: undefined,
     source: undefined,
-    allowedIps: [],
+    allowedIps: new Map(),
     pathGeneration: 0,
   };
   peers.byKey.set(toHex(publicKey), peer);
@@ -110,17 +121,29 @@ function forgetPeer(peers: InterfacePeers, peer: InterfacePeer): void {
   peers.bySlot.delete(slot);
   peers.paths = peers.paths.filter((command) => command.slot !== slot);
   peer.presharedKey?.fill(0);
+  dropAllowedIps(peers, peer);
   peers.hasNewTables = true;
 }
 
 /** A prefix has one owner: adding it elsewhere moves it (WG-58). */
 function changeAllowedIp(peers: InterfacePeers, peer: InterfacePeer, prefix: Prefix, remove: boolean): void {
+  const { owners } = peers;
+  const text = formatPrefix(prefix);
+  const owner = owners.get(text);
+  if (remove ? owner !== peer : owner === peer) return;
   peers.hasNewTables = true;
-  const owners = remove ? [peer] : peers.byKey.values();
-  for (const owner of owners) {
-    owner.allowedIps = owner.allowedIps.filter((own) => !equalPrefix(own, prefix));
+  owner?.allowedIps.delete(text);
+  if (remove) {
+    owners.delete(text);
+    return;
   }
-  if (!remove) peer.allowedIps.push(prefix);
+  owners.set(text, peer);
+  peer.allowedIps.set(text, prefix);
+}
+
+function dropAllowedIps({ owners }: InterfacePeers, { allowedIps }: InterfacePeer): void {
+  for (const text of allowedIps.keys()) owners.delete(text);
+  allowedIps.clear();
 }
 
 /** The peer's endpoint from now on. `source`: where we were when we heard from there, if we did. */
@@ -176,7 +199,7 @@ function publishPath(peers: InterfacePeers, peer: InterfacePeer, destination: So
 /** Destination → peer; in plain mode the same table judges inner sources (WG-58). */
 export function tablesOf(peers: InterfacePeers): PolicyTables {
   const routes = [...peers.bySlot.values()].flatMap(({ ref, allowedIps }) =>
-    allowedIps.map((prefix) => ({ prefix, target: { kind: "peer", slot: ref.slot } as const })),
+    [...allowedIps.values()].map((prefix) => ({ prefix, target: { kind: "peer", slot: ref.slot } as const })),
   );
   return { routes, permits: [] };
 }

@@ -18,6 +18,7 @@ import type { DataPunt, PlaneCommand, PlaneEvent, PlaneRecords, Publication } fr
 import {
   createWgDevice,
   type HandshakeCrypto,
+  isLowOrder,
   type WgDevice,
   type WgDropCounts,
   type WgPeerStats,
@@ -47,7 +48,8 @@ export interface WgInterfaceOptions {
   readonly records: PlaneRecords;
   readonly crypto: HandshakeCrypto;
   readonly log: Log;
-  readonly peersMax?: number;
+  /** Rows of the plane's peer table (WG-57). */
+  readonly peersMax: number;
 }
 
 /** What the interface wants to have done, in order. */
@@ -64,6 +66,9 @@ export interface WgInterfaceTransmit {
   readonly bytes: Uint8Array;
 }
 
+/** There is no row for another peer (WG-57), or a key is safe with nobody (WG-6). */
+export type WgSetRefusal = "no-room" | "low-order-key";
+
 /** After every call the caller drains `pollCommand`, then `pollTransmit`, then reads `pollTimeout`. */
 export interface WgInterface {
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
@@ -76,7 +81,12 @@ export interface WgInterface {
   /** The plane has carried out a command. */
   handleCarriedOut(now: Instant, command: PlaneCommand | Publication): void;
   pollTransmit(): WgInterfaceTransmit | undefined;
-  /** Applies a whole change; its port and mark are the program's (WG-67). */
+  /** Why a change cannot be made as a whole; `undefined`: it can. Changes nothing (WG-67). */
+  refusalOf(change: WgSet): WgSetRefusal | undefined;
+  /**
+   * Applies a change; its port and mark are the program's. What `refusalOf` would have refused is left
+   * out, with a warning: one bad peer of a file does not keep the others from working.
+   */
   set(now: Instant, change: WgSet): void;
   /** A resolved name; does nothing if the peer is gone or has an endpoint by now. */
   setEndpoint(now: Instant, publicKey: Uint8Array, endpoint: SocketAddress): void;
@@ -96,6 +106,7 @@ interface InterfaceState {
   readonly peers: InterfacePeers;
   readonly packets: Uint8Array[];
   readonly refusals: TokenBucket;
+  readonly peersMax: number;
   /** Unix time of instant 0, as the system's clock has it now. */
   unixEpoch: number;
   privateKey: Uint8Array | undefined;
@@ -105,6 +116,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
   const state = createState(options);
   const { device, peers } = state;
   return {
+    refusalOf: (change) => refusalOf(state, change),
     set(now, change) {
       if (change.privateKey !== undefined) setPrivateKey(state, now, change.privateKey.key);
       if (change.replacePeers) removeAll(state, now);
@@ -154,16 +166,30 @@ function createState(options: WgInterfaceOptions): InterfaceState {
     records,
     log,
     crypto,
-    ...(peersMax !== undefined && { peersMax }),
+    peersMax,
   });
   return {
     device,
     peers: createInterfacePeers(device, log),
     packets: [],
+    peersMax,
     refusals: createTokenBucket({ ratePerSecond: REFUSALS_PER_SECOND, burst: REFUSALS_PER_SECOND }),
     unixEpoch: unixMs - now,
     privateKey: undefined,
   };
+}
+
+function refusalOf({ peers, peersMax }: InterfaceState, change: WgSet): WgSetRefusal | undefined {
+  const keys = new Set(change.replacePeers ? [] : peers.byKey.keys());
+  for (const { publicKey, remove, updateOnly } of change.peers) {
+    const key = toHex(publicKey);
+    if (remove) keys.delete(key);
+    else if (!updateOnly && !keys.has(key)) {
+      if (isLowOrder(publicKey)) return "low-order-key";
+      keys.add(key);
+    }
+  }
+  return keys.size > peersMax ? "no-room" : undefined;
 }
 
 function setPrivateKey(state: InterfaceState, now: Instant, key: Uint8Array | undefined): void {
@@ -246,6 +272,6 @@ function statusOf({ device, unixEpoch }: InterfaceState, peer: InterfacePeer): W
     txBytes,
     rxBytes,
     keepaliveSeconds,
-    allowedIps,
+    allowedIps: [...allowedIps.values()],
   };
 }

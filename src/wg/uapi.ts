@@ -22,8 +22,8 @@ import {
 import { parseNumber } from "./config-value.ts";
 import { isZeroKey, parseKeyHex } from "./key.ts";
 
-/** Answers of wireguard-go: EIO, EINVAL, EPROTO, EADDRINUSE. */
-export const UAPI_ERRNO = { ok: 0, io: -5, invalid: -22, protocol: -71, addressInUse: -98 } as const;
+/** EIO, EINVAL, EPROTO as wireguard-go answers them; ENOSPC when there is no row for another peer. */
+export const UAPI_ERRNO = { ok: 0, io: -5, invalid: -22, noRoom: -28, protocol: -71 } as const;
 
 const U16_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;

@@ -12,6 +12,7 @@ export type {
   WgPeerStats,
   WgTransmit,
 } from "./device-face.ts";
+export { isLowOrder } from "./low-order.ts";
 export { CLIENT_POLICY, GATEWAY_POLICY, PLAIN_POLICY, type WgPolicy } from "./policy.ts";
 export { type HandshakeCrypto, type KeyPair, NOBLE_SYMMETRIC } from "./primitives.ts";
 export { WG_DROP_REASONS, type WgDropCounts, type WgDropReason } from "./reasons.ts";

@@ -3,6 +3,7 @@ import { copyOf, equalBytes, type Instant, malformed, type Parsed, parsed, toBas
 import { sendKeepaliveNow } from "./attempt.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { AddPeerRefusal, PeerOptions, PeerRef } from "./device-face.ts";
+import { isLowOrder } from "./low-order.ts";
 import { createOwnIdentity, createRemoteIdentity, type RemoteIdentity } from "./noise.ts";
 import { createPeer, type Peer } from "./peer.ts";
 import { reschedule } from "./scheduling.ts";
@@ -75,6 +76,7 @@ function createRemote(
   core: DeviceCore,
   publicKey: Uint8Array,
 ): Parsed<RemoteIdentity, "own-key" | "zero-dh"> {
+  if (isLowOrder(publicKey)) return malformed("zero-dh");
   const { own } = core;
   if (own !== undefined && equalBytes(own.publicKey, publicKey)) return malformed("own-key");
   const remote = createRemoteIdentity(core.crypto, own, copyOf(publicKey));

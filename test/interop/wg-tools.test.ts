@@ -110,6 +110,29 @@ describeWith(NEEDS, "postern wg and the tools of WireGuard", () => {
     expect((await wg("show", "wg0", "fwmark")).trim()).toBe("off");
   });
 
+  it("WG-57, WG-67: three thousand peers are added, and stay; a refusal has its errno and changes nothing", async () => {
+    const file = Array.from({ length: 3000 }, (_, i) => {
+      const key = Buffer.alloc(32, 9);
+      key.writeUInt32LE(i);
+      return `[Peer]\nPublicKey = ${key.toString("base64")}\nAllowedIPs = 10.99.${i >> 8}.${i & 0xff}/32\n`;
+    });
+    const before = await wg("show", "wg0", "dump");
+    writeFileSync(join(ns.runFolder, "many.conf"), file.join(""));
+    await wg("addconf", "wg0", "/run/many.conf");
+    expect((await wg("show", "wg0", "peers")).trim().split("\n")).toHaveLength(3001);
+    const zeros = "A".repeat(43).concat("=");
+    await expect(wg("set", "wg0", "fwmark", "7", "peer", zeros)).rejects.toThrow(/Invalid argument/);
+    expect((await wg("show", "wg0", "fwmark")).trim()).toBe("off");
+    await wg("set", "wg0", "peer", PEER_C, "allowed-ips", "10.8.0.3/32");
+    expect(await wg("show", "wg0", "peers")).toContain(PEER_C);
+    writeFileSync(
+      join(ns.runFolder, "before.conf"),
+      `${config("ListenPort = 52000")}[Peer]\nPublicKey = ${PEER_B}\nAllowedIPs = 10.8.0.2/32\n`,
+    );
+    await wg("setconf", "wg0", "/run/before.conf");
+    expect((await wg("show", "wg0", "dump")).split("\n")).toHaveLength(before.split("\n").length);
+  });
+
   it("WG-66: wg syncconf makes the interface what a file says", async () => {
     const file = [
       "[Interface]",

@@ -38,8 +38,7 @@ import { startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
 
-/** Rows of the plane's peer table beyond the peers of the file: `wg set` may add some (WG-57). */
-const SPARE_PEERS = 1024;
+/** Rows of the plane's peer table (WG-57). Those that nobody has used cost no memory. */
 const PEERS_MAX = 65_536;
 
 /** What the program is given. */
@@ -80,7 +79,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   await runHooks(config.hooks, "PreUp", name, log);
   const mark = setUpNetwork(host, file, mtu, log, undo);
 
-  const machine = openMachine(host, config, log);
+  const machine = openMachine(host, log);
   const shell = startShell(host, machine, ending);
   undo.add("keys and control loop", () => {
     shell.input((now) => machine.erase(now));
@@ -111,7 +110,7 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     mtu,
     tunName: name,
     port: config.listenPort === 0 ? { kind: "any" } : { kind: "fixed", port: config.listenPort },
-    maxPeers: peersMaxOf(config),
+    maxPeers: PEERS_MAX,
     cipher: options.cipher,
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
@@ -136,11 +135,7 @@ function inspectHost(config: WgConfig, log: Log): number {
   }
 }
 
-function peersMaxOf(config: WgConfig): number {
-  return Math.min(PEERS_MAX, config.peers.length + SPARE_PEERS);
-}
-
-function openMachine(host: PlaneHost, config: WgConfig, log: Log): WgInterface {
+function openMachine(host: PlaneHost, log: Log): WgInterface {
   return createWgInterface({
     now: host.now(),
     unixMs: unixMs(Date.now()),
@@ -148,7 +143,7 @@ function openMachine(host: PlaneHost, config: WgConfig, log: Log): WgInterface {
     records: host.plane.records,
     crypto: createNodeCrypto(),
     log,
-    peersMax: peersMaxOf(config),
+    peersMax: PEERS_MAX,
   });
 }
 

@@ -32,74 +32,99 @@ export interface WgControlOptions {
   readonly log: Log;
 }
 
+interface ControlState extends WgControlOptions {
+  /** Of the sockets now. */
+  mark: number;
+  /** Ends when everything that was asked so far is done. */
+  last: Promise<unknown>;
+}
+
 export function createWgControl(options: WgControlOptions): WgControl {
-  const { name, host, shell, machine, log } = options;
-  let mark = options.mark;
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** One change at a time: binding again takes several turns. */
-  function inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = last.then(action);
-    last = result.catch(() => {});
-    return result;
-  }
-
-  const port = (): number => host.sockets().v4?.port ?? host.sockets().v6?.port ?? 0;
-
-  async function bindTo(wanted: number): Promise<void> {
-    const before = port();
-    const choice = (number: number) =>
-      number === 0 ? ({ kind: "any" } as const) : ({ kind: "fixed", port: number } as const);
-    try {
-      await host.rebind({ port: choice(wanted), mark });
-    } catch (error) {
-      // Back to where we were: a change that fails changes nothing.
-      await host.rebind({ port: choice(before), mark });
-      throw error;
-    }
-  }
-
-  function markSockets(wanted: number): void {
-    const { v4, v6 } = host.sockets();
-    for (const socket of [v4, v6]) if (socket !== undefined) setMark(host.kernel, socket.fd, wanted);
-    mark = wanted;
-  }
-
-  async function apply(change: WgSet): Promise<void> {
-    if (change.fwMark !== undefined) markSockets(change.fwMark);
-    if (change.listenPort !== undefined && change.listenPort !== port()) await bindTo(change.listenPort);
-    shell.input((now) => machine.set(now, change));
-  }
-
-  async function answerSet(lines: readonly string[]): Promise<string> {
-    const change = parseSet(lines);
-    if (!change.ok) return formatErrno(UAPI_ERRNO[change.reason]);
-    try {
-      await apply(change.value);
-      return formatErrno(UAPI_ERRNO.ok);
-    } catch (error) {
-      const errno = errnoOf(error);
-      log.warn?.("change refused", { errno: errno === undefined ? String(error) : errnoName(errno) });
-      return formatErrno(errno === undefined ? UAPI_ERRNO.io : -errno);
-    }
-  }
-
-  function answerGet(): string {
-    return formatStatus({
-      privateKey: machine.privateKey(),
-      listenPort: port(),
-      fwMark: mark,
-      peers: machine.peers(),
-    });
-  }
-
+  const state: ControlState = { ...options, last: Promise.resolve() };
+  const { name, host, machine } = options;
   return {
     answer: (request) =>
-      inTurn(async () => (request.kind === "get" ? answerGet() : await answerSet(request.lines))),
-    rebind: () => inTurn(() => host.rebind({ port: { kind: "fixed", port: port() }, mark })),
+      inTurn(state, async () =>
+        request.kind === "get" ? answerGet(state) : await answerSet(state, request.lines),
+      ),
+    rebind: () =>
+      inTurn(state, () => host.rebind({ port: { kind: "fixed", port: portOf(state) }, mark: state.mark })),
     snapshot: () =>
-      JSON.stringify({ interface: name, ...snapshotOf(host, machine), listenPort: port(), fwMark: mark }),
+      JSON.stringify({
+        interface: name,
+        ...snapshotOf(host, machine),
+        listenPort: portOf(state),
+        fwMark: state.mark,
+      }),
   };
+}
+
+/** One change at a time: binding again takes several turns. */
+function inTurn<T>(state: ControlState, action: () => Promise<T>): Promise<T> {
+  const result = state.last.then(action);
+  state.last = result.catch(() => {});
+  return result;
+}
+
+function portOf({ host }: ControlState): number {
+  return host.sockets().v4?.port ?? host.sockets().v6?.port ?? 0;
+}
+
+function answerGet(state: ControlState): string {
+  const { machine, mark } = state;
+  return formatStatus({
+    privateKey: machine.privateKey(),
+    listenPort: portOf(state),
+    fwMark: mark,
+    peers: machine.peers(),
+  });
+}
+
+async function answerSet(state: ControlState, lines: readonly string[]): Promise<string> {
+  const { machine, log } = state;
+  const change = parseSet(lines);
+  if (!change.ok) return formatErrno(UAPI_ERRNO[change.reason]);
+  const refusal = machine.refusalOf(change.value);
+  if (refusal !== undefined) {
+    log.warn?.("change refused", { reason: refusal });
+    return formatErrno(refusal === "no-room" ? UAPI_ERRNO.noRoom : UAPI_ERRNO.invalid);
+  }
+  try {
+    await apply(state, change.value);
+    return formatErrno(UAPI_ERRNO.ok);
+  } catch (error) {
+    const errno = errnoOf(error);
+    log.warn?.("change refused", { errno: errno === undefined ? String(error) : errnoName(errno) });
+    return formatErrno(errno === undefined ? UAPI_ERRNO.io : -errno);
+  }
+}
+
+async function apply(state: ControlState, change: WgSet): Promise<void> {
+  const { fwMark: mark = state.mark, listenPort } = change;
+  if (listenPort !== undefined && listenPort !== portOf(state)) await bindTo(state, listenPort, mark);
+  else if (mark !== state.mark) markSockets(state, mark);
+  state.shell.input((now) => state.machine.set(now, change));
+}
+
+/** Binds to a port, with a mark; where that fails, back to where we were: nothing has changed then. */
+async function bindTo(state: ControlState, port: number, mark: number): Promise<void> {
+  const { host } = state;
+  const before = portOf(state);
+  const choice = (number: number) =>
+    number === 0 ? ({ kind: "any" } as const) : ({ kind: "fixed", port: number } as const);
+  try {
+    await host.rebind({ port: choice(port), mark });
+    state.mark = mark;
+  } catch (error) {
+    await host.rebind({ port: choice(before), mark: state.mark });
+    throw error;
+  }
+}
+
+function markSockets(state: ControlState, mark: number): void {
+  const { v4, v6 } = state.host.sockets();
+  for (const socket of [v4, v6]) if (socket !== undefined) setMark(state.host.kernel, socket.fd, mark);
+  state.mark = mark;
 }
 
 function snapshotOf(host: PlaneHost, machine: WgInterface): Record<string, unknown> {

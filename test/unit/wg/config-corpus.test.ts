@@ -108,6 +108,7 @@ function interfaceOf(config: WgConfig): {
     },
     crypto: createNodeCrypto(),
     log: { ...log, scope: () => log },
+    peersMax: 16,
   });
   machine.set(instant(1), toSet(config));
   const allowedIps = config.peers.flatMap((peer) => peer.allowedIps);

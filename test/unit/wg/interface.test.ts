@@ -22,6 +22,7 @@ const UNIX = Date.UTC(2026, 0, 1);
 const HERE: SocketAddress = { address: ip("192.0.2.1"), port: 51820 };
 const THERE: SocketAddress = { address: ip("192.0.2.2"), port: 51820 };
 const ELSEWHERE: SocketAddress = { address: ip("198.51.100.9"), port: 4444 };
+const PEERS_MAX = 4;
 const crypto = createNodeCrypto();
 
 /** An interface with its plane; outputs pile up in lists. */
@@ -35,6 +36,7 @@ function createEnd(seed: number) {
     records: twin.records,
     crypto,
     log: SILENT,
+    peersMax: PEERS_MAX,
   });
   const privateKey = randomBytes(random, 32);
   machine.set(NOW, { replacePeers: false, peers: [], privateKey: { key: privateKey } });
@@ -272,5 +274,42 @@ describe("WG-66: what is reported", () => {
     expect(a.machine.privateKey()).toBeUndefined();
     expect(a.machine.publicKey()).toBeUndefined();
     expect(a.machine.pollTimeout()).toBeUndefined();
+  });
+});
+
+describe("WG-57, WG-67: changes that cannot be made", () => {
+  const keyOf = (i: number): Uint8Array => crypto.keyPair(new Uint8Array(32).fill(100 + i)).publicKey;
+  const change = (peers: readonly WgPeerSet[], replacePeers = false): WgSet => ({ replacePeers, peers });
+
+  it("a peer too many is refused, before anything is changed; one that goes makes room", () => {
+    const end = createEnd(1);
+    apply(end, { peers: [1, 2, 3].map((i) => peerSet(keyOf(i))) });
+    expect(end.machine.refusalOf(change([peerSet(keyOf(4))]))).toBeUndefined();
+    expect(end.machine.refusalOf(change([peerSet(keyOf(4)), peerSet(keyOf(5))]))).toBe("no-room");
+    // Known, absent or leaving peers need no room.
+    const other = [
+      peerSet(keyOf(3)),
+      peerSet(keyOf(7), { updateOnly: true }),
+      peerSet(keyOf(1), { remove: true }),
+    ];
+    expect(end.machine.refusalOf(change([...other, peerSet(keyOf(4)), peerSet(keyOf(5))]))).toBeUndefined();
+    expect(
+      end.machine.refusalOf(
+        change(
+          [4, 5, 6, 7].map((i) => peerSet(keyOf(i))),
+          true,
+        ),
+      ),
+    ).toBeUndefined();
+    expect(end.machine.peers()).toHaveLength(3);
+  });
+
+  it("WG-6: a key that agrees with every other on zeros is refused, with and without a key of our own", () => {
+    const end = createEnd(1);
+    const zeros = peerSet(new Uint8Array(32));
+    expect(end.machine.refusalOf(change([zeros]))).toBe("low-order-key");
+    apply(end, { privateKey: { key: undefined } });
+    apply(end, { peers: [zeros] });
+    expect(end.machine.peers()).toEqual([]);
   });
 });
