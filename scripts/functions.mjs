@@ -31,7 +31,6 @@ const STILL_LONG = [
   "inner-packets.ts:createInnerPackets",
   "kernel-script.ts:runLoop",
   "line.ts:createLine",
-  "listener.ts:openListener",
   "lone-agent.ts:createLoneAgent",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",

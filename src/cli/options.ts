@@ -272,6 +272,11 @@ export const PORTAL_ONLY = {
     help: "of the token that `token new` makes",
   },
   data: { kind: "text", value: "DIR", help: "where state is kept" },
+  "trusted-proxy": {
+    kind: "list",
+    value: "CIDR",
+    help: "a proxy that ends TLS; the peer's address is taken from its X-Forwarded-For",
+  },
   "user-devices": {
     kind: "integer",
     value: "N",

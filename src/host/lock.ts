@@ -35,10 +35,15 @@ export function runFolders(env: Readonly<Record<string, string | undefined>>): r
  *
  * @throws PosternError `in-use` with the holder's process id; `host` when no folder can be written
  */
-export function takeLock(kernel: Kernel, instance: string, folders: readonly string[]): InstanceLock {
+export function takeLock(
+  kernel: Kernel,
+  instance: string,
+  folders: readonly string[],
+  remedy = "stop it, or give this one another name with --instance",
+): InstanceLock {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const { path, fd } = openLockFile(instance, folders);
-    lockOrFail(kernel, instance, { path, fd });
+    lockOrFail(kernel, instance, { path, fd }, remedy);
     if (!isStillThere(path, fd)) {
       // Between our opening and our locking it, its holder stopped and removed it: the next may make another.
       closeSync(fd);
@@ -57,7 +62,12 @@ function removeLock(path: string, fd: number): void {
   closeSync(fd);
 }
 
-function lockOrFail(kernel: Kernel, instance: string, { path, fd }: { path: string; fd: number }): void {
+function lockOrFail(
+  kernel: Kernel,
+  instance: string,
+  { path, fd }: { path: string; fd: number },
+  remedy: string,
+): void {
   if (kernel.sys.flock(fd, LOCK_EX | LOCK_NB) === 0) return;
   const errno = kernel.sys.errno();
   closeSync(fd);
@@ -65,7 +75,7 @@ function lockOrFail(kernel: Kernel, instance: string, { path, fd }: { path: stri
   throw new PosternError(
     "in-use",
     `another instance of ${instance} is running (process ${holderOf(path)})`,
-    "stop it, or give this one another name with --instance",
+    remedy,
   );
 }
 

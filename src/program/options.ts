@@ -62,6 +62,8 @@ export interface PortalOptions {
   readonly tlsKey: string | undefined;
   /** Where the state lies; `--dev` keeps everything in memory (PT-115). */
   readonly data?: string | undefined;
+  /** Networks of proxies whose `X-Forwarded-For` counts (PT-73). */
+  readonly trustedProxy?: readonly string[] | undefined;
   /** Per token; 0 means no limit (PT-77). */
   readonly userDevices?: number | undefined;
   readonly serviceDevices?: number | undefined;

@@ -8,6 +8,7 @@ import { hashToken, parseToken } from "../derive.ts";
 import type { Topic } from "../protocol/index.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
 import { createFailureLimit, createTokenBucket } from "./rate-limit.ts";
+import { networkOf } from "./remote.ts";
 import type { Introduction } from "./store.ts";
 
 /** An HTTP upgrade as the shell saw it. Header names are lower-case. */
@@ -54,6 +55,8 @@ export type AdmissionResult =
   | { readonly ok: false; readonly refusal: Refusal };
 
 export interface Admission {
+  /** Whether this address may ask for anything once more (PT-72). */
+  mayAsk(now: Instant, remote: IpAddress): boolean;
   check(now: Instant, wallNow: UnixMs, model: PortalModel, request: UpgradeRequest): AdmissionResult;
 }
 
@@ -73,8 +76,13 @@ export function createAdmission(): Admission {
   // A fleet behind one NAT may share a token, so the device counts, too (PT-72).
   const attempts = createTokenBucket({ perSecond: 1, burst: 5 });
   const failures = createFailureLimit();
+  // An office of 500 behind one NAT comes back at once after a restart.
+  const addresses = createTokenBucket({ perSecond: 100, burst: 1_000 });
+  const mayAsk = (now: Instant, remote: IpAddress): boolean => addresses.take(now, networkOf(remote));
   return {
+    mayAsk,
     check(now, wallNow, model, request) {
+      if (!mayAsk(now, request.remote)) return refuse({ status: 503, code: "rate_limit", retryAfterS: 1 });
       const topic = Object.hasOwn(PATHS, request.path) ? PATHS[request.path] : undefined;
       if (topic === undefined) return refuse({ status: 404 });
       const vsn = request.query.get("vsn");
@@ -197,11 +205,6 @@ function isForeignOrigin(headers: UpgradeRequest["headers"]): boolean {
   const { origin, host } = headers;
   if (origin === undefined) return false;
   return !URL.canParse(origin) || new URL(origin).host !== host?.toLowerCase();
-}
-
-/** One IPv4 address, or the /64 that one IPv6 host can choose from. */
-function networkOf(address: IpAddress): string {
-  return toHex(address.length === 16 ? address.slice(0, 8) : address);
 }
 
 function digest(text: string): string {

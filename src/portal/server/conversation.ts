@@ -148,7 +148,17 @@ function handleInput(state: PortalState, now: Instant, socket: PeerSocket, input
   }
 }
 
+/** A first join waits for its turn; one of a peer that is in comes at once, but not often. */
 function join(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
+  if (socket.stage === "open") {
+    if (state.joins.admit(now, socket, frame)) completeJoin(state, now, socket, frame);
+    return;
+  }
+  if (state.joinsAgain.take(now, String(socket.id))) completeJoin(state, now, socket, frame);
+  else closeSocket(state, now, socket, CLOSE_POLICY, "too many joins");
+}
+
+export function completeJoin(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
   const { core } = state;
   replyOk(core, socket, frame);
   core.counters.joins++;

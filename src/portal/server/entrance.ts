@@ -1,7 +1,8 @@
 /**
  * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
  */
-import { after, fenced, type Instant } from "../../base/index.ts";
+import { after, fenced, type Instant, randomBelow } from "../../base/index.ts";
+import type { Topic } from "../protocol/index.ts";
 import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { type Core, count, pushToClient } from "./core.ts";
 import { randomId } from "./ids.ts";
@@ -14,9 +15,11 @@ import type { PeerKind } from "./store.ts";
 import type { StoredPeer } from "./stored-state.ts";
 
 export type UpgradeVerdict =
-  | { readonly ok: true; readonly socket: number }
+  | { readonly ok: true; readonly socket: number; readonly kind: Topic }
   | { readonly ok: false; readonly refusal: Refusal };
 
+/** They take five seconds, which is as long as a peer waits for its join (PT §3). */
+const MAX_WAITING_JOINS = 5_000;
 const MAX_SOCKETS_PER_TOKEN = 5_000;
 /** Last-seen data reaches the disk this late (PT-115). */
 const LAST_SEEN_DELAY_MS = 1_000;
@@ -39,13 +42,17 @@ export function admit(state: PortalState, now: Instant, request: UpgradeRequest)
     return { ok: false, refusal: opened };
   }
   noteTokenEnd(state, opened);
-  return { ok: true, socket: opened.id };
+  return { ok: true, socket: opened.id, kind: opened.kind };
 }
 
 function openSocket(state: PortalState, now: Instant, admitted: Admitted): PeerSocket | Refusal {
   const { sockets, random } = state.core;
   const { kind, token } = admitted;
   if (sockets.countOfToken(token.hash) >= MAX_SOCKETS_PER_TOKEN) return OVERLOADED;
+  if (kind === "client" && state.joins.size >= MAX_WAITING_JOINS) {
+    // Random, so that a storm does not come back as one (PT-72).
+    return { ...OVERLOADED, retryAfterS: 1 + randomBelow(random, 10) };
+  }
   if (kind === "relay") {
     const { remote } = admitted;
     return sockets.open(now, { kind, peerId: randomId(random), token, remote, needsRevision: 0 });
@@ -121,7 +128,7 @@ export function closeSocket(
 
 /** A socket that is no longer in the table; `replaced`: its peer comes back at once. */
 export function handleGone(
-  { core, flows, deadlines, waiting }: PortalState,
+  { core, flows, deadlines, joins, waiting }: PortalState,
   now: Instant,
   socket: PeerSocket,
   how: "ended" | "replaced" = "ended",
@@ -131,6 +138,7 @@ export function handleGone(
     if (how === "ended") announceGatewayLeft(core, now, socket.peerId);
   }
   waiting.delete(socket);
+  joins.forget(socket);
   if (socket.kind !== "relay") {
     core.store.noteSeen(socket.kind, socket.peerId, core.clock.wallNow(now));
     deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);

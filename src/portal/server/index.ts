@@ -4,6 +4,7 @@ export type { UpgradeVerdict } from "./entrance.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
 export type { PeerLimits } from "./quota.ts";
+export { forwardedAddress, isTrusted, networkOf } from "./remote.ts";
 export {
   createPortalServer,
   type PortalServer,

@@ -5,6 +5,7 @@ import { after, earliest, type Instant } from "../../base/index.ts";
 import { type Admission, createAdmission } from "./admission.ts";
 import type { Core } from "./core.ts";
 import { createFlows, type Flows } from "./flows.ts";
+import { createJoinQueue, type JoinQueue } from "./join-queue.ts";
 import { createTokenBucket, type TokenBucket } from "./rate-limit.ts";
 import type { PeerSocket } from "./sockets.ts";
 import type { StateChange } from "./stored-state.ts";
@@ -17,6 +18,9 @@ export interface PortalState {
   readonly newDevices: TokenBucket;
   /** Per peer (PT-74). */
   readonly replacements: TokenBucket;
+  readonly joins: JoinQueue;
+  /** Per socket: each join again costs an `init` (PT-72). */
+  readonly joinsAgain: TokenBucket;
   readonly deadlines: Deadlines;
   /** The highest revision that was handed out to be written. */
   offeredRevision: number;
@@ -50,6 +54,8 @@ export function createPortalState(core: Core, now: Instant): PortalState {
     flows: createFlows(core),
     newDevices: createTokenBucket({ perSecond: NEW_DEVICES_PER_SECOND, burst: NEW_DEVICES_PER_SECOND }),
     replacements: createTokenBucket({ perSecond: REPLACED_PER_MINUTE / 60, burst: REPLACED_PER_MINUTE }),
+    joins: createJoinQueue(now),
+    joinsAgain: createTokenBucket({ perSecond: 1, burst: 5 }),
     deadlines: {
       sweep: after(now, SWEEP_MS),
       lastSeen: undefined,

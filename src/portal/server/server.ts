@@ -5,12 +5,12 @@
  * `handleUpgrade` before it opens a socket, feeds frames in, carries `pollTransmit` out, and writes what
  * `pollPersist` gives; what depends on the disk waits for `handlePersisted` (PT-115).
  */
-import type { Instant, Log, Random, UnixMs } from "../../base/index.ts";
+import type { Instant, IpAddress, Log, Random, UnixMs } from "../../base/index.ts";
 import { earliest } from "../../base/index.ts";
 import type { UpgradeRequest } from "./admission.ts";
 import { isLive } from "./authorizations.ts";
 import { refreshClients } from "./client-view.ts";
-import { handleText, initialise, noteFault } from "./conversation.ts";
+import { completeJoin, handleText, initialise, noteFault } from "./conversation.ts";
 import { type Core, createCounters, createWallClock, type ServerCounters } from "./core.ts";
 import { admit, closeSocket, endExpired, handleGone, type UpgradeVerdict } from "./entrance.ts";
 import type { PortalModel } from "./model.ts";
@@ -51,6 +51,8 @@ export interface PortalServer {
   handleClock(now: Instant, wallNow: UnixMs): void;
   /** Whether a socket may be opened; if so it exists from now on and must be closed again. */
   handleUpgrade(now: Instant, request: UpgradeRequest): UpgradeVerdict;
+  /** Another HTTP request: whether its address may ask once more (PT-72). */
+  handleRequest(now: Instant, remote: IpAddress): boolean;
   handleText(now: Instant, socket: number, text: string): void;
   handleBinary(now: Instant, socket: number): void;
   /** A pong: the peer is alive. */
@@ -91,6 +93,7 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
       noteTokenEnds(state);
     },
     handleUpgrade: (now, request) => admit(state, now, request),
+    handleRequest: (now, remote) => state.admission.mayAsk(now, remote),
     handleText: (now, id, text) => withSocket(id, (socket) => handleText(state, now, socket, text)),
     handleBinary: (now, id) => withSocket(id, (socket) => noteFault(state, now, socket)),
     handlePong: (now, id) =>
@@ -120,7 +123,13 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
       store.returnChanges(state.offered);
     },
     handleTimeout: (now) => tick(state, now),
-    pollTimeout: () => earliest(sockets.pollTimeout(), flows.pollTimeout(), ...Object.values(deadlines)),
+    pollTimeout: () =>
+      earliest(
+        sockets.pollTimeout(),
+        flows.pollTimeout(),
+        state.joins.pollTimeout(),
+        ...Object.values(deadlines),
+      ),
     pollTransmit: () => sockets.pollTransmit(),
     pollPersist() {
       if (store.revision <= state.offeredRevision) return undefined;
@@ -154,6 +163,7 @@ function tick(state: PortalState, now: Instant): void {
   for (const socket of core.sockets.handleTimeout(now)) {
     closeSocket(state, now, socket, CLOSE_NORMAL, "silent");
   }
+  for (const [socket, frame] of state.joins.due(now)) completeJoin(state, now, socket, frame);
   if (isDue(deadlines.tokenEnd, now)) endExpired(state, now);
   if (isDue(deadlines.lastSeen, now)) {
     deadlines.lastSeen = undefined;

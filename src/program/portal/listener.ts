@@ -1,32 +1,42 @@
 /**
- * HTTP and WebSocket around the portal's machine (PT-7, PT-117).
+ * HTTP and WebSocket around the portal's machine (PT-7, PT-72, PT-117).
+ *
+ *     connection ─▶ share of its address ─▶ one head ─▶ health, or upgrade ─▶ the machine's verdict
+ *                                                                             └▶ intake ─▶ frames
  */
-import { readFileSync } from "node:fs";
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-  STATUS_CODES,
-} from "node:http";
-import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
-import type { Duplex } from "node:stream";
+import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from "node:http";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import { type WebSocket, WebSocketServer } from "ws";
 import {
   fenced,
   formatSocketAddress,
   type IpAddress,
   PosternError,
-  parseIp,
+  type Prefix,
   type SocketAddress,
 } from "../../base/index.ts";
-import { MAX_PORTAL_FRAME_BYTES } from "../../portal/protocol/index.ts";
-import type { Refusal, ServerTransmit, UpgradeRequest, UpgradeVerdict } from "../../portal/server/index.ts";
+import { openFilesLimit } from "../../host/index.ts";
+import { MAX_PORTAL_FRAME_BYTES, type Topic } from "../../portal/protocol/index.ts";
+import {
+  isTrusted,
+  networkOf,
+  type ServerTransmit,
+  type UpgradeRequest,
+  type UpgradeVerdict,
+} from "../../portal/server/index.ts";
+import { type ConnectionShares, createConnectionShares, type ShareLimits } from "./connection-shares.ts";
+import { addressOf, answer, refuse, toUpgradeRequest } from "./http-answer.ts";
+import { createIntake, type Intake } from "./intake.ts";
+import { type Carrier, MAX_HEADER_BYTES, readOneRequest } from "./one-request.ts";
+import { readTlsFiles, type TlsPaths } from "./tls-files.ts";
+import { createUnsent, type Unsent } from "./unsent.ts";
 
 /** What the listener hands to the machine. Sockets are named by the numbers that `upgrade` gave. */
 export interface ListenerEvents {
   readonly upgrade: (request: UpgradeRequest) => UpgradeVerdict;
+  /** Whether this address may ask once more now (PT-72). */
+  readonly request: (remote: IpAddress) => boolean;
   readonly text: (socket: number, text: string) => void;
   readonly binary: (socket: number) => void;
   readonly pong: (socket: number) => void;
@@ -38,161 +48,287 @@ export interface ListenerEvents {
 export interface Listener {
   readonly address: SocketAddress;
   send(transmit: ServerTransmit): void;
+  /** Reads the certificate anew, if there is one. @throws PosternError, and then the old one stays */
+  reloadTls(): boolean;
   /** No new sockets; those there are closed, at last by force. */
   close(): Promise<void>;
 }
 
 export interface ListenerOptions {
   readonly address: SocketAddress;
-  readonly tls: { readonly certPath: string; readonly keyPath: string } | undefined;
+  readonly tls: TlsPaths | undefined;
+  /** Proxies whose `X-Forwarded-For` counts (PT-73). */
+  readonly trustedProxies: readonly Prefix[];
 }
 
 /** From the first byte of a connection to the end of its request (PT-72). */
 const REQUEST_TIMEOUT_MS = 10_000;
-const REQUEST_CHECK_MS = 5_000;
-const MAX_HEADER_BYTES = 16 * 1024;
+/** How often unsent data and unfinished requests are looked at. */
+const CHECK_MS = 1_000;
 const MAX_CONNECTIONS = 20_000;
-/** More unsent than this and the peer is too slow; its next `init` is complete anyway (PT-132). */
-const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
+const MAX_UNKNOWN = 4_096;
+const MAX_UNKNOWN_PER_NETWORK = 256;
+/** Descriptors kept free for state, configuration and certificates (PT-72). */
+const RESERVED_FILES = 64;
 const CLOSE_GOING_AWAY = 1012;
 const CLOSE_TRY_LATER = 1013;
 const CLOSE_WITHIN_MS = 1_000;
 
+/** Everything the listener holds. */
+interface Hall {
+  readonly events: ListenerEvents;
+  readonly trustedProxies: readonly Prefix[];
+  readonly http: HttpServer;
+  readonly webSockets: WebSocketServer;
+  /** By the peer's address and port, which TLS does not change. */
+  readonly connections: Map<string, Socket>;
+  readonly shares: ConnectionShares<Socket>;
+  /** Since when a connection has owed its request; oldest first. */
+  readonly owing: Map<Socket, number>;
+  readonly carriers: WeakMap<object, Carrier>;
+  readonly sockets: Map<number, WebSocket>;
+  readonly intake: Intake;
+  readonly unsent: Unsent<WebSocket>;
+  isClosing: boolean;
+}
+
 /** @throws PosternError `socket-…` when the address cannot be had, `config-…` for unusable TLS files */
 export async function openListener(options: ListenerOptions, events: ListenerEvents): Promise<Listener> {
-  const sockets = new Map<number, WebSocket>();
-  let isClosing = false;
-  const wss = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    maxPayload: MAX_PORTAL_FRAME_BYTES,
-    perMessageDeflate: false,
+  const hall = createHall(options, events);
+  const { tls } = options;
+  const tlsServer = tls === undefined ? undefined : createTls(hall, tls);
+  const server = tlsServer ?? createServer({ noDelay: true });
+  // With TLS this is the connection below it, which costs a descriptor from its first byte on.
+  server.on("connection", (connection: Socket) => {
+    welcome(hall, connection);
+    if (tlsServer === undefined) receive(hall, connection);
   });
-  const server = createHttp(options, (request, response) => {
-    const answered = fenced(() => answer(request, response, isClosing));
+  await listen(server, options.address);
+  const checks = setInterval(() => check(hall), CHECK_MS);
+  return {
+    address: boundAddress(server),
+    send: (transmit) => send(hall, transmit),
+    reloadTls() {
+      if (tls === undefined || tlsServer === undefined) return false;
+      tlsServer.setSecureContext(readTlsFiles(tls));
+      return true;
+    },
+    async close() {
+      clearInterval(checks);
+      await closeHall(hall, server);
+    },
+  };
+}
+
+export function shareLimits(filesLimit: number): ShareLimits {
+  const total = Math.max(1, Math.min(MAX_CONNECTIONS, filesLimit - RESERVED_FILES));
+  const unknown = Math.max(1, Math.min(MAX_UNKNOWN, Math.floor(total / 2)));
+  return { total, unknown, perNetwork: Math.min(MAX_UNKNOWN_PER_NETWORK, unknown) };
+}
+
+function createHall({ trustedProxies }: ListenerOptions, events: ListenerEvents): Hall {
+  const hall: Hall = {
+    events,
+    trustedProxies,
+    // It never listens: it is given one request after the other.
+    http: createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }),
+    webSockets: new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      maxPayload: MAX_PORTAL_FRAME_BYTES,
+      perMessageDeflate: false,
+      // One frame per socket and turn of the loop (PT-72).
+      allowSynchronousEvents: false,
+    }),
+    connections: new Map(),
+    shares: createConnectionShares(shareLimits(openFilesLimit())),
+    owing: new Map(),
+    carriers: new WeakMap(),
+    sockets: new Map(),
+    intake: createIntake((id, frame) => {
+      if (frame.kind === "text") events.text(id, frame.text);
+      else events.binary(id);
+    }),
+    unsent: createUnsent(),
+    isClosing: false,
+  };
+  hall.http.on("request", (request: IncomingMessage, response) => {
+    const answered = fenced(() => {
+      const remote = remoteOf(hall, request);
+      const mayAsk = remote !== undefined && events.request(remote);
+      answer(request, response, mayAsk ? (hall.isClosing ? "closing" : "serving") : "too-often");
+    });
     if (answered.ok) return;
     request.destroy();
     events.inputError(answered.error);
   });
-  server.maxConnections = MAX_CONNECTIONS;
-  const connections = new Set<Socket>();
-  server.on("connection", (connection: Socket) => {
-    connections.add(connection);
-    connection.once("close", () => connections.delete(connection));
-  });
-
-  function adopt(id: number, socket: WebSocket): void {
-    sockets.set(id, socket);
-    // Before the first byte is read: an oversized frame ends the process otherwise (PT-7).
-    socket.on("error", () => undefined);
-    socket.on("message", (data, isBinary) => {
-      if (isBinary) events.binary(id);
-      else events.text(id, data.toString());
-    });
-    socket.on("pong", () => events.pong(id));
-    socket.on("close", () => {
-      sockets.delete(id);
-      events.close(id);
-    });
-  }
-
-  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on("error", () => undefined);
-    const read = fenced(() => toUpgradeRequest(request));
-    if (!read.ok) {
-      socket.destroy();
-      events.inputError(read.error);
-      return;
-    }
-    const upgrade = read.value;
-    if (isClosing || upgrade === undefined) {
-      refuse(socket, isClosing ? { status: 503, code: "draining", retryAfterS: 1 } : { status: 400 });
-      return;
-    }
-    const verdict = events.upgrade(upgrade);
-    if (!verdict.ok) {
-      refuse(socket, verdict.refusal);
-      return;
-    }
-    const { socket: id } = verdict;
-    // A broken WebSocket handshake ends the connection without ever becoming a socket.
-    socket.once("close", () => {
-      if (!sockets.has(id)) events.close(id);
-    });
-    wss.handleUpgrade(request, socket, head, (opened) => adopt(id, opened));
-  });
-
-  await listen(server, options.address);
-  return {
-    address: boundAddress(server),
-    send(transmit) {
-      const socket = sockets.get(transmit.socket);
-      if (socket === undefined) return;
-      switch (transmit.kind) {
-        case "text":
-          socket.send(transmit.text);
-          if (socket.bufferedAmount > MAX_UNSENT_BYTES) socket.close(CLOSE_TRY_LATER, "too slow");
-          return;
-        case "ping":
-          socket.ping();
-          return;
-        case "close":
-          socket.close(transmit.code, transmit.reason);
-          return;
-        default:
-          transmit satisfies never;
-      }
-    },
-    async close() {
-      isClosing = true;
-      for (const socket of sockets.values()) socket.close(CLOSE_GOING_AWAY, "going away");
-      const force = setTimeout(() => {
-        for (const connection of connections) connection.destroy();
-      }, CLOSE_WITHIN_MS);
-      server.closeIdleConnections();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-      clearTimeout(force);
-    },
-  };
+  hall.http.on("upgrade", (request: IncomingMessage) => upgrade(hall, request));
+  hall.http.on("clientError", (_error, stream) => stream.destroy());
+  return hall;
 }
 
-function createHttp(
-  { tls }: ListenerOptions,
-  onRequest: (request: IncomingMessage, response: ServerResponse) => void,
-): Server {
-  const limits = {
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: REQUEST_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: REQUEST_CHECK_MS,
-    noDelay: true,
-  };
-  if (tls === undefined) return createServer(limits, onRequest);
-  try {
-    const files = { cert: readFileSync(tls.certPath), key: readFileSync(tls.keyPath) };
-    return createTlsServer(
-      { ...limits, ...files, minVersion: "TLSv1.2", handshakeTimeout: REQUEST_TIMEOUT_MS },
-      onRequest,
-    );
-  } catch (cause) {
-    const what = `cannot use the certificate ${tls.certPath} with the key ${tls.keyPath}`;
-    throw new PosternError(
-      "config-unreadable",
-      what,
-      "both must be readable PEM files that belong together",
-      {
-        cause,
-      },
-    );
+function createTls(hall: Hall, tls: TlsPaths): TlsServer {
+  const options = { minVersion: "TLSv1.2", handshakeTimeout: REQUEST_TIMEOUT_MS } as const;
+  const server = createTlsServer({ ...options, ...readTlsFiles(tls) }, (connection) => {
+    connection.setNoDelay(true);
+    receive(hall, connection);
+  });
+  // Whoever fails the handshake has closed its connection; nobody else is concerned.
+  server.on("tlsClientError", (_error, connection) => connection.destroy());
+  return server;
+}
+
+/** A new TCP connection takes a place (PT-72). */
+function welcome(hall: Hall, connection: Socket): void {
+  const { connections, shares, owing } = hall;
+  const peer = peerOf(connection);
+  connections.set(peer, connection);
+  owing.set(connection, performance.now());
+  connection.on("error", () => undefined);
+  connection.once("close", () => {
+    connections.delete(peer);
+    owing.delete(connection);
+    shares.close(connection);
+  });
+  const remote = addressOf(connection.remoteAddress);
+  // A proxy brings everybody's connections; its own address says nothing.
+  const network = remote === undefined ? "" : networkOf(remote);
+  const isProxy = remote !== undefined && isTrusted(hall.trustedProxies, remote);
+  const goes = shares.open(connection, isProxy ? `proxy ${connection.remotePort}` : network);
+  goes?.destroy();
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}|${remotePort}`;
+}
+
+function receive(hall: Hall, connection: Socket): void {
+  connection.on("error", () => undefined);
+  readOneRequest(connection, (carrier) => {
+    hall.carriers.set(carrier.stream, carrier);
+    hall.http.emit("connection", carrier.stream);
+  });
+}
+
+function remoteOf(hall: Hall, request: IncomingMessage): IpAddress | undefined {
+  const carrier = hall.carriers.get(request.socket);
+  return toUpgradeRequest(request, carrier?.connection.remoteAddress, hall.trustedProxies)?.remote;
+}
+
+function upgrade(hall: Hall, request: IncomingMessage): void {
+  const { carriers, events, trustedProxies } = hall;
+  const carrier = carriers.get(request.socket);
+  if (carrier === undefined) return;
+  const { connection, rest } = carrier;
+  carrier.release();
+  const read = fenced(() => toUpgradeRequest(request, connection.remoteAddress, trustedProxies));
+  if (!read.ok) {
+    connection.destroy();
+    events.inputError(read.error);
+    return;
   }
+  const wanted = read.value;
+  if (hall.isClosing || wanted === undefined) {
+    const draining = { status: 503, code: "draining", retryAfterS: 1 } as const;
+    refuse(connection, hall.isClosing ? draining : { status: 400 });
+    return;
+  }
+  const verdict = events.upgrade(wanted);
+  if (!verdict.ok) {
+    refuse(connection, verdict.refusal);
+    return;
+  }
+  const { socket: id, kind } = verdict;
+  // A broken WebSocket handshake ends the connection without ever becoming a socket.
+  connection.once("close", () => {
+    if (!hall.sockets.has(id)) events.close(id);
+  });
+  const below = hall.connections.get(peerOf(connection)) ?? connection;
+  hall.owing.delete(below);
+  hall.shares.admit(below);
+  hall.webSockets.handleUpgrade(request, connection, rest, (opened) => adopt(hall, id, kind, opened));
+  connection.resume();
+}
+
+function adopt(hall: Hall, id: number, kind: Topic, socket: WebSocket): void {
+  const { sockets, intake, unsent, events } = hall;
+  sockets.set(id, socket);
+  intake.open(id, kind, socket);
+  // Before the first byte is read: an oversized frame ends the process otherwise (PT-7).
+  socket.on("error", () => undefined);
+  socket.on("message", (data, isBinary) => {
+    intake.take(id, isBinary ? { kind: "binary" } : { kind: "text", text: data.toString() });
+  });
+  socket.on("pong", () => events.pong(id));
+  socket.on("close", () => {
+    sockets.delete(id);
+    intake.close(id);
+    unsent.remove(socket);
+    events.close(id);
+  });
+}
+
+function send(hall: Hall, transmit: ServerTransmit): void {
+  const socket = hall.sockets.get(transmit.socket);
+  if (socket === undefined) return;
+  switch (transmit.kind) {
+    case "text":
+      sendText(hall, socket, transmit.text);
+      return;
+    case "ping":
+      socket.ping();
+      return;
+    case "close":
+      socket.close(transmit.code, transmit.reason);
+      return;
+    default:
+      transmit satisfies never;
+  }
+}
+
+function sendText({ unsent }: Hall, socket: WebSocket, text: string): void {
+  if (socket.readyState !== socket.OPEN) return;
+  if (!unsent.mayAdd(socket)) {
+    closeSlow(socket);
+    return;
+  }
+  const bytes = Buffer.byteLength(text);
+  socket.send(text, () => unsent.left(bytes));
+  for (const greedy of unsent.added(socket, bytes)) closeSlow(greedy);
+}
+
+/** The close frame waits behind what is not read; the memory is wanted now. */
+function closeSlow(socket: WebSocket): void {
+  socket.close(CLOSE_TRY_LATER, "too slow");
+  socket.terminate();
+}
+
+function check(hall: Hall): void {
+  const nowMs = performance.now();
+  for (const socket of hall.unsent.check(nowMs)) closeSlow(socket);
+  for (const [connection, sinceMs] of hall.owing) {
+    if (nowMs - sinceMs < REQUEST_TIMEOUT_MS) return;
+    connection.destroy();
+  }
+}
+
+async function closeHall(hall: Hall, server: Server): Promise<void> {
+  hall.isClosing = true;
+  for (const socket of hall.sockets.values()) socket.close(CLOSE_GOING_AWAY, "going away");
+  for (const connection of hall.owing.keys()) connection.destroy();
+  const force = setTimeout(() => {
+    for (const connection of hall.connections.values()) connection.destroy();
+  }, CLOSE_WITHIN_MS);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  clearTimeout(force);
 }
 
 async function listen(server: Server, address: SocketAddress): Promise<void> {
-  const { promise, resolve, reject } = withResolvers();
-  server.once("error", reject);
-  server.listen({ host: hostOf(address), port: address.port }, resolve);
   try {
-    await promise;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ host: hostOf(address), port: address.port }, resolve);
+    });
   } catch (cause) {
     const what = `cannot listen on ${formatSocketAddress(address)}`;
     const isTaken = (cause as NodeJS.ErrnoException).code === "EADDRINUSE";
@@ -201,50 +337,7 @@ async function listen(server: Server, address: SocketAddress): Promise<void> {
       : "choose another with --listen";
     throw new PosternError(isTaken ? "socket-taken" : "socket-listen", what, hint, { cause });
   }
-  server.removeListener("error", reject);
-}
-
-function answer(request: IncomingMessage, response: ServerResponse, isClosing: boolean): void {
-  const path = request.url?.split("?")[0];
-  const isHealth = path === "/healthz" || path === "/readyz";
-  const status = !isHealth ? 404 : path === "/readyz" && isClosing ? 503 : 200;
-  response.writeHead(status, { "content-type": "text/plain" });
-  response.end(request.method === "HEAD" ? undefined : `${STATUS_CODES[status] ?? status}\n`);
-}
-
-function toUpgradeRequest(request: IncomingMessage): UpgradeRequest | undefined {
-  const remote = addressOf(request.socket.remoteAddress);
-  const target = request.url ?? "";
-  if (remote === undefined || !target.startsWith("/")) return undefined;
-  const [path = "", query = ""] = target.split("?", 2);
-  const headers: Record<string, string | undefined> = {};
-  for (const name of ["host", "origin", "user-agent", "x-authorization"]) {
-    const value = request.headers[name];
-    if (typeof value === "string") headers[name] = value;
-  }
-  return { path, query: new URLSearchParams(query), headers, remote };
-}
-
-/** A refusal as RFC 9457 wants it (PT-70). */
-function refuse(socket: Duplex, { status, code, detail, retryAfterS }: Refusal): void {
-  const title = STATUS_CODES[status] ?? "Refused";
-  const body = code === undefined ? "" : JSON.stringify({ type: "about:blank", title, status, code, detail });
-  const headers = [
-    `HTTP/1.1 ${status} ${title}`,
-    "Connection: close",
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    ...(body === "" ? [] : ["Content-Type: application/problem+json"]),
-    ...(retryAfterS === undefined ? [] : [`Retry-After: ${retryAfterS}`]),
-  ];
-  // The peer may leave its half open for ever; ours is done.
-  socket.once("finish", () => socket.destroy());
-  socket.end(`${headers.join("\r\n")}\r\n\r\n${body}`);
-}
-
-/** An IPv4 peer on a socket of both families comes as `::ffff:192.0.2.1`. */
-function addressOf(text: string | undefined): IpAddress | undefined {
-  const address = parseIp((text ?? "").replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, ""));
-  return address.ok ? address.value : undefined;
+  server.removeAllListeners("error");
 }
 
 function boundAddress(server: Server): SocketAddress {
@@ -256,14 +349,4 @@ function hostOf(address: SocketAddress): string {
   return formatSocketAddress({ ...address, port: 0 })
     .replace(/:0$/, "")
     .replace(/^\[|\]$/g, "");
-}
-
-function withResolvers(): { promise: Promise<void>; resolve: () => void; reject: (error: unknown) => void } {
-  let resolve: () => void = () => undefined;
-  let reject: (error: unknown) => void = () => undefined;
-  const promise = new Promise<void>((onDone, onError) => {
-    resolve = onDone;
-    reject = onError;
-  });
-  return { promise, resolve, reject };
 }

@@ -107,6 +107,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
 
   const events: ListenerEvents = {
     upgrade: (request) => turn((now) => server.handleUpgrade(now, request)),
+    request: (remote) => server.handleRequest(monotonicNow(), remote),
     text: (socket, text) => turn((now) => server.handleText(now, socket, text)),
     binary: (socket) => turn((now) => server.handleBinary(now, socket)),
     pong: (socket) => turn((now) => server.handlePong(now, socket)),

@@ -1,30 +1,18 @@
 /**
  * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
  */
-import {
-  formatSocketAddress,
-  type Log,
-  PosternError,
-  parseSocketAddress,
-  type SocketAddress,
-  toHex,
-} from "../../base/index.ts";
+import { formatSocketAddress, type Log, toHex } from "../../base/index.ts";
 import type { DevDefaults } from "../../portal/config/index.ts";
 import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
-import type { PeerLimits } from "../../portal/server/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
 import { systemRandom } from "../system-random.ts";
 import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
+import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./portal-options.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
-const DEFAULT_LISTEN = "127.0.0.1:8080";
-/** Peers that one token may make the portal remember (PT-77). */
-const USER_DEVICES = 10;
-const SERVICE_DEVICES = 1_000;
-const GATEWAYS = 1_000;
 const DEFAULT_DATA = "/var/lib/postern/portal";
 
 /** Runs until it is told to stop; resolves to the exit code (PG-14). */
@@ -68,7 +56,8 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
   try {
     const loop = await openPortalLoop({
       address,
-      tls: tlsOf(options, address, log),
+      tls: tlsPaths(options, address),
+      trustedProxies: trustedProxies(options),
       model: loaded.model,
       state,
       random: systemRandom,
@@ -117,6 +106,7 @@ async function untilStopped(loop: PortalLoop, source: ConfigSource, io: ProgramI
           return;
         case "SIGHUP":
           reload();
+          reloadTls(loop, log);
           return;
         case "SIGUSR2":
           log.info?.("status", { ...statusFields(loop) });
@@ -127,6 +117,15 @@ async function untilStopped(loop: PortalLoop, source: ConfigSource, io: ProgramI
     });
   });
   watch?.close();
+}
+
+/** A certificate that was renewed serves new connections; one that cannot be used changes nothing. */
+function reloadTls(loop: PortalLoop, log: Log): void {
+  try {
+    if (loop.listener.reloadTls()) log.info?.("certificate read again");
+  } catch (error) {
+    log.error?.("certificate not changed", { error });
+  }
 }
 
 /** A file that cannot be used changes nothing (PT-114). */
@@ -176,47 +175,6 @@ function printToken({ kind }: PortalOptions, words: readonly string[], io: Progr
   return EXIT.ok;
 }
 
-function listenAddress({ listen, dev, devInsecure, config }: PortalOptions): SocketAddress {
-  if (!dev && config === undefined) throw usage("portal needs --config FILE, --dev, or both");
-  const address = parseSocketAddress(listen ?? DEFAULT_LISTEN);
-  if (!address.ok)
-    throw usage(`--listen ${listen} is not ADDR:PORT`, "for example 127.0.0.1:8080 or [::1]:8080");
-  if (dev && !devInsecure && !isLoopback(address.value)) {
-    throw usage(
-      `--dev listens on loopback only, not on ${formatSocketAddress(address.value)}`,
-      "its tokens are shown to everyone who reads the output; add --dev-insecure where that is meant",
-    );
-  }
-  return address.value;
-}
-
-function tlsOf({ tlsCert, tlsKey }: PortalOptions, address: SocketAddress, log: Log) {
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    throw usage("--tls-cert and --tls-key go together");
-  }
-  if (tlsCert !== undefined && tlsKey !== undefined) return { certPath: tlsCert, keyPath: tlsKey };
-  if (!isLoopback(address)) log.warn?.("listening without TLS: tokens can be read on the way");
-  return undefined;
-}
-
-/** Under `--dev` there are no limits unless they are given; 0 is none (PT-77). */
-function limitsOf({ dev, userDevices, serviceDevices, gateways }: PortalOptions): PeerLimits {
-  const limit = <K extends keyof PeerLimits>(name: K, given: number | undefined, usual: number) => {
-    const count = given ?? (dev ? 0 : usual);
-    return count === 0 ? {} : { [name]: count };
-  };
-  return {
-    ...limit("userDevices", userDevices, USER_DEVICES),
-    ...limit("serviceDevices", serviceDevices, SERVICE_DEVICES),
-    ...limit("gateways", gateways, GATEWAYS),
-  };
-}
-
-function isLoopback({ address }: SocketAddress): boolean {
-  if (address.length === 4) return address[0] === 127;
-  return address.every((byte, i) => byte === (i === 15 ? 1 : 0));
-}
-
 function newDevTokens(): DevTokens {
   const make = (kind: TokenKind): string => createToken(kind, systemRandom);
   return { gateway: make("gateway"), relay: make("relay"), client: make("client") };
@@ -230,8 +188,4 @@ function hashOf(text: string): string {
   const token = parseToken(text);
   if (token === undefined) throw new Error("a new token is readable");
   return toHex(hashToken(token));
-}
-
-function usage(message: string, hint?: string): PosternError {
-  return new PosternError("usage", message, hint);
 }

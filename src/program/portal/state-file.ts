@@ -74,7 +74,7 @@ export function openStateFile(folder: string, log: Log): StateFile {
     const what = `cannot make the folder ${folder}`;
     throw new PosternError("file-unreadable", what, "name another with --data", { cause });
   }
-  const lock = takeLock(openKernel(), "portal", [folder]);
+  const lock = takeLock(openKernel(), "portal", [folder], "stop it, or give this one another --data");
   let recovered: Recovered;
   try {
     recovered = recover(folder, log);

@@ -239,9 +239,10 @@ describe("hostile input", () => {
     expect(await answers(portal)).toBe(true);
   });
 
-  it("bears a flood of requests", async () => {
+  it("PT-72: bears a flood of requests, and answers all of them", async () => {
     const { portal, client, rid } = await connected();
-    for (let i = 0; i < 3000; i++) {
+    // The rest waits in the client's own socket: 100 a second are taken (PT-72).
+    for (let i = 0; i < 300; i++) {
       client.send("create_flow", { resource_id: i % 2 ? rid : "00000000-0000-4000-8000-000000000000" });
       client.send("broadcast_ice_candidates", { gateway_ids: [rid], candidates: ["x"] });
     }
