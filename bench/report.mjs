@@ -107,7 +107,7 @@ function main() {
     "Every figure is a ratio to something measured in the same run on the same machine: runs alternate",
     "in drawn order, and the median of the ratios of pairs is what counts. A sample is invalid when other",
     "processes used more than 5 % of a core or the hypervisor took more than 2 %; a cell whose baseline",
-    "spreads by more than 15 % says so. `npm run bench -- PART` repeats a benchmark.",
+    "spreads by more than 15 % says so. `npm run bench` repeats all, `npm run bench -- PART` one of them.",
     "",
     ...groups().flatMap(section),
     ...(existsSync(remarks) ? [readFileSync(remarks, "utf8").trim(), ""] : []),

@@ -1,15 +1,19 @@
 /**
- * Runs a benchmark: `npm run bench -- PART [OPTIONS]`; without a part it lists them.
+ * Runs benchmarks: `npm run bench` all that bench/RESULTS.md shows, `npm run bench -- PART [OPTIONS]`
+ * one of them, `npm run bench -- --list` names them.
  *
  * A part is a folder with a `main.mjs`. All take `--json` (the result of TS-59 as the last line of
- * stdout) and write nothing outside `bench/results/` and `.cache/`.
+ * stdout) and write nothing outside `.cache/`, or with `--record` `bench/results/`.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../scripts/steps.mjs";
+import { RECORDED } from "./lib/result.mjs";
 
 const BENCH = join(ROOT, "bench");
+/** With their defaults; the others need arguments. */
+const REPEATED = ["aead", "plane", "handshake", "tunnel"];
 
 function parts() {
   return readdirSync(BENCH).filter((name) => existsSync(join(BENCH, name, "main.mjs")));
@@ -26,19 +30,41 @@ function summaryOf(name) {
     .trim();
 }
 
-function main([name, ...args]) {
-  if (name === undefined || !parts().includes(name)) {
-    if (name !== undefined) console.error(`bench: no part '${name}'`);
-    console.error("usage: npm run bench -- PART [OPTIONS]\n");
-    for (const part of parts()) console.error(`  ${part.padEnd(11)} ${summaryOf(part)}`);
-    return name === undefined ? 0 : 2;
+/** What a run took when it was last recorded, in minutes. */
+function minutesOf(name) {
+  const files = readdirSync(RECORDED).filter((file) => file.includes(`-${name}`));
+  const newest = files.sort().at(-1);
+  if (newest === undefined) return undefined;
+  return Math.ceil(JSON.parse(readFileSync(join(RECORDED, newest), "utf8")).duration_s / 60);
+}
+
+function list() {
+  console.error("usage: npm run bench [-- PART] [OPTIONS] [--record]\n");
+  for (const part of parts()) console.error(`  ${part.padEnd(11)} ${summaryOf(part)}`);
+}
+
+function runPart(name, args, env) {
+  const main = join(BENCH, name, "main.mjs");
+  return spawnSync(process.execPath, [main, ...args], { stdio: "inherit", env }).status ?? 1;
+}
+
+function main(args) {
+  const isRecord = args.includes("--record");
+  const [name, ...rest] = args.filter((arg) => arg !== "--record");
+  if (name === "--list" || (name !== undefined && !parts().includes(name))) {
+    if (name !== "--list") console.error(`bench: no part '${name}'`);
+    list();
+    return name === "--list" ? 0 : 2;
   }
   const build = spawnSync(process.execPath, [join(ROOT, "scripts", "build.mjs")], {
     stdio: ["ignore", 2, 2],
   });
   if (build.status !== 0) return 1;
-  const main = join(BENCH, name, "main.mjs");
-  return spawnSync(process.execPath, [main, ...args], { stdio: "inherit" }).status ?? 1;
+  const env = { ...process.env, ...(isRecord ? { POSTERN_BENCH_RECORD: "1" } : {}) };
+  if (name !== undefined) return runPart(name, rest, env);
+  const minutes = REPEATED.map((part) => `${part} ${minutesOf(part) ?? "?"}`).join(", ");
+  console.error(`bench: all that bench/RESULTS.md shows; minutes when last recorded: ${minutes}`);
+  return Math.max(...REPEATED.map((part) => runPart(part, [], env)));
 }
 
 process.exitCode = main(process.argv.slice(2));

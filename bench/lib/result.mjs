@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
 import { summary } from "./statistics.mjs";
 
+/** Results from which bench/RESULTS.md is made. */
+export const RECORDED = join(ROOT, "bench", "results");
+
 /**
  * Begins a result.
  * @param about `{ topology, mtu, pinning, seed, runtime, baselines }`, what the part knows
@@ -69,7 +72,8 @@ function pairRatios(samples, subject, baseline, key) {
 /** Ends a result: writes the file, prints it when asked for. */
 export function endResult(result, { json }) {
   result.duration_s = Math.round((Date.now() - Date.parse(result.started)) / 1000);
-  const folder = join(ROOT, "bench", "results");
+  // What is published is recorded on purpose; other runs are the runner's own (TS-59).
+  const folder = process.env.POSTERN_BENCH_RECORD === "1" ? RECORDED : join(ROOT, ".cache", "bench");
   mkdirSync(folder, { recursive: true });
   const stamp = result.started.slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
   const file = join(folder, `${stamp}-${result.name}.json`);

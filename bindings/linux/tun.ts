@@ -109,7 +109,7 @@ function inUse(name: string, why: string): PosternError {
   return new PosternError(
     "host",
     `device ${name} is in use`,
-    "stop the program that holds it, or choose another name",
+    "stop the program that holds it, or choose another name with --tun-name (of wg: another name of the file)",
     { cause: new Error(why) },
   );
 }

@@ -45,6 +45,7 @@ export {
   resolveIdentifier,
   toIdentifier,
 } from "./identifier.ts";
+export { type KeptSysctls, readKeptSysctls, reportKeptSysctls } from "./kept-sysctls.ts";
 export { createGuard, type Guard, type KeptTable, keepFirewall } from "./kept-table.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
@@ -63,6 +64,7 @@ export {
   applyTunnelRoutes,
   flushPolicyRouting,
   linkRoutes,
+  otherTunnel,
   policyRules,
   type RouteChanges,
   routeChanges,

@@ -170,6 +170,17 @@ export function synchroniseLinkRoutes(rtnetlink: Rtnetlink, tunIndex: number, lo
   applyRoutes(rtnetlink, [TABLE_LINK], wanted, log);
 }
 
+/**
+ * The device of another client or gateway that is at work in this network namespace (PG-174): our tables are
+ * the same for all of them, and the second would flush the first one's routes.
+ */
+export function otherTunnel(rtnetlink: Rtnetlink, tunIndex: number): string | undefined {
+  const routes = FAMILIES.flatMap((family) => rtnetlink.routes(family, TABLE_RESOURCES));
+  // With a process that died its device went, and with it the routes: what is there is used.
+  const other = routes.find(({ outputIndex }) => outputIndex !== undefined && outputIndex !== tunIndex);
+  return rtnetlink.links().find(({ index }) => index === other?.outputIndex)?.name;
+}
+
 /** Deletes everything in our tables and every rule that points to them: at start and at stop (PG-35). */
 export function flushPolicyRouting(rtnetlink: Rtnetlink, log: Log): void {
   const tables: readonly number[] = TABLES.map(({ table }) => table);

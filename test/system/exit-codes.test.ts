@@ -124,9 +124,27 @@ describeWith(
       });
       expect(await endOf(start(["--instance", "other", "--listen-port", "0"]))).toEqual({
         status: 8,
-        lines: [expect.stringMatching(/device tun-postern is in use/)],
+        lines: [expect.stringMatching(/device tun-postern is in use.*--tun-name/)],
       });
       expect(first.isRunning()).toBe(true);
+      expect(await first.stop()).toEqual({ status: 0, signal: undefined });
+      expect(await captureHost(office.client)).toEqual(untouched);
+    });
+
+    it("PG-174: a client beside another one: exit 8, and the routes of the first stay", {
+      timeout,
+    }, async () => {
+      const first = start([]);
+      await first.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
+      const routes = () => office.client.run("ip", ["route", "show", "table", "all"]);
+      const before = await routes();
+      expect(before).toContain("172.20.0.0/16 dev tun-postern");
+      const other = ["--instance", "other", "--listen-port", "0", "--tun-name", "tun-other"];
+      expect(await endOf(start(other))).toEqual({
+        status: 8,
+        lines: [expect.stringMatching(/device tun-postern of another client or gateway.*ip netns exec/)],
+      });
+      expect(await routes()).toBe(before);
       expect(await first.stop()).toEqual({ status: 0, signal: undefined });
       expect(await captureHost(office.client)).toEqual(untouched);
     });

@@ -8,9 +8,15 @@
  */
 import { randomBytes } from "node:crypto";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { type IpAddress, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
+import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
 import { type Connections, createConnections } from "../../connections/index.ts";
-import { FWMARK, flushPolicyRouting } from "../../host/index.ts";
+import {
+  FWMARK,
+  flushPolicyRouting,
+  otherTunnel,
+  readKeptSysctls,
+  reportKeptSysctls,
+} from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
@@ -104,6 +110,8 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
 function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHost {
   const { role, options, io, undo, threads } = course;
   const { log } = io;
+  const kept = readKeptSysctls();
+  undo.add("kernel parameters", () => reportKeptSysctls(kept, log));
   const host = openPlaneHost({
     mode: role.name,
     mtu: TUN_MTU,
@@ -119,6 +127,14 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
     log,
   });
   undo.add("TUN device and sockets", () => host.close());
+  const other = otherTunnel(host.rtnetlink, host.tun.index);
+  if (other !== undefined) {
+    throw new PosternError(
+      "host",
+      `the device ${other} of another client or gateway is at work on this host`,
+      "stop that one, or run this one in a network namespace of its own: ip netns exec … --instance NAME",
+    );
+  }
   // What a crash left behind goes first (D-22).
   flushPolicyRouting(host.rtnetlink, log);
   undo.add("routes and rules", () => flushPolicyRouting(host.rtnetlink, log));
