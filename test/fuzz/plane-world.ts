@@ -1,6 +1,6 @@
 /**
  * The plane under attack: three peers, of which one is malicious with valid keys, and everything that a
- * model needs to know about them.
+ * twin needs to know about them.
  *
  *     slot 3  mallory  10.1.0.1, fd01::1   direct, sessions of both roles, one that has expired
  *     slot 5  alice    10.3.0.1, fd03::1   relayed, one session that we began
@@ -35,37 +35,37 @@ export interface PlaneWorld {
   readonly plane: Plane & { readonly memory: WebAssembly.Memory };
   readonly mode: PlaneMode;
   readonly mtu: number;
-  readonly maxPacket: number;
-  readonly maxDatagram: number;
   readonly peers: readonly WorldPeer[];
   readonly policy: PolicyTables;
 }
 
 export function createPlaneWorld(mode: PlaneMode): PlaneWorld {
   const mtu = mode === "plain" ? 1420 : 1280;
-  const plane = testPlane({ mode, mtu, limits: LIMITS });
   const peers = createPeers();
+  const world = {
+    plane: testPlane({ mode, mtu, limits: LIMITS }),
+    mode,
+    mtu,
+    peers,
+    policy: createPolicy(mode, peers),
+  };
+  setUp(world.plane, world);
+  return world;
+}
+
+/** Tells a plane about the world: the WebAssembly or its twin. */
+export function setUp(
+  plane: Pick<Plane, "execute" | "publish">,
+  { peers, policy }: Pick<PlaneWorld, "peers"> & Partial<Pick<PlaneWorld, "policy">>,
+): void {
   for (const { slot, peerId, path, sessions } of peers) {
     plane.execute({ kind: "add-peer", slot, peerId });
     if (path !== undefined) plane.execute({ kind: "set-path", slot, path });
     for (const session of sessions) plane.execute({ kind: "install", slot, peerId, session });
-  }
-  for (const name of ["mallory", "alice"] as const) {
-    const { slot, sessions } = peerNamed(peers, name);
     const first = sessions.find(({ isInitiator }) => isInitiator);
     if (first !== undefined) plane.execute({ kind: "set-current", slot, local: first.local });
   }
-  const policy = createPolicy(mode, peers);
-  plane.publish(policy);
-  return {
-    plane,
-    mode,
-    mtu,
-    maxPacket: mtu,
-    maxDatagram: mode === "plain" ? mtu + 47 : 1316,
-    peers,
-    policy,
-  };
+  if (policy !== undefined) plane.publish(policy);
 }
 
 export function peerNamed(peers: readonly WorldPeer[], name: WorldPeer["name"]): WorldPeer {

@@ -1,16 +1,16 @@
-/** What a ring of the plane holds and when it is full (D-10, PG-51), without sharing anything. */
+/** The twin of `assembly/ring.ts`: what a ring holds and when it is full (D-10, PG-51), sharing nothing. */
 
-export interface RingModel<T> {
+export interface Ring<T> {
   /** Whether an entry with that many bytes fits. */
   fits(bytes: number): boolean;
-  /** Puts what fits. */
+  /** Puts an entry that fits. */
   put(item: T, bytes: number): void;
   /** Takes up to `limit`, oldest first. */
   drain(limit: number): readonly T[];
 }
 
 /** `entries` entries and `areaBytes` bytes; every entry's bytes lie in one piece, aligned to 8. */
-export function createRingModel<T>(entries: number, areaBytes: number): RingModel<T> {
+export function createRing<T>(entries: number, areaBytes: number): Ring<T> {
   let held: { readonly item: T; readonly end: number }[] = [];
   let head = 0;
   let tail = 0;

@@ -1,13 +1,12 @@
 /**
- * The policy by the tables of the specification, one rule after the other: the counterpart of
- * `assembly/batch/policy.ts` for fuzzing (TN-20, TN-38, TN-61, TN-62, WG-58).
+ * The policy by the tables of the specification, one rule after the other: the twin of
+ * `assembly/batch/policy.ts` (TN-20, TN-38, TN-61, TN-62, WG-58).
  */
-
-import type { Reason } from "../../bindings/memory/index.ts";
-import type { PlaneMode } from "../../bindings/plane/index.ts";
-import { contains, equalIp, type Prefix } from "../../src/base/index.ts";
-import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../src/packet/index.ts";
-import type { PolicyTables } from "../../src/plane/index.ts";
+import type { Reason } from "../../../bindings/memory/index.ts";
+import type { PlaneMode } from "../../../bindings/plane/index.ts";
+import { contains, equalIp, type Prefix } from "../../../src/base/index.ts";
+import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../../src/packet/index.ts";
+import type { PolicyTables } from "../../../src/plane/index.ts";
 
 export type EgressVerdict =
   | { readonly kind: "peer"; readonly slot: number }
@@ -18,9 +17,10 @@ export type IngressVerdict =
   | { readonly kind: "pass" | "refuse" | "control" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
-interface Judged {
+export interface Judged {
   readonly mode: PlaneMode;
-  readonly policy: PolicyTables;
+  /** Absent: nothing has been published yet. */
+  readonly policy: PolicyTables | undefined;
   readonly packet: Uint8Array;
   readonly found: PacketDescriptor;
 }
@@ -28,14 +28,14 @@ interface Judged {
 const drop = (reason: Reason) => ({ kind: "drop", reason }) as const;
 
 export function judgeEgress({ mode, policy, packet, found }: Judged): EgressVerdict {
+  if (policy === undefined) return drop("not-configured");
   const { source, destination } = addressesOf(packet);
   if (mode !== "plain") {
     if (isControlEvent(packet, found)) return drop("p2p-on-tun");
     if (mode === "client") {
       if (isMulticast(destination)) return drop("multicast");
-      const own = policy.ownAddresses ?? [];
-      if (!own.some((address) => equalIp(address, source))) return drop("bad-source");
-      if (own.some((address) => equalIp(address, destination))) return drop("to-self");
+      if (!isOwn(policy, source)) return drop("bad-source");
+      if (policy.ownAddresses !== undefined && isOwn(policy, destination)) return drop("to-self");
       if (isIcmpError(packet, found)) return drop("icmp-error-out");
     }
     const reason = icmpReason(packet, found);
@@ -56,6 +56,7 @@ export function judgeEgress({ mode, policy, packet, found }: Judged): EgressVerd
 }
 
 export function judgeIngress(slot: number, { mode, policy, packet, found }: Judged): IngressVerdict {
+  if (policy === undefined) return drop("not-configured");
   const { source, destination } = addressesOf(packet);
   if (mode === "plain") {
     const target = longestMatch(policy, source);
@@ -67,13 +68,12 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   if (permit === undefined) return drop("no-peer-state");
   if (mode === "client") {
     if (!isIn(permit.sources, source)) return drop("not-allowed-source");
-    const own = policy.ownAddresses ?? [];
-    if (!own.some((address) => equalIp(address, destination))) return drop("bad-destination");
+    if (!isOwn(policy, destination)) return drop("bad-destination");
   } else {
     if (isMulticast(destination)) return drop("multicast");
     if (isIcmpError(packet, found)) return drop("icmp-error-out");
     if (!isIn(permit.sources, source)) return drop("not-client-ip");
-    if (!isIn(permit.destinations ?? [], destination)) {
+    if (permit.destinations !== undefined && !isIn(permit.destinations, destination)) {
       return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
     }
   }
@@ -81,10 +81,15 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   return reason === undefined ? { kind: "pass" } : drop(reason);
 }
 
-export function addressesOf(packet: Uint8Array): { source: Uint8Array; destination: Uint8Array } {
+function addressesOf(packet: Uint8Array): { source: Uint8Array; destination: Uint8Array } {
   return (packet[0] ?? 0) >> 4 === 6
     ? { source: packet.subarray(8, 24), destination: packet.subarray(24, 40) }
     : { source: packet.subarray(12, 16), destination: packet.subarray(16, 20) };
+}
+
+/** Everything, where the policy names no own addresses. */
+function isOwn({ ownAddresses }: PolicyTables, address: Uint8Array): boolean {
+  return ownAddresses === undefined || ownAddresses.some((own) => equalIp(own, address));
 }
 
 /** TN-40; the protocol is the one behind extension headers. */
@@ -100,11 +105,12 @@ function icmpReason(packet: Uint8Array, found: PacketDescriptor): Reason | undef
   return equalIp(quote.value.source, addressesOf(packet).destination) ? undefined : "icmp-quote";
 }
 
+/** The longest prefix decides; of two equal ones the later. */
 function longestMatch({ routes }: PolicyTables, address: Uint8Array) {
   let best: (typeof routes)[number] | undefined;
   for (const route of routes) {
     if (!contains(route.prefix, address)) continue;
-    if (best === undefined || route.prefix.bits > best.prefix.bits) best = route;
+    if (best === undefined || route.prefix.bits >= best.prefix.bits) best = route;
   }
   return best?.target;
 }

@@ -1,0 +1,114 @@
+/** What the twin of the plane is made of, and what its two directions share. */
+import { CONSTANTS } from "../../../bindings/memory/index.ts";
+import type { PlaneMode } from "../../../bindings/plane/index.ts";
+import { assert } from "../../../src/base/index.ts";
+import type { PolicyTables } from "../../../src/plane/index.ts";
+import type { TwinPeer } from "./peer.ts";
+import { createRing, type Ring } from "./ring.ts";
+import { createWorker, type Worker } from "./worker.ts";
+
+export interface TwinOptions {
+  readonly mode: PlaneMode;
+  /** MTU of the TUN device in bytes; default 1,280, in mode `plain` 1,420. */
+  readonly mtu?: number;
+  /** Lowered by tests only (WG-45). */
+  readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
+}
+
+export interface TwinSettings {
+  readonly mode: PlaneMode;
+  readonly mtu: number;
+  readonly validation: "plain" | "strict";
+  readonly maxPacket: number;
+  readonly maxDatagram: number;
+  readonly refusalsPerSecond: number;
+  readonly rekeyAfterMessages: bigint;
+  readonly rejectAfterMessages: bigint;
+}
+
+/** Packets of one slot that wait for control; older than the peer which has the slot now (WG-46). */
+export interface Waiting {
+  /** Put into the ring so far, and taken from it and handled. */
+  punted: number;
+  taken: number;
+}
+
+export interface Injected {
+  readonly slot: number;
+  readonly peerId: number;
+  readonly packet: Uint8Array;
+}
+
+export interface TwinState {
+  readonly settings: TwinSettings;
+  readonly egress: Worker;
+  readonly ingress: Worker;
+  readonly peers: Map<number, TwinPeer>;
+  readonly slotsById: Map<number, number>;
+  readonly waiting: Map<number, Waiting>;
+  /** Punts in control's hands, by slot, and the slots that it wants released (`bindings/ring/hold.ts`). */
+  readonly inHand: Map<number, number>;
+  readonly wanted: Set<number>;
+  readonly injected: Ring<Injected>;
+  injectedInVain: number;
+  /** Nothing passes before the first is published. */
+  policy: PolicyTables | undefined;
+}
+
+const LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
+/** A transport header, its tag, and the padding of a plain peer (PG-48). */
+const PLAIN_OVERHEAD_BYTES = 47;
+
+export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
+  const isPlain = mode === "plain";
+  const ownMtu = mtu ?? (isPlain ? 1420 : 1280);
+  return {
+    settings: {
+      mode,
+      mtu: ownMtu,
+      validation: isPlain ? "plain" : "strict",
+      maxPacket: isPlain ? ownMtu : 1280,
+      maxDatagram: isPlain ? ownMtu + PLAIN_OVERHEAD_BYTES : 1316,
+      refusalsPerSecond: isPlain ? 10 : 200,
+      ...LIMITS,
+      ...limits,
+    },
+    egress: createWorker(),
+    ingress: createWorker(),
+    peers: new Map(),
+    slotsById: new Map(),
+    waiting: new Map(),
+    inHand: new Map(),
+    wanted: new Set(),
+    injected: createRing(CONSTANTS.SETTLE_RING_ENTRIES, CONSTANTS.SETTLE_RING_AREA),
+    injectedInVain: 0,
+    policy: undefined,
+  };
+}
+
+export function peerOf(state: TwinState, slot: number): TwinPeer {
+  const peer = state.peers.get(slot);
+  assert(peer !== undefined, `slot ${slot} has a peer`);
+  return peer;
+}
+
+export function waitingOf(state: TwinState, slot: number): Waiting {
+  const waiting = state.waiting.get(slot) ?? { punted: 0, taken: 0 };
+  state.waiting.set(slot, waiting);
+  return waiting;
+}
+
+/** A release has effect only when every packet that was punted for the peer has been handled (WG-46). */
+export function clearHold(state: TwinState, slot: number): void {
+  const { punted, taken } = waitingOf(state, slot);
+  const peer = state.peers.get(slot);
+  if (peer !== undefined && punted === taken) peer.isHeld = false;
+}
+
+/** All that control has taken has been handled. */
+export function settleHolds(state: TwinState): void {
+  for (const [slot, punts] of state.inHand) waitingOf(state, slot).taken += punts;
+  state.inHand.clear();
+  for (const slot of state.wanted) clearHold(state, slot);
+  state.wanted.clear();
+}

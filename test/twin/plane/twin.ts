@@ -1,0 +1,130 @@
+/**
+ * The packet plane in plain TypeScript, made from the specification (D-4, SN-130): one packet at a time,
+ * without threads and without the plane's memory. Storms compare it with the WebAssembly on everything
+ * that goes in (`test/fuzz/storm.ts`); the simulated world runs on either.
+ *
+ *     egress  → split → policy → hold, session → seal     ─▶ datagrams
+ *     ingress → index → replay, open → validate, permits  ─▶ packets
+ *
+ * Speed is not its aim, and it says nothing of how datagrams are joined to sends or packets to frames.
+ */
+import { copyOf, unreachable } from "../../../src/base/index.ts";
+import type { DataPunt, PlaneCommand, PlaneEvent } from "../../../src/plane/index.ts";
+import type { DrivenPlane, WorkerTally } from "../driven-plane.ts";
+import { flushEgress, readFrame } from "./egress.ts";
+import { receiveBatch } from "./ingress.ts";
+import { createPeer, install, retire, sessionOf } from "./peer.ts";
+import { createRecords } from "./records.ts";
+import { clearHold, createState, peerOf, settleHolds, type TwinOptions, type TwinState } from "./state.ts";
+import type { Worker } from "./worker.ts";
+
+export function createPlaneTwin(options: TwinOptions): DrivenPlane {
+  const state = createState(options);
+  return {
+    records: createRecords(state),
+    execute: (command) => execute(state, command),
+    publish(tables) {
+      state.policy = tables;
+    },
+    takeEvents: (limit = Number.POSITIVE_INFINITY) => takeEvents(state, limit),
+    takePunts: (limit = Number.POSITIVE_INFINITY) => takePunts(state, limit),
+    egress: (now, frame) => (frame === undefined ? flushEgress(state, now) : readFrame(state, now, frame)),
+    ingress: (now, batch) => receiveBatch(state, now, batch),
+    tallies: () => ({ egress: tallyOf(state.egress), ingress: tallyOf(state.ingress) }),
+  };
+}
+
+function execute(state: TwinState, command: PlaneCommand): void {
+  const { slot } = command;
+  switch (command.kind) {
+    case "add-peer":
+      state.peers.set(slot, createPeer(slot, command.peerId));
+      state.slotsById.set(command.peerId, slot);
+      return;
+    case "remove-peer":
+      state.slotsById.delete(peerOf(state, slot).peerId);
+      state.peers.delete(slot);
+      return;
+    case "install":
+      return install(peerOf(state, slot), command.session);
+    case "retire":
+      return retire(peerOf(state, slot), command.local);
+    case "set-current":
+      peerOf(state, slot).current = sessionOf(peerOf(state, slot), command.local);
+      return;
+    case "set-path":
+      peerOf(state, slot).path = command.path;
+      peerOf(state, slot).isIdle = command.path.isIdle;
+      return;
+    case "arm-watch":
+      peerOf(state, slot).isWatched = true;
+      return;
+    case "hold":
+      state.wanted.delete(slot);
+      peerOf(state, slot).isHeld = true;
+      return;
+    case "release":
+      if (state.inHand.size === 0) clearHold(state, peerOf(state, slot).slot);
+      else state.wanted.add(slot);
+      return;
+    case "inject":
+      return inject(state, slot, command.packets);
+    default:
+      return unreachable(command);
+  }
+}
+
+function inject(state: TwinState, slot: number, packets: readonly Uint8Array[]): void {
+  const peerId = state.peers.get(slot)?.peerId ?? 0;
+  for (const packet of packets) {
+    if (state.injected.fits(packet.length)) {
+      state.injected.put({ slot, peerId, packet: copyOf(packet) }, packet.length);
+    } else state.injectedInVain++;
+  }
+}
+
+/** What concerns a peer that is gone is forgotten. */
+function isCurrent(state: TwinState, slot: number | undefined, peerId: number | undefined): boolean {
+  return slot === undefined || peerId === undefined || state.peers.get(slot)?.peerId === peerId;
+}
+
+function takeEvents(state: TwinState, limit: number): readonly PlaneEvent[] {
+  const events: PlaneEvent[] = [];
+  for (const worker of [state.egress, state.ingress]) {
+    for (const { item, peerId } of worker.control.drain(limit)) {
+      if (!isCurrent(state, "slot" in item ? item.slot : undefined, peerId)) continue;
+      // Control has seen it: the next may be reported (WG-62).
+      if (item.kind === "roamed") peerOf(state, item.slot).isRoaming = false;
+      events.push(item);
+    }
+  }
+  return events;
+}
+
+function takePunts(state: TwinState, limit: number): readonly DataPunt[] {
+  settleHolds(state);
+  const punts: DataPunt[] = [];
+  for (const worker of [state.egress, state.ingress]) {
+    for (const { item, peerId } of worker.data.drain(limit)) {
+      if (item.reason === "no-session") {
+        state.inHand.set(item.slot, (state.inHand.get(item.slot) ?? 0) + 1);
+      }
+      if (isCurrent(state, "slot" in item ? item.slot : undefined, peerId)) punts.push(item);
+    }
+  }
+  return punts;
+}
+
+function tallyOf(worker: Worker): WorkerTally {
+  return {
+    counters: {
+      packets_in: worker.packetsIn,
+      packets_passed: worker.passed,
+      packets_punted: worker.punted,
+      packets_injected: worker.injected,
+      keepalives: worker.keepalives,
+      events_deferred: worker.eventsDeferred,
+    },
+    drops: Object.fromEntries(worker.drops),
+  };
+}

@@ -1,0 +1,98 @@
+/** What one worker counts, and what it hands to control through its rings: both directions have one. */
+import { CONSTANTS } from "../../../bindings/memory/index.ts";
+import type { Reason } from "../../../bindings/memory/index.ts";
+import type { DataPunt, PlaneEvent } from "../../../src/plane/index.ts";
+import { createRing, type Ring } from "./ring.ts";
+
+/** An entry concerns the peer that had its slot when it was put; without a peer, `peerId` is absent. */
+interface Entry<T> {
+  readonly item: T;
+  readonly peerId?: number;
+}
+
+export interface Worker {
+  packetsIn: number;
+  passed: number;
+  punted: number;
+  injected: number;
+  keepalives: number;
+  eventsDeferred: number;
+  readonly drops: Map<Reason, number>;
+  readonly control: Ring<Entry<PlaneEvent>>;
+  readonly data: Ring<Entry<DataPunt>>;
+  /** When the second in which refusals are counted began, and how many there were. */
+  refuseWindow: number;
+  refuseCount: number;
+  /** When the time in which strangers' datagrams are counted began, and how many there were (PG-51). */
+  puntWindow: number;
+  handshakes: number;
+  unknowns: number;
+}
+
+export function createWorker(): Worker {
+  return {
+    packetsIn: 0,
+    passed: 0,
+    punted: 0,
+    injected: 0,
+    keepalives: 0,
+    eventsDeferred: 0,
+    drops: new Map(),
+    control: createRing(CONSTANTS.CONTROL_RING_ENTRIES, CONSTANTS.CONTROL_RING_AREA),
+    data: createRing(CONSTANTS.DATA_RING_ENTRIES, CONSTANTS.DATA_RING_AREA),
+    refuseWindow: 0,
+    refuseCount: 0,
+    puntWindow: 0,
+    handshakes: 0,
+    unknowns: 0,
+  };
+}
+
+export function drop(worker: Worker, reason: Reason, packets = 1): void {
+  if (packets > 0) worker.drops.set(reason, (worker.drops.get(reason) ?? 0) + packets);
+}
+
+/** Hands a packet to control; returns whether the data ring had room (TN-78). */
+export function punt(worker: Worker, item: DataPunt, peerId?: number): boolean {
+  if (!worker.data.fits(item.packet.length)) {
+    drop(worker, "punt-full");
+    return false;
+  }
+  worker.data.put(peerId === undefined ? { item } : { item, peerId }, item.packet.length);
+  worker.punted++;
+  return true;
+}
+
+/** Whether there is room for an event; without it the event comes with a later batch (PG-51). */
+export function mayReport(worker: Worker): boolean {
+  if (worker.control.fits(0)) return true;
+  worker.eventsDeferred++;
+  return false;
+}
+
+/** Puts an event for which there is room. */
+export function report(worker: Worker, item: PlaneEvent, peerId: number): void {
+  worker.control.put({ item, peerId }, 0);
+}
+
+/** WG-58, TN-78: 10 or 200 refusals in a second. */
+export function mayRefuse(worker: Worker, now: number, perSecond: number): boolean {
+  if (now - worker.refuseWindow >= 1000) {
+    worker.refuseWindow = now;
+    worker.refuseCount = 0;
+  }
+  if (worker.refuseCount >= perSecond) return false;
+  worker.refuseCount++;
+  return true;
+}
+
+/** PG-51: 200 handshakes and 50 unknown datagrams in 100 ms. */
+export function mayBeJudged(worker: Worker, now: number, isHandshake: boolean): boolean {
+  if (now - worker.puntWindow >= 100) {
+    worker.puntWindow = now;
+    worker.handshakes = 0;
+    worker.unknowns = 0;
+  }
+  if (isHandshake) return worker.handshakes < 200 && ++worker.handshakes > 0;
+  return worker.unknowns < 50 && ++worker.unknowns > 0;
+}
