@@ -23,5 +23,3 @@ export type {
   SendOutcome,
   UpsertOutcome,
 } from "./face.ts";
-export { createPlaneTwin, type PlaneTwin, type PlaneTwinOptions } from "./plane-twin.ts";
-export { createStandaloneNode, type StandaloneNode } from "./standalone.ts";

@@ -34,6 +34,8 @@ interface Storm {
   readonly guard: MemoryGuard;
   /** By remote index: the highest counter that the plane has sealed with. */
   readonly sealed: Map<number, bigint>;
+  /** By slot: punts of its peer that control has handled (WG-46). */
+  readonly handled: Map<number, number>;
   now: Instant;
   /** What left the frame under construction open. */
   expectedPackets: Uint8Array[];
@@ -70,6 +72,7 @@ function createStorm(chance: Chance, mode: PlaneMode): Storm {
     frames: createFrameSource(chance, world),
     guard: createMemoryGuard(world.plane.memory),
     sealed: new Map(),
+    handled: new Map(),
     now: START,
     expectedPackets: [],
     receivedFrames: [],
@@ -200,7 +203,7 @@ function act(storm: Storm): void {
   const { slot, path, sessions } = chance.pick(world.peers);
   switch (chance.below(9)) {
     case 0:
-      return execute(storm, { kind: "release", slot });
+      return execute(storm, { kind: "release", slot, handled: storm.handled.get(slot) ?? 0 });
     case 1:
       return execute(storm, { kind: "arm-watch", slot });
     case 2:
@@ -261,14 +264,20 @@ function replacePeer(storm: Storm, slot: number): void {
   const peer = storm.world.peers.find((candidate) => candidate.slot === slot);
   if (peer === undefined || peer.name === "bob") return;
   execute(storm, { kind: "remove-peer", slot });
+  storm.handled.delete(slot);
   for (const { remote } of peer.sessions) storm.sealed.delete(remote);
   setUp({ execute: (command) => execute(storm, command), publish: () => undefined }, { peers: [peer] });
 }
 
 /** Control takes what is in the rings: exactly what the twin put there, in its order. */
-function drainRings({ world: { plane }, twin }: Storm, limit: number): void {
+function drainRings({ world: { plane }, twin, handled }: Storm, limit: number): void {
   compare("events", plane.takeEvents(limit), twin.takeEvents(limit));
-  compare("punts", plane.takePunts(limit), twin.takePunts(limit));
+  const punts = twin.takePunts(limit);
+  compare("punts", plane.takePunts(limit), punts);
+  compare("publications", [plane.published()], [twin.published()]);
+  for (const punt of punts) {
+    if (punt.reason === "no-session") handled.set(punt.slot, (handled.get(punt.slot) ?? 0) + 1);
+  }
 }
 
 function compare<T>(what: string, got: readonly T[], expected: readonly T[]): void {

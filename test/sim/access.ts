@@ -1,5 +1,5 @@
 /**
- * A client and a gateway with their tunnels, nodes and plane twins on two hosts of the simulated world,
+ * A client and a gateway with their tunnels, connections and planes on two hosts of the simulated world,
  * and a portal stub that authorises what the test tells it to (TS-12).
  */
 
@@ -13,12 +13,7 @@ import {
   toHex,
   type UnixMs,
 } from "../../src/base/index.ts";
-import {
-  type ConnectionTransmit,
-  createConnections,
-  createPlaneTwin,
-  type PlaneTwin,
-} from "../../src/connections/index.ts";
+import { type ConnectionTransmit, createConnections } from "../../src/connections/index.ts";
 import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
 import type {
   Authorization,
@@ -36,6 +31,8 @@ import {
   type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
+import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
+import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
 import type { Host, World } from "./world.ts";
 
 export const CID = "00000000-0000-4000-8000-00000000000c";
@@ -54,7 +51,7 @@ type Machine = {
 
 interface End {
   readonly host: Host;
-  readonly plane: PlaneTwin;
+  readonly plane: PolledPlane;
   /** Everything that was written to the TUN device, refusals included. */
   readonly delivered: Uint8Array[];
   /** Kinds of all commands so far, in their order. */
@@ -98,9 +95,9 @@ export interface Access {
   apply<E extends ClientEnd | GatewayEnd>(end: E, input: (end: E) => void): void;
 }
 
-export function createAccess(world: World): Access {
-  const client = createClientEnd(world);
-  const gateway = createGatewayEnd(world);
+export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Access {
+  const client = createClientEnd(world, kind);
+  const gateway = createGatewayEnd(world, kind);
   const listed = new Map<string, ClientResource>();
   const answers = new Map<string, Answer>();
   const intents: string[] = [];
@@ -238,9 +235,9 @@ export function createAccess(world: World): Access {
   return access;
 }
 
-function createClientEnd(world: World): ClientEnd {
+function createClientEnd(world: World, kind: PlaneKind): ClientEnd {
   const host = world.addHost("client", { addresses: ["192.0.2.10"], link: { latencyMs: 10 } });
-  const plane = createPlaneTwin({ mode: "client" });
+  const plane = createPolledPlane(kind, { mode: "client" });
   const connections = createConnections({
     ...nodeOptions(world, "client"),
     role: "client",
@@ -257,9 +254,9 @@ function createClientEnd(world: World): ClientEnd {
   };
 }
 
-function createGatewayEnd(world: World): GatewayEnd {
+function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
   const host = world.addHost("gateway", { addresses: ["198.51.100.20"], link: { latencyMs: 10 } });
-  const plane = createPlaneTwin({ mode: "gateway" });
+  const plane = createPolledPlane(kind, { mode: "gateway" });
   const connections = createConnections({
     ...nodeOptions(world, "gateway"),
     role: "gateway",
@@ -326,7 +323,7 @@ function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): v
       }
     }
     for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) {
-      end.delivered.push(next.packet);
+      end.delivered.push(next);
     }
   }
 

@@ -5,24 +5,24 @@
 
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
-import {
-  type ConnectionEvent,
-  type ConnectionRequest,
-  type ConnectionRole,
-  type ConnectionStats,
-  createStandaloneNode,
-  type IceCredentials,
-  type StandaloneNode,
-  type UpsertOutcome,
+import type {
+  ConnectionEvent,
+  ConnectionRequest,
+  ConnectionRole,
+  ConnectionStats,
+  IceCredentials,
+  UpsertOutcome,
 } from "../../src/connections/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
+import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
+import { type ConnectionsOnPlane, createConnectionsOnPlane } from "./connections-on-plane.ts";
 import type { Host, HostOptions, LinkConditions, OutgoingDatagram, World } from "./world.ts";
 
 /** The connections of one host, and what they said. */
 export interface End {
   readonly role: ConnectionRole;
   readonly host: Host;
-  readonly machine: StandaloneNode;
+  readonly machine: ConnectionsOnPlane;
   readonly events: { readonly at: Instant; readonly event: ConnectionEvent }[];
   /** Sequence numbers of the test packets that arrived, in order. */
   readonly received: number[];
@@ -45,6 +45,7 @@ export interface DuoOptions {
   readonly client?: Partial<HostOptions> & { readonly link?: Partial<LinkConditions> };
   readonly gateway?: Partial<HostOptions> & { readonly link?: Partial<LinkConditions> };
   readonly portal?: Partial<PortalRules>;
+  readonly plane?: PlaneKind;
 }
 
 export interface Duo {
@@ -77,16 +78,23 @@ const DIRECTLY: PortalRules = {
 };
 
 export function createDuo(world: World, options: DuoOptions = {}): Duo {
-  const client = createEnd(world, "client", {
-    addresses: ["192.0.2.10"],
-    ...options.client,
-    link: { latencyMs: 10, ...options.client?.link },
-  });
-  const gateway = createEnd(world, "gateway", {
-    addresses: ["198.51.100.20"],
-    ...options.gateway,
-    link: { latencyMs: 10, ...options.gateway?.link },
-  });
+  const kind = options.plane ?? DEFAULT_PLANE;
+  const client = createEnd(
+    { world, role: "client", kind },
+    {
+      addresses: ["192.0.2.10"],
+      ...options.client,
+      link: { latencyMs: 10, ...options.client?.link },
+    },
+  );
+  const gateway = createEnd(
+    { world, role: "gateway", kind },
+    {
+      addresses: ["198.51.100.20"],
+      ...options.gateway,
+      link: { latencyMs: 10, ...options.gateway?.link },
+    },
+  );
 
   const duo: Duo = {
     world,
@@ -174,15 +182,21 @@ export function idAt(end: End): string {
   return end.role === "client" ? GATEWAY_ID : CLIENT_ID;
 }
 
-function createEnd(world: World, role: ConnectionRole, options: HostOptions): End {
+function createEnd(
+  { world, role, kind }: { readonly world: World; readonly role: ConnectionRole; readonly kind: PlaneKind },
+  options: HostOptions,
+): End {
   const host = world.addHost(role, options);
-  const machine = createStandaloneNode({
-    role,
-    crypto: NOBLE_CRYPTO,
-    seed: world.random(`host/${role}/keys`).fill(new Uint8Array(32)),
-    now: world.now(),
-    unixNow: world.unixNow(),
-  });
+  const machine = createConnectionsOnPlane(
+    {
+      role,
+      crypto: NOBLE_CRYPTO,
+      seed: world.random(`host/${role}/keys`).fill(new Uint8Array(32)),
+      now: world.now(),
+      unixNow: world.unixNow(),
+    },
+    kind,
+  );
   const end: End = { role, host, machine, events: [], received: [], sent: [] };
   announceAddresses(world, end);
   return end;
@@ -215,7 +229,7 @@ function attach(duo: Duo, end: End): void {
         if (event.kind === "candidate-removed") removed.push(event.candidate);
       }
       for (let next = machine.pollPacket(); next !== undefined; next = machine.pollPacket()) {
-        end.received.push(sequenceOf(next.packet));
+        end.received.push(sequenceOf(next));
       }
       if (added.length > 0) carry(duo, end, added);
     },

@@ -121,8 +121,23 @@ describe("packets before the path", () => {
     const { ip_buffer_overflow, tx_not_ready } = counters(duo.client);
     expect(duo.gateway.received).toEqual(Array.from({ length: 128 }, (_, i) => 72 + i));
     expect([ip_buffer_overflow, tx_not_ready]).toEqual([72, 0]);
+    expect(duo.client.machine.plane.drops()).toEqual({});
     expect(counters(duo.gateway).tx_not_ready).toBe(5);
     expect(duo.client.received).toEqual([]);
+  });
+
+  it("WG-46: of a burst that control has not looked at, the plane hands over the first 128", () => {
+    const world = createWorld(1);
+    const duo = createDuo(world);
+    duo.upsert(duo.client);
+    duo.upsert(duo.gateway);
+    const { plane } = duo.client.machine;
+    for (let i = 0; i < 199; i++) plane.sendPacket(world.now(), duo.packet(duo.client, i));
+    duo.send(duo.client, 199);
+    expect(plane.drops()).toEqual({ wg_no_session: 72 });
+    world.run(2_000);
+    expect(duo.gateway.received).toEqual(Array.from({ length: 128 }, (_, i) => i));
+    expect(counters(duo.client).ip_buffer_overflow).toBe(0);
   });
 
   it("SN-96: of 200 packets that control itself sends, the last 128 arrive in order", () => {

@@ -25,6 +25,8 @@ export interface DrivenPlane {
   readonly records: PlaneRecords;
   execute(command: PlaneCommand): void;
   publish(tables: PolicyTables): void;
+  /** How many publications are complete (SN-139). */
+  published(): number;
   /** From both workers, the oldest first; default: all. */
   takeEvents(limit?: number): readonly PlaneEvent[];
   takePunts(limit?: number): readonly DataPunt[];
@@ -55,6 +57,10 @@ export type PlaneKind = "twin" | "WebAssembly";
 /** Both kinds, for `describe.each`. */
 export const PLANE_KINDS: readonly PlaneKind[] = ["twin", "WebAssembly"];
 
+/** What tests run on that do not name a kind: `POSTERN_TEST_PLANE=WebAssembly` chooses the other. */
+export const DEFAULT_PLANE: PlaneKind =
+  process.env["POSTERN_TEST_PLANE"] === "WebAssembly" ? "WebAssembly" : "twin";
+
 export function createDrivenPlane(kind: PlaneKind, options: DrivenPlaneOptions): DrivenPlane {
   return kind === "twin" ? createPlaneTwin(options) : driveWebAssembly(options);
 }
@@ -65,12 +71,13 @@ export function frameOf(packet: Uint8Array): Uint8Array {
 }
 
 function driveWebAssembly({ mode, mtu = defaultMtu(mode), ...options }: DrivenPlaneOptions): DrivenPlane {
-  const plane = testPlane({ mode, mtu, ...options });
+  const plane = testPlane({ mode, mtu, maxPeers: 256, ...options });
   const { drive } = plane;
   return {
     records: plane.records,
     execute: (command) => plane.execute(command),
     publish: (tables) => plane.publish(tables),
+    published: () => plane.published(),
     takeEvents: (limit = Number.POSITIVE_INFINITY) => plane.takeEvents(limit),
     takePunts: (limit = Number.POSITIVE_INFINITY) => plane.takePunts(limit),
     egress(now, frame) {

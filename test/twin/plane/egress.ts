@@ -14,7 +14,7 @@ import { sealMessage } from "./message.ts";
 import { noteData, stampSent, type TwinPeer, type TwinSession, usableSession } from "./peer.ts";
 import { judgeEgress } from "./policy.ts";
 import { splitFrame } from "./split.ts";
-import { settleHolds, type TwinState, waitingOf } from "./state.ts";
+import { type TwinState, waitingOf } from "./state.ts";
 import { drop, mayRefuse, mayReport, punt, report } from "./worker.ts";
 
 /** A datagram as it leaves, and where to. */
@@ -32,15 +32,27 @@ const STAGED_MAX = 128;
 const COUNTERS_AT_ONCE = 64;
 const PADDING_BYTES = 16;
 
-/** What control has injected leaves before the next frame. */
-export function flushEgress(state: TwinState, now: Instant): readonly SealedDatagram[] {
-  settleHolds(state);
-  return sendInjected(state, now);
+/** What control has injected, which leaves before the next frame (WG-46). */
+export function sendInjected(state: TwinState, now: Instant): readonly SealedDatagram[] {
+  const { egress: worker } = state;
+  const sent: SealedDatagram[] = [];
+  for (const { slot, peerId, packet } of state.injected.drain(Number.POSITIVE_INFINITY)) {
+    worker.packetsIn++;
+    worker.injected++;
+    const peer = state.peers.get(slot);
+    const session = peer?.peerId === peerId ? usableSession(peer, now) : undefined;
+    const [counter] =
+      peer !== undefined && session !== undefined ? takeCounters(state, peer, session, 1) : [];
+    // It came from control already: it is not sent there again (TN-85).
+    if (peer === undefined || session === undefined || counter === undefined) drop(worker, "settle-stale");
+    else sent.push(seal(state, now, { peer, session, counter, packet }));
+  }
+  return sent;
 }
 
 export function readFrame(state: TwinState, now: Instant, frame: Uint8Array): readonly SealedDatagram[] {
   const { egress: worker, settings, policy } = state;
-  const sent = [...flushEgress(state, now)];
+  const sent = [...sendInjected(state, now)];
   const { mode, validation, maxPacket } = settings;
   const packets = splitFrame(frame, { limitBytes: maxPacket, mode: validation });
   if (!packets.ok) {
@@ -145,23 +157,6 @@ function wait(state: TwinState, peer: TwinPeer, packets: readonly Uint8Array[]):
     if (waiting.punted - waiting.taken >= STAGED_MAX) drop(worker, "wg_no_session");
     else if (punt(worker, { reason: "no-session", slot, packet }, peerId)) waiting.punted++;
   }
-}
-
-function sendInjected(state: TwinState, now: Instant): readonly SealedDatagram[] {
-  const { egress: worker } = state;
-  const sent: SealedDatagram[] = [];
-  for (const { slot, peerId, packet } of state.injected.drain(Number.POSITIVE_INFINITY)) {
-    worker.packetsIn++;
-    worker.injected++;
-    const peer = state.peers.get(slot);
-    const session = peer?.peerId === peerId ? usableSession(peer, now) : undefined;
-    const [counter] =
-      peer !== undefined && session !== undefined ? takeCounters(state, peer, session, 1) : [];
-    // It came from control already: it is not sent there again (TN-85).
-    if (peer === undefined || session === undefined || counter === undefined) drop(worker, "settle-stale");
-    else sent.push(seal(state, now, { peer, session, counter, packet }));
-  }
-  return sent;
 }
 
 /** Up to `wanted` counters; none at the limit (WG-45). Each limit is reported once per session. */

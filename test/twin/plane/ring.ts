@@ -7,6 +7,8 @@ export interface Ring<T> {
   put(item: T, bytes: number): void;
   /** Takes up to `limit`, oldest first. */
   drain(limit: number): readonly T[];
+  /** How many entries were put, and how many taken, so far. */
+  ends(): { readonly put: number; readonly taken: number };
 }
 
 /** `entries` entries and `areaBytes` bytes; every entry's bytes lie in one piece, aligned to 8. */
@@ -14,6 +16,7 @@ export function createRing<T>(entries: number, areaBytes: number): Ring<T> {
   let held: { readonly item: T; readonly end: number }[] = [];
   let head = 0;
   let tail = 0;
+  let put = 0;
 
   /** Where the bytes of the next entry would end, counted since the beginning. */
   function endOf(bytes: number): number {
@@ -27,6 +30,7 @@ export function createRing<T>(entries: number, areaBytes: number): Ring<T> {
     put(item, bytes) {
       head = endOf(bytes);
       held.push({ item, end: head });
+      put++;
     },
     drain(limit) {
       const taken = held.slice(0, limit);
@@ -34,5 +38,6 @@ export function createRing<T>(entries: number, areaBytes: number): Ring<T> {
       tail = taken.at(-1)?.end ?? tail;
       return taken.map(({ item }) => item);
     },
+    ends: () => ({ put, taken: put - held.length }),
   };
 }

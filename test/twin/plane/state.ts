@@ -28,9 +28,11 @@ export interface TwinSettings {
 
 /** Packets of one slot that wait for control; older than the peer which has the slot now (WG-46). */
 export interface Waiting {
-  /** Put into the ring so far, and taken from it and handled. */
+  /** Put into the ring so far, and taken out of it. */
   punted: number;
   taken: number;
+  /** Those of the slot's earlier peers: some may still be in the ring. */
+  earlier: number;
 }
 
 export interface Injected {
@@ -46,13 +48,13 @@ export interface TwinState {
   readonly peers: Map<number, TwinPeer>;
   readonly slotsById: Map<number, number>;
   readonly waiting: Map<number, Waiting>;
-  /** Punts in control's hands, by slot, and the slots that it wants released (`bindings/ring/hold.ts`). */
-  readonly inHand: Map<number, number>;
-  readonly wanted: Set<number>;
   readonly injected: Ring<Injected>;
   injectedInVain: number;
   /** Nothing passes before the first is published. */
   policy: PolicyTables | undefined;
+  /** For each publication that is not complete, how many punts of each worker lie before it (SN-139). */
+  readonly publishing: { readonly egress: number; readonly ingress: number }[];
+  published: number;
 }
 
 const LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
@@ -78,11 +80,11 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
     peers: new Map(),
     slotsById: new Map(),
     waiting: new Map(),
-    inHand: new Map(),
-    wanted: new Set(),
     injected: createRing(CONSTANTS.SETTLE_RING_ENTRIES, CONSTANTS.SETTLE_RING_AREA),
     injectedInVain: 0,
     policy: undefined,
+    publishing: [],
+    published: 0,
   };
 }
 
@@ -93,22 +95,7 @@ export function peerOf(state: TwinState, slot: number): TwinPeer {
 }
 
 export function waitingOf(state: TwinState, slot: number): Waiting {
-  const waiting = state.waiting.get(slot) ?? { punted: 0, taken: 0 };
+  const waiting = state.waiting.get(slot) ?? { punted: 0, taken: 0, earlier: 0 };
   state.waiting.set(slot, waiting);
   return waiting;
-}
-
-/** A release has effect only when every packet that was punted for the peer has been handled (WG-46). */
-export function clearHold(state: TwinState, slot: number): void {
-  const { punted, taken } = waitingOf(state, slot);
-  const peer = state.peers.get(slot);
-  if (peer !== undefined && punted === taken) peer.isHeld = false;
-}
-
-/** All that control has taken has been handled. */
-export function settleHolds(state: TwinState): void {
-  for (const [slot, punts] of state.inHand) waitingOf(state, slot).taken += punts;
-  state.inHand.clear();
-  for (const slot of state.wanted) clearHold(state, slot);
-  state.wanted.clear();
 }

@@ -11,11 +11,11 @@
 import { copyOf, unreachable } from "../../../src/base/index.ts";
 import type { DataPunt, PlaneCommand, PlaneEvent } from "../../../src/plane/index.ts";
 import type { DrivenPlane, WorkerTally } from "../driven-plane.ts";
-import { flushEgress, readFrame } from "./egress.ts";
+import { readFrame, sendInjected } from "./egress.ts";
 import { receiveBatch } from "./ingress.ts";
 import { createPeer, install, retire, sessionOf } from "./peer.ts";
 import { createRecords } from "./records.ts";
-import { clearHold, createState, peerOf, settleHolds, type TwinOptions, type TwinState } from "./state.ts";
+import { createState, peerOf, type TwinOptions, type TwinState, waitingOf } from "./state.ts";
 import type { Worker } from "./worker.ts";
 
 export function createPlaneTwin(options: TwinOptions): DrivenPlane {
@@ -25,10 +25,15 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
     execute: (command) => execute(state, command),
     publish(tables) {
       state.policy = tables;
+      state.publishing.push({
+        egress: state.egress.data.ends().put,
+        ingress: state.ingress.data.ends().put,
+      });
     },
+    published: () => published(state),
     takeEvents: (limit = Number.POSITIVE_INFINITY) => takeEvents(state, limit),
     takePunts: (limit = Number.POSITIVE_INFINITY) => takePunts(state, limit),
-    egress: (now, frame) => (frame === undefined ? flushEgress(state, now) : readFrame(state, now, frame)),
+    egress: (now, frame) => (frame === undefined ? sendInjected(state, now) : readFrame(state, now, frame)),
     ingress: (now, batch) => receiveBatch(state, now, batch),
     tallies: () => ({ egress: tallyOf(state.egress), ingress: tallyOf(state.ingress) }),
   };
@@ -38,6 +43,7 @@ function execute(state: TwinState, command: PlaneCommand): void {
   const { slot } = command;
   switch (command.kind) {
     case "add-peer":
+      waitingOf(state, slot).earlier = waitingOf(state, slot).punted;
       state.peers.set(slot, createPeer(slot, command.peerId));
       state.slotsById.set(command.peerId, slot);
       return;
@@ -60,18 +66,32 @@ function execute(state: TwinState, command: PlaneCommand): void {
       peerOf(state, slot).isWatched = true;
       return;
     case "hold":
-      state.wanted.delete(slot);
       peerOf(state, slot).isHeld = true;
       return;
     case "release":
-      if (state.inHand.size === 0) clearHold(state, peerOf(state, slot).slot);
-      else state.wanted.add(slot);
-      return;
+      return release(state, slot, command.handled);
     case "inject":
       return inject(state, slot, command.packets);
     default:
       return unreachable(command);
   }
+}
+
+/** Fails where more was punted than has been handled: that goes first (WG-46). */
+function release(state: TwinState, slot: number, handled: number): void {
+  const { punted, earlier } = waitingOf(state, slot);
+  if (punted - earlier === handled) peerOf(state, slot).isHeld = false;
+}
+
+/** A publication is complete when what was punted by earlier tables has been taken (SN-139). */
+function published(state: TwinState): number {
+  const taken = { egress: state.egress.data.ends().taken, ingress: state.ingress.data.ends().taken };
+  for (let first = state.publishing[0]; first !== undefined; first = state.publishing[0]) {
+    if (taken.egress < first.egress || taken.ingress < first.ingress) break;
+    state.publishing.shift();
+    state.published++;
+  }
+  return state.published;
 }
 
 function inject(state: TwinState, slot: number, packets: readonly Uint8Array[]): void {
@@ -102,13 +122,10 @@ function takeEvents(state: TwinState, limit: number): readonly PlaneEvent[] {
 }
 
 function takePunts(state: TwinState, limit: number): readonly DataPunt[] {
-  settleHolds(state);
   const punts: DataPunt[] = [];
   for (const worker of [state.egress, state.ingress]) {
     for (const { item, peerId } of worker.data.drain(limit)) {
-      if (item.reason === "no-session") {
-        state.inHand.set(item.slot, (state.inHand.get(item.slot) ?? 0) + 1);
-      }
+      if (item.reason === "no-session") waitingOf(state, item.slot).taken++;
       if (isCurrent(state, "slot" in item ? item.slot : undefined, peerId)) punts.push(item);
     }
   }

@@ -1,6 +1,7 @@
 /** What one worker counts, and what it hands to control through its rings: both directions have one. */
-import { CONSTANTS } from "../../../bindings/memory/index.ts";
+
 import type { Reason } from "../../../bindings/memory/index.ts";
+import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { DataPunt, PlaneEvent } from "../../../src/plane/index.ts";
 import { createRing, type Ring } from "./ring.ts";
 

@@ -1,4 +1,4 @@
-/** Plain mode as a machine (WG-57 to WG-62), on the plane's twin. */
+/** Plain mode as a machine (WG-57 to WG-62), on a packet plane. */
 import { describe, expect, it } from "vitest";
 import {
   createSeededRandom,
@@ -11,11 +11,12 @@ import {
   type SocketAddress,
   unixMs,
 } from "../../../src/base/index.ts";
-import { createPlaneTwin } from "../../../src/connections/plane-twin.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import { createWgInterface, type WgInterfaceTransmit } from "../../../src/wg/interface.ts";
 import type { WgPeerSet, WgSet } from "../../../src/wg/uapi.ts";
+import { DEFAULT_PLANE } from "../../twin/driven-plane.ts";
+import { createPolledPlane } from "../../twin/polled-plane.ts";
 
 const NOW = instant(1_000_000);
 const UNIX = Date.UTC(2026, 0, 1);
@@ -28,12 +29,12 @@ const crypto = createNodeCrypto();
 /** An interface with its plane; outputs pile up in lists. */
 function createEnd(seed: number) {
   const random = createSeededRandom(seed);
-  const twin = createPlaneTwin({ mode: "plain" });
+  const plane = createPolledPlane(DEFAULT_PLANE, { mode: "plain" });
   const machine = createWgInterface({
     now: NOW,
     unixMs: unixMs(UNIX),
     random,
-    records: twin.records,
+    records: plane.records,
     crypto,
     log: SILENT,
     peersMax: PEERS_MAX,
@@ -42,7 +43,7 @@ function createEnd(seed: number) {
   machine.set(NOW, { replacePeers: false, peers: [], privateKey: { key: privateKey } });
   const end = {
     machine,
-    twin,
+    plane,
     publicKey: machine.publicKey() ?? new Uint8Array(0),
     sent: [] as WgInterfaceTransmit[],
     written: [] as Uint8Array[],
@@ -56,26 +57,27 @@ function createEnd(seed: number) {
 type End = ReturnType<typeof createEnd>;
 
 function drain(end: End, now = NOW): void {
-  const { machine, twin } = end;
-  for (let event = twin.pollEvent(); event !== undefined; event = twin.pollEvent()) {
+  const { machine, plane } = end;
+  for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
     machine.handlePlaneEvent(now, event);
   }
-  for (let punt = twin.pollPunt(); punt !== undefined; punt = twin.pollPunt()) machine.handlePunt(now, punt);
+  for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt())
+    machine.handlePunt(now, punt);
   for (let command = machine.pollCommand(); command !== undefined; command = machine.pollCommand()) {
     if (command.kind === "publish") {
       end.tables.push(command.tables);
-      twin.publish(command.tables);
+      plane.publish(command.tables);
     } else if (command.kind === "write-tun") end.written.push(command.packet);
     else {
-      twin.execute(now, command);
+      plane.execute(now, command);
       machine.handleCarriedOut(now, command);
     }
   }
   for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit())
     end.sent.push(sent);
-  for (let sealed = twin.pollTransmit(); sealed !== undefined; sealed = twin.pollTransmit())
+  for (let sealed = plane.pollTransmit(); sealed !== undefined; sealed = plane.pollTransmit())
     end.sent.push(sealed);
-  while (twin.pollPacket() !== undefined) end.received++;
+  while (plane.pollPacket() !== undefined) end.received++;
   machine.drainEvents();
 }
 
@@ -95,14 +97,14 @@ function allow(...texts: readonly string[]): WgPeerSet["allowedIps"] {
 /** Carries everything that `from` has sent to `to`, as coming from `source`. */
 function carry(from: End, to: End, source: SocketAddress, local: SocketAddress, now = NOW): void {
   for (const { bytes } of from.sent.splice(0)) {
-    to.twin.handleDatagram(now, { bytes, from: source, local });
+    to.plane.handleDatagram(now, { bytes, from: source, local });
     drain(to, now);
   }
 }
 
 function packet(from: string, to: string): Uint8Array {
   const bytes = new Uint8Array(32);
-  bytes.set([0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17]);
+  bytes.set([0x45, 0, 0, 32, 0, 0, 0, 0, 64, 253]);
   bytes.set(ip(from), 12);
   bytes.set(ip(to), 16);
   return bytes;
@@ -114,7 +116,7 @@ function connected(): { a: End; b: End } {
   const b = createEnd(2);
   apply(b, { peers: [peerSet(a.publicKey, { allowedIps: allow("10.0.0.1/32") })] });
   apply(a, { peers: [peerSet(b.publicKey, { allowedIps: allow("10.0.0.2/32"), endpoint: THERE })] });
-  a.twin.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
+  a.plane.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
   drain(a);
   carry(a, b, HERE, THERE);
   carry(b, a, THERE, HERE);
@@ -180,7 +182,7 @@ describe("WG-62: roaming", () => {
     const { a, b } = connected();
     expect(b.machine.peers()[0]?.endpoint).toEqual(HERE);
     expect(b.received).toBe(1);
-    b.twin.sendPacket(NOW, packet("10.0.0.2", "10.0.0.1"));
+    b.plane.sendPacket(NOW, packet("10.0.0.2", "10.0.0.1"));
     drain(b);
     expect(b.sent.at(-1)).toMatchObject({ destination: HERE, source: THERE.address });
     expect(a.machine.peers()[0]?.endpoint).toEqual(THERE);
@@ -188,22 +190,22 @@ describe("WG-62: roaming", () => {
 
   it("a data packet from elsewhere moves the endpoint", () => {
     const { a, b } = connected();
-    a.twin.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
+    a.plane.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
     drain(a);
     carry(a, b, ELSEWHERE, { ...THERE, address: ip("192.0.2.3") });
     expect(b.machine.peers()[0]?.endpoint).toEqual(ELSEWHERE);
-    b.twin.sendPacket(NOW, packet("10.0.0.2", "10.0.0.1"));
+    b.plane.sendPacket(NOW, packet("10.0.0.2", "10.0.0.1"));
     drain(b);
     expect(b.sent.at(-1)).toMatchObject({ destination: ELSEWHERE, source: ip("192.0.2.3") });
   });
 
   it("a forged one does not", () => {
     const { a, b } = connected();
-    a.twin.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
+    a.plane.sendPacket(NOW, packet("10.0.0.1", "10.0.0.2"));
     drain(a);
     for (const sent of a.sent) sent.bytes[20] = (sent.bytes[20] ?? 0) ^ 1;
     carry(a, b, ELSEWHERE, THERE);
-    expect(b.twin.drops()["wg_bad_tag"]).toBe(1);
+    expect(b.plane.drops()["wg_bad_tag"]).toBe(1);
     expect(b.machine.peers()[0]?.endpoint).toEqual(HERE);
   });
 
@@ -213,7 +215,7 @@ describe("WG-62: roaming", () => {
     const later = instant(NOW + 200_000);
     b.machine.handleTimeout(later);
     drain(b, later);
-    b.twin.sendPacket(later, packet("10.0.0.2", "10.0.0.1"));
+    b.plane.sendPacket(later, packet("10.0.0.2", "10.0.0.1"));
     drain(b, later);
     expect(b.sent.at(-1)).toMatchObject({ destination: HERE, source: THERE.address });
     const again = instant(later + 5_400);

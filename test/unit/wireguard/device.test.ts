@@ -186,7 +186,7 @@ describe("peers and indices", () => {
     expect(world.flights).toHaveLength(2);
     for (const flight of world.flights.splice(0)) {
       for (const end of [one, two]) {
-        end.twin.handleDatagram(world.now, { bytes: flight.bytes, from: flight.source, local: end.address });
+        end.plane.handleDatagram(world.now, { bytes: flight.bytes, from: flight.source, local: end.address });
       }
     }
     settle(world);

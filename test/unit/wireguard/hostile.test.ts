@@ -174,7 +174,7 @@ describe("fuzz", () => {
 
   it("WG-70: bit-flipped and cut valid messages neither throw nor make a session", () => {
     const { world, a, b, initiation, response } = captured();
-    const before = [b.twin.records.activity(0).rxPackets, eventKinds(b).length];
+    const before = [b.plane.records.activity(0).rxPackets, eventKinds(b).length];
     fc.assert(
       fc.property(
         fc.boolean(),
@@ -196,7 +196,7 @@ describe("fuzz", () => {
       ),
       { numRuns: 400 },
     );
-    expect([b.twin.records.activity(0).rxPackets, eventKinds(b).length]).toEqual(before);
+    expect([b.plane.records.activity(0).rxPackets, eventKinds(b).length]).toEqual(before);
     expect(a.device.pollEvent()).toBeUndefined();
   });
 });

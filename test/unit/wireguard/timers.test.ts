@@ -67,9 +67,9 @@ describe("T1: sessions end", () => {
     const flight = world.flights.splice(0)[0];
     const bytes = flight?.bytes ?? new Uint8Array(0);
     const give = (at: number): void =>
-      a.twin.handleDatagram(instant(START + at), { bytes, from: b.address, local: a.address });
+      a.plane.handleDatagram(instant(START + at), { bytes, from: b.address, local: a.address });
     give(MADE + 180_000);
-    expect(a.twin.drops()["wg_expired_session"]).toBe(1);
+    expect(a.plane.drops()["wg_expired_session"]).toBe(1);
     give(MADE + 179_999);
     settle(world);
     expect(a.received).toEqual(["delayed"]);

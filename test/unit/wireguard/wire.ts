@@ -1,8 +1,8 @@
 /**
- * Two or more WireGuard devices, each on the plane's twin, joined by a wire in virtual time.
+ * Two or more WireGuard devices, each on a packet plane, joined by a wire in virtual time.
  *
- *   client ── device ── twin ──┐            ┌── twin ── device ── gateway
- *                              └── wire ────┘   (latency, loss by choice, a transcript)
+ *   client ── device ── plane ──┐            ┌── plane ── device ── gateway
+ *                               └── wire ────┘   (latency, loss by choice, a transcript)
  */
 import {
   concatBytes,
@@ -17,11 +17,6 @@ import {
   toPrefix,
   unixMs,
 } from "../../../src/base/index.ts";
-import {
-  createPlaneTwin,
-  type PlaneTwin,
-  type PlaneTwinOptions,
-} from "../../../src/connections/plane-twin.ts";
 import type { PathRecord } from "../../../src/plane/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import {
@@ -36,6 +31,8 @@ import {
   type WgEvent,
   type WgPolicy,
 } from "../../../src/wireguard/index.ts";
+import { DEFAULT_PLANE, type DrivenPlaneOptions } from "../../twin/driven-plane.ts";
+import { createPolledPlane, type PolledPlane } from "../../twin/polled-plane.ts";
 
 const nodeCrypto = createNodeCrypto();
 /** As in the programs, but repeatable: new pairs come from the seed, too (D-2). */
@@ -58,8 +55,8 @@ export interface EndOptions {
   readonly name: string;
   readonly address: string;
   readonly policy?: WgPolicy;
-  readonly mode?: PlaneTwinOptions["mode"];
-  readonly limits?: PlaneTwinOptions["limits"];
+  readonly mode?: DrivenPlaneOptions["mode"];
+  readonly limits?: DrivenPlaneOptions["limits"];
   readonly handshakeLimit?: number;
   readonly peersMax?: number;
 }
@@ -70,7 +67,7 @@ export interface End {
   /** The end's address in the tunnel. */
   readonly inner: Uint8Array;
   readonly device: WgDevice;
-  readonly twin: PlaneTwin;
+  readonly plane: PolledPlane;
   readonly events: WgEvent[];
   readonly received: string[];
   readonly outcomes: HandshakeOutcome[];
@@ -122,13 +119,16 @@ export function addEnd(world: World, options: EndOptions): End {
   const privateKey = randomBytes(random, 32);
   const policy = options.policy ?? PLAIN_POLICY;
   const { limits } = options;
-  const twin = createPlaneTwin({ mode: options.mode ?? "plain", ...(limits && { limits }) });
+  const plane = createPolledPlane(DEFAULT_PLANE, {
+    mode: options.mode ?? "plain",
+    ...(limits && { limits }),
+  });
   const device = createWgDevice({
     now: world.now,
     unixMs: unixMs(UNIX_START + (world.now - START)),
     staticKey: privateKey,
     random,
-    records: twin.records,
+    records: plane.records,
     crypto,
     ...(options.handshakeLimit !== undefined && { handshakeLimit: options.handshakeLimit }),
     ...(options.peersMax !== undefined && { peersMax: options.peersMax }),
@@ -139,7 +139,7 @@ export function addEnd(world: World, options: EndOptions): End {
     address,
     inner: ip(`10.0.0.${world.ends.length + 1}`),
     device,
-    twin,
+    plane,
     events: [],
     received: [],
     outcomes: [],
@@ -169,7 +169,7 @@ export function addPeer(world: World, from: End, to: End, options: JoinOptions =
   if (!added.ok) throw new Error(added.reason);
   route(from, to, added.value);
   settle(world);
-  from.twin.execute(world.now, {
+  from.plane.execute(world.now, {
     kind: "set-path",
     slot: added.value.slot,
     path: directPath(to.address),
@@ -183,7 +183,7 @@ const routes = new WeakMap<End, { readonly to: End; readonly peer: PeerRef }[]>(
 function route(from: End, to: End, peer: PeerRef): void {
   const list = [...(routes.get(from) ?? []).filter((entry) => entry.to !== to), { to, peer }];
   routes.set(from, list);
-  from.twin.publish({
+  from.plane.publish({
     routes: list.map((entry) => ({
       prefix: toPrefix(entry.to.inner, 32),
       target: { kind: "peer", slot: entry.peer.slot },
@@ -242,7 +242,7 @@ export function packetOf(from: End, to: End, text: string): Uint8Array {
 }
 
 export function send(world: World, from: End, to: End, text: string): void {
-  from.twin.sendPacket(world.now, packetOf(from, to, text));
+  from.plane.sendPacket(world.now, packetOf(from, to, text));
   settle(world);
 }
 
@@ -255,10 +255,10 @@ export function settle(world: World): void {
 }
 
 function drain(world: World, end: End): boolean {
-  const { device, twin } = end;
+  const { device, plane } = end;
   const { now } = world;
   let didAnything = false;
-  for (let event = twin.pollEvent(); event !== undefined; event = twin.pollEvent()) {
+  for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
     didAnything = true;
     if (event.kind === "handshake") {
       end.outcomes.push(device.handleHandshake(now, { datagram: event.bytes, source: event.from }));
@@ -266,14 +266,14 @@ function drain(world: World, end: End): boolean {
       device.handlePlaneEvent(now, event);
     }
   }
-  for (let punt = twin.pollPunt(); punt !== undefined; punt = twin.pollPunt()) {
+  for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
     didAnything = true;
     const peer = punt.reason === "no-session" ? device.peerBySlot(punt.slot) : undefined;
     if (peer !== undefined) device.handlePunt(now, peer, punt.packet);
   }
   for (let command = device.pollCommand(); command !== undefined; command = device.pollCommand()) {
     didAnything = true;
-    twin.execute(now, command);
+    plane.execute(now, command);
     device.handleCarriedOut(now, command);
     if (command.kind === "install") end.liveSessions++;
     if (command.kind === "retire") end.liveSessions--;
@@ -284,7 +284,7 @@ function drain(world: World, end: End): boolean {
     const to = transmit.kind === "cookie-reply" ? transmit.to : pathOf(world, end, transmit.peer);
     if (to !== undefined) launch(world, end, to, transmit.datagram);
   }
-  for (let sealed = twin.pollTransmit(); sealed !== undefined; sealed = twin.pollTransmit()) {
+  for (let sealed = plane.pollTransmit(); sealed !== undefined; sealed = plane.pollTransmit()) {
     didAnything = true;
     launch(world, end, sealed.destination, sealed.bytes);
   }
@@ -292,9 +292,9 @@ function drain(world: World, end: End): boolean {
     didAnything = true;
     end.events.push(event);
   }
-  for (let got = twin.pollPacket(); got !== undefined; got = twin.pollPacket()) {
+  for (let got = plane.pollPacket(); got !== undefined; got = plane.pollPacket()) {
     didAnything = true;
-    end.received.push(new TextDecoder().decode(got.packet.subarray(28)));
+    end.received.push(new TextDecoder().decode(got.subarray(28)));
   }
   return didAnything;
 }
@@ -354,7 +354,7 @@ function wakeAt(world: World, at: number): void {
   for (const flight of landed) world.flights.splice(world.flights.indexOf(flight), 1);
   for (const { to, source, bytes } of landed) {
     const target = world.ends.find((end) => formatSocketAddress(end.address) === formatSocketAddress(to));
-    target?.twin.handleDatagram(world.now, { bytes, from: source, local: target.address });
+    target?.plane.handleDatagram(world.now, { bytes, from: source, local: target.address });
     settle(world);
   }
   for (const { device } of world.ends) {

@@ -1,28 +1,28 @@
 /**
- * The connections with a packet plane in TypeScript, in one thread and without any memory shared (SN-130).
- * Simulation, tests and embedding without workers use it.
+ * The connections on a packet plane in one thread: the plane's twin, or the WebAssembly in process.
  *
  *     apply, sendPacket, handleDatagram, handleTimeout
  *        │
- *        ▼      commands ▼         ▲ events, no-session punts
- *      machine ◀──────────── plane twin ────────────▶ packets, other punts
+ *        ▼         commands ▼       ▲ events, no-session punts
+ *      connections ◀──────────── plane ────────────▶ packets, other punts
  */
-import type { Instant } from "../base/index.ts";
-import type { DataPunt, PolicyTables, Publication } from "../plane/index.ts";
-import { createConnections } from "./connections.ts";
-import type {
-  ConnectionEvent,
-  Connections,
-  ConnectionsOptions,
-  ConnectionTransmit,
-  Datagram,
-} from "./face.ts";
-import { createPlaneTwin, type PlaneTwin } from "./plane-twin.ts";
+import type { Instant } from "../../src/base/index.ts";
+import {
+  type ConnectionEvent,
+  type Connections,
+  type ConnectionsOptions,
+  type ConnectionTransmit,
+  createConnections,
+  type Datagram,
+} from "../../src/connections/index.ts";
+import type { DataPunt, PolicyTables, Publication } from "../../src/plane/index.ts";
+import type { PlaneKind } from "../twin/driven-plane.ts";
+import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
 
-export interface StandaloneNode {
+export interface ConnectionsOnPlane {
   /** For questions only; every input goes through `apply`. */
   readonly connections: Connections;
-  readonly plane: PlaneTwin;
+  readonly plane: PolledPlane;
   /** Any input of the connections, carried through to the plane before it returns. */
   apply<T>(now: Instant, input: (connections: Connections) => T): T;
   /** What is allowed and where packets go; nothing passes before it is published. */
@@ -34,14 +34,17 @@ export interface StandaloneNode {
   pollTimeout(): Instant | undefined;
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): ConnectionEvent | undefined;
-  /** A packet for the TUN device, and the connection it came by. */
-  pollPacket(): { readonly id: string; readonly packet: Uint8Array } | undefined;
+  /** A packet for the TUN device. */
+  pollPacket(): Uint8Array | undefined;
   /** Punts for the layer above: all but `no-session`. */
   pollPunt(): DataPunt | undefined;
 }
 
-export function createStandaloneNode(options: Omit<ConnectionsOptions, "records">): StandaloneNode {
-  const plane = createPlaneTwin({ mode: options.role });
+export function createConnectionsOnPlane(
+  options: Omit<ConnectionsOptions, "records">,
+  kind: PlaneKind,
+): ConnectionsOnPlane {
+  const plane = createPolledPlane(kind, { mode: options.role });
   const connections = createConnections({ ...options, records: plane.records });
   const transmits: ConnectionTransmit[] = [];
   const punts: DataPunt[] = [];
@@ -69,8 +72,7 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
       for (let sent = connections.pollTransmit(); sent !== undefined; sent = connections.pollTransmit())
         transmits.push(sent);
       for (let sent = plane.pollTransmit(); sent !== undefined; sent = plane.pollTransmit()) {
-        const { source, destination, bytes } = sent;
-        transmits.push({ ...(source && { source }), destination, bytes });
+        transmits.push(sent);
       }
       for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
         connections.handlePlaneEvent(now, event);
@@ -116,14 +118,7 @@ export function createStandaloneNode(options: Omit<ConnectionsOptions, "records"
     pollTimeout: () => connections.pollTimeout(),
     pollTransmit: () => transmits.shift(),
     pollEvent: () => connections.pollEvent(),
-    pollPacket() {
-      for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) {
-        const id = connections.connectionOf(next.slot);
-        // What a peer sent that was closed in the meantime has no place to go.
-        if (id !== undefined) return { id, packet: next.packet };
-      }
-      return undefined;
-    },
+    pollPacket: () => plane.pollPacket(),
     pollPunt: () => punts.shift(),
   };
 }
