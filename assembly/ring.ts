@@ -4,7 +4,7 @@
  * Entries lie in a circle; each may have bytes in the ring's area, always in one piece, so the end of
  * the area is skipped when a piece does not fit. `head` and `areaHead` belong to the producer, `tail`
  * and `areaTail` to the consumer; all of them only ever rise, modulo 2^32. The other side is
- * `bindings/ring/ring.ts`.
+ * `bindings/ring/ring.ts`, the twin `test/twin/plane/ring.ts`.
  */
 import { Entry, PLANE_ADDRESS, Plane, Ring } from "./layout";
 

@@ -1,6 +1,6 @@
 /**
  * What a datagram is, by its first bytes and its source (D-9, SN-98 to SN-102, SN-128). The shared vectors
- * are `test/vectors/demux.json`.
+ * are `test/vectors/demux.json`, the twin is `test/twin/plane/demux.ts`.
  */
 
 import { Channel } from "../header";

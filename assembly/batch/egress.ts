@@ -6,7 +6,7 @@
  * `egressFlush`, and the same. The frame of a step stays in the worker's input buffer meanwhile.
  *
  * One frame is one flow: it is validated, judged and led to its session once; only lengths, counters
- * and seals are per segment.
+ * and seals are per segment. The twin: `test/twin/plane/egress.ts`.
  */
 import { count, dropped } from "../counters";
 import {

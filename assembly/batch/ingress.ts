@@ -7,7 +7,7 @@
  * nothing more: `ingressFlush`, and the same.
  *
  * All datagrams of a batch have one source, so that activity and roaming are noted once per batch and
- * peer.
+ * peer. The twin: `test/twin/plane/ingress.ts`.
  */
 import { count, dropped } from "../counters";
 import { LANES, open, otks } from "../crypto";

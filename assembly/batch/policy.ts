@@ -4,6 +4,7 @@
  * One judgement per frame on egress, one per packet on ingress; the packets have passed validation.
  * A judgement is a `TARGET_…` number and has no effect of its own. What else is asked of packets stands in
  * the plane's record, as `CHECK_…` bits and numbers that control publishes (`bindings/plane/rules.ts`).
+ * The twin: `test/twin/plane/policy.ts`.
  */
 
 import { Ip4, Ip6 } from "../header";

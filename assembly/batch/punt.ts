@@ -1,4 +1,7 @@
-/** Handing packets, datagrams and events to control through a worker's rings (D-10, PG-51, WG-51). */
+/**
+ * Handing packets, datagrams and events to control through a worker's rings (D-10, PG-51, WG-51).
+ * The twin: `test/twin/plane/worker.ts`.
+ */
 import { count, dropped, punted } from "../counters";
 import {
   Counter,

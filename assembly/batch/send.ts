@@ -6,7 +6,8 @@
  *     relayed   [channel][length][type 4][remote index]...              with the header of D-7 in front
  *
  * Only the last datagram may be shorter; it closes the send. The path is copied when a send begins,
- * because a send may stay open longer than its path's row lives.
+ * because a send may stay open longer than its path's row lives. The twin of sealing is in
+ * `test/twin/plane/egress.ts`; how datagrams are joined has none.
  */
 import { count } from "../counters";
 import { flush, seal } from "../crypto";

@@ -1,6 +1,7 @@
 /**
  * Explicit congestion notification between the inner and the outer IP header (RFC 6040 §4,
- * TN-10, TN-11, WG-56). The packets here have passed validation.
+ * TN-10, TN-11, WG-56). The packets here have passed validation. The twin:
+ * `test/twin/plane/congestion.ts`.
  */
 
 import { Ip4 } from "../header";

@@ -1,6 +1,7 @@
 /**
  * What a peer's timers are computed from (WG-41, WG-49): stamps in milliseconds, 0 for never, and counts.
  * Written once per batch and peer. Control stamps its own messages by the same rules.
+ * The twin: `test/twin/plane/peer.ts`.
  */
 import { Peer } from "../layout";
 

@@ -1,8 +1,8 @@
 /**
  * Replay protection of one session (WG-48, RFC 6479): `last` is the highest accepted counter, and a ring
  * of 128 words of 64 bits holds which of the 8,128 before it were accepted. Counter bits 6 to 12 choose
- * the word. With one ingress worker no lock is needed. The twin is a set, in
- * `test/unit/plane/replay-window.test.ts`.
+ * the word. With one ingress worker no lock is needed. The twin is a set:
+ * `test/twin/plane/replay-window.ts`.
  */
 import { REPLAY_WINDOW, Session } from "../layout";
 

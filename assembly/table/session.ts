@@ -2,7 +2,7 @@
  * Finding sessions and taking send counters (WG-11, WG-14, WG-44, WG-45).
  *
  * Rows are written by control before they are published and never change while a worker may see them;
- * a pointer taken in one batch is not used in the next.
+ * a pointer taken in one batch is not used in the next. The twin: `test/twin/plane/peer.ts`.
  */
 import { NO_SLOT, Peer, PLANE_ADDRESS, Plane, SESSIONS_PER_PEER, Session } from "../layout";
 

@@ -1,6 +1,6 @@
 /**
  * What control tells the packet plane. `bindings/plane/plane.ts` carries the commands out on shared memory;
- * machines know only these types. The twin of the plane obeys the same commands in TypeScript (SN-130).
+ * machines know only these types. The plane's twin in `test/twin/plane` obeys the same commands (SN-130).
  */
 import type { Instant, IpAddress, SocketAddress } from "../base/index.ts";
 import type { PolicyTables } from "./policy.ts";

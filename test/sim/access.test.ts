@@ -1,5 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { ip, unixMs } from "../../src/base/index.ts";
+import { DEFAULT_PLANE, PLANE_KINDS, type PlaneKind } from "../twin/driven-plane.ts";
 import { type Access, CID, contents, createAccess, sourceOf, testPacket } from "./access.ts";
 import { createWorld } from "./world.ts";
 
@@ -10,8 +11,11 @@ const OTHER_SERVER = "172.21.0.9";
 const CLIENT = "100.64.0.2";
 const BOUND_MS = 3_000;
 
+/** The plane of both ends, for the test at hand. */
+let kind: PlaneKind = DEFAULT_PLANE;
+
 function createOffice(seed = 1): Access {
-  const access = createAccess(createWorld(seed));
+  const access = createAccess(createWorld(seed), kind);
   access.init({ [OFFICE]: "172.20.0.0/16", [LAB]: "172.21.0.0/16" });
   return access;
 }
@@ -27,7 +31,11 @@ function connect(access: Access, number = 0, destination = SERVER): void {
   expect(at, access.world.recentTrace()).toBeDefined();
 }
 
-describe("access to a CIDR resource", () => {
+describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-130)", (plane) => {
+  beforeEach(() => {
+    kind = plane;
+  });
+
   it("TN-28, TN-31, TS-17: the first packet asks once and arrives within 3 s, the burst behind it in order", () => {
     const access = createOffice();
     for (let i = 0; i < 10; i++) access.send(access.client, toServer(i));
@@ -249,4 +257,18 @@ describe("access to a CIDR resource", () => {
     expect(trace(3)).toBe(trace(3));
     expect(trace(3)).not.toBe(trace(4));
   });
+});
+
+it("SN-130, TS-7: the world cannot tell the twin from the WebAssembly: the same datagrams, byte for byte", () => {
+  const [twin, webAssembly] = PLANE_KINDS.map((plane) => {
+    kind = plane;
+    const access = createOffice(5);
+    connect(access);
+    for (let i = 0; i < 20; i++) access.world.at(i * 50, () => access.send(access.client, toServer(i)));
+    for (let i = 0; i < 20; i++) access.world.at(i * 70, () => access.send(access.gateway, toClient(i)));
+    access.world.at(900, () => access.send(access.client, toServer(20, OTHER_SERVER)));
+    access.world.run(200_000);
+    return { trace: access.world.traceHash(), drops: access.gateway.plane.drops() };
+  });
+  expect(twin).toEqual(webAssembly);
 });

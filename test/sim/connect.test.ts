@@ -109,7 +109,9 @@ describe("two nodes with host candidates", () => {
     }
   });
 
-  it("SN-17, SN-30: candidates late, doubled, shuffled, and mixed with rubbish: established soon after the first useful one", () => {
+  it("SN-17, SN-30: candidates late, doubled, shuffled, and mixed with rubbish: established soon after the first useful one", {
+    timeout: 60_000,
+  }, () => {
     const delivery = fc.record({ afterMs: fc.integer({ min: 0, max: 6_000 }), isReversed: fc.boolean() });
     const side = fc.array(delivery, { minLength: 1, maxLength: 3 });
     const link = fc.record({
@@ -178,7 +180,9 @@ describe("two nodes with host candidates", () => {
 });
 
 describe("the world", () => {
-  it("TS-7: 20 cases run twice give equal traces, and different seeds different ones", () => {
+  it("TS-7: 20 cases run twice give equal traces, and different seeds different ones", {
+    timeout: 60_000,
+  }, () => {
     const trace = (seed: number): string => {
       const world = createWorld(seed);
       const draw = createStream(seed, "case");

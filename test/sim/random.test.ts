@@ -144,7 +144,9 @@ function heal(test: Case): void {
 }
 
 describe("whatever happens to two nodes", () => {
-  it("they are connected again once the network is stable, and never do what they must not", () => {
+  it("they are connected again once the network is stable, and never do what they must not", {
+    timeout: 60_000,
+  }, () => {
     fc.assert(
       fc.property(fc.nat(), fc.array(step, { minLength: 3, maxLength: 15 }), (seed, steps) => {
         const world = createWorld(seed);

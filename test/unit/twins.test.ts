@@ -3,9 +3,9 @@
  * control needs it too, the readable one lies in `src`. There is no third copy.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { expect, it } from "vitest";
-import { filesBelow, ROOT } from "./house/sources.ts";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { filesBelow, ROOT, sourcesBelow } from "./house/sources.ts";
 
 interface Twin {
   readonly twin: string;
@@ -14,6 +14,9 @@ interface Twin {
 }
 
 const AEAD: Twin = { twin: "test/unit/crypto/twin.ts", test: "test/unit/crypto/aead.test.ts" };
+
+/** Compared by the storms on everything that goes into the plane. */
+const inStorms = (name: string): Twin => ({ twin: `test/twin/plane/${name}.ts`, test: "test/fuzz/storm.ts" });
 
 const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/crypto/aead-jsc.ts": AEAD,
@@ -26,6 +29,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   },
   "assembly/packet/ip.ts": { twin: "src/packet/ip.ts", test: "test/unit/plane/validate.test.ts" },
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
+  "assembly/packet/ecn.ts": inStorms("congestion"),
   "assembly/segment/split.ts": {
     twin: "test/twin/plane/split.ts",
     test: "test/unit/plane/split.test.ts",
@@ -34,6 +38,20 @@ const TWINS: Readonly<Record<string, Twin>> = {
     twin: "test/twin/plane/coalesce.ts",
     test: "test/unit/plane/coalesce.test.ts",
   },
+  "assembly/table/activity.ts": inStorms("peer"),
+  "assembly/table/range-set.ts": inStorms("policy"),
+  "assembly/table/replay-window.ts": {
+    twin: "test/twin/plane/replay-window.ts",
+    test: "test/unit/plane/replay-window.test.ts",
+  },
+  "assembly/table/session.ts": inStorms("peer"),
+  "assembly/batch/demux.ts": inStorms("demux"),
+  "assembly/batch/egress.ts": inStorms("egress"),
+  "assembly/batch/ingress.ts": inStorms("ingress"),
+  "assembly/batch/policy.ts": inStorms("policy"),
+  "assembly/batch/punt.ts": inStorms("worker"),
+  "assembly/batch/send.ts": inStorms("egress"),
+  "assembly/ring.ts": inStorms("ring"),
 };
 
 /** Files of these rooms that compute nothing of which a second form would be simpler. */
@@ -42,18 +60,54 @@ const WITHOUT: Readonly<Record<string, string>> = {
   "assembly/crypto/exports.ts": "hands over",
   "assembly/crypto/index.ts": "hands over",
   "assembly/crypto/state.ts": "tested as a part of the AEAD",
-  "assembly/packet/ecn.ts": "every input is tried",
   "assembly/packet/extension.ts": "tested as a part of ip.ts and icmp.ts",
   "assembly/segment/vnet.ts": "constants",
 };
 
+const TESTS = new Map(sourcesBelow("test").map((source) => [source.path, source]));
+
+/** Everything that a test brings in, through its imports. */
+function reachedFrom(test: string): ReadonlySet<string> {
+  const reached = new Set([test]);
+  for (const path of reached) {
+    for (const { target, isOurs } of TESTS.get(path)?.imports ?? []) if (isOurs) reached.add(target);
+  }
+  return reached;
+}
+
 it.each(Object.entries(TWINS))("D-4: %s has a twin that a test compares it with", (path, { twin, test }) => {
   expect(existsSync(join(ROOT, twin)), twin).toBe(true);
   expect(readFileSync(join(ROOT, path), "utf8")).toContain(twin);
-  expect(readFileSync(join(ROOT, test), "utf8")).toMatch(new RegExp(`/${basename(twin)}"`));
+  expect(reachedFrom(test)).toContain(twin);
 });
 
-it("D-4: every file of crypto, packet and segment is accounted for", () => {
-  const files = ["assembly/crypto", "assembly/packet", "assembly/segment"].flatMap(filesBelow);
+it("D-4: every file of the rooms that decide about packets is accounted for", () => {
+  const rooms = ["batch", "crypto", "packet", "segment", "table"].map((room) => `assembly/${room}`);
+  const files = [...rooms.flatMap(filesBelow), "assembly/ring.ts"];
   expect([...Object.keys(TWINS), ...Object.keys(WITHOUT)].sort()).toEqual(files.sort());
+});
+
+describe("SN-130: there is no third copy", () => {
+  const all = ["src", "bindings", "assembly", "test"]
+    .flatMap(sourcesBelow)
+    .filter(({ path }) => path !== "test/unit/twins.test.ts");
+
+  it("WG-48: the replay window exists in the plane and in its twin, and nowhere else", () => {
+    const windows = all
+      // Its size as a constant, or a window made: lists of numbers and names of fields are neither.
+      .filter(({ text }) =>
+        /(?:const|:) ?\w*WINDOW\w*.*\b8128|function (?:create)?(?:isFresh|ReplayWindow)\b/.test(text),
+      )
+      .map(({ path }) => path);
+    expect(windows.sort()).toEqual([
+      "assembly/layout.ts",
+      "assembly/table/replay-window.ts",
+      "test/twin/plane/replay-window.ts",
+    ]);
+  });
+
+  it("one plane of each kind: nobody but the twin obeys the plane's commands in a way of its own", () => {
+    const obeying = all.filter(({ text }) => /case "arm-watch":/.test(text)).map(({ path }) => path);
+    expect(obeying).toEqual(["bindings/plane/plane.ts", "test/twin/plane/twin.ts"]);
+  });
 });

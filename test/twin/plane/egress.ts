@@ -44,7 +44,7 @@ export function sendInjected(state: TwinState, now: Instant): readonly SealedDat
     const [counter] =
       peer !== undefined && session !== undefined ? takeCounters(state, peer, session, 1) : [];
     // It came from control already: it is not sent there again (TN-85).
-    if (peer === undefined || session === undefined || counter === undefined) drop(worker, "settle-stale");
+    if (peer === undefined || session === undefined || counter === undefined) drop(worker, "inject-stale");
     else sent.push(seal(state, now, { peer, session, counter, packet }));
   }
   return sent;

@@ -24,7 +24,7 @@ interface Batch {
   readonly ecn: number;
   readonly out: Uint8Array[];
   /** The peer whose activity is being summed. */
-  settling: { readonly peer: TwinPeer; packets: number; bytes: number } | undefined;
+  noted: { readonly peer: TwinPeer; packets: number; bytes: number } | undefined;
 }
 
 type DatagramEvent = Extract<PlaneEvent, { readonly bytes: Uint8Array }>;
@@ -52,12 +52,12 @@ export function receiveBatch(
     local: { address: local, port: 0 },
     ecn: ecn ?? 0,
     out: [],
-    settling: undefined,
+    noted: undefined,
   };
   for (let at = 0; at < bytes.length; at += stride) {
     handleDatagram(state, batch, bytes.subarray(at, at + stride));
   }
-  settle(state, batch);
+  notePeer(state, batch);
   return batch.out;
 }
 
@@ -133,12 +133,12 @@ interface Authentic {
 
 function noteAuthentic(state: TwinState, batch: Batch, found: Authentic): void {
   const { peer, session, textBytes, wireBytes } = found;
-  if (batch.settling?.peer !== peer) {
-    settle(state, batch);
-    batch.settling = { peer, packets: 0, bytes: 0 };
+  if (batch.noted?.peer !== peer) {
+    notePeer(state, batch);
+    batch.noted = { peer, packets: 0, bytes: 0 };
   }
-  batch.settling.bytes += wireBytes;
-  if (textBytes > 0) batch.settling.packets++;
+  batch.noted.bytes += wireBytes;
+  if (textBytes > 0) batch.noted.packets++;
   confirm(state, peer, session);
 }
 
@@ -153,11 +153,11 @@ function confirm({ ingress: worker }: TwinState, peer: TwinPeer, session: TwinSe
 }
 
 /** The end of a run of one peer's messages: activity, watch, roaming. */
-function settle({ ingress: worker, settings }: TwinState, batch: Batch): void {
-  const { settling, now, from, local } = batch;
-  batch.settling = undefined;
-  if (settling === undefined) return;
-  const { peer, packets, bytes } = settling;
+function notePeer({ ingress: worker, settings }: TwinState, batch: Batch): void {
+  const { noted, now, from, local } = batch;
+  batch.noted = undefined;
+  if (noted === undefined) return;
+  const { peer, packets, bytes } = noted;
   stampReceived(peer, now, packets, bytes);
   if (packets > 0) noteData(worker, peer);
   if (settings.mode !== "plain" || isFromEndpoint(peer, from)) return;

@@ -11,13 +11,13 @@ export interface ReplayWindow {
   highest(): bigint;
 }
 
-const WINDOW = 8128n;
+export const REPLAY_WINDOW = 8128n;
 
 export function createReplayWindow(): ReplayWindow {
   const seen = new Set<bigint>();
   let highest = 0n;
   return {
-    isFresh: (counter) => !seen.has(counter) && (seen.size === 0 || highest - counter <= WINDOW),
+    isFresh: (counter) => !seen.has(counter) && (seen.size === 0 || highest - counter <= REPLAY_WINDOW),
     accept(counter) {
       seen.add(counter);
       if (counter > highest) highest = counter;

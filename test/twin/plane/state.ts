@@ -80,7 +80,7 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
     peers: new Map(),
     slotsById: new Map(),
     waiting: new Map(),
-    injected: createRing(CONSTANTS.SETTLE_RING_ENTRIES, CONSTANTS.SETTLE_RING_AREA),
+    injected: createRing(CONSTANTS.INJECT_RING_ENTRIES, CONSTANTS.INJECT_RING_AREA),
     injectedInVain: 0,
     policy: undefined,
     publishing: [],
