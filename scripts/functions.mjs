@@ -25,9 +25,7 @@ const STILL_LONG = [
   "access.ts:createAccess",
   "child.ts:startChild",
   "datagrams.ts:createDatagramSource",
-  "egress-model.ts:createEgressModel",
   "frames.ts:createFrameSource",
-  "ingress-model.ts:createIngressModel",
   "inner-packets.ts:createInnerPackets",
   "kernel-script.ts:runLoop",
   "line.ts:createLine",
@@ -39,7 +37,6 @@ const STILL_LONG = [
   "server-world.ts:createWorld",
   "shell.ts:createShell",
   "sockets.ts:createSocketTable",
-  "standalone.ts:createStandaloneNode",
   "workers.ts:createPlaneWorkers",
   "world.ts:createWorld",
 ];

@@ -8,6 +8,7 @@
  */
 import type { Instant } from "../../src/base/index.ts";
 import {
+  type ConnectionCommand,
   type ConnectionEvent,
   type Connections,
   type ConnectionsOptions,
@@ -40,85 +41,110 @@ export interface ConnectionsOnPlane {
   pollPunt(): DataPunt | undefined;
 }
 
+interface Carrier {
+  readonly connections: Connections;
+  readonly plane: PolledPlane;
+  readonly transmits: ConnectionTransmit[];
+  readonly punts: DataPunt[];
+  readonly publishing: Publication[];
+  published: number;
+}
+
 export function createConnectionsOnPlane(
   options: Omit<ConnectionsOptions, "records">,
   kind: PlaneKind,
 ): ConnectionsOnPlane {
   const plane = createPolledPlane(kind, { mode: options.role });
   const connections = createConnections({ ...options, records: plane.records });
-  const transmits: ConnectionTransmit[] = [];
-  const punts: DataPunt[] = [];
-  const publishing: Publication[] = [];
-  let published = 0;
-
-  /** Commands before what they announce (SN-124); what the plane says may cause more of them. */
-  function settle(now: Instant): void {
-    let isQuiet = false;
-    while (!isQuiet) {
-      isQuiet = true;
-      for (
-        let command = connections.pollCommand();
-        command !== undefined;
-        command = connections.pollCommand()
-      ) {
-        if (command.kind === "publish") {
-          publishing.push(command);
-          plane.publish(command.tables);
-        } else {
-          plane.execute(now, command);
-          connections.handleCarriedOut(now, command);
-        }
-      }
-      for (let sent = connections.pollTransmit(); sent !== undefined; sent = connections.pollTransmit())
-        transmits.push(sent);
-      for (let sent = plane.pollTransmit(); sent !== undefined; sent = plane.pollTransmit()) {
-        transmits.push(sent);
-      }
-      for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
-        connections.handlePlaneEvent(now, event);
-        isQuiet = false;
-      }
-      for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
-        if (punt.reason !== "no-session") punts.push(punt);
-        else connections.handlePunt(now, punt.slot, punt.packet);
-        isQuiet = false;
-      }
-      for (; plane.published() > published; published++) {
-        const publication = publishing.shift();
-        if (publication !== undefined) connections.handleCarriedOut(now, publication);
-        isQuiet = false;
-      }
-    }
-  }
-
+  const carrier: Carrier = { connections, plane, transmits: [], punts: [], publishing: [], published: 0 };
   return {
     connections,
     plane,
     apply(now, input) {
       const result = input(connections);
-      settle(now);
+      settle(carrier, now);
       return result;
     },
     publish(tables) {
       plane.publish(tables);
-      published++;
+      carrier.published++;
     },
     sendPacket(now, packet) {
       plane.sendPacket(now, packet);
-      settle(now);
+      settle(carrier, now);
     },
     handleDatagram(now, datagram) {
       plane.handleDatagram(now, datagram);
-      settle(now);
+      settle(carrier, now);
     },
     handleTimeout(now) {
       connections.handleTimeout(now);
-      settle(now);
+      settle(carrier, now);
     },
     pollTimeout: () => connections.pollTimeout(),
-    pollTransmit: () => transmits.shift(),
+    pollTransmit: () => carrier.transmits.shift(),
     pollEvent: () => connections.pollEvent(),
     pollPacket: () => plane.pollPacket(),
-    pollPunt: () => punts.shift(),
+    pollPunt: () => carrier.punts.shift(),
   };
+}
+
+/** Commands before what they announce (SN-124); what the plane says may cause more of them. */
+function settle(carrier: Carrier, now: Instant): void {
+  const { connections, plane, transmits } = carrier;
+  do {
+    handleAll(
+      () => connections.pollCommand(),
+      (command) => carryOut(carrier, now, command),
+    );
+    handleAll(
+      () => connections.pollTransmit() ?? plane.pollTransmit(),
+      (sent) => transmits.push(sent),
+    );
+  } while (bringUp(carrier, now));
+}
+
+function carryOut(
+  { connections, plane, publishing }: Carrier,
+  now: Instant,
+  command: ConnectionCommand,
+): void {
+  if (command.kind === "publish") {
+    publishing.push(command);
+    plane.publish(command.tables);
+    return;
+  }
+  plane.execute(now, command);
+  connections.handleCarriedOut(now, command);
+}
+
+/** Tells the connections what the plane has said; returns whether there was anything. */
+function bringUp(carrier: Carrier, now: Instant): boolean {
+  const { connections, plane, punts, publishing } = carrier;
+  let count = handleAll(
+    () => plane.pollEvent(),
+    (event) => connections.handlePlaneEvent(now, event),
+  );
+  count += handleAll(
+    () => plane.pollPunt(),
+    (punt) => {
+      if (punt.reason === "no-session") connections.handlePunt(now, punt.slot, punt.packet);
+      else punts.push(punt);
+    },
+  );
+  // Asked when all punts have been handled (SN-139).
+  for (; carrier.published < plane.published(); carrier.published++, count++) {
+    const publication = publishing.shift();
+    if (publication !== undefined) connections.handleCarriedOut(now, publication);
+  }
+  return count > 0;
+}
+
+function handleAll<T>(poll: () => T | undefined, handle: (item: T) => unknown): number {
+  let count = 0;
+  for (let item = poll(); item !== undefined; item = poll()) {
+    handle(item);
+    count++;
+  }
+  return count;
 }
