@@ -208,7 +208,7 @@ function paddedBytes({ settings: { mode, mtu } }: TwinState, bytes: number): num
   return Math.max(bytes, Math.min(Math.ceil(bytes / PADDING_BYTES) * PADDING_BYTES, mtu));
 }
 
-/** D-7. */
+/** The header that stands in the head room (D-7). */
 function channelData(channel: number, message: Uint8Array): Uint8Array {
   const header = new DataView(new ArrayBuffer(4));
   header.setUint16(0, channel);

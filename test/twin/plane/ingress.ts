@@ -166,7 +166,7 @@ function notePeer({ ingress: worker, settings }: TwinState, batch: Batch): void 
   report(worker, { kind: "roamed", slot: peer.slot, from, local: local.address }, peer.peerId);
 }
 
-/** WG-62. */
+/** Whether the batch came from where the path leads (WG-62). */
 function isFromEndpoint({ path }: TwinPeer, from: SocketAddress): boolean {
   return (
     path?.kind === "direct" && path.destination !== undefined && equalSocketAddress(path.destination, from)
