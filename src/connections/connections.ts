@@ -64,6 +64,7 @@ type InputName =
   | "handlePunt"
   | "handleCarriedOut"
   | "sendPacket"
+  | "checkPath"
   | "publish"
   | "openRoute"
   | "handleWallClock"
@@ -103,6 +104,7 @@ function createInputs(state: ConnectionsState): Inputs {
     handleCarriedOut: (now, command) => input(state, now, () => handleCarriedOut(state, command)),
     sendPacket: (now, id, packet) =>
       input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
+    checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => agent.probe(state.now)),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
     openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
     handleWallClock: (now, unix) => state.device.handleWallClock(now, unix),

@@ -81,7 +81,13 @@ export type ConnectionEvent =
    * The connection is gone. A client forgets the gateway, and the next packet asks for access again; a
    * gateway keeps grants and peer state (SN-94).
    */
-  | { readonly kind: "connection-failed"; readonly id: string; readonly reason: FailReason }
+  | {
+      readonly kind: "connection-failed";
+      readonly id: string;
+      readonly reason: FailReason;
+      /** No data had passed for so long that it was idle. */
+      readonly wasIdle: boolean;
+    }
   /** Closed by us or by a reset. */
   | { readonly kind: "connection-closed"; readonly id: string }
   | { readonly kind: "relays-exhausted" };
@@ -189,6 +195,8 @@ export interface Connections {
   /** A packet of ours for the peer, behind all packets given before it. The machine keeps `packet`. */
   sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
 
+  /** The peer may be gone: its path is looked at, at once and fast (SN-142). */
+  checkPath(now: Instant, id: string): void;
   /** New policy tables, in the order of all commands. */
   publish(now: Instant, tables: PolicyTables): void;
   /**

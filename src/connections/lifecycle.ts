@@ -136,7 +136,8 @@ export function fail(state: ConnectionsState, connection: Connection, reason: Fa
   });
   state.failures[reason]++;
   detach(state, connection);
-  state.events.push({ kind: "connection-failed", id: connection.id, reason });
+  const wasIdle = connection.phase.kind === "idle";
+  state.events.push({ kind: "connection-failed", id: connection.id, reason, wasIdle });
 }
 
 /** SN-106: the goodbye goes through the tunnel, if there is one, and is never repeated. */

@@ -101,11 +101,15 @@ function noteIceState(state: ConnectionsState, connection: Connection, is: IceSt
 
 function failReason(state: ConnectionsState, connection: Connection): FailReason | undefined {
   const { agent, disconnectedAt, createdAt } = connection;
-  if (disconnectedAt !== undefined && state.now >= after(disconnectedAt, DISCONNECT_GRACE_MS))
-    return "ice-timeout";
+  if (disconnectedAt !== undefined && state.now >= graceEnd(connection, disconnectedAt)) return "ice-timeout";
   if (state.now < after(createdAt, CANDIDATE_TIMEOUT_MS)) return undefined;
   if (!agent.hasHadRemote()) return "no-remote-candidates";
   return agent.hasHadLocal() ? undefined : "no-local-candidates";
+}
+
+/** Nobody waits for a peer that two say is gone: ICE, and who asked for the probe (SN-142). */
+function graceEnd({ agent }: Connection, disconnectedAt: Instant): Instant {
+  return agent.isProbing() ? disconnectedAt : after(disconnectedAt, DISCONNECT_GRACE_MS);
 }
 
 /** While ICE doubts the path, it decides whether the peer is gone (SN-92). */
@@ -135,7 +139,7 @@ function deadlinesOf(
   const isWaiting = !agent.hasHadRemote() || !agent.hasHadLocal();
   return [
     ["ice", agent.pollTimeout()],
-    ["grace", disconnectedAt === undefined ? undefined : after(disconnectedAt, DISCONNECT_GRACE_MS)],
+    ["grace", disconnectedAt === undefined ? undefined : graceEnd(connection, disconnectedAt)],
     ["candidates", isWaiting ? after(createdAt, CANDIDATE_TIMEOUT_MS) : undefined],
     ["idle", isIceConnected(agent.state()) ? idleDeadline(state, connection) : undefined],
   ];

@@ -70,6 +70,9 @@ export interface IceAgent {
   /** Whether such a candidate was there (SN-35). */
   removeRemote(now: Instant, candidate: Candidate): boolean;
   setTimings(now: Instant, timings: IceTimings): void;
+  /** Checks at once and fast until the selected pair has answered or everything is given up (SN-142). */
+  probe(now: Instant): void;
+  isProbing(): boolean;
   /** `request` is only read during the call. */
   handleRequest(
     now: Instant,

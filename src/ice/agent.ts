@@ -26,7 +26,14 @@ import { checkPriority, type LocalAddress } from "./candidate.ts";
 import { type CandidateText, formatCandidate } from "./candidate-text.ts";
 import { canPair, formPair, rerankPairs, takePairs } from "./checklist.ts";
 import { bestPair, type IceState, isIceConnected, nextIceState, prospectsOf } from "./connectivity.ts";
-import { COMPONENT, DEFAULT_TIMINGS, type IceTimings, MAX_PAIRS, SUSPECT_AFTER } from "./constants.ts";
+import {
+  COMPONENT,
+  DEFAULT_TIMINGS,
+  type IceTimings,
+  MAX_PAIRS,
+  PROBE_TIMINGS,
+  SUSPECT_AFTER,
+} from "./constants.ts";
 import { addLocalEntry, findByDestination, livingCandidates } from "./local-candidates.ts";
 import {
   forgetOldAttempts,
@@ -70,6 +77,10 @@ interface AgentState {
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
   timings: IceTimings;
+  /** Those of the time after a probe. */
+  restTimings: IceTimings;
+  /** Set while the path is probed. */
+  probedSince: Instant | undefined;
   state: IceState;
   selected: Pair | undefined;
   hasHadLocal: boolean;
@@ -94,6 +105,8 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     transmits: [],
     events: [],
     timings: DEFAULT_TIMINGS,
+    restTimings: DEFAULT_TIMINGS,
+    probedSince: undefined,
     state: "new",
     selected: undefined,
     hasHadLocal: false,
@@ -108,10 +121,15 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     addRemote: (now, candidate) => addRemote(agent, now, candidate),
     removeRemote: (now, candidate) => removeRemote(agent, now, candidate),
     setTimings(now, timings) {
-      agent.timings = timings;
-      for (const pair of agent.pairs) trimAttempts(agent, pair);
-      advance(agent, now);
+      agent.restTimings = timings;
+      if (agent.probedSince === undefined) applyTimings(agent, now, timings);
     },
+    probe(now) {
+      if (agent.probedSince !== undefined) return;
+      agent.probedSince = now;
+      applyTimings(agent, now, PROBE_TIMINGS);
+    },
+    isProbing: () => agent.probedSince !== undefined,
     handleRequest: (now, request, way) => handleRequest(agent, now, { request, ...way }),
     handleAnswer: (now, answer) => handleAnswer(agent, now, answer),
     handleTimeout: (now) => advance(agent, now),
@@ -266,11 +284,25 @@ function handleAnswer(
   pair.rttMs = now - attempt.sentAt;
   pair.state = "succeeded";
   confirmRebinding(pair, attempt.sentAt);
+  endProbe(agent, pair, attempt.sentAt);
   if (pair.nomination.kind === "sent" && attempt.isNominated) pair.nomination = { kind: "done" };
   const isKnown = agent.locals.some(({ candidate }) => isAt(candidate.address, answer.mappedAddress));
   pair.mappedAddress = isKnown ? undefined : copyOfAddress(answer.mappedAddress);
   advance(agent, now);
   return "accepted";
+}
+
+function applyTimings(agent: AgentState, now: Instant, timings: IceTimings): void {
+  agent.timings = timings;
+  for (const pair of agent.pairs) trimAttempts(agent, pair);
+  advance(agent, now);
+}
+
+/** The peer is there: a check that was sent during the probe has been answered on the path in use. */
+function endProbe(agent: AgentState, pair: Pair, sentAt: Instant): void {
+  if (agent.probedSince === undefined || pair !== agent.selected || sentAt < agent.probedSince) return;
+  agent.probedSince = undefined;
+  agent.timings = agent.restTimings;
 }
 
 /** Everything that time asks for, in the order of SN-58: pick, bury the dead, pick again, check. */

@@ -11,6 +11,9 @@ export interface IceTimings {
 /** Both roles (SN-60): a pair is given up at most 18 s after its path died. */
 export const DEFAULT_TIMINGS: IceTimings = { initialRtoMs: 250, maxRtoMs: 1_500, retransmitsMax: 12 };
 
+/** While somebody says that the peer may be gone (SN-142): answered, or given up after 2.25 s. */
+export const PROBE_TIMINGS: IceTimings = { initialRtoMs: 250, maxRtoMs: 250, retransmitsMax: 8 };
+
 /** While no data flows: the checks only keep NAT bindings alive (SN-80). */
 export const IDLE_TIMINGS: IceTimings = { initialRtoMs: 25_000, maxRtoMs: 25_000, retransmitsMax: 4 };
 

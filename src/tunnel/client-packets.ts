@@ -2,7 +2,7 @@
 import { copyOf, type Instant, unreachable } from "../base/index.ts";
 import { viewPacket } from "../packet/index.ts";
 import type { DataPunt } from "../plane/index.ts";
-import { gatewayOf, loseGateway, wantAccess } from "./access.ts";
+import { authorisedOn, gatewayOf, loseGateway, wantAccess } from "./access.ts";
 import {
   announceResources,
   ask,
@@ -12,7 +12,7 @@ import {
   refuseAll,
 } from "./client-state.ts";
 import { isGoodbye } from "./endpoint.ts";
-import { removeGateway } from "./gateways.ts";
+import { hasLeft, removeGateway } from "./gateways.ts";
 import { findResource } from "./resources.ts";
 
 export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): void {
@@ -66,6 +66,18 @@ function handleControlEvent(client: ClientState, now: Instant, slot: number, pac
   log.info?.("gateway said goodbye", { gid });
   connections.removeConnection(now, { id: gid, reason: "goodbye" });
   forgetGateway(client, now, gid);
+}
+
+/** Where the portal had lost the gateway, what was in use is asked for at once (TN-106). */
+export function loseConnection(
+  client: ClientState,
+  now: Instant,
+  { id, wasIdle }: { readonly id: string; readonly wasIdle: boolean },
+): void {
+  const { access, gateways } = client;
+  const wanted = hasLeft(gateways, id) && !wasIdle ? authorisedOn(access, id) : [];
+  forgetGateway(client, now, id);
+  for (const rid of wanted) if (wantAccess(access, now, { rid }).isIntentDue) ask(client, rid);
 }
 
 /** Access through this gateway ended: the next packet asks again (TN-34). */

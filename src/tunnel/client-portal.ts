@@ -12,10 +12,12 @@ import {
   refuseAll,
   tablesOf,
 } from "./client-state.ts";
-import { addGateway, linkedGateways, setSitesOffline } from "./gateways.ts";
+import { isForUs } from "./endpoint.ts";
+import { addGateway, linkedGateways, noteLeft, setSitesOffline } from "./gateways.ts";
 import { type ResourceChange, removeResource, replaceResources, upsertResource } from "./resources.ts";
 
 export function handlePortalMessage(client: ClientState, now: Instant, message: ClientMessage): void {
+  if (!isForUs(client, message)) return;
   const { connections, resources } = client;
   switch (message.kind) {
     case "init":
@@ -36,8 +38,9 @@ export function handlePortalMessage(client: ClientState, now: Instant, message: 
       return connections.addRemoteCandidates(now, message.gid, message.candidates);
     case "invalidate-ice-candidates":
       return connections.removeRemoteCandidates(now, message.gid, message.candidates);
-    case "relays-presence":
     case "gateway-left":
+      return handleGatewayLeft(client, now, message.gid);
+    case "relays-presence":
       return;
     default:
       return unreachable(message);
@@ -57,6 +60,13 @@ function handleInit(
     const texts = connections.localCandidates(gid);
     for (const candidate of texts) candidates.push({ kind: "candidate-added", id: gid, candidate });
   }
+}
+
+/** Only its path can tell whether it is alive: many a gateway just has lost its portal (TN-106). */
+function handleGatewayLeft(client: ClientState, now: Instant, gid: string): void {
+  if (!noteLeft(client.gateways, gid)) return;
+  client.log.info?.("the portal has lost a gateway: its path is checked", { gid });
+  client.connections.checkPath(now, gid);
 }
 
 function applyChange(client: ClientState, now: Instant, change: ResourceChange): void {

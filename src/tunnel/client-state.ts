@@ -68,8 +68,10 @@ export function publish(client: ClientState, now: Instant): void {
   client.connections.publish(now, tablesOf(client));
 }
 
+/** Asks the portal for access; before its greeting nothing goes out, and the greeting asks again (TN-33). */
 export function ask(client: ClientState, rid: string): void {
   const { access, gateways, events, log } = client;
+  if (!client.isGreeted) return;
   log.debug?.("asking for access", { rid });
   const connectedGatewayIds = preferredGateways(gateways, lastServedBy(access, rid));
   events.push({ kind: "request", request: { kind: "create-flow", rid, connectedGatewayIds } });

@@ -10,7 +10,7 @@ import type { ConnectionEvent, Connections } from "../connections/index.ts";
 import type { DataPunt } from "../plane/index.ts";
 import type { ClientMessage } from "../portal/protocol/index.ts";
 import { createAccessTable, forgetGrants, handleAccessTimeout, pollAccessTimeout } from "./access.ts";
-import { forgetGateway, handlePunt } from "./client-packets.ts";
+import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
 import { handlePortalMessage } from "./client-portal.ts";
 import {
   announceResources,
@@ -26,6 +26,7 @@ import {
   createTunnelEnd,
   drainConnections,
   type EndParts,
+  resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
 import {
@@ -75,7 +76,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
       after(now);
     },
     reset(now) {
-      connections.reset(now);
+      resetEnd(client, now);
       forgetGrants(client.access);
       removeAllGateways(client.gateways);
       after(now);
@@ -124,6 +125,7 @@ function handleConnectionEvent(
       client.events.push({ kind: "connected", gid: event.id });
       return announceResources(client);
     case "connection-failed":
+      return loseConnection(client, now, event);
     case "connection-closed":
       return forgetGateway(client, now, event.id);
     case "relays-exhausted":

@@ -55,6 +55,11 @@ export interface EndState<Event> {
   readonly events: Event[];
   /** Candidates that wait for the end of the input. */
   readonly candidates: CandidateEvent[];
+  /**
+   * Whether the portal has greeted us as what we are now. After a reset it may still answer what was asked
+   * with our old key, until it says `init` again (TN-107).
+   */
+  isGreeted: boolean;
   own: TunnelAddresses | undefined;
   announced: TunnelInterface | undefined;
 }
@@ -67,7 +72,16 @@ export interface EndParts<Event> {
 }
 
 export function createEndState<Event>(connections: Connections, log: Log): EndState<Event> {
-  return { connections, log, commands: [], events: [], candidates: [], own: undefined, announced: undefined };
+  return {
+    connections,
+    log,
+    commands: [],
+    events: [],
+    candidates: [],
+    isGreeted: false,
+    own: undefined,
+    announced: undefined,
+  };
 }
 
 /** After every input: takes what the connections say. */
@@ -115,6 +129,19 @@ export function createTunnelEnd<Event>(
     pollTransmit: () => connections.pollTransmit(),
     pollEvent: () => events.shift(),
   };
+}
+
+/** The network is another one: connections go, and the portal must greet us anew. */
+export function resetEnd(end: EndState<unknown>, now: Instant): void {
+  end.isGreeted = false;
+  end.connections.reset(now);
+}
+
+/** Whether a message of the portal is for what we are now (TN-107). */
+export function isForUs(end: EndState<unknown>, { kind }: { readonly kind: string }): boolean {
+  if (kind === "init") end.isGreeted = true;
+  if (!end.isGreeted) end.log.debug?.("message for an earlier identity ignored", { kind });
+  return end.isGreeted;
 }
 
 export function ownAddresses({ own }: EndState<unknown>): readonly IpAddress[] {

@@ -2,7 +2,7 @@
 import { type Instant, instant, type UnixMs, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
-import { announceInterface } from "./endpoint.ts";
+import { announceInterface, isForUs } from "./endpoint.ts";
 import { applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
@@ -14,6 +14,7 @@ export interface Receipt {
 }
 
 export function handlePortalMessage(gateway: GatewayState, at: Receipt, message: GatewayMessage): void {
+  if (!isForUs(gateway, message)) return;
   const { connections, grants, log } = gateway;
   const { now } = at;
   switch (message.kind) {

@@ -13,6 +13,7 @@ import {
   createTunnelEnd,
   drainConnections,
   type EndParts,
+  resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
 import { handlePunt } from "./gateway-packets.ts";
@@ -67,7 +68,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       after(now);
     },
     reset(now) {
-      connections.reset(now);
+      resetEnd(gateway, now);
       after(now);
       publish(gateway, now);
     },

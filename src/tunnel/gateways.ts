@@ -8,7 +8,12 @@ interface KnownGateway {
   /** `away`: there is no connection to it. */
   link:
     | { readonly kind: "away" }
-    | { readonly kind: "connecting" | "online"; readonly addresses: readonly IpAddress[] };
+    | {
+        readonly kind: "connecting" | "online";
+        readonly addresses: readonly IpAddress[];
+        /** The portal has lost it: if its path turns out to be dead, another one is asked for at once. */
+        readonly hasLeft: boolean;
+      };
 }
 
 export interface Gateways {
@@ -29,7 +34,7 @@ export function createGateways(): Gateways {
 /** The portal has named the gateway for a resource. */
 export function addGateway({ known }: Gateways, { gid, siteId, addresses }: NamedGateway): void {
   const kind = known.get(gid)?.link.kind === "online" ? "online" : "connecting";
-  known.set(gid, { siteId, link: { kind, addresses } });
+  known.set(gid, { siteId, link: { kind, addresses, hasLeft: false } });
 }
 
 /** Those there is a connection to, with their tunnel addresses. */
@@ -39,6 +44,19 @@ export function linkedGateways({
   return [...known].flatMap(([gid, { link }]) =>
     link.kind === "away" ? [] : [{ gid, addresses: link.addresses }],
   );
+}
+
+/** The portal has lost the gateway (PT-94). Returns whether there is a connection to it. */
+export function noteLeft({ known }: Gateways, gid: string): boolean {
+  const gateway = known.get(gid);
+  if (gateway === undefined || gateway.link.kind === "away") return false;
+  gateway.link = { ...gateway.link, hasLeft: true };
+  return true;
+}
+
+export function hasLeft({ known }: Gateways, gid: string): boolean {
+  const link = known.get(gid)?.link;
+  return link !== undefined && link.kind !== "away" && link.hasLeft;
 }
 
 /** The connection is gone; the site becomes unknown. Returns whether there was one. */

@@ -222,6 +222,7 @@ describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-13
         host.addresses.map((address) => ({ address, port: host.port })),
       );
     });
+    access.init({ [OFFICE]: "172.20.0.0/16", [LAB]: "172.21.0.0/16" });
     connect(access, 5);
     expect(contents(access.gateway.delivered)).toEqual([0, 5]);
   });

@@ -88,6 +88,8 @@ export interface Access {
   /** Resource ids of all intents so far. */
   readonly intents: string[];
   init(networks: Readonly<Record<string, string>>): void;
+  /** The portal says that it has lost the gateway. */
+  tellLeft(): void;
   initGateway(authorizations: readonly Authorization[]): void;
   /** A packet from an application at the client, or from a server behind the gateway. */
   send(end: ClientEnd | GatewayEnd, packet: Uint8Array): void;
@@ -102,6 +104,8 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
   const answers = new Map<string, Answer>();
   const intents: string[] = [];
   const waiting = new Map<string, () => void>();
+  /** The keys with which the two joined: what the portal knows. */
+  const joined = { client: client.publicKey(), gateway: gateway.publicKey() };
 
   const access: Access = {
     world,
@@ -110,6 +114,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
     answers,
     intents,
     init(networks) {
+      joined.client = client.publicKey();
       listed.clear();
       for (const [rid, network] of Object.entries(networks)) {
         listed.set(rid, {
@@ -131,7 +136,9 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
         }),
       );
     },
+    tellLeft: () => toClient({ kind: "gateway-left", gid: GID }),
     initGateway(authorizations) {
+      joined.gateway = gateway.publicKey();
       access.apply(gateway, ({ tunnel }) =>
         tunnel.handlePortalMessage(
           world.now(),
@@ -193,7 +200,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
       const reason = decision.kind === "refuse" ? decision.reason : "not_found";
       return toClient({ kind: "flow-creation-failed", rid, reason, violatedProperties: [] });
     }
-    const keys = concatBytes(client.publicKey(), gateway.publicKey());
+    const keys = concatBytes(joined.client, joined.gateway);
     const secret = toHex(sha256(keys));
     const clientCredentials = { username: secret.slice(0, 8), password: secret.slice(8, 34) };
     const gatewayCredentials = { username: secret.slice(34, 38), password: secret.slice(38, 64) };
@@ -204,7 +211,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
         rid,
         gid: GID,
         siteId: SITE.id,
-        gatewayKey: gateway.publicKey(),
+        gatewayKey: joined.gateway,
         gatewayIpv4: GATEWAY_ADDRESSES.ipv4,
         gatewayIpv6: GATEWAY_ADDRESSES.ipv6,
         presharedKey,
@@ -217,7 +224,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
       kind: "authorize-flow",
       ref: rid,
       resource: { kind: "cidr", rid, name: rid, address: resource.address, filters: decision.filters ?? [] },
-      client: { ...CLIENT_ADDRESSES, cid: CID, publicKey: client.publicKey(), presharedKey, device: {} },
+      client: { ...CLIENT_ADDRESSES, cid: CID, publicKey: joined.client, presharedKey, device: {} },
       clientCredentials,
       gatewayCredentials,
       ...(decision.expiresAt !== undefined && { expiresAt: decision.expiresAt }),

@@ -1,0 +1,134 @@
+import { describe, expect, it } from "vitest";
+import { ip } from "../../src/base/index.ts";
+import { type Access, createAccess, testPacket } from "./access.ts";
+import { createWorld } from "./world.ts";
+
+const OFFICE = "00000000-0000-4000-8000-0000000000a1";
+const NETWORKS = { [OFFICE]: "172.20.0.0/16" };
+const SERVER = "172.20.0.9";
+const CLIENT = "100.64.0.2";
+const EVERY_MS = 50;
+const SWITCHES = Number(process.env["POSTERN_TEST_SWITCHES"] ?? 30);
+
+function send(access: Access, number: number): void {
+  access.send(access.client, testPacket(CLIENT, SERVER, number & 0xff));
+}
+
+/** Sends every 50 ms until something arrives at the gateway; how long that took. */
+function outageMs(access: Access, withinMs: number): number {
+  const { world, gateway } = access;
+  const start = world.now();
+  const before = gateway.delivered.length;
+  while (gateway.delivered.length === before && world.now() - start < withinMs) {
+    send(access, 0);
+    world.run(EVERY_MS);
+  }
+  return world.now() - start;
+}
+
+function connected(seed: number): Access {
+  const access = createAccess(createWorld(seed));
+  access.init(NETWORKS);
+  expect(outageMs(access, 3_000)).toBeLessThan(3_000);
+  return access;
+}
+
+/** What the programs do (PG-75): reset, sockets 100 to 200 ms later, then the portal. */
+function switchNetwork(access: Access, seed: number): void {
+  const { world, client } = access;
+  client.host.addresses = [ip(`192.0.2.${20 + (seed % 200)}`)];
+  client.host.routed = client.host.addresses;
+  access.apply(client, ({ tunnel }) => tunnel.reset(world.now()));
+  const boundMs = 100 + (seed % 101);
+  world.at(boundMs, () =>
+    access.apply(client, ({ tunnel, host }) =>
+      tunnel.handleOwnAddresses(
+        world.now(),
+        host.addresses.map((address) => ({ address, port: host.port })),
+      ),
+    ),
+  );
+  world.at(boundMs + 60, () => access.init(NETWORKS));
+}
+
+describe("another network", () => {
+  it("TN-107: after every switch the tunnel carries again within 1.5 s", { timeout: 120_000 }, () => {
+    const access = connected(1);
+    const outages = Array.from({ length: SWITCHES }, (_, seed) => {
+      access.world.run(500 + seed * 13);
+      switchNetwork(access, seed);
+      return outageMs(access, 20_000);
+    });
+    expect(Math.max(...outages)).toBeLessThan(1_500);
+  });
+
+  it("TN-107: an answer to what was asked with the old key is not taken", () => {
+    const access = createAccess(createWorld(1));
+    access.init(NETWORKS);
+    // The intent is on its way when the network changes.
+    send(access, 0);
+    switchNetwork(access, 1);
+    access.world.run(100);
+    expect(access.client.events.some(({ kind }) => kind === "connected")).toBe(false);
+    expect(outageMs(access, 5_000)).toBeLessThan(1_500);
+    expect(access.intents).toEqual([OFFICE, OFFICE]);
+  });
+
+  it("TN-107: a gateway that was reset takes no flow before the portal has greeted it", () => {
+    const access = createAccess(createWorld(2));
+    access.init(NETWORKS);
+    send(access, 0);
+    access.apply(access.gateway, ({ tunnel, host }) => {
+      tunnel.reset(access.world.now());
+      tunnel.handleOwnAddresses(
+        access.world.now(),
+        host.addresses.map((address) => ({ address, port: host.port })),
+      );
+    });
+    access.world.run(200);
+    expect(access.gateway.events.some(({ kind }) => kind === "request")).toBe(false);
+  });
+});
+
+describe("a gateway that the portal has lost", () => {
+  it("TN-106, SN-142: dead, it is given up and another one asked for within 3 s", () => {
+    const access = connected(1);
+    access.world.run(2_000);
+    const before = access.intents.length;
+    access.gateway.host.link = { ...access.gateway.host.link, isDown: true };
+    access.world.run(50);
+    access.tellLeft();
+    const at = access.world.now();
+    send(access, 1);
+    const asked = access.world.runUntil(() => access.intents.length > before, 10_000);
+    expect((asked ?? Number.POSITIVE_INFINITY) - at).toBeLessThan(3_000);
+    expect(access.client.events.some(({ kind }) => kind === "disconnected")).toBe(true);
+  });
+
+  it("TN-106, SN-142: alive, it is kept, at 20 % loss each way, too", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const access = connected(seed);
+      access.client.host.link = { ...access.client.host.link, loss: 0.2 };
+      access.world.run(2_000);
+      const before = access.intents.length;
+      access.tellLeft();
+      for (let i = 0; i < 100; i++) {
+        send(access, i);
+        access.world.run(100);
+      }
+      expect(access.client.events.some(({ kind }) => kind === "disconnected")).toBe(false);
+      expect(access.intents.length).toBe(before);
+    }
+  });
+
+  it("TN-106: idle and dead, it is given up as fast, and asked for by the next packet only", () => {
+    const access = connected(3);
+    access.world.run(25_000);
+    const before = access.intents.length;
+    access.gateway.host.link = { ...access.gateway.host.link, isDown: true };
+    access.tellLeft();
+    access.world.run(5_000);
+    expect(access.client.events.some(({ kind }) => kind === "disconnected")).toBe(true);
+    expect(access.intents.length).toBe(before);
+  });
+});
