@@ -37,7 +37,6 @@ const STILL_LONG = [
   "server-world.ts:createWorld",
   "shell.ts:createShell",
   "sockets.ts:createSocketTable",
-  "workers.ts:createPlaneWorkers",
   "world.ts:createWorld",
 ];
 

@@ -1,4 +1,11 @@
-import { createScratch, openSysCalls, type Scratch, type ScratchArea, type SysCalls } from "../sys/index.ts";
+import {
+  createScratch,
+  openSysCalls,
+  PAGE_BYTES,
+  type Scratch,
+  type ScratchArea,
+  type SysCalls,
+} from "../sys/index.ts";
 
 /** Control's hold on the kernel: the calls, and room for their arguments. */
 export interface Kernel {
@@ -8,8 +15,6 @@ export interface Kernel {
 
 /** What control needs for arguments at most: a netlink dump's buffer and change. */
 export const KERNEL_SCRATCH_BYTES = 0x20000;
-
-const PAGE_BYTES = 0x10000;
 
 /**
  * Opens the kernel for the control thread: on the plane's memory, in the area that its layout gives

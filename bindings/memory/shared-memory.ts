@@ -5,14 +5,13 @@
  * are taken from here each time and never kept.
  */
 import { assert, PosternError } from "../../src/base/index.ts";
-import type { ScratchArea } from "../sys/index.ts";
+import { PAGE_BYTES, type ScratchArea } from "../sys/index.ts";
 import { CONSTANTS } from "./layout.ts";
 import { roundUp } from "./layout-record.ts";
 
 /** What asconfig.json says of every variant; a memory outside these limits does not link. */
 const INITIAL_PAGES = 256;
 const MAXIMUM_PAGES = 4096;
-const PAGE_BYTES = 0x10000;
 /** A cache line: no two pieces share one. */
 const PIECE_BYTES = 64;
 

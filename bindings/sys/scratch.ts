@@ -29,6 +29,9 @@ export interface ScratchRoom {
   readonly view: DataView;
 }
 
+/** WebAssembly's memories grow by pages of this size. */
+export const PAGE_BYTES = 0x10000;
+
 const ALIGNMENT_BYTES = 8;
 
 export function createScratch(memory: WebAssembly.Memory, area: ScratchArea): Scratch {

@@ -5,7 +5,8 @@ import { createRing, RING_SIZES } from "../ring/index.ts";
 import type { PlaneDescriptors } from "./workers.ts";
 
 const { plane: PLANE, worker: WORKER, ingress: INGRESS } = OFFSETS;
-const NO_DESCRIPTOR = -1;
+/** In a worker's record: there is none. */
+export const NO_DESCRIPTOR = -1;
 
 export interface WorkerRecords {
   readonly egress: number;

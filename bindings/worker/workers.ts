@@ -11,9 +11,9 @@ import {
   type WorkerKind,
   type WorkerStart,
 } from "../thread/index.ts";
+import { NO_DESCRIPTOR } from "./records.ts";
 
 const { worker: WORKER } = OFFSETS;
-const NO_DESCRIPTOR = -1;
 
 /** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
 export interface PlaneDescriptors {
@@ -62,84 +62,101 @@ interface Running {
   readonly wakeFd: number;
 }
 
-export function createPlaneWorkers({
-  shared,
-  module,
-  sys,
-  threads,
-  workers,
-}: PlaneWorkersOptions): PlaneWorkers {
-  const running = new Map<WorkerKind, Running>();
-  /** Eight bytes with the number 1, which signals an eventfd. */
+/** What the functions below work on. */
+interface WorkersState extends PlaneWorkersOptions {
+  readonly running: Map<WorkerKind, Running>;
+  /** Address of eight bytes with the number 1, which signals an eventfd. */
+  readonly one: number;
+  ended: (end: PlaneEnd) => void;
+  isStopping: boolean;
+}
+
+export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
+  const { shared, sys } = options;
   const one = shared.allocate(8);
   shared.longs[one >> 3] = 1n;
-  let ended: (end: PlaneEnd) => void = () => undefined;
-  let isStopping = false;
-
-  function setWord(kind: WorkerKind, field: number, value: number): void {
-    Atomics.store(shared.words, (workers[kind] + field) >> 2, value >>> 0);
-  }
-
-  function report(kind: WorkerKind, end: PlaneEnd): void {
-    setWord(kind, WORKER.running, 0);
-    if (!isStopping) ended(end);
-  }
-
-  /** Starts one thread; resolves when its loop is about to begin. */
-  function launch(kind: WorkerKind, calls: SysCalls, descriptors: PlaneDescriptors): Promise<void> {
-    const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
-    for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(kind, field, value);
-    const data: WorkerStart = { memory: shared.memory, module, kind, worker: workers[kind] };
-    const thread = threads?.take(kind) ?? spawnThread(kind);
-    running.set(kind, { thread, wakeFd });
-    return new Promise((resolve, reject) => {
-      thread.onReport((message) => {
-        if (message.kind === "ready") resolve();
-        else if (message.kind === "ended" && message.code !== CONSTANTS.ENDED_STOPPED) {
-          const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
-          report(kind, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
-        }
-      });
-      thread.failed.catch((error: unknown) => {
-        reject(error);
-        report(kind, { worker: kind, reason: "crashed", error });
-      });
-      thread.run(data);
-    });
-  }
-
+  const state: WorkersState = {
+    ...options,
+    running: new Map(),
+    one,
+    ended: () => undefined,
+    isStopping: false,
+  };
   return {
     async start(descriptors) {
       assert(sys !== undefined, "workers need system calls");
-      assert(running.size === 0, "the workers are stopped before they are started");
-      isStopping = false;
-      await Promise.all(WORKER_KINDS.map((kind) => launch(kind, sys, descriptors)));
+      assert(state.running.size === 0, "the workers are stopped before they are started");
+      state.isStopping = false;
+      await Promise.all(WORKER_KINDS.map((kind) => launch(state, kind, sys, descriptors)));
     },
-    async stop() {
-      isStopping = true;
-      for (const [kind, { wakeFd }] of running) {
-        setWord(kind, WORKER.stop, 1);
-        sys?.write(wakeFd, one, 8);
-      }
-      // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
-      await Promise.all([...running.values()].map(({ thread }) => thread.exited));
-      for (const [kind, { wakeFd }] of running) {
-        setWord(kind, WORKER.running, 0);
-        sys?.close(wakeFd);
-      }
-      running.clear();
-    },
-    nudge() {
-      const egress = running.get("egress");
-      if (egress === undefined) return;
-      const isParked = Atomics.load(shared.words, (workers.egress + WORKER.parked) >> 2) === 1;
-      if (isParked) sys?.write(egress.wakeFd, one, 8);
-    },
+    stop: () => stopAll(state),
+    nudge: () => nudge(state),
     onEnd(listener) {
-      ended = listener;
+      state.ended = listener;
     },
   };
+}
+
+/** Starts one thread; resolves when its loop is about to begin. */
+function launch(
+  state: WorkersState,
+  kind: WorkerKind,
+  calls: SysCalls,
+  descriptors: PlaneDescriptors,
+): Promise<void> {
+  const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
+  for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(state, kind, field, value);
+  const { shared, module, threads, workers } = state;
+  const data: WorkerStart = { memory: shared.memory, module, kind, worker: workers[kind] };
+  const thread = threads?.take(kind) ?? spawnThread(kind);
+  state.running.set(kind, { thread, wakeFd });
+  return new Promise((resolve, reject) => {
+    thread.onReport((message) => {
+      if (message.kind === "ready") resolve();
+      else if (message.kind === "ended" && message.code !== CONSTANTS.ENDED_STOPPED) {
+        const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
+        reportEnd(state, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
+      }
+    });
+    thread.failed.catch((error: unknown) => {
+      reject(error);
+      reportEnd(state, { worker: kind, reason: "crashed", error });
+    });
+    thread.run(data);
+  });
+}
+
+async function stopAll(state: WorkersState): Promise<void> {
+  const { running, sys, one } = state;
+  state.isStopping = true;
+  for (const [kind, { wakeFd }] of running) {
+    setWord(state, kind, WORKER.stop, 1);
+    sys?.write(wakeFd, one, 8);
+  }
+  // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
+  await Promise.all([...running.values()].map(({ thread }) => thread.exited));
+  for (const [kind, { wakeFd }] of running) {
+    setWord(state, kind, WORKER.running, 0);
+    sys?.close(wakeFd);
+  }
+  running.clear();
+}
+
+function nudge({ running, shared, sys, one, workers }: WorkersState): void {
+  const egress = running.get("egress");
+  if (egress === undefined) return;
+  const isParked = Atomics.load(shared.words, (workers.egress + WORKER.parked) >> 2) === 1;
+  if (isParked) sys?.write(egress.wakeFd, one, 8);
+}
+
+function reportEnd(state: WorkersState, end: PlaneEnd): void {
+  setWord(state, end.worker, WORKER.running, 0);
+  if (!state.isStopping) state.ended(end);
+}
+
+function setWord({ shared, workers }: WorkersState, kind: WorkerKind, field: number, value: number): void {
+  Atomics.store(shared.words, (workers[kind] + field) >> 2, value >>> 0);
 }
 
 /** The words of a worker's record before its loop begins. */

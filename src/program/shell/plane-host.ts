@@ -19,6 +19,7 @@ import {
   type UdpOptions,
   type UdpSocket,
   type UdpSockets,
+  VNET_HEADER_BYTES,
 } from "../../../bindings/linux/index.ts";
 import { createPlane, createPlaneMemory, type Plane, type PlaneMode } from "../../../bindings/plane/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
@@ -77,7 +78,6 @@ export interface PlaneHost {
 /** Requested socket buffers (PG §1, `SNDBUF`, `RCVBUF`). */
 const SEND_BUFFER_BYTES = 16 << 20;
 const RECEIVE_BUFFER_BYTES = 128 << 20;
-const VNET_HEADER_BYTES = 10;
 const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 
 /**
