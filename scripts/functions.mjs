@@ -23,17 +23,14 @@ const FOLDERS = ["src", "bindings", "test", "bench", "scripts"];
  */
 const STILL_LONG = [
   "access.ts:createAccess",
-  "child.ts:startChild",
   "datagrams.ts:createDatagramSource",
   "frames.ts:createFrameSource",
   "inner-packets.ts:createInnerPackets",
   "kernel-script.ts:runLoop",
   "line.ts:createLine",
-  "lone-agent.ts:createLoneAgent",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",
   "portal-loop.ts:openPortalLoop",
-  "raw-udp.mjs:openRawUdp",
   "server-world.ts:createWorld",
   "shell.ts:createShell",
   "sockets.ts:createSocketTable",

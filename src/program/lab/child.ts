@@ -61,77 +61,49 @@ interface Stream {
   readonly lines: string[];
 }
 
+/** What is known of a process while it runs. */
+interface Running {
+  readonly options: ChildOptions;
+  readonly process: ChildProcess;
+  readonly streams: Readonly<Record<"stdout" | "stderr", Stream>>;
+  /** Called whenever there is something new to look at. */
+  readonly watchers: Set<() => void>;
+  exit: ChildExit | undefined;
+}
+
 /** Starts a process. What goes wrong with starting it appears as status 127 and on `stderr`. */
 export function startChild(options: ChildOptions): Child {
-  const child = spawn(options.command, [...(options.args ?? [])], {
-    cwd: options.cwd,
-    env: helperEnvironment(options.env),
-    stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-  });
-  const streams = { stdout: createStream(), stderr: createStream() };
-  const watchers = new Set<() => void>();
-  const notify = (): void => {
-    for (const watcher of watchers) watcher();
+  const running: Running = {
+    options,
+    process: spawn(options.command, [...(options.args ?? [])], {
+      cwd: options.cwd,
+      env: helperEnvironment(options.env),
+      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+    }),
+    streams: { stdout: createStream(), stderr: createStream() },
+    watchers: new Set(),
+    exit: undefined,
   };
-  for (const name of ["stdout", "stderr"] as const) {
-    child[name]?.setEncoding("utf8").on("data", (chunk: string) => {
-      for (const line of addTo(streams[name], chunk)) options.onLine?.(line, name);
-      notify();
-    });
-  }
-  let exit: ChildExit | undefined;
-  const exited = new Promise<ChildExit>((resolve) => {
-    const end = (ended: ChildExit): void => {
-      if (exit !== undefined) return;
-      exit = ended;
-      resolve(ended);
-      notify();
-    };
-    child.on("error", (error) => {
-      addTo(streams.stderr, `${error.message}\n`);
-      end({ status: 127, signal: undefined });
-    });
-    child.on("close", (status, signal) => end({ status: status ?? undefined, signal: signal ?? undefined }));
-  });
-  if (options.input !== undefined) writeInput(child, options.input);
-
-  const self: Child = {
+  const { process, streams } = running;
+  readOutput(running);
+  const exited = untilExit(running);
+  if (options.input !== undefined) writeInput(process, options.input);
+  return {
     name: options.name,
-    pid: child.pid ?? -1,
+    pid: process.pid ?? -1,
     exited,
-    isRunning: () => exit === undefined,
+    isRunning: () => running.exit === undefined,
     stdout: () => streams.stdout.kept,
     stderr: () => streams.stderr.kept,
-    waitForLine: (pattern, wait) =>
-      new Promise((resolve, reject) => {
-        const look = (): boolean => {
-          const match = findLine(streams, pattern, wait.stream);
-          if (match !== undefined) resolve(match);
-          else if (exit !== undefined) reject(endedBefore(self, exit, pattern));
-          else return false;
-          watchers.delete(look);
-          clearTimeout(timer);
-          return true;
-        };
-        const timer = setTimeout(() => {
-          watchers.delete(look);
-          reject(
-            new PosternError(
-              "child-silent",
-              `${options.name} did not print ${pattern} within ${wait.withinMs} ms${tail(self)}`,
-            ),
-          );
-        }, wait.withinMs);
-        if (!look()) watchers.add(look);
-      }),
+    waitForLine: (pattern, wait) => untilLine(running, pattern, wait),
     signal: (signal) => {
-      if (exit === undefined) child.kill(signal);
+      if (running.exit === undefined) process.kill(signal);
     },
     stop: async ({ signal = "SIGTERM", withinMs = STOP_WITHIN_MS } = {}) => {
-      if (exit === undefined) child.kill(signal);
+      if (running.exit === undefined) process.kill(signal);
       const ended = await within(exited, withinMs);
       if (ended !== undefined) return ended;
-      child.kill("SIGKILL");
+      process.kill("SIGKILL");
       return await exited;
     },
     wait: async (withinMs) => {
@@ -139,11 +111,64 @@ export function startChild(options: ChildOptions): Child {
       if (ended !== undefined) return ended;
       throw new PosternError(
         "child-endless",
-        `${options.name} was still running after ${withinMs} ms${tail(self)}`,
+        `${options.name} was still running after ${withinMs} ms${tail(streams)}`,
       );
     },
   };
-  return self;
+}
+
+function notify({ watchers }: Running): void {
+  for (const watcher of watchers) watcher();
+}
+
+function readOutput(running: Running): void {
+  const { options, process, streams } = running;
+  for (const name of ["stdout", "stderr"] as const) {
+    process[name]?.setEncoding("utf8").on("data", (chunk: string) => {
+      for (const line of addTo(streams[name], chunk)) options.onLine?.(line, name);
+      notify(running);
+    });
+  }
+}
+
+function untilExit(running: Running): Promise<ChildExit> {
+  const { process, streams } = running;
+  return new Promise((resolve) => {
+    const end = (ended: ChildExit): void => {
+      if (running.exit !== undefined) return;
+      running.exit = ended;
+      resolve(ended);
+      notify(running);
+    };
+    process.on("error", (error) => {
+      addTo(streams.stderr, `${error.message}\n`);
+      end({ status: 127, signal: undefined });
+    });
+    process.on("close", (status, signal) =>
+      end({ status: status ?? undefined, signal: signal ?? undefined }),
+    );
+  });
+}
+
+function untilLine(running: Running, pattern: RegExp, wait: WaitOptions): Promise<RegExpMatchArray> {
+  const { options, streams, watchers } = running;
+  return new Promise((resolve, reject) => {
+    const look = (): boolean => {
+      const match = findLine(streams, pattern, wait.stream);
+      if (match !== undefined) resolve(match);
+      else if (running.exit !== undefined) reject(endedBefore(running, running.exit, pattern));
+      else return false;
+      watchers.delete(look);
+      clearTimeout(timer);
+      return true;
+    };
+    const timer = setTimeout(() => {
+      watchers.delete(look);
+      const what = `${options.name} did not print ${pattern} within ${wait.withinMs} ms`;
+      reject(new PosternError("child-silent", `${what}${tail(streams)}`));
+    }, wait.withinMs);
+    if (!look()) watchers.add(look);
+  });
 }
 
 function createStream(): Stream {
@@ -181,17 +206,17 @@ function writeInput(child: ChildProcess, input: string): void {
   child.stdin?.end(input);
 }
 
-function endedBefore(child: Child, exit: ChildExit, pattern: RegExp): PosternError {
+function endedBefore({ options, streams }: Running, exit: ChildExit, pattern: RegExp): PosternError {
   const how = exit.signal === undefined ? `with status ${exit.status}` : `by ${exit.signal}`;
   return new PosternError(
     "child-ended",
-    `${child.name} ended ${how} before it printed ${pattern}${tail(child)}`,
+    `${options.name} ended ${how} before it printed ${pattern}${tail(streams)}`,
   );
 }
 
 /** The end of what a process said, for messages. */
-function tail(child: Child): string {
-  const said = `${child.stdout()}${child.stderr()}`.trim();
+function tail({ stdout, stderr }: Readonly<Record<"stdout" | "stderr", { readonly kept: string }>>): string {
+  const said = `${stdout.kept}${stderr.kept}`.trim();
   return said === "" ? "" : `; it said: ${said.slice(-1500)}`;
 }
 
@@ -216,5 +241,11 @@ export async function runCommand(options: ChildOptions & { readonly withinMs?: n
   if (exit === undefined) child.signal("SIGKILL");
   const how = exit === undefined ? "took too long" : `failed (${exit.status ?? exit.signal})`;
   const line = [options.command, ...(options.args ?? [])].join(" ");
-  throw new PosternError("command-failed", `${options.name} ${how}: ${line}${tail(child)}`);
+  throw new PosternError(
+    "command-failed",
+    `${options.name} ${how}: ${line}${tail({
+      stdout: { kept: child.stdout() },
+      stderr: { kept: child.stderr() },
+    })}`,
+  );
 }

@@ -105,45 +105,59 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
       remove: (transaction) => transactions.delete(transaction),
     },
   });
-  const key = (password: string): Uint8Array => new TextEncoder().encode(password);
-  let counter = 0;
+  const record = { agent, checks: [], answers: [], events: [], transactions, now: START };
+  const lone: LoneAgent = Object.assign(record, {
+    ...whatWasSaid(() => lone),
+    ...candidatesOf(() => lone),
+    ...peerOf(() => lone, role),
+    ...clockOf(() => lone),
+  });
+  drain(lone);
+  return lone;
+}
 
-  function drain(): void {
-    for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
-      const parsed = parseBinding(sent.bytes);
-      if (!parsed.ok) throw new Error(`sent something ${parsed.reason}`);
-      if (parsed.value.kind !== "request") {
-        lone.answers.push(parsed.value);
-        continue;
-      }
-      if (!verifyIntegrity(parsed.value.frame, key(PEER.password))) throw new Error("check with a wrong key");
-      lone.checks.push({
-        ...sent,
-        at: lone.now,
-        message: parsed.value,
-        to: formatSocketAddress(sent.destination),
-      });
+/** Takes what the agent has to say, and checks that it is signed with the peer's password. */
+function drain(lone: LoneAgent): void {
+  const { agent } = lone;
+  for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
+    const parsed = parseBinding(sent.bytes);
+    if (!parsed.ok) throw new Error(`sent something ${parsed.reason}`);
+    if (parsed.value.kind !== "request") {
+      lone.answers.push(parsed.value);
+      continue;
     }
-    for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent())
-      lone.events.push(event);
+    if (!verifyIntegrity(parsed.value.frame, key(PEER.password))) throw new Error("check with a wrong key");
+    const to = formatSocketAddress(sent.destination);
+    lone.checks.push({ ...sent, at: lone.now, message: parsed.value, to });
   }
+  for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent()) lone.events.push(event);
+}
 
-  const lone: LoneAgent = {
-    agent,
-    checks: [],
-    answers: [],
-    events: [],
-    transactions,
-    now: START,
-    states: () => lone.events.flatMap((event) => (event.kind === "state-changed" ? [event.state] : [])),
+function key(password: string): Uint8Array {
+  return new TextEncoder().encode(password);
+}
+
+function whatWasSaid(self: () => LoneAgent): Pick<LoneAgent, "states" | "selections" | "timesTo" | "lastTo"> {
+  return {
+    states: () => self().events.flatMap((event) => (event.kind === "state-changed" ? [event.state] : [])),
     selections: () =>
-      lone.events.flatMap((event) =>
+      self().events.flatMap((event) =>
         event.kind === "selected" ? [formatSocketAddress(event.destination)] : [],
       ),
+    timesTo: (to, since = START) =>
+      self()
+        .checks.filter((check) => check.to === to && check.at >= since)
+        .map((check) => check.at - since),
+    lastTo: (to) => self().checks.findLast((check) => check.to === to),
+  };
+}
+
+function candidatesOf(self: () => LoneAgent): Pick<LoneAgent, "addHost" | "addRemote" | "removeRemote"> {
+  return {
     addHost(address, port = 52625) {
       const local = { address: ip(address), port };
-      const text = agent.addLocal(lone.now, { kind: "host", address: local, base: local });
-      drain();
+      const text = self().agent.addLocal(self().now, { kind: "host", address: local, base: local });
+      drain(self());
       return text;
     },
     addRemote(kind, address, priority = 1000) {
@@ -153,16 +167,23 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
         `candidate:x 1 udp ${priority} ${place} ${port} typ ${kind} ufrag ${PEER.username}`,
       );
       if (!text.ok) throw new Error(text.reason);
-      const verdict = agent.addRemote(lone.now, text.value);
-      drain();
+      const verdict = self().agent.addRemote(self().now, text.value);
+      drain(self());
       return verdict;
     },
     removeRemote(kind, address) {
       const candidate = { kind: kind as "host", address: at(address), priority: 1 };
-      const isKnown = agent.removeRemote(lone.now, candidate);
-      drain();
+      const isKnown = self().agent.removeRemote(self().now, candidate);
+      drain(self());
       return isKnown;
     },
+  };
+}
+
+/** The peer that the test plays. */
+function peerOf(self: () => LoneAgent, role: IceRole): Pick<LoneAgent, "check" | "answer"> {
+  let counter = 0;
+  return {
     check(from, change = {}) {
       const into = new Uint8Array(300);
       const peerRole = role === "controlling" ? "controlled" : "controlling";
@@ -182,57 +203,56 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
       const parsed = parseBinding(into.subarray(0, length));
       if (!parsed.ok || parsed.value.kind !== "request") throw new Error("no request");
       const way = { source: at(from), destination: at(change.local ?? "192.0.2.1:52625") };
-      const verdict = agent.handleRequest(lone.now, parsed.value, way);
-      drain();
+      const verdict = self().agent.handleRequest(self().now, parsed.value, way);
+      drain(self());
       return verdict;
     },
     answer(check, change = {}) {
       if (check === undefined) throw new Error("no check to answer");
       const into = new Uint8Array(300);
-      const { transactionId } = check.message.frame;
-      const mappedAddress = change.mapped === undefined ? check.source : at(change.mapped);
-      const length =
-        change.error === undefined
-          ? encodeBindingSuccess(
-              into,
-              { transactionId, mappedAddress },
-              key(change.password ?? PEER.password),
-            )
-          : encodeBindingError(
-              into,
-              { transactionId, code: change.error, phrase: "no" },
-              key(change.password ?? PEER.password),
-            );
+      const length = encodeAnswer(into, check, change);
       const parsed = parseBinding(into.subarray(0, length));
       if (!parsed.ok || parsed.value.kind === "request" || parsed.value.kind === "indication") {
         throw new Error("no answer");
       }
-      agent.handleAnswer(lone.now, parsed.value);
-      drain();
+      self().agent.handleAnswer(self().now, parsed.value);
+      drain(self());
     },
+  };
+}
+
+function encodeAnswer(into: Uint8Array, check: Check, change: AnswerOptions): number {
+  const { transactionId } = check.message.frame;
+  const secret = key(change.password ?? PEER.password);
+  if (change.error !== undefined) {
+    return encodeBindingError(into, { transactionId, code: change.error, phrase: "no" }, secret);
+  }
+  const mappedAddress = change.mapped === undefined ? check.source : at(change.mapped);
+  return encodeBindingSuccess(into, { transactionId, mappedAddress }, secret);
+}
+
+function clockOf(self: () => LoneAgent): Pick<LoneAgent, "setTimings" | "tick" | "runTo"> {
+  return {
     setTimings(timings) {
-      agent.setTimings(lone.now, timings);
-      drain();
+      self().agent.setTimings(self().now, timings);
+      drain(self());
     },
     tick() {
-      agent.handleTimeout(lone.now);
-      drain();
+      self().agent.handleTimeout(self().now);
+      drain(self());
     },
     runTo(until) {
+      const lone = self();
+      const { agent } = lone;
       for (let due = agent.pollTimeout(); due !== undefined && due <= until; due = agent.pollTimeout()) {
         if (due <= lone.now && lone.now > START) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
         lone.now = due;
         agent.handleTimeout(due);
-        drain();
+        drain(lone);
       }
       lone.now = instant(until);
     },
-    timesTo: (to, since = START) =>
-      lone.checks.filter((check) => check.to === to && check.at >= since).map((check) => check.at - since),
-    lastTo: (to) => lone.checks.findLast((check) => check.to === to),
   };
-  drain();
-  return lone;
 }
 
 export function agentWithHost(role: "controlling" | "controlled" = "controlling"): LoneAgent {
