@@ -4,8 +4,9 @@
  *   npm run rule ID [ID …]
  *   node scripts/rule.mjs --check [--root DIR]
  *
- * --check names citations of rules that do not exist, and comments that are nothing but rule ids: a
- * reader without the specification at hand learns nothing from them.
+ * --check names citations of rules that do not exist, comments that are nothing but rule ids (a reader
+ * without the specification at hand learns nothing from them), and rules that nobody cites: neither code
+ * nor test nor docs/todo, which lists what is not served yet.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { extname, join } from "node:path";
@@ -21,6 +22,9 @@ const RANGE = new RegExp(String.raw`\b(${PREFIXES})-(\d+)(?: to |–)(?:\1-)?(\d
 const DEFINITION = new RegExp(
   String.raw`^(?:- |\| )?(?:\*\*)?((?:${PREFIXES})-\d+[a-z]?)(?:\*\*|\.| \||(?= [^|]*\*\*))`,
 );
+
+/** Rules about what the product does; the others are about tests, measurements and decisions. */
+const SERVED = /^(WG|SN|RL|TN|DN|PT|PG)-/;
 
 const RULE_FILES = ["docs/design.md", "docs/spec"];
 const CODE_ROOMS = ["src", "bindings", "assembly", "scripts", "bench", "postern"];
@@ -138,6 +142,20 @@ function faults(root, rules) {
   return found;
 }
 
+/** Rules of a room that nothing serves and no list of open ones names. */
+function orphans(root, rules) {
+  const cited = new Set();
+  for (const { path, lines } of textsBelow(root, [...CODE_ROOMS, "test", "docs/todo"])) {
+    if (!path.startsWith("bench/results/"))
+      for (const line of lines) for (const id of citedIn(line)) cited.add(id);
+  }
+  return [...rules]
+    .filter(([id]) => SERVED.test(id) && !cited.has(id))
+    .map(
+      ([id, { path, line }]) => `${path}:${line}: nobody cites ${id}: neither code nor test nor docs/todo`,
+    );
+}
+
 /** Whether a line's comment is a whole comment of ids alone. Lines of a longer comment belong to its sentences. */
 function isBare(line) {
   const comment = /(?:^|[\s;,{}()])(?:\/\/|\/\*\*?)(?!\/)\s*(.*?)\s*(?:\*\/)?$/.exec(line)?.[1];
@@ -159,7 +177,7 @@ function main() {
   });
   const rules = readRules(values.root);
   if (values.check) {
-    const found = faults(values.root, rules);
+    const found = [...faults(values.root, rules), ...orphans(values.root, rules)];
     for (const fault of found) console.log(fault);
     return found.length === 0 ? 0 : 1;
   }

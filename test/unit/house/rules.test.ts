@@ -5,6 +5,9 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "./sources.ts";
 
+/** Where the rules are cited that a test is not about. */
+const CITED = { "docs/todo/room.md": "| SN-1, SN-2 | all of it |\n" };
+
 const SPECIFICATION = `# A room
 
 - **SN-1** A rule of two lines,
@@ -47,6 +50,7 @@ describe("rules of the specification and who cites them", () => {
   it("a citation of a rule that does not exist is named with its place", () => {
     const unknown = ["SN", "3"].join("-");
     const { status, lines } = rule(["--check"], {
+      ...CITED,
       "src/a.ts": `// Fine (SN-1).\n// Wrong (${unknown}, G-1).\n`,
     });
     expect(status).toBe(1);
@@ -61,9 +65,15 @@ describe("rules of the specification and who cites them", () => {
     ["// SN-1: first come, first served.", 0],
     ["expect(a, 'SN-1').toBe(1);", 0],
   ])("a comment of ids alone is a fault: %s", (line, faults) => {
-    const { status, lines } = rule(["--check"], { "src/a.ts": `${line}\n` });
+    const { status, lines } = rule(["--check"], { ...CITED, "src/a.ts": `${line}\n` });
     expect(status).toBe(faults);
     expect(lines[0]?.startsWith("src/a.ts:1: nothing but a rule's id") ?? false).toBe(faults === 1);
+  });
+
+  it("a rule that neither code nor test nor docs/todo cites is named", () => {
+    const { status, lines } = rule(["--check"], { "src/a.ts": "/** Does it (SN-1). */\n" });
+    expect(status).toBe(1);
+    expect(lines).toEqual(["docs/spec/room.md:5: nobody cites SN-2: neither code nor test nor docs/todo"]);
   });
 
   it("shows the rule's text, the code and the tests that cite it, ranges included", () => {
