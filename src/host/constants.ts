@@ -22,3 +22,5 @@ export const WG_TABLE = 51820;
  * nobody's in iproute2's list.
  */
 export const WG_RULE_PROTOCOL = 80;
+/** The same where the last instance to end sets `src_valid_mark` back to 0. */
+export const WG_RULE_PROTOCOL_RESTORES = 81;

@@ -47,7 +47,7 @@ export {
 } from "./identifier.ts";
 export { type KeptSysctls, readKeptSysctls, reportKeptSysctls } from "./kept-sysctls.ts";
 export { createGuard, type Guard, type KeptTable, keepFirewall } from "./kept-table.ts";
-export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings } from "./link.ts";
+export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings, whyNoIpv6 } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
 export { createNameResolver, type NameResolver, type NameResolverOptions } from "./name-resolver.ts";

@@ -1,6 +1,7 @@
 /** The TUN's address set-up (PG-30). */
 import { describeErrno, type Rtnetlink } from "../../bindings/linux/index.ts";
 import { formatIp, type IpAddress, type Log, PosternError } from "../base/index.ts";
+import { readSysctl } from "./sysctl.ts";
 
 /** An address of ours with the length of its network; host bits are kept. */
 export interface HostAddress {
@@ -14,6 +15,8 @@ export interface LinkSettings {
   readonly mtu: number;
   readonly txQueueLength: number;
   readonly addresses: readonly HostAddress[];
+  /** An address that is refused is a failure. Otherwise a family may be missing (PG-30). */
+  readonly needsAll?: boolean;
 }
 
 /** Which families have an address now; `none` only when none was wanted. */
@@ -34,6 +37,7 @@ export function configureLink(rtnetlink: Rtnetlink, settings: LinkSettings, log:
   require(rtnetlink.changeLink(index, { mtu }), `cannot set the MTU of ${name} to ${mtu}`);
   const accepted = settings.addresses.filter(({ address, bits }) => {
     const refusal = rtnetlink.addAddress({ index, address, bits });
+    if (settings.needsAll) require(refusal, `cannot give ${name} the address ${formatIp(address)}/${bits}`);
     if (refusal !== undefined) {
       log.debug?.("address refused", { device: name, address: formatIp(address), reason: refusal.message });
     }
@@ -45,6 +49,14 @@ export function configureLink(rtnetlink: Rtnetlink, settings: LinkSettings, log:
   rtnetlink.changeLink(index, { txQueueLength: settings.txQueueLength });
   require(rtnetlink.changeLink(index, { isUp: true }), `cannot bring ${name} up`);
   return toFamilies(accepted);
+}
+
+const IPV6_MTU_MIN = 1280;
+
+/** Why a device cannot have IPv6; `undefined`: it can. */
+export function whyNoIpv6(name: string, mtu: number): string | undefined {
+  if (mtu < IPV6_MTU_MIN) return `the MTU is below ${IPV6_MTU_MIN}`;
+  return readSysctl(`net/ipv6/conf/${name}/disable_ipv6`) === "0" ? undefined : "IPv6 is switched off";
 }
 
 function toFamilies(addresses: readonly HostAddress[]): LinkFamilies {

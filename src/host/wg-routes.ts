@@ -9,6 +9,7 @@ import {
   describeErrno,
   errnoName,
   type Family,
+  type Refusal,
   RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
   RT_TABLE_MAIN,
@@ -25,7 +26,7 @@ import {
   type Prefix,
   toPrefix,
 } from "../base/index.ts";
-import { WG_FWMARK, WG_RULE_PROTOCOL, WG_TABLE } from "./constants.ts";
+import { WG_FWMARK, WG_RULE_PROTOCOL, WG_RULE_PROTOCOL_RESTORES, WG_TABLE } from "./constants.ts";
 import type { HostAddress } from "./link.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
@@ -41,11 +42,16 @@ export interface WgRouteSettings {
 
 export interface WgRoutePlan {
   readonly routes: readonly DeviceRoute[];
-  readonly rules: readonly Rule[];
+  /** Families whose default route stands in a table of its own, which two rules lead to. */
+  readonly defaults: readonly WgDefault[];
   /** What the sockets are to be marked with; absent: no mark. */
   readonly mark?: number;
-  /** Whether answers to marked packets must pass reverse-path filtering. */
-  readonly needsSourceMark: boolean;
+}
+
+export interface WgDefault {
+  readonly family: Family;
+  readonly table: number;
+  readonly mark: number;
 }
 
 const FAMILIES = [4, 6] as const satisfies readonly Family[];
@@ -54,11 +60,11 @@ const FAMILIES = [4, 6] as const satisfies readonly Family[];
 export function planWgRoutes(settings: WgRouteSettings, freeTable: number): WgRoutePlan {
   const { table, index } = settings;
   const configured = settings.mark === undefined || settings.mark === 0 ? {} : { mark: settings.mark };
-  if (table === "off") return { routes: [], rules: [], ...configured, needsSourceMark: false };
+  if (table === "off") return { routes: [], defaults: [], ...configured };
   const networks = uniquePrefixes(settings.allowedIps);
   if (table !== "auto") {
     const routes = networks.map((destination) => toRoute(destination, table, index));
-    return { routes, rules: [], ...configured, needsSourceMark: false };
+    return { routes, defaults: [], ...configured };
   }
   const own = settings.addresses.map(({ address, bits }) => toPrefix(address, bits));
   const defaults = networks.filter(({ bits }) => bits === 0);
@@ -72,19 +78,9 @@ export function planWgRoutes(settings: WgRouteSettings, freeTable: number): WgRo
       ...others.map((destination) => toRoute(destination, RT_TABLE_MAIN, index)),
       ...defaults.map((destination) => toRoute(destination, freeTable, index)),
     ],
-    rules: families.flatMap((family) => defaultRules(family, freeTable, mark)),
+    defaults: families.map((family) => ({ family, table: freeTable, mark })),
     ...(families.length > 0 ? { mark } : configured),
-    needsSourceMark: families.includes(4),
   };
-}
-
-/** The second is added after the first and without a number, so the kernel asks it before the first. */
-function defaultRules(family: Family, table: number, mark: number): readonly Rule[] {
-  const protocol = WG_RULE_PROTOCOL;
-  return [
-    { family, table, mark, isInverted: true, protocol },
-    { family, table: RT_TABLE_MAIN, isInverted: false, suppressPrefixLength: 0, protocol },
-  ];
 }
 
 function toRoute(destination: Prefix, table: number, outputIndex: number): DeviceRoute {
@@ -109,8 +105,6 @@ export interface WgRoutes {
   remove(): void;
 }
 
-const SOURCE_MARK = "net/ipv4/conf/all/src_valid_mark";
-
 /**
  * Carries a plan out; on failure nothing of it stays.
  *
@@ -118,20 +112,16 @@ const SOURCE_MARK = "net/ipv4/conf/all/src_valid_mark";
  */
 export function applyWgRoutes(rtnetlink: Rtnetlink, plan: WgRoutePlan, log: Log): WgRoutes {
   const undo: (() => void)[] = [];
-  // In the order of setting up: whether a shared thing may go depends on what went before it.
   const remove = (): void => {
-    for (const step of undo.splice(0)) step();
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) step();
   };
   try {
     for (const route of plan.routes) {
       const refusal = rtnetlink.addRoute(route);
-      if (refusal !== undefined && errnoName(refusal.errno) !== "EEXIST") {
-        throw refused(`route ${formatPrefix(route.destination)}`, refusal.errno, refusal.message);
-      }
-      if (refusal === undefined) undo.push(() => void rtnetlink.deleteRoute(route));
+      if (refusal !== undefined) throw routeRefused(rtnetlink, route, refusal);
+      undo.push(() => void rtnetlink.deleteRoute(route));
     }
-    for (const rule of plan.rules) addRule(rtnetlink, rule, undo);
-    if (plan.needsSourceMark) setSourceMark(rtnetlink, undo, log);
+    for (const one of plan.defaults) addDefaultRules(rtnetlink, one, undo, log);
     return { remove };
   } catch (error) {
     remove();
@@ -139,37 +129,95 @@ export function applyWgRoutes(rtnetlink: Rtnetlink, plan: WgRoutePlan, log: Log)
   }
 }
 
+/**
+ * "Exists" is not "ours": the network would be reached by the other device, so it is a failure, as for
+ * wg-quick.
+ */
+function routeRefused(rtnetlink: Rtnetlink, route: DeviceRoute, { errno, message }: Refusal): PosternError {
+  const { destination, table } = route;
+  const what = `route ${formatPrefix(destination)}`;
+  if (errnoName(errno) !== "EEXIST") return refused(what, errno, message);
+  const family = destination.address.length === 4 ? 4 : 6;
+  const other = rtnetlink.routes(family, table).find((one) => equalPrefix(one.destination, destination));
+  const device = rtnetlink.links().find(({ index }) => index === other?.outputIndex)?.name;
+  return new PosternError(
+    "host",
+    `cannot add ${what}: there is one already${device === undefined ? "" : ` to ${device}`}`,
+    "remove it, take the network out of AllowedIPs, or set Table = off",
+  );
+}
+
+/**
+ * Two rules of this instance: packets without the mark ask its table, but only after the main table has
+ * been asked for anything but a default route. The kernel puts a rule without a number before all others,
+ * and the second has the number before the first: so the main table is asked before the newest tunnel's
+ * table, however many instances there are.
+ */
+function addDefaultRules(rtnetlink: Rtnetlink, one: WgDefault, undo: (() => void)[], log: Log): void {
+  const { family, table, mark } = one;
+  const protocol = family === 4 ? setSourceMark(rtnetlink, log) : WG_RULE_PROTOCOL;
+  if (protocol === WG_RULE_PROTOCOL_RESTORES) undo.push(() => restoreSourceMark(rtnetlink));
+  addRule(rtnetlink, { family, table, mark, isInverted: true, protocol }, undo);
+  const priority = findRule(rtnetlink, family, (rule) => isOurs(rule) && rule.table === table)?.priority;
+  addRule(
+    rtnetlink,
+    {
+      family,
+      table: RT_TABLE_MAIN,
+      isInverted: false,
+      suppressPrefixLength: 0,
+      protocol: WG_RULE_PROTOCOL,
+      ...(priority === undefined ? {} : { priority: priority - 1 }),
+    },
+    undo,
+  );
+}
+
 function addRule(rtnetlink: Rtnetlink, rule: Rule, undo: (() => void)[]): void {
-  const find = (): Rule | undefined => rtnetlink.rules(rule.family).find((one) => isSameRule(one, rule));
-  // The kernel numbers rules itself here and so does not see that one is there already.
-  if (find() === undefined) {
-    const refusal = rtnetlink.addRule(rule);
-    if (refusal !== undefined) throw refused(`rule for table ${rule.table}`, refusal.errno, refusal.message);
-  }
+  const refusal = rtnetlink.addRule(rule);
+  if (refusal !== undefined) throw refused(`rule for table ${rule.table}`, refusal.errno, refusal.message);
   undo.push(() => {
-    // The rule about the main table serves every instance with a default route: the last one takes it.
-    if (rule.suppressPrefixLength !== undefined && hasMarkRule(rtnetlink, rule.family)) return;
     // Deleted by its number: without one the kernel might take the like of another program.
-    const found = find();
+    const found = findRule(
+      rtnetlink,
+      rule.family,
+      (one) => isSameRule(one, rule) && (rule.priority === undefined || one.priority === rule.priority),
+    );
     if (found !== undefined) rtnetlink.deleteRule(found);
   });
 }
 
-function setSourceMark(rtnetlink: Rtnetlink, undo: (() => void)[], log: Log): void {
+const SOURCE_MARK = "net/ipv4/conf/all/src_valid_mark";
+
+/**
+ * Lets answers to marked packets pass reverse-path filtering. Who changed the parameter may end before
+ * others that need it, so the debt to restore it is in the protocol number of the rules: the last one pays.
+ * @returns the protocol number for the rule of this instance
+ */
+function setSourceMark(rtnetlink: Rtnetlink, log: Log): number {
   const before = readSysctl(SOURCE_MARK);
-  if (before === "1" || before === undefined) return;
-  const reason = writeSysctl(SOURCE_MARK, "1");
-  if (reason !== undefined) {
-    log.warn?.("kernel parameter not set", { name: "net.ipv4.conf.all.src_valid_mark", reason });
-    return;
+  if (before === "1" || before === undefined) {
+    const debtor = findRule(rtnetlink, 4, ({ protocol }) => protocol === WG_RULE_PROTOCOL_RESTORES);
+    return debtor === undefined ? WG_RULE_PROTOCOL : WG_RULE_PROTOCOL_RESTORES;
   }
-  undo.push(() => {
-    if (!hasMarkRule(rtnetlink, 4)) writeSysctl(SOURCE_MARK, before);
-  });
+  const reason = writeSysctl(SOURCE_MARK, "1");
+  if (reason === undefined) return WG_RULE_PROTOCOL_RESTORES;
+  log.warn?.("kernel parameter not set", { name: "net.ipv4.conf.all.src_valid_mark", reason });
+  return WG_RULE_PROTOCOL;
 }
 
-function hasMarkRule(rtnetlink: Rtnetlink, family: Family): boolean {
-  return rtnetlink.rules(family).some((rule) => rule.protocol === WG_RULE_PROTOCOL && rule.isInverted);
+/** Somebody else's rule for unmarked packets, wg-quick's for example, may need the parameter too. */
+function restoreSourceMark(rtnetlink: Rtnetlink): void {
+  const user = findRule(rtnetlink, 4, ({ isInverted, mark }) => isInverted && mark !== undefined);
+  if (user === undefined) writeSysctl(SOURCE_MARK, "0");
+}
+
+function findRule(rtnetlink: Rtnetlink, family: Family, matches: (rule: Rule) => boolean): Rule | undefined {
+  return rtnetlink.rules(family).find(matches);
+}
+
+function isOurs({ protocol }: Rule): boolean {
+  return protocol === WG_RULE_PROTOCOL || protocol === WG_RULE_PROTOCOL_RESTORES;
 }
 
 function isSameRule(a: Rule, b: Rule): boolean {
@@ -191,21 +239,22 @@ function refused(what: string, errno: number, message: string): PosternError {
 
 /**
  * Deletes the rules of a `postern wg` that was killed (D-22). Its table went with its device, so a rule
- * of ours whose table is empty is nobody's.
+ * of ours whose table is empty is nobody's, and so is its companion, which stands one number before it.
  * @returns how many were deleted
  */
 export function removeWgLeftovers(rtnetlink: Rtnetlink): number {
   let count = 0;
   for (const family of FAMILIES) {
-    const ours = rtnetlink.rules(family).filter(({ protocol }) => protocol === WG_RULE_PROTOCOL);
-    for (const rule of ours.filter(({ isInverted }) => isInverted)) {
-      if (rtnetlink.routes(family, rule.table).length > 0) continue;
-      if (rtnetlink.deleteRule(rule) === undefined) count++;
-    }
-    if (hasMarkRule(rtnetlink, family)) continue;
-    for (const rule of ours.filter(({ isInverted }) => !isInverted)) {
-      if (rtnetlink.deleteRule(rule) === undefined) count++;
-    }
+    const ours = rtnetlink.rules(family).filter(isOurs);
+    const alive = ours.filter(
+      ({ isInverted, table }) => isInverted && rtnetlink.routes(family, table).length > 0,
+    );
+    const followed = new Set(alive.map(({ priority }) => (priority ?? 0) - 1));
+    const dead = ours.filter((rule) =>
+      rule.isInverted ? !alive.includes(rule) : !followed.has(rule.priority ?? 0),
+    );
+    for (const rule of dead) if (rtnetlink.deleteRule(rule) === undefined) count++;
+    if (dead.some(({ protocol }) => protocol === WG_RULE_PROTOCOL_RESTORES)) restoreSourceMark(rtnetlink);
   }
   return count;
 }

@@ -4,19 +4,10 @@
  *     file ─▶ status socket free? ─▶ TUN, sockets ─▶ PreUp ─▶ addresses, routes ─▶ workers
  *          ─▶ keys and peers ─▶ status socket ─▶ PostUp ─▶ ready ─▶ … ─▶ all of it back, in reverse
  */
-import { openKernel, openRtnetlink, setMark } from "../../../bindings/linux/index.ts";
+import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type Log, unixMs } from "../../base/index.ts";
-import {
-  applyWgRoutes,
-  configureLink,
-  findFreeTable,
-  planWgRoutes,
-  removeWgLeftovers,
-  requirePrivilege,
-  TUN_TXQUEUELEN,
-  wgMtu,
-} from "../../host/index.ts";
+import { requirePrivilege, wgMtu } from "../../host/index.ts";
 import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
@@ -33,6 +24,7 @@ import {
   watchPlane,
 } from "../shell/index.ts";
 import { runHooks } from "./hooks.ts";
+import { setUpNetwork } from "./network.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
 import { startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
@@ -77,7 +69,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   undo.add("PostDown", () => runHooks(config.hooks, "PostDown", name, log));
   undo.add("TUN device and sockets", () => host.close());
   await runHooks(config.hooks, "PreUp", name, log);
-  const mark = setUpNetwork(host, file, mtu, log, undo);
+  const mark = setUpNetwork(host, file, mtu, undo, log);
 
   const machine = openMachine(host, log);
   const shell = startShell(host, machine, ending);
@@ -158,35 +150,6 @@ function startShell(host: PlaneHost, machine: WgInterface, ending: Ending): Shel
     drainEvents: () => machine.drainEvents(),
     onDefect: (error) => ending.fail(error),
   });
-}
-
-/** Addresses, routes and rules (WG-63, WG-64). Returns the mark that the sockets have now, 0 for none. */
-function setUpNetwork(
-  host: PlaneHost,
-  { name, config, table }: LocatedConfig,
-  mtu: number,
-  log: Log,
-  undo: UndoStack,
-): number {
-  const { rtnetlink, tun } = host;
-  const { index } = tun;
-  const removed = removeWgLeftovers(rtnetlink);
-  if (removed > 0) log.info?.("rules of an earlier run removed", { count: removed });
-  configureLink(
-    rtnetlink,
-    { index, name, mtu, txQueueLength: TUN_TXQUEUELEN, addresses: config.addresses },
-    log,
-  );
-  const allowedIps = config.peers.flatMap((peer) => peer.allowedIps);
-  const { addresses, fwMark } = config;
-  const plan = planWgRoutes({ index, table, addresses, allowedIps, mark: fwMark }, findFreeTable(rtnetlink));
-  if (plan.mark !== undefined) {
-    const { v4, v6 } = host.sockets();
-    for (const socket of [v4, v6]) if (socket !== undefined) setMark(host.kernel, socket.fd, plan.mark);
-  }
-  const routes = applyWgRoutes(rtnetlink, plan, log);
-  undo.add("routes and rules", () => routes.remove());
-  return plan.mark ?? 0;
 }
 
 async function serve(

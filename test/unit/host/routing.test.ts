@@ -211,49 +211,45 @@ describe("wg routes", () => {
     );
     const result = plan({ allowedIps });
     expect(names(result)).toEqual(["10.9.0.0/16 254", "192.0.2.0/24 254"]);
-    expect(result).toMatchObject({ rules: [], needsSourceMark: false });
+    expect(result.defaults).toEqual([]);
     expect(result.mark).toBeUndefined();
   });
 
-  it("WG-64: a default route has a table, a mark, two rules; IPv4 needs the source mark", () => {
+  it("WG-64: a default route has a table and a mark", () => {
     const result = plan({ allowedIps: [prefix("0.0.0.0/0")] });
     expect(names(result)).toEqual(["0.0.0.0/0 51820"]);
-    expect(result).toMatchObject({ mark: 51820, needsSourceMark: true });
-    expect(result.rules).toEqual([
-      { family: 4, table: 51820, mark: 51820, isInverted: true, protocol: 80 },
-      { family: 4, table: MAIN, isInverted: false, suppressPrefixLength: 0, protocol: 80 },
-    ]);
-    expect(plan({ allowedIps: [prefix("::/0")] })).toMatchObject({ mark: 51820, needsSourceMark: false });
+    expect(result.mark).toBe(51820);
+    expect(result.defaults).toEqual([{ family: 4, table: 51820, mark: 51820 }]);
     expect(plan({ allowedIps: [prefix("::/0")], mark: 7 })).toMatchObject({
       mark: 7,
-      rules: [{ mark: 7 }, {}],
+      defaults: [{ family: 6, table: 51820, mark: 7 }],
     });
     // Two halves are no default route: nothing keeps the tunnel's own datagrams out, as with wg-quick.
-    expect(plan({ allowedIps: [prefix("0.0.0.0/1")] }).rules).toEqual([]);
+    expect(plan({ allowedIps: [prefix("0.0.0.0/1")] }).defaults).toEqual([]);
   });
 
   it("WG-64: Table off sets nothing, a number takes all routes and no rules", () => {
     const allowedIps = [prefix("0.0.0.0/0"), prefix("10.9.0.2/32")];
     expect(plan({ allowedIps, table: "off", mark: 5 })).toEqual({
       routes: [],
-      rules: [],
+      defaults: [],
       mark: 5,
-      needsSourceMark: false,
     });
     const numbered = plan({ allowedIps, table: 77 });
     expect(names(numbered)).toEqual(["0.0.0.0/0 77", "10.9.0.2/32 77"]);
-    expect(numbered).toMatchObject({ rules: [], needsSourceMark: false });
+    expect(numbered.defaults).toEqual([]);
   });
 
-  it("WG-64: what was added goes again; a shared rule goes with its last user", () => {
+  it("WG-64: the main table is asked before each instance's own, and each takes its own rules away", () => {
     const twin = createTwin();
     const defaults = { allowedIps: [prefix("::/0")] };
     const first = applyWgRoutes(twin, planWgRoutes({ ...settings, ...defaults }, 51820), SILENT);
     const second = applyWgRoutes(twin, planWgRoutes({ ...settings, ...defaults, index: 10 }, 51821), SILENT);
-    const shared = () => twin.rules_.filter((rule) => rule.suppressPrefixLength === 0).length;
-    expect([twin.rules_.length, shared()]).toEqual([3, 1]);
+    const inOrder = () =>
+      [...twin.rules_].sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0)).map(({ table }) => table);
+    expect(inOrder()).toEqual([MAIN, 51821, MAIN, 51820]);
     first.remove();
-    expect([twin.rules_.length, shared()]).toEqual([2, 1]);
+    expect(inOrder()).toEqual([MAIN, 51821]);
     second.remove();
     expect(twin.rules_).toEqual([]);
     expect(twin.routes_).toEqual([]);
@@ -265,6 +261,15 @@ describe("wg routes", () => {
     const wanted = plan({ allowedIps: [prefix("::/0"), prefix("192.0.2.0/24")] });
     expect(() => applyWgRoutes(failing, wanted, SILENT)).toThrow("cannot add rule for table 51820");
     expect(twin.routes_).toEqual([]);
+  });
+
+  it("WG-64: a route that is there already is a failure that names its device", () => {
+    const lan = route({ destination: prefix("192.0.2.0/24"), outputIndex: LAN });
+    const twin = { ...createTwin([lan]), links: () => [link()] };
+    const wanted = plan({ allowedIps: [prefix("198.51.100.0/24"), prefix("192.0.2.0/24")] });
+    const message = "cannot add route 192.0.2.0/24: there is one already to eth0";
+    expect(() => applyWgRoutes(twin, wanted, SILENT)).toThrow(message);
+    expect(twin.routes_).toEqual([lan]);
   });
 
   it("D-22: rules of a killed instance go, those of a living one and of others stay", () => {
@@ -279,12 +284,12 @@ describe("wg routes", () => {
         dead,
         { family: 4, priority: 99, ...suppress, protocol: 80 },
         alive,
-        { family: 6, priority: 98, ...suppress, protocol: 80 },
+        { family: 6, priority: 100, ...suppress, protocol: 80 },
         foreign,
       ],
     );
     expect(removeWgLeftovers(twin)).toBe(2);
-    expect(twin.rules_).toEqual([alive, { family: 6, priority: 98, ...suppress, protocol: 80 }, foreign]);
+    expect(twin.rules_).toEqual([alive, { family: 6, priority: 100, ...suppress, protocol: 80 }, foreign]);
     expect(removeWgLeftovers(twin)).toBe(0);
   });
 });
