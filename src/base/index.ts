@@ -35,6 +35,7 @@ export {
   type Prefix,
   parsePrefix,
   prefix,
+  subtract,
   toPrefix,
 } from "./prefix.ts";
 export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } from "./random.ts";

@@ -58,3 +58,16 @@ export function formatPrefix({ address, bits }: Prefix): string {
 export function equalPrefix(a: Prefix, b: Prefix): boolean {
   return a.bits === b.bits && covers(a, b);
 }
+
+/** The prefixes that make up `whole` without `holes`. */
+export function subtract(whole: Prefix, holes: readonly Prefix[]): readonly Prefix[] {
+  if (holes.some((hole) => covers(hole, whole))) return [];
+  if (!holes.some((hole) => covers(whole, hole))) return [whole];
+  return halves(whole).flatMap((half) => subtract(half, holes));
+}
+
+function halves({ address, bits }: Prefix): readonly Prefix[] {
+  const upper = Uint8Array.from(address);
+  upper[bits >> 3] = (upper[bits >> 3] ?? 0) | (0x80 >> (bits & 7));
+  return [toPrefix(address, bits + 1), toPrefix(upper, bits + 1)];
+}

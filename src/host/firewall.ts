@@ -22,7 +22,8 @@ export interface DropChain {
  *
  * Address translation passes by what connection tracking has no state for: a wrong checksum, odd TCP
  * flags, a protocol that it cannot follow. The last chain, which runs after translation, drops what still
- * has a tunnel source then.
+ * has a tunnel source then. An address of the leaving device is none: the host's own network may lie in
+ * that range (TN-16).
  */
 export function gatewayRuleset(tunName: string): string {
   const device = quoteInterface(tunName);
@@ -44,6 +45,7 @@ table inet postern {
   chain untranslated {
     type filter hook postrouting priority srcnat + 1; policy accept;
     oifname { ${device}, "lo" } accept
+    fib saddr . oif type local accept
     ip saddr ${formatPrefix(TUNNEL_V4)} counter name untranslated drop
     ip6 saddr ${formatPrefix(TUNNEL_V6)} counter name untranslated drop
   }

@@ -6,7 +6,7 @@ import type { DeviceRoute, InterfaceAddress, KernelRoute, Link, Rule } from "../
 import { equalIp, formatIp, formatPrefix } from "../base/index.ts";
 import type { SysctlWrite } from "./forwarding.ts";
 import type { HostAddress, LinkSettings } from "./link.ts";
-import { isSameRoute } from "./routes.ts";
+import { isSameRoute, isSameRule } from "./routes.ts";
 import type { SysctlPath } from "./sysctl.ts";
 
 export interface WantedHost {
@@ -62,16 +62,6 @@ export function compareHost(wanted: WantedHost, present: HostSnapshot): readonly
     }
   }
   return changes;
-}
-
-function isSameRule(wanted: Rule, present: Rule): boolean {
-  return (
-    wanted.family === present.family &&
-    wanted.table === present.table &&
-    wanted.priority === present.priority &&
-    wanted.mark === present.mark &&
-    wanted.isInverted === present.isInverted
-  );
 }
 
 /** A change as a person reads it. */

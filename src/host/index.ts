@@ -74,6 +74,12 @@ export {
 export { createSuspendWatch, type SuspendWatch } from "./suspend-watch.ts";
 export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
 export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
+export {
+  describeNetworks,
+  type TunnelNetworks,
+  type TunnelNetworksInput,
+  tunnelNetworks,
+} from "./tunnel-networks.ts";
 export { wgMtu } from "./wg-mtu.ts";
 export {
   applyWgRoutes,

@@ -10,6 +10,8 @@ import { contains, equalIp, type IpAddress, prefix } from "../base/index.ts";
 import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
 
 const ADDRESSES_MAX_PER_FAMILY = 8;
+/** Devices of tunnels, whose addresses in our range are another instance's or product's. */
+const TUNNEL_KINDS = ["tun", "wireguard"];
 const LINK_LOCAL = [prefix("169.254.0.0/16"), prefix("fe80::/10")];
 
 export interface NetworkSnapshot {
@@ -31,7 +33,9 @@ export function selectOwnAddresses(
     const link = snapshot.links.find((one) => one.index === index);
     if (link === undefined || !link.isUp || link.isLoopback || index === tunIndex) return false;
     if (isTentative || isDeprecated) return false;
-    return ![TUNNEL_V4, TUNNEL_V6, ...LINK_LOCAL].some((network) => contains(network, address));
+    const isOfTunnel = link.kind !== undefined && TUNNEL_KINDS.includes(link.kind);
+    const excluded = isOfTunnel ? [TUNNEL_V4, TUNNEL_V6, ...LINK_LOCAL] : LINK_LOCAL;
+    return !excluded.some((network) => contains(network, address));
   });
   return ([4, 16] as const).flatMap((length) => {
     const ofFamily = usable.filter(({ address }) => address.length === length);

@@ -48,7 +48,9 @@ export function policyRules(family: Family): readonly Rule[] {
 export function addPolicyRules(rtnetlink: Rtnetlink, families: readonly Family[], log: Log): void {
   for (const rule of families.flatMap(policyRules)) {
     const refusal = rtnetlink.addRule(rule);
-    if (refusal === undefined || is(refusal, "EEXIST")) continue;
+    if (refusal === undefined) continue;
+    // What exists is ours only if it says the same: the kernel does not look at the `not`.
+    if (is(refusal, "EEXIST") && rtnetlink.rules(rule.family).some((one) => isSameRule(rule, one))) continue;
     const event = is(refusal, "EOPNOTSUPP") ? "policy routing not supported" : "rule refused";
     log.warn?.(event, { family: rule.family, table: rule.table, reason: refusal.message });
   }
@@ -113,6 +115,17 @@ export function routeChanges(present: readonly KernelRoute[], wanted: readonly D
   return { stale, wanted };
 }
 
+/** Whether a rule that is there is one that is wanted. */
+export function isSameRule(wanted: Rule, present: Rule): boolean {
+  return (
+    wanted.family === present.family &&
+    wanted.table === present.table &&
+    wanted.priority === present.priority &&
+    wanted.mark === present.mark &&
+    wanted.isInverted === present.isInverted
+  );
+}
+
 /** Whether a route that is there is one that is wanted. */
 export function isSameRoute(wanted: DeviceRoute, present: KernelRoute): boolean {
   return (
@@ -125,7 +138,8 @@ export function isSameRoute(wanted: DeviceRoute, present: KernelRoute): boolean 
 }
 
 /**
- * Makes the tables hold exactly the wanted routes.
+ * Makes the tables hold exactly the wanted routes, and those by other devices than `device`, if that is
+ * given: they are not ours.
  * @returns how many were deleted and added
  */
 export function applyRoutes(
@@ -133,9 +147,11 @@ export function applyRoutes(
   tables: readonly number[],
   wanted: readonly DeviceRoute[],
   log: Log,
+  device?: number,
 ): { readonly deleted: number; readonly added: number } {
   const present = tables.flatMap((table) => FAMILIES.flatMap((family) => rtnetlink.routes(family, table)));
-  const changes = routeChanges(present, wanted);
+  const ours = present.filter(({ outputIndex }) => device === undefined || outputIndex === device);
+  const changes = routeChanges(ours, wanted);
   let deleted = 0;
   let added = 0;
   for (const route of changes.stale) {
@@ -146,7 +162,10 @@ export function applyRoutes(
   for (const route of changes.wanted) {
     const refusal = rtnetlink.addRoute(route);
     if (refusal === undefined) added++;
-    else if (!is(refusal, "EEXIST", "EOPNOTSUPP")) warn(log, "route not added", route, refusal);
+    // A route that exists is ours only if it leads to our device.
+    else if (is(refusal, "EEXIST") && !ours.some((one) => isSameRoute(route, one))) {
+      warn(log, "route not added: another device has it", route, refusal);
+    } else if (!is(refusal, "EEXIST", "EOPNOTSUPP")) warn(log, "route not added", route, refusal);
   }
   return { deleted, added };
 }
@@ -159,7 +178,7 @@ export function applyTunnelRoutes(
   log: Log,
 ): void {
   const wanted = tunnelRoutes(networks, tunIndex);
-  applyRoutes(rtnetlink, [TABLE_RESOURCES, TABLE_INTERNET], wanted, log);
+  applyRoutes(rtnetlink, [TABLE_RESOURCES, TABLE_INTERNET], wanted, log, tunIndex);
   log.info?.("routes set", { networks: networks.map(formatPrefix) });
 }
 

@@ -66,6 +66,7 @@ function slotFor({ connections, access }: ClientState, rid: string): number | un
 
 export function publish(client: ClientState, now: Instant): void {
   client.connections.publish(now, tablesOf(client));
+  announceClientInterface(client);
 }
 
 /** Asks the portal for access; before its greeting nothing goes out, and the greeting asks again (TN-33). */
@@ -95,7 +96,8 @@ export function refuseAll(client: ClientState, packets: readonly Uint8Array[], r
 export function announceClientInterface(client: ClientState): void {
   if (client.own === undefined) return;
   const networks = allResources(client.resources).flatMap(({ reach }) => reach.networks);
-  announceInterface(client, [...TUNNEL_RANGES, ...RESERVED_RANGES, ...networks]);
+  const peers = linkedGateways(client.gateways).flatMap(({ addresses }) => addresses);
+  announceInterface(client, [...TUNNEL_RANGES, ...RESERVED_RANGES, ...networks], peers);
 }
 
 export function announceResources(client: ClientState): void {

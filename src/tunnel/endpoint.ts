@@ -31,6 +31,8 @@ export interface WriteTun {
 export interface TunnelInterface {
   readonly addresses: readonly IpAddress[];
   readonly routes: readonly Prefix[];
+  /** Tunnel addresses of the other ends that there is a connection to: theirs even in a network of the host. */
+  readonly peers: readonly IpAddress[];
 }
 
 /** The inputs and outputs that both ends have. */
@@ -152,8 +154,9 @@ export function ownAddresses({ own }: EndState<unknown>): readonly IpAddress[] {
 export function announceInterface<Event>(
   end: EndState<Event | { readonly kind: "interface"; readonly interface: TunnelInterface }>,
   routes: readonly Prefix[],
+  peers: readonly IpAddress[],
 ): void {
-  const next = { addresses: ownAddresses(end), routes };
+  const next = { addresses: ownAddresses(end), routes, peers };
   if (equalValues(next, end.announced)) return;
   end.announced = next;
   end.events.push({ kind: "interface", interface: next });

@@ -1,9 +1,8 @@
 /** What the portal's messages do at a gateway (TN-51). */
 import { type Instant, instant, type UnixMs, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
-import { TUNNEL_RANGES } from "./constants.ts";
-import { announceInterface, isForUs } from "./endpoint.ts";
-import { applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
+import { isForUs } from "./endpoint.ts";
+import { announceGatewayInterface, applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
 
@@ -55,7 +54,7 @@ function handleInit(
   message: Extract<GatewayMessage, { kind: "init" }>,
 ): void {
   gateway.own = message.interface;
-  announceInterface(gateway, TUNNEL_RANGES);
+  announceGatewayInterface(gateway);
   const listed = message.authorizations.map(({ cid, rid, expiresAt }) => ({
     cid,
     rid,

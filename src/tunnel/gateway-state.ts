@@ -2,7 +2,8 @@
 import type { Instant } from "../base/index.ts";
 import { encodeGoodbye, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
-import { type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import { TUNNEL_RANGES } from "./constants.ts";
+import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import type { Grants, Revocation } from "./grants.ts";
 import { gatewayPolicy } from "./policy.ts";
 
@@ -31,6 +32,18 @@ export function publish(gateway: GatewayState, now: Instant): void {
     isHostOpen,
   });
   connections.publish(now, tables);
+  announceGatewayInterface(gateway);
+}
+
+/** Nothing before the portal has said who we are. */
+export function announceGatewayInterface(gateway: GatewayState): void {
+  const { own, connections, grants } = gateway;
+  if (own === undefined) return;
+  const peers = grants
+    .clients()
+    .filter(({ cid }) => connections.slotOf(cid) !== undefined)
+    .flatMap(({ addresses }) => addresses);
+  announceInterface(gateway, TUNNEL_RANGES, peers);
 }
 
 /** Ends what was revoked; a client without any grant left is told goodbye (TN-54). */

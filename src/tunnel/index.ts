@@ -6,6 +6,7 @@ export {
   type TunnelClientEvent,
   type TunnelClientOptions,
 } from "./client.ts";
+export { RESERVED_RANGES } from "./constants.ts";
 export type { TunnelCommand, TunnelEnd, TunnelInterface, WriteTun } from "./endpoint.ts";
 export {
   createTunnelGateway,

@@ -3,7 +3,7 @@
  * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
  * what no row names is dropped under a reason, or refused.
  */
-import { covers, type IpAddress, type Prefix, prefix, toPrefix } from "../base/index.ts";
+import { type IpAddress, type Prefix, prefix, subtract, toPrefix } from "../base/index.ts";
 import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
 import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
 import type { GrantedClient } from "./grants.ts";
@@ -94,19 +94,6 @@ export function grantedNetworks(client: GrantedClient): readonly Prefix[] {
     const { obstacle, networks } = reachOf(resource);
     return obstacle === undefined ? networks.flatMap((network) => subtract(network, INTERNAL_RANGES)) : [];
   });
-}
-
-/** The prefixes that make up `whole` without `holes`. */
-export function subtract(whole: Prefix, holes: readonly Prefix[]): readonly Prefix[] {
-  if (holes.some((hole) => covers(hole, whole))) return [];
-  if (!holes.some((hole) => covers(whole, hole))) return [whole];
-  return halves(whole).flatMap((half) => subtract(half, holes));
-}
-
-function halves({ address, bits }: Prefix): readonly Prefix[] {
-  const upper = Uint8Array.from(address);
-  upper[bits >> 3] = (upper[bits >> 3] ?? 0) | (0x80 >> (bits & 7));
-  return [toPrefix(address, bits + 1), toPrefix(upper, bits + 1)];
 }
 
 function host(address: IpAddress): Prefix {

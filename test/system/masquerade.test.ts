@@ -39,6 +39,7 @@ table inet postern {
 	chain untranslated {
 		type filter hook postrouting priority srcnat + 1; policy accept;
 		oifname { "lo", "tun-postern" } accept
+		fib saddr . oif type local accept
 		ip saddr 100.64.0.0/11 counter name "untranslated" drop
 		ip6 saddr fd00:2021:1111::/107 counter name "untranslated" drop
 	}

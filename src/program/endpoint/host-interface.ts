@@ -1,18 +1,22 @@
 /** Brings the TUN device to what the tunnel wants: addresses, rules, routes (PG-30 to PG-37). */
 import type { Family } from "../../../bindings/linux/index.ts";
-import type { Log } from "../../base/index.ts";
+import { equalValues, type Log, type Prefix } from "../../base/index.ts";
 import {
   addPolicyRules,
   applyTunnelRoutes,
   configureLink,
   createGuard,
+  describeNetworks,
   type Guard,
   type LinkSettings,
   policyRules,
+  readNetwork,
   TUN_TXQUEUELEN,
+  type TunnelNetworks,
+  tunnelNetworks,
   tunnelRoutes,
 } from "../../host/index.ts";
-import type { TunnelInterface } from "../../tunnel/index.ts";
+import { RESERVED_RANGES, type TunnelInterface } from "../../tunnel/index.ts";
 import type { PlaneHost, UndoStack } from "../shell/index.ts";
 import type { HostKeeper } from "./host-keeper.ts";
 import type { RoleOnHost } from "./role.ts";
@@ -20,6 +24,8 @@ import type { RoleOnHost } from "./role.ts";
 export interface HostInterface {
   /** @throws PosternError `host` when the device refuses its addresses */
   apply(wanted: TunnelInterface): void;
+  /** The host's networks have changed: what goes into the tunnel may be more or less now. */
+  refresh(): void;
 }
 
 export interface HostInterfaceOptions {
@@ -32,36 +38,94 @@ export interface HostInterfaceOptions {
 }
 
 export function createHostInterface(options: HostInterfaceOptions): HostInterface {
-  const { host, role, keeper, log } = options;
-  const { tun, rtnetlink } = host;
-  let addresses = "";
-  let families: readonly Family[] = [];
-  let link: LinkSettings | undefined;
-  let guard: Guard | undefined | "none" = role.isGuarded ? undefined : "none";
+  const state: InterfaceState = {
+    wanted: undefined,
+    link: undefined,
+    families: [],
+    networks: [],
+    guard: options.role.isGuarded ? undefined : "none",
+    said: "",
+  };
   return {
     apply(wanted) {
-      const text = wanted.addresses.map((address) => address.join(".")).join();
-      if (link === undefined || text !== addresses) {
-        link = toLink(host, options.mtu, wanted);
-        families = familiesOf(configureLink(rtnetlink, link, log));
-        addPolicyRules(rtnetlink, families, log);
-        addresses = text;
-      }
-      applyTunnelRoutes(rtnetlink, tun.index, wanted.routes, log);
-      const isCarried = ({ address }: { readonly address: Uint8Array }): boolean =>
-        families.includes(address.length === 4 ? 4 : 6);
-      const networks = wanted.routes.filter(isCarried);
-      keeper.want({
-        link: { ...link, addresses: link.addresses.filter(isCarried) },
-        rules: families.flatMap(policyRules),
-        routes: tunnelRoutes(networks, tun.index),
-        parameters: role.parameters,
-      });
-      guard ??= openGuard(options);
-      // Everything but what is directly connected lies behind a default route: no chain could tell.
-      if (guard !== "none") guard.want(networks.filter(({ bits }) => bits > 0));
+      const isNew = !equalValues(state.wanted?.addresses, wanted.addresses);
+      state.wanted = wanted;
+      if (isNew || state.link === undefined) setUpLink(options, state, wanted);
+      route(options, state, wanted, isNew);
+    },
+    refresh() {
+      if (state.wanted !== undefined) route(options, state, state.wanted, false);
     },
   };
+}
+
+interface InterfaceState {
+  wanted: TunnelInterface | undefined;
+  link: LinkSettings | undefined;
+  families: readonly Family[];
+  /** What is routed into the device. */
+  networks: readonly Prefix[];
+  guard: Guard | undefined | "none";
+  /** What was last said about the host's own networks. */
+  said: string;
+}
+
+function setUpLink(
+  { host, mtu, log }: HostInterfaceOptions,
+  state: InterfaceState,
+  to: TunnelInterface,
+): void {
+  state.link = toLink(host, mtu, to);
+  state.families = familiesOf(configureLink(host.rtnetlink, state.link, log));
+  addPolicyRules(host.rtnetlink, state.families, log);
+}
+
+/** Routes what the tunnel wants, as far as the host's own networks leave it (TN-16, TN-18). */
+function route(
+  options: HostInterfaceOptions,
+  state: InterfaceState,
+  { routes, peers }: TunnelInterface,
+  isNew: boolean,
+): void {
+  const { host, role, keeper, log } = options;
+  const { tun, rtnetlink } = host;
+  const { link, families } = state;
+  if (link === undefined) return;
+  const network = readNetwork(rtnetlink);
+  const found = tunnelNetworks({ routes, reserved: RESERVED_RANGES, peers, network, tunIndex: tun.index });
+  sayOverlaps(state, found, log);
+  if (!isNew && equalValues(found.networks, state.networks)) return;
+  state.networks = found.networks;
+  applyTunnelRoutes(rtnetlink, tun.index, found.networks, log);
+  const isCarried = ({ address }: { readonly address: Uint8Array }): boolean =>
+    families.includes(address.length === 4 ? 4 : 6);
+  const networks = found.networks.filter(isCarried);
+  keeper.want({
+    link: { ...link, addresses: link.addresses.filter(isCarried) },
+    rules: families.flatMap(policyRules),
+    routes: tunnelRoutes(networks, tun.index),
+    parameters: role.parameters,
+  });
+  state.guard ??= openGuard(options);
+  // Everything but what is directly connected lies behind a default route: no chain could tell.
+  if (state.guard !== "none") state.guard.want(networks.filter(({ bits }) => bits > 0));
+}
+
+function sayOverlaps(state: InterfaceState, { shadowed, captured }: TunnelNetworks, log: Log): void {
+  const [direct, tunnelled] = [describeNetworks(shadowed), describeNetworks(captured)];
+  const saying = JSON.stringify([direct, tunnelled]);
+  if (saying === state.said) return;
+  state.said = saying;
+  if (direct.length > 0) {
+    log.warn?.(
+      `networks of this host lie in the tunnel's range and are reached directly, except for peers: ${direct.join(", ")}`,
+    );
+  }
+  if (tunnelled.length > 0) {
+    log.warn?.(
+      `networks of this host are part of a resource or of reserved ranges and are reached through the tunnel: ${tunnelled.join(", ")}`,
+    );
+  }
 }
 
 function toLink({ tun }: PlaneHost, mtu: number, wanted: TunnelInterface): LinkSettings {

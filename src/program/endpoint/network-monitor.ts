@@ -21,6 +21,8 @@ export interface NetworkMonitor {
 export interface NetworkListeners {
   /** What the kernel told since the last turn, at least every second; nothing, mostly. */
   readonly onEvents: (events: readonly NetworkEvent[]) => void;
+  /** Links, addresses or routes of the host have changed, and rest for a moment. */
+  readonly onNetwork: () => void;
   readonly onAddresses: (addresses: readonly IpAddress[]) => void;
   /** The way into the internet is another one, or was away for a while: everything is connected anew (PG-75). */
   readonly onReset: (reason: string) => void;
@@ -53,6 +55,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
 
   function lookAtNetwork(): void {
     synchroniseLinkRoutes(rtnetlink, tun.index, log);
+    listeners.onNetwork();
     const present = networkFingerprint(rtnetlink);
     const isChanged = present !== fingerprint;
     fingerprint = present;

@@ -32,11 +32,11 @@ import {
   type UndoStack,
   watchPlane,
 } from "../shell/index.ts";
-import { createHostInterface } from "./host-interface.ts";
+import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createResets, type Resets } from "./resets.ts";
-import type { Login, PeerMachine, PeerRole, PeerWiring, RoleOnHost } from "./role.ts";
+import type { Login, PeerMachine, PeerRole, PeerWiring } from "./role.ts";
 import { logStatus } from "./status.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
@@ -62,7 +62,7 @@ export interface Course<Machine extends PeerMachine> {
 interface OpenHost {
   readonly host: PlaneHost;
   readonly keeper: HostKeeper;
-  readonly onHost: RoleOnHost;
+  readonly hostInterface: HostInterface;
 }
 
 /** What runs once everything is open. */
@@ -82,7 +82,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   const running = assemble(course, open);
   await host.start();
   const { machine, shell, wiring } = running;
-  const network = followNetwork(course, running, keeper);
+  const network = followNetwork(course, running, open);
   watchPlane(host.plane, {
     socketFailed: () => network.resets.request("a transport socket failed"),
     fail: ending.fail,
@@ -141,7 +141,8 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
   const keeper = createHostKeeper(host, log);
   const onHost = role.setUpHost(host, undo, log);
   for (const table of onHost.tables) keeper.keep(table);
-  return { host, keeper, onHost };
+  const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log });
+  return { host, keeper, hostInterface };
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
@@ -186,10 +187,9 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
 
 /** The first interface that is applied is readiness (PG-82). */
 function interfaceApplier<Machine extends PeerMachine>(
-  { options, io, undo, ending, startedAt }: Course<Machine>,
-  { host, keeper, onHost }: OpenHost,
+  { options, io, ending, startedAt }: Course<Machine>,
+  { hostInterface }: OpenHost,
 ): (wanted: TunnelInterface) => void {
-  const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log: io.log });
   let isReady = false;
   return (wanted) => {
     hostInterface.apply(wanted);
@@ -213,7 +213,7 @@ interface NetworkFollower {
 function followNetwork<Machine extends PeerMachine>(
   { io, ending }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
-  keeper: HostKeeper,
+  { keeper, hostInterface }: OpenHost,
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
@@ -233,7 +233,12 @@ function followNetwork<Machine extends PeerMachine>(
     wiring.reconnect();
   }
 
-  const listeners = { onEvents: keeper.look, onAddresses: announce, onReset: resets.request };
+  const listeners = {
+    onEvents: keeper.look,
+    onNetwork: hostInterface.refresh,
+    onAddresses: announce,
+    onReset: resets.request,
+  };
   const monitor: NetworkMonitor = watchNetwork(host, listeners, log);
   return {
     resets,

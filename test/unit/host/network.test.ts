@@ -18,6 +18,7 @@ const LO = 1;
 const ETH = 2;
 const WLAN = 3;
 const TUN = 9;
+const OTHER_TUN = 10;
 
 function link(index: number, name: string, changes: Partial<Link> = {}): Link {
   return {
@@ -59,6 +60,7 @@ function defaultRoute(outputIndex: number, metric: number, changes: Partial<Kern
 }
 
 const LINKS = [
+  link(OTHER_TUN, "tun1", { kind: "tun" }),
   link(LO, "lo"),
   link(ETH, "eth0"),
   link(WLAN, "wlan0"),
@@ -76,9 +78,10 @@ describe("own addresses", () => {
     { name: "an interface that is down", one: address(5, "192.0.2.1"), taken: false },
     { name: "an interface that is gone", one: address(77, "192.0.2.1"), taken: false },
     { name: "our own TUN", one: address(TUN, "192.0.2.1"), taken: false },
-    { name: "another tunnel's IPv4 address", one: address(ETH, "100.95.255.255"), taken: false },
-    { name: "just beyond the tunnel's IPv4 range", one: address(ETH, "100.96.0.0"), taken: true },
-    { name: "another tunnel's IPv6 address", one: address(ETH, "fd00:2021:1111::7"), taken: false },
+    { name: "another tunnel's IPv4 address", one: address(OTHER_TUN, "100.95.255.255"), taken: false },
+    { name: "just beyond the tunnel's IPv4 range", one: address(OTHER_TUN, "100.96.0.0"), taken: true },
+    { name: "another tunnel's IPv6 address", one: address(OTHER_TUN, "fd00:2021:1111::7"), taken: false },
+    { name: "a carrier's address in the tunnel's range", one: address(ETH, "100.70.0.2"), taken: true },
     { name: "IPv4 link-local", one: address(ETH, "169.254.1.1"), taken: false },
     { name: "IPv6 link-local", one: address(ETH, "fe80::1"), taken: false },
     { name: "a tentative address", one: address(ETH, "2001:db8::1", { isTentative: true }), taken: false },

@@ -10,10 +10,11 @@ import {
   type Rtnetlink,
   type Rule,
 } from "../../../bindings/linux/index.ts";
-import { formatPrefix, ip, prefix, SILENT } from "../../../src/base/index.ts";
+import { formatPrefix, ip, type Log, prefix, SILENT } from "../../../src/base/index.ts";
 import {
   addPolicyRules,
   applyRoutes,
+  applyTunnelRoutes,
   applyWgRoutes,
   flushPolicyRouting,
   linkRoutes,
@@ -181,6 +182,32 @@ describe("client and gateway routes", () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it("PG-32: a route that exists is ours only if it leads to our device; another's is named and left", () => {
+    const [other] = tunnelRoutes([prefix("10.1.0.0/16")], 7);
+    if (other === undefined) throw new Error("a network has a route");
+    const twin = createTwin([{ ...other, type: 1, hasNextHops: false }]);
+    const warned: unknown[] = [];
+    const log: Log = { ...SILENT, warn: (event) => void warned.push(event) };
+    applyTunnelRoutes(twin, TUN, ["10.0.0.0/8", "10.1.0.0/16"].map(prefix), log);
+    expect(warned).toEqual(["route not added: another device has it"]);
+    expect(twin.routes_.map(({ outputIndex }) => outputIndex)).toEqual([7, TUN]);
+    applyTunnelRoutes(twin, TUN, [prefix("10.0.0.0/8")], log);
+    expect(
+      twin.routes_.map(({ outputIndex }) => outputIndex),
+      "nor is it deleted",
+    ).toEqual([7, TUN]);
+  });
+
+  it("PG-31: a rule that exists is ours only if it says the same", () => {
+    const turned: Rule = { family: 4, table: TABLE_RESOURCES, priority: 100, isInverted: false, protocol: 2 };
+    const warned: unknown[] = [];
+    const log: Log = { ...SILENT, warn: (event) => void warned.push(event) };
+    const twin = createTwin([], [turned]);
+    addPolicyRules(twin, [4], log);
+    addPolicyRules(twin, [4], log);
+    expect(warned, "once for each time").toEqual(["rule refused", "rule refused"]);
   });
 
   it("PG-35: flushing removes our rules and routes, whoever set them, and nothing else", () => {

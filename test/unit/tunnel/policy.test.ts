@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { contains, formatPrefix, ip, type Prefix, prefix } from "../../../src/base/index.ts";
+import { contains, formatPrefix, ip, type Prefix, prefix, subtract } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createGrants } from "../../../src/tunnel/grants.ts";
-import { clientPolicy, gatewayPolicy, subtract } from "../../../src/tunnel/policy.ts";
+import { clientPolicy, gatewayPolicy } from "../../../src/tunnel/policy.ts";
 
 /** What the longest matching route says. */
 function routed(tables: PolicyTables, destination: string): unknown {
