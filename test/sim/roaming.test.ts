@@ -8,7 +8,7 @@ const NETWORKS = { [OFFICE]: "172.20.0.0/16" };
 const SERVER = "172.20.0.9";
 const CLIENT = "100.64.0.2";
 const EVERY_MS = 50;
-const SWITCHES = Number(process.env["POSTERN_TEST_SWITCHES"] ?? 30);
+const SWITCHES = 100;
 
 function send(access: Access, number: number): void {
   access.send(access.client, testPacket(CLIENT, SERVER, number & 0xff));
@@ -52,7 +52,7 @@ function switchNetwork(access: Access, seed: number): void {
 }
 
 describe("another network", () => {
-  it("TN-107: after every switch the tunnel carries again within 1.5 s", { timeout: 120_000 }, () => {
+  it("TN-107: after each of 100 switches the tunnel carries again within 1.5 s", { timeout: 120_000 }, () => {
     const access = connected(1);
     const outages = Array.from({ length: SWITCHES }, (_, seed) => {
       access.world.run(500 + seed * 13);

@@ -1,7 +1,6 @@
 /** The wire between a tunnel machine and the portal: requests out, messages in, and how it all ends. */
 import { arch, release } from "node:os";
 import { type Instant, PosternError, unixMs } from "../../base/index.ts";
-import { createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type Channel,
   describeFatal,
@@ -12,17 +11,23 @@ import {
   type UserAgentParts,
   userAgentOf,
 } from "../../portal/protocol/index.ts";
-import { createPortalSocket, loadRoots, markedTcp, type PortalSocket } from "../portal-socket.ts";
+import { createPortalSocket, loadRoots, type PortalSocket } from "../portal-socket.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
 import type { PeerParts, PeerWiring } from "./role.ts";
+
+export interface LinkSettings {
+  /** Milliseconds; absent: the role's own. */
+  readonly maxPartitionTime: number | undefined;
+  /** Trusted roots instead of the system's; absent: those. */
+  readonly caFile: string | undefined;
+}
 
 export interface PortalLinkOptions<Message, Request> {
   readonly parts: Omit<PeerParts<unknown>, "machine">;
   readonly component: UserAgentParts["component"];
   readonly channel: Channel<Message, Request>;
-  readonly maxPartitionTime: number | undefined;
-  readonly caFile: string | undefined;
+  readonly settings: LinkSettings;
   readonly handleMessage: (now: Instant, message: Message) => void;
   /** Takes the machine's events; `request` sends one to the portal. */
   readonly drainEvents: (now: Instant, request: (request: Request) => void) => void;
@@ -89,9 +94,10 @@ function openSocket<Message, Request>(
   onEvent: (event: Exclude<PortalEvent<Message>, { kind: "resolve" }>) => void,
 ): PortalSocket<Request> {
   const { parts, component, channel } = options;
-  const { host, url } = parts;
+  const { url } = parts;
+  const { openTcp, resolve, now } = parts.surroundings;
   const maxPartitionMs =
-    options.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
+    options.settings.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
   return createPortalSocket<Message, Request>({
     url,
     channel,
@@ -105,10 +111,10 @@ function openSocket<Message, Request>(
       kernel: release(),
     }),
     ...(maxPartitionMs === undefined ? {} : { maxPartitionMs }),
-    ...(url.scheme === "wss" ? { roots: loadRoots(options.caFile) } : {}),
-    openTcp: markedTcp(host.kernel, FWMARK),
-    resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log: parts.log }),
-    now: host.now,
+    ...(url.scheme === "wss" ? { roots: loadRoots(options.settings.caFile) } : {}),
+    openTcp,
+    ...(resolve && { resolve }),
+    now,
     wallNow: () => unixMs(Date.now()),
     random: systemRandom,
     log: parts.log.scope("portal"),

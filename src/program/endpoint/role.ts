@@ -3,8 +3,8 @@ import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
 import type { Connections } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
-import type { TunnelInterface } from "../../tunnel/index.ts";
 import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 /** The machine of one role, as the shell sees it. */
 export interface PeerMachine extends ShellMachine {
@@ -14,14 +14,18 @@ export interface PeerMachine extends ShellMachine {
   counters(): Readonly<Record<string, number>>;
 }
 
-/** What a role adds to the common course. */
-export interface PeerRole<Machine extends PeerMachine> {
+/** What a role is, wherever it runs. */
+export interface TunnelRole<Machine extends PeerMachine> {
   readonly name: "client" | "gateway";
   createMachine(connections: Connections, log: Log): Machine;
-  /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
-  setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
   /** Opens the connection to the portal and answers to the machine's events. */
   wire(parts: PeerParts<Machine>): PeerWiring;
+}
+
+/** What a role adds to the common course of a program on a host. */
+export interface PeerRole<Machine extends PeerMachine> extends TunnelRole<Machine> {
+  /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
+  setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
 }
 
 /** What the role has set on the host, to be kept so (PG-153). */
@@ -34,14 +38,12 @@ export interface RoleOnHost {
 
 export interface PeerParts<Machine> {
   readonly machine: Machine;
-  readonly host: PlaneHost;
+  readonly surroundings: Surroundings;
   readonly url: PortalUrl;
   readonly token: Secret<string>;
   readonly login: Login;
   readonly publicKey: () => Uint8Array;
   readonly input: (give: (now: Instant) => void) => void;
-  /** Brings the TUN device to the tunnel's wishes; the first time is readiness (PG-82). */
-  readonly applyInterface: (wanted: TunnelInterface) => void;
   readonly fail: (error: unknown) => void;
   readonly log: Log;
 }

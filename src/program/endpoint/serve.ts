@@ -6,10 +6,8 @@
  *                               │        ▲
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
-import { randomBytes } from "node:crypto";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { type IpAddress, PosternError, type Secret, type SocketAddress, unixMs } from "../../base/index.ts";
-import { type Connections, createConnections } from "../../connections/index.ts";
+import { type IpAddress, PosternError, type Secret, type SocketAddress } from "../../base/index.ts";
 import {
   FWMARK,
   flushPolicyRouting,
@@ -19,25 +17,18 @@ import {
 } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
-import { createNodeCrypto } from "../crypto-node.ts";
 import type { Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
-import {
-  createShell,
-  openPlaneHost,
-  type PlaneHost,
-  readFeatures,
-  type Shell,
-  type UndoStack,
-  watchPlane,
-} from "../shell/index.ts";
+import { openPlaneHost, type PlaneHost, readFeatures, type UndoStack, watchPlane } from "../shell/index.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createResets, type Resets } from "./resets.ts";
-import type { Login, PeerMachine, PeerRole, PeerWiring } from "./role.ts";
+import type { Login, PeerMachine, PeerRole } from "./role.ts";
 import { logStatus } from "./status.ts";
+import { hostSurroundings } from "./surroundings.ts";
+import { createTunnel, type Tunnel } from "./tunnel.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
 const TUN_MTU = 1280;
@@ -66,12 +57,8 @@ interface OpenHost {
 }
 
 /** What runs once everything is open. */
-interface Running<Machine extends PeerMachine> {
+interface Running<Machine extends PeerMachine> extends Tunnel<Machine> {
   readonly host: PlaneHost;
-  readonly connections: Connections;
-  readonly machine: Machine;
-  readonly shell: Shell;
-  readonly wiring: PeerWiring;
 }
 
 /** Runs until a signal, an error, or readiness with `--exit`; resolves to the exit code. */
@@ -146,43 +133,12 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
-  const { host } = open;
   const { role, io, undo, ending, url, token, login } = course;
   const { log } = io;
-  const connections = createConnections({
-    role: role.name,
-    records: host.plane.records,
-    crypto: createNodeCrypto(),
-    seed: randomBytes(32),
-    now: host.now(),
-    unixNow: unixMs(Date.now()),
-    log,
-  });
-  const machine = role.createMachine(connections, log);
-  const shell = createShell({
-    machine,
-    plane: host.plane,
-    now: host.now,
-    tellWallClock: (now) => connections.handleWallClock(now, unixMs(Date.now())),
-    send: host.send,
-    writeTun: host.writeTun,
-    drainEvents: (now) => wiring.drainEvents(now),
-    onDefect: ending.fail,
-  });
-  undo.add("control loop", () => shell.stop());
-  const wiring = role.wire({
-    machine,
-    host,
-    url,
-    token,
-    login,
-    publicKey: () => connections.publicKey(),
-    input: shell.input,
-    applyInterface: interfaceApplier(course, open),
-    fail: ending.fail,
-    log,
-  });
-  return { host, connections, machine, shell, wiring };
+  const surroundings = hostSurroundings(open.host, interfaceApplier(course, open), log);
+  const tunnel = createTunnel({ role, surroundings, url, token, login, fail: ending.fail, log });
+  undo.add("control loop", () => tunnel.shell.stop());
+  return { host: open.host, ...tunnel };
 }
 
 /** The first interface that is applied is readiness (PG-82). */

@@ -1,0 +1,42 @@
+/**
+ * What a client or gateway needs of the world around it. `hostSurroundings` has it on a Linux host with a
+ * TUN device and workers; an embedding without a TUN device gives its own.
+ */
+import type { Instant, IpAddress, Log } from "../../base/index.ts";
+import { createNameResolver, FWMARK } from "../../host/index.ts";
+import type { PlaneRecords } from "../../plane/index.ts";
+import type { TunnelInterface } from "../../tunnel/index.ts";
+import { markedTcp, type OpenTcp } from "../portal-socket.ts";
+import type { PlaneHost, ShellPlane, ShellTransmit } from "../shell/index.ts";
+
+export interface Surroundings {
+  /** The packet plane, with its workers or in process. */
+  readonly plane: ShellPlane & { readonly records: PlaneRecords };
+  readonly now: () => Instant;
+  /** Sends one datagram of control without blocking; `busy`: it may be sent again later (PG-46). */
+  readonly send: (transmit: ShellTransmit) => "done" | "busy";
+  /** Takes a packet for this end itself, such as a local refusal (TN-89). */
+  readonly deliver: (packet: Uint8Array) => void;
+  /** Opens a connection to the portal, past the tunnel (PG-64). */
+  readonly openTcp: OpenTcp;
+  /** Addresses of the portal's name, asked past the tunnel; absent: the system's resolvers. */
+  readonly resolve?: (host: string) => Promise<readonly IpAddress[]>;
+  /** Brings addresses and routes to what the tunnel wants; the first time is readiness (PG-82). */
+  readonly applyInterface: (wanted: TunnelInterface) => void;
+}
+
+export function hostSurroundings(
+  host: PlaneHost,
+  applyInterface: Surroundings["applyInterface"],
+  log: Log,
+): Surroundings {
+  return {
+    plane: host.plane,
+    now: host.now,
+    send: host.send,
+    deliver: host.writeTun,
+    openTcp: markedTcp(host.kernel, FWMARK),
+    resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log }),
+    applyInterface,
+  };
+}

@@ -1,0 +1,65 @@
+/** One end of the tunnel on its surroundings: connections, machine, control loop and portal wired together. */
+import { randomBytes } from "node:crypto";
+import { type Log, type Secret, unixMs } from "../../base/index.ts";
+import { type Connections, createConnections } from "../../connections/index.ts";
+import type { PortalUrl } from "../../portal/protocol/index.ts";
+import { createNodeCrypto } from "../crypto-node.ts";
+import { createShell, type Shell } from "../shell/index.ts";
+import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+export interface TunnelOptions<Machine extends PeerMachine> {
+  readonly role: TunnelRole<Machine>;
+  readonly surroundings: Surroundings;
+  readonly url: PortalUrl;
+  readonly token: Secret<string>;
+  readonly login: Login;
+  /** What no retry mends, and defects of ours. */
+  readonly fail: (error: unknown) => void;
+  readonly log: Log;
+}
+
+export interface Tunnel<Machine extends PeerMachine> {
+  readonly connections: Connections;
+  readonly machine: Machine;
+  readonly shell: Shell;
+  /** To the portal; nothing is connected yet. */
+  readonly wiring: PeerWiring;
+}
+
+export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
+  const { role, surroundings, url, token, login, fail, log } = options;
+  const { plane, now, send, deliver } = surroundings;
+  const connections = createConnections({
+    role: role.name,
+    records: plane.records,
+    crypto: createNodeCrypto(),
+    seed: randomBytes(32),
+    now: now(),
+    unixNow: unixMs(Date.now()),
+    log,
+  });
+  const machine = role.createMachine(connections, log);
+  const shell = createShell({
+    machine,
+    plane,
+    now,
+    tellWallClock: (at) => connections.handleWallClock(at, unixMs(Date.now())),
+    send,
+    writeTun: deliver,
+    drainEvents: (at) => wiring.drainEvents(at),
+    onDefect: fail,
+  });
+  const wiring = role.wire({
+    machine,
+    surroundings,
+    url,
+    token,
+    login,
+    publicKey: () => connections.publicKey(),
+    input: shell.input,
+    fail,
+    log,
+  });
+  return { connections, machine, shell, wiring };
+}

@@ -1,0 +1,31 @@
+/** What a gateway is, on a host or embedded: its machine, and how it answers to the portal. */
+import { unixMs } from "../../base/index.ts";
+import { gatewayChannel } from "../../portal/protocol/index.ts";
+import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
+import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
+import type { TunnelRole } from "../endpoint/role.ts";
+
+export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
+  return {
+    name: "gateway",
+    createMachine: (connections, log) =>
+      createTunnelGateway({ connections, isHostOpen: false, log: log.scope("tunnel") }),
+    wire(parts) {
+      const { machine, log } = parts;
+      return createPortalLink({
+        parts,
+        component: "gateway",
+        channel: gatewayChannel,
+        settings,
+        handleMessage: (now, message) => machine.handlePortalMessage(now, message, unixMs(Date.now())),
+        drainEvents(_now, request) {
+          for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
+            if (event.kind === "request") request(event.request);
+            else if (event.kind === "interface") parts.surroundings.applyInterface(event.interface);
+            else log.info?.(`client ${event.kind}`, { cid: event.cid });
+          }
+        },
+      });
+    },
+  };
+}
