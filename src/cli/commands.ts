@@ -92,6 +92,7 @@ const client = define({
       "postern client -u ws://192.0.2.10:8080 --id laptop --dns-control disabled",
       "a fixed identifier, no DNS control",
     ],
+    ["kill -USR2 PID", "log a snapshot: connections, resources, every counter"],
   ],
   run: async (values, _words, io) => {
     const { runClient } = await import("../program/client/index.ts");
@@ -114,6 +115,7 @@ const gateway = define({
       "postern gateway -u ws://192.0.2.10:8080 --id gw --masquerade off",
       "forwarding is set up by somebody else",
     ],
+    ["kill -USR2 PID", "log a snapshot: connections, resources, every counter"],
   ],
   run: async (values, _words, io) => {
     const { runGateway } = await import("../program/gateway/index.ts");
@@ -134,6 +136,7 @@ const portal = define({
       "from a file",
     ],
     ["postern portal check portal.yaml", "examine a file"],
+    ["curl http://127.0.0.1:8080/readyz", "whether it serves; /healthz: whether it lives"],
   ],
   run: async (values, words, io) => {
     const { runPortal } = await import("../program/portal/index.ts");

@@ -18,6 +18,7 @@ import {
   type UnixMs,
   unixMs,
 } from "../../src/base/index.ts";
+import { openCapture } from "./capture.ts";
 import { createStream } from "./streams.ts";
 
 export interface SimulatedDatagram {
@@ -125,6 +126,7 @@ export function createWorld(seed: number): World {
   const hosts: Host[] = [];
   const entries: Entry[] = [];
   const trace = sha256.create();
+  const capture = openCapture(seed);
   const recent: string[] = [];
   const utf8 = new TextEncoder();
   let nowUs = START_US;
@@ -154,6 +156,7 @@ export function createWorld(seed: number): World {
     if (source === undefined || !isOwn || receiver === undefined) return note(`unroutable ${label}`);
     if (host.swallows(datagram)) return note(`swallowed ${label}`);
     const from = { address: source, port: host.port };
+    capture?.record(nowUs, from, datagram.destination, datagram.bytes);
     note(`sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
     travel({ from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
   }

@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { createLab, type Lab, removeLeftovers, startChild } from "../../src/program/lab/index.ts";
 import { captureHost } from "../lib/leftovers.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -32,6 +32,24 @@ describeWith(["netns"], "network namespaces for demo, tests and benchmarks", () 
     for (const address of ["10.2.0.2", "fd02::2"]) {
       expect(await left.run("ping", ["-c", "1", "-W", "2", address])).toMatch(/ 1 received/);
     }
+  });
+
+  it("TS-77: with POSTERN_PCAP all packets of a namespace are in its file", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "postern-pcap-"));
+    vi.stubEnv("POSTERN_PCAP", folder);
+    const [left, right] = [await lab.add("left"), await lab.add("right")];
+    vi.unstubAllEnvs();
+    await lab.connect(
+      { namespace: left, device: "wan", addresses: ["10.1.0.1/24"] },
+      { namespace: right, device: "wan", addresses: ["10.1.0.2/24"] },
+    );
+    await left.run("ping", ["-c", "1", "-W", "2", "-p", "c0ffee", "10.1.0.2"]);
+    await lab.close();
+    const file = readFileSync(join(folder, `left-${process.pid}.pcap`));
+    rmSync(folder, { recursive: true });
+    // Little-endian pcap without link headers; the pattern is in the request and in the answer.
+    expect([file.readUInt32LE(0), file.readUInt32LE(20)]).toEqual([0xa1b2c3d4, 101]);
+    expect(file.toString("hex").split("c0ffeec0ffeec0ffee").length - 1).toBeGreaterThanOrEqual(2);
   });
 
   it("TS-30: what a program leaves behind shows in the second snapshot", async () => {

@@ -14,11 +14,16 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
 
 const NAME = /^pt(\d+)-/;
 const NETNS_FOLDER = "/run/netns";
+/** From the sources as well as from build/. */
+const CAPTURE = fileURLToPath(
+  new URL(`${import.meta.url.endsWith(".ts") ? "" : "../"}../../../scripts/capture.mjs`, import.meta.url),
+);
 
 /** One end of a veth pair. Device names are not to be abbreviations of ip's keywords (TS-22). */
 export interface Port {
@@ -72,6 +77,7 @@ export function createLab(): Lab {
           await namespace.sysctl(`net/ipv6/conf/${which}/accept_dad`, "0");
       }
       await namespace.ip("link set lo up");
+      await capture(namespace);
       return namespace;
     },
     connect,
@@ -84,6 +90,19 @@ export function createLab(): Lab {
       removeSync(namespaces, scratch);
     },
   };
+}
+
+/**
+ * In a clone: with `POSTERN_PCAP=FOLDER` all packets of every namespace are written to `ROLE-PID.pcap` there
+ * (docs/debugging.md).
+ */
+async function capture(namespace: Namespace): Promise<void> {
+  const folder = process.env["POSTERN_PCAP"] ?? "";
+  if (folder === "" || !existsSync(CAPTURE)) return;
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${namespace.role}-${process.pid}.pcap`);
+  const child = namespace.start({ name: "capture", command: process.execPath, args: [CAPTURE, file] });
+  await child.waitForLine(/^capturing$/, { withinMs: 10_000 });
 }
 
 function createNamespace(role: string, scratch: string, children: Child[]): Namespace {

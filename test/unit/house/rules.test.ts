@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { REASON_NAMES } from "../../../bindings/memory/reasons.ts";
 import { ROOT } from "./sources.ts";
 
 /** Where the rules are cited that a test is not about. */
@@ -35,12 +36,34 @@ function rule(args: readonly string[], files: Record<string, string> = {}): Retu
   }
 }
 
-function run(args: readonly string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts/rule.mjs"), ...args], {
+function run(args: readonly string[], script = "rule.mjs") {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts", script), ...args], {
     encoding: "utf8",
   });
   return { status, lines: stdout.trimEnd().split("\n"), stderr };
 }
+
+describe("reasons of drops and who counts them", () => {
+  const reason = (...args: readonly string[]) => run(args, "reason.mjs");
+
+  it("a reason is shown with its meaning, rule, code and tests, as the table or a snapshot spells it", () => {
+    const { status, lines } = reason("not-allowed");
+    expect({ status, first: lines[0] }).toEqual({
+      status: 0,
+      first: "not-allowed: source is not granted to the client",
+    });
+    expect(lines[1]).toMatch(/^ {2}rule TN-62/);
+    expect(lines.filter((line) => /^ {2}assembly\/.*Drop\.NOT_ALLOWED/.test(line))).not.toEqual([]);
+    expect(lines.filter((line) => line.startsWith("  test/unit/plane/drops.test.ts"))).not.toEqual([]);
+    expect(reason("drop_not_allowed").lines).toEqual(lines);
+  });
+
+  it("every reason of the table is known to it; an unknown one is exit 2 with those near it", () => {
+    const listed = reason().stderr.trimEnd().split("\n");
+    expect(listed.map((line) => line.trim().split(" ")[0])).toEqual(REASON_NAMES.slice(1));
+    expect(reason("too-big")).toMatchObject({ status: 2, stderr: expect.stringContaining("ip-too-big") });
+  });
+});
 
 describe("rules of the specification and who cites them", () => {
   it("every cited rule exists, and none stands without words", () => {

@@ -32,6 +32,12 @@ describe("the repository", () => {
     expect(long).toEqual([]);
   });
 
+  it("CONTRIBUTING: what a room of src promises is proved below test/unit, under the room's name", () => {
+    const rooms = [...new Set(TRACKED.flatMap((path) => /^src\/([^/]+)\//.exec(path)?.[1] ?? []))];
+    const proved = (room: string) => TRACKED.some((path) => path.startsWith(`test/unit/${room}/`));
+    expect(rooms.filter((room) => !proved(room))).toEqual([]);
+  });
+
   it("style §2: files have names of the domain", () => {
     const shapeless = TRACKED.filter((path) =>
       /(^|\/)(helpers?|utils?|common|misc|manager|types)\.(ts|mjs)$/.test(path),
