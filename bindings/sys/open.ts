@@ -1,15 +1,16 @@
 /** The choice of the back end that makes system calls: one file per runtime. */
-import { openKoffiCalls } from "./koffi.ts";
+import { openBun } from "./bun.ts";
+import type { CLibrary } from "./c-library.ts";
+import { bindCalls } from "./calls.ts";
+import { openDeno } from "./deno.ts";
+import { openKoffi } from "./koffi.ts";
 import { currentRuntime, type Runtime } from "./runtime.ts";
 import type { SysCalls } from "./sys-calls.ts";
 
-export type OpenSysCalls = (memory: WebAssembly.Memory) => SysCalls;
-
-/** koffi loads in all three by Node-API (PF-28). */
-const BACK_ENDS: Readonly<Record<Runtime, OpenSysCalls>> = {
-  node: openKoffiCalls,
-  deno: openKoffiCalls,
-  bun: openKoffiCalls,
+const BACK_ENDS: Readonly<Record<Runtime, (memory: WebAssembly.Memory) => CLibrary>> = {
+  node: openKoffi,
+  deno: openDeno,
+  bun: openBun,
 };
 
 /**
@@ -19,5 +20,5 @@ const BACK_ENDS: Readonly<Record<Runtime, OpenSysCalls>> = {
  * @throws PosternError `host` when the library cannot be loaded (PG-134).
  */
 export function openSysCalls(memory: WebAssembly.Memory): SysCalls {
-  return BACK_ENDS[currentRuntime()](memory);
+  return bindCalls(BACK_ENDS[currentRuntime()](memory));
 }

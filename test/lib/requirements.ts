@@ -6,6 +6,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
 import { findHelper } from "../../src/host/index.ts";
 import { missingForLab } from "../../src/program/lab/index.ts";
+import { findRuntime } from "./runtimes.ts";
 
 /** The last of the users that every system has. */
 const NOBODY = 65_534;
@@ -21,6 +22,8 @@ const REASONS = {
   iperf3: () => needProgram("iperf3"),
   "wireguard-go": () => needProgram("wireguard-go"),
   wg: () => needProgram("wg"),
+  deno: () => (findRuntime("deno") === undefined ? "no deno in the path or POSTERN_TEST_DENO" : undefined),
+  bun: () => (findRuntime("bun") === undefined ? "no bun in the path or POSTERN_TEST_BUN" : undefined),
   build: () => (existsSync("build/src/cli/main.js") ? undefined : "needs npm run build"),
 } satisfies Record<string, () => string | undefined>;
 
