@@ -6,7 +6,7 @@
 import { Channel } from "../header";
 import {
   CHANNEL_HEADER_BYTES,
-  COOKIE_BYTES,
+  COOKIE_REPLY_BYTES,
   DATA_HEADER_BYTES,
   EVENT_HANDSHAKE,
   EVENT_OTHER,
@@ -48,12 +48,12 @@ export function isShortData(at: usize, bytes: u32): bool {
 /** The kind of a datagram for control: EVENT_STUN, EVENT_HANDSHAKE or EVENT_OTHER. */
 export function kindForControl(at: usize, bytes: u32): u32 {
   if (isStun(at, bytes)) return EVENT_STUN;
-  if (bytes < COOKIE_BYTES) return EVENT_OTHER;
+  if (bytes < COOKIE_REPLY_BYTES) return EVENT_OTHER;
   const type = load<u32>(at);
   const isHandshake =
     (type == MESSAGE_INITIATION && bytes == INITIATION_BYTES) ||
     (type == MESSAGE_RESPONSE && bytes == RESPONSE_BYTES) ||
-    (type == MESSAGE_COOKIE && bytes == COOKIE_BYTES);
+    (type == MESSAGE_COOKIE && bytes == COOKIE_REPLY_BYTES);
   return isHandshake ? EVENT_HANDSHAKE : EVENT_OTHER;
 }
 

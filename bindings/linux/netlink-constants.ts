@@ -136,3 +136,6 @@ export const FRA_SUPPRESS_PREFIXLEN = 14;
 export const FRA_TABLE = 15;
 export const FRA_FWMASK = 16;
 export const FRA_PROTOCOL = 21;
+
+/** The kernel writes at most this much at once into a dump. */
+export const RECEIVE_BYTES = 0x8000;

@@ -36,7 +36,6 @@ const GROUPS =
   N.RTMGRP_IPV6_RULE |
   N.RTMGRP_IPV4_NETCONF |
   N.RTMGRP_IPV6_NETCONF;
-const RECEIVE_BYTES = 0x8000;
 const RECEIVES_MAX = 256;
 
 /** @throws PosternError `host` */
@@ -78,8 +77,8 @@ function drainSocket(kernel: Kernel, fd: number): readonly NetworkEvent[] {
 
 function receive({ sys, scratch }: Kernel, fd: number): readonly NetworkEvent[] | undefined {
   return scratch.frame((room) => {
-    const at = room.take(RECEIVE_BYTES);
-    const length = sys.read(fd, at, RECEIVE_BYTES);
+    const at = room.take(N.RECEIVE_BYTES);
+    const length = sys.read(fd, at, N.RECEIVE_BYTES);
     if (length < 0) return isErrno(sys.errno(), "EAGAIN") ? undefined : [{ kind: "overrun" }];
     const messages = parseMessages(copyOf(room.bytes(at, length)));
     return messages.ok ? messages.value.flatMap(toEvent) : [{ kind: "overrun" }];

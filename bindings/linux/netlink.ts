@@ -31,9 +31,7 @@ export interface Netlink {
   close(): void;
 }
 
-/** The kernel writes at most this much at once into a dump. */
-const RECEIVE_BYTES = 0x8000;
-const ANSWER_MS_MAX = 2000;
+const KERNEL_ANSWER_MS_MAX = 2000;
 const DUMP_ATTEMPTS = 3;
 /** A million routes take some ten thousand receives; beyond that something is wrong. */
 const RECEIVES_MAX = 20_000;
@@ -123,11 +121,11 @@ function endOfDump(collected: readonly NetlinkMessage[], done: NetlinkMessage): 
 function receive(kernel: Kernel, fd: number): readonly NetlinkMessage[] | number {
   const { sys, scratch } = kernel;
   return scratch.frame((room) => {
-    const at = room.take(RECEIVE_BYTES);
-    let length = sys.read(fd, at, RECEIVE_BYTES);
+    const at = room.take(N.RECEIVE_BYTES);
+    let length = sys.read(fd, at, N.RECEIVE_BYTES);
     if (length < 0 && isErrno(sys.errno(), "EAGAIN")) {
-      if (pollOne(kernel, fd, POLLIN, ANSWER_MS_MAX) === 0) return errnoNumber("ETIMEDOUT");
-      length = sys.read(fd, at, RECEIVE_BYTES);
+      if (pollOne(kernel, fd, POLLIN, KERNEL_ANSWER_MS_MAX) === 0) return errnoNumber("ETIMEDOUT");
+      length = sys.read(fd, at, N.RECEIVE_BYTES);
     }
     if (length < 0) return sys.errno();
     const messages = parseMessages(copyOf(room.bytes(at, length)));

@@ -80,7 +80,7 @@ export const CONSTANTS = {
   MESSAGE_DATA: 4,
   INITIATION_BYTES: 148,
   RESPONSE_BYTES: 92,
-  COOKIE_BYTES: 64,
+  COOKIE_REPLY_BYTES: 64,
   /** Header of a transport message, and its tag behind the text. */
   DATA_HEADER_BYTES: 16,
   TAG_BYTES: 16,

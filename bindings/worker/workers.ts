@@ -1,4 +1,5 @@
 /** Starting and stopping the two worker threads (D-13, PF-23). */
+
 import { assert, PosternError } from "../../src/base/index.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";

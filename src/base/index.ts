@@ -12,6 +12,7 @@ export { equalValues } from "./equal.ts";
 export { assert, PosternError, unreachable } from "./error.ts";
 export { type Fenced, fenced } from "./fence.ts";
 export { after, earliest, type Instant, instant, type UnixMs, unixMs } from "./instant.ts";
+export { U16_MAX, U32_MAX } from "./integer.ts";
 export {
   equalIp,
   equalSocketAddress,
@@ -41,3 +42,4 @@ export {
 export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } from "./random.ts";
 export { malformed, type Parsed, parsed } from "./result.ts";
 export { type Secret, secret } from "./secret.ts";
+export { TUNNEL_V4, TUNNEL_V6 } from "./tunnel-ranges.ts";

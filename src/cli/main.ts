@@ -1,24 +1,23 @@
 #!/usr/bin/env -S node --
-/**
- * The executable `postern`: finds the command, parses, runs it, and ends with its exit code.
- *
- * It is started as `node -- main.js`: without the two dashes Node takes an `--env-file` that stands
- * behind the program's name for its own (seen with 20.20 and 24.21).
- */
 import { readFileSync } from "node:fs";
 import { release, uptime } from "node:os";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
 import { parseLogFilter } from "../program/log-filter.ts";
+/**
+ * The executable `postern`: finds the command, parses, runs it, and ends with its exit code.
+ *
+ * It is started as `node -- main.js`: without the two dashes Node takes an `--env-file` that stands
+ * behind the program's name for its own (seen with 20.20 and 24.21).
+ */
+import { STOP_WITHIN_MS } from "../program/shell/index.ts";
 import { COMMANDS, type Command } from "./commands.ts";
 import { loadEnvFile, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
 import { createIo } from "./io.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { createSignals, type Signals } from "./signals.ts";
-
-const STOP_WITHIN_MS = 5000;
 
 /** The runtime of record for speed (D-28). */
 const FASTEST_NODE = 24;

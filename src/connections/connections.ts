@@ -9,7 +9,7 @@ import {
 } from "../base/index.ts";
 import { isUsableAddress } from "../ice/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
-import { createDeadlineQueue, createWgDevice } from "../wireguard/index.ts";
+import { createDeadlineQueue, createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
 import { HOST_ADDRESSES_MAX } from "./constants.ts";
@@ -28,8 +28,6 @@ import { noteActivity } from "./path.ts";
 import { settle, settleAll } from "./settle.ts";
 import { type Connection, type ConnectionsState, enter } from "./state.ts";
 import { statsOf } from "./stats.ts";
-
-const KEY_BYTES = 32;
 
 export function createConnections(options: ConnectionsOptions): Connections {
   const state = createState(options);

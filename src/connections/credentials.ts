@@ -1,12 +1,13 @@
 /** ICE credentials: what is accepted (SN-13), and how they appear in logs (SN-134). */
+
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex } from "../base/index.ts";
 import type { IceCredentials } from "../ice/index.ts";
+import { KEY_BYTES } from "../wireguard/index.ts";
 import type { ConnectionRequest } from "./face.ts";
 
 const USERNAME = /^[A-Za-z0-9+/]{4,256}$/;
 const PASSWORD = /^[A-Za-z0-9+/]{22,256}$/;
-const KEY_BYTES = 32;
 
 export function isUsableRequest(request: ConnectionRequest): boolean {
   return (

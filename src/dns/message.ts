@@ -3,7 +3,7 @@
  * no EDNS, so that an answer that does not fit into 512 octets comes truncated and is asked for by TCP.
  */
 import { concatBytes, copyOf, type IpAddress, malformed, type Parsed, parsed } from "../base/index.ts";
-import { type Name, parseName } from "./name.ts";
+import { HEADER_BYTES, type Name, parseName } from "./name.ts";
 
 export const TYPE_A = 1;
 export const TYPE_AAAA = 28;
@@ -13,7 +13,6 @@ const CLASS_IN = 1;
 export const RCODE_NOERROR = 0;
 export const RCODE_NXDOMAIN = 3;
 
-const HEADER_BYTES = 12;
 const FLAG_RESPONSE = 0x8000;
 const FLAG_TRUNCATED = 0x0200;
 const FLAG_RECURSION_DESIRED = 0x0100;

@@ -14,7 +14,7 @@ const LABEL_BYTES_MAX = 63;
 const NAME_BYTES_MAX = 255;
 const POINTER = 0xc0;
 /** A pointer cannot lead into the header (RFC 1035 §4.1.4). */
-const HEADER_BYTES = 12;
+export const HEADER_BYTES = 12;
 
 /**
  * Reads a name that may be compressed.

@@ -1,15 +1,10 @@
 /** Numbers by which Postern is known to the host's network (programs.md §1). */
-import { type Prefix, prefix } from "../base/index.ts";
-
 /** Mark of the program's own sockets; the reference's, so that both can live on one host. */
 export const FWMARK = 0xfd002021;
 
 export const TABLE_RESOURCES = 0x2021fe00;
 export const TABLE_LINK = 0x2021fe01;
 export const TABLE_INTERNET = 0x2021fe02;
-
-export const TUNNEL_V4: Prefix = prefix("100.64.0.0/11");
-export const TUNNEL_V6: Prefix = prefix("fd00:2021:1111::/107");
 
 export const TUN_TXQUEUELEN = 1000;
 
@@ -24,3 +19,6 @@ export const WG_TABLE = 51820;
 export const WG_RULE_PROTOCOL = 80;
 /** The same where the last instance to end sets `src_valid_mark` back to 0. */
 export const WG_RULE_PROTOCOL_RESTORES = 81;
+
+/** What has to be done once for IPv4 and once for IPv6. */
+export const FAMILIES = [4, 6] as const;

@@ -4,8 +4,7 @@
  * `nft` is run as a child, synchronously: once at start, once at stop, and in a crash's last moments,
  * when nothing asynchronous would be waited for.
  */
-import { formatPrefix, type Log } from "../base/index.ts";
-import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
+import { formatPrefix, type Log, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 import { nft, nftLater, quoteInterface } from "./nft.ts";
 
 const COMMENT = "postern";

@@ -1,10 +1,9 @@
 /** Reads the host as `compareHost` wants it, and repairs what differs (PG-153). */
 import { errnoName, type Rtnetlink } from "../../bindings/linux/index.ts";
-import { TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
+import { FAMILIES, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
 import type { HostChange, HostSnapshot } from "./host-state.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
-const FAMILIES = [4, 6] as const;
 const TABLES = [TABLE_RESOURCES, TABLE_LINK, TABLE_INTERNET];
 
 /** Only our own tables are read: the main one may hold a million routes. */

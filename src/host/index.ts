@@ -6,8 +6,6 @@ export {
   TABLE_LINK,
   TABLE_RESOURCES,
   TUN_TXQUEUELEN,
-  TUNNEL_V4,
-  TUNNEL_V6,
   WG_FWMARK,
   WG_TABLE,
 } from "./constants.ts";

@@ -10,7 +10,7 @@ import { connect as connectTls } from "node:tls";
 import { errnoNumber, type Kernel, SystemCallError, startTcp } from "../../bindings/linux/index.ts";
 import { formatSocketAddress, PosternError, parseIp, type SocketAddress } from "../base/index.ts";
 
-const POLL_MS_MAX = 50;
+export const POLL_MS_MAX = 50;
 
 export interface MarkedTarget {
   readonly to: SocketAddress;

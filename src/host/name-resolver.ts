@@ -22,7 +22,7 @@ import {
   TYPE_AAAA,
   toName,
 } from "../dns/index.ts";
-import { openMarkedSocket } from "./marked-socket.ts";
+import { openMarkedSocket, POLL_MS_MAX } from "./marked-socket.ts";
 import { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
 
 const DNS_PORT = 53;
@@ -31,7 +31,6 @@ const ANSWER_MS_MAX = 2_000;
 const ROUNDS = 2;
 /** How long the slower family may take once the other one has an address. */
 const OTHER_FAMILY_MS = 300;
-const POLL_MS_MAX = 50;
 /** systemd-resolved's stub, which asks on unmarked. */
 const LOCAL_STUBS = ["127.0.0.53", "127.0.0.54"];
 

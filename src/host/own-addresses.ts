@@ -6,8 +6,7 @@ import {
   RT_TABLE_MAIN,
   type Rtnetlink,
 } from "../../bindings/linux/index.ts";
-import { contains, equalIp, type IpAddress, prefix } from "../base/index.ts";
-import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
+import { contains, equalIp, type IpAddress, prefix, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 
 const ADDRESSES_MAX_PER_FAMILY = 8;
 /** Devices of tunnels, whose addresses in our range are another instance's or product's. */

@@ -1,10 +1,10 @@
 /** Names of routing tables, as iproute2 keeps them (WG-63). */
+
 import { readFileSync } from "node:fs";
+import { U32_MAX } from "../base/index.ts";
 
 /** iproute2 looks in /etc first; newer ones ship their names elsewhere. */
 const FILES = ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables", "/usr/lib/iproute2/rt_tables"];
-
-const TABLE_MAX = 0xffffffff;
 
 /** Reads lines `254 main`, `0xfe main`; `#` begins a remark. Lines that are none are skipped. */
 export function parseRouteTables(text: string): ReadonlyMap<string, number> {
@@ -13,7 +13,7 @@ export function parseRouteTables(text: string): ReadonlyMap<string, number> {
     const match = /^\s*(\d+|0x[0-9a-fA-F]+)\s+([^\s#]+)/.exec(line);
     if (match === null) continue;
     const number = Number(match[1]);
-    if (number <= TABLE_MAX) tables.set(match[2] ?? "", number);
+    if (number <= U32_MAX) tables.set(match[2] ?? "", number);
   }
   return tables;
 }

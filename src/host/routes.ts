@@ -21,9 +21,7 @@ import {
   type Rule,
 } from "../../bindings/linux/index.ts";
 import { equalPrefix, formatPrefix, type Log, type Prefix } from "../base/index.ts";
-import { FWMARK, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
-
-const FAMILIES = [4, 6] as const satisfies readonly Family[];
+import { FAMILIES, FWMARK, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
 
 /** Table and priority of each rule, in the order in which tables are asked. */
 const TABLES = [

@@ -11,9 +11,10 @@ import {
   type IpAddress,
   type Prefix,
   subtract,
+  TUNNEL_V4,
+  TUNNEL_V6,
   toPrefix,
 } from "../base/index.ts";
-import { TUNNEL_V4, TUNNEL_V6 } from "./constants.ts";
 import type { NetworkSnapshot } from "./own-addresses.ts";
 import { linkRoutes } from "./routes.ts";
 

@@ -26,7 +26,7 @@ import {
   type Prefix,
   toPrefix,
 } from "../base/index.ts";
-import { WG_FWMARK, WG_RULE_PROTOCOL, WG_RULE_PROTOCOL_RESTORES, WG_TABLE } from "./constants.ts";
+import { FAMILIES, WG_FWMARK, WG_RULE_PROTOCOL, WG_RULE_PROTOCOL_RESTORES, WG_TABLE } from "./constants.ts";
 import type { HostAddress } from "./link.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
@@ -53,8 +53,6 @@ export interface WgDefault {
   readonly table: number;
   readonly mark: number;
 }
-
-const FAMILIES = [4, 6] as const satisfies readonly Family[];
 
 /** Decides all of it without touching anything. `freeTable` is an unused table number. */
 export function planWgRoutes(settings: WgRouteSettings, freeTable: number): WgRoutePlan {

@@ -17,7 +17,8 @@ const ICMP_HEADER_BYTES = 8;
 const ERRORS = { 4: [3, 11, 12], 6: [1, 2, 3, 4] } as const satisfies Record<4 | 6, readonly number[]>;
 /** Source quench and redirect: dropped in both directions. */
 const UNWANTED_V4: readonly number[] = [4, 5];
-const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
+/** The type of an echo request, by family. */
+export const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
 
 /** Whether the packet is an ICMP error. */
 export function isIcmpError(packet: Uint8Array, found: PacketDescriptor): boolean {

@@ -16,7 +16,7 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
-export { type IcmpQuote, isIcmpError, type MalformedIcmp, parseIcmpQuote } from "./icmp.ts";
+export { ECHO_REQUEST, type IcmpQuote, isIcmpError, type MalformedIcmp, parseIcmpQuote } from "./icmp.ts";
 export {
   type MalformedPacket,
   type PacketDescriptor,

@@ -1,12 +1,13 @@
 /** Refusals: ICMP errors that say "prohibited" or "unreachable" instead of silence (TN-12 to TN-14). */
+
 import { assert, type IpAddress } from "../base/index.ts";
 import { encodeIcmp } from "./build.ts";
+import { ECHO_REQUEST } from "./icmp.ts";
 import { PROTOCOL, walkExtensions } from "./ip.ts";
 
 /** `host-unreachable` is what plain WireGuard answers where no peer is (WG-58). */
 export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
 
-const ECHO_REQUEST = { v4: 8, v6: 128 } as const;
 /** Hop limit of ICMP errors that we make (tunnel.md §1). */
 const ICMP_HOP_LIMIT = 20;
 /** An ICMPv4 error quotes the IP header and this much behind it (RFC 792). */
@@ -60,12 +61,12 @@ function isEchoRequestOrNotIcmp(packet: Uint8Array, isV6: boolean): boolean {
   if (!isV6) {
     // A later fragment does not show what it belongs to, and is never answered (RFC 1122 §3.2.2).
     if (((packet[6] ?? 0) & 0x1f) !== 0 || packet[7] !== 0) return false;
-    return packet[9] !== PROTOCOL.icmp || packet[((packet[0] ?? 0) & 15) * 4] === ECHO_REQUEST.v4;
+    return packet[9] !== PROTOCOL.icmp || packet[((packet[0] ?? 0) & 15) * 4] === ECHO_REQUEST[4];
   }
   // The message may stand behind extension headers.
   const walk = walkExtensions(packet, packet[6] ?? 0, 40);
   if (walk === undefined || walk.isFragment) return false;
-  return walk.protocol !== PROTOCOL.icmpv6 || packet[walk.transportOffset] === ECHO_REQUEST.v6;
+  return walk.protocol !== PROTOCOL.icmpv6 || packet[walk.transportOffset] === ECHO_REQUEST[6];
 }
 
 function isUnspecified(address: IpAddress): boolean {

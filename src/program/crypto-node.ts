@@ -38,7 +38,7 @@ const PRIVATE_KEY_HEADER = Uint8Array.of(
 );
 const HASH_NAME = "blake2s256";
 /** The longest of a handshake: a pad, and a message that is hashed with it. */
-const SCRATCH_BYTES = 256;
+const CRYPTO_SCRATCH_BYTES = 256;
 const HMAC_BLOCK_BYTES = 64;
 const INNER_PAD = 0x36;
 const OUTER_PAD = 0x5c;
@@ -50,12 +50,12 @@ export function createNodeCrypto(): HandshakeCrypto {
 }
 
 /** Parts are joined here: one call for the whole costs two thirds of a call for each. */
-const scratch = new Uint8Array(SCRATCH_BYTES);
+const scratch = new Uint8Array(CRYPTO_SCRATCH_BYTES);
 
 function hash(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) {
-    if (length + part.length > SCRATCH_BYTES) return hashInParts(parts);
+    if (length + part.length > CRYPTO_SCRATCH_BYTES) return hashInParts(parts);
     scratch.set(part, length);
     length += part.length;
   }

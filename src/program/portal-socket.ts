@@ -2,6 +2,7 @@
  * The shell of the portal connection: carries out what the machine of `src/portal/protocol` wants, with
  * `ws` over connections that bypass the tunnel (D-19, PT-17, PT-18).
  */
+
 import { WebSocket } from "ws";
 import type { Instant, IpAddress, Log, Random, Secret, UnixMs } from "../base/index.ts";
 import {
@@ -16,6 +17,7 @@ import {
   type PortalTransmit,
   type PortalUrl,
 } from "../portal/protocol/index.ts";
+import { MAX_SLEEP_MS } from "./longest-sleep.ts";
 import {
   firstConnection,
   type OpenTcp,
@@ -59,8 +61,6 @@ export interface PortalSocket<R> {
   readonly state: PortalStateKind;
   readonly counters: PortalConnection<unknown, R>["counters"];
 }
-
-const MAX_SLEEP_MS = 0x7fff_ffff;
 
 /** One attempt: first a TCP connection, then a WebSocket. */
 interface Attempt {

@@ -4,7 +4,7 @@ import { encodeGoodbye, encodeRefusal, type Refusal } from "../packet/index.ts";
 import type { PolicyTables } from "../plane/index.ts";
 import type { ClientRequest, ClientResource } from "../portal/protocol/index.ts";
 import { type AccessTable, authorisedOn, gatewayOf, lastServedBy } from "./access.ts";
-import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { INTERNAL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import {
   type Gateways,
@@ -97,7 +97,7 @@ export function announceClientInterface(client: ClientState): void {
   if (client.own === undefined) return;
   const networks = allResources(client.resources).flatMap(({ reach }) => reach.networks);
   const peers = linkedGateways(client.gateways).flatMap(({ addresses }) => addresses);
-  announceInterface(client, [...TUNNEL_RANGES, ...RESERVED_RANGES, ...networks], peers);
+  announceInterface(client, [...INTERNAL_RANGES, ...networks], peers);
 }
 
 export function announceResources(client: ClientState): void {

@@ -1,8 +1,8 @@
 /** Constants of the tunnel's logic (docs/spec/tunnel.md §1). */
-import { type Prefix, prefix } from "../base/index.ts";
+import { type Prefix, prefix, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 
 /** Addresses of clients and gateways (TN-15). */
-export const TUNNEL_RANGES: readonly Prefix[] = [prefix("100.64.0.0/11"), prefix("fd00:2021:1111::/107")];
+export const TUNNEL_RANGES: readonly Prefix[] = [TUNNEL_V4, TUNNEL_V6];
 
 /** Proxy addresses and sentinels: reserved for DNS resources, never anybody's network (TN-18). */
 export const RESERVED_RANGES: readonly Prefix[] = [
@@ -11,6 +11,9 @@ export const RESERVED_RANGES: readonly Prefix[] = [
   prefix("fd00:2021:1111:8000::/107"),
   prefix("fd00:2021:1111:8000:100:100:111:0/120"),
 ];
+
+/** All of it: ours, whatever a network or resource says. */
+export const INTERNAL_RANGES: readonly Prefix[] = [...TUNNEL_RANGES, ...RESERVED_RANGES];
 
 /** The least time between two intents for one resource (TN-28). */
 export const INTENT_DEDUP_MS = 2_000;

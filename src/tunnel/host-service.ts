@@ -1,7 +1,5 @@
-import { PROTOCOL, viewPacket } from "../packet/index.ts";
+import { ECHO_REQUEST, PROTOCOL, viewPacket } from "../packet/index.ts";
 import { GATEWAY_DNS_PORT } from "./constants.ts";
-
-const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
 
 /**
  * Whether a validated packet is for one of the two services of a gateway that every client may use:

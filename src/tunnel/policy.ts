@@ -5,12 +5,11 @@
  */
 import { type IpAddress, type Prefix, prefix, subtract, toPrefix } from "../base/index.ts";
 import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
-import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { INTERNAL_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
 import type { GrantedClient } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
 
 const EVERYTHING: readonly Prefix[] = [prefix("0.0.0.0/0"), prefix("::/0")];
-const INTERNAL_RANGES: readonly Prefix[] = [...TUNNEL_RANGES, ...RESERVED_RANGES];
 
 /** A gateway that the client has a connection to, with the resources authorised on it. */
 export interface GatewayPeer {

@@ -1,7 +1,7 @@
 /** The client's list of resources and the question "whose is this address?" (TN-18, TN-21, TN-24 to TN-27). */
 import { contains, covers, equalPrefix, equalValues, type Log, type Prefix } from "../base/index.ts";
 import type { ClientResource } from "../portal/protocol/index.ts";
-import { RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { INTERNAL_RANGES } from "./constants.ts";
 import { type Flow, type Reach, reachOf } from "./reach/reach.ts";
 
 export interface ListedResource {
@@ -25,8 +25,6 @@ export interface ResourceNetwork {
   readonly network: Prefix;
   readonly rid: string;
 }
-
-const INTERNAL_RANGES = [...TUNNEL_RANGES, ...RESERVED_RANGES];
 
 export function createResourceTable(log: Log): ResourceTable {
   return { listed: new Map(), log };

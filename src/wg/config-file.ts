@@ -17,6 +17,8 @@ import {
   type Prefix,
   parsed,
   parsePrefix,
+  U16_MAX,
+  U32_MAX,
 } from "../base/index.ts";
 import { type ConfigPair, type ConfigRemark, cutConfig } from "./config-line.ts";
 import {
@@ -70,8 +72,6 @@ type Outcome<T> = { readonly ok: true; readonly value: T } | ({ readonly ok: fal
 
 /** What Linux takes for a TUN device. */
 const MTU_MIN = 68;
-const U16_MAX = 0xffff;
-const U32_MAX = 0xffff_ffff;
 const RT_TABLE_MAIN = 254;
 const NOT_A_KEY = "is not a key: 44 characters of base64";
 

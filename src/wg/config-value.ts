@@ -2,7 +2,7 @@
  * Values of a wg-quick file as wg, ip and the C library below them read them (WG-63): numbers in three
  * bases, ports by name, addresses in short forms. Where the reading may surprise, it comes with a remark.
  */
-import { formatIp, type IpAddress, parseIp } from "../base/index.ts";
+import { formatIp, type IpAddress, parseIp, U16_MAX } from "../base/index.ts";
 
 /** An address of ours with the length of its network; host bits are kept. */
 export interface InterfaceAddress {
@@ -24,7 +24,6 @@ export interface Reading<T> {
   readonly remark?: string;
 }
 
-const U16_MAX = 0xffff;
 /** Larger numbers are negative to the C library, and a name to it then. */
 const PORT_DIGITS_MAX = 0x7fff_ffff;
 const PORT_RANGE = 0x1_0000;

@@ -1,7 +1,6 @@
 /** Keys as people write them: base64 in files, hexadecimal on the status socket (WG-63, WG-66). */
 import { fromBase64, fromHex } from "../base/index.ts";
 
-export const KEY_BYTES = 32;
 const KEY_BASE64_CHARACTERS = 44;
 const KEY_HEX_CHARACTERS = 64;
 

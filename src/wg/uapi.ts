@@ -18,6 +18,8 @@ import {
   parseSocketAddress,
   type SocketAddress,
   toHex,
+  U16_MAX,
+  U32_MAX,
 } from "../base/index.ts";
 import { parseNumber } from "./config-value.ts";
 import { isZeroKey, parseKeyHex } from "./key.ts";
@@ -25,8 +27,6 @@ import { isZeroKey, parseKeyHex } from "./key.ts";
 /** EIO, EINVAL, EPROTO as wireguard-go answers them; ENOSPC when there is no row for another peer. */
 export const UAPI_ERRNO = { ok: 0, io: -5, invalid: -22, noRoom: -28, protocol: -71 } as const;
 
-const U16_MAX = 0xffff;
-const U32_MAX = 0xffff_ffff;
 const NO_KEY_HEX = "0".repeat(64);
 
 export interface WgSet {

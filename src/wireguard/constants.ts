@@ -63,7 +63,7 @@ export const SESSIONS_PER_PEER = 8;
 /** Packets of one peer that wait for a session (WG-18). */
 export const STAGED_MAX = 128;
 /** Peers of one device unless its maker says otherwise: what the plane has rows for by default. */
-export const PEERS_MAX = 1024;
+export const DEFAULT_PEERS_MAX = 1024;
 /** Live sessions of the whole device, as a multiple of its peers: the plane has a few more rows. */
 export const SESSIONS_PER_PEER_AVERAGE = 2;
 /** A released peer id is not drawn again for that long (WG-12). */

@@ -2,7 +2,7 @@
 import { copyOf, type Instant, SILENT, type UnixMs, unixMs } from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
 import { handleCarriedOut } from "./carried-out.ts";
-import { HANDSHAKE_LIMIT, PEERS_MAX, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
+import { DEFAULT_PEERS_MAX, HANDSHAKE_LIMIT, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
 import { createLoadGuard } from "./cookie.ts";
 import { createDeadlineQueue } from "./deadline-queue.ts";
 import type { DeviceCore } from "./device-core.ts";
@@ -79,7 +79,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
 }
 
 function createCore(options: WgDeviceOptions): DeviceCore {
-  const { crypto, random, records, now, peersMax = PEERS_MAX } = options;
+  const { crypto, random, records, now, peersMax = DEFAULT_PEERS_MAX } = options;
   return {
     crypto,
     random,

@@ -1,12 +1,12 @@
 /** Keepalives: empty transport messages, sealed by control itself (WG-19, WG-41, WG-45). */
+
 import type { Instant } from "../base/index.ts";
 import { KEEPALIVE_BYTES } from "./constants.ts";
 import type { DeviceCore } from "./device-core.ts";
 import { encodeTransport } from "./messages.ts";
+import { NOTHING } from "./noise.ts";
 import type { Peer, Session } from "./peer.ts";
 import { nonceOf } from "./primitives.ts";
-
-const NOTHING = new Uint8Array(0);
 
 /**
  * A keepalive on that session. It takes its counter from the session's record, so it waits until the plane

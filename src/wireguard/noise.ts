@@ -49,7 +49,7 @@ export interface TransportKeys {
   readonly receiveKey: Uint8Array;
 }
 
-const NOTHING = new Uint8Array(0);
+export const NOTHING = new Uint8Array(0);
 const ZERO_NONCE = new Uint8Array(12);
 const NO_PRESHARED_KEY = new Uint8Array(KEY_BYTES);
 const INITIAL_CHAINING_KEY = NOBLE_SYMMETRIC.hash(ascii(CONSTRUCTION));

@@ -3,7 +3,7 @@
  */
 import { type Prefix, parseIp, toPrefix } from "../../base/index.ts";
 import { isSupported } from "../server/access.ts";
-import { RESERVED_RANGES } from "../server/address-pool.ts";
+import { FORBIDDEN_RANGES } from "../server/address-pool.ts";
 import { namedId } from "../server/ids.ts";
 import type {
   Actor,
@@ -274,7 +274,7 @@ function buildDns(build: Build): DnsSettings {
       return [];
     }
     const own: Prefix = toPrefix(address.value, address.value.length * 8);
-    if (RESERVED_RANGES.some((range) => overlaps(range, own))) {
+    if (FORBIDDEN_RANGES.some((range) => overlaps(range, own))) {
       build.report(["dns", "servers", i], `'${text}' lies in the tunnel's own ranges`);
     }
     return [address.value];

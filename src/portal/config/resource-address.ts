@@ -10,7 +10,7 @@ import {
   parsePrefix,
   prefix,
 } from "../../base/index.ts";
-import { RESERVED_RANGES } from "../server/address-pool.ts";
+import { FORBIDDEN_RANGES } from "../server/address-pool.ts";
 
 const LOOPBACK: readonly Prefix[] = [prefix("127.0.0.0/8"), prefix("::1/128")];
 const MAX_NAME_CHARS = 253;
@@ -27,7 +27,7 @@ export function parseResourceNetwork(kind: "cidr" | "ip", text: string): Parsed<
   const { value } = network;
   if (value.bits === 0) return malformed("covers everything; use a resource of type internet");
   if (LOOPBACK.some((range) => overlaps(range, value))) return malformed("reaches into loopback");
-  if (RESERVED_RANGES.some((range) => overlaps(range, value))) {
+  if (FORBIDDEN_RANGES.some((range) => overlaps(range, value))) {
     return malformed("reaches into the tunnel's own ranges, 100.64.0.0/10 and fd00:2021:1111::/48");
   }
   return network;

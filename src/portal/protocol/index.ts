@@ -15,6 +15,8 @@ export type {
   PortalTransmit,
 } from "./connection-core.ts";
 export {
+  CLOSE_NORMAL,
+  CLOSE_REPLACED,
   GATEWAY_MAX_PARTITION_MS,
   MAX_PEER_FRAME_BYTES,
   MAX_PORTAL_FRAME_BYTES,

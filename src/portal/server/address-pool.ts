@@ -3,11 +3,8 @@
  */
 import { contains, type IpAddress, type Prefix, prefix } from "../../base/index.ts";
 
-export const TUNNEL_V4 = prefix("100.64.0.0/11");
-export const TUNNEL_V6 = prefix("fd00:2021:1111::/107");
-
 /** No resource and no DNS server may lie in these (PT-103). */
-export const RESERVED_RANGES: readonly Prefix[] = [prefix("100.64.0.0/10"), prefix("fd00:2021:1111::/48")];
+export const FORBIDDEN_RANGES: readonly Prefix[] = [prefix("100.64.0.0/10"), prefix("fd00:2021:1111::/48")];
 
 export interface AddressPool {
   /** The highest in use + 1, wrapping, skipping used ones; `undefined` when none is left. */

@@ -12,6 +12,7 @@ import {
 } from "../../base/index.ts";
 import {
   type ChannelParse,
+  CLOSE_NORMAL,
   type ClientRequest,
   clientChannel,
   type Frame,
@@ -34,7 +35,6 @@ const MAX_FAULTY_FRAMES = 100;
 /** What may wait between the join and `init`, in frames and in all. */
 const MAX_EARLY_FRAMES = 32;
 const MAX_EARLY_CHARS = MAX_PORTAL_FRAME_BYTES;
-const CLOSE_NORMAL = 1000;
 const CLOSE_POLICY = 1008;
 const CLOSE_INTERNAL = 1011;
 

@@ -2,7 +2,7 @@
  * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
  */
 import { after, fenced, type Instant, randomBelow } from "../../base/index.ts";
-import type { Topic } from "../protocol/index.ts";
+import { CLOSE_REPLACED, type Topic } from "../protocol/index.ts";
 import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { type Core, count, pushToClient } from "./core.ts";
 import { randomId } from "./ids.ts";
@@ -23,7 +23,6 @@ const MAX_WAITING_JOINS = 5_000;
 const MAX_SOCKETS_PER_TOKEN = 5_000;
 /** Last-seen data reaches the disk this late (PT-115). */
 const LAST_SEEN_DELAY_MS = 1_000;
-const CLOSE_REPLACED = 4000;
 
 const OVERLOADED: Refusal = { status: 503, code: "overloaded", retryAfterS: 10 };
 

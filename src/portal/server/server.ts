@@ -5,8 +5,10 @@
  * `handleUpgrade` before it opens a socket, feeds frames in, carries `pollTransmit` out, and writes what
  * `pollPersist` gives; what depends on the disk waits for `handlePersisted` (PT-115).
  */
+
 import type { Instant, IpAddress, Log, Random, UnixMs } from "../../base/index.ts";
 import { earliest } from "../../base/index.ts";
+import { CLOSE_NORMAL } from "../protocol/index.ts";
 import type { UpgradeRequest } from "./admission.ts";
 import { isLive } from "./authorizations.ts";
 import { refreshClients } from "./client-view.ts";
@@ -74,8 +76,6 @@ export interface PortalServer {
   status(now: Instant): ServerStatus;
   readonly counters: ServerCounters;
 }
-
-const CLOSE_NORMAL = 1000;
 
 export function createPortalServer(options: PortalServerOptions): PortalServer {
   const state = createPortalState(createCore(options), options.now);

@@ -3,9 +3,9 @@
  * reached the disk (PT-71, PT-103, PT-115).
  */
 import type { IpAddress, Random, UnixMs } from "../../base/index.ts";
-import { ip, randomBytes } from "../../base/index.ts";
+import { ip, randomBytes, TUNNEL_V4, TUNNEL_V6 } from "../../base/index.ts";
 import { PSK_BASE_BYTES } from "../derive.ts";
-import { type AddressPool, createAddressPool, TUNNEL_V4, TUNNEL_V6 } from "./address-pool.ts";
+import { type AddressPool, createAddressPool } from "./address-pool.ts";
 import { type AuthorizationTable, createAuthorizationTable } from "./authorizations.ts";
 import { createChangeLog } from "./change-log.ts";
 import { randomId } from "./ids.ts";

@@ -2,6 +2,7 @@
  * One loop around the portal's machine: inputs in, then everything out, then sleep until it wants the
  * time (D-17).
  */
+
 import { setTimeout as wait } from "node:timers/promises";
 import type { Log, Random } from "../../base/index.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type PortalServer,
   type ServerStatus,
 } from "../../portal/server/index.ts";
+import { MAX_SLEEP_MS } from "../longest-sleep.ts";
 import { type Listener, type ListenerEvents, type ListenerOptions, openListener } from "./listener.ts";
 import { monotonicNow, wallNow } from "./program-clock.ts";
 import type { StateFile } from "./state-file.ts";
@@ -33,8 +35,6 @@ export interface PortalLoopOptions extends ListenerOptions {
   readonly log: Log;
 }
 
-/** The longest that a timer of the runtime can sleep. */
-const MAX_SLEEP_MS = 0x7fff_ffff;
 /** A wall clock that has moved by more than this was set, or the machine slept. */
 const CLOCK_TOLERANCE_MS = 250;
 const WRITE_RETRY_MS = 1_000;

@@ -9,5 +9,5 @@ export {
   type ShellPlane,
   type ShellTransmit,
 } from "./shell.ts";
-export { createUndoStack, type UndoStack } from "./undo.ts";
+export { createUndoStack, STOP_WITHIN_MS, type UndoStack } from "./undo.ts";
 export { type PlaneWatch, watchPlane } from "./watch-plane.ts";

@@ -17,7 +17,8 @@ interface UndoStep {
   readonly undo: () => void | Promise<void>;
 }
 
-const STOP_WITHIN_MS = 5_000;
+/** How long a program may take to leave nothing behind. */
+export const STOP_WITHIN_MS = 5_000;
 
 export function createUndoStack(log: Log, withinMs = STOP_WITHIN_MS): UndoStack {
   const steps: UndoStep[] = [];

@@ -1,6 +1,6 @@
 /** From the argument of `postern wg` to a configuration, with the errors and codes of PG-143. */
 import { readFileSync, statSync } from "node:fs";
-import { type Log, PosternError } from "../../base/index.ts";
+import { type Log, PosternError, U32_MAX } from "../../base/index.ts";
 import { type ConfigHost, locateConfig, parseNumber, parseWgConfig, type WgConfig } from "../../wg/index.ts";
 
 export interface LocatedConfig {
@@ -12,7 +12,6 @@ export interface LocatedConfig {
 
 const WORLD_READABLE = 0o004;
 const TABLE_FILES = ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"];
-const TABLE_MAX = 0xffff_ffff;
 /** Names that iproute2 knows without a file. */
 const TABLE_NAMES: ReadonlyMap<string, number> = new Map([
   ["default", 253],
@@ -86,7 +85,7 @@ export function findTable(text: string, name: string): number | undefined {
   for (const line of text.split("\n")) {
     const [number = "", word] = line.replace(/#.*$/, "").trim().split(/\s+/);
     if (word !== name) continue;
-    return number.startsWith("0x") ? Number(number) : parseNumber(number, 0, TABLE_MAX);
+    return number.startsWith("0x") ? Number(number) : parseNumber(number, 0, U32_MAX);
   }
   return undefined;
 }
