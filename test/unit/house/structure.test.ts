@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "./sources.ts";
 
@@ -36,6 +36,31 @@ describe("the repository", () => {
     const rooms = [...new Set(TRACKED.flatMap((path) => /^src\/([^/]+)\//.exec(path)?.[1] ?? []))];
     const proved = (room: string) => TRACKED.some((path) => path.startsWith(`test/unit/${room}/`));
     expect(rooms.filter((room) => !proved(room))).toEqual([]);
+  });
+
+  it("documents for those who change something name files and folders that exist", () => {
+    const documents = TRACKED.filter((path) => /^[A-Z]+\.md$|^docs\/(?!spec\/)[\w/-]+\.md$/.test(path));
+    const named = documents.flatMap((document) =>
+      [
+        ...read(document).matchAll(
+          /`((?:src|bindings|assembly|test|scripts|docs|examples|bench)\/[\w./-]*\w)\/?`/g,
+        ),
+      ].map(([, path = ""]) => ({ document, path })),
+    );
+    expect(named.length).toBeGreaterThan(50);
+    expect(named.filter(({ path }) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  it("links between documents lead somewhere", () => {
+    const links = TRACKED.filter((path) => path.endsWith(".md")).flatMap((document) =>
+      [...read(document).matchAll(/\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)/g)].map(([, target = ""]) => ({
+        document,
+        target,
+      })),
+    );
+    expect(links.length).toBeGreaterThan(30);
+    const isThere = (path: string) => existsSync(join(ROOT, path));
+    expect(links.filter(({ document, target }) => !isThere(join(dirname(document), target)))).toEqual([]);
   });
 
   it("style §2: files have names of the domain", () => {
