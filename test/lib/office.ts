@@ -101,7 +101,15 @@ export async function createOffice(): Promise<Office> {
       renameSync(`${file}.new`, file);
     },
     async startPortal() {
-      const args = ["--listen", "203.0.113.10:8080", "--config", "/run/portal.yaml", "--data", "/run/data"];
+      const args = [
+        "--listen",
+        "203.0.113.10:8080",
+        "--dev-insecure",
+        "--config",
+        "/run/portal.yaml",
+        "--data",
+        "/run/data",
+      ];
       const child = postern(machines.portal, ["portal", ...args]);
       await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
       return child;
