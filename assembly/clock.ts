@@ -1,8 +1,7 @@
 /** Time in the plane: milliseconds that count suspend, read once per batch (D-14). */
 import { Worker } from "./layout";
+import { CLOCK_BOOTTIME } from "./linux";
 import { sysClockGettime } from "./sys";
-
-const CLOCK_BOOTTIME: i32 = 7;
 
 /** Reads the clock into the worker's `now`. */
 export function readClock(worker: usize): void {

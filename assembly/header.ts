@@ -86,6 +86,4 @@ export namespace Sockaddr {
   export const PORT: usize = 2;
   export const ADDRESS4: usize = 4;
   export const ADDRESS6: usize = 8;
-
-  export const AF_INET6: u32 = 10;
 }

@@ -38,6 +38,7 @@ import {
   TARGET_REFUSE,
   Worker,
 } from "../layout";
+import { AF_INET6 } from "../linux";
 import { mergeEcn } from "../packet/ecn";
 import { validate } from "../packet/ip";
 import {
@@ -296,7 +297,7 @@ function isFromEndpoint(worker: usize, peer: usize): bool {
   if (path == 0 || load<u32>(path, Path.KIND) != PATH_DIRECT) return false;
   const port = <u32>bswap<u16>(load<u16>(path, Path.DESTINATION + Sockaddr.PORT));
   if (port != load<u32>(worker, Ingress.FROM_PORT)) return false;
-  const isV6 = load<u16>(path, Path.DESTINATION + Sockaddr.FAMILY) == Sockaddr.AF_INET6;
+  const isV6 = load<u16>(path, Path.DESTINATION + Sockaddr.FAMILY) == AF_INET6;
   if (isV6 != (load<u32>(worker, Ingress.FROM_BYTES) == 16)) return false;
   if (!isV6) return load<u32>(path, Path.DESTINATION + Sockaddr.ADDRESS4) == load<u32>(worker, Ingress.FROM);
   return !v128.any_true(

@@ -1,18 +1,20 @@
 /** Control messages of sendmsg and recvmsg (PF-36, PF-37): `[length u64][level i32][type i32][data]...`. */
 import { Egress, Ingress, Worker } from "../layout";
+import {
+  CMSGHDR_BYTES,
+  IP_PKTINFO,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_PKTINFO,
+  IPV6_TCLASS,
+  SO_RXQ_OVFL,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "../linux";
 
-const HEADER_BYTES: u32 = 16;
-const SOL_SOCKET: i32 = 1;
-const SO_RXQ_OVFL: i32 = 40;
-const SOL_IP: i32 = 0;
-const IP_TOS: i32 = 1;
-const IP_PKTINFO: i32 = 8;
-const SOL_UDP: i32 = 17;
-const UDP_SEGMENT: i32 = 103;
-const UDP_GRO: i32 = 104;
-const SOL_IPV6: i32 = 41;
-const IPV6_PKTINFO: i32 = 50;
-const IPV6_TCLASS: i32 = 67;
 const ECN_MASK: u32 = 3;
 
 /**
@@ -29,20 +31,20 @@ export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
   }
   const ecn = load<u32>(worker, Egress.SEND_ECN);
   if (ecn != 0) {
-    const data = control + <usize>(used + HEADER_BYTES);
-    used = begin(control, used, isV6 ? SOL_IPV6 : SOL_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
+    const data = control + <usize>(used + CMSGHDR_BYTES);
+    used = begin(control, used, isV6 ? IPPROTO_IPV6 : IPPROTO_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
     store<u32>(data, ecn);
   }
   const source = load<u32>(worker, Egress.SEND_SOURCE_BYTES);
-  const data = control + <usize>(used + HEADER_BYTES);
+  const data = control + <usize>(used + CMSGHDR_BYTES);
   if (source == 16 && isV6) {
     // struct in6_pktinfo: address, interface index (0: any).
-    used = begin(control, used, SOL_IPV6, IPV6_PKTINFO, 20);
+    used = begin(control, used, IPPROTO_IPV6, IPV6_PKTINFO, 20);
     v128.store(data, v128.load(worker, Egress.SEND_SOURCE));
     store<u32>(data, 0, 16);
   } else if (source == 4 && !isV6) {
     // struct in_pktinfo: interface index (0: any), source, header destination (ignored).
-    used = begin(control, used, SOL_IP, IP_PKTINFO, 12);
+    used = begin(control, used, IPPROTO_IP, IP_PKTINFO, 12);
     store<u32>(data, 0);
     store<u32>(data, load<u32>(worker, Egress.SEND_SOURCE), 4);
     store<u32>(data, 0, 8);
@@ -53,10 +55,10 @@ export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
 /** Writes a header at `used`; returns where the next message begins. */
 function begin(control: usize, used: u32, level: i32, type: i32, bytes: u32): u32 {
   const at = control + <usize>used;
-  store<u64>(at, <u64>(HEADER_BYTES + bytes));
+  store<u64>(at, <u64>(CMSGHDR_BYTES + bytes));
   store<i32>(at, level, 8);
   store<i32>(at, type, 12);
-  return used + ((HEADER_BYTES + bytes + 7) & ~7);
+  return used + ((CMSGHDR_BYTES + bytes + 7) & ~7);
 }
 
 /**
@@ -71,19 +73,19 @@ export function readControl(worker: usize, bytes: u32, overflowAt: usize): u32 {
   store<u32>(worker, 0, Ingress.LOCAL_BYTES);
   store<u32>(worker, 0, Ingress.OUTER_ECN);
   let at: u32 = 0;
-  while (at + HEADER_BYTES <= bytes) {
+  while (at + CMSGHDR_BYTES <= bytes) {
     const message = control + <usize>at;
     const length = <u32>load<u64>(message);
-    if (length < HEADER_BYTES || length > bytes - at) break;
+    if (length < CMSGHDR_BYTES || length > bytes - at) break;
     const level = load<i32>(message, 8);
     const type = load<i32>(message, 12);
-    const data = message + <usize>HEADER_BYTES;
-    const dataBytes = length - HEADER_BYTES;
+    const data = message + <usize>CMSGHDR_BYTES;
+    const dataBytes = length - CMSGHDR_BYTES;
     if (level == SOL_UDP && type == UDP_GRO && dataBytes >= 4) stride = load<u32>(data);
     else if (level == SOL_SOCKET && type == SO_RXQ_OVFL && dataBytes >= 4)
       store<u32>(overflowAt, load<u32>(data));
-    else if (level == SOL_IP) readIp4(worker, type, data, dataBytes);
-    else if (level == SOL_IPV6) readIp6(worker, type, data, dataBytes);
+    else if (level == IPPROTO_IP) readIp4(worker, type, data, dataBytes);
+    else if (level == IPPROTO_IPV6) readIp6(worker, type, data, dataBytes);
     at += (length + 7) & ~7;
   }
   return stride;

@@ -8,11 +8,12 @@ import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egr
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
 import { BUFFER_LEAD, Counter, Egress, ENDED_TUN_REMOVED, FRAME_MAX_BYTES, Worker } from "../layout";
+import { EAGAIN, EBADF, EBADFD, EINTR, POLLIN } from "../linux";
 import { ringPeek } from "../ring";
 import { sysErrno, sysRead, sysYield } from "../sys";
-import { countErrno, EAGAIN, EBADF, EBADFD, EINTR } from "./errno";
+import { countErrno } from "./errno";
 import { transmit } from "./transmit";
-import { beginBatch, isOver, isStopping, POLLIN, park, pause, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;

@@ -1,21 +1,4 @@
-/** The error numbers that the loops tell apart (PG-38, PG-46, PG-47), as on x86-64 and arm64. */
-export const EPERM: i32 = 1;
-export const EINTR: i32 = 4;
-export const EIO: i32 = 5;
-export const EBADF: i32 = 9;
-export const EAGAIN: i32 = 11;
-export const EACCES: i32 = 13;
-export const EINVAL: i32 = 22;
-export const EBADFD: i32 = 77;
-export const ENOTSOCK: i32 = 88;
-export const EMSGSIZE: i32 = 90;
-export const EADDRNOTAVAIL: i32 = 99;
-export const ENETDOWN: i32 = 100;
-export const ENETUNREACH: i32 = 101;
-export const ENOBUFS: i32 = 105;
-export const ECONNREFUSED: i32 = 111;
-export const EHOSTDOWN: i32 = 112;
-export const EHOSTUNREACH: i32 = 113;
+/** The counters of error numbers (PG-38, PG-46, PG-47). */
 
 /** Larger numbers do not occur; they would be counted under 0. */
 const ERRNO_MAX: i32 = 135;

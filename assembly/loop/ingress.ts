@@ -19,12 +19,13 @@ import {
   Ingress,
   Worker,
 } from "../layout";
+import { AF_INET6, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK, POLLIN, POLLOUT } from "../linux";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
 import { readControl } from "./control-message";
-import { countErrno, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK } from "./errno";
+import { countErrno } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
-import { beginBatch, isOver, isStopping, POLLIN, POLLOUT, park, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, park, unpark, waitFor } from "./wait";
 
 const CLOCK_EVERY: u32 = 16;
 /** Receives of one family in a row (BATCH_UDP). */
@@ -121,7 +122,7 @@ function receive(worker: usize, isV6: bool): bool {
 /** The source of the receive: struct sockaddr_in or sockaddr_in6. */
 function readName(worker: usize): void {
   const name = nameOf(worker);
-  const isV6 = <u32>load<u16>(name) == Sockaddr.AF_INET6;
+  const isV6 = <u32>load<u16>(name) == AF_INET6;
   store<u32>(worker, isV6 ? 16 : 4, Ingress.FROM_BYTES);
   store<u32>(worker, <u32>bswap<u16>(load<u16>(name, Sockaddr.PORT)), Ingress.FROM_PORT);
   if (isV6) {

@@ -1,12 +1,9 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
 import { forgetSource, sendDone } from "../batch/send";
 import { count, dropped } from "../counters";
-import { Sockaddr } from "../header";
 import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, Worker } from "../layout";
-import { sysErrno, sysSendmsg } from "../sys";
-import { writeControl } from "./control-message";
 import {
-  countErrno,
+  AF_INET6,
   EACCES,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -23,9 +20,13 @@ import {
   ENOBUFS,
   ENOTSOCK,
   EPERM,
-} from "./errno";
+  POLLOUT,
+} from "../linux";
+import { sysErrno, sysSendmsg } from "../sys";
+import { writeControl } from "./control-message";
+import { countErrno } from "./errno";
 import { writeMessage } from "./message";
-import { isStopping, POLLOUT, pause, waitFor } from "./wait";
+import { isStopping, pause, waitFor } from "./wait";
 
 /** Retry n waits 2^n ns; the last waits 134 ms (PG-46). */
 const ENOBUFS_MAX_RETRIES: u32 = 24;
@@ -54,7 +55,7 @@ export function transmit(worker: usize): void {
 
 /** Sends one range until it is gone or given up. Returns false if it must go datagram by datagram. */
 function sendRange(worker: usize, at: usize, bytes: u32, segment: u32, datagrams: u32): bool {
-  const isV6 = <u32>load<u16>(worker, Egress.SEND_NAME) == Sockaddr.AF_INET6;
+  const isV6 = <u32>load<u16>(worker, Egress.SEND_NAME) == AF_INET6;
   const fd = load<i32>(worker + (isV6 ? Worker.UDP6 : Worker.UDP4));
   if (fd < 0) {
     dropped(worker, Drop.UDP_SEND_UNREACHABLE, <u64>datagrams);

@@ -2,13 +2,12 @@
 import { readClock } from "../clock";
 import { count } from "../counters";
 import { Counter, ENDED_STOPPED, Worker } from "../layout";
+import { POLLFD_BYTES, POLLIN } from "../linux";
 import { sysPoll, sysRead } from "../sys";
 
-export const POLLIN: u16 = 1;
-export const POLLOUT: u16 = 4;
 /** Belt to the braces of the eventfd (PF-23). */
 const POLL_TIMEOUT_MS: i32 = 1000;
-const POLLFD_BYTES: usize = 8;
+/** In `struct pollfd`. */
 const REVENTS: usize = 6;
 
 export function isStopping(worker: usize): bool {
