@@ -26,11 +26,17 @@ export function areEqual(a: IceCredentials, b: IceCredentials): boolean {
   return a.username === b.username && a.password === b.password;
 }
 
-/** Shows a mismatch between two ends without showing the secret. */
-export function credentialFields(request: ConnectionRequest): Readonly<Record<string, string>> {
+/** Names both ends' credentials without a secret. */
+export function fragmentFields(request: ConnectionRequest): Readonly<Record<string, string>> {
   return {
     localFragment: request.localCredentials.username,
     remoteFragment: request.remoteCredentials.username,
+  };
+}
+
+/** Shows a mismatch between two ends without showing the secret; for DEBUG (SN-134). */
+export function passwordHashes(request: ConnectionRequest): Readonly<Record<string, string>> {
+  return {
     localPasswordHash: hashPrefix(request.localCredentials.password),
     remotePasswordHash: hashPrefix(request.remoteCredentials.password),
   };

@@ -3,7 +3,7 @@ import { copyOf, equalBytes, type Instant, SILENT, type SocketAddress } from "..
 import { createIceAgent, type LocalAddress } from "../ice/index.ts";
 import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.ts";
 import { FAREWELL_MS } from "./constants.ts";
-import { areEqual, credentialFields, isUsableRequest } from "./credentials.ts";
+import { areEqual, fragmentFields, isUsableRequest, passwordHashes } from "./credentials.ts";
 import type { ConnectionRequest, FailReason, UpsertOutcome } from "./face.ts";
 import { noteActivity, rollOver } from "./path.ts";
 import { type Connection, type ConnectionsState, fragmentsOf, idField, rememberClosed } from "./state.ts";
@@ -25,6 +25,7 @@ export function upsert(state: ConnectionsState, request: ConnectionRequest): Ups
   if (existing !== undefined) detach(state, existing);
   const connection = create(state, request, peer);
   connection.log.info?.(existing === undefined ? "creating" : "replacing", describe(state, connection));
+  connection.log.debug?.("credentials", passwordHashes(connection.request));
   seed(state, connection);
   return { kind: existing === undefined ? "created" : "replaced", slot: peer.slot };
 }
@@ -42,6 +43,7 @@ function isSameRequest(a: ConnectionRequest, b: ConnectionRequest): boolean {
 /** SN-72, in its order: the peer may have lost all it knew of us. */
 function reuse(state: ConnectionsState, connection: Connection): void {
   connection.log.info?.("reusing", describe(state, connection));
+  connection.log.debug?.("credentials", passwordHashes(connection.request));
   noteActivity(state, connection, "upsert");
   for (const candidate of connection.agent.localTexts()) {
     state.events.push({ kind: "candidate-added", id: connection.id, candidate });
@@ -177,7 +179,7 @@ function forget(state: ConnectionsState, connection: Connection): void {
 export function describe(state: ConnectionsState, connection: Connection): Readonly<Record<string, unknown>> {
   return {
     ...idField(state, connection.id),
-    ...credentialFields(connection.request),
+    ...fragmentFields(connection.request),
     connection: connection.peer.peerId,
   };
 }

@@ -59,7 +59,7 @@ export function openWebSocket(
     events.failure(failure);
   };
   // Before the first byte is read: an oversized frame ends the process otherwise (PT-7).
-  socket.on("error", (error: NodeJS.ErrnoException) => failOnce(toFailure(error)));
+  socket.on("error", (error: NodeJS.ErrnoException) => failOnce(toFailure(error, options.url)));
   socket.on("unexpected-response", (request, response) => {
     readBody(response, (body) => {
       request.destroy();
@@ -83,10 +83,16 @@ function connection(tcp: Socket, { url, roots }: WebSocketOptions): Socket {
   return startTls(tcp, { servername: url.host, ...(roots === undefined ? {} : { ca: roots }) });
 }
 
-function toFailure(error: NodeJS.ErrnoException): ConnectFailure {
+/** What a server that speaks TLS makes of a request in plain text: an alert, or just an end. */
+const PLAIN_REFUSED = /^HPE_|^ECONNRESET$|socket hang up/;
+
+function toFailure(error: NodeJS.ErrnoException, url: PortalUrl): ConnectFailure {
   const { code = "", message } = error;
   const isTls = isCertificateCode(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code);
-  return isTls ? { kind: "tls", code } : { kind: "broken", detail: code === "" ? message : code };
+  if (isTls) return { kind: "tls", code };
+  const detail = code === "" ? message : code;
+  const mayBeTls = url.scheme === "ws" && (PLAIN_REFUSED.test(code) || PLAIN_REFUSED.test(message));
+  return { kind: "broken", detail: mayBeTls ? `${detail}; if the portal speaks TLS, use wss://` : detail };
 }
 
 function toRefusal(response: IncomingMessage, body: string): ConnectFailure {

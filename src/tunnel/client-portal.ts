@@ -1,6 +1,6 @@
 /** What the portal's messages do at a client (TN §4.5). */
 import { type Instant, unreachable } from "../base/index.ts";
-import type { ClientMessage, FlowCreated } from "../portal/protocol/index.ts";
+import type { ClientMessage, FlowCreated, FlowFailureReason } from "../portal/protocol/index.ts";
 import { accessTo, endAccess, gatewayOf, grantAccess, refuseAccess, restartIntents } from "./access.ts";
 import {
   announceClientInterface,
@@ -105,10 +105,31 @@ function handleFlowCreated(client: ClientState, now: Instant, flow: FlowCreated)
   }
   const before = gatewayOf(access, rid);
   addGateway(gateways, { gid, siteId: flow.siteId, addresses: [flow.gatewayIpv4, flow.gatewayIpv6] });
+  client.refusals.delete(rid);
   const packets = grantAccess(access, rid, gid);
   closeUnused(client, now, before);
   // Behind the new tables, in their order (no. 6).
   connections.openRoute(now, gid, { tables: tablesOf(client), packets });
+}
+
+/** What people want to know first; said once, until access is granted or the reason is another (PT-56). */
+const WHY_REFUSED: Readonly<Record<FlowFailureReason, string>> = {
+  not_found: "not reachable: no policy grants it",
+  offline: "not reachable: no gateway of its site is online",
+  forbidden: "not reachable: the conditions of its policies do not hold",
+  version_mismatch: "not reachable: its gateways speak another version",
+  unknown: "not reachable: the portal refused it",
+};
+
+function sayWhyRefused(
+  { resources, refusals, log }: ClientState,
+  { rid, reason, violatedProperties }: Extract<ClientMessage, { kind: "flow-creation-failed" }>,
+): void {
+  const resource = resources.listed.get(rid)?.resource.name;
+  if (resource === undefined || refusals.get(rid) === reason) return;
+  refusals.set(rid, reason);
+  const violated = violatedProperties.length > 0 ? { violated: violatedProperties } : {};
+  log.info?.(WHY_REFUSED[reason], { rid, resource, ...violated });
 }
 
 /** Access is refused: what waited is answered (TN-32). */
@@ -117,9 +138,9 @@ function handleFlowFailed(
   now: Instant,
   message: Extract<ClientMessage, { kind: "flow-creation-failed" }>,
 ): void {
-  const { resources, access, gateways, log } = client;
-  const { rid, reason, violatedProperties } = message;
-  log.debug?.("access refused", { rid, reason, violated: violatedProperties });
+  const { resources, access, gateways } = client;
+  const { rid, reason } = message;
+  sayWhyRefused(client, message);
   const isOffline = reason === "offline";
   refuseAll(client, refuseAccess(access, rid), isOffline ? "unreachable" : "prohibited");
   if (!isOffline) return;

@@ -2,7 +2,7 @@
 import { equalValues, type Instant } from "../base/index.ts";
 import { encodeGoodbye, encodeRefusal, type Refusal } from "../packet/index.ts";
 import type { PolicyTables } from "../plane/index.ts";
-import type { ClientRequest, ClientResource } from "../portal/protocol/index.ts";
+import type { ClientRequest, ClientResource, FlowFailureReason } from "../portal/protocol/index.ts";
 import { type AccessTable, authorisedOn, gatewayOf, lastServedBy } from "./access.ts";
 import { INTERNAL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
@@ -35,6 +35,8 @@ export interface ClientState extends EndState<TunnelClientEvent> {
   readonly gateways: Gateways;
   readonly access: AccessTable;
   readonly counters: Record<TunnelClientCounter, number>;
+  /** Why the portal refused a resource last; each reason is worth one line. */
+  readonly refusals: Map<string, FlowFailureReason>;
   announcedResources: readonly ResourceStatus[];
 }
 

@@ -106,6 +106,7 @@ function createState(connections: Connections, log: Log): ClientState {
     gateways: createGateways(),
     access: createAccessTable(),
     counters: { "pending-full": 0, "pending-idle": 0, "unknown-resource": 0, "p2p-bad": 0 },
+    refusals: new Map(),
     announcedResources: [],
   };
 }

@@ -93,17 +93,17 @@ function classifyStatus(failure: Extract<ConnectFailure, { kind: "refused-upgrad
   };
 }
 
-/** The exit code of PG-14. */
-export function exitCodeOf(error: FatalError): number {
+/** The one code of a fatal error (PG-120): the exit code follows from it, and nothing else (PG-14). */
+export function codeOf(error: FatalError): "auth" | "portal_unreachable" | "portal_tls" {
   switch (error.kind) {
     case "invalid-token":
     case "authentication-failed":
     case "login-failed":
-      return 4;
+      return "auth";
     case "max-retries":
-      return 6;
+      return "portal_unreachable";
     case "certificate":
-      return 7;
+      return "portal_tls";
     default:
       return unreachable(error);
   }
@@ -119,12 +119,23 @@ export function describeFatal(error: FatalError): string {
     case "login-failed":
       return `the portal refused the join: ${error.reason}`;
     case "certificate":
-      return `the portal's certificate is not valid: ${error.code}; it is not tried again`;
+      return `the portal's certificate is not valid: ${error.code}; ${remedyFor(error.code)}`;
     case "max-retries":
       return `the portal cannot be reached: ${describeTransient(error.lastError)}`;
     default:
       return unreachable(error);
   }
+}
+
+/** What mends a certificate that is not accepted; it is not tried again (PT-29). */
+function remedyFor(code: string): string {
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID" || code === "HOSTNAME_MISMATCH") {
+    return "--api-url must have a name that the certificate is for";
+  }
+  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
+    return "renew it, or set the clock of this host";
+  }
+  return "if its authority is your own, name the authority's certificate with --ca-file";
 }
 
 /** What OpenSSL makes of an answer in plain text. */

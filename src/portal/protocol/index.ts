@@ -25,9 +25,9 @@ export {
 } from "./constants.ts";
 export {
   type ConnectFailure,
+  codeOf,
   describeFatal,
   describeTransient,
-  exitCodeOf,
   type FatalError,
   isCertificateCode,
   type TransientError,

@@ -52,7 +52,16 @@ export type Admitted =
 
 export type AdmissionResult =
   | { readonly ok: true; readonly admitted: Admitted }
-  | { readonly ok: false; readonly refusal: Refusal };
+  | {
+      readonly ok: false;
+      readonly refusal: Refusal;
+      /** For the log alone: a stranger does not learn what is wrong with a token (PT-70). */
+      readonly why?: TokenFault;
+      readonly tokenName?: string;
+    };
+
+/** What is wrong with a token. */
+export type TokenFault = "no-token" | "not-a-token" | "unknown" | "wrong-kind" | "expired" | "owner-disabled";
 
 export interface Admission {
   /** Whether this address may ask for anything once more (PT-72). */
@@ -99,12 +108,13 @@ export function createAdmission(): Admission {
       if (!attempts.take(now, digest(attempt))) {
         return refuse({ status: 503, code: "rate_limit", retryAfterS: 1 });
       }
-      const token = text === undefined ? undefined : findToken(model, topic, text, wallNow);
-      if (token === undefined) {
+      const found = findToken(model, topic, text, wallNow);
+      if (!found.ok) {
         failures.note(now, network);
-        return refuse({ status: 401, code: text === undefined ? "missing_token" : "invalid_token" });
+        const code = text === undefined ? "missing_token" : "invalid_token";
+        return { ...found, refusal: { status: 401, code } };
       }
-      return introduce(topic, token, request, wallNow);
+      return introduce(topic, found.token, request, wallNow);
     },
   };
 }
@@ -143,14 +153,21 @@ function introduce(
   return { ok: true, admitted: { kind: topic, token, introduction } };
 }
 
-/** Unknown, revoked, expired and of another kind are one answer (PT-70). */
-function findToken(model: PortalModel, topic: Topic, text: string, wallNow: UnixMs): TokenRecord | undefined {
+type TokenResult =
+  | { readonly ok: true; readonly token: TokenRecord }
+  | { readonly ok: false; readonly why: TokenFault; readonly tokenName?: string };
+
+/** Unknown, revoked, expired and of another kind are one answer to the peer (PT-70). */
+function findToken(model: PortalModel, topic: Topic, text: string | undefined, wallNow: UnixMs): TokenResult {
+  if (text === undefined) return { ok: false, why: "no-token" };
   const token = parseToken(text);
-  if (token === undefined) return undefined;
+  if (token === undefined) return { ok: false, why: "not-a-token" };
   const record = model.tokens.get(toHex(hashToken(token)));
-  return record !== undefined && record.kind === topic && isTokenUsable(model, record, wallNow)
-    ? record
-    : undefined;
+  if (record === undefined) return { ok: false, why: "unknown" };
+  if (record.kind === topic && isTokenUsable(model, record, wallNow)) return { ok: true, token: record };
+  const isExpired = record.expiresAt !== undefined && wallNow >= record.expiresAt;
+  const why = record.kind !== topic ? "wrong-kind" : isExpired ? "expired" : "owner-disabled";
+  return { ok: false, why, tokenName: record.name };
 }
 
 /** Whether a token still opens the door: not expired, and its owner there and enabled. */

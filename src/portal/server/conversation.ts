@@ -27,9 +27,10 @@ import {
 import { pushClientInit } from "./client-view.ts";
 import { type Core, pushToGateway } from "./core.ts";
 import { closeSocket } from "./entrance.ts";
-import { idOf, type PortalState } from "./portal-state.ts";
+import { peerFields } from "./names.ts";
+import type { PortalState } from "./portal-state.ts";
 import { authorizationsOf } from "./reconcile.ts";
-import type { PeerSocket } from "./sockets.ts";
+import { idOf, type PeerSocket } from "./sockets.ts";
 
 const MAX_FAULTY_FRAMES = 100;
 /** What may wait between the join and `init`, in frames and in all. */
@@ -164,7 +165,7 @@ export function completeJoin(state: PortalState, now: Instant, socket: PeerSocke
   core.counters.joins++;
   if (socket.stage === "open") {
     socket.stage = "joined";
-    core.log.info?.("peer joined", { kind: socket.kind, ...idOf(socket) });
+    core.log.info?.("peer joined", peerFields(core, socket));
   }
   initialise(state, now, socket);
 }

@@ -38,6 +38,8 @@ export interface Core {
   readonly log: Log;
   readonly counters: ServerCounters;
   readonly limits: PeerLimits;
+  /** Why a client was refused a resource last, by client and resource: said once. */
+  readonly failures: Map<string, Map<string, string>>;
   /** The highest revision of the store that is on disk. */
   durableRevision: number;
 }

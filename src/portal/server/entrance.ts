@@ -1,13 +1,14 @@
 /**
  * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
  */
-import { after, fenced, type Instant, randomBelow } from "../../base/index.ts";
+import { after, fenced, formatIp, type Instant, randomBelow } from "../../base/index.ts";
 import { CLOSE_REPLACED, type Topic } from "../protocol/index.ts";
-import type { Admitted, Refusal, UpgradeRequest } from "./admission.ts";
+import type { AdmissionResult, Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { type Core, count, pushToClient } from "./core.ts";
 import { randomId } from "./ids.ts";
 import type { TokenRecord } from "./model.ts";
-import { idOf, noteTokenEnd, noteTokenEnds, type PortalState } from "./portal-state.ts";
+import { peerFields } from "./names.ts";
+import { noteTokenEnd, noteTokenEnds, type PortalState } from "./portal-state.ts";
 import { limitOf, makeRoom } from "./quota.ts";
 import { disconnect } from "./reconcile.ts";
 import type { PeerSocket } from "./sockets.ts";
@@ -35,6 +36,7 @@ export function admit(state: PortalState, now: Instant, request: UpgradeRequest)
     return { ok: false, refusal: { status: 500 } };
   }
   const result = read.value;
+  if (!result.ok) logRefusal(core, request, result);
   const opened = result.ok ? openSocket(state, now, result.admitted) : result.refusal;
   if ("status" in opened) {
     count(core.counters.refusedUpgrades, opened.code ?? String(opened.status));
@@ -42,6 +44,27 @@ export function admit(state: PortalState, now: Instant, request: UpgradeRequest)
   }
   noteTokenEnd(state, opened);
   return { ok: true, socket: opened.id, kind: opened.kind };
+}
+
+/** Why a peer does not come in, without its token (PT-79). Repetitions are limited before (PT-72). */
+function logRefusal(
+  { log }: Core,
+  { remote, path }: UpgradeRequest,
+  { refusal, why, tokenName }: Extract<AdmissionResult, { ok: false }>,
+): void {
+  const { status, code, detail } = refusal;
+  const fields = {
+    address: formatIp(remote),
+    path: path.slice(0, 64),
+    status,
+    code,
+    why,
+    detail,
+    token: tokenName,
+  };
+  // Who asks too often would fill the log; a path that nobody serves is a scanner's.
+  if (status === 400 || status === 401 || status === 403) log.info?.("peer refused", fields);
+  else log.debug?.("peer refused", fields);
 }
 
 function openSocket(state: PortalState, now: Instant, admitted: Admitted): PeerSocket | Refusal {
@@ -108,7 +131,7 @@ function replaceOlder(state: PortalState, now: Instant, kind: PeerKind, peerId: 
   const older = sockets.ofPeer(kind, peerId);
   if (older === undefined) return;
   if (!state.replacements.take(now, `${kind}|${peerId}`)) {
-    log.warn?.("two processes seem to use one identity", idOf(older));
+    log.warn?.("two processes seem to use one identity", peerFields(state.core, older));
   }
   state.core.sockets.close(older, CLOSE_REPLACED, "replaced");
   handleGone(state, now, older, "replaced");
@@ -138,11 +161,12 @@ export function handleGone(
   }
   waiting.delete(socket);
   joins.forget(socket);
+  core.failures.delete(socket.peerId);
   if (socket.kind !== "relay") {
     core.store.noteSeen(socket.kind, socket.peerId, core.clock.wallNow(now));
     deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
   }
-  if (socket.stage !== "open") core.log.info?.("peer left", { kind: socket.kind, ...idOf(socket) });
+  if (socket.stage !== "open") core.log.info?.("peer left", peerFields(core, socket));
 }
 
 /** Whoever uses a gateway is told that it may be dead, and looks for itself (PT-94). */

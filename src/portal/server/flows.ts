@@ -28,6 +28,7 @@ import {
   wakeAt,
 } from "./flow-table.ts";
 import { chooseGateway, type GatewayCandidate, type GatewayChoice } from "./gateway-choice.ts";
+import { accessFields } from "./names.ts";
 import type { PeerSocket } from "./sockets.ts";
 import type { StoredPeer } from "./stored-state.ts";
 import { gatewayResourceOf, identityOf } from "./view.ts";
@@ -262,6 +263,8 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
   if (client === undefined) return;
   const credentials = deriveIceCredentials(device, gateway);
   count(core.counters.flows, "created");
+  core.failures.get(cid)?.delete(rid);
+  core.log.info?.("access granted", accessFields(core, flow.record));
   pushToClient(core, client, {
     kind: "flow-created",
     rid,
@@ -313,6 +316,29 @@ function fail(
   violatedProperties: readonly string[] = [],
 ): void {
   count(core.counters.flows, reason);
-  core.log.debug?.("no flow", { cid: socket.peerId, rid, reason });
+  logFailure(core, socket.peerId, rid, reason, violatedProperties);
   pushToClient(core, socket, { kind: "flow-creation-failed", rid, reason, violatedProperties });
+}
+
+/** One line per client, resource and reason; the client asks again every 2 s while it has traffic. */
+function logFailure(
+  core: Core,
+  cid: string,
+  rid: string,
+  reason: FlowFailureReason,
+  violated: readonly string[],
+): void {
+  const { failures, log } = core;
+  const fields = {
+    ...accessFields(core, { cid, rid }),
+    reason,
+    ...(violated.length > 0 ? { violated } : {}),
+  };
+  // An id that nobody configured may be any.
+  if (!core.model.resources.has(rid) || failures.get(cid)?.get(rid) === reason) {
+    log.debug?.("access refused", fields);
+    return;
+  }
+  failures.set(cid, (failures.get(cid) ?? new Map<string, string>()).set(rid, reason));
+  log.info?.("access refused", fields);
 }

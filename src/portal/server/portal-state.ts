@@ -83,9 +83,3 @@ export function noteTokenEnds(state: PortalState): void {
   state.deadlines.tokenEnd = undefined;
   for (const socket of state.core.sockets.all()) noteTokenEnd(state, socket);
 }
-
-/** The ids of a socket for the log. */
-export function idOf(socket: PeerSocket): { readonly cid?: string; readonly gid?: string } {
-  if (socket.kind === "relay") return {};
-  return socket.kind === "client" ? { cid: socket.peerId } : { gid: socket.peerId };
-}

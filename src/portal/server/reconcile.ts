@@ -13,6 +13,7 @@ import { type AuthorizationRecord, isLive } from "./authorizations.ts";
 import { pushInterface } from "./client-view.ts";
 import { type Core, pushToGateway, subjectOf } from "./core.ts";
 import type { PortalModel } from "./model.ts";
+import { accessFields } from "./names.ts";
 import type { PeerSocket } from "./sockets.ts";
 import { gatewayResourceOf, identityOf } from "./view.ts";
 
@@ -68,11 +69,11 @@ export function endAuthorizations(core: Core, now: Instant): void {
     const renewed = renew(core, now, record);
     if (renewed !== undefined) authorizations.put(renewed);
     if (announceEnd(core, now, record)) continue;
-    const { cid, gid, rid } = record;
+    const { cid, rid } = record;
     if (core.sockets.readyPeer("client", cid) === undefined) {
       core.store.rejections.note({ cid, rid, at: wallNow });
     }
-    core.log.info?.("access revoked", { cid, gid, rid });
+    core.log.info?.("access revoked", accessFields(core, record));
   }
   core.store.commit();
 }

@@ -154,6 +154,7 @@ function createCore(options: PortalServerOptions): Core {
     log,
     counters: createCounters(),
     limits,
+    failures: new Map(),
     durableRevision: 0,
   };
 }

@@ -190,3 +190,9 @@ function onGrid(at: Instant): Instant {
 function peerKey(kind: Topic, peerId: string): string {
   return `${kind}|${peerId}`;
 }
+
+/** The ids of a socket for the log. */
+export function idOf(socket: PeerSocket): { readonly cid?: string; readonly gid?: string } {
+  if (socket.kind === "relay") return {};
+  return socket.kind === "client" ? { cid: socket.peerId } : { gid: socket.peerId };
+}

@@ -3,8 +3,8 @@ import { arch, release } from "node:os";
 import { type Instant, PosternError, unixMs } from "../../base/index.ts";
 import {
   type Channel,
+  codeOf,
   describeFatal,
-  exitCodeOf,
   type FatalError,
   GATEWAY_MAX_PARTITION_MS,
   type PortalEvent,
@@ -35,8 +35,6 @@ export interface PortalLinkOptions<Message, Request> {
 
 /** How long the portal may take to answer our close frame. */
 const CLOSE_WITHIN_MS = 500;
-
-const ERROR_CODES: Readonly<Record<number, string>> = { 4: "auth", 6: "portal_unreachable", 7: "portal_tls" };
 
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
   const { parts } = options;
@@ -124,5 +122,5 @@ function openSocket<Message, Request>(
 }
 
 function toError(error: FatalError): PosternError {
-  return new PosternError(ERROR_CODES[exitCodeOf(error)] ?? "portal-refused", describeFatal(error));
+  return new PosternError(codeOf(error), describeFatal(error));
 }

@@ -389,6 +389,9 @@ describe("logs", () => {
       expect(lines.map(({ line }) => line)).toEqual(["info creating", "info reusing", "info replacing"]);
       for (const { fields } of lines)
         expect(fields).toMatchObject({ [field]: "peer-1", localFragment: "mine" });
+      // Hashes of the passwords are for those who look for a mismatch.
+      const withHashes = lone.lines.filter(({ fields }) => "localPasswordHash" in fields);
+      expect(withHashes.map(({ line }) => line)).toEqual(Array(3).fill("debug credentials"));
       expect(JSON.stringify(lone.lines)).not.toContain(request.localCredentials.password);
       expect(JSON.stringify(lone.lines)).not.toContain(request.remoteCredentials.password);
     }

@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { PosternError } from "../../../src/base/index.ts";
 import {
   type ConnectFailure,
+  codeOf,
   describeFatal,
   describeTransient,
-  exitCodeOf,
   type FatalError,
 } from "../../../src/portal/protocol/index.ts";
+import { exitCodeOf } from "../../../src/program/exit.ts";
 import { createDriver, LOGIN } from "./connection-driver.ts";
 
 /** Certificate codes of PT-29; two of the family `CERT_*`. */
@@ -94,8 +96,17 @@ describe("what ends the connection for good", () => {
     [{ kind: "max-retries", lastError: { kind: "unreachable", code: "ECONNREFUSED" } }, 6],
     [{ kind: "certificate", code: "CERT_HAS_EXPIRED" }, 7],
   ])("PT-33: %j exits with %i and says why in one line", (error, code) => {
-    expect(exitCodeOf(error)).toBe(code);
+    expect(exitCodeOf(new PosternError(codeOf(error), "x"))).toBe(code);
     expect(describeFatal(error)).toMatch(/^the portal.*\S$/);
+  });
+
+  it.each([
+    ["SELF_SIGNED_CERT_IN_CHAIN", /--ca-file/],
+    ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", /--ca-file/],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", /--api-url/],
+    ["CERT_HAS_EXPIRED", /renew it/],
+  ])("PT-33: a certificate refused for %s comes with its remedy", (code, remedy) => {
+    expect(describeFatal({ kind: "certificate", code })).toMatch(remedy);
   });
 
   it("PT-33: says so where the portal's port does not speak TLS", () => {

@@ -5,6 +5,7 @@ import {
   type IpAddress,
   instant,
   ip,
+  type Log,
   SILENT,
   toBase64,
   toHex,
@@ -134,6 +135,7 @@ export function createWorld(
   text: string = OFFICE,
   state: StoredState = EMPTY_STATE,
   limits: PeerLimits = {},
+  log: Log = SILENT,
 ): World {
   const start = instant(5_000_000);
   const server = createPortalServer({
@@ -143,7 +145,7 @@ export function createWorld(
     wallNow: unixMs(WALL_START),
     // Another process draws other ids.
     random: createSeededRandom(7 + state.devices.length),
-    log: SILENT,
+    log,
     limits,
   });
   const disk = createStateBuilder(state);

@@ -13,6 +13,7 @@ import {
   type ClientMessage,
   type ClientRequest,
   clientChannel,
+  describeTransient,
   type PortalEvent,
   parsePortalUrl,
 } from "../../../src/portal/protocol/index.ts";
@@ -231,6 +232,21 @@ describe("TLS", () => {
     expect(await peer.next("fatal")).toMatchObject({
       error: { kind: "certificate", code: "ERR_TLS_CERT_ALTNAME_INVALID" },
     });
+  });
+
+  it("PT-33: ws:// to a portal that speaks TLS, and wss:// to one that does not, say so", async () => {
+    const secure = await portalWith(tls);
+    const plain = createPeer(secure.url.replace("wss:", "ws:"), secure.tokens.client);
+    expect(describeTransient((await plain.next("hiccup")).error)).toMatch(
+      /; if the portal speaks TLS, use wss:\/\/$/,
+    );
+    plain.socket.close();
+    const open = await portalWith();
+    const overTls = createPeer(open.url.replace("ws:", "wss:"), open.tokens.client, { roots: [] });
+    expect(describeTransient((await overTls.next("hiccup")).error)).toMatch(
+      /may not speak TLS$|^ECONNRESET|^TLS failed/,
+    );
+    overTls.socket.close();
   });
 
   it("PT-18: a --ca-file that cannot be read is an error of its own", () => {
