@@ -25,7 +25,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a name server in
   afterAll(() => office?.close());
 
   it("PG-64, PG-151: the client finds a portal that was restarted by its name", { timeout }, async () => {
-    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
     const way = await office.client.run("ip", ["route", "get", "10.30.0.1"]);
     expect(way, "everybody else asks through the tunnel").toContain("dev tun-postern");
     const connected = (): number => timesOf(client, /portal connected/).length;
@@ -34,5 +34,23 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a name server in
     await client.waitForLine(/portal hiccup/, { withinMs: 10_000 });
     portal = await office.startPortal();
     await eventually(() => expect(connected()).toBe(2), 20_000);
+  });
+
+  it("PG-46: a local firewall that drops our datagrams is named, with the port to allow", {
+    timeout,
+  }, async () => {
+    const rules = `table inet closed {
+      chain output {
+        type filter hook output priority 0; policy accept;
+        udp sport 52625 drop
+      }
+    }`;
+    const nft = { name: "nft", command: "nft", args: ["-f", "-"], input: rules };
+    expect(await office.client.start(nft).wait(5000)).toEqual({ status: 0, signal: undefined });
+    expect(await echo(office.client, OFFICE_V4)).not.toBe("answered");
+    await client.waitForLine(/outbound UDP is blocked by a local firewall.* from_?port=52625/i, {
+      withinMs: 10_000,
+    });
+    await office.client.run("nft", ["delete", "table", "inet", "closed"]);
   });
 });

@@ -9,5 +9,11 @@ export {
   type ShellPlane,
   type ShellTransmit,
 } from "./shell.ts";
+export {
+  createSocketErrors,
+  type SocketCounters,
+  type SocketErrors,
+  type SocketErrorsOptions,
+} from "./socket-errors.ts";
 export { createUndoStack, STOP_WITHIN_MS, type UndoStack } from "./undo.ts";
 export { type PlaneWatch, watchPlane } from "./watch-plane.ts";

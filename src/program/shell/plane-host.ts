@@ -26,6 +26,7 @@ import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Instant, Log } from "../../base/index.ts";
 import { raiseBufferLimits, readClock } from "../../host/index.ts";
 import type { ShellTransmit } from "./shell.ts";
+import { createSocketErrors, type SocketErrors } from "./socket-errors.ts";
 
 export interface PlaneHostOptions {
   readonly mode: PlaneMode;
@@ -114,8 +115,14 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     ...(options.maxPeers === undefined ? {} : { maxPeers: options.maxPeers }),
   });
   reportOffloads(tun, features, log);
+  const errors = createSocketErrors({
+    read: plane.counters,
+    port: () => (sockets.v4 ?? sockets.v6)?.port,
+    log,
+  });
 
   function start(): Promise<void> {
+    errors.start();
     return plane.start({
       tun: tun.fd,
       ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd, port4: sockets.v4.port }),
@@ -134,16 +141,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     tun,
     sockets: () => sockets,
     now: () => readClock(kernel),
-    send({ destination, source, bytes }) {
-      const socket = destination.address.length === 4 ? sockets.v4 : sockets.v6;
-      // A family that the host does not have: the path will fail by its own time-outs.
-      if (socket === undefined) return "done";
-      const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
-      const outcome = sendDatagram(kernel, socket.fd, datagram);
-      if (outcome.kind === "broken")
-        log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
-      return outcome.kind === "busy" ? "busy" : "done";
-    },
+    send: (transmit) => sendOn(kernel, sockets, transmit, errors, log),
     writeTun(packet) {
       kernel.scratch.frame((room) => {
         const headerBytes = tun.hasVnetHeader ? VNET_HEADER_BYTES : 0;
@@ -163,12 +161,30 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
       await start();
     },
     async close() {
+      errors.stop();
       await plane.stop();
       sockets.close();
       rtnetlink.close();
       tun.close();
     },
   };
+}
+
+function sendOn(
+  kernel: Kernel,
+  { v4, v6 }: UdpSockets,
+  { destination, source, bytes }: ShellTransmit,
+  errors: SocketErrors,
+  log: Log,
+): "done" | "busy" {
+  const socket = destination.address.length === 4 ? v4 : v6;
+  // A family that the host does not have: the path will fail by its own time-outs.
+  if (socket === undefined) return "done";
+  const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
+  const outcome = sendDatagram(kernel, socket.fd, datagram);
+  if (outcome.kind === "broken") log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
+  if (outcome.kind === "dropped" && outcome.reason === "blocked") errors.blocked();
+  return outcome.kind === "busy" ? "busy" : "done";
 }
 
 /** Opens the sockets; where smaller buffers were granted, with the limits raised if that is wanted (PG-44). */
