@@ -26,7 +26,6 @@ const STILL_LONG = [
   "datagrams.ts:createDatagramSource",
   "frames.ts:createFrameSource",
   "inner-packets.ts:createInnerPackets",
-  "kernel-script.ts:runLoop",
   "line.ts:createLine",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",

@@ -24,7 +24,7 @@ export const RECENTLY_CLOSED_MAX = 1_024;
 export const STRANGER_WARN_MS = 60_000;
 
 /**
- * How long the plane keeps a closed peer, so that the goodbye in its injection ring still goes out
+ * How long the plane keeps a closed peer, so that the goodbye in its inject ring still goes out
  * (SN-106). Own choice: many batches for a worker, nothing for a person.
  */
 export const FAREWELL_MS = 100;

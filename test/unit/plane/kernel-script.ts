@@ -68,19 +68,46 @@ export interface KernelRun {
 
 const EAGAIN = 11;
 
+/** The plane's memory as the scripted kernel sees it, and the worker's record in it. */
+interface Memory {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly worker: number;
+}
+
+/** What a run fills while it goes on. */
+interface Recording {
+  readonly sent: Sent[];
+  readonly written: Uint8Array[];
+  readonly polls: KernelRun["polls"][number][];
+  readonly reads: number[];
+  readonly yields: number[];
+}
+
 export function runLoop(
   kind: "egress" | "ingress",
   plane: ReturnType<typeof testPlane>,
   script: KernelScript,
 ): KernelRun {
   const { memory } = plane;
-  const bytes = new Uint8Array(memory.buffer);
   const view = new DataView(memory.buffer);
   const worker = view.getUint32(CONSTANTS.PLANE_ADDRESS + PLANE[kind], true);
   const set = (field: number, value: number) => view.setInt32(worker + field, value, true);
-  const run = { sent: [] as Sent[], written: [] as Uint8Array[], polls: [] as KernelRun["polls"][number][] };
-  const reads: number[] = [];
-  const yields: number[] = [];
+  const recording: Recording = { sent: [], written: [], polls: [], reads: [], yields: [] };
+  const sys = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
+  set(WORKER.tun, FD.tun);
+  set(WORKER.udp4, FD.udp4);
+  set(WORKER.udp6, script.isIpv6Missing === true ? -1 : FD.udp6);
+  set(WORKER.wakeFd, FD.wake);
+  set(WORKER.stop, 0);
+  set(WORKER.ended, 0);
+  const exports = instantiatePlane(compileVariant("turbofan"), memory, sys);
+  const ended = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
+  return { ended, ...recording };
+}
+
+/** The system calls of the plane, answered from the script. */
+function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, recording: Recording) {
   const lists = {
     frames: [...(script.frames ?? [])],
     [FD.udp4]: [...(script.receives4 ?? [])],
@@ -94,7 +121,7 @@ export function runLoop(
     errno = error;
     return -1;
   };
-  const sys = {
+  return {
     errno: () => errno,
     clock_gettime(_clock: number, at: number) {
       const now = typeof script.now === "function" ? script.now() : (script.now ?? NOW);
@@ -103,9 +130,9 @@ export function runLoop(
       return 0;
     },
     read(fd: number, at: number) {
-      reads.push(fd);
+      recording.reads.push(fd);
       if (fd !== FD.tun) return 8;
-      script.onRead?.(reads.length);
+      script.onRead?.(recording.reads.length);
       const next = lists.frames.shift() ?? EAGAIN;
       if (typeof next === "number") return next === 0 ? 0 : fail(next);
       bytes.set(next, at);
@@ -114,14 +141,14 @@ export function runLoop(
     write(_fd: number, at: number, length: number) {
       const error = lists.writes.shift() ?? 0;
       if (error !== 0) return fail(error);
-      run.written.push(copyOf(bytes.subarray(at, at + length)));
+      recording.written.push(copyOf(bytes.subarray(at, at + length)));
       return length;
     },
     sendmsg(fd: number, at: number) {
       const error = lists.sends.shift() ?? 0;
       if (error !== 0) return fail(error);
       const sent = readMessage(view, bytes, fd, at);
-      run.sent.push(sent);
+      recording.sent.push(sent);
       return sent.bytes.length;
     },
     recvmsg(fd: number, at: number) {
@@ -129,26 +156,17 @@ export function runLoop(
       return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
     },
     sched_yield: () => {
-      yields.push(run.sent.length + run.written.length);
+      recording.yields.push(recording.sent.length + recording.written.length);
       return 0;
     },
     poll(at: number, count: number) {
-      run.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
+      recording.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
       if (count > 0) waits++;
       script.onPoll?.(waits);
-      if (waits >= (script.waits ?? 1)) set(WORKER.stop, 1);
+      if (waits >= (script.waits ?? 1)) view.setInt32(worker + WORKER.stop, 1, true);
       return 0;
     },
   };
-  set(WORKER.tun, FD.tun);
-  set(WORKER.udp4, FD.udp4);
-  set(WORKER.udp6, script.isIpv6Missing === true ? -1 : FD.udp6);
-  set(WORKER.wakeFd, FD.wake);
-  set(WORKER.stop, 0);
-  set(WORKER.ended, 0);
-  const exports = instantiatePlane(compileVariant("turbofan"), memory, sys);
-  const ended = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
-  return { ended, reads, yields, ...run };
 }
 
 function readMessage(view: DataView, bytes: Uint8Array, fd: number, at: number): Sent {
