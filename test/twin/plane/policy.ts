@@ -30,17 +30,15 @@ const drop = (reason: Reason) => ({ kind: "drop", reason }) as const;
 export function judgeEgress({ mode, policy, packet, found }: Judged): EgressVerdict {
   if (policy === undefined) return drop("not-configured");
   const { source, destination } = addressesOf(packet);
-  if (mode !== "plain") {
-    if (isControlEvent(packet, found)) return drop("p2p-on-tun");
-    if (mode === "client") {
-      if (isMulticast(destination)) return drop("multicast");
-      if (!isOwn(policy, source)) return drop("bad-source");
-      if (policy.ownAddresses !== undefined && isOwn(policy, destination)) return drop("to-self");
-      if (isIcmpError(packet, found)) return drop("icmp-error-out");
-    }
-    const reason = icmpReason(packet, found);
-    if (reason !== undefined) return drop(reason);
+  if (mode !== "plain" && isControlEvent(packet, found)) return drop("p2p-on-tun");
+  if (mode === "client" && isMulticast(destination)) return drop("multicast");
+  if (policy.ownAddresses !== undefined) {
+    if (!isOwn(policy, source)) return drop("bad-source");
+    if (isOwn(policy, destination)) return drop("to-self");
   }
+  if (mode === "client" && isIcmpError(packet, found)) return drop("icmp-error-out");
+  const reason = mode === "plain" ? undefined : icmpReason(packet, found);
+  if (reason !== undefined) return drop(reason);
   const target = longestMatch(policy, destination);
   if (target === undefined) {
     if (mode === "plain") return { kind: "refuse" };
@@ -66,16 +64,16 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   if (isControlEvent(packet, found)) return { kind: "control" };
   const permit = policy.permits.find((candidate) => candidate.slot === slot);
   if (permit === undefined) return drop("no-peer-state");
-  if (mode === "client") {
-    if (!isIn(permit.sources, source)) return drop("not-allowed-source");
-    if (!isOwn(policy, destination)) return drop("bad-destination");
-  } else {
+  if (mode === "gateway") {
     if (isMulticast(destination)) return drop("multicast");
     if (isIcmpError(packet, found)) return drop("icmp-error-out");
-    if (!isIn(permit.sources, source)) return drop("not-client-ip");
-    if (permit.destinations !== undefined && !isIn(permit.destinations, destination)) {
-      return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
-    }
+  }
+  if (!isIn(permit.sources, source)) {
+    return drop(mode === "client" ? "not-allowed-source" : "not-client-ip");
+  }
+  if (!isOwn(policy, destination)) return drop("bad-destination");
+  if (permit.destinations !== undefined && !isIn(permit.destinations, destination)) {
+    return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
   }
   const reason = icmpReason(packet, found);
   return reason === undefined ? { kind: "pass" } : drop(reason);
