@@ -9,10 +9,10 @@
  *     hold ─ publish ─ inject ┄┄ older punts: inject ┄┄ publication carried out ─ release
  */
 import type { PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
+import { advance } from "./advance.ts";
 import type { RouteOpening } from "./face.ts";
 import { addressOf, send } from "./outbound.ts";
 import { publishPaths, verifyIdle } from "./path.ts";
-import { settle } from "./settle.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
 /**
@@ -83,7 +83,7 @@ export function handleCarriedOut(state: ConnectionsState, command: PlaneCommand 
     case "set-path": {
       const connection = state.bySlot.get(command.slot);
       if (connection === undefined || !command.path.isIdle) return;
-      if (verifyIdle(state, connection)) settle(state, connection);
+      if (verifyIdle(state, connection)) advance(state, connection);
       return;
     }
     default:

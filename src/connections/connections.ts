@@ -10,6 +10,7 @@ import {
 import { isUsableAddress } from "../ice/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import { createDeadlineQueue, createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
+import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
 import { HOST_ADDRESSES_MAX } from "./constants.ts";
@@ -25,7 +26,6 @@ import { handleDatagram } from "./inbound.ts";
 import { addHost, close, detach, upsert } from "./lifecycle.ts";
 import { send } from "./outbound.ts";
 import { noteActivity } from "./path.ts";
-import { settle, settleAll } from "./settle.ts";
 import { type Connection, type ConnectionsState, enter } from "./state.ts";
 import { statsOf } from "./stats.ts";
 
@@ -71,7 +71,7 @@ type InputName =
 /** Each leaves nothing undone that was due (SN-120), and its commands and datagrams ready to be polled. */
 function createInputs(state: ConnectionsState): Inputs {
   return {
-    upsertConnection: (now, request) => input(state, now, () => upsertAndSettle(state, request)),
+    upsertConnection: (now, request) => input(state, now, () => upsertAndAdvance(state, request)),
     removeConnection: (now, { id, reason }) =>
       inputOf(state, now, id, (connection) => {
         connection.log.info?.("connection removed", { reason, connection: connection.peer.peerId });
@@ -113,7 +113,7 @@ function createInputs(state: ConnectionsState): Inputs {
 function input<T>(state: ConnectionsState, now: Instant, change: () => T): T {
   enter(state, now);
   const result = change();
-  settleAll(state);
+  advanceAll(state);
   collect(state);
   return result;
 }
@@ -129,14 +129,14 @@ function inputOf(
     const connection = state.byId.get(id);
     if (connection === undefined) return;
     change(connection);
-    if (state.byId.get(id) === connection) settle(state, connection);
+    if (state.byId.get(id) === connection) advance(state, connection);
   });
 }
 
-function upsertAndSettle(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
+function upsertAndAdvance(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
   const outcome = upsert(state, request);
   const connection = state.byId.get(request.id);
-  if (connection !== undefined) settle(state, connection);
+  if (connection !== undefined) advance(state, connection);
   return outcome;
 }
 
@@ -229,7 +229,7 @@ function updateHosts(state: ConnectionsState, addresses: readonly SocketAddress[
   const added = usable.filter((address) => !known.some((other) => equalSocketAddress(other, address)));
   for (const connection of [...state.byId.values()]) {
     for (const address of added) addHost(state, connection, address);
-    settle(state, connection);
+    advance(state, connection);
   }
 }
 
@@ -244,7 +244,7 @@ function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
       const connection = state.bySlot.get(event.slot);
       if (connection === undefined) return;
       noteActivity(state, connection, "data packet");
-      settle(state, connection);
+      advance(state, connection);
       return;
     }
     case "activity":

@@ -2,9 +2,9 @@
 import { formatSocketAddress, toHex } from "../base/index.ts";
 import type { RequestVerdict } from "../ice/index.ts";
 import { type BindingMessage, isStunShaped, type MalformedBinding, parseBinding } from "../stun/index.ts";
+import { advance, advanceDevice } from "./advance.ts";
 import { STRANGER_WARN_MS } from "./constants.ts";
 import type { ConnectionCounter, Datagram, DatagramOutcome } from "./face.ts";
-import { settle, settleDevice } from "./settle.ts";
 import { type Connection, type ConnectionsState, count, fragmentsKey, wasRecentlyClosed } from "./state.ts";
 
 const MESSAGE_BYTES = { 1: 148, 2: 92, 3: 64 } as const;
@@ -61,7 +61,7 @@ function handleRequest(
   for (const connection of candidates) {
     const verdict = connection.agent.handleRequest(state.now, request, way);
     if (verdict === "bad-integrity") continue;
-    settle(state, connection);
+    advance(state, connection);
     const counter = REQUEST_COUNTERS[verdict];
     return counter === undefined ? CONSUMED : dropStun(state, datagram, counter);
   }
@@ -77,7 +77,7 @@ function handleAnswer(
   const verdict = connection?.agent.handleAnswer(state.now, answer);
   if (connection === undefined || verdict === "unmatched") return dropStun(state, datagram, "stun_unmatched");
   if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity");
-  settle(state, connection);
+  advance(state, connection);
   return CONSUMED;
 }
 
@@ -112,8 +112,8 @@ function handleHandshake(state: ConnectionsState, { bytes, from, local }: Datagr
     return rejectStranger(state, { bytes, from, local }, undefined);
   }
   const connection = outcome.kind === "cookie-asked" ? undefined : connectionOf(state, outcome.peer?.slot);
-  settleDevice(state);
-  if (connection !== undefined && state.byId.get(connection.id) === connection) settle(state, connection);
+  advanceDevice(state);
+  if (connection !== undefined && state.byId.get(connection.id) === connection) advance(state, connection);
   if (outcome.kind !== "dropped") return CONSUMED;
   count(state, "wg_rejected");
   return { kind: "dropped", counter: "wg_rejected" };

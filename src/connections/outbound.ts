@@ -1,10 +1,10 @@
 /** Packets and WireGuard messages to a peer, with or without a path (SN §5.6). */
 import { formatSocketAddress, unreachable } from "../base/index.ts";
 import type { WgTransmit } from "../wireguard/index.ts";
+import { advance, advanceAll, advanceDevice } from "./advance.ts";
 import { IP_BUFFER_MAX, WG_BUFFER_MAX } from "./constants.ts";
 import type { ConnectionCounter, ConnectionTransmit, SendOutcome } from "./face.ts";
 import { noteActivity, toTransmit } from "./path.ts";
-import { settle, settleAll, settleDevice } from "./settle.ts";
 import { type Connection, type ConnectionsState, count } from "./state.ts";
 
 /** A packet for a peer: punted by the plane for want of a session, or our own. */
@@ -14,14 +14,14 @@ export function send(
   sent: { readonly packet: Uint8Array; readonly isPunt: boolean },
 ): SendOutcome {
   // No packet may leave on a session that has expired meanwhile (SN-81).
-  settleAll(state);
+  advanceAll(state);
   if (connection === undefined || state.byId.get(connection.id) !== connection) {
     count(state, "unknown_connection");
     return "unknown-connection";
   }
   const outcome = sendPacket(state, connection, sent);
-  settle(state, connection);
-  settleDevice(state);
+  advance(state, connection);
+  advanceDevice(state);
   return outcome;
 }
 

@@ -2,7 +2,7 @@
  * The ICE agent of one connection (SN §4): always trickling, without restart, without end of
  * candidates. It checks every pair for ever; the checks are what keeps NAT bindings alive.
  *
- * Every input settles the agent: what was due at `now` has happened when it returns.
+ * Every input advances the agent: what was due at `now` has happened when it returns.
  */
 import { type Instant, type Log, randomBytes, type SocketAddress, toHex } from "../base/index.ts";
 import {

@@ -95,7 +95,7 @@ export function addFlow(table: FlowTable, flow: Flow): void {
 }
 
 /** No longer pending; its reference is remembered for repeated answers. */
-export function settleFlow(table: FlowTable, flow: Flow): void {
+export function endFlow(table: FlowTable, flow: Flow): void {
   const { cid, gid, rid } = flow.record;
   flow.stage = "done";
   if (table.pending.get(`${cid}|${rid}`) === flow) table.pending.delete(`${cid}|${rid}`);
@@ -106,7 +106,7 @@ export function settleFlow(table: FlowTable, flow: Flow): void {
 
 /** Neither pending nor remembered: a late answer gets `invalid_ref`. */
 export function forgetFlow(table: FlowTable, flow: Flow): void {
-  settleFlow(table, flow);
+  endFlow(table, flow);
   table.byRef.delete(flow.ref);
 }
 

@@ -18,12 +18,12 @@ import {
   addFlow,
   createFlow,
   createFlowTable,
+  endFlow,
   type Flow,
   type FlowTable,
   forgetFlow,
   type GatewayCandidates,
   SUSPECT_FOR_MS,
-  settleFlow,
   tidyFlows,
   wakeAt,
 } from "./flow-table.ts";
@@ -257,7 +257,7 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
     ask(table, now, flow);
     return;
   }
-  settleFlow(table, flow);
+  endFlow(table, flow);
   table.given.set(`${cid}|${rid}`, { gid, at: now, clientKey: device.publicKey });
   const client = core.sockets.readyPeer("client", cid);
   if (client === undefined) return;

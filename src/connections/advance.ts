@@ -9,10 +9,10 @@ import { goIdleIfDue, idleDeadline, takePath } from "./path.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
 /** All that is due at `connections.now`, everywhere (SN-114, SN-122). */
-export function settleAll(state: ConnectionsState): void {
+export function advanceAll(state: ConnectionsState): void {
   for (let due = state.queue.first(); isDue(state, due); due = state.queue.first()) {
     due.agent.handleTimeout(state.now);
-    settle(state, due);
+    advance(state, due);
     // All that was due is done; a deadline that remains is a defect, not a reason to spin.
     if (isDue(state, due)) state.queue.set(due, after(state.now, 1));
   }
@@ -24,7 +24,7 @@ export function settleAll(state: ConnectionsState): void {
     state.farewells.shift();
     state.device.removePeer(state.now, first.peer);
   }
-  settleDevice(state);
+  advanceDevice(state);
 }
 
 function isDue(state: ConnectionsState, connection: Connection | undefined): connection is Connection {
@@ -32,7 +32,7 @@ function isDue(state: ConnectionsState, connection: Connection | undefined): con
 }
 
 /** After every input that concerned this connection; it may be gone afterwards. */
-export function settle(state: ConnectionsState, connection: Connection): void {
+export function advance(state: ConnectionsState, connection: Connection): void {
   drainAgent(state, connection);
   const reason = failReason(state, connection);
   if (reason !== undefined) return fail(state, connection, reason);
@@ -43,7 +43,7 @@ export function settle(state: ConnectionsState, connection: Connection): void {
 }
 
 /** Advances every WireGuard machine to `now`, whatever woke us (SN-81). */
-export function settleDevice(state: ConnectionsState): void {
+export function advanceDevice(state: ConnectionsState): void {
   state.device.handleTimeout(state.now);
   for (let event = state.device.pollEvent(); event !== undefined; event = state.device.pollEvent()) {
     handleDeviceEvent(state, event);
