@@ -161,7 +161,8 @@ export function applyRoutes(
     const refusal = rtnetlink.addRoute(route);
     if (refusal === undefined) added++;
     // A route that exists is ours only if it leads to our device.
-    else if (is(refusal, "EEXIST") && !ours.some((one) => isSameRoute(route, one))) {
+    // Of copies of the LAN's routes there is one per network: fe80::/64 is on every device.
+    else if (is(refusal, "EEXIST") && device !== undefined && !ours.some((one) => isSameRoute(route, one))) {
       warn(log, "route not added: another device has it", route, refusal);
     } else if (!is(refusal, "EEXIST", "EOPNOTSUPP")) warn(log, "route not added", route, refusal);
   }
