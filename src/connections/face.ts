@@ -102,7 +102,7 @@ export interface RouteOpening {
 }
 
 /** What became of a packet given to `sendPacket` or `handlePunt` (SN-96). */
-export type SendOutcome = "queued" | "buffered" | "unknown-connection" | "tx_not_ready";
+export type SendOutcome = "queued" | "buffered" | "unknown-connection" | "tx-not-ready";
 
 /** What became of a datagram (SN §5.7). `counter` names the reason of a drop. */
 export type DatagramOutcome =

@@ -38,7 +38,7 @@ function sendPacket(
       if (isPunt) device.notePunt(peer);
       if (state.options.role === "gateway") {
         count(state, "tx_not_ready");
-        return "tx_not_ready";
+        return "tx-not-ready";
       }
       push(state, phase.ipBuffer, packet, { most: IP_BUFFER_MAX, counter: "ip_buffer_overflow" });
       return "buffered";

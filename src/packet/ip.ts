@@ -42,7 +42,8 @@ export interface PacketLimits {
 
 export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
 
-const HEADER_BYTES = { 4: 20, 6: 40 } as const;
+export const V6_HEADER_BYTES = 40;
+const HEADER_BYTES = { 4: 20, 6: V6_HEADER_BYTES } as const;
 const EXTENSION = { hopByHop: 0, routing: 43, fragment: 44, destination: 60 } as const;
 const EXTENSIONS_MAX = 8;
 const SOURCE_ROUTES: readonly number[] = [131, 137];

@@ -3,7 +3,8 @@
 import { assert, type IpAddress } from "../base/index.ts";
 import { encodeIcmp } from "./build.ts";
 import { ECHO_REQUEST } from "./icmp.ts";
-import { PROTOCOL, walkExtensions } from "./ip.ts";
+import { PROTOCOL, V6_HEADER_BYTES, walkExtensions } from "./ip.ts";
+import { type PacketView, viewPacket } from "./view.ts";
 
 /** `host-unreachable` is what plain WireGuard answers where no peer is (WG-58). */
 export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
@@ -29,44 +30,41 @@ const TYPE_AND_CODE = {
  * @returns a new packet, or `undefined` where no refusal may be made (TN-14)
  */
 export function encodeRefusal(packet: Uint8Array, refusal: Refusal): Uint8Array<ArrayBuffer> | undefined {
-  const isV6 = (packet[0] ?? 0) >> 4 === 6;
-  if (!isRefusable(packet, isV6)) return undefined;
-  return encodeError(packet, isV6, refusal);
+  const view = viewPacket(packet);
+  return isRefusable(packet, view) ? encodeError(packet, view, refusal) : undefined;
 }
 
 /** From the packet's destination to its source, about as much of it as may be quoted. */
-function encodeError(packet: Uint8Array, isV6: boolean, refusal: Refusal): Uint8Array<ArrayBuffer> {
-  const [source, destination] = isV6
-    ? [packet.subarray(24, 40), packet.subarray(8, 24)]
-    : [packet.subarray(16, 20), packet.subarray(12, 16)];
-  const quoteBytes = isV6 ? ICMPV6_QUOTE_BYTES : ((packet[0] ?? 0) & 15) * 4 + ICMPV4_QUOTE_BYTES;
+function encodeError(packet: Uint8Array, view: PacketView, refusal: Refusal): Uint8Array<ArrayBuffer> {
+  const isV6 = view.family === 6;
+  const headerBytes = packet.length - view.transport.length;
+  const quoteBytes = isV6 ? ICMPV6_QUOTE_BYTES : headerBytes + ICMPV4_QUOTE_BYTES;
   const [type, code] = TYPE_AND_CODE[refusal][isV6 ? "v6" : "v4"];
   const body = packet.subarray(0, quoteBytes);
-  const error = encodeIcmp({ source, destination, type, code, body, hopLimit: ICMP_HOP_LIMIT });
+  const way = { source: view.destination, destination: view.source };
+  const error = encodeIcmp({ ...way, type, code, body, hopLimit: ICMP_HOP_LIMIT });
   assert(error.ok, "a quote of bounded length makes an error of bounded length");
   return error.value;
 }
 
-function isRefusable(packet: Uint8Array, isV6: boolean): boolean {
-  const [source, destination] = isV6
-    ? [packet.subarray(8, 24), packet.subarray(24, 40)]
-    : [packet.subarray(12, 16), packet.subarray(16, 20)];
+function isRefusable(packet: Uint8Array, view: PacketView): boolean {
+  const { source, destination } = view;
   if (isUnspecified(source) || isLoopback(source) || isMulticast(source)) return false;
   if (isMulticast(destination) || isBroadcast(destination)) return false;
-  return isEchoRequestOrNotIcmp(packet, isV6);
+  return isEchoRequestOrNotIcmp(packet, view);
 }
 
 /** An error about an error, or about an answer, could go round in circles (RFC 1122 §3.2.2). */
-function isEchoRequestOrNotIcmp(packet: Uint8Array, isV6: boolean): boolean {
-  if (!isV6) {
+function isEchoRequestOrNotIcmp(packet: Uint8Array, { family, protocol, transport }: PacketView): boolean {
+  if (family === 4) {
     // A later fragment does not show what it belongs to, and is never answered (RFC 1122 §3.2.2).
     if (((packet[6] ?? 0) & 0x1f) !== 0 || packet[7] !== 0) return false;
-    return packet[9] !== PROTOCOL.icmp || packet[((packet[0] ?? 0) & 15) * 4] === ECHO_REQUEST[4];
+    return protocol !== PROTOCOL.icmp || transport[0] === ECHO_REQUEST[4];
   }
   // The message may stand behind extension headers.
-  const walk = walkExtensions(packet, packet[6] ?? 0, 40);
+  const walk = walkExtensions(packet, packet[6] ?? 0, V6_HEADER_BYTES);
   if (walk === undefined || walk.isFragment) return false;
-  return walk.protocol !== PROTOCOL.icmpv6 || packet[walk.transportOffset] === ECHO_REQUEST[6];
+  return protocol !== PROTOCOL.icmpv6 || transport[0] === ECHO_REQUEST[6];
 }
 
 function isUnspecified(address: IpAddress): boolean {

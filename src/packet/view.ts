@@ -1,6 +1,6 @@
 /** The headers of a packet that has been validated already (TN-1, TN-6): nothing is checked again. */
 import type { IpAddress } from "../base/index.ts";
-import { identityOf, walkExtensions } from "./ip.ts";
+import { identityOf, V6_HEADER_BYTES, walkExtensions } from "./ip.ts";
 
 /** Borrows from the packet: valid as long as its bytes are. */
 export interface PacketView {
@@ -14,8 +14,6 @@ export interface PacketView {
   /** The transport identity of TN-6; absent for portless packets. */
   readonly ports?: { readonly source: number; readonly destination: number };
 }
-
-const V6_HEADER_BYTES = 40;
 
 export function viewPacket(packet: Uint8Array): PacketView {
   return (packet[0] ?? 0) >> 4 === 6 ? viewV6(packet) : viewV4(packet);
