@@ -65,7 +65,7 @@ interface Passed {
 }
 
 /**
- * How much faster than one that is likelier to be the best a variant must be to be chosen instead. On a busy
+ * A later candidate replaces an earlier, likelier one only if it is faster by this factor. On a busy
  * processor of two threads the timing shows nothing: of 30 starts, 3 chose a variant of 0.7 times the speed.
  */
 const PREFERENCE = 1.1;
@@ -129,7 +129,7 @@ function tryCandidate(
     if (fault !== undefined) return { name, ok: false, reason: fault };
     return { name, ok: true, module, bench };
   } catch (error) {
-    // Does not compile here, traps, or is not in the build: any of them only costs this candidate.
+    // Does not compile here, traps, or is not in the build: each costs only this candidate.
     return { name, ok: false, reason: error instanceof Error ? error.message : String(error) };
   } finally {
     resetFlags(candidate);
@@ -143,7 +143,7 @@ function resetFlags(candidate: Candidate): void {
 
 /**
  * The fastest by the time that sealing a byte and opening a byte take together.
- * @param timed the likely best first: it is taken unless another is faster by more than the noise
+ * @param timed the likeliest first; it stays unless another is faster by more than the noise
  */
 export function chooseFastest<T extends Speed>(timed: readonly T[]): T | undefined {
   const cost = (speed: Speed) => 1 / speed.sealGBps + 1 / speed.openGBps;

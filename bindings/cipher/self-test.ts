@@ -2,7 +2,7 @@
  * The self-test and the timing of a cipher variant through the exports of the plane's module.
  *
  * An instance of its own on a memory of its own: nothing that the plane uses is touched. An experimental
- * compiler flag may break what it compiles (PF-70); so what is tested is the final machine code.
+ * compiler flag may break what it compiles (PF-70), so the test runs the final machine code.
  */
 import { createCipheriv } from "node:crypto";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";

@@ -3,7 +3,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from "./file-constants.ts";
 import type { Kernel } from "./kernel.ts";
 
 /**
- * What wakes a worker out of `poll` (D-13). Whoever waits may read it to clear it; the one that means
+ * Wakes a worker that waits in `poll` (D-13). The waiting side may read it to clear it; the one that means
  * "stop" is never read, so that every later `poll` returns at once (PF-23).
  */
 export interface EventFd {

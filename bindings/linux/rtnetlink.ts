@@ -71,7 +71,7 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
     if (!outcome.ok) throw hostError(`cannot list ${selection.kind}`, "netlink", outcome.errno);
     return outcome.messages.flatMap((message) => {
       const object = message.type === type ? parse(message.body) : undefined;
-      // What we cannot read (another family, a newer form) is not ours.
+      // We skip what we cannot read: another family, or a newer form.
       return object?.ok ? [object.value] : [];
     });
   }

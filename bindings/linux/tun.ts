@@ -65,7 +65,7 @@ export function openTun(kernel: Kernel, options: TunOptions): Tun {
   const isLeftover = interfaceIndex(kernel, name) !== undefined;
   let fd = attach(kernel, name, isLeftover);
   if (isLeftover) {
-    // We could attach, so nobody holds it. Without persistence it goes with our descriptor.
+    // Attaching worked, so no process holds the device. Without persistence it goes with our descriptor.
     sys.ioctlValue(fd, TUNSETPERSIST, 0);
     sys.close(fd);
     if (interfaceIndex(kernel, name) !== undefined) throw inUse(name, "device exists");

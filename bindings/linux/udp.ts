@@ -2,7 +2,7 @@
  * The two UDP sockets of the transport, one per family (PG-41 to PG-44).
  *
  * They are unconnected and bound to the unspecified address; neither SO_REUSEADDR nor SO_REUSEPORT is
- * ever set, so that nobody else can take datagrams off our port.
+ * ever set, so that no other process can take datagrams off our port.
  */
 import { PosternError } from "../../src/base/index.ts";
 import { errnoName, hostError, isErrno, SystemCallError } from "./errno.ts";

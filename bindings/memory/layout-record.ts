@@ -20,7 +20,7 @@ const SIZES = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8, bytes: 8 } as const;
 
 /**
  * Offsets of all fields in their order, each aligned to its type; the size is whole cache lines.
- * @param start size of the record behind which this one lies, 0 for none
+ * @param start size of the record that this one follows; 0: it follows none
  */
 export function placeFields<R extends RecordLayout>(
   record: R,

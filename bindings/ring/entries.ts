@@ -12,7 +12,7 @@ const DATAGRAM_KINDS = {
 
 /**
  * @param localPort port of the socket on which datagrams of that family arrive
- * @returns undefined for a kind that is none: a defect of the plane
+ * @returns undefined for an unknown kind, which is a defect of the plane
  */
 export function readEvent(
   shared: SharedMemory,

@@ -1,10 +1,10 @@
 /**
  * The hold word of a peer: while it is set, its packets go to control instead of out (WG-46, D-10).
  *
- * What order packets go in is the machine's decision (`src/connections/routes.ts`, `src/wireguard/sessions.ts`).
- * Here is only what makes its decision safe against a worker that punts meanwhile: a release names how
- * many punts of the peer have been handled, and fails if there were more. Nothing is lost by that: who
- * handles the rest releases again. The worker gives the hold word another value with every punt, so that
+ * The machines decide the order of packets (`src/connections/routes.ts`, `src/wireguard/sessions.ts`). This
+ * file makes the decision safe against a worker that punts meanwhile: a release names how many punts of the
+ * peer have been handled, and fails if there were more. Nothing is lost: the machine releases again when
+ * it has handled the rest. The worker gives the hold word another value with every punt, so that
  * clearing it fails when a packet was punted at the same moment (`assembly/batch/egress.ts`).
  */
 

@@ -22,7 +22,7 @@ export function createPublications(
   workers: readonly number[],
 ): Publications {
   const rings = workers.map((worker) => shared.words[(worker + WORKER.dataRing) >> 2] ?? 0);
-  /** For each that no worker looks behind, where the data rings ended then. */
+  /** For each publication that every worker obeys: where the data rings ended at that moment. */
   const inForce: (readonly number[])[] = [];
   let completed = 0;
 

@@ -20,8 +20,8 @@ export function createRing(shared: SharedMemory, entries: number, areaBytes: num
 }
 
 /**
- * Takes up to `limit` entries, oldest first. `read` gets the address of each; what it wants to keep it
- * copies, for the entry goes back right afterwards.
+ * Takes up to `limit` entries, oldest first. `read` gets the address of each and copies what it keeps: the
+ * entry goes back right afterwards.
  */
 export function drainRing(
   shared: SharedMemory,

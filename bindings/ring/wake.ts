@@ -7,7 +7,7 @@ import type { SharedMemory } from "../memory/index.ts";
  */
 export function listenForWakes(shared: SharedMemory, address: number, wake: () => void): () => void {
   let isOn = true;
-  // What was raised before we listen is owed a wake as well.
+  // A word that was raised before we listen wakes us as well.
   let seen = 0;
 
   function listen(): void {

@@ -12,7 +12,7 @@ function startThread<Sent, Received>(url: URL, name: string): Thread<Sent, Recei
   worker.unref();
   const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   const failed = new Promise<never>((_resolve, reject) => worker.once("error", reject));
-  // Whoever takes the thread hears of it; one that nobody takes does no harm.
+  // The pool hears of a failure when the thread is taken; until then it must not end the process.
   failed.catch(() => undefined);
   return {
     exited,

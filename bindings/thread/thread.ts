@@ -1,6 +1,6 @@
 /**
- * A thread as the plane's workers need it, and the thread's own end of it: all that another runtime has to
- * offer. Messages arrive in order; what is shared memory stays shared.
+ * A thread as the plane's workers need it, and the thread's own end of it. Another runtime has to offer no
+ * more than this. Messages arrive in order; what is shared memory stays shared.
  */
 export interface Thread<Sent, Received> {
   post(message: Sent): void;

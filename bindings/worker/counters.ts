@@ -11,7 +11,7 @@ import {
 
 const { worker: WORKER } = OFFSETS;
 const ERRNO_COUNT = 136;
-// The keys of a table written in this repository.
+// The table stands in this repository: its keys are the counters.
 const COUNTER_NAMES = Object.keys(COUNTERS) as Counter[];
 
 export interface WorkerCounters {

@@ -173,7 +173,7 @@ function wordsToStart(
     [WORKER.isGsoOff, hasSegmentation ? 0 : 1],
     [WORKER.stop, 0],
     [WORKER.ended, 0],
-    // Parked until its loop begins, so that nobody waits for it.
+    // Parked until its loop begins, so that quiescence does not wait for it.
     [WORKER.parked, 1],
     [WORKER.running, 1],
   ];
