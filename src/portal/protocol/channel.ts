@@ -32,20 +32,43 @@ export interface Channel<M, R> {
   toRequestEvent(request: R): ChannelEvent;
 }
 
-/** Reads one payload; `undefined` when it is faulty. */
-export type PayloadReader<T> = (payload: unknown, tally: Tally) => T | "ignored" | undefined;
+/** One message of a channel: its event, and both ways between payload and type. */
+export interface MessageCodec<M> {
+  readonly event: string;
+  /** `undefined` for a faulty payload. */
+  readonly read: (payload: unknown, tally: Tally) => M | "ignored" | undefined;
+  readonly write: (message: M) => unknown;
+}
 
-/** Looks the event up in a table of readers and runs it. */
-export function parseEvent<T>(
-  readers: ReadonlyMap<string, PayloadReader<T>>,
-  event: string,
-  payload: unknown,
-): ChannelParse<T> {
-  const read = readers.get(event);
-  if (read === undefined) return { kind: "unknown-event" };
+/** All messages of one direction, each described once. */
+export type MessageCodecs<M extends { readonly kind: string }> = {
+  readonly [K in M["kind"]]: MessageCodec<M & { readonly kind: K }>;
+};
+
+/** The reading half, in which any of the messages may come out. */
+export type EventReader<M> = Pick<MessageCodec<M>, "event" | "read">;
+
+export type EventReaders<M> = ReadonlyMap<string, EventReader<M>>;
+
+/** Looks the event up and reads its payload. */
+export function parseEvent<M>(readers: EventReaders<M>, event: string, payload: unknown): ChannelParse<M> {
+  const codec = readers.get(event);
+  if (codec === undefined) return { kind: "unknown-event" };
   const tally: Tally = { skipped: 0 };
-  const message = read(payload, tally);
+  const message = codec.read(payload, tally);
   if (message === undefined) return { kind: "bad-message" };
   if (message === "ignored") return { kind: "ignored" };
   return { kind: "message", message, skipped: tally.skipped };
+}
+
+export function toEvent<M extends { readonly kind: string }, K extends M["kind"]>(
+  codecs: MessageCodecs<M>,
+  message: M & { readonly kind: K },
+): ChannelEvent {
+  const { event, write } = codecs[message.kind];
+  return { event, payload: write(message) };
+}
+
+export function byEvent<M>(codecs: readonly EventReader<M>[]): EventReaders<M> {
+  return new Map(codecs.map((codec) => [codec.event, codec]));
 }

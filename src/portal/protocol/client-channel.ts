@@ -2,9 +2,16 @@
  * The channel `client` (PT §4.1).
  */
 import * as v from "valibot";
-import { type IpAddress, unreachable } from "../../base/index.ts";
+import type { IpAddress } from "../../base/index.ts";
 import { MAX_CANDIDATES_SENT, parseCandidates } from "./candidate-list.ts";
-import { type Channel, type ChannelEvent, type PayloadReader, parseEvent } from "./channel.ts";
+import {
+  byEvent,
+  type Channel,
+  type MessageCodec,
+  type MessageCodecs,
+  parseEvent,
+  toEvent,
+} from "./channel.ts";
 import {
   type ClientInterface,
   parseClientInterface,
@@ -89,14 +96,6 @@ export type ClientRequest =
       readonly candidates: readonly string[];
     };
 
-export const clientChannel: Channel<ClientMessage, ClientRequest> = {
-  topic: "client",
-  parseMessage: (event, payload) => parseEvent(MESSAGES, event, payload),
-  toMessageEvent,
-  parseRequest: (event, payload) => parseEvent(REQUESTS, event, payload),
-  toRequestEvent,
-};
-
 const list = v.array(v.unknown());
 
 const wireInit = v.object({
@@ -138,10 +137,10 @@ const FAILURE_REASONS: readonly FlowFailureReason[] = [
   "version_mismatch",
 ];
 
-const MESSAGES = new Map<string, PayloadReader<ClientMessage>>([
-  [
-    "init",
-    (payload, tally) => {
+const MESSAGES: MessageCodecs<ClientMessage> = {
+  init: {
+    event: "init",
+    read(payload, tally) {
       const wire = readAs(wireInit, payload);
       const tunnel = parseClientInterface(wire?.interface, tally);
       if (wire === undefined || tunnel === undefined) return undefined;
@@ -152,32 +151,40 @@ const MESSAGES = new Map<string, PayloadReader<ClientMessage>>([
         relays: parseRelays(wire.relays ?? [], tally),
       };
     },
-  ],
-  [
-    "config_changed",
-    (payload, tally) => {
+    write: (message) => ({
+      interface: toWireClientInterface(message.interface),
+      resources: message.resources.map(toWireClientResource),
+      relays: message.relays.map(toWireRelay),
+    }),
+  },
+  "config-changed": {
+    event: "config_changed",
+    read(payload, tally) {
       const tunnel = parseClientInterface(readAs(wireConfig, payload)?.interface, tally);
       return tunnel === undefined ? undefined : { kind: "config-changed", interface: tunnel };
     },
-  ],
-  [
-    "resource_created_or_updated",
-    (payload, tally) => {
+    write: (message) => ({ interface: toWireClientInterface(message.interface) }),
+  },
+  "resource-created-or-updated": {
+    event: "resource_created_or_updated",
+    read(payload, tally) {
       const resource = parseClientResource(payload, tally);
       if (resource === undefined || resource === "ignored") return resource;
       return { kind: "resource-created-or-updated", resource };
     },
-  ],
-  [
-    "resource_deleted",
-    (payload) => {
+    write: (message) => toWireClientResource(message.resource),
+  },
+  "resource-deleted": {
+    event: "resource_deleted",
+    read(payload) {
       const rid = readAs(uuid, payload);
       return rid === undefined ? undefined : { kind: "resource-deleted", rid };
     },
-  ],
-  [
-    "relays_presence",
-    (payload, tally) => {
+    write: (message) => message.rid,
+  },
+  "relays-presence": {
+    event: "relays_presence",
+    read(payload, tally) {
       const wire = readAs(wirePresence, payload);
       if (wire === undefined) return undefined;
       return {
@@ -186,187 +193,146 @@ const MESSAGES = new Map<string, PayloadReader<ClientMessage>>([
         connected: parseRelays(wire.connected, tally),
       };
     },
-  ],
-  ["ice_candidates", readCandidates("ice-candidates")],
-  ["invalidate_ice_candidates", readCandidates("invalidate-ice-candidates")],
-  ["flow_created", readFlowCreated],
-  [
-    "gateway_left",
-    (payload) => {
+    write: (message) => ({
+      disconnected_ids: message.disconnectedIds,
+      connected: message.connected.map(toWireRelay),
+    }),
+  },
+  "ice-candidates": candidateCodec("ice-candidates", "ice_candidates"),
+  "invalidate-ice-candidates": candidateCodec("invalidate-ice-candidates", "invalidate_ice_candidates"),
+  "flow-created": {
+    event: "flow_created",
+    read(payload) {
+      const wire = readAs(wireFlowCreated, payload);
+      const siteId = wire?.gateway_group_id ?? wire?.site_id;
+      if (wire === undefined || siteId == null) return undefined;
+      return {
+        kind: "flow-created",
+        rid: wire.resource_id,
+        gid: wire.gateway_id,
+        siteId,
+        gatewayKey: wire.gateway_public_key,
+        gatewayIpv4: wire.gateway_ipv4,
+        gatewayIpv6: wire.gateway_ipv6,
+        presharedKey: wire.preshared_key,
+        clientCredentials: wire.client_ice_credentials,
+        gatewayCredentials: wire.gateway_ice_credentials,
+      };
+    },
+    write: (flow) => ({
+      resource_id: flow.rid,
+      gateway_id: flow.gid,
+      gateway_group_id: flow.siteId,
+      gateway_public_key: toWireKey(flow.gatewayKey),
+      gateway_ipv4: toWireIp(flow.gatewayIpv4),
+      gateway_ipv6: toWireIp(flow.gatewayIpv6),
+      preshared_key: toWireKey(flow.presharedKey),
+      client_ice_credentials: flow.clientCredentials,
+      gateway_ice_credentials: flow.gatewayCredentials,
+    }),
+  },
+  "gateway-left": {
+    event: "gateway_left",
+    read(payload) {
       const wire = readAs(wireGateway, payload);
       return wire === undefined ? undefined : { kind: "gateway-left", gid: wire.gateway_id };
     },
-  ],
-  [
-    "flow_creation_failed",
-    (payload, tally) => {
+    write: (message) => ({ gateway_id: message.gid }),
+  },
+  "flow-creation-failed": {
+    event: "flow_creation_failed",
+    read(payload, tally) {
       const wire = readAs(wireFailed, payload);
       if (wire === undefined) return undefined;
+      const violated = wire.violated_properties ?? [];
       return {
         kind: "flow-creation-failed",
         rid: wire.resource_id,
         reason: FAILURE_REASONS.find((reason) => reason === wire.reason) ?? "unknown",
-        violatedProperties: parseList(
-          wire.violated_properties ?? [],
-          (item) => readAs(v.string(), item),
-          tally,
-        ),
+        violatedProperties: parseList(violated, (item) => readAs(v.string(), item), tally),
       };
     },
-  ],
-]);
+    write: ({ rid, reason, violatedProperties }) => ({
+      resource_id: rid,
+      reason,
+      ...(violatedProperties.length > 0 ? { violated_properties: violatedProperties } : {}),
+    }),
+  },
+};
 
-const REQUESTS = new Map<string, PayloadReader<ClientRequest>>([
-  [
-    "create_flow",
-    (payload, tally) => {
+const REQUESTS: MessageCodecs<ClientRequest> = {
+  "create-flow": {
+    event: "create_flow",
+    read(payload, tally) {
       const wire = readAs(wireCreateFlow, payload);
       if (wire === undefined) return undefined;
+      const gids = wire.connected_gateway_ids ?? [];
       return {
         kind: "create-flow",
         rid: wire.resource_id,
-        connectedGatewayIds: parseList(wire.connected_gateway_ids ?? [], (item) => readAs(uuid, item), tally),
+        connectedGatewayIds: parseList(gids, (item) => readAs(uuid, item), tally),
       };
     },
-  ],
-  ["broadcast_ice_candidates", readBroadcast("broadcast-ice-candidates")],
-  ["broadcast_invalidated_ice_candidates", readBroadcast("broadcast-invalidated-ice-candidates")],
-]);
+    write: (request) => ({
+      resource_id: request.rid,
+      connected_gateway_ids: request.connectedGatewayIds,
+    }),
+  },
+  "broadcast-ice-candidates": broadcastCodec("broadcast-ice-candidates", "broadcast_ice_candidates"),
+  "broadcast-invalidated-ice-candidates": broadcastCodec(
+    "broadcast-invalidated-ice-candidates",
+    "broadcast_invalidated_ice_candidates",
+  ),
+};
 
-function readCandidates(kind: "ice-candidates" | "invalidate-ice-candidates"): PayloadReader<ClientMessage> {
-  return (payload, tally) => {
-    const wire = readAs(wireGatewayCandidates, payload);
-    if (wire === undefined) return undefined;
-    return { kind, gid: wire.gateway_id, candidates: parseCandidates(wire.candidates, tally) };
-  };
-}
-
-function readBroadcast(
-  kind: "broadcast-ice-candidates" | "broadcast-invalidated-ice-candidates",
-): PayloadReader<ClientRequest> {
-  return (payload, tally) => {
-    const wire = readAs(wireBroadcast, payload);
-    if (wire === undefined) return undefined;
-    return {
-      kind,
-      gids: parseList(wire.gateway_ids, (item) => readAs(uuid, item), tally),
-      candidates: parseCandidates(wire.candidates, tally),
-    };
-  };
-}
-
-function readFlowCreated(payload: unknown): FlowCreated | undefined {
-  const wire = readAs(wireFlowCreated, payload);
-  const siteId = wire?.gateway_group_id ?? wire?.site_id;
-  if (wire === undefined || siteId == null) return undefined;
+function candidateCodec<K extends "ice-candidates" | "invalidate-ice-candidates">(
+  kind: K,
+  event: string,
+): MessageCodec<{ readonly kind: K; readonly gid: string; readonly candidates: readonly string[] }> {
   return {
-    kind: "flow-created",
-    rid: wire.resource_id,
-    gid: wire.gateway_id,
-    siteId,
-    gatewayKey: wire.gateway_public_key,
-    gatewayIpv4: wire.gateway_ipv4,
-    gatewayIpv6: wire.gateway_ipv6,
-    presharedKey: wire.preshared_key,
-    clientCredentials: wire.client_ice_credentials,
-    gatewayCredentials: wire.gateway_ice_credentials,
+    event,
+    read(payload, tally) {
+      const wire = readAs(wireGatewayCandidates, payload);
+      if (wire === undefined) return undefined;
+      return { kind, gid: wire.gateway_id, candidates: parseCandidates(wire.candidates, tally) };
+    },
+    write: ({ gid, candidates }) => ({ gateway_id: gid, candidates }),
   };
 }
 
-function toMessageEvent(message: ClientMessage): ChannelEvent {
-  switch (message.kind) {
-    case "init":
-      return {
-        event: "init",
-        payload: {
-          interface: toWireClientInterface(message.interface),
-          resources: message.resources.map(toWireClientResource),
-          relays: message.relays.map(toWireRelay),
-        },
-      };
-    case "config-changed":
-      return {
-        event: "config_changed",
-        payload: { interface: toWireClientInterface(message.interface) },
-      };
-    case "resource-created-or-updated":
-      return { event: "resource_created_or_updated", payload: toWireClientResource(message.resource) };
-    case "resource-deleted":
-      return { event: "resource_deleted", payload: message.rid };
-    case "relays-presence":
-      return {
-        event: "relays_presence",
-        payload: {
-          disconnected_ids: message.disconnectedIds,
-          connected: message.connected.map(toWireRelay),
-        },
-      };
-    case "ice-candidates":
-      return {
-        event: "ice_candidates",
-        payload: { gateway_id: message.gid, candidates: message.candidates },
-      };
-    case "invalidate-ice-candidates":
-      return {
-        event: "invalidate_ice_candidates",
-        payload: { gateway_id: message.gid, candidates: message.candidates },
-      };
-    case "gateway-left":
-      return { event: "gateway_left", payload: { gateway_id: message.gid } };
-    case "flow-created":
-      return { event: "flow_created", payload: toWireFlowCreated(message) };
-    case "flow-creation-failed":
-      return {
-        event: "flow_creation_failed",
-        payload: {
-          resource_id: message.rid,
-          reason: message.reason,
-          ...(message.violatedProperties.length > 0
-            ? { violated_properties: message.violatedProperties }
-            : {}),
-        },
-      };
-    default:
-      return unreachable(message);
-  }
-}
-
-function toWireFlowCreated(flow: FlowCreated): object {
-  return {
-    resource_id: flow.rid,
-    gateway_id: flow.gid,
-    gateway_group_id: flow.siteId,
-    gateway_public_key: toWireKey(flow.gatewayKey),
-    gateway_ipv4: toWireIp(flow.gatewayIpv4),
-    gateway_ipv6: toWireIp(flow.gatewayIpv6),
-    preshared_key: toWireKey(flow.presharedKey),
-    client_ice_credentials: flow.clientCredentials,
-    gateway_ice_credentials: flow.gatewayCredentials,
-  };
-}
-
-function toRequestEvent(request: ClientRequest): ChannelEvent {
-  switch (request.kind) {
-    case "create-flow":
-      return {
-        event: "create_flow",
-        payload: { resource_id: request.rid, connected_gateway_ids: request.connectedGatewayIds },
-      };
-    case "broadcast-ice-candidates":
-      return { event: "broadcast_ice_candidates", payload: toWireBroadcast(request) };
-    case "broadcast-invalidated-ice-candidates":
-      return { event: "broadcast_invalidated_ice_candidates", payload: toWireBroadcast(request) };
-    default:
-      return unreachable(request);
-  }
-}
-
-function toWireBroadcast(request: {
+function broadcastCodec<K extends "broadcast-ice-candidates" | "broadcast-invalidated-ice-candidates">(
+  kind: K,
+  event: string,
+): MessageCodec<{
+  readonly kind: K;
   readonly gids: readonly string[];
   readonly candidates: readonly string[];
-}): object {
+}> {
   return {
-    gateway_ids: request.gids,
-    candidates: request.candidates.slice(0, MAX_CANDIDATES_SENT),
+    event,
+    read(payload, tally) {
+      const wire = readAs(wireBroadcast, payload);
+      if (wire === undefined) return undefined;
+      return {
+        kind,
+        gids: parseList(wire.gateway_ids, (item) => readAs(uuid, item), tally),
+        candidates: parseCandidates(wire.candidates, tally),
+      };
+    },
+    write: ({ gids, candidates }) => ({
+      gateway_ids: gids,
+      candidates: candidates.slice(0, MAX_CANDIDATES_SENT),
+    }),
   };
 }
+
+const MESSAGES_BY_EVENT = byEvent<ClientMessage>(Object.values(MESSAGES));
+const REQUESTS_BY_EVENT = byEvent<ClientRequest>(Object.values(REQUESTS));
+
+export const clientChannel: Channel<ClientMessage, ClientRequest> = {
+  topic: "client",
+  parseMessage: (event, payload) => parseEvent(MESSAGES_BY_EVENT, event, payload),
+  toMessageEvent: (message) => toEvent(MESSAGES, message),
+  parseRequest: (event, payload) => parseEvent(REQUESTS_BY_EVENT, event, payload),
+  toRequestEvent: (request) => toEvent(REQUESTS, request),
+};

@@ -2,9 +2,16 @@
  * The channel `gateway` (PT §4.2).
  */
 import * as v from "valibot";
-import { type UnixMs, unreachable } from "../../base/index.ts";
+import type { UnixMs } from "../../base/index.ts";
 import { MAX_CANDIDATES_SENT, parseCandidates } from "./candidate-list.ts";
-import { type Channel, type ChannelEvent, type PayloadReader, parseEvent } from "./channel.ts";
+import {
+  byEvent,
+  type Channel,
+  type MessageCodec,
+  type MessageCodecs,
+  parseEvent,
+  toEvent,
+} from "./channel.ts";
 import {
   parseRelays,
   type RelayEntry,
@@ -96,14 +103,6 @@ export type GatewayRequest =
       readonly candidates: readonly string[];
     };
 
-export const gatewayChannel: Channel<GatewayMessage, GatewayRequest> = {
-  topic: "gateway",
-  parseMessage: (event, payload) => parseEvent(MESSAGES, event, payload),
-  toMessageEvent,
-  parseRequest: (event, payload) => parseEvent(REQUESTS, event, payload),
-  toRequestEvent,
-};
-
 const list = v.array(v.unknown());
 const text = v.nullish(v.string());
 
@@ -149,10 +148,10 @@ const wirePresence = v.object({ disconnected_ids: list, connected: list });
 const wireFlowAuthorized = v.object({ ref: v.string() });
 const wireBroadcast = v.object({ client_ids: list, candidates: list });
 
-const MESSAGES = new Map<string, PayloadReader<GatewayMessage>>([
-  [
-    "init",
-    (payload, tally) => {
+const MESSAGES: MessageCodecs<GatewayMessage> = {
+  init: {
+    event: "init",
+    read(payload, tally) {
       const wire = readAs(wireInit, payload);
       if (wire === undefined) return undefined;
       return {
@@ -163,37 +162,48 @@ const MESSAGES = new Map<string, PayloadReader<GatewayMessage>>([
         authorizations: parseList(wire.authorizations ?? [], parseAuthorization, tally),
       };
     },
-  ],
-  ["authorize_flow", readAuthorizeFlow],
-  [
-    "reject_access",
-    (payload) => {
+    write: (message) => ({
+      interface: toWireAddresses(message.interface),
+      // Always both, and read by nobody: the gateway's own options decide.
+      config: { ipv4_masquerade_enabled: true, ipv6_masquerade_enabled: true },
+      relays: message.relays.map(toWireRelay),
+      ...(message.accountSlug === undefined ? {} : { account_slug: message.accountSlug }),
+      authorizations: message.authorizations.map(toWireAuthorization),
+    }),
+  },
+  "authorize-flow": { event: "authorize_flow", read: readAuthorizeFlow, write: toWireAuthorizeFlow },
+  "reject-access": {
+    event: "reject_access",
+    read(payload) {
       const wire = readAs(wirePair, payload);
       if (wire === undefined) return undefined;
       return { kind: "reject-access", cid: wire.client_id, rid: wire.resource_id };
     },
-  ],
-  [
-    "access_authorization_expiry_updated",
-    (payload) => {
+    write: (message) => ({ client_id: message.cid, resource_id: message.rid }),
+  },
+  "access-authorization-expiry-updated": {
+    event: "access_authorization_expiry_updated",
+    read(payload) {
       const authorization = parseAuthorization(payload);
       if (authorization === undefined) return undefined;
       return { kind: "access-authorization-expiry-updated", ...authorization };
     },
-  ],
-  [
-    "resource_updated",
-    (payload) => {
+    write: toWireAuthorization,
+  },
+  "resource-updated": {
+    event: "resource_updated",
+    read(payload) {
       const resource = parseGatewayResource(payload);
       if (resource === undefined || resource === "ignored") return resource;
       return { kind: "resource-updated", resource };
     },
-  ],
-  ["ice_candidates", readCandidates("ice-candidates")],
-  ["invalidate_ice_candidates", readCandidates("invalidate-ice-candidates")],
-  [
-    "relays_presence",
-    (payload, tally) => {
+    write: (message) => toWireGatewayResource(message.resource),
+  },
+  "ice-candidates": candidateCodec("ice-candidates", "ice_candidates"),
+  "invalidate-ice-candidates": candidateCodec("invalidate-ice-candidates", "invalidate_ice_candidates"),
+  "relays-presence": {
+    event: "relays_presence",
+    read(payload, tally) {
       const wire = readAs(wirePresence, payload);
       if (wire === undefined) return undefined;
       return {
@@ -202,25 +212,78 @@ const MESSAGES = new Map<string, PayloadReader<GatewayMessage>>([
         connected: parseRelays(wire.connected, tally),
       };
     },
-  ],
-]);
+    write: (message) => ({
+      disconnected_ids: message.disconnectedIds,
+      connected: message.connected.map(toWireRelay),
+    }),
+  },
+};
 
-const REQUESTS = new Map<string, PayloadReader<GatewayRequest>>([
-  [
-    "flow_authorized",
-    (payload) => {
+const REQUESTS: MessageCodecs<GatewayRequest> = {
+  "flow-authorized": {
+    event: "flow_authorized",
+    read(payload) {
       const wire = readAs(wireFlowAuthorized, payload);
       return wire === undefined ? undefined : { kind: "flow-authorized", ref: wire.ref };
     },
-  ],
-  ["broadcast_ice_candidates", readBroadcast("broadcast-ice-candidates")],
-  ["broadcast_invalidated_ice_candidates", readBroadcast("broadcast-invalidated-ice-candidates")],
-]);
+    write: (request) => ({ ref: request.ref }),
+  },
+  "broadcast-ice-candidates": broadcastCodec("broadcast-ice-candidates", "broadcast_ice_candidates"),
+  "broadcast-invalidated-ice-candidates": broadcastCodec(
+    "broadcast-invalidated-ice-candidates",
+    "broadcast_invalidated_ice_candidates",
+  ),
+};
+
+function candidateCodec<K extends "ice-candidates" | "invalidate-ice-candidates">(
+  kind: K,
+  event: string,
+): MessageCodec<{ readonly kind: K; readonly cid: string; readonly candidates: readonly string[] }> {
+  return {
+    event,
+    read(payload, tally) {
+      const wire = readAs(wireClientCandidates, payload);
+      if (wire === undefined) return undefined;
+      return { kind, cid: wire.client_id, candidates: parseCandidates(wire.candidates, tally) };
+    },
+    write: ({ cid, candidates }) => ({ client_id: cid, candidates }),
+  };
+}
+
+function broadcastCodec<K extends "broadcast-ice-candidates" | "broadcast-invalidated-ice-candidates">(
+  kind: K,
+  event: string,
+): MessageCodec<{
+  readonly kind: K;
+  readonly cids: readonly string[];
+  readonly candidates: readonly string[];
+}> {
+  return {
+    event,
+    read(payload, tally) {
+      const wire = readAs(wireBroadcast, payload);
+      if (wire === undefined) return undefined;
+      return {
+        kind,
+        cids: parseList(wire.client_ids, (item) => readAs(uuid, item), tally),
+        candidates: parseCandidates(wire.candidates, tally),
+      };
+    },
+    write: ({ cids, candidates }) => ({
+      client_ids: cids,
+      candidates: candidates.slice(0, MAX_CANDIDATES_SENT),
+    }),
+  };
+}
 
 function parseAuthorization(item: unknown): Authorization | undefined {
   const wire = readAs(wireAuthorization, item);
   if (wire === undefined) return undefined;
   return { cid: wire.client_id, rid: wire.resource_id, expiresAt: wire.expires_at };
+}
+
+function toWireAuthorization({ cid, rid, expiresAt }: Authorization): object {
+  return { client_id: cid, resource_id: rid, expires_at: toWireTime(expiresAt) };
 }
 
 function readAuthorizeFlow(payload: unknown): AuthorizeFlow | "ignored" | undefined {
@@ -249,92 +312,6 @@ function readAuthorizeFlow(payload: unknown): AuthorizeFlow | "ignored" | undefi
   };
 }
 
-function presentTexts(
-  members: Readonly<Record<string, string | null | undefined>>,
-): Readonly<Record<string, string>> {
-  const present: Record<string, string> = {};
-  for (const [name, value] of Object.entries(members)) if (value != null) present[name] = value;
-  return present;
-}
-
-function readCandidates(kind: "ice-candidates" | "invalidate-ice-candidates"): PayloadReader<GatewayMessage> {
-  return (payload, tally) => {
-    const wire = readAs(wireClientCandidates, payload);
-    if (wire === undefined) return undefined;
-    return { kind, cid: wire.client_id, candidates: parseCandidates(wire.candidates, tally) };
-  };
-}
-
-function readBroadcast(
-  kind: "broadcast-ice-candidates" | "broadcast-invalidated-ice-candidates",
-): PayloadReader<GatewayRequest> {
-  return (payload, tally) => {
-    const wire = readAs(wireBroadcast, payload);
-    if (wire === undefined) return undefined;
-    return {
-      kind,
-      cids: parseList(wire.client_ids, (item) => readAs(uuid, item), tally),
-      candidates: parseCandidates(wire.candidates, tally),
-    };
-  };
-}
-
-function toMessageEvent(message: GatewayMessage): ChannelEvent {
-  switch (message.kind) {
-    case "init":
-      return {
-        event: "init",
-        payload: {
-          interface: toWireAddresses(message.interface),
-          // Always both, and read by nobody: the gateway's own options decide.
-          config: { ipv4_masquerade_enabled: true, ipv6_masquerade_enabled: true },
-          relays: message.relays.map(toWireRelay),
-          ...(message.accountSlug === undefined ? {} : { account_slug: message.accountSlug }),
-          authorizations: message.authorizations.map(toWireAuthorization),
-        },
-      };
-    case "authorize-flow":
-      return { event: "authorize_flow", payload: toWireAuthorizeFlow(message) };
-    case "reject-access":
-      return {
-        event: "reject_access",
-        payload: { client_id: message.cid, resource_id: message.rid },
-      };
-    case "access-authorization-expiry-updated":
-      return { event: "access_authorization_expiry_updated", payload: toWireAuthorization(message) };
-    case "resource-updated":
-      return { event: "resource_updated", payload: toWireGatewayResource(message.resource) };
-    case "ice-candidates":
-      return {
-        event: "ice_candidates",
-        payload: { client_id: message.cid, candidates: message.candidates },
-      };
-    case "invalidate-ice-candidates":
-      return {
-        event: "invalidate_ice_candidates",
-        payload: { client_id: message.cid, candidates: message.candidates },
-      };
-    case "relays-presence":
-      return {
-        event: "relays_presence",
-        payload: {
-          disconnected_ids: message.disconnectedIds,
-          connected: message.connected.map(toWireRelay),
-        },
-      };
-    default:
-      return unreachable(message);
-  }
-}
-
-function toWireAddresses({ ipv4, ipv6 }: TunnelAddresses): object {
-  return { ipv4: toWireIp(ipv4), ipv6: toWireIp(ipv6) };
-}
-
-function toWireAuthorization({ cid, rid, expiresAt }: Authorization): object {
-  return { client_id: cid, resource_id: rid, expires_at: toWireTime(expiresAt) };
-}
-
 function toWireAuthorizeFlow(flow: AuthorizeFlow): object {
   const { client } = flow;
   return {
@@ -355,22 +332,25 @@ function toWireAuthorizeFlow(flow: AuthorizeFlow): object {
   };
 }
 
-function toRequestEvent(request: GatewayRequest): ChannelEvent {
-  switch (request.kind) {
-    case "flow-authorized":
-      return { event: "flow_authorized", payload: { ref: request.ref } };
-    case "broadcast-ice-candidates":
-      return { event: "broadcast_ice_candidates", payload: toWireBroadcast(request) };
-    case "broadcast-invalidated-ice-candidates":
-      return { event: "broadcast_invalidated_ice_candidates", payload: toWireBroadcast(request) };
-    default:
-      return unreachable(request);
-  }
+function presentTexts(
+  members: Readonly<Record<string, string | null | undefined>>,
+): Readonly<Record<string, string>> {
+  const present: Record<string, string> = {};
+  for (const [name, value] of Object.entries(members)) if (value != null) present[name] = value;
+  return present;
 }
 
-function toWireBroadcast(request: {
-  readonly cids: readonly string[];
-  readonly candidates: readonly string[];
-}): object {
-  return { client_ids: request.cids, candidates: request.candidates.slice(0, MAX_CANDIDATES_SENT) };
+function toWireAddresses({ ipv4, ipv6 }: TunnelAddresses): object {
+  return { ipv4: toWireIp(ipv4), ipv6: toWireIp(ipv6) };
 }
+
+const MESSAGES_BY_EVENT = byEvent<GatewayMessage>(Object.values(MESSAGES));
+const REQUESTS_BY_EVENT = byEvent<GatewayRequest>(Object.values(REQUESTS));
+
+export const gatewayChannel: Channel<GatewayMessage, GatewayRequest> = {
+  topic: "gateway",
+  parseMessage: (event, payload) => parseEvent(MESSAGES_BY_EVENT, event, payload),
+  toMessageEvent: (message) => toEvent(MESSAGES, message),
+  parseRequest: (event, payload) => parseEvent(REQUESTS_BY_EVENT, event, payload),
+  toRequestEvent: (request) => toEvent(REQUESTS, request),
+};
