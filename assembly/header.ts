@@ -86,4 +86,5 @@ export namespace Sockaddr {
   export const PORT: usize = 2;
   export const ADDRESS4: usize = 4;
   export const ADDRESS6: usize = 8;
+  export const SCOPE6: usize = 24;
 }

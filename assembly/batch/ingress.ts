@@ -300,6 +300,8 @@ function isFromEndpoint(worker: usize, peer: usize): bool {
   const isV6 = load<u16>(path, Path.DESTINATION + Sockaddr.FAMILY) == AF_INET6;
   if (isV6 != (load<u32>(worker, Ingress.FROM_BYTES) == 16)) return false;
   if (!isV6) return load<u32>(path, Path.DESTINATION + Sockaddr.ADDRESS4) == load<u32>(worker, Ingress.FROM);
+  const scope = load<u32>(path, Path.DESTINATION + Sockaddr.SCOPE6);
+  if (scope != load<u32>(worker, Ingress.FROM_SCOPE)) return false;
   return !v128.any_true(
     v128.xor(v128.load(path, Path.DESTINATION + Sockaddr.ADDRESS6), v128.load(worker, Ingress.FROM)),
   );

@@ -145,6 +145,7 @@ function fill(entry: usize, kind: u32, slot: u32, generation: u32, detail: u32):
 function fillSource(worker: usize, entry: usize, channel: u32): void {
   store<u32>(entry, load<u32>(worker, Ingress.FROM_BYTES), Entry.FROM_BYTES);
   store<u32>(entry, load<u32>(worker, Ingress.FROM_PORT), Entry.FROM_PORT);
+  store<u32>(entry, load<u32>(worker, Ingress.FROM_SCOPE), Entry.FROM_SCOPE);
   store<u32>(entry, load<u32>(worker, Ingress.LOCAL_BYTES), Entry.LOCAL_BYTES);
   store<u32>(entry, channel, Entry.CHANNEL);
   v128.store(entry, v128.load(worker, Ingress.FROM), Entry.FROM);

@@ -125,6 +125,7 @@ function readName(worker: usize): void {
   const isV6 = <u32>load<u16>(name) == AF_INET6;
   store<u32>(worker, isV6 ? 16 : 4, Ingress.FROM_BYTES);
   store<u32>(worker, <u32>bswap<u16>(load<u16>(name, Sockaddr.PORT)), Ingress.FROM_PORT);
+  store<u32>(worker, isV6 ? load<u32>(name, Sockaddr.SCOPE6) : 0, Ingress.FROM_SCOPE);
   if (isV6) {
     v128.store(worker, v128.load(name, Sockaddr.ADDRESS6), Ingress.FROM);
   } else {

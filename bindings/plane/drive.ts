@@ -108,6 +108,7 @@ function writeMeta(
 ): void {
   words[(ingress + INGRESS.fromBytes) >> 2] = from.address.length;
   words[(ingress + INGRESS.fromPort) >> 2] = from.port;
+  words[(ingress + INGRESS.fromScope) >> 2] = from.scope ?? 0;
   words[(ingress + INGRESS.localBytes) >> 2] = local?.length ?? 0;
   words[(ingress + INGRESS.outerEcn) >> 2] = ecn;
   bytes.fill(0, ingress + INGRESS.from, ingress + INGRESS.from + 16);

@@ -76,7 +76,9 @@ function readBytes(shared: SharedMemory, entry: number): Uint8Array {
 
 function readFrom(shared: SharedMemory, entry: number): SocketAddress {
   const port = shared.words[(entry + ENTRY.fromPort) >> 2] ?? 0;
-  return { address: readAddress(shared, entry + ENTRY.from, entry + ENTRY.fromBytes), port };
+  const address = readAddress(shared, entry + ENTRY.from, entry + ENTRY.fromBytes);
+  const scope = shared.words[(entry + ENTRY.fromScope) >> 2] ?? 0;
+  return scope === 0 ? { address, port } : { address, port, scope };
 }
 
 function readLocal(shared: SharedMemory, entry: number): IpAddress {

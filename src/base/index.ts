@@ -20,6 +20,7 @@ export {
   formatSocketAddress,
   type IpAddress,
   ip,
+  isLinkLocalV6,
   parseIp,
   parseSocketAddress,
   type SocketAddress,

@@ -7,6 +7,11 @@ export type IpAddress = Uint8Array;
 export interface SocketAddress {
   readonly address: IpAddress;
   readonly port: number;
+  /**
+   * Index of the interface by which a link-local IPv6 address is meant: each link has its own fe80::1
+   * (RFC 4007 §6). Absent: none, as for every other address.
+   */
+  readonly scope?: number;
 }
 
 /** Reads dotted IPv4 or RFC 4291 IPv6 text (with an embedded IPv4 tail); no zone, no brackets. */
@@ -96,15 +101,25 @@ export function equalIp(a: IpAddress, b: IpAddress): boolean {
 }
 
 export function equalSocketAddress(a: SocketAddress, b: SocketAddress): boolean {
-  return a.port === b.port && equalIp(a.address, b.address);
+  return a.port === b.port && (a.scope ?? 0) === (b.scope ?? 0) && equalIp(a.address, b.address);
 }
 
-/** `192.0.2.1:51820` or `[2001:db8::1]:51820`: for people, and unique enough as a map key. */
-export function formatSocketAddress({ address, port }: SocketAddress): string {
-  return address.length === 4 ? `${formatIp(address)}:${port}` : `[${formatIp(address)}]:${port}`;
+/** Whether an address means one link only: fe80::/10 (RFC 4291 §2.5.6). */
+export function isLinkLocalV6(address: IpAddress): boolean {
+  return address.length === 16 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80;
 }
 
-/** The inverse of `formatSocketAddress`; host names are not addresses. */
+/**
+ * `192.0.2.1:51820`, `[2001:db8::1]:51820` or `[fe80::1%2]:51820`: for people, and unique enough as a map
+ * key.
+ */
+export function formatSocketAddress({ address, port, scope }: SocketAddress): string {
+  const text = formatIp(address);
+  if (address.length === 4) return `${text}:${port}`;
+  return `[${text}${scope === undefined ? "" : `%${scope}`}]:${port}`;
+}
+
+/** The inverse of `formatSocketAddress`, but for scopes; host names are not addresses. */
 export function parseSocketAddress(text: string): Parsed<SocketAddress, "not-an-address" | "bad-port"> {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];

@@ -2,7 +2,7 @@
  * Values of a wg-quick file as wg, ip and the C library below them read them (WG-63): numbers in three
  * bases, ports by name, addresses in short forms. Where the reading may surprise, it comes with a remark.
  */
-import { formatIp, type IpAddress, parseIp, U16_MAX } from "../base/index.ts";
+import { formatIp, type IpAddress, isLinkLocalV6, parseIp, U16_MAX, U32_MAX } from "../base/index.ts";
 
 /** An address of ours with the length of its network; host bits are kept. */
 export interface InterfaceAddress {
@@ -14,9 +14,11 @@ export interface InterfaceAddress {
 export interface ConfigHost {
   /** The UDP port of a service, as /etc/services has it. */
   portOf(service: string): number | undefined;
+  /** The index of an interface, for the scope of a link-local address. */
+  indexOf(device: string): number | undefined;
 }
 
-export const NO_HOST: ConfigHost = { portOf: () => undefined };
+export const NO_HOST: ConfigHost = { portOf: () => undefined, indexOf: () => undefined };
 
 /** A value, and what is to be known about its reading. */
 export interface Reading<T> {
@@ -76,6 +78,25 @@ export function parseInterfaceAddress(text: string): Reading<InterfaceAddress> |
   const hasUsualLength = at < 0 || text.slice(at + 1) === `${bits}`;
   if (isUsual && hasUsualLength) return { value };
   return { value, remark: `'${text}' means ${formatIp(address)}/${bits}` };
+}
+
+/**
+ * An address with the scope behind `%`: the name or number of an interface for a link-local address
+ * (RFC 4007 §11). Others may have a number, which means nothing.
+ */
+export function parseScopedIp(
+  text: string,
+  host: Pick<ConfigHost, "indexOf">,
+): { readonly address: IpAddress; readonly scope?: number } | undefined {
+  const [bare = "", zone, ...rest] = text.split("%");
+  const address = parseIpOrNone(bare);
+  if (address === undefined || rest.length > 0) return undefined;
+  if (zone === undefined) return { address };
+  const number = parseNumber(zone, 0, U32_MAX);
+  if (!isLinkLocalV6(address)) return number === undefined ? undefined : { address };
+  const scope = number ?? (zone === "" ? undefined : host.indexOf(zone));
+  if (scope === undefined) return undefined;
+  return scope === 0 ? { address } : { address, scope };
 }
 
 function parseIpOrNone(text: string): IpAddress | undefined {

@@ -1,6 +1,13 @@
 /** Where a peer is to be found: an address, or a name that is resolved at start (WG-63). */
 import { formatIp, parseIp, type SocketAddress } from "../base/index.ts";
-import { type ConfigHost, NO_HOST, parseLooseV4, parsePort, type Reading } from "./config-value.ts";
+import {
+  type ConfigHost,
+  NO_HOST,
+  parseLooseV4,
+  parsePort,
+  parseScopedIp,
+  type Reading,
+} from "./config-value.ts";
 
 export type Endpoint =
   | { readonly kind: "address"; readonly address: SocketAddress }
@@ -19,20 +26,21 @@ export function parseEndpoint(text: string, names: ConfigHost = NO_HOST): Readin
   const host = bracketed ?? bare;
   const port = parsePort(service, names);
   if (host === undefined || port === undefined) return undefined;
-  const endpoint = toEndpoint(host, port.value);
+  const endpoint = toEndpoint(host, port.value, names);
   if (endpoint === undefined) return undefined;
   const remark = port.remark ?? remarkOn(host, endpoint);
   return remark === undefined ? { value: endpoint } : { value: endpoint, remark };
 }
 
-function toEndpoint(host: string, port: number): Endpoint | undefined {
-  const address = parseIp(host);
-  const bytes = address.ok ? address.value : parseLooseV4(host);
-  if (bytes !== undefined) return { kind: "address", address: { address: bytes, port } };
+function toEndpoint(host: string, port: number, names: ConfigHost): Endpoint | undefined {
+  const scoped = parseScopedIp(host, names);
+  if (scoped !== undefined) return { kind: "address", address: { ...scoped, port } };
+  const loose = parseLooseV4(host);
+  if (loose !== undefined) return { kind: "address", address: { address: loose, port } };
   return HOST_NAME.test(host) && !ENDS_IN_NUMBER.test(host) ? { kind: "name", host, port } : undefined;
 }
 
 function remarkOn(host: string, endpoint: Endpoint): string | undefined {
-  if (endpoint.kind === "name" || parseIp(host).ok) return undefined;
+  if (endpoint.kind === "name" || parseIp(host).ok || host.includes("%")) return undefined;
   return `'${host}' means ${formatIp(endpoint.address.address)}`;
 }

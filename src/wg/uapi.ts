@@ -21,7 +21,7 @@ import {
   U16_MAX,
   U32_MAX,
 } from "../base/index.ts";
-import { parseNumber } from "./config-value.ts";
+import { type ConfigHost, NO_HOST, parseNumber, parseScopedIp } from "./config-value.ts";
 import { isZeroKey, parseKeyHex } from "./key.ts";
 
 /** EIO, EINVAL, EPROTO as wireguard-go answers them; ENOSPC when there is no row for another peer. */
@@ -79,7 +79,10 @@ type SetDraft = Mutable<Omit<WgSet, "peers">> & { peers: PeerSetDraft[] };
 type PeerSetDraft = Mutable<Omit<WgPeerSet, "allowedIps">> & { allowedIps: AllowedIpChange[] };
 
 /** Reads the lines of a `set` behind `set=1`, without the empty one. The reason is a negative errno. */
-export function parseSet(lines: readonly string[]): Parsed<WgSet, "invalid" | "protocol"> {
+export function parseSet(
+  lines: readonly string[],
+  host: Pick<ConfigHost, "indexOf"> = NO_HOST,
+): Parsed<WgSet, "invalid" | "protocol"> {
   const draft: SetDraft = { replacePeers: false, peers: [] };
   for (const line of lines) {
     const at = line.indexOf("=");
@@ -92,7 +95,7 @@ export function parseSet(lines: readonly string[]): Parsed<WgSet, "invalid" | "p
         ? beginPeer(draft, value)
         : peer === undefined
           ? setDeviceKey(draft, key, value)
-          : setPeerKey(peer, key, value);
+          : setPeerKey(peer, key, value, host);
     if (!isTaken) return malformed("invalid");
   }
   return parsed(draft);
@@ -131,7 +134,12 @@ function setDeviceKey(draft: SetDraft, key: string, value: string): boolean {
   }
 }
 
-function setPeerKey(peer: PeerSetDraft, key: string, value: string): boolean {
+function setPeerKey(
+  peer: PeerSetDraft,
+  key: string,
+  value: string,
+  host: Pick<ConfigHost, "indexOf">,
+): boolean {
   switch (key) {
     case "remove":
       peer.remove = true;
@@ -146,9 +154,9 @@ function setPeerKey(peer: PeerSetDraft, key: string, value: string): boolean {
       return true;
     }
     case "endpoint": {
-      const endpoint = parseSocketAddress(value);
-      if (endpoint.ok) peer.endpoint = endpoint.value;
-      return endpoint.ok;
+      const endpoint = parseEndpointAddress(value, host);
+      if (endpoint !== undefined) peer.endpoint = endpoint;
+      return endpoint !== undefined;
     }
     case "persistent_keepalive_interval": {
       const seconds = parseNumber(value, 0, U16_MAX);
@@ -171,6 +179,18 @@ function setPeerKey(peer: PeerSetDraft, key: string, value: string): boolean {
     default:
       return false;
   }
+}
+
+/** As `formatSocketAddress` writes it, and with the name of an interface as the scope (RFC 4007 §11). */
+function parseEndpointAddress(text: string, host: Pick<ConfigHost, "indexOf">): SocketAddress | undefined {
+  const [, scopedHost, digits = ""] = /^\[([^\]]*%[^\]]*)\]:(\d{1,5})$/.exec(text) ?? [];
+  if (scopedHost === undefined) {
+    const address = parseSocketAddress(text);
+    return address.ok ? address.value : undefined;
+  }
+  const scoped = parseScopedIp(scopedHost, host);
+  const port = parseNumber(digits, 0, U16_MAX);
+  return scoped === undefined || port === undefined ? undefined : { ...scoped, port };
 }
 
 export function formatErrno(errno: number): string {

@@ -1,18 +1,44 @@
 /** `postern wg` on hosts that are not empty: another tunnel, a network of the same prefix, no IPv6. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { fromBase64, toBase64 } from "../../src/base/index.ts";
+import { createNodeCrypto } from "../../src/program/crypto-node.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { captureHost } from "../lib/leftovers.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { isReachable, startPostern } from "./wireguard-pair.ts";
 
-const NEEDS = ["root", "netns", "tun", "ipv6", "build"] as const;
-const KEY = "fGyyUPqy34L+VvRZyyDJoTr0T/bL9FUCZ2Y6nULqRVM=";
+const NEEDS = ["root", "netns", "tun", "ipv6", "wg", "build"] as const;
 const PEER = "ISmLAY48Nm/pSgeJXptJKJKlu6VmuKAX1R+9BwoDUTw=";
 const WITHIN_MS = 15_000;
 
+const PRIVATE_A = "fGyyUPqy34L+VvRZyyDJoTr0T/bL9FUCZ2Y6nULqRVM=";
+const PUBLIC_A = publicKeyOf(PRIVATE_A);
+const PRIVATE_B = "aGyyUPqy34L+VvRZyyDJoTr0T/bL9FUCZ2Y6nULqRVM=";
+const PUBLIC_B = publicKeyOf(PRIVATE_B);
+
+function publicKeyOf(privateKey: string): string {
+  return toBase64(createNodeCrypto().keyPair(fromBase64(privateKey) ?? new Uint8Array(32)).publicKey);
+}
+
+function peering(
+  key: string,
+  address: string,
+  peer: string,
+  allowedIps: string,
+  ...lines: readonly string[]
+): string {
+  const own = ["[Interface]", `PrivateKey = ${key}`, `Address = ${address}`, "ListenPort = 51820"];
+  return [...own, "[Peer]", `PublicKey = ${peer}`, `AllowedIPs = ${allowedIps}`, ...lines, ""].join("\n");
+}
+
+async function linkLocalOf(namespace: Namespace): Promise<string> {
+  const shown = await namespace.run("ip", ["-6", "-o", "addr", "show", "dev", "lan", "scope", "link"]);
+  return /inet6 (fe80[0-9a-f:]+)/.exec(shown)?.[1] ?? "";
+}
+
 function config(address: string, allowedIps: string): string {
-  const own = ["[Interface]", `PrivateKey = ${KEY}`, `Address = ${address}`];
+  const own = ["[Interface]", `PrivateKey = ${PRIVATE_A}`, `Address = ${address}`];
   return [...own, "[Peer]", `PublicKey = ${PEER}`, `AllowedIPs = ${allowedIps}`, ""].join("\n");
 }
 
@@ -24,11 +50,12 @@ async function untilReady(child: Child): Promise<Child> {
 describeWith(NEEDS, "postern wg on a host with more than itself", () => {
   let lab: Lab;
   let ns: Namespace;
+  let neighbour: Namespace;
 
   beforeAll(async () => {
     lab = createLab();
     ns = await lab.add("host");
-    const neighbour = await lab.add("neighbour");
+    neighbour = await lab.add("neighbour");
     await lab.connect(
       { namespace: ns, device: "lan", addresses: ["10.9.0.1/24", "fd09::1/64"] },
       { namespace: neighbour, device: "lan", addresses: ["10.9.0.2/24", "fd09::2/64"] },
@@ -59,6 +86,34 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
       expect(await sourceMark()).toBe("0\n");
       expect({ ...(await captureHost(ns)), runFiles: [] }).toEqual({ ...before, runFiles: [] });
     }
+  });
+
+  it("WG-75: a link-local peer is reached and answered, and shown with its scope", {
+    timeout: 60_000,
+  }, async () => {
+    const there = await linkLocalOf(neighbour);
+    const far = startPostern(neighbour, peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"));
+    await untilReady(far);
+    const text = peering(
+      PRIVATE_A,
+      "10.7.0.1/24",
+      PUBLIC_B,
+      "10.7.0.2/32",
+      `Endpoint = [${there}%lan]:51820`,
+    );
+    const near = await untilReady(start(text));
+    expect(await isReachable(ns, "10.7.0.2", 5)).toBe(true);
+    expect(await ns.run("wg", ["show", "wg0", "endpoints"])).toContain(`[${there}%lan]:51820`);
+    // The other end has learnt where we are, scope and all.
+    expect(await neighbour.run("wg", ["show", "wg0", "endpoints"])).toContain(
+      `[${await linkLocalOf(ns)}%lan]:`,
+    );
+    await ns.run("wg", ["set", "wg0", "peer", PUBLIC_B, "endpoint", `[${there}%lan]:51820`]);
+    expect(await isReachable(ns, "10.7.0.2", 5)).toBe(true);
+    await near.stop();
+    await far.stop();
+    const absent = start(text.replace("%lan", "%eth77"));
+    expect((await absent.exited).status).toBe(2);
   });
 
   it("WG-64: a network that is routed elsewhere is a failure with its device, and nothing stays", async () => {

@@ -1,7 +1,9 @@
 /** From the argument of `postern wg` to a configuration, with the errors and codes of PG-143. */
 import { readFileSync, statSync } from "node:fs";
-import { type Log, PosternError, U32_MAX } from "../../base/index.ts";
-import { type ConfigHost, locateConfig, parseNumber, parseWgConfig, type WgConfig } from "../../wg/index.ts";
+import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
+import { type Log, PosternError } from "../../base/index.ts";
+import { routeTableNumber } from "../../host/index.ts";
+import { type ConfigHost, locateConfig, parseWgConfig, type WgConfig } from "../../wg/index.ts";
 
 export interface LocatedConfig {
   readonly name: string;
@@ -11,7 +13,6 @@ export interface LocatedConfig {
 }
 
 const WORLD_READABLE = 0o004;
-const TABLE_FILES = ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"];
 /** Names that iproute2 knows without a file. */
 const TABLE_NAMES: ReadonlyMap<string, number> = new Map([
   ["default", 253],
@@ -19,7 +20,10 @@ const TABLE_NAMES: ReadonlyMap<string, number> = new Map([
   ["local", 255],
 ]);
 
-const HOST: ConfigHost = { portOf: (service) => findService(readOptional("/etc/services"), service) };
+const HOST: ConfigHost = {
+  portOf: (service) => findService(readOptional("/etc/services"), service),
+  indexOf: findDevice,
+};
 
 /**
  * @throws PosternError `usage`, `config-file` (exit 2, the message begins with `FILE:line:`) or
@@ -65,29 +69,27 @@ function warnIfExposed(path: string, config: WgConfig, log: Log): void {
 
 function resolveTable(path: string, { table }: WgConfig): "auto" | "off" | number {
   if (typeof table !== "object") return table;
-  const written = TABLE_FILES.map((file) => findTable(readOptional(file), table.name));
-  const number = written.find((one) => one !== undefined) ?? TABLE_NAMES.get(table.name);
+  const number = routeTableNumber(table.name) ?? TABLE_NAMES.get(table.name);
   if (number !== undefined) return number;
-  throw mistake(path, table.line, `no table is called '${table.name}' in ${TABLE_FILES[0]}`);
+  throw mistake(path, table.line, `no table is called '${table.name}'`);
 }
 
 function readOptional(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    // iproute2 need not be installed; its table names are then unknown.
+    // It need not be installed; its names are unknown then.
     return "";
   }
 }
 
-/** The number before a name in the format of rt_tables: `200 name`, comments with `#`. */
-export function findTable(text: string, name: string): number | undefined {
-  for (const line of text.split("\n")) {
-    const [number = "", word] = line.replace(/#.*$/, "").trim().split(/\s+/);
-    if (word !== name) continue;
-    return number.startsWith("0x") ? Number(number) : parseNumber(number, 0, U32_MAX);
+function findDevice(device: string): number | undefined {
+  const rtnetlink = openRtnetlink(openKernel());
+  try {
+    return rtnetlink.links().find(({ name }) => name === device)?.index;
+  } finally {
+    rtnetlink.close();
   }
-  return undefined;
 }
 
 /** The UDP port before a name or alias in the format of services: `domain 53/udp alias # comment`. */

@@ -117,7 +117,7 @@ function inspectHost(config: WgConfig, log: Log): number {
   const rtnetlink = openRtnetlink(openKernel());
   try {
     const endpoints = config.peers.flatMap(({ endpoint }) =>
-      endpoint?.kind === "address" ? [endpoint.address.address] : [],
+      endpoint?.kind === "address" ? [endpoint.address] : [],
     );
     const mtu = wgMtu(rtnetlink, endpoints);
     log.debug?.("MTU chosen", { mtu });

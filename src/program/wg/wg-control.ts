@@ -82,7 +82,9 @@ function answerGet(state: ControlState): string {
 
 async function answerSet(state: ControlState, lines: readonly string[]): Promise<string> {
   const { machine, log } = state;
-  const change = parseSet(lines);
+  const indexOf = (device: string): number | undefined =>
+    state.host.rtnetlink.links().find(({ name }) => name === device)?.index;
+  const change = parseSet(lines, { indexOf });
   if (!change.ok) return formatErrno(UAPI_ERRNO[change.reason]);
   const refusal = machine.refusalOf(change.value);
   if (refusal !== undefined) {

@@ -24,15 +24,21 @@ function host(mtus: readonly number[], defaults: readonly number[] = []) {
   };
 }
 
+const to = (address: string) => ({ address: ip(address) });
+
 describe("the MTU of wg", () => {
   it("WG-63: the largest towards the endpoints, less 80", () => {
-    expect(wgMtu(host([1500, 9000, 1400], [2]), [ip("192.0.2.1"), ip("192.0.2.3")])).toBe(1420);
-    expect(wgMtu(host([1500, 9000]), [ip("192.0.2.2")])).toBe(8920);
+    expect(wgMtu(host([1500, 9000, 1400], [2]), [to("192.0.2.1"), to("192.0.2.3")])).toBe(1420);
+    expect(wgMtu(host([1500, 9000]), [to("192.0.2.2")])).toBe(8920);
+  });
+
+  it("WG-75: a link-local endpoint is reached by the device of its scope", () => {
+    expect(wgMtu(host([1500, 9000]), [{ address: ip("fe80::1"), scope: 2 }])).toBe(8920);
   });
 
   it("WG-63: else that of the default routes, else 1420; never outside 576 to 65535", () => {
     expect(wgMtu(host([1500, 1400], [2]), [])).toBe(1320);
-    expect(wgMtu(host([1500, 1400], [2]), [ip("192.0.2.0")])).toBe(1320);
+    expect(wgMtu(host([1500, 1400], [2]), [to("192.0.2.0")])).toBe(1320);
     expect(wgMtu(host([1500]), [])).toBe(1420);
     expect(wgMtu(host([600], [1]), [])).toBe(576);
     expect(wgMtu(host([65536], [1]), [])).toBe(65456);

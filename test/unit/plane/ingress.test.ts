@@ -270,6 +270,20 @@ describe("roaming (WG-62)", () => {
     }
   });
 
+  it("WG-75: compares the scope of a link-local address", () => {
+    const { b } = createPair();
+    const neighbour = { address: ip("fe80::1"), port: 7, scope: 3 };
+    receiveOne(b, message(0n), NOW, neighbour);
+    const roamed = { kind: "roamed", slot: SLOT, from: neighbour, local };
+    expect(b.takeEvents(10)).toContainEqual(roamed);
+    b.execute({ kind: "set-path", slot: SLOT, path: directPath(neighbour) });
+    receiveOne(b, message(1n), NOW, neighbour);
+    expect(b.takeEvents(10)).toEqual([]);
+    const other = { ...neighbour, scope: 4 };
+    receiveOne(b, message(2n), NOW, other);
+    expect(b.takeEvents(10)).toEqual([{ ...roamed, from: other }]);
+  });
+
   it("does not follow what is not authentic, and never follows in the tunnel modes", () => {
     const { b } = createPair();
     const forged = message(0n);

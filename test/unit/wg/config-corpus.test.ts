@@ -55,8 +55,6 @@ const NAMES = readdirSync(FOLDER)
   .filter((name) => name.endsWith(".conf"))
   .map((name) => name.slice(0, -".conf".length));
 
-const NO_SCOPE = { said: /Endpoint is not 'host:port'/, why: "addresses have no scope yet" };
-
 /** Where we differ, and the word of ours that says so. */
 const DIFFERENCES: Readonly<Record<string, { readonly said: RegExp; readonly why: string }>> = {
   "endpoint-name-unknown": { said: /^name nowhere\.invalid$/, why: "the name is looked up again and again" },
@@ -64,10 +62,6 @@ const DIFFERENCES: Readonly<Record<string, { readonly said: RegExp; readonly why
   "endpoint-underscore": { said: /^name local_host\.invalid$/, why: "the name is looked up again and again" },
   "endpoint-port-zero": { said: /port 0 is left out/, why: "nobody can be reached there" },
   "endpoint-port-65536": { said: /port 0 is left out/, why: "nobody can be reached there" },
-  "endpoint-link-local": NO_SCOPE,
-  "endpoint-link-local-number": NO_SCOPE,
-  "endpoint-link-local-without-brackets": NO_SCOPE,
-  "endpoint-zone-of-global": NO_SCOPE,
   "peer-with-zero-key": { said: /^peer refused zero-dh$/, why: "no handshake with it can be safe (WG-6)" },
   "hook-fails": {
     said: /^hook false$/,
@@ -82,7 +76,10 @@ const HOST = {
   bestRoute: (to: Uint8Array) =>
     to[0] === 127 || to.every((byte) => byte === 0) ? { outputIndex: 1 } : undefined,
 } as unknown as Parameters<typeof wgMtu>[0];
-const SERVICES = new Map([["domain", 53]]);
+const HOST_NAMES = {
+  portOf: (service: string) => ({ domain: 53 })[service],
+  indexOf: (device: string) => ({ lo: 1 })[device],
+};
 const INDEX = 7;
 
 /** The interface that a file makes, by the real machine, and everything that is said about the file. */
@@ -117,8 +114,11 @@ function interfaceOf(config: WgConfig): {
     { index: INDEX, table, addresses: config.addresses, allowedIps, mark: config.fwMark },
     51_820,
   );
+  // wg-quick does not look at the device of a link-local endpoint, and does not read its scope.
   const endpoints = config.peers.flatMap(({ endpoint }) =>
-    endpoint === undefined ? [] : [endpoint.kind === "name" ? ip("127.0.0.1") : endpoint.address.address],
+    endpoint === undefined
+      ? []
+      : [{ address: endpoint.kind === "name" ? ip("127.0.0.1") : endpoint.address.address }],
   );
   for (const { endpoint } of config.peers) if (endpoint?.kind === "name") said.push(`name ${endpoint.host}`);
   for (const { command } of config.hooks) said.push(`hook ${command}`);
@@ -191,7 +191,10 @@ function normal(seen: Omit<Accepted, "accepted">): Omit<Accepted, "accepted"> {
     addresses: seen.addresses.filter((address) => !address.startsWith("0.0.0.0/")),
     hooksUp: seen.hooksUp.filter((command) => command !== ""),
     hooksDown: seen.hooksDown.filter((command) => command !== ""),
-    peers: [...seen.peers].sort((a, b) => (a.publicKey < b.publicKey ? -1 : 1)),
+    // wireguard-go of Debian 12 uses the scope of an endpoint but does not show it.
+    peers: seen.peers
+      .map((peer) => ({ ...peer, endpoint: peer.endpoint.replace(/%\d+/, "") }))
+      .sort((a, b) => (a.publicKey < b.publicKey ? -1 : 1)),
   };
 }
 
@@ -200,7 +203,7 @@ function judge(name: string): {
   readonly said: readonly string[];
 } {
   const text = readFileSync(new URL(`${name}.conf`, FOLDER), "utf8");
-  const result = parseWgConfig(text, { portOf: (service) => SERVICES.get(service) });
+  const result = parseWgConfig(text, HOST_NAMES);
   if (!result.ok) return { said: [`${result.line}: ${result.message}`] };
   try {
     return interfaceOf(result.value);

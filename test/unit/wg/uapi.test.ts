@@ -96,6 +96,28 @@ describe("WG-66: set", () => {
     expect(parseSet([`public_key=${A}`, line])).toEqual({ ok: false, reason: "invalid" });
   });
 
+  it("WG-75: an endpoint may have a scope, by the name or the number of an interface", () => {
+    const host = { indexOf: (device: string) => (device === "eth1" ? 7 : undefined) };
+    const endpointOf = (text: string) => {
+      const result = parseSet([`public_key=${A}`, `endpoint=${text}`], host);
+      const endpoint = result.ok ? result.value.peers[0]?.endpoint : undefined;
+      return endpoint && formatSocketAddress(endpoint);
+    };
+    expect(endpointOf("[fe80::1%eth1]:9")).toBe("[fe80::1%7]:9");
+    expect(endpointOf("[fe80::1%3]:9")).toBe("[fe80::1%3]:9");
+    expect(endpointOf("[fe80::1]:9")).toBe("[fe80::1]:9");
+    expect(endpointOf("[2001:db8::1%3]:9")).toBe("[2001:db8::1]:9");
+    for (const bad of [
+      "[fe80::1%eth2]:9",
+      "[fe80::1%]:9",
+      "[fe80::1%3]:65536",
+      "[fe80::1%3%4]:9",
+      "[2001:db8::1%eth1]:9",
+    ]) {
+      expect(endpointOf(bad), bad).toBeUndefined();
+    }
+  });
+
   it("WG-67: one bad line spoils all", () => {
     expect(parseSet([`private_key=${A}`, "listen_port=1", "bad=1"]).ok).toBe(false);
   });

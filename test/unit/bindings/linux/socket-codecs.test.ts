@@ -35,6 +35,16 @@ describe("sockaddr", () => {
     expect(parseSockaddr(bytes)).toEqual({ ok: true, value: { address: ip(address), port } });
   });
 
+  it("WG-75: the scope of a link-local address is written and read, 0 is none", () => {
+    const into = new Uint8Array(28).fill(0xff);
+    const address = { address: ip("fe80::1"), port: 9, scope: 7 };
+    expect(encodeSockaddr(address, into)).toBe(28);
+    expect(into[24]).toBe(7);
+    expect(parseSockaddr(into)).toEqual({ ok: true, value: address });
+    encodeSockaddr({ address: ip("fe80::1"), port: 9 }, into);
+    expect(parseSockaddr(into)).toEqual({ ok: true, value: { address: ip("fe80::1"), port: 9 } });
+  });
+
   const MALFORMED = {
     short: "0200 cd91 c0000201 00000000000000",
     "unknown-family": "1000 0000 00000000 00000000 00000000",
