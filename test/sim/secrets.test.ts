@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
 import { parseBinding } from "../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
+import { PLANE_KINDS } from "../twin/driven-plane.ts";
 import { createDuo, firstEvent, idAt, isEstablished, sentMessages, shown } from "./duo.ts";
 import { counters } from "./steps.ts";
 import { createWorld } from "./world.ts";
@@ -169,6 +170,24 @@ describe("packets before the path", () => {
     world.run(1_000);
     expect(duo.gateway.received).toEqual(Array.from({ length: 100 }, (_, i) => i));
   });
+
+  it.each(PLANE_KINDS)(
+    "WG-46: once what waited for the path has left, packets pass without control (%s)",
+    (plane) => {
+      const world = createWorld(1);
+      const duo = createDuo(world, { plane });
+      duo.upsert(duo.client);
+      duo.upsert(duo.gateway);
+      for (let i = 0; i < 3; i++) duo.send(duo.client, i);
+      world.run(2_000);
+      expect(duo.gateway.received).toEqual([0, 1, 2]);
+      const before = duo.client.machine.plane.punted();
+      for (let i = 3; i < 20; i++) duo.send(duo.client, i);
+      expect(duo.client.machine.plane.punted()).toBe(before);
+      world.run(500);
+      expect(duo.gateway.received).toHaveLength(20);
+    },
+  );
 
   it("SN-97: the answer to a handshake that overtook the nomination waits for the path", () => {
     const world = createWorld(1);

@@ -31,6 +31,8 @@ export interface PolledPlane {
   pollPacket(): Uint8Array | undefined;
   pollEvent(): PlaneEvent | undefined;
   pollPunt(): DataPunt | undefined;
+  /** Packets and datagrams that were handed to control so far. */
+  punted(): number;
   /** Drops by reason, of both directions. */
   drops(): Readonly<Partial<Record<Reason, number>>>;
 }
@@ -90,6 +92,10 @@ export function createPolledPlane(kind: PlaneKind, options: DrivenPlaneOptions):
     pollPunt() {
       punts.push(...plane.takePunts());
       return punts.shift();
+    },
+    punted() {
+      const { egress, ingress } = plane.tallies();
+      return egress.counters.packets_punted + ingress.counters.packets_punted;
     },
     drops() {
       const { egress, ingress } = plane.tallies();
