@@ -158,10 +158,15 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     await reaches(OFFICE_V4, CLIENT_BOUND_MS);
   });
 
-  it("D-22, TS-30 no. 21: a killed gateway comes back, and the client notices by itself", {
+  it("D-22, TN-106, TS-30 no. 21: a killed gateway is given up within 5 s, comes back, and is found again", {
     timeout,
   }, async () => {
+    const lastOf = (pattern: RegExp): number => timesOf(client, pattern).at(-1) ?? 0;
+    const before = lastOf(/gateway disconnected/);
     gateway = await restart(office.gateway, gateway, () => office.startGateway());
+    // The portal tells the client at once, and its path says the rest.
+    await eventually(() => expect(lastOf(/gateway disconnected/)).toBeGreaterThan(before));
+    expect(lastOf(/gateway disconnected/) - lastOf(/the portal has lost a gateway/)).toBeLessThan(5000);
     await reaches(OFFICE_V4, GATEWAY_BOUND_MS);
   });
 
