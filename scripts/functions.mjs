@@ -24,14 +24,12 @@ const FOLDERS = ["src", "bindings", "test", "bench", "scripts"];
 const STILL_LONG = [
   "access.ts:createAccess",
   "datagrams.ts:createDatagramSource",
-  "frames.ts:createFrameSource",
   "inner-packets.ts:createInnerPackets",
   "line.ts:createLine",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",
   "portal-loop.ts:openPortalLoop",
   "server-world.ts:createWorld",
-  "shell.ts:createShell",
   "sockets.ts:createSocketTable",
   "world.ts:createWorld",
 ];

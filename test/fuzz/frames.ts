@@ -56,26 +56,7 @@ export function createFrameSource(chance: Chance, world: PlaneWorld): FrameSourc
     // Tiny segments of a large frame would be tens of thousands: the kernel's own limit is 64 of UDP.
     const segments = payload.length / Math.max(1, vnet.gsoBytes);
     const gsoBytes = segments > 200 ? 1200 : vnet.gsoBytes;
-    return concatBytes(encodeVnet(lie({ ...vnet, gsoBytes })), packet);
-  }
-
-  /** One field in four frames is not what it should be. */
-  function lie(vnet: VnetHeader): VnetHeader {
-    if (!chance.isOneIn(4)) return vnet;
-    switch (chance.below(6)) {
-      case 0:
-        return { ...vnet, gsoType: chance.pick([0, 1, 2, 3, 4, 5, 6, 0x81, 0x84, 0x85, 255]) };
-      case 1:
-        return { ...vnet, gsoBytes: chance.pick([0, 1400, 2000, 65_535]) };
-      case 2:
-        return { ...vnet, headerBytes: chance.pick([0, 1, 20, 65_535]) };
-      case 3:
-        return { ...vnet, checksumStart: chance.pick([0, 19, 20, 40, 60, 1000, 65_535]) };
-      case 4:
-        return { ...vnet, checksumOffset: chance.pick([0, 6, 16, 17, 1000, 65_535]) };
-      default:
-        return { ...vnet, needsChecksum: !vnet.needsChecksum };
-    }
+    return concatBytes(encodeVnet(lie(chance, { ...vnet, gsoBytes })), packet);
   }
 
   /** One packet, whose checksum the kernel may have left to us. */
@@ -88,7 +69,7 @@ export function createFrameSource(chance: Chance, world: PlaneWorld): FrameSourc
       checksumStart: isV6 ? 40 : 20,
       checksumOffset: chance.pick([6, 16]),
     };
-    return concatBytes(encodeVnet(lie(chance.isOneIn(3) ? partial : PLAIN)), packet);
+    return concatBytes(encodeVnet(lie(chance, chance.isOneIn(3) ? partial : PLAIN)), packet);
   }
 
   return {
@@ -98,4 +79,23 @@ export function createFrameSource(chance: Chance, world: PlaneWorld): FrameSourc
       return frame;
     },
   };
+}
+
+/** One field in four frames is not what it should be. */
+function lie(chance: Chance, vnet: VnetHeader): VnetHeader {
+  if (!chance.isOneIn(4)) return vnet;
+  switch (chance.below(6)) {
+    case 0:
+      return { ...vnet, gsoType: chance.pick([0, 1, 2, 3, 4, 5, 6, 0x81, 0x84, 0x85, 255]) };
+    case 1:
+      return { ...vnet, gsoBytes: chance.pick([0, 1400, 2000, 65_535]) };
+    case 2:
+      return { ...vnet, headerBytes: chance.pick([0, 1, 20, 65_535]) };
+    case 3:
+      return { ...vnet, checksumStart: chance.pick([0, 19, 20, 40, 60, 1000, 65_535]) };
+    case 4:
+      return { ...vnet, checksumOffset: chance.pick([0, 6, 16, 17, 1000, 65_535]) };
+    default:
+      return { ...vnet, needsChecksum: !vnet.needsChecksum };
+  }
 }

@@ -79,123 +79,160 @@ const RETRY_MS = 1;
 /** Longest wait that a runtime's timer takes. */
 const TIMER_MAX_MS = 0x7fffffff;
 
-export function createShell(options: ShellOptions): Shell {
-  const { machine, plane } = options;
-  const unsent: ShellTransmit[] = [];
+/** The state of a loop. */
+interface Loop {
+  readonly options: ShellOptions;
+  readonly outbox: ReturnType<typeof createOutbox>;
+  readonly alarm: ReturnType<typeof createAlarm>;
   /** Publications that are not complete yet, oldest first. */
-  const publishing: Publication[] = [];
-  let published = plane.published();
-  let timer: NodeJS.Timeout | undefined;
-  let more: NodeJS.Immediate | undefined;
-  let isStopped = false;
+  readonly publishing: Publication[];
+  published: number;
+}
 
-  function guarded(action: () => void): void {
+export function createShell(options: ShellOptions): Shell {
+  const { plane } = options;
+  let isStopped = false;
+  const loop: Loop = {
+    options,
+    outbox: createOutbox(options.send),
+    alarm: createAlarm(() => guarded(turn)),
+    publishing: [],
+    published: plane.published(),
+  };
+  const unlisten = plane.onWake(() => guarded(turn));
+
+  function guarded(action: (loop: Loop, now: Instant) => void): void {
     if (isStopped) return;
     try {
-      action();
+      const now = options.now();
+      options.tellWallClock?.(now);
+      action(loop, now);
     } catch (error) {
       stop();
       options.onDefect(error);
     }
   }
 
-  function readTime(): Instant {
-    const now = options.now();
-    options.tellWallClock?.(now);
-    return now;
-  }
-
-  function turn(): void {
-    const now = readTime();
-    const events = plane.takeEvents(TURN_INPUTS);
-    for (const event of events) machine.handlePlaneEvent(now, event);
-    drain(now);
-    const due = machine.pollTimeout();
-    if (due !== undefined && due <= now) machine.handleTimeout(now);
-    const punts = plane.takePunts(TURN_INPUTS);
-    for (const punt of punts) machine.handlePunt(now, punt);
-    notePublished(now);
-    finish(now);
-    if (events.length === TURN_INPUTS || punts.length === TURN_INPUTS) continueSoon();
-  }
-
-  /** Behind the punts, so that what was punted by earlier tables has been handled (WG-46). */
-  function notePublished(now: Instant): void {
-    if (publishing.length === 0) return;
-    for (const complete = plane.published(); published < complete; published++) {
-      const publication = publishing.shift();
-      if (publication !== undefined) machine.handleCarriedOut(now, publication);
-    }
-  }
-
-  function continueSoon(): void {
-    more ??= setImmediate(() => {
-      more = undefined;
-      guarded(turn);
-    });
-  }
-
-  /** Empties all outputs, events last: what they cause comes back as an input. */
-  function finish(now: Instant): void {
-    drain(now);
-    options.drainEvents(now);
-    drain(now);
-    armTimer(now);
-  }
-
-  function drain(now: Instant): void {
-    for (let command = machine.pollCommand(); command !== undefined; command = machine.pollCommand()) {
-      carryOut(now, command);
-    }
-    for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit()) {
-      unsent.push(sent);
-    }
-    if (unsent.length > UNSENT_MAX) unsent.splice(0, unsent.length - UNSENT_MAX);
-    for (let next = unsent[0]; next !== undefined; next = unsent[0]) {
-      if (options.send(next) === "busy") return;
-      unsent.shift();
-    }
-  }
-
-  function carryOut(now: Instant, command: ShellCommand): void {
-    switch (command.kind) {
-      case "write-tun":
-        return options.writeTun(command.packet);
-      case "publish":
-        publishing.push(command);
-        return plane.publish(command.tables);
-      default:
-        plane.execute(command);
-        machine.handleCarriedOut(now, command);
-    }
-  }
-
-  function armTimer(now: Instant): void {
-    clearTimeout(timer);
-    timer = undefined;
-    const due = machine.pollTimeout();
-    const isWaiting = unsent.length > 0 || publishing.length > 0;
-    const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
-    if (waits.length === 0 || isStopped) return;
-    timer = setTimeout(() => guarded(turn), Math.min(TIMER_MAX_MS, Math.max(0, Math.min(...waits))));
-  }
-
   function stop(): void {
     isStopped = true;
-    clearTimeout(timer);
-    clearImmediate(more);
+    loop.alarm.stop();
     unlisten();
   }
 
-  const unlisten = plane.onWake(() => guarded(turn));
   return {
     input(give) {
-      guarded(() => {
-        const now = readTime();
+      guarded((_, now) => {
         give(now);
-        finish(now);
+        finish(loop, now);
       });
     },
     stop,
+  };
+}
+
+function turn(loop: Loop, now: Instant): void {
+  const { machine, plane } = loop.options;
+  const events = plane.takeEvents(TURN_INPUTS);
+  for (const event of events) machine.handlePlaneEvent(now, event);
+  drain(loop, now);
+  const due = machine.pollTimeout();
+  if (due !== undefined && due <= now) machine.handleTimeout(now);
+  const punts = plane.takePunts(TURN_INPUTS);
+  for (const punt of punts) machine.handlePunt(now, punt);
+  notePublished(loop, now);
+  finish(loop, now);
+  if (events.length === TURN_INPUTS || punts.length === TURN_INPUTS) loop.alarm.ringSoon();
+}
+
+/** Behind the punts, so that what was punted by earlier tables has been handled (WG-46). */
+function notePublished(loop: Loop, now: Instant): void {
+  const { machine, plane } = loop.options;
+  if (loop.publishing.length === 0) return;
+  for (const complete = plane.published(); loop.published < complete; loop.published++) {
+    const publication = loop.publishing.shift();
+    if (publication !== undefined) machine.handleCarriedOut(now, publication);
+  }
+}
+
+/** Empties all outputs, events last: what they cause comes back as an input. */
+function finish(loop: Loop, now: Instant): void {
+  drain(loop, now);
+  loop.options.drainEvents(now);
+  drain(loop, now);
+  setAlarm(loop, now);
+}
+
+function drain(loop: Loop, now: Instant): void {
+  const { machine } = loop.options;
+  for (let command = machine.pollCommand(); command !== undefined; command = machine.pollCommand()) {
+    carryOut(loop, now, command);
+  }
+  for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit()) {
+    loop.outbox.add(sent);
+  }
+  loop.outbox.flush();
+}
+
+function carryOut({ options, publishing }: Loop, now: Instant, command: ShellCommand): void {
+  switch (command.kind) {
+    case "write-tun":
+      return options.writeTun(command.packet);
+    case "publish":
+      publishing.push(command);
+      return options.plane.publish(command.tables);
+    default:
+      options.plane.execute(command);
+      options.machine.handleCarriedOut(now, command);
+  }
+}
+
+function setAlarm({ options, outbox, publishing, alarm }: Loop, now: Instant): void {
+  const due = options.machine.pollTimeout();
+  const isWaiting = outbox.isWaiting() || publishing.length > 0;
+  const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
+  alarm.ringIn(waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)));
+}
+
+/** Datagrams that wait for room in the socket, in their order. */
+function createOutbox(send: ShellOptions["send"]) {
+  const unsent: ShellTransmit[] = [];
+  return {
+    add(transmit: ShellTransmit): void {
+      unsent.push(transmit);
+    },
+    /** Sends until the socket is busy. */
+    flush(): void {
+      if (unsent.length > UNSENT_MAX) unsent.splice(0, unsent.length - UNSENT_MAX);
+      for (let next = unsent[0]; next !== undefined; next = unsent[0]) {
+        if (send(next) === "busy") return;
+        unsent.shift();
+      }
+    },
+    isWaiting: () => unsent.length > 0,
+  };
+}
+
+/** Calls for the next turn: at a time, of which the last that was set counts, or as soon as others had theirs. */
+function createAlarm(ring: () => void) {
+  let timer: NodeJS.Timeout | undefined;
+  let soon: NodeJS.Immediate | undefined;
+  let isStopped = false;
+  return {
+    ringIn(ms: number | undefined): void {
+      clearTimeout(timer);
+      timer = undefined;
+      if (ms !== undefined && !isStopped) timer = setTimeout(ring, Math.min(TIMER_MAX_MS, ms));
+    },
+    ringSoon(): void {
+      soon ??= setImmediate(() => {
+        soon = undefined;
+        ring();
+      });
+    },
+    stop(): void {
+      isStopped = true;
+      clearTimeout(timer);
+      clearImmediate(soon);
+    },
   };
 }
