@@ -4,7 +4,7 @@
  * A pure table over a snapshot of the runtime, so that every row is tested on one machine.
  */
 import { readFileSync } from "node:fs";
-import { currentRuntime, type Runtime } from "../sys/index.ts";
+import { currentRuntime, type Runtime } from "../runtime/index.ts";
 
 /** The variants that a person may ask for (D-26). */
 export const CIPHER_NAMES = ["turbofan", "turboshaft", "wide", "jsc"] as const;

@@ -1,4 +1,3 @@
 export { openSysCalls } from "./open.ts";
-export { currentRuntime, RUNTIMES, type Runtime } from "./runtime.ts";
 export { createScratch, PAGE_BYTES, type Scratch, type ScratchArea, type ScratchRoom } from "./scratch.ts";
 export type { PlaneCalls, SysCalls } from "./sys-calls.ts";

@@ -1,10 +1,11 @@
 /** The choice of the back end that makes system calls: one file per runtime. */
+
+import { currentRuntime, type Runtime } from "../runtime/index.ts";
 import { openBun } from "./bun.ts";
 import type { CLibrary } from "./c-library.ts";
 import { bindCalls } from "./calls.ts";
 import { openDeno } from "./deno.ts";
 import { openKoffi } from "./koffi.ts";
-import { currentRuntime, type Runtime } from "./runtime.ts";
 import type { SysCalls } from "./sys-calls.ts";
 
 const BACK_ENDS: Readonly<Record<Runtime, (memory: WebAssembly.Memory) => CLibrary>> = {

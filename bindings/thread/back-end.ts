@@ -1,5 +1,5 @@
 /** The choice of the back end that makes threads: one file per runtime. */
-import { currentRuntime, type Runtime } from "../sys/index.ts";
+import { currentRuntime, type Runtime } from "../runtime/index.ts";
 import { NODE_THREADS } from "./node.ts";
 import type { ThreadBackEnd } from "./thread.ts";
 

@@ -12,7 +12,7 @@ import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { chooseCipher } from "../../build/bindings/cipher/index.js";
 import { openKernel, openTun, openUdpSockets } from "../../build/bindings/linux/index.js";
 import { createPlane, createPlaneMemory } from "../../build/bindings/plane/index.js";
-import { currentRuntime } from "../../build/bindings/sys/index.js";
+import { currentRuntime } from "../../build/bindings/runtime/index.js";
 import { spawnPlaneThreads } from "../../build/bindings/thread/index.js";
 import { ip, prefix } from "../../build/src/base/index.js";
 

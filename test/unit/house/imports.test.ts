@@ -44,7 +44,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ["yaml", "valibot"],
     isMachine: true,
   },
-  "bindings/sys": { rooms: ["src/base"], packages: ["node:", "koffi"] },
+  "bindings/runtime": { rooms: [] },
+  "bindings/sys": { rooms: ["src/base", "bindings/runtime"], packages: ["node:", "koffi"] },
   "bindings/linux": { rooms: ["src/base", "bindings/sys"], packages: ["node:"] },
   "bindings/memory": {
     rooms: ["src/base", "bindings/sys"],
@@ -52,7 +53,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   "bindings/table": { rooms: ["src/base", "src/plane", "bindings/linux", "bindings/memory"] },
   "bindings/ring": { rooms: ["src/base", "src/plane", "bindings/memory", "bindings/table"] },
-  "bindings/thread": { rooms: ["bindings/sys"], packages: ["node:"] },
+  "bindings/thread": { rooms: ["bindings/runtime"], packages: ["node:"] },
   "bindings/worker": {
     rooms: [
       "src/base",
@@ -63,7 +64,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "bindings/thread",
     ],
   },
-  "bindings/cipher": { rooms: ["src/base", "bindings/sys"], packages: ["node:", "@noble/ciphers"] },
+  "bindings/cipher": { rooms: ["src/base", "bindings/runtime"], packages: ["node:", "@noble/ciphers"] },
   "bindings/plane": {
     rooms: [
       "src/base",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { currentRuntime, RUNTIMES } from "../../../../bindings/sys/index.ts";
+import { currentRuntime, RUNTIMES } from "../../../../bindings/runtime/index.ts";
 
 describe("the runtime", () => {
   it.each(RUNTIMES)("PG-120: %s is known, although the others name the Node that they imitate", (name) => {

@@ -1,0 +1,1 @@
+export { currentRuntime, RUNTIMES, type Runtime } from "./runtime.ts";
