@@ -68,6 +68,23 @@ export namespace Icmp {
   export const BYTES: u32 = 8;
 }
 
+/** What initiation and response have in common (WG-4). */
+export namespace Handshake {
+  export const SENDER: usize = 4;
+}
+
+/** A response of WireGuard. */
+export namespace Response {
+  export const RECEIVER: usize = 8;
+}
+
+/** A cookie reply of WireGuard. */
+export namespace CookieReply {
+  export const RECEIVER: usize = 4;
+  export const NONCE: usize = 8;
+  export const COOKIE: usize = 32;
+}
+
 /** A transport message of WireGuard (WG-4). */
 export namespace Data {
   export const RECEIVER: usize = 4;
@@ -87,4 +104,7 @@ export namespace Sockaddr {
   export const ADDRESS4: usize = 4;
   export const ADDRESS6: usize = 8;
   export const SCOPE6: usize = 24;
+
+  export const BYTES4: u32 = 16;
+  export const BYTES6: u32 = 28;
 }

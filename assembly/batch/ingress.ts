@@ -11,6 +11,8 @@
  */
 import { count, dropped } from "../counters";
 import { LANES, open, otks } from "../crypto";
+import { currentGuard, judgeHandshake, judgeStun, judgeUnknown } from "../guard/guard";
+import { noteKnownSource } from "../guard/known-source";
 import { Data, Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
@@ -20,9 +22,11 @@ import {
   Drop,
   EVENT_ACTIVITY,
   EVENT_CONFIRMED,
+  EVENT_HANDSHAKE,
   EVENT_STUN,
   EVENT_WAKE,
   Ingress,
+  JUDGED,
   PATH_DIRECT,
   Path,
   Peer,
@@ -54,7 +58,8 @@ import { findSession, peerRow, sessionNumber, sessionRow } from "../table/sessio
 import { channelLength, isData, isRelayed, isShortData, kindForControl } from "./demux";
 import { judgeIngress } from "./policy";
 import {
-  mayRefuse,
+  mayHandEvent,
+  mayRefusePeer,
   publishEvent,
   puntDatagram,
   puntPacket,
@@ -75,6 +80,7 @@ export function ingressBegin(worker: usize, bytes: u32, stride: u32): void {
   store<u32>(worker, 0, Ingress.SESSION_INDEX);
   store<u32>(worker, 0, Ingress.AHEAD);
   store<u32>(worker, 0, Ingress.CHANNEL);
+  store<u32>(worker, 0, Ingress.REPLY_COUNT);
   store<usize>(worker, 0, Ingress.PEER);
   if (bytes == 0) return;
   count(worker, Counter.READS, 1);
@@ -146,10 +152,22 @@ function handleDatagram(worker: usize, at: usize, bytes: u32, left: u32): bool {
   return true;
 }
 
+/** Not a transport message: for control, if it may ask for its time. */
 function handleOther(worker: usize, at: usize, bytes: u32, channel: u32): void {
   const kind = kindForControl(at, bytes);
-  if (isShortData(at, bytes) && kind != EVENT_STUN) dropped(worker, Drop.WG_MALFORMED, 1);
-  else puntDatagram(worker, kind, at, bytes, channel);
+  const reason = reasonNotToPunt(worker, kind, at, bytes, channel != 0);
+  if (reason != 0) {
+    dropped(worker, reason, 1);
+    return;
+  }
+  const isJudged = kind == EVENT_HANDSHAKE && currentGuard() != 0;
+  puntDatagram(worker, kind, at, bytes, channel, isJudged ? JUDGED : 0);
+}
+
+function reasonNotToPunt(worker: usize, kind: u32, at: usize, bytes: u32, isRelayed: bool): u32 {
+  if (kind == EVENT_STUN) return judgeStun(worker, isRelayed);
+  if (kind == EVENT_HANDSHAKE) return judgeHandshake(worker, at, isRelayed);
+  return isShortData(at, bytes) ? Drop.WG_MALFORMED : judgeUnknown(worker);
 }
 
 /**
@@ -278,6 +296,7 @@ function notePeer(worker: usize): void {
   if (peer == 0) return;
   const packets = load<u32>(worker, Ingress.PEER_PACKETS);
   noteReceived(peer, load<u64>(worker, Worker.NOW), packets, load<u32>(worker, Ingress.PEER_BYTES));
+  noteKnownSource(worker);
   store<usize>(worker, 0, Ingress.PEER);
   store<u32>(worker, 0, Ingress.PEER_PACKETS);
   store<u32>(worker, 0, Ingress.PEER_BYTES);
@@ -311,7 +330,7 @@ function isFromEndpoint(worker: usize, peer: usize): bool {
 function deliver(worker: usize, slot: u32, packet: usize, available: u32): void {
   const coalesce = worker + Ingress.COALESCE;
   const found = worker + Worker.PACKET;
-  const limit = load<u32>(PLANE_ADDRESS, Plane.MAX_PACKET);
+  const limit = load<u32>(PLANE_ADDRESS, Plane.MAX_RECEIVED);
   const isStrict = load<u32>(PLANE_ADDRESS, Plane.IS_STRICT) != 0;
   const length = validate(packet, available, limit, isStrict, found);
   if (length < 0) {
@@ -326,9 +345,19 @@ function deliver(worker: usize, slot: u32, packet: usize, available: u32): void 
     count(worker, Counter.PACKETS_PASSED, 1);
     return;
   }
-  if (target == TARGET_CONTROL) puntPacket(worker, PUNT_CONTROL_EVENT, slot, packet, <u32>length);
-  else if (target == TARGET_REFUSE && mayRefuse(worker))
-    puntPacket(worker, PUNT_REFUSED, slot, packet, <u32>length);
-  else dropped(worker, target == TARGET_REFUSE ? Drop.REFUSE_RATE : target - TARGET_DROP, 1);
+  handToControl(worker, target, slot, packet, <u32>length);
   coalesceDiscard(coalesce);
+}
+
+/** A packet that does not pass: to control, within what its peer may ask for (TN-14, TN-78), or dropped. */
+function handToControl(worker: usize, target: u32, slot: u32, packet: usize, bytes: u32): void {
+  if (target == TARGET_CONTROL) {
+    if (mayHandEvent(worker, slot)) puntPacket(worker, PUNT_CONTROL_EVENT, slot, packet, bytes);
+    else dropped(worker, Drop.PUNT_RATE, 1);
+  } else if (target == TARGET_REFUSE) {
+    if (mayRefusePeer(worker, slot)) puntPacket(worker, PUNT_REFUSED, slot, packet, bytes);
+    else dropped(worker, Drop.REFUSE_RATE, 1);
+  } else {
+    dropped(worker, target - TARGET_DROP, 1);
+  }
 }

@@ -4,26 +4,23 @@
  */
 import { count, dropped, punted } from "../counters";
 import {
+  CONTROL_EVENTS_PER_SECOND,
   Counter,
   Drop,
   Entry,
-  EVENT_HANDSHAKE,
   EVENT_ROAMED,
-  EVENT_STUN,
-  HANDSHAKES_PER_WINDOW,
   Ingress,
   NO_SLOT,
   Peer,
   PLANE_ADDRESS,
   Plane,
-  PUNT_WINDOW_MS,
-  UNKNOWNS_PER_WINDOW,
+  REFUSALS_PER_PEER,
   Worker,
 } from "../layout";
 import { ringCommit, ringReserve } from "../ring";
 import { peerRow } from "../table/session";
 
-const REFUSE_WINDOW_MS: u64 = 1000;
+const SECOND_MS: u64 = 1000;
 
 /**
  * Room for an event in the control ring, or 0. Nothing is lost when it is full: the caller keeps its
@@ -65,23 +62,23 @@ export function reportRoamed(worker: usize, word: usize, slot: u32): void {
 
 /**
  * Hands a datagram of the ingress worker's batch to control; counts what becomes of it.
- *
- * Of handshakes and unknown datagrams only so many in a time: judging them costs control up to a hundred
- * microseconds each, and a flood of them would take a processor from the packets of others (G-12) and fill
- * the ring before STUN. STUN itself is cheap to refuse.
+ * @param detail of a handshake message: JUDGED, if the guard has let it pass
  */
-export function puntDatagram(worker: usize, kind: u32, at: usize, bytes: u32, channel: u32): void {
-  if (kind != EVENT_STUN && !mayBeJudged(worker, kind == EVENT_HANDSHAKE)) {
-    dropped(worker, Drop.PUNT_RATE, 1);
-    return;
-  }
+export function puntDatagram(
+  worker: usize,
+  kind: u32,
+  at: usize,
+  bytes: u32,
+  channel: u32,
+  detail: u32,
+): void {
   const ring = load<usize>(worker, Worker.CONTROL_RING);
   const entry = ringReserve(ring, bytes);
   if (entry == 0) {
     dropped(worker, Drop.PUNT_CONTROL_FULL, 1);
     return;
   }
-  fill(entry, kind, NO_SLOT, 0, 0);
+  fill(entry, kind, NO_SLOT, 0, detail);
   fillSource(worker, entry, channel);
   memory.copy(load<usize>(entry, Entry.AT), at, <usize>bytes);
   ringCommit(ring, entry);
@@ -105,31 +102,43 @@ export function puntPacket(worker: usize, kind: u32, slot: u32, packet: usize, b
   return true;
 }
 
-/** Whether control shall see one more handshake, or one more datagram of no known kind (PG-51). */
-function mayBeJudged(worker: usize, isHandshake: bool): bool {
-  const now = load<u64>(worker, Worker.NOW);
-  if (now - load<u64>(worker, Ingress.PUNT_WINDOW) >= PUNT_WINDOW_MS) {
-    store<u64>(worker, now, Ingress.PUNT_WINDOW);
-    store<u32>(worker, 0, Ingress.HANDSHAKES);
-    store<u32>(worker, 0, Ingress.UNKNOWNS);
-  }
-  const place = worker + (isHandshake ? Ingress.HANDSHAKES : Ingress.UNKNOWNS);
-  const judged = load<u32>(place);
-  if (judged >= (isHandshake ? HANDSHAKES_PER_WINDOW : UNKNOWNS_PER_WINDOW)) return false;
-  store<u32>(place, judged + 1);
-  return true;
-}
-
-/** Whether one more refusal may go to control in this second (WG-58, TN-14). */
+/** Whether one more refusal of our own packets may go to control in this second (WG-58). */
 export function mayRefuse(worker: usize): bool {
   const now = load<u64>(worker, Worker.NOW);
-  if (now - load<u64>(worker, Worker.REFUSE_WINDOW) >= REFUSE_WINDOW_MS) {
+  if (now - load<u64>(worker, Worker.REFUSE_WINDOW) >= SECOND_MS) {
     store<u64>(worker, now, Worker.REFUSE_WINDOW);
     store<u32>(worker, 0, Worker.REFUSE_COUNT);
   }
-  const refused = load<u32>(worker, Worker.REFUSE_COUNT);
-  if (refused >= load<u32>(PLANE_ADDRESS, Plane.REFUSALS_PER_SECOND)) return false;
-  store<u32>(worker, refused + 1, Worker.REFUSE_COUNT);
+  return takeOf(worker + Worker.REFUSE_COUNT, load<u32>(PLANE_ADDRESS, Plane.REFUSALS_PER_SECOND));
+}
+
+/** Whether one more refusal of what the peer of `slot` sent may: each peer has its own (TN-14). */
+export function mayRefusePeer(worker: usize, slot: u32): bool {
+  const peer = windowOf(worker, slot);
+  return takeOf(peer + Peer.REFUSALS, REFUSALS_PER_PEER);
+}
+
+/** Whether one more control event of the peer may (TN-40). */
+export function mayHandEvent(worker: usize, slot: u32): bool {
+  return takeOf(windowOf(worker, slot) + Peer.CONTROL_EVENTS, CONTROL_EVENTS_PER_SECOND);
+}
+
+/** The peer's row; its counts begin anew with every second. */
+function windowOf(worker: usize, slot: u32): usize {
+  const now = load<u64>(worker, Worker.NOW);
+  const peer = peerRow(slot);
+  if (now - load<u64>(peer, Peer.PUNT_WINDOW) >= SECOND_MS) {
+    store<u64>(peer, now, Peer.PUNT_WINDOW);
+    store<u32>(peer, 0, Peer.REFUSALS);
+    store<u32>(peer, 0, Peer.CONTROL_EVENTS);
+  }
+  return peer;
+}
+
+function takeOf(place: usize, most: u32): bool {
+  const taken = load<u32>(place);
+  if (taken >= most) return false;
+  store<u32>(place, taken + 1);
   return true;
 }
 

@@ -35,21 +35,33 @@ export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
     used = begin(control, used, isV6 ? IPPROTO_IPV6 : IPPROTO_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
     store<u32>(data, ecn);
   }
-  const source = load<u32>(worker, Egress.SEND_SOURCE_BYTES);
+  const sourceBytes = load<u32>(worker, Egress.SEND_SOURCE_BYTES);
+  if (sourceBytes != (isV6 ? 16 : 4)) return used;
+  return writeSource(control, used, isV6, worker + Egress.SEND_SOURCE);
+}
+
+/**
+ * Writes what an answer to the receive at hand needs: that it is sent from the address that was asked.
+ * @returns length of the control messages in bytes
+ */
+export function writeAnswerControl(worker: usize, isV6: bool): u32 {
+  return writeSource(worker + Worker.CONTROL, 0, isV6, worker + Ingress.LOCAL);
+}
+
+/** Fixes the source address; returns where the next message begins. */
+function writeSource(control: usize, used: u32, isV6: bool, source: usize): u32 {
   const data = control + <usize>(used + CMSGHDR_BYTES);
-  if (source == 16 && isV6) {
+  if (isV6) {
     // struct in6_pktinfo: address, interface index (0: any).
-    used = begin(control, used, IPPROTO_IPV6, IPV6_PKTINFO, 20);
-    v128.store(data, v128.load(worker, Egress.SEND_SOURCE));
+    v128.store(data, v128.load(source));
     store<u32>(data, 0, 16);
-  } else if (source == 4 && !isV6) {
-    // struct in_pktinfo: interface index (0: any), source, header destination (ignored).
-    used = begin(control, used, IPPROTO_IP, IP_PKTINFO, 12);
-    store<u32>(data, 0);
-    store<u32>(data, load<u32>(worker, Egress.SEND_SOURCE), 4);
-    store<u32>(data, 0, 8);
+    return begin(control, used, IPPROTO_IPV6, IPV6_PKTINFO, 20);
   }
-  return used;
+  // struct in_pktinfo: interface index (0: any), source, header destination (ignored).
+  store<u32>(data, 0);
+  store<u32>(data, load<u32>(source), 4);
+  store<u32>(data, 0, 8);
+  return begin(control, used, IPPROTO_IP, IP_PKTINFO, 12);
 }
 
 /** Writes a header at `used`; returns where the next message begins. */

@@ -11,6 +11,7 @@ import { wipe } from "../crypto";
 import { Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
+  COOKIE_REPLY_BYTES,
   Coalesce,
   Counter,
   Drop,
@@ -21,8 +22,8 @@ import {
 } from "../layout";
 import { AF_INET6, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK, POLLIN, POLLOUT } from "../linux";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
-import { sysErrno, sysRecvmsg, sysWrite, sysYield } from "../sys";
-import { readControl } from "./control-message";
+import { sysErrno, sysRecvmsg, sysSendmsg, sysWrite, sysYield } from "../sys";
+import { readControl, writeAnswerControl } from "./control-message";
 import { countErrno } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { beginBatch, isOver, isStopping, park, unpark, waitFor } from "./wait";
@@ -116,6 +117,7 @@ function receive(worker: usize, isV6: bool): bool {
   ingressBegin(worker, <u32>bytes, stride == 0 ? <u32>bytes : stride);
   while (ingressStep(worker) != 0) writeFrames(worker);
   writeFrames(worker);
+  if (load<u32>(worker, Ingress.REPLY_COUNT) != 0) sendReplies(worker, fd, isV6);
   return true;
 }
 
@@ -132,6 +134,23 @@ function readName(worker: usize): void {
     v128.store(worker, i32x4.splat(0), Ingress.FROM);
     store<u32>(worker, load<u32>(name, Sockaddr.ADDRESS4), Ingress.FROM);
   }
+}
+
+/**
+ * Sends the cookie replies to the batch, each a datagram of its own, to where it came from (WG-33). One that
+ * the kernel does not take at once is given up: its initiator tries again.
+ */
+function sendReplies(worker: usize, fd: i32, isV6: bool): void {
+  const listed = load<u32>(worker, Ingress.REPLY_COUNT);
+  const nameBytes: u32 = isV6 ? Sockaddr.BYTES6 : Sockaddr.BYTES4;
+  for (let i: u32 = 0; i < listed; i++) {
+    const reply = worker + Ingress.REPLIES + <usize>(i * COOKIE_REPLY_BYTES);
+    const control = writeAnswerControl(worker, isV6);
+    writeMessage(worker, nameOf(worker), nameBytes, reply, COOKIE_REPLY_BYTES, control);
+    if (sysSendmsg(fd, worker + Worker.MESSAGE, 0) >= 0) count(worker, Counter.COOKIES_SENT, 1);
+    else countErrno(worker, Worker.SEND_ERRNOS, sysErrno());
+  }
+  store<u32>(worker, 0, Ingress.REPLY_COUNT);
 }
 
 /** PG-47: counted, never swallowed, never the end unless the socket is broken. Returns as `receive`. */

@@ -67,12 +67,47 @@ export const CONSTANTS = {
   SEND_BYTES: 65_450,
 
   /**
-   * What control is asked to judge of strangers' datagrams in each such time (PG-51): more than it can
-   * answer of handshakes, and enough of the unknown ones to report them.
+   * What control is asked to judge in each such time (PG-160): shares by kind of message, so that none takes
+   * another's place. Together the handshakes are what control can answer.
    */
   PUNT_WINDOW_MS: 100,
-  HANDSHAKES_PER_WINDOW: 200,
-  UNKNOWNS_PER_WINDOW: 50,
+  SHARES: 8,
+  /** Initiations of sources that have proved to be a peer; of anybody; of whoever returns a cookie. */
+  SHARE_KNOWN: 0,
+  KNOWN_SHARE: 100,
+  SHARE_FREE: 1,
+  FREE_SHARE: 10,
+  SHARE_COOKIE: 2,
+  COOKIE_SHARE: 100,
+  /** Answers to our own messages. */
+  SHARE_RESPONSE: 3,
+  RESPONSE_SHARE: 100,
+  /** Cookie replies, which the ingress worker makes by itself: 60,000 a second. */
+  SHARE_REPLY: 4,
+  REPLY_SHARE: 6000,
+  /** STUN from known sources and from strangers; below STUN_CALM nobody looks at single sources. */
+  SHARE_KNOWN_STUN: 5,
+  SHARE_STUN: 6,
+  STUN_SHARE: 400,
+  STUN_CALM: 100,
+  SHARE_UNKNOWN: 7,
+  UNKNOWN_SHARE: 50,
+  /** So long a cookie is asked for when the free share was used up (WG-31). */
+  LOAD_MS: 1000,
+  /** What one source may have of a share: 20 a second, 5 at once (WG-32). */
+  BUDGETS: 4096,
+  BUDGET_INTERVAL_MS: 50,
+  BUDGET_BURST: 5,
+  /** Places for known sources; known for twelve units of 16 s, as long as a session lives (WG-17). */
+  KNOWN_SOURCES: 16_384,
+  KNOWN_UNIT_BITS: 14,
+  KNOWN_UNITS: 12,
+  KNOWN_UNSTAMPED: 0xffffffff,
+  /** WG-33: life of the secret behind cookies. */
+  COOKIE_PERIOD_MS: 120_000,
+  /** Cookie replies to one receive: all of it has one source, whose budget is less. */
+  REPLIES_MAX: 8,
+  KEY_BYTES: 32,
 
   MESSAGE_INITIATION: 1,
   MESSAGE_RESPONSE: 2,
@@ -85,7 +120,13 @@ export const CONSTANTS = {
   DATA_HEADER_BYTES: 16,
   TAG_BYTES: 16,
 
+  /** Refused packets, and control events, that control gets per second and peer (TN-14, TN-40). */
+  REFUSALS_PER_PEER: 100,
+  CONTROL_EVENTS_PER_SECOND: 100,
+
   NO_SLOT: 0xffffffff,
+  /** `entry.detail` of a handshake message that the guard has let pass. */
+  JUDGED: 1,
   EVENT_HANDSHAKE: 1,
   EVENT_STUN: 2,
   EVENT_OTHER: 3,

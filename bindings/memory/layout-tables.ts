@@ -7,7 +7,8 @@ import type { RecordLayout } from "./layout-record.ts";
 export const plane = {
   base: { type: "u64", writer: "control", doc: "absolute address of the memory's first byte (PF-20)" },
   mtu: { type: "u32", writer: "control", doc: "bytes; no plaintext is padded beyond it" },
-  maxPacket: { type: "u32", writer: "control", doc: "largest IP packet in bytes (TN-3 row 4)" },
+  maxPacket: { type: "u32", writer: "control", doc: "largest IP packet from the TUN device (TN-3 row 4)" },
+  maxReceived: { type: "u32", writer: "control", doc: "largest IP packet from a peer (TN-3 row 4)" },
   maxDatagram: { type: "u32", writer: "control", doc: "largest datagram in bytes (PG-48)" },
   isPadded: {
     type: "u32",
@@ -34,9 +35,40 @@ export const plane = {
   indexMask: { type: "u32", writer: "control", doc: "entries of that hash - 1" },
   policy: { type: "u32", writer: "control", doc: "address of the policy record; swapped atomically (WG-58)" },
   relays: { type: "u32", writer: "control", doc: "address of the relay list; swapped atomically" },
+  guard: {
+    type: "u32",
+    writer: "control",
+    doc: "address of the guard record; swapped atomically; 0: no key",
+  },
+  budgets: { type: "u32", writer: "control", doc: "address of the budgets of sources" },
+  knownSources: { type: "u32", writer: "control", doc: "address of the sources that are known" },
   egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
   ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
   wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
+} as const satisfies RecordLayout;
+
+/** What handshake messages to us are checked with (WG-22, WG-33). Replaced as a whole with our key. */
+export const guard = {
+  mac1Key: { type: "bytes", bytes: 32, writer: "control", doc: "HASH(label of mac1 and our public key)" },
+  cookieKey: {
+    type: "bytes",
+    bytes: 32,
+    writer: "control",
+    doc: "HASH(label of cookies and our public key)",
+  },
+  secret: {
+    type: "bytes",
+    bytes: 32,
+    writer: "control",
+    doc: "random: the secrets of all periods come from it",
+  },
+  nonce: { type: "bytes", bytes: 16, writer: "control", doc: "random: the beginning of the replies' nonces" },
+} as const satisfies RecordLayout;
+
+/** What one source may still have of one share (`assembly/guard/budget.ts`). */
+export const budget = {
+  key: { type: "u64", writer: "ingress", doc: "mixed from source and share" },
+  freeAt: { type: "u64", writer: "ingress", doc: "ms: when the source will have used up nothing" },
 } as const satisfies RecordLayout;
 
 /** A peer, found by its slot. One cache line each for control, the egress and the ingress worker. */
@@ -61,6 +93,9 @@ export const peer = {
   unreplied: { type: "u64", writer: "any", doc: "ms: first data received since anything was sent" },
   rxPackets: { type: "u64", writer: "any", doc: "data packets" },
   rxBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
+  puntWindow: { type: "u64", writer: "ingress", doc: "ms: second in which the next two are counted (TN-14)" },
+  refusals: { type: "u32", writer: "ingress", doc: "its refused packets that control got" },
+  controlEvents: { type: "u32", writer: "ingress", doc: "its control events that control got" },
 } as const satisfies RecordLayout;
 
 /** A session (WG-44). Filled completely, then published by its peer's ring. */

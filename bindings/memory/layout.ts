@@ -16,7 +16,7 @@
 import { CONSTANTS } from "./layout-constants.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
-import { path, peer, permit, plane, policy, rangeSet, session } from "./layout-tables.ts";
+import { budget, guard, path, peer, permit, plane, policy, rangeSet, session } from "./layout-tables.ts";
 import { egress, entry, ingress, ring, transit, worker } from "./layout-worker.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
 
@@ -25,6 +25,8 @@ export { CONSTANTS } from "./layout-constants.ts";
 /** Descriptions by name; `after` puts a record behind another one. */
 export const RECORDS = {
   plane: { fields: plane },
+  guard: { fields: guard },
+  budget: { fields: budget },
   peer: { fields: peer },
   session: { fields: session },
   path: { fields: path },
@@ -50,6 +52,8 @@ const worker0 = placeFields(RECORDS.worker.fields);
 /** Offsets of all fields: `OFFSETS.session.remote`. */
 export const OFFSETS = {
   plane: placeFields(plane).offsets,
+  guard: placeFields(guard).offsets,
+  budget: placeFields(budget).offsets,
   peer: placeFields(peer).offsets,
   session: placeFields(session).offsets,
   path: placeFields(path).offsets,
@@ -70,6 +74,8 @@ export const OFFSETS = {
 /** Sizes of all records; those behind another one include it. */
 export const BYTES: Readonly<Record<RecordName, number>> = {
   plane: placeFields(plane).bytes,
+  guard: placeFields(guard).bytes,
+  budget: placeFields(budget).bytes,
   peer: placeFields(peer).bytes,
   session: placeFields(session).bytes,
   path: placeFields(path).bytes,

@@ -71,10 +71,16 @@ export const REASONS = {
   multicast: path("multicast or broadcast destination", "TN-61 row 3"),
   "icmp-error-out": path("ICMP error from a client", "TN-61 row 4"),
 
+  // What strangers ask of control.
+  wg_bad_mac1: path("handshake message without knowledge of our public key", "WG-7, WG-22"),
+  wg_cookie_asked: path("initiation under load, answered with a cookie", "WG-32, WG-33"),
+  wg_under_load: path("initiation under load, whose source has no cookie to get", "WG-32, PG-160"),
+  wg_source_rate: path("more handshake messages than the budget of their source, or peer", "WG-32, PG-160"),
+
   // Hand-over to control.
   "punt-full": ring("data ring full", "PG-51, TN-78"),
   "punt-control-full": ring("control ring full", "PG-51"),
-  "punt-rate": ring("more handshakes or unknown datagrams than control shall judge", "PG-51"),
+  "punt-rate": ring("more datagrams of their kind than control can judge", "PG-51"),
   "refuse-rate": ring("more refusals than control shall answer", "WG-58, TN-13"),
 
   // The kernel's answers.
@@ -127,6 +133,7 @@ export const COUNTERS = {
   udp_send_again: { unit: "events", meaning: "sends that waited for room in the socket" },
   udp_source_refused: { unit: "events", meaning: "fixed source addresses forgotten (PF-41a)" },
   udp_receive_errors: { unit: "events", meaning: "receives that failed (PG-47)" },
+  cookies_sent: { unit: "packets", meaning: "cookie replies sent (WG-33)" },
   udp_overflow: { unit: "packets", meaning: "datagrams that the kernel dropped for want of room" },
 } as const satisfies Record<string, CounterDescription>;
 

@@ -42,6 +42,7 @@ export function createPlaneDrive(
       while (exports.ingressStep(ingress) !== 0) frames.push(...takeFrames(shared, ingress));
       return [...frames, ...takeFrames(shared, ingress)];
     },
+    takeReplies: () => takeReplies(shared, ingress),
     flushIngress(now) {
       setNow(shared, ingress, now);
       exports.ingressFlush(ingress);
@@ -86,6 +87,16 @@ function takeFrames({ words, bytes }: SharedMemory, ingress: number): Uint8Array
   });
   words[record + (COALESCE.count >> 2)] = 0;
   return frames;
+}
+
+/** Copies of the cookie replies that the loop would send. */
+function takeReplies({ words, bytes }: SharedMemory, ingress: number): Uint8Array[] {
+  const count = words[(ingress + INGRESS.replyCount) >> 2] ?? 0;
+  words[(ingress + INGRESS.replyCount) >> 2] = 0;
+  return Array.from({ length: count }, (_, i) => {
+    const at = ingress + INGRESS.replies + i * CONSTANTS.COOKIE_REPLY_BYTES;
+    return copyOf(bytes.subarray(at, at + CONSTANTS.COOKIE_REPLY_BYTES));
+  });
 }
 
 function strideOf({ bytes, segmentBytes }: PlaneReceive): number {

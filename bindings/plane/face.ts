@@ -125,6 +125,8 @@ export interface PlaneDrive {
   flushEgress(now: Instant): readonly PlaneSend[];
   /** One receive. Returns finished frames with their virtio_net_hdr. */
   ingress(now: Instant, batch: PlaneReceive): readonly Uint8Array[];
+  /** The cookie replies to the batch driven last, for its source. */
+  takeReplies(): readonly Uint8Array[];
   /** The frame under construction, when the sockets have nothing more. */
   flushIngress(now: Instant): readonly Uint8Array[];
 }

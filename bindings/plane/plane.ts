@@ -18,12 +18,14 @@ import {
   type Ports,
 } from "../ring/index.ts";
 import {
+  createKnownSources,
   createPeerIndex,
   createPeerTable,
   createPlaneRecords,
   createQuiescence,
   createRelayList,
   type PeerTable,
+  setGuard,
   writePolicy,
 } from "../table/index.ts";
 import { createPlaneWorkers, createWorkerRecords, readWorkerCounters, setOffloads } from "../worker/index.ts";
@@ -64,6 +66,7 @@ export function createPlane(options: PlaneOptions): Plane {
     execute(command) {
       quiescence.reclaim();
       if (command.kind === "inject") rings.inject(command.slot, command.packets);
+      else if (command.kind === "set-guard") setGuard(shared, quiescence, command.guard);
       else execute({ shared, table, holds }, command);
     },
     publish(tables) {
@@ -98,7 +101,7 @@ function execute(
     table,
     holds,
   }: { readonly shared: SharedMemory; readonly table: PeerTable; readonly holds: Holds },
-  command: Exclude<PlaneCommand, { readonly kind: "inject" }>,
+  command: Exclude<PlaneCommand, { readonly kind: "inject" | "set-guard" }>,
 ): void {
   const setWord = (slot: number, field: number, value: number) =>
     Atomics.store(shared.words, (table.row(slot) + field) >> 2, value);
@@ -145,9 +148,13 @@ function createTables(
   words[(AT + PLANE.sessionCapacity) >> 2] = sessions.capacity;
   words[(AT + PLANE.index) >> 2] = index.address;
   words[(AT + PLANE.indexMask) >> 2] = index.mask;
+  const budgets = shared.allocate(CONSTANTS.BUDGETS * BYTES.budget);
+  const known = createKnownSources(shared);
+  shared.words[(AT + PLANE.budgets) >> 2] = budgets;
+  shared.words[(AT + PLANE.knownSources) >> 2] = known.address;
   const relays = createRelayList(shared, quiescence);
   const limits = options.limits ?? DEFAULT_LIMITS;
-  return createPeerTable({ shared, index, relays, quiescence, peers, sessions, limits });
+  return createPeerTable({ shared, index, relays, known, quiescence, peers, sessions, limits });
 }
 
 /** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */

@@ -20,6 +20,7 @@ const {
 /** The fields of the plane's record that depend on the mode. */
 export const RULE_NAMES = [
   "maxPacket",
+  "maxReceived",
   "maxDatagram",
   "isPadded",
   "isRoaming",
@@ -34,14 +35,16 @@ export const RULE_NAMES = [
 
 export type PlaneRules = Readonly<Record<(typeof RULE_NAMES)[number], number>>;
 
-/** Header, tag and padding of a plain peer (PG-48). */
-const PLAIN_OVERHEAD_BYTES = 32 + 15;
+/** What an IPv4 total length, or a UDP datagram over IPv6, can be: a peer's MTU is its own affair (PG-48). */
+const MOST_PACKET_BYTES = 65_535;
+const MOST_DATAGRAM_BYTES = 65_527;
 
 /** A WireGuard peer: it decides by address alone, pads, and follows its peers (WG-58, WG-59, WG-62). */
 function plainRules(mtu: number): PlaneRules {
   return {
     maxPacket: mtu,
-    maxDatagram: mtu + PLAIN_OVERHEAD_BYTES,
+    maxReceived: MOST_PACKET_BYTES,
+    maxDatagram: MOST_DATAGRAM_BYTES,
     isPadded: 1,
     isRoaming: 1,
     isStrict: 0,
@@ -58,6 +61,7 @@ function plainRules(mtu: number): PlaneRules {
 const TUNNEL = {
   // MAX_IP_SIZE; with header, tag and channel header 1,316.
   maxPacket: 1280,
+  maxReceived: 1280,
   maxDatagram: 1316,
   isPadded: 0,
   isRoaming: 0,

@@ -30,7 +30,9 @@ export function readEvent(
       const from = readFrom(shared, entry);
       const local = { address: readLocal(shared, entry), port: localPort(word(ENTRY.localBytes)) };
       const channel = word(ENTRY.channel);
-      const event = { kind: DATAGRAM_KINDS[kind], bytes: readBytes(shared, entry), from, local };
+      const isJudged = kind === CONSTANTS.EVENT_HANDSHAKE && word(ENTRY.detail) === CONSTANTS.JUDGED;
+      const bytes = readBytes(shared, entry);
+      const event = { kind: DATAGRAM_KINDS[kind], bytes, from, local, ...(isJudged && { isJudged }) };
       return channel === 0 ? event : { ...event, relayed: { relay: from, channel } };
     }
     case CONSTANTS.EVENT_ACTIVITY:

@@ -1,3 +1,5 @@
+export { setGuard } from "./guard-record.ts";
+export { createKnownSources, type KnownSources } from "./known-sources.ts";
 export { createPeerIndex, type PeerIndex } from "./peer-index.ts";
 export { createPeerTable, type PeerTable } from "./peer-table.ts";
 export { writePolicy } from "./policy-tables.ts";

@@ -6,6 +6,7 @@ import { assert } from "../../src/base/index.ts";
 import type { PathRecord, SessionKeys } from "../../src/plane/index.ts";
 import { encodeSockaddr } from "../linux/index.ts";
 import { BYTES, CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
+import type { KnownSources } from "./known-sources.ts";
 import type { PeerIndex } from "./peer-index.ts";
 import type { Quiescence } from "./quiescence.ts";
 import type { RelayList } from "./relay-list.ts";
@@ -40,6 +41,7 @@ export interface PeerTableOptions {
   readonly shared: SharedMemory;
   readonly index: PeerIndex;
   readonly relays: RelayList;
+  readonly known: KnownSources;
   readonly quiescence: Quiescence;
   readonly peers: { readonly address: number; readonly capacity: number };
   readonly sessions: { readonly address: number; readonly capacity: number };
@@ -159,6 +161,8 @@ function findSession(table: TableState, slot: number, local: number): number | u
 
 function setPath(table: TableState, slot: number, path: PathRecord): void {
   const row = usedRow(table, slot);
+  // ICE has checked it, or the operator has written it down (PG-160).
+  if (path.kind === "direct" && path.destination !== undefined) table.known.note(path.destination);
   // The list knows the channel before the path is used, and forgets it after.
   if (path.kind === "relayed") table.relays.remember(slot, path);
   replacePath(table, row, table.paths.write(path));

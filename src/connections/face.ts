@@ -61,6 +61,8 @@ export interface Datagram {
   readonly local: SocketAddress;
   readonly from: SocketAddress;
   readonly bytes: Uint8Array;
+  /** Of a handshake message: the plane has judged it (PG-160). */
+  readonly isJudged?: boolean;
 }
 
 /** A datagram to send, from exactly `source` where it is given (SN-84, PG-61). ECN: Not-ECT. */

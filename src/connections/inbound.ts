@@ -104,8 +104,11 @@ function dropStun(state: ConnectionsState, { from }: Datagram, counter: Connecti
   return { kind: "dropped", counter };
 }
 
-function handleHandshake(state: ConnectionsState, { bytes, from, local }: Datagram): DatagramOutcome {
-  const outcome = state.device.handleHandshake(state.now, { datagram: bytes, source: from });
+function handleHandshake(
+  state: ConnectionsState,
+  { bytes, from, local, isJudged = false }: Datagram,
+): DatagramOutcome {
+  const outcome = state.device.handleHandshake(state.now, { datagram: bytes, source: from, isJudged });
   if (outcome.kind === "cookie-asked") {
     if (state.cookieLocals.size < COOKIE_LOCALS_MAX) state.cookieLocals.set(formatSocketAddress(from), local);
   } else if (outcome.kind === "dropped" && outcome.reason === "wg_unknown_peer") {

@@ -20,6 +20,18 @@ export interface SessionKeys {
   readonly recvUntil: Instant;
 }
 
+/** What the plane checks handshake messages to us with, and makes cookies from (WG-22, WG-33). Copied. */
+export interface HandshakeGuard {
+  /** HASH(label of mac1 and our public key), 32 bytes. */
+  readonly mac1Key: Uint8Array;
+  /** HASH(label of cookies and our public key), 32 bytes. */
+  readonly cookieKey: Uint8Array;
+  /** 32 random bytes, from which the secrets of all periods are made. */
+  readonly secret: Uint8Array;
+  /** 16 random bytes: the beginning of the nonces of cookie replies. */
+  readonly nonce: Uint8Array;
+}
+
 /** How datagrams to a peer travel (SN-127). */
 export interface PathRecord {
   readonly kind: "none" | "direct" | "relayed";
@@ -61,6 +73,8 @@ export type PlaneCommand =
     }
   | { readonly kind: "set-path"; readonly slot: number; readonly path: PathRecord }
   | { readonly kind: "remove-peer"; readonly slot: number }
+  /** Without a guard, because there is no key, handshake messages are not checked. */
+  | { readonly kind: "set-guard"; readonly guard: HandshakeGuard | undefined }
   | { readonly kind: "inject"; readonly slot: number; readonly packets: readonly Uint8Array[] };
 
 /**

@@ -10,6 +10,8 @@ export type PlaneEvent =
       /** The address on which it arrived; its port is the socket's. */
       readonly local: SocketAddress;
       readonly relayed?: { readonly relay: SocketAddress; readonly channel: number };
+      /** The plane has judged the handshake message: mac1, and its source's share of control's time (PG-160). */
+      readonly isJudged?: boolean;
     }
   | { readonly kind: "activity" | "wake"; readonly slot: number }
   | { readonly kind: "confirmed"; readonly slot: number; readonly generation: number }

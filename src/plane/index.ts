@@ -1,4 +1,4 @@
-export type { PathRecord, PlaneCommand, Publication, SessionKeys } from "./command.ts";
+export type { HandshakeGuard, PathRecord, PlaneCommand, Publication, SessionKeys } from "./command.ts";
 export type { DataPunt, PlaneEvent } from "./event.ts";
 export type { PeerPermits, PolicyTables, Route, RouteTarget } from "./policy.ts";
 export { NO_ACTIVITY, type PeerActivity, type PlaneRecords } from "./records.ts";

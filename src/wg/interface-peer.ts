@@ -39,7 +39,7 @@ export interface InterfacePeers {
   /** Who has a prefix, by its text. */
   readonly owners: Map<string, InterfacePeer>;
   /** Paths to be set, behind the device's own commands. */
-  paths: PlaneCommand[];
+  paths: Extract<PlaneCommand, { readonly kind: "set-path" }>[];
   /** The routes have changed since they were published. */
   hasNewTables: boolean;
 }

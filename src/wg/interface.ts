@@ -214,7 +214,11 @@ function handlePlaneEvent({ device, peers }: InterfaceState, now: Instant, event
     return;
   }
   // Whatever is no transport message goes through the checks of WG-22, which count what it is not.
-  const outcome = device.handleHandshake(now, { datagram: event.bytes, source: event.from });
+  const outcome = device.handleHandshake(now, {
+    datagram: event.bytes,
+    source: event.from,
+    ...(event.isJudged && { isJudged: true }),
+  });
   if (outcome.kind !== "accepted" || outcome.message === "cookie-reply") return;
   const peer = peers.bySlot.get(outcome.peer.slot);
   if (peer !== undefined) noteSource(peers, now, peer, { from: event.from, local: event.local.address });

@@ -52,6 +52,18 @@ export function retransmit(core: DeviceCore, peer: Peer, now: Instant): void {
   sendInitiation(core, peer, now, { startedAt: peer.attempt.startedAt, cause: "retransmission" });
 }
 
+/**
+ * The peer wants a cookie and has given us one: the initiation goes again at once, with it (WG-30). Whoever sees
+ * our messages could answer each with a cookie, so this happens once in REKEY_TIMEOUT. A cookie for anything
+ * else than our latest initiation waits for the next message.
+ */
+export function useCookie(core: DeviceCore, peer: Peer, now: Instant, sender: number): void {
+  if (peer.attempt.kind !== "pending" || peer.attempt.latest.sender !== sender) return;
+  if (peer.cookieUsedAt !== undefined && now - peer.cookieUsedAt < REKEY_TIMEOUT_MS) return;
+  peer.cookieUsedAt = now;
+  sendInitiation(core, peer, now, { startedAt: peer.attempt.startedAt, cause: "cookie" });
+}
+
 function sendInitiation(
   core: DeviceCore,
   peer: Peer,

@@ -10,6 +10,7 @@ import {
   randomBytes,
   type SocketAddress,
 } from "../base/index.ts";
+import type { HandshakeGuard } from "../plane/index.ts";
 import {
   COOKIE_SECRET_LIFE_MS,
   HANDSHAKE_WINDOW_MS,
@@ -25,6 +26,17 @@ import type { HandshakeCrypto } from "./primitives.ts";
 
 export type LoadVerdict = "pass" | "ask-cookie" | "wg_under_load" | "wg_source_rate";
 
+/** What the plane judges handshake messages with, before they come here (PG-160). */
+export function createHandshakeGuard(random: Random, own: PublicIdentity): HandshakeGuard {
+  const { mac1Key, cookieKey } = own;
+  return {
+    mac1Key,
+    cookieKey,
+    secret: randomBytes(random, KEY_BYTES),
+    nonce: randomBytes(random, GUARD_NONCE_BYTES),
+  };
+}
+
 export interface LoadGuard {
   /** Counts a message whose mac1 is valid and says what may happen to it (WG-31, WG-32). */
   judge(now: Instant, message: Initiation | Response, source: SocketAddress | undefined): LoadVerdict;
@@ -36,6 +48,9 @@ export interface LoadGuard {
     source: SocketAddress,
   ): Uint8Array;
 }
+
+/** The plane counts in the rest of the 24 bytes. */
+const GUARD_NONCE_BYTES = 16;
 
 interface Bucket {
   tokens: number;

@@ -57,6 +57,8 @@ export interface HandshakeInput {
   readonly source?: SocketAddress;
   /** By which relay and channel it came; handed back with a cookie reply. */
   readonly relayed?: { readonly relay: SocketAddress; readonly channel: number };
+  /** The plane has judged it: no cookie is asked for here (PG-160). */
+  readonly isJudged?: boolean;
 }
 
 export type HandshakeOutcome =

@@ -8,7 +8,7 @@ import { createDeadlineQueue } from "./deadline-queue.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { PeerRef, WgDevice, WgDeviceOptions, WgPeerStats } from "./device-face.ts";
 import { handleHandshake } from "./incoming.ts";
-import { addPeer, removePeer, setStaticKey, shortName } from "./membership.ts";
+import { addPeer, publishGuard, removePeer, setStaticKey, shortName } from "./membership.ts";
 import { createOwnIdentity } from "./noise.ts";
 import { type Peer, usableSession } from "./peer.ts";
 import { createPeerTable } from "./peer-table.ts";
@@ -19,6 +19,7 @@ import { flushStaged, stagePacket } from "./sessions.ts";
 
 export function createWgDevice(options: WgDeviceOptions): WgDevice {
   const core = createCore(options);
+  if (core.own !== undefined) publishGuard(core);
   return {
     addPeer: (now, peerOptions) => addPeer(core, now, peerOptions),
     removePeer(now, ref) {

@@ -1,6 +1,6 @@
 /** What the network sends, except data: checks by cost, then the state they change (section 5). */
 import { equalSecret, type Instant, toHex } from "../base/index.ts";
-import { sendHandshakeMessage } from "./attempt.ts";
+import { sendHandshakeMessage, useCookie } from "./attempt.ts";
 import { INIT_MIN_GAP_MS } from "./constants.ts";
 import { openCookieReply } from "./cookie.ts";
 import { countDrop, type DeviceCore } from "./device-core.ts";
@@ -77,11 +77,12 @@ function refuse(
   now: Instant,
   own: OwnIdentity,
   message: Initiation | Response,
-  { source, relayed }: HandshakeInput,
+  { source, relayed, isJudged = false }: HandshakeInput,
 ): HandshakeOutcome | undefined {
   const { macs } = message;
   if (!equalSecret(core.crypto.mac(own.mac1Key, macs.beforeMac1), macs.mac1))
     return drop(core, "wg_bad_mac1");
+  if (isJudged) return undefined;
   const verdict = core.guard.judge(now, message, source);
   if (verdict === "pass") return undefined;
   if (verdict !== "ask-cookie") return drop(core, verdict);
@@ -200,6 +201,7 @@ function handleCookieReply(core: DeviceCore, now: Instant, reply: CookieReply): 
   if (value === undefined) return drop(core, "wg_bad_cookie", peer);
   last.hasCookieReply = true;
   peer.cookie = { value, receivedAt: now };
+  useCookie(core, peer, now, reply.receiver);
   peer.log.debug?.("cookie received", { index: formatIndex(reply.receiver) });
   return { kind: "accepted", peer: peer.ref, message: "cookie-reply" };
 }

@@ -1,6 +1,7 @@
 /** Peers that come and go, and the keys by which they are known. */
 import { copyOf, equalBytes, type Instant, malformed, type Parsed, parsed, toBase64 } from "../base/index.ts";
 import { sendKeepaliveNow } from "./attempt.ts";
+import { createHandshakeGuard } from "./cookie.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { AddPeerRefusal, PeerOptions, PeerRef } from "./device-face.ts";
 import { isLowOrder } from "./low-order.ts";
@@ -55,6 +56,7 @@ export function removePeer(core: DeviceCore, now: Instant, peer: Peer): void {
 export function setStaticKey(core: DeviceCore, now: Instant, key: Uint8Array | undefined): void {
   core.own?.pair.erase();
   core.own = key && createOwnIdentity(core.crypto, copyOf(key));
+  publishGuard(core);
   for (const peer of [...core.peers.all()]) {
     forgetAttempt(peer);
     retireAllSessions(core, peer);
@@ -69,6 +71,12 @@ export function setStaticKey(core: DeviceCore, now: Instant, key: Uint8Array | u
     peer.remote = remote.value;
     reschedule(core, peer, now);
   }
+}
+
+/** The plane judges handshake messages by our key from now on (PG-160). */
+export function publishGuard(core: DeviceCore): void {
+  const guard = core.own && createHandshakeGuard(core.random, core.own);
+  core.commands.push({ kind: "set-guard", guard });
 }
 
 /** The peer's side of the key agreement; our own key and zero results are refused (WG-6, WG-53). */

@@ -91,6 +91,8 @@ export interface Peer extends QueueEntry {
   lastMessage: LastHandshakeMessage | undefined;
   lastConsumedAt: Instant | undefined;
   cookie: { readonly value: Uint8Array; readonly receivedAt: Instant } | undefined;
+  /** When an initiation went early, because a cookie had come (WG-30). */
+  cookieUsedAt: Instant | undefined;
   staged: Uint8Array[];
   /** `no-session` punts that were handled: a release names them (WG-46). */
   puntsHandled: number;
@@ -142,6 +144,7 @@ export function createPeer(input: {
     lastMessage: undefined,
     lastConsumedAt: undefined,
     cookie: undefined,
+    cookieUsedAt: undefined,
     staged: [],
     puntsHandled: 0,
     sentAt: 0,

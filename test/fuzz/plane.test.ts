@@ -24,8 +24,9 @@ const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
     ...(["icmp-quote", "icmp-type", "icmp-error-out", "multicast", "p2p-on-tun"] as const),
     ...(["bad-source", "to-self", "bad-destination", "not-allowed-source", "not-client-ip"] as const),
     ...(["not-a-peer", "not-allowed", "not-granted", "unknown-resource", "unknown-peer"] as const),
-    // Its refusals have reasons of their own.
+    // Its refusals have reasons of their own, and it takes whatever UDP can carry.
     "refuse-rate",
+    "udp_too_long",
   ],
   client: [
     ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),
@@ -37,8 +38,14 @@ const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
   ],
 };
 
-/** Always: there is a policy, and data rings larger than what the storm punts between two drains. */
-const NEVER: readonly Reason[] = ["not-configured", "punt-full"];
+/**
+ * Always: there is a policy, and rings larger than what the storm may hand over between two drains. What the
+ * guard refuses once there is a key, `test/unit/plane/guard.test.ts` compares.
+ */
+const NEVER: readonly Reason[] = [
+  ...(["not-configured", "punt-full", "punt-control-full"] as const),
+  ...(["wg_bad_mac1", "wg_cookie_asked", "wg_under_load", "wg_source_rate"] as const),
+];
 
 /** Storms that once found a defect; none is forgotten. */
 const REGRESSIONS: readonly { readonly name: string; readonly mode: PlaneMode; readonly seed: number }[] = [];

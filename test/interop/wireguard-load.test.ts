@@ -28,20 +28,18 @@ async function flood(from: Namespace, address: string, publicKey: string, rate: 
 describeWith(NEEDS, "under load", () => {
   let pair: WgPair;
   beforeAll(async () => {
-    pair = await openPair();
+    // Where a peer's path leads nobody asks for a cookie (PG-160): it calls from an address that we do not know.
+    pair = await openPair({ weKnowThem: false });
   });
   afterAll(() => pair?.close());
 
   it("WG-31 to WG-33: flooded, we ask wireguard-go for a cookie, and its next call gets through", async () => {
     const { theirs, ours, ourKey, postern, wireguardGo } = pair;
     const flooding = await flood(theirs, "fd09::1", ourKey.publicKey, FLOOD_ON_US);
-    // The first messages of each second are served without a cookie: a call may be among them.
-    await until(async () => {
-      await callAnew(theirs, ourKey.publicKey, `10.9.0.1:${PORT}`, "10.7.0.1/32");
-      await until(() => isReachable(theirs, "10.7.0.1"), CALL_WITHIN_MS);
-      return wireguardGo.stdout().includes("Receiving cookie response");
-    }, FLOOD_SECONDS * 1000);
-    expect((await snapshotOf(postern)).drops["wg_unknown_peer"]).toBeGreaterThan(100);
+    // A call just when the load is over would be served without one.
+    await until(() => isReachable(theirs, "10.7.0.1"), CALL_WITHIN_MS);
+    expect(wireguardGo.stdout()).toContain("Receiving cookie response");
+    expect((await snapshotOf(postern)).drops["wg_unknown_peer"]).toBeGreaterThan(10);
     flooding.signal("SIGINT");
     const [, asked = "0"] = await flooding.waitForLine(/^done \d+ cookies (\d+)$/, OUTPUT);
     expect(Number(asked)).toBeGreaterThan(100);

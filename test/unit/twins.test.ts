@@ -18,11 +18,18 @@ const AEAD: Twin = { twin: "test/unit/crypto/twin.ts", test: "test/unit/crypto/a
 /** Compared by the storms on everything that goes into the plane. */
 const inStorms = (name: string): Twin => ({ twin: `test/twin/plane/${name}.ts`, test: "test/fuzz/storm.ts" });
 
+const HANDSHAKE: Twin = {
+  twin: "src/wireguard/noble-crypto.ts",
+  test: "test/unit/crypto/handshake-macs.test.ts",
+};
+
 const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/crypto/aead-jsc.ts": AEAD,
   "assembly/crypto/aead-turbofan.ts": AEAD,
   "assembly/crypto/aead-turboshaft.ts": AEAD,
   "assembly/crypto/aead-wide.ts": AEAD,
+  "assembly/crypto/blake2s.ts": HANDSHAKE,
+  "assembly/crypto/xaead.ts": HANDSHAKE,
   "assembly/packet/checksum.ts": {
     twin: "src/packet/checksum.ts",
     test: "test/unit/plane/checksum.test.ts",
@@ -51,6 +58,10 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/batch/policy.ts": inStorms("policy"),
   "assembly/batch/punt.ts": inStorms("worker"),
   "assembly/batch/send.ts": inStorms("egress"),
+  "assembly/guard/budget.ts": inStorms("guard"),
+  "assembly/guard/cookie.ts": HANDSHAKE,
+  "assembly/guard/guard.ts": inStorms("guard"),
+  "assembly/guard/known-source.ts": inStorms("guard"),
   "assembly/ring.ts": inStorms("ring"),
 };
 
@@ -82,7 +93,7 @@ it.each(Object.entries(TWINS))("D-4: %s has a twin that a test compares it with"
 });
 
 it("D-4: every file of the rooms that decide about packets is accounted for", () => {
-  const rooms = ["batch", "crypto", "packet", "segment", "table"].map((room) => `assembly/${room}`);
+  const rooms = ["batch", "crypto", "guard", "packet", "segment", "table"].map((room) => `assembly/${room}`);
   const files = [...rooms.flatMap(filesBelow), "assembly/ring.ts"];
   expect([...Object.keys(TWINS), ...Object.keys(WITHOUT)].sort()).toEqual(files.sort());
 });

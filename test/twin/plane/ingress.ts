@@ -11,11 +11,12 @@ import { parsePacket } from "../../../src/packet/index.ts";
 import type { PlaneEvent } from "../../../src/plane/index.ts";
 import { markCongestion } from "./congestion.ts";
 import { headerOf, kindOf, unwrapChannelData } from "./demux.ts";
+import { mayBeJudged, noteKnown } from "./guard.ts";
 import { openMessage } from "./message.ts";
-import { noteData, sessionOf, stampReceived, type TwinPeer, type TwinSession } from "./peer.ts";
+import { mayHand, noteData, sessionOf, stampReceived, type TwinPeer, type TwinSession } from "./peer.ts";
 import { judgeIngress } from "./policy.ts";
 import type { TwinState } from "./state.ts";
-import { drop, mayBeJudged, mayRefuse, mayReport, punt, report } from "./worker.ts";
+import { drop, mayReport, punt, report } from "./worker.ts";
 
 interface Batch {
   readonly now: Instant;
@@ -77,7 +78,8 @@ function handleOther(state: TwinState, batch: Batch, bytes: Uint8Array, channel:
   if (kind === "short-data") return drop(worker, "wg_malformed");
   if (kind === "data") throw new Error("transport messages are handled before");
   const { now, from, local } = batch;
-  if (kind !== "stun" && !mayBeJudged(worker, now, kind === "handshake")) return drop(worker, "punt-rate");
+  const source = { from, isRelayed: channel !== undefined };
+  if (!mayBeJudged(state.guard, now, kind, source)) return drop(worker, "punt-rate");
   if (!worker.control.fits(bytes.length)) return drop(worker, "punt-control-full");
   const event: DatagramEvent = { kind, bytes: copyOf(bytes), from, local };
   const item = channel === undefined ? event : { ...event, relayed: { relay: from, channel } };
@@ -153,12 +155,13 @@ function confirm({ ingress: worker }: TwinState, peer: TwinPeer, session: TwinSe
 }
 
 /** The end of a run of one peer's messages: activity, watch, roaming. */
-function notePeer({ ingress: worker, settings }: TwinState, batch: Batch): void {
+function notePeer({ ingress: worker, guard, settings }: TwinState, batch: Batch): void {
   const { noted, now, from, local } = batch;
   batch.noted = undefined;
   if (noted === undefined) return;
   const { peer, packets, bytes } = noted;
   stampReceived(peer, now, packets, bytes);
+  noteKnown(guard, from, now);
   if (packets > 0) noteData(worker, peer);
   if (settings.mode !== "plain" || isFromEndpoint(peer, from)) return;
   if (!mayReport(worker) || peer.isRoaming) return;
@@ -176,7 +179,7 @@ function isFromEndpoint({ path }: TwinPeer, from: SocketAddress): boolean {
 function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Array): void {
   const { ingress: worker, settings, policy } = state;
   const { slot, peerId } = peer;
-  const found = parsePacket(text, { limitBytes: settings.maxPacket, mode: settings.validation });
+  const found = parsePacket(text, { limitBytes: settings.maxReceived, mode: settings.validation });
   if (!found.ok) return drop(worker, found.reason);
   const packet = text.slice(0, found.value.totalBytes);
   const verdict = judgeIngress(slot, { mode: settings.mode, policy, packet, found: found.value });
@@ -187,10 +190,11 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
       worker.passed++;
       return;
     case "control":
+      if (!mayHand(peer, batch.now, "events")) return drop(worker, "punt-rate");
       punt(worker, { reason: "control-event", slot, packet }, peerId);
       return;
     case "refuse":
-      if (!mayRefuse(worker, batch.now, settings.refusalsPerSecond)) return drop(worker, "refuse-rate");
+      if (!mayHand(peer, batch.now, "refusals")) return drop(worker, "refuse-rate");
       punt(worker, { reason: "refused", slot, packet }, peerId);
       return;
     default:

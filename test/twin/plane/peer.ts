@@ -32,12 +32,16 @@ export interface TwinPeer {
   isIdle: boolean;
   /** A report of roaming is on its way to control (WG-62). */
   isRoaming: boolean;
+  /** The second in which the next two are counted: what control got of its packets in it (TN-14, TN-40). */
+  puntWindow: number;
+  handed: { refusals: number; events: number };
   readonly activity: Mutable<PeerActivity>;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const SESSIONS_PER_PEER = 8;
+const HANDED_PER_SECOND = 100;
 
 export function createPeer(slot: number, peerId: number): TwinPeer {
   return {
@@ -50,6 +54,8 @@ export function createPeer(slot: number, peerId: number): TwinPeer {
     isWatched: false,
     isIdle: false,
     isRoaming: false,
+    puntWindow: 0,
+    handed: { refusals: 0, events: 0 },
     activity: { ...NO_ACTIVITY },
   };
 }
@@ -82,6 +88,17 @@ export function retire(peer: TwinPeer, local: number): void {
 export function usableSession({ path, current }: TwinPeer, now: Instant): TwinSession | undefined {
   if (path === undefined || path.kind === "none" || path.isBroken) return undefined;
   return current !== undefined && now < current.keys.sendUntil ? current : undefined;
+}
+
+/** Whether control is to see one more of the peer's packets of that kind in this second. */
+export function mayHand(peer: TwinPeer, now: Instant, kind: "refusals" | "events"): boolean {
+  if (now - peer.puntWindow >= 1000) {
+    peer.puntWindow = now;
+    peer.handed = { refusals: 0, events: 0 };
+  }
+  if (peer.handed[kind] >= HANDED_PER_SECOND) return false;
+  peer.handed[kind]++;
+  return true;
 }
 
 /** The watch (WG-50) and the idle flag (SN-129): each fires once, until control sets it again. */

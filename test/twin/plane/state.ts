@@ -3,6 +3,7 @@ import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
 import { assert } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
+import { createGuard, type Guard } from "./guard.ts";
 import type { TwinPeer } from "./peer.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { createWorker, type Worker } from "./worker.ts";
@@ -20,6 +21,8 @@ export interface TwinSettings {
   readonly mtu: number;
   readonly validation: "plain" | "strict";
   readonly maxPacket: number;
+  /** Of packets from a peer: a plain one's MTU is its own affair (PG-48). */
+  readonly maxReceived: number;
   readonly maxDatagram: number;
   readonly refusalsPerSecond: number;
   readonly rekeyAfterMessages: bigint;
@@ -45,6 +48,7 @@ export interface TwinState {
   readonly settings: TwinSettings;
   readonly egress: Worker;
   readonly ingress: Worker;
+  readonly guard: Guard;
   readonly peers: Map<number, TwinPeer>;
   readonly slotsById: Map<number, number>;
   readonly waiting: Map<number, Waiting>;
@@ -58,8 +62,6 @@ export interface TwinState {
 }
 
 const LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
-/** A transport header, its tag, and the padding of a plain peer (PG-48). */
-const PLAIN_OVERHEAD_BYTES = 47;
 
 export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
   const isPlain = mode === "plain";
@@ -70,13 +72,15 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
       mtu: ownMtu,
       validation: isPlain ? "plain" : "strict",
       maxPacket: isPlain ? ownMtu : 1280,
-      maxDatagram: isPlain ? ownMtu + PLAIN_OVERHEAD_BYTES : 1316,
+      maxReceived: isPlain ? 65_535 : 1280,
+      maxDatagram: isPlain ? 65_527 : 1316,
       refusalsPerSecond: isPlain ? 10 : 200,
       ...LIMITS,
       ...limits,
     },
     egress: createWorker(),
     ingress: createWorker(),
+    guard: createGuard(),
     peers: new Map(),
     slotsById: new Map(),
     waiting: new Map(),

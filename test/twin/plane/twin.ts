@@ -12,6 +12,7 @@ import { copyOf, unreachable } from "../../../src/base/index.ts";
 import type { DataPunt, PlaneCommand, PlaneEvent } from "../../../src/plane/index.ts";
 import type { DrivenPlane, WorkerTally } from "../driven-plane.ts";
 import { readFrame, sendInjected } from "./egress.ts";
+import { noteKnown } from "./guard.ts";
 import { receiveBatch } from "./ingress.ts";
 import { createPeer, install, retire, sessionOf } from "./peer.ts";
 import { createRecords } from "./records.ts";
@@ -40,6 +41,8 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
 }
 
 function execute(state: TwinState, command: PlaneCommand): void {
+  // What the guard does with a key is not modelled: handshakes come up as if nobody had judged them.
+  if (command.kind === "set-guard") return;
   const { slot } = command;
   switch (command.kind) {
     case "add-peer":
@@ -60,6 +63,9 @@ function execute(state: TwinState, command: PlaneCommand): void {
       return;
     case "set-path":
       peerOf(state, slot).path = command.path;
+      if (command.path.kind === "direct" && command.path.destination !== undefined) {
+        noteKnown(state.guard, command.path.destination);
+      }
       peerOf(state, slot).isIdle = command.path.isIdle;
       return;
     case "arm-watch":

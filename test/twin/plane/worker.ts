@@ -24,10 +24,6 @@ export interface Worker {
   /** When the second in which refusals are counted began, and how many there were. */
   refuseWindow: number;
   refuseCount: number;
-  /** When the time in which strangers' datagrams are counted began, and how many there were (PG-51). */
-  puntWindow: number;
-  handshakes: number;
-  unknowns: number;
 }
 
 export function createWorker(): Worker {
@@ -43,9 +39,6 @@ export function createWorker(): Worker {
     data: createRing(CONSTANTS.DATA_RING_ENTRIES, CONSTANTS.DATA_RING_AREA),
     refuseWindow: 0,
     refuseCount: 0,
-    puntWindow: 0,
-    handshakes: 0,
-    unknowns: 0,
   };
 }
 
@@ -76,7 +69,7 @@ export function report(worker: Worker, item: PlaneEvent, peerId: number): void {
   worker.control.put({ item, peerId }, 0);
 }
 
-/** WG-58, TN-78: 10 or 200 refusals in a second. */
+/** WG-58: 10 or 200 refusals of our own packets in a second. */
 export function mayRefuse(worker: Worker, now: number, perSecond: number): boolean {
   if (now - worker.refuseWindow >= 1000) {
     worker.refuseWindow = now;
@@ -85,15 +78,4 @@ export function mayRefuse(worker: Worker, now: number, perSecond: number): boole
   if (worker.refuseCount >= perSecond) return false;
   worker.refuseCount++;
   return true;
-}
-
-/** PG-51: 200 handshakes and 50 unknown datagrams in 100 ms. */
-export function mayBeJudged(worker: Worker, now: number, isHandshake: boolean): boolean {
-  if (now - worker.puntWindow >= 100) {
-    worker.puntWindow = now;
-    worker.handshakes = 0;
-    worker.unknowns = 0;
-  }
-  if (isHandshake) return worker.handshakes < 200 && ++worker.handshakes > 0;
-  return worker.unknowns < 50 && ++worker.unknowns > 0;
 }

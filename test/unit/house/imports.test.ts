@@ -88,8 +88,16 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "assembly/packet": { rooms: ["assembly"] },
   "assembly/segment": { rooms: ["assembly", "assembly/packet"] },
   "assembly/table": { rooms: ["assembly"] },
+  "assembly/guard": { rooms: ["assembly", "assembly/crypto", "assembly/table"] },
   "assembly/batch": {
-    rooms: ["assembly", "assembly/crypto", "assembly/packet", "assembly/segment", "assembly/table"],
+    rooms: [
+      "assembly",
+      "assembly/crypto",
+      "assembly/guard",
+      "assembly/packet",
+      "assembly/segment",
+      "assembly/table",
+    ],
   },
   "assembly/loop": {
     rooms: ["assembly", "assembly/crypto", "assembly/batch", "assembly/segment", "assembly/table"],

@@ -10,6 +10,7 @@ import {
   ip,
   type Prefix,
   prefix,
+  type SocketAddress,
   toPrefix,
 } from "../../../src/base/index.ts";
 import type { PeerPermits } from "../../../src/plane/index.ts";
@@ -37,6 +38,7 @@ import {
   sessionKeys,
   testPlane,
 } from "./pair.ts";
+import { createStranger, STRANGER } from "./stranger.ts";
 
 type PathReason = {
   [R in Reason]: (typeof REASONS)[R]["stage"] extends "path" ? R : never;
@@ -82,6 +84,18 @@ function receive(plane: Plane, bytes: Uint8Array, now = NOW, local: IpAddress | 
   plane.drive.flushIngress(now);
 }
 
+/** A plane with a key of its own, and somebody who knows it. */
+function guarded() {
+  const plane = testPlane();
+  const { guard, stranger } = createStranger();
+  plane.execute({ kind: "set-guard", guard });
+  return { plane, stranger };
+}
+
+function receiveFrom(plane: Plane, bytes: Uint8Array, from: SocketAddress): void {
+  plane.drive.ingress(NOW, { from, local: B.address, bytes });
+}
+
 function withByte(bytes: Uint8Array, at: number, value: number): Uint8Array<ArrayBuffer> {
   const copy = copyOf(bytes);
   copy[at] = value;
@@ -125,7 +139,8 @@ const CONTROL_EVENT = ipPacket(255, new Uint8Array([1]), {
   destination: new Uint8Array(16),
 });
 
-const EXAMPLES: Record<PathReason, Example> = {
+/** `wg_under_load` comes behind cookies that were asked for: `guard.test.ts`. */
+const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
   "ip-version": () => egress(plainFrame(withByte(GOOD, 0, 0x25))),
   "ip-length": () => egress(plainFrame(withByte(GOOD, 2, 0x7f))),
   "ip-too-big": () => egress(plainFrame(udp(counting(1393), ROUTED))),
@@ -223,8 +238,8 @@ const EXAMPLES: Record<PathReason, Example> = {
     return b;
   },
   udp_too_long: () => {
-    const { b } = createPair();
-    receive(b, new Uint8Array(1420 + 48));
+    const { b } = createPair(CLIENT);
+    receive(b, new Uint8Array(1317));
     return b;
   },
   wg_malformed: () => {
@@ -276,6 +291,22 @@ const EXAMPLES: Record<PathReason, Example> = {
       asGateway(b, "b", NET_A.v4),
     ),
   "icmp-error-out": () => ingress(ICMP_ERROR, GATEWAY, ({ b }) => asGateway(b, "b", NET_A.v4)),
+  wg_bad_mac1: () => {
+    const { plane } = guarded();
+    receiveFrom(plane, withByte(new Uint8Array(148), 0, 1), STRANGER);
+    return plane;
+  },
+  wg_cookie_asked: () => {
+    const { plane, stranger } = guarded();
+    for (let i = 0; i < 11; i++) receiveFrom(plane, stranger.initiation(), STRANGER);
+    return plane;
+  },
+  wg_source_rate: () => {
+    const { plane, stranger } = guarded();
+    plane.execute({ kind: "add-peer", slot: SLOT, peerId: PEER_A });
+    for (let i = 0; i < 6; i++) receiveFrom(plane, stranger.response(PEER_A), STRANGER);
+    return plane;
+  },
   "punt-full": () => {
     const plane = testPlane({ mode: "client" });
     plane.publish({ routes: [{ prefix: prefix("10.2.0.0/16"), target: { kind: "punt" } }], permits: [] });
@@ -284,7 +315,7 @@ const EXAMPLES: Record<PathReason, Example> = {
   },
   "punt-control-full": () => {
     const { b } = createPair();
-    for (let i = 0; i < 1025; i++) receive(b, STUN_HEADER);
+    for (let i = 0; i < 1025; i++) receive(b, STUN_HEADER, instant(NOW + 100 * Math.floor(i / 400)));
     return b;
   },
   "punt-rate": () => {

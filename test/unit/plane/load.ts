@@ -22,6 +22,15 @@ export interface PacketExports {
   coalesceAccept(g: number, d: number): number;
   coalesceDiscard(g: number): void;
   coalesceClose(g: number): number;
+  macTo(key: number, keyBytes: number, message: number, bytes: number, scratch: number, out: number): void;
+  sealCookie(
+    key: number,
+    nonce: number,
+    additional: number,
+    text: number,
+    out: number,
+    scratch: number,
+  ): void;
 }
 
 /** One instance on a memory of its own, with places for the records. */
@@ -86,7 +95,14 @@ export function readDescriptor({ view, descriptor }: PacketModule, flagPorts: nu
 }
 
 function compiled(): Uint8Array<ArrayBuffer> {
-  const sources = ["assembly/layout.ts", "assembly/__tests__/exports/packet.ts", "asconfig.json"].concat(
+  const sources = [
+    "assembly/layout.ts",
+    "assembly/header.ts",
+    "assembly/crypto/blake2s.ts",
+    "assembly/crypto/xaead.ts",
+    "assembly/__tests__/exports/packet.ts",
+    "asconfig.json",
+  ].concat(
     ["assembly/packet", "assembly/segment"].flatMap((folder) =>
       readdirSync(new URL(folder, ROOT)).map((name) => `${folder}/${name}`),
     ),

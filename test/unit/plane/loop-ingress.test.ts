@@ -5,6 +5,7 @@ import { sealMessage } from "../../twin/plane/message.ts";
 import { type ControlMessage, FD, type KernelScript, type Received, runLoop } from "./kernel-script.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import { A, B, createPair, NET_A, NET_B, NOW, SLOT, sessionKeys, type testPlane } from "./pair.ts";
+import { createStranger, STRANGER } from "./stranger.ts";
 
 const E = { EINTR: 4, EIO: 5, EBADF: 9, EAGAIN: 11, ENOMEM: 12, EINVAL: 22, EBADFD: 77, ECONNREFUSED: 111 };
 const V6 = { address: ip("2001:db8::1"), port: 51820 };
@@ -229,5 +230,42 @@ describe("time (D-14)", () => {
     const now = instant(NOW + 12_345);
     const { plane } = run({ receives4: [received(message(0))], now });
     expect(plane.records.activity(SLOT).recvData).toBe(now);
+  });
+});
+
+describe("cookie replies (WG-33)", () => {
+  const FREE = 10;
+
+  function asked(family: 4 | 6, sends: readonly number[] = []) {
+    const plane = planeB();
+    const { guard, stranger } = createStranger();
+    plane.execute({ kind: "set-guard", guard });
+    const from = family === 4 ? STRANGER : { address: ip("2001:db8:7::1"), port: 4000 };
+    const control = family === 4 ? [CONTROL.info4] : [CONTROL.info6];
+    const receives = Array.from({ length: FREE + 1 }, () => received(stranger.initiation(), control, from));
+    return {
+      from,
+      ...run(family === 4 ? { receives4: receives, sends } : { receives6: receives, sends }, plane),
+    };
+  }
+
+  it("go to where the initiation came from, from the address that was asked (IPv4)", () => {
+    const { sent, counters, from } = asked(4);
+    expect(sent).toMatchObject([{ fd: FD.udp4, to: from, control: [{ level: 0, type: 8 }] }]);
+    expect(sent[0]?.bytes).toHaveLength(64);
+    expect(sent[0]?.control[0]?.data.subarray(4, 8)).toEqual(Uint8Array.from(B.address));
+    expect(counters.cookies_sent).toBe(1);
+  });
+
+  it("go to where the initiation came from, from the address that was asked (IPv6)", () => {
+    const { sent, from } = asked(6);
+    expect(sent).toMatchObject([{ fd: FD.udp6, to: from, control: [{ level: 41, type: 50 }] }]);
+    expect(sent[0]?.control[0]?.data.subarray(0, 16)).toEqual(Uint8Array.from(LOCAL6));
+  });
+
+  it("one that the kernel refuses is given up, and counted by its errno", () => {
+    const { counters, sendErrnos } = asked(4, [E.EAGAIN]);
+    expect(counters.cookies_sent).toBe(0);
+    expect(sendErrnos).toEqual({ [E.EAGAIN]: 1 });
   });
 });
