@@ -96,6 +96,8 @@ function handleError(worker: usize, fd: i32, error: i32, attempt: u32, datagrams
     count(worker, Counter.UDP_SOURCE_REFUSED, 1);
     return AGAIN;
   }
+  // The kernel does not fragment a send in segments: one by one they go, in fragments where they must.
+  if (error == EMSGSIZE && datagrams > 1) return SPLIT;
   if ((error == EIO || error == EINVAL) && datagrams > 1) {
     store<u32>(worker, 1, Worker.IS_GSO_OFF);
     count(worker, Counter.GSO_DISABLED, 1);

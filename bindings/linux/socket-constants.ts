@@ -27,8 +27,8 @@ export const IP_PKTINFO = 8;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 export const IP_RECVTOS = 13;
-/** Don't fragment, and ignore what path MTU discovery has learnt. */
-export const IP_PMTUDISC_PROBE = 3;
+/** Learn the path's MTU, and fragment what does not fit (PG-43). */
+export const IP_PMTUDISC_WANT = 1;
 
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
@@ -45,7 +45,7 @@ export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
-export const IPV6_PMTUDISC_PROBE = 3;
+export const IPV6_PMTUDISC_WANT = 1;
 
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;

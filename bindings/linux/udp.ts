@@ -163,13 +163,13 @@ function setFamilyOptions(kernel: Kernel, fd: number, family: 4 | 6): void {
       ? [
           [S.IPPROTO_IP, S.IP_PKTINFO, 1],
           [S.IPPROTO_IP, S.IP_RECVTOS, 1],
-          [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_PROBE],
+          [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_WANT],
         ]
       : [
           [S.IPPROTO_IPV6, S.IPV6_V6ONLY, 1],
           [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1],
           [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
-          [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_PROBE],
+          [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_WANT],
         ];
   for (const [level, name, value] of wanted) {
     const errno = setSocketOption(kernel, fd, level, name, value);

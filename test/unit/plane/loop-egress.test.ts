@@ -205,6 +205,13 @@ describe("errors of sends (PG-46)", () => {
     },
   );
 
+  it("EMSGSIZE on several segments: each goes by itself, and the next send in segments again", () => {
+    const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [E.EMSGSIZE] });
+    expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 3344]);
+    expect(drops).toEqual({});
+    expect(counters).toMatchObject({ gso_disabled: 0, segments_out: 8, super_frames_out: 1 });
+  });
+
   it("one refused datagram of a split send does not take the others along", () => {
     const { sent, drops } = run({ frames: [SUPER], sends: [E.EIO, 0, E.EMSGSIZE] });
     expect(sent).toHaveLength(3);
