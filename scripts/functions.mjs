@@ -28,9 +28,7 @@ const STILL_LONG = [
   "line.ts:createLine",
   "lone-connections.ts:createLoneConnections",
   "plane-host.ts:openPlaneHost",
-  "portal-loop.ts:openPortalLoop",
   "server-world.ts:createWorld",
-  "sockets.ts:createSocketTable",
   "world.ts:createWorld",
 ];
 

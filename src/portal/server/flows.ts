@@ -186,8 +186,8 @@ function choose(
 
 function readyGateways(core: Core, siteId: string): readonly GatewayCandidate[] {
   const found: GatewayCandidate[] = [];
-  for (const socket of core.sockets.all()) {
-    if (socket.kind !== "gateway" || socket.stage !== "ready") continue;
+  for (const socket of core.sockets.gateways()) {
+    if (socket.stage !== "ready") continue;
     const gateway = core.store.get("gateway", socket.peerId);
     if (gateway?.ownerId === siteId) found.push({ gid: gateway.id, version: gateway.version });
   }

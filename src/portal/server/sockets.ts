@@ -58,6 +58,7 @@ export interface SocketTable {
   /** The socket of a client or gateway, if it is past its `init`. */
   readyPeer(kind: Topic, peerId: string): PeerSocket | undefined;
   all(): Iterable<PeerSocket>;
+  gateways(): Iterable<PeerSocket>;
   countOfToken(hash: string): number;
   /** Removes a socket that has ended; returns it if it was there. */
   remove(id: number): PeerSocket | undefined;
@@ -84,86 +85,108 @@ const JOIN_WITHIN_MS = 15_000;
 /** Checks fall on whole seconds, so that many sockets share one wake-up. */
 const CHECK_GRID_MS = 1_000;
 
+/** What the table holds. */
+interface Tables {
+  readonly byId: Map<number, PeerSocket>;
+  readonly byPeer: Map<string, PeerSocket>;
+  /** A flow looks at all gateways, and there may be many clients. */
+  readonly gateways: Set<PeerSocket>;
+  readonly countByToken: Map<string, number>;
+  readonly transmits: ServerTransmit[];
+  lastId: number;
+  checkAt: Instant | undefined;
+}
+
 export function createSocketTable(): SocketTable {
-  const sockets = new Map<number, PeerSocket>();
-  const byPeer = new Map<string, PeerSocket>();
-  const countByToken = new Map<string, number>();
-  const transmits: ServerTransmit[] = [];
-  let lastId = 0;
-  let checkAt: Instant | undefined;
-
-  function remove(id: number): PeerSocket | undefined {
-    const socket = sockets.get(id);
-    if (socket === undefined) return undefined;
-    sockets.delete(id);
-    const key = peerKey(socket.kind, socket.peerId);
-    if (byPeer.get(key) === socket) byPeer.delete(key);
-    const left = (countByToken.get(socket.token.hash) ?? 1) - 1;
-    if (left > 0) countByToken.set(socket.token.hash, left);
-    else countByToken.delete(socket.token.hash);
-    return socket;
-  }
-
-  function send(socket: PeerSocket, text: string): void {
+  const tables: Tables = {
+    byId: new Map(),
+    byPeer: new Map(),
+    gateways: new Set(),
+    countByToken: new Map(),
+    transmits: [],
+    lastId: 0,
+    checkAt: undefined,
+  };
+  const { byId, byPeer, gateways, countByToken, transmits } = tables;
+  const send = (socket: PeerSocket, text: string): void => {
     transmits.push({ kind: "text", socket: socket.id, text });
-  }
-
+  };
   return {
-    open(now, of) {
-      const socket: PeerSocket = {
-        ...of,
-        id: ++lastId,
-        openedAt: now,
-        stage: "open",
-        lastHeardAt: now,
-        pingAt: onGrid(after(now, PATIENCE[of.kind].pingMs)),
-        faultyFrames: 0,
-        early: [],
-        shown: new Map(),
-      };
-      sockets.set(socket.id, socket);
-      byPeer.set(peerKey(socket.kind, socket.peerId), socket);
-      countByToken.set(of.token.hash, (countByToken.get(of.token.hash) ?? 0) + 1);
-      checkAt = earliest(checkAt, dueAt(socket));
-      return socket;
-    },
-    get: (id) => sockets.get(id),
+    open: (now, of) => open(tables, now, of),
+    get: (id) => byId.get(id),
     ofPeer: (kind, peerId) => byPeer.get(peerKey(kind, peerId)),
     readyPeer(kind, peerId) {
       const socket = byPeer.get(peerKey(kind, peerId));
       return socket?.stage === "ready" ? socket : undefined;
     },
-    all: () => sockets.values(),
+    all: () => byId.values(),
+    gateways: () => gateways,
     countOfToken: (hash) => countByToken.get(hash) ?? 0,
-    remove,
+    remove: (id) => remove(tables, id),
     push(socket, { event, payload }) {
       send(socket, toFrameText({ topic: socket.kind, event, payload }));
     },
     send,
     close(socket, code, reason) {
-      if (remove(socket.id) === undefined) return;
+      if (remove(tables, socket.id) === undefined) return;
       transmits.push({ kind: "close", socket: socket.id, code, reason });
     },
-    handleTimeout(now) {
-      if (checkAt === undefined || now < checkAt) return [];
-      const dead: PeerSocket[] = [];
-      checkAt = undefined;
-      for (const socket of sockets.values()) {
-        if (isDead(socket, now)) {
-          dead.push(socket);
-          continue;
-        }
-        if (now >= socket.pingAt) {
-          transmits.push({ kind: "ping", socket: socket.id });
-          socket.pingAt = onGrid(after(now, PATIENCE[socket.kind].pingMs));
-        }
-        checkAt = earliest(checkAt, dueAt(socket));
-      }
-      return dead;
-    },
-    pollTimeout: () => checkAt,
+    handleTimeout: (now) => checkAll(tables, now),
+    pollTimeout: () => tables.checkAt,
     pollTransmit: () => transmits.shift(),
   };
+}
+
+function open(tables: Tables, now: Instant, of: Parameters<SocketTable["open"]>[1]): PeerSocket {
+  const socket: PeerSocket = {
+    ...of,
+    id: ++tables.lastId,
+    openedAt: now,
+    stage: "open",
+    lastHeardAt: now,
+    pingAt: onGrid(after(now, PATIENCE[of.kind].pingMs)),
+    faultyFrames: 0,
+    early: [],
+    shown: new Map(),
+  };
+  const { byId, byPeer, gateways, countByToken } = tables;
+  byId.set(socket.id, socket);
+  byPeer.set(peerKey(socket.kind, socket.peerId), socket);
+  if (socket.kind === "gateway") gateways.add(socket);
+  countByToken.set(of.token.hash, (countByToken.get(of.token.hash) ?? 0) + 1);
+  tables.checkAt = earliest(tables.checkAt, dueAt(socket));
+  return socket;
+}
+
+function remove({ byId, byPeer, gateways, countByToken }: Tables, id: number): PeerSocket | undefined {
+  const socket = byId.get(id);
+  if (socket === undefined) return undefined;
+  byId.delete(id);
+  gateways.delete(socket);
+  const key = peerKey(socket.kind, socket.peerId);
+  if (byPeer.get(key) === socket) byPeer.delete(key);
+  const left = (countByToken.get(socket.token.hash) ?? 1) - 1;
+  if (left > 0) countByToken.set(socket.token.hash, left);
+  else countByToken.delete(socket.token.hash);
+  return socket;
+}
+
+function checkAll(tables: Tables, now: Instant): readonly PeerSocket[] {
+  if (tables.checkAt === undefined || now < tables.checkAt) return [];
+  const dead: PeerSocket[] = [];
+  tables.checkAt = undefined;
+  for (const socket of tables.byId.values()) {
+    if (isDead(socket, now)) {
+      dead.push(socket);
+      continue;
+    }
+    if (now >= socket.pingAt) {
+      tables.transmits.push({ kind: "ping", socket: socket.id });
+      socket.pingAt = onGrid(after(now, PATIENCE[socket.kind].pingMs));
+    }
+    tables.checkAt = earliest(tables.checkAt, dueAt(socket));
+  }
+  return dead;
 }
 
 function isDead(socket: PeerSocket, now: Instant): boolean {

@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as wait } from "node:timers/promises";
-import type { Log, Random } from "../../base/index.ts";
+import type { Instant, Log, Random } from "../../base/index.ts";
 import {
   createPortalServer,
   type PeerLimits,
@@ -39,97 +39,124 @@ export interface PortalLoopOptions extends ListenerOptions {
 const CLOCK_TOLERANCE_MS = 250;
 const WRITE_RETRY_MS = 1_000;
 
+/** What the loop holds. */
+interface Loop {
+  readonly server: PortalServer;
+  readonly state: StateFile;
+  readonly log: Log;
+  listener: Listener | undefined;
+  timer: NodeJS.Timeout | undefined;
+  writing: Promise<void> | undefined;
+  isClosing: boolean;
+  /** The wall clock's distance from the monotonic one. */
+  offsetMs: number;
+}
+
 export async function openPortalLoop(options: PortalLoopOptions): Promise<PortalLoop> {
-  const { state, log } = options;
+  const { model, state, random, limits, log } = options;
   const server = createPortalServer({
-    model: options.model,
+    model,
     state: state.initial,
     now: monotonicNow(),
     wallNow: wallNow(),
-    random: options.random,
+    random,
+    limits,
     log,
-    limits: options.limits,
   });
-  let timer: NodeJS.Timeout | undefined;
-  let writing: Promise<void> | undefined;
-  let isClosing = false;
-  let offsetMs = wallNow() - monotonicNow();
+  const loop: Loop = {
+    server,
+    state,
+    log,
+    listener: undefined,
+    timer: undefined,
+    writing: undefined,
+    isClosing: false,
+    offsetMs: wallNow() - monotonicNow(),
+  };
+  const listener = await openListener(options, listenerEvents(loop));
+  loop.listener = listener;
+  drain(loop);
+  return {
+    listener,
+    server,
+    status: () => server.status(monotonicNow()),
+    reload: (next) => turn(loop, (now) => server.handleModel(now, next)),
+    async close() {
+      loop.isClosing = true;
+      await listener.close();
+      clearTimeout(loop.timer);
+      while (loop.writing !== undefined) await loop.writing;
+    },
+  };
+}
 
-  /** Runs one input and then everything that follows from it. */
-  function turn<T>(input: (now: ReturnType<typeof monotonicNow>) => T): T {
-    const now = monotonicNow();
-    const offset = wallNow() - now;
-    if (Math.abs(offset - offsetMs) > CLOCK_TOLERANCE_MS) {
-      offsetMs = offset;
-      server.handleClock(now, wallNow());
-    }
-    const result = input(now);
-    drain();
-    return result;
-  }
-
-  function drain(): void {
-    if (listener !== undefined) {
-      for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
-        listener.send(next);
-      }
-    }
-    if (writing === undefined) startWriting();
-    clearTimeout(timer);
-    const at = server.pollTimeout();
-    if (at === undefined || isClosing) return;
-    const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - monotonicNow()));
-    timer = setTimeout(() => turn((now) => server.handleTimeout(now)), sleepMs);
-  }
-
-  /** One write at a time; whatever changed meanwhile is in the next. */
-  function startWriting(): void {
-    const next = server.pollPersist();
-    if (next === undefined) return;
-    writing = write(next).then(() => {
-      writing = undefined;
-      drain();
-    });
-  }
-
-  async function write(next: NonNullable<ReturnType<PortalServer["pollPersist"]>>): Promise<void> {
-    try {
-      await state.append(next.changes, () => server.snapshot());
-    } catch (error) {
-      log.error?.("cannot write the state; new devices and flows wait", { error });
-      await wait(isClosing ? 0 : WRITE_RETRY_MS);
-      // At the end nobody waits for it any more; what is on disk is whole, only older.
-      if (!isClosing) turn((now) => server.handlePersistFailed(now));
-      return;
-    }
-    turn((now) => server.handlePersisted(now, next.revision));
-  }
-
-  const events: ListenerEvents = {
-    upgrade: (request) => turn((now) => server.handleUpgrade(now, request)),
+function listenerEvents(loop: Loop): ListenerEvents {
+  const { server, log } = loop;
+  return {
+    upgrade: (request) => turn(loop, (now) => server.handleUpgrade(now, request)),
     request: (remote) => server.handleRequest(monotonicNow(), remote),
-    text: (socket, text) => turn((now) => server.handleText(now, socket, text)),
-    binary: (socket) => turn((now) => server.handleBinary(now, socket)),
-    pong: (socket) => turn((now) => server.handlePong(now, socket)),
-    close: (socket) => turn((now) => server.handleClose(now, socket)),
+    text: (socket, text) => turn(loop, (now) => server.handleText(now, socket, text)),
+    binary: (socket) => turn(loop, (now) => server.handleBinary(now, socket)),
+    pong: (socket) => turn(loop, (now) => server.handlePong(now, socket)),
+    close: (socket) => turn(loop, (now) => server.handleClose(now, socket)),
     inputError(error) {
       server.counters.inputErrors++;
       log.error?.("reading a request failed; it is ended", { error });
     },
   };
-  let listener: Listener | undefined;
-  listener = await openListener(options, events);
-  drain();
-  return {
-    listener,
-    server,
-    status: () => server.status(monotonicNow()),
-    reload: (model) => turn((now) => server.handleModel(now, model)),
-    async close() {
-      isClosing = true;
-      await listener.close();
-      clearTimeout(timer);
-      while (writing !== undefined) await writing;
-    },
-  };
+}
+
+/** Runs one input and then everything that follows from it. */
+function turn<T>(loop: Loop, input: (now: Instant) => T): T {
+  const now = monotonicNow();
+  const offsetMs = wallNow() - now;
+  if (Math.abs(offsetMs - loop.offsetMs) > CLOCK_TOLERANCE_MS) {
+    loop.offsetMs = offsetMs;
+    loop.server.handleClock(now, wallNow());
+  }
+  const result = input(now);
+  drain(loop);
+  return result;
+}
+
+function drain(loop: Loop): void {
+  const { server, listener } = loop;
+  if (listener !== undefined) {
+    for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
+      listener.send(next);
+    }
+  }
+  if (loop.writing === undefined) startWriting(loop);
+  clearTimeout(loop.timer);
+  const at = server.pollTimeout();
+  if (at === undefined || loop.isClosing) return;
+  const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - monotonicNow()));
+  loop.timer = setTimeout(() => turn(loop, (now) => server.handleTimeout(now)), sleepMs);
+}
+
+/** One write at a time; whatever changed meanwhile is in the next. */
+function startWriting(loop: Loop): void {
+  const next = loop.server.pollPersist();
+  if (next === undefined) return;
+  loop.writing = write(loop, next).then(() => {
+    loop.writing = undefined;
+    drain(loop);
+  });
+}
+
+async function write(
+  loop: Loop,
+  { revision, changes }: NonNullable<ReturnType<PortalServer["pollPersist"]>>,
+): Promise<void> {
+  const { server, state, log } = loop;
+  try {
+    await state.append(changes, () => server.snapshot());
+  } catch (error) {
+    log.error?.("cannot write the state; new devices and flows wait", { error });
+    await wait(loop.isClosing ? 0 : WRITE_RETRY_MS);
+    // At the end nobody waits for it any more; what is on disk is whole, only older.
+    if (!loop.isClosing) turn(loop, (now) => server.handlePersistFailed(now));
+    return;
+  }
+  turn(loop, (now) => server.handlePersisted(now, revision));
 }

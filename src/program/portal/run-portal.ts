@@ -147,9 +147,19 @@ function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
   }
 }
 
+/** Who is there, and every counter that is not zero: refusals and flows by their code (PT-192). */
 function statusFields(loop: PortalLoop): Readonly<Record<string, number>> {
   const { clients, gateways, relays, liveAuthorizations } = loop.status();
-  return { clients: clients.length, gateways: gateways.length, relays, liveAuthorizations };
+  const { refusedUpgrades, flows, ...counters } = loop.server.counters;
+  return {
+    clients: clients.length,
+    gateways: gateways.length,
+    relays,
+    liveAuthorizations,
+    ...Object.fromEntries(Object.entries(counters).filter(([, count]) => count > 0)),
+    ...Object.fromEntries([...refusedUpgrades].map(([code, count]) => [`refused_${code}`, count])),
+    ...Object.fromEntries([...flows].map(([outcome, count]) => [`flow_${outcome}`, count])),
+  };
 }
 
 function check(words: readonly string[], io: ProgramIo): number {
