@@ -49,10 +49,17 @@ export interface Command {
   readonly summary: string;
   /** What follows the name besides options. */
   readonly usage: string;
-  readonly words: { readonly min: number; readonly max: number };
+  readonly words: {
+    readonly min: number;
+    readonly max: number;
+    /** What the words may be; absent: anything. */
+    readonly oneOf?: readonly string[];
+  };
   readonly options: OptionTable;
   /** The longest clean stop; 5 s if absent (PG-15). */
   readonly stopWithinMs?: number;
+  /** It says itself what runs here (PG-139). */
+  readonly isAnnounced?: false;
   /** Command lines with what they do. */
   readonly examples: readonly (readonly [line: string, what: string])[];
   /** `values` are those of `options`, as the parser made them. */
@@ -62,6 +69,9 @@ export interface Command {
     io: ProgramIo,
   ) => Promise<number>;
 }
+
+/** `standalone` is the reference's word for the same. */
+const RUN = { min: 0, max: 1, oneOf: ["run", "standalone"] } as const;
 
 interface Definition<T extends OptionTable> extends Omit<Command, "run" | "options"> {
   readonly options: T;
@@ -81,7 +91,7 @@ const client = define({
   name: "client",
   summary: "reach resources through gateways, as a headless client in the foreground",
   usage: "[run] --api-url URL",
-  words: { min: 0, max: 1 },
+  words: RUN,
   options: { ...PEER, ...CLIENT_ONLY, ...PLANE, ...LOGGING },
   examples: [
     [
@@ -104,7 +114,7 @@ const gateway = define({
   name: "gateway",
   summary: "give clients access to what this host can reach",
   usage: "[run] --api-url URL",
-  words: { min: 0, max: 1 },
+  words: RUN,
   options: { ...PEER, ...GATEWAY_ONLY, ...PLANE, ...LOGGING },
   examples: [
     [
@@ -166,6 +176,7 @@ const demo = define({
   summary: "portal, gateway, client and a web server in network namespaces, measured and removed again",
   usage: "",
   words: { min: 0, max: 0 },
+  isAnnounced: false,
   options: { ...DEMO_ONLY, ...LOGGING },
   // It stops its programs one after the other, and each may take its time.
   stopWithinMs: 30_000,

@@ -69,9 +69,9 @@ async function main(args: readonly string[]): Promise<number> {
   return await run(command, values, words, io, logFormat);
 }
 
-/** PG-139: what runs here. The demo speaks for itself. */
-function announce({ name, options }: Command, { log }: ProgramIo): void {
-  if (name === "demo") return;
+/** Says what runs here (PG-139), unless the command does so itself. */
+function announce({ name, options, isAnnounced }: Command, { log }: ProgramIo): void {
+  if (isAnnounced === false) return;
   log.info?.("starting", {
     version: version(),
     role: name,
@@ -138,10 +138,10 @@ function envFilesOf(args: readonly string[]): string[] {
   return paths;
 }
 
-function checkWords(words: readonly string[], { name, words: { min, max }, usage: expected }: Command): void {
-  const isRun = max > 0 && (name === "client" || name === "gateway");
-  const stray = isRun && words[0] !== undefined && words[0] !== "run" && words[0] !== "standalone";
-  if (words.length >= min && words.length <= max && !stray) return;
+function checkWords(words: readonly string[], { name, words: allowed, usage: expected }: Command): void {
+  const { min, max, oneOf } = allowed;
+  const isStray = oneOf !== undefined && words.some((word) => !oneOf.includes(word));
+  if (words.length >= min && words.length <= max && !isStray) return;
   const what = words.length < min ? "something is missing" : `'${words.at(-1)}' is unexpected`;
   throw usage(`${name}: ${what}`, `usage: postern ${name} ${expected}`.trim());
 }

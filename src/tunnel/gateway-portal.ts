@@ -71,9 +71,9 @@ function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): voi
   const { client, resource } = flow;
   const fields = { cid: client.cid, rid: resource.rid };
   if (gateway.own === undefined)
-    return log.warn?.("access refused: the portal has not sent our addresses yet", fields);
+    return log.warn?.("access refused", { ...fields, reason: "the portal has not sent our addresses yet" });
   const { obstacle } = reachOf(resource);
-  if (obstacle !== undefined) return log.warn?.(`access refused: ${obstacle}`, fields);
+  if (obstacle !== undefined) return log.warn?.("access refused", { ...fields, reason: obstacle });
   const outcome = connections.upsertConnection(now, {
     id: client.cid,
     remoteKey: client.publicKey,
@@ -82,7 +82,8 @@ function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): voi
     remoteCredentials: flow.clientCredentials,
   });
   if (outcome.kind === "no-relays" || outcome.kind === "bad-credentials") {
-    return log.warn?.("access refused: no connection to the client can be made", {
+    return log.warn?.("access refused", {
+      reason: "no connection to the client can be made",
       ...fields,
       why: outcome.kind,
     });

@@ -117,13 +117,14 @@ function sayOverlaps(state: InterfaceState, { shadowed, captured }: TunnelNetwor
   if (saying === state.said) return;
   state.said = saying;
   if (direct.length > 0) {
-    log.warn?.(
-      `networks of this host lie in the tunnel's range and are reached directly, except for peers: ${direct.join(", ")}`,
-    );
+    log.warn?.("networks of this host lie in the tunnel's range and are reached directly, except for peers", {
+      networks: direct.join(", "),
+    });
   }
   if (tunnelled.length > 0) {
     log.warn?.(
-      `networks of this host are part of a resource or of reserved ranges and are reached through the tunnel: ${tunnelled.join(", ")}`,
+      "networks of this host are part of a resource or of reserved ranges and are reached through the tunnel",
+      { networks: tunnelled.join(", ") },
     );
   }
 }

@@ -125,7 +125,7 @@ function checkHost(keeping: Keeping, now: Instant): void {
     }
     const what = describeChange(change, device);
     givenUp.add(what);
-    log.warn?.(`host state cannot be repaired: ${what}`, { reason: refusal });
+    log.warn?.("host state cannot be repaired", { change: what, reason: refusal });
   }
   if (repaired.length === 0) return;
   log.warn?.(repairEvent(describeAll(repaired, device)));
@@ -180,7 +180,7 @@ async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWa
       table.setUp();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      log.warn?.(`host state cannot be repaired: ${change}`, { reason });
+      log.warn?.("host state cannot be repaired", { change, reason });
       return;
     }
     // For so long its rules may have been without effect.

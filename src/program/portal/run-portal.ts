@@ -139,7 +139,7 @@ function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
       return;
     }
     loop.server.counters.configErrors++;
-    for (const line of loaded.lines) log.error?.(`configuration not changed: ${line}`);
+    for (const line of loaded.lines) log.error?.("configuration not changed", { line });
   } catch (error) {
     // The file may be gone for the moment that an editor needs to replace it.
     loop.server.counters.configErrors++;

@@ -208,7 +208,7 @@ function openSockets(
 
 function reportSockets(sockets: UdpSockets, udp: UdpOptions, log: Log): void {
   for (const { family, errno } of sockets.missing) {
-    log.info?.(`no UDP socket for IPv${family}`, { errno: errnoName(errno) });
+    log.info?.("no UDP socket", { family: `IPv${family}`, errno: errnoName(errno) });
   }
   for (const socket of [sockets.v4, sockets.v6]) {
     if (socket === undefined) continue;
