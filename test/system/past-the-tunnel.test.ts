@@ -1,4 +1,8 @@
 /** The program's own questions and connections go past the tunnel, whatever the tunnel leads to (PG-64). */
+
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import { echo, eventually, timesOf } from "../lib/observe.ts";
@@ -52,5 +56,30 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a name server in
       withinMs: 10_000,
     });
     await office.client.run("nft", ["delete", "table", "inet", "closed"]);
+  });
+
+  it("PG-151: postern wg asks for its endpoint past its own default route", { timeout }, async () => {
+    await client.stop();
+    office.traffic(office.portal, "names", "203.0.113.10");
+    office.useNameServer(office.client, "203.0.113.10");
+    const key = (): string => randomBytes(32).toString("base64");
+    const file = `[Interface]
+PrivateKey = ${key()}
+Address = 10.99.0.1/32
+[Peer]
+PublicKey = ${key()}
+Endpoint = peer.example:51820
+AllowedIPs = 0.0.0.0/0
+`;
+    writeFileSync(join(office.client.runFolder, "wgpast.conf"), file, { mode: 0o600 });
+    const wg = office.postern(office.client, ["wg", "/run/wgpast.conf"]);
+    await wg.waitForLine(/^ready$/, { withinMs: 20_000, stream: "stdout" });
+    const way = await office.client.run("ip", ["route", "get", "203.0.113.10"]);
+    expect(way, "everybody else asks through the tunnel").toContain("dev wgpast");
+    await eventually(() => {
+      wg.signal("SIGUSR2");
+      expect(wg.stdout()).toContain("203.0.113.10:51820");
+    }, 20_000);
+    await wg.stop();
   });
 });

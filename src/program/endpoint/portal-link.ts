@@ -39,7 +39,6 @@ const CLOSE_WITHIN_MS = 500;
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
   const { parts } = options;
   let onClosed = (): void => {};
-  let isLeft = false;
   const socket = openSocket(options, handleEvent);
 
   function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
@@ -49,7 +48,6 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
         // The machine has logged them (PT-30).
         return;
       case "message":
-        if (isLeft) return;
         return parts.input((now) => options.handleMessage(now, event.message));
       case "fatal":
         return parts.fail(toError(event.error));
@@ -63,14 +61,8 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
       return socket.state;
     },
     connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
-    leave() {
-      isLeft = true;
-    },
-    reconnect() {
-      isLeft = false;
-      // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
-      socket.connect({ ...parts.login, publicKey: parts.publicKey() });
-    },
+    // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
+    reconnect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
     drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
     close() {
       if (socket.state === "closed") return Promise.resolve();

@@ -58,8 +58,6 @@ export interface PeerWiring {
   /** Of the connection to the portal. */
   readonly state: string;
   connect(): void;
-  /** From now on the portal is not listened to, until `reconnect` (PG-75). */
-  leave(): void;
   /** At once, without back-off: the network is another one (PG-75). */
   reconnect(): void;
   drainEvents(now: Instant): void;

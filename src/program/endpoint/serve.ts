@@ -178,12 +178,11 @@ function followNetwork<Machine extends PeerMachine>(
 
   /**
    * Machine, sockets, own addresses, portal, in this order (PG-75). While the sockets are bound the portal
-   * may still answer what was asked with the old key; a grant for it would be of no use.
+   * may still answer what was asked with the old key: the machine does not listen until it is greeted anew.
    */
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
     shell.input((now) => machine.reset(now));
-    wiring.leave();
     await host.rebind();
     announce();
     wiring.reconnect();

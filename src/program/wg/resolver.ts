@@ -1,6 +1,7 @@
 /** Endpoint names: resolved at start, and again after 1, 2, 4 … 30 s while that fails (WG-63). */
-import { lookup } from "node:dns/promises";
-import { type Log, parseIp, type SocketAddress } from "../../base/index.ts";
+import type { IpAddress, Log, SocketAddress } from "../../base/index.ts";
+import { createNameResolver } from "../../host/index.ts";
+import type { PlaneHost } from "../shell/index.ts";
 
 const RETRY_MS_FIRST = 1_000;
 const RETRY_MS_MAX = 30_000;
@@ -20,24 +21,36 @@ export function retryDelayMs(failures: number): number {
   return Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** (failures - 1));
 }
 
-/** The first address of a name, as the system's resolver orders them; `undefined`: not now. */
-export async function lookUpName(host: string): Promise<Uint8Array | undefined> {
-  try {
-    const { address } = await lookup(host);
-    const parsed = parseIp(address);
-    return parsed.ok ? parsed.value : undefined;
-  } catch {
-    // Whatever the reason, the remedy is to ask again.
-    return undefined;
-  }
+/** The address of a name; `undefined`: not now. */
+export type LookUp = (name: string) => Promise<IpAddress | undefined>;
+
+/**
+ * Asks past a default route through the interface itself (PG-151): with it, the question for the endpoint
+ * would go into the tunnel that waits for the answer. Of several addresses the first with a way to it counts.
+ */
+export function lookUpPast(
+  { kernel, rtnetlink }: Pick<PlaneHost, "kernel" | "rtnetlink">,
+  mark: number | undefined,
+  log: Log,
+): LookUp {
+  const resolve = createNameResolver({ kernel, mark, log });
+  return async (name) => {
+    try {
+      const addresses = await resolve(name);
+      return addresses.find((address) => rtnetlink.bestRoute(address, mark) !== undefined) ?? addresses[0];
+    } catch {
+      // Whatever the reason, the remedy is to ask again.
+      return undefined;
+    }
+  };
 }
 
-export function startResolver(endpoints: readonly NamedEndpoint[], log: Log): NameResolver {
+export function startResolver(endpoints: readonly NamedEndpoint[], lookUp: LookUp, log: Log): NameResolver {
   const timers = new Set<NodeJS.Timeout>();
   let isStopped = false;
 
   async function tryName(endpoint: NamedEndpoint, failures: number): Promise<void> {
-    const address = await lookUpName(endpoint.host);
+    const address = await lookUp(endpoint.host);
     if (isStopped) return;
     if (address !== undefined) {
       endpoint.resolved({ address, port: endpoint.port });

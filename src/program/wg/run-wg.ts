@@ -6,7 +6,7 @@
  */
 import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { type Log, unixMs } from "../../base/index.ts";
+import { type Log, type SocketAddress, unixMs } from "../../base/index.ts";
 import { requirePrivilege, wgMtu } from "../../host/index.ts";
 import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
@@ -26,7 +26,7 @@ import {
 import { runHooks } from "./hooks.ts";
 import { setUpNetwork } from "./network.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
-import { startResolver } from "./resolver.ts";
+import { lookUpPast, type NamedEndpoint, startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
 
@@ -91,7 +91,10 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   await serve(io, name, control, ending, undo);
   undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
   await runHooks(config.hooks, "PostUp", name, log);
-  resolveNames(config, shell, machine, log, undo);
+  const setEndpoint: SetEndpoint = (publicKey, to) =>
+    shell.input((now) => machine.setEndpoint(now, publicKey, to));
+  const resolver = startResolver(namedEndpoints(config, setEndpoint), lookUpPast(host, mark, log), log);
+  undo.add("resolver", () => resolver.stop());
   io.print("ready");
 }
 
@@ -176,21 +179,14 @@ async function serve(
   });
 }
 
-function resolveNames(config: WgConfig, shell: Shell, machine: WgInterface, log: Log, undo: UndoStack): void {
-  const named = config.peers.flatMap(({ publicKey, endpoint }) => {
+type SetEndpoint = (publicKey: Uint8Array, address: SocketAddress) => void;
+
+function namedEndpoints(config: WgConfig, set: SetEndpoint): readonly NamedEndpoint[] {
+  return config.peers.flatMap(({ publicKey, endpoint }) => {
     if (endpoint?.kind !== "name") return [];
     const { host, port } = endpoint;
-    return [
-      {
-        host,
-        port,
-        resolved: (address: { readonly address: Uint8Array; readonly port: number }) =>
-          shell.input((now) => machine.setEndpoint(now, publicKey, address)),
-      },
-    ];
+    return [{ host, port, resolved: (address) => set(publicKey, address) }];
   });
-  const resolver = startResolver(named, log);
-  undo.add("resolver", () => resolver.stop());
 }
 
 function warnAboutDns(config: WgConfig, log: Log): void {
