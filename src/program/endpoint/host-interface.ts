@@ -106,9 +106,10 @@ function route(
     routes: tunnelRoutes(networks, tun.index),
     parameters: role.parameters,
   });
-  state.guard ??= openGuard(options);
   // Everything but what is directly connected lies behind a default route: no chain could tell.
-  if (state.guard !== "none") state.guard.want(networks.filter(({ bits }) => bits > 0));
+  const guarded = networks.filter(({ bits }) => bits > 0);
+  if (state.guard === undefined) state.guard = openGuard(options, guarded);
+  else if (state.guard !== "none") state.guard.want(guarded);
 }
 
 function sayOverlaps(state: InterfaceState, { shadowed, captured }: TunnelNetworks, log: Log): void {
@@ -145,10 +146,13 @@ function familiesOf(accepted: ReturnType<typeof configureLink>): readonly Family
 }
 
 /** A host without nftables works without it. */
-function openGuard({ host, keeper, undo, log }: HostInterfaceOptions): Guard | "none" {
+function openGuard(
+  { host, keeper, undo, log }: HostInterfaceOptions,
+  networks: readonly Prefix[],
+): Guard | "none" {
   const guard = createGuard(host.tun.name);
   try {
-    guard.want([]);
+    guard.want(networks);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     log.info?.("packets are not kept from leaving past the tunnel", { reason });

@@ -183,9 +183,10 @@ function followNetwork<Machine extends PeerMachine>(
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
     shell.input((now) => machine.reset(now));
-    await host.rebind();
-    announce();
-    wiring.reconnect();
+    await host.rebind({}, () => {
+      announce();
+      wiring.reconnect();
+    });
   }
 
   const listeners = {

@@ -70,8 +70,11 @@ export interface PlaneHost {
   writeTun(packet: Uint8Array): void;
   /** Starts both workers. */
   start(): Promise<void>;
-  /** Stops the workers, binds the sockets again and starts the workers (PG-66). */
-  rebind(changes?: Partial<Pick<UdpOptions, "port" | "mark">>): Promise<void>;
+  /**
+   * Stops the workers, binds the sockets again and starts the workers (PG-66). `onBound` is called before the
+   * start, which may take a while: the ports are known then, and what arrives waits in the sockets.
+   */
+  rebind(changes?: Partial<Pick<UdpOptions, "port" | "mark">>, onBound?: () => void): Promise<void>;
   /** Stops the workers; closes sockets and device. */
   close(): Promise<void>;
 }
@@ -151,13 +154,14 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
       });
     },
     start,
-    async rebind(changes = {}) {
+    async rebind(changes = {}, onBound = () => {}) {
       udp = { ...udp, ...changes };
       await plane.stop();
       sockets.close();
       // If binding fails, nobody may close these descriptors again: they are others' by then.
       sockets = NO_SOCKETS;
       sockets = openSockets(kernel, udp, options);
+      onBound();
       await start();
     },
     async close() {
