@@ -2,7 +2,7 @@
 
 import { BYTES, CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
 import { createRing, RING_SIZES } from "../ring/index.ts";
-import type { PlaneDescriptors } from "./workers.ts";
+import type { PlaneDescriptors } from "./descriptors.ts";
 
 const { plane: PLANE, worker: WORKER, ingress: INGRESS } = OFFSETS;
 /** In a worker's record: there is none. */

@@ -12,24 +12,10 @@ import {
   type WorkerKind,
   type WorkerStart,
 } from "../thread/index.ts";
+import type { PlaneDescriptors } from "./descriptors.ts";
 import { NO_DESCRIPTOR } from "./records.ts";
 
 const { worker: WORKER } = OFFSETS;
-
-/** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
-export interface PlaneDescriptors {
-  readonly tun: number;
-  readonly udp4?: number;
-  readonly udp6?: number;
-  /** Ports that the sockets are bound to, for the `local` of events. */
-  readonly port4?: number;
-  readonly port6?: number;
-  /** Whether the sockets take UDP_SEGMENT; the plane finds out by itself when they stop to (PG-46). */
-  readonly hasSegmentation: boolean;
-  /** What the TUN device takes as super-frames (TUNSETOFFLOAD succeeded). */
-  readonly hasTcpOffload: boolean;
-  readonly hasUdpOffload: boolean;
-}
 
 /** How a loop ended by itself. */
 export type PlaneEnd =

@@ -2,7 +2,8 @@
 import { contains, covers, equalPrefix, equalValues, type Log, type Prefix } from "../base/index.ts";
 import type { ClientResource } from "../portal/protocol/index.ts";
 import { INTERNAL_RANGES } from "./constants.ts";
-import { type Flow, type Reach, reachOf } from "./reach/reach.ts";
+import type { Flow, Reach } from "./reach/face.ts";
+import { reachOf } from "./reach/reach.ts";
 
 export interface ListedResource {
   readonly resource: ClientResource;

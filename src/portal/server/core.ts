@@ -5,7 +5,7 @@ import { type Instant, instant, type Log, type Random, type UnixMs, unixMs } fro
 import { type ClientMessage, clientChannel, type GatewayMessage, gatewayChannel } from "../protocol/index.ts";
 import type { Subject } from "./access.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
-import type { PeerLimits } from "./quota.ts";
+import type { PeerLimits } from "./peer-limits.ts";
 import type { PeerSocket, SocketTable } from "./sockets.ts";
 import type { Store } from "./store.ts";
 import type { StoredPeer } from "./stored-state.ts";

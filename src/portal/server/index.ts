@@ -3,7 +3,7 @@ export type { ServerCounters } from "./core.ts";
 export type { UpgradeVerdict } from "./entrance.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
-export type { PeerLimits } from "./quota.ts";
+export type { PeerLimits } from "./peer-limits.ts";
 export { forwardedAddress, isTrusted, networkOf } from "./remote.ts";
 export {
   createPortalServer,

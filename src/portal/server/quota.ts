@@ -9,15 +9,6 @@ import type { TokenRecord } from "./model.ts";
 import type { PeerKind } from "./store.ts";
 import type { PeerFacts } from "./stored-state.ts";
 
-/** An absent member is no limit. */
-export interface PeerLimits {
-  /** Devices per token of a person. */
-  readonly userDevices?: number;
-  /** Devices per token of a service account. */
-  readonly serviceDevices?: number;
-  readonly gateways?: number;
-}
-
 export function limitOf({ model, limits }: Core, kind: PeerKind, token: TokenRecord): number | undefined {
   if (kind === "gateway") return limits.gateways;
   return model.actors.get(token.ownerId)?.type === "user" ? limits.userDevices : limits.serviceDevices;

@@ -16,8 +16,8 @@ import { completeJoin, handleText, initialise, noteFault } from "./conversation.
 import { type Core, createCounters, createWallClock, type ServerCounters } from "./core.ts";
 import { admit, closeSocket, endExpired, handleGone, type UpgradeVerdict } from "./entrance.ts";
 import type { PortalModel } from "./model.ts";
+import type { PeerLimits } from "./peer-limits.ts";
 import { createPortalState, nextSweep, noteTokenEnds, type PortalState } from "./portal-state.ts";
-import type { PeerLimits } from "./quota.ts";
 import { applyModel, endAuthorizations } from "./reconcile.ts";
 import { createSocketTable, type PeerSocket, type ServerTransmit } from "./sockets.ts";
 import { createStore, type PeerKind } from "./store.ts";

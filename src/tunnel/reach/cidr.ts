@@ -1,8 +1,8 @@
 /** A network (TN-21 no. 2, TN-57). */
 import { contains, formatPrefix, type Prefix } from "../../base/index.ts";
 import type { Filter } from "../../portal/protocol/index.ts";
+import type { Reach } from "./face.ts";
 import { permits } from "./filters.ts";
-import type { Reach } from "./reach.ts";
 
 export interface CidrResource {
   readonly address: Prefix;

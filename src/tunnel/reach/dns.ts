@@ -1,5 +1,5 @@
 /** A name pattern (TN-21 no. 1). Not served yet: no address belongs to it. */
-import type { Reach } from "./reach.ts";
+import type { Reach } from "./face.ts";
 
 export function dnsReach({
   address,

@@ -2,7 +2,7 @@
 import { unreachable } from "../../base/index.ts";
 import { PROTOCOL } from "../../packet/index.ts";
 import type { Filter } from "../../portal/protocol/index.ts";
-import type { Flow } from "./reach.ts";
+import type { Flow } from "./face.ts";
 
 export function permits(filters: readonly Filter[], flow: Flow): boolean {
   return filters.length === 0 || filters.some((filter) => isMatch(filter, flow));

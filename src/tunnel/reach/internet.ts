@@ -1,5 +1,5 @@
 /** Everything that no other resource covers (TN-21 no. 3, TN-23, TN-59). Not served yet. */
-import type { Reach } from "./reach.ts";
+import type { Reach } from "./face.ts";
 
 export function internetReach(): Reach {
   return {

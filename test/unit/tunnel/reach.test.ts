@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { formatPrefix, ip, prefix } from "../../../src/base/index.ts";
 import type { Filter, GatewayResource } from "../../../src/portal/protocol/index.ts";
-import { type Flow, reachOf } from "../../../src/tunnel/reach/reach.ts";
+import type { Flow } from "../../../src/tunnel/reach/face.ts";
+import { reachOf } from "../../../src/tunnel/reach/reach.ts";
 
 const RESOURCES = {
   cidr: cidr([]),
