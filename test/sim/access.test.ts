@@ -273,3 +273,24 @@ it("SN-130, TS-7: the world cannot tell the twin from the WebAssembly: the same 
   });
   expect(twin).toEqual(webAssembly);
 });
+
+it("poll law: extra ticks of client and gateway at arbitrary times do not change a byte of what is sent", () => {
+  const trace = (tickMs: number | undefined): string => {
+    kind = DEFAULT_PLANE;
+    const access = createOffice(7);
+    const { client, gateway, world } = access;
+    for (let at = 1; tickMs !== undefined && at < 90_000; at += tickMs) {
+      world.at(at, () => {
+        for (const end of [client, gateway])
+          access.apply(end, ({ tunnel }) => tunnel.handleTimeout(world.now()));
+      });
+    }
+    access.answers.set(OFFICE, { kind: "grant", expiresAt: unixMs(world.unixNow() + 40_000) });
+    for (let i = 0; i < 30; i++) world.at(i * 2_500, () => access.send(client, toServer(i)));
+    world.at(1_000, () => access.send(client, toServer(99, OTHER_SERVER)));
+    world.run(90_000);
+    return world.traceHash();
+  };
+  const expected = trace(undefined);
+  for (const tickMs of [173, 999, 4_001]) expect(trace(tickMs), `ticks of ${tickMs} ms`).toBe(expected);
+});
