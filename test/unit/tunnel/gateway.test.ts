@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
+import { formatIp, instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
 import { encodeGoodbye } from "../../../src/packet/index.ts";
 import type { AuthorizeFlow, GatewayMessage, GatewayResource } from "../../../src/portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGatewayEvent } from "../../../src/tunnel/index.ts";
@@ -89,6 +89,17 @@ describe("the gateway", () => {
     look(5_000);
     expect(gateway.connections.slotOf(CID)).toBeUndefined();
     expect(gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+  });
+
+  it("TN-16, TN-19: the addresses of clients that there is a connection to stand in the interface", () => {
+    const gateway = createGateway();
+    const peers = (): readonly (readonly string[])[] =>
+      gateway.events.flatMap((event) =>
+        event.kind === "interface" ? [event.interface.peers.map(formatIp)] : [],
+      );
+    gateway.tell(authorize());
+    gateway.tell({ kind: "reject-access", cid: CID, rid: RID });
+    expect(peers()).toEqual([[], ["100.64.0.2", "fd00:2021:1111::2"], []]);
   });
 
   it("TN-61: refuses within the client's rate, and counts", () => {
