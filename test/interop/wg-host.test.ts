@@ -116,6 +116,25 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     expect((await absent.exited).status).toBe(2);
   });
 
+  it("PG-43: packets that the link does not take whole arrive in fragments", {
+    timeout: 60_000,
+  }, async () => {
+    for (const namespace of [ns, neighbour]) await namespace.ip("link set lan mtu 1280");
+    const lines = ["Endpoint = 10.9.0.2:51820"];
+    const mtu = (text: string): string => text.replace("[Peer]", "MTU = 1420\n[Peer]");
+    const far = await untilReady(
+      startPostern(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"))),
+    );
+    const near = await untilReady(
+      start(mtu(peering(PRIVATE_A, "10.7.0.1/24", PUBLIC_B, "10.7.0.2/32", ...lines))),
+    );
+    const output = await ns.run("ping", ["-M", "do", "-s", "1392", "-c", "2", "-w", "10", "10.7.0.2"]);
+    expect(output).toContain(" 0% packet loss");
+    await near.stop();
+    await far.stop();
+    for (const namespace of [ns, neighbour]) await namespace.ip("link set lan mtu 1500");
+  });
+
   it("WG-64: a network that is routed elsewhere is a failure with its device, and nothing stays", async () => {
     const before = await captureHost(ns);
     const child = start(config("10.8.0.1/24", "192.0.2.0/24, 10.9.0.0/24"));
