@@ -37,6 +37,7 @@ describeWith(NEEDS, "under load", () => {
     const { theirs, ours, ourKey, postern, wireguardGo } = pair;
     const flooding = await flood(theirs, "fd09::1", ourKey.publicKey, FLOOD_ON_US);
     // A call just when the load is over would be served without one.
+    await callAnew(theirs, ourKey.publicKey, `10.9.0.1:${PORT}`, "10.7.0.1/32");
     await until(() => isReachable(theirs, "10.7.0.1"), CALL_WITHIN_MS);
     expect(wireguardGo.stdout()).toContain("Receiving cookie response");
     expect((await snapshotOf(postern)).drops["wg_unknown_peer"]).toBeGreaterThan(10);
