@@ -25,9 +25,7 @@ const STILL_LONG = [
   "access.ts:createAccess",
   "datagrams.ts:createDatagramSource",
   "inner-packets.ts:createInnerPackets",
-  "line.ts:createLine",
   "lone-connections.ts:createLoneConnections",
-  "plane-host.ts:openPlaneHost",
   "server-world.ts:createWorld",
   "world.ts:createWorld",
 ];

@@ -43,99 +43,126 @@ const NONE: LineVerdict = { kind: "none" };
 /** The reason with the blank: the server knows no such channel on this socket (PT-5). */
 const UNMATCHED_TOPIC = "unmatched topic";
 
+/** What is known of one WebSocket. */
+interface LineState {
+  readonly topic: Topic;
+  readonly outbox: Outbox;
+  readonly log: Log;
+  nextRef: number;
+  isWritable: boolean;
+  join: Join;
+  heartbeatAt: Instant;
+  queuedHeartbeats: number;
+  /** References of the heartbeats that were sent and not answered. */
+  readonly unanswered: Set<number>;
+}
+
 export function createLine(start: Instant, topic: Topic, outbox: Outbox, log: Log): Line {
-  let nextRef = 0;
-  let isWritable = true;
-  let join: Join = { kind: "queued", until: after(start, JOIN_TIMEOUT_MS) };
-  let heartbeatAt = after(start, HEARTBEAT_INTERVAL_MS);
-  let queuedHeartbeats = 0;
-  const heartbeats = new Set<number>();
-
-  function frameText(to: string, event: string, payload: unknown): string {
-    return toFrameText({ topic: to, event, payload, ref: nextRef++ });
-  }
-
-  function handleReply(now: Instant, frame: Frame): LineVerdict {
-    const reply = parseReply(frame.payload);
-    const ref = frame.ref === undefined ? undefined : toRefNumber(frame.ref);
-    if (reply === undefined || ref === undefined) {
-      log.warn?.("reply from the portal without status or reference");
-      return NONE;
-    }
-    if (heartbeats.delete(ref)) return NONE;
-    const isOwnJoin = join.kind === "sent" && join.ref === ref;
-    if (reply.status === "ok") {
-      if (!isOwnJoin) return NONE;
-      join = { kind: "done" };
-      return { kind: "joined" };
-    }
-    if (isOwnJoin) return { kind: "fatal", error: { kind: "login-failed", reason: reply.reason } };
-    if (reply.reason === UNMATCHED_TOPIC && frame.topic === topic && join.kind === "done") {
-      join = { kind: "queued", until: after(now, JOIN_TIMEOUT_MS) };
-    }
-    log.debug?.("error reply from the portal", { reason: reply.reason.slice(0, 64) });
-    return NONE;
-  }
-
+  const line: LineState = {
+    topic,
+    outbox,
+    log,
+    nextRef: 0,
+    isWritable: true,
+    join: { kind: "queued", until: after(start, JOIN_TIMEOUT_MS) },
+    heartbeatAt: after(start, HEARTBEAT_INTERVAL_MS),
+    queuedHeartbeats: 0,
+    unanswered: new Set(),
+  };
   return {
-    handleFrame(now, frame) {
-      switch (frame.event) {
-        case "phx_reply":
-          return handleReply(now, frame);
-        case "phx_close":
-        case "phx_error":
-          if (frame.topic !== topic) return NONE;
-          return { kind: "broken", error: { kind: "channel-closed", event: frame.event } };
-        case "disconnect": {
-          const reason = reasonOf(frame.payload);
-          if (reason === "token_expired") {
-            return { kind: "fatal", error: { kind: "invalid-token", detail: reason } };
-          }
-          return { kind: "broken", error: { kind: "disconnected", reason } };
-        }
-        default:
-          if (frame.topic === topic) return { kind: "push", frame };
-          log.debug?.("portal message on another topic", { name: frame.event.slice(0, 64) });
-          return NONE;
-      }
-    },
-    handleTimeout(now) {
-      // A tick that comes late by several intervals counts each of them: after a suspend it is
-      // better to connect anew than to wait for the answer of a portal that has long forgotten us.
-      while (heartbeatAt <= now) {
-        heartbeatAt = after(heartbeatAt, HEARTBEAT_INTERVAL_MS);
-        queuedHeartbeats++;
-        if (heartbeats.size + queuedHeartbeats > MAX_UNANSWERED_HEARTBEATS) {
-          return { kind: "broken", error: { kind: "heartbeats-unanswered" } };
-        }
-      }
-      if (join.kind !== "done" && now >= join.until) {
-        return { kind: "broken", error: { kind: "join-timeout" } };
-      }
-      return NONE;
-    },
-    pollTimeout: () => earliest(heartbeatAt, join.kind === "done" ? undefined : join.until),
-    pollFrame(now) {
-      if (!isWritable) return undefined;
-      if (queuedHeartbeats > 0) {
-        queuedHeartbeats--;
-        heartbeats.add(nextRef);
-        return { text: frameText(PHOENIX_TOPIC, "heartbeat", {}), frame: { kind: "heartbeat" } };
-      }
-      if (join.kind === "queued") {
-        join = { kind: "sent", ref: nextRef, until: join.until };
-        return { text: frameText(topic, "phx_join", {}), frame: { kind: "join" } };
-      }
-      if (join.kind === "sent") return undefined;
-      const message = outbox.shift(now);
-      if (message === undefined) return undefined;
-      const { event, payload } = message.content;
-      return { text: frameText(topic, event, payload), frame: { kind: "message", message } };
-    },
-    setWritable(writable) {
-      isWritable = writable;
+    handleFrame: (now, frame) => handleFrame(line, now, frame),
+    handleTimeout: (now) => handleTimeout(line, now),
+    pollTimeout: () => earliest(line.heartbeatAt, line.join.kind === "done" ? undefined : line.join.until),
+    pollFrame: (now) => pollFrame(line, now),
+    setWritable(isWritable) {
+      line.isWritable = isWritable;
     },
   };
+}
+
+function handleFrame(line: LineState, now: Instant, frame: Frame): LineVerdict {
+  switch (frame.event) {
+    case "phx_reply":
+      return handleReply(line, now, frame);
+    case "phx_close":
+    case "phx_error":
+      if (frame.topic !== line.topic) return NONE;
+      return { kind: "broken", error: { kind: "channel-closed", event: frame.event } };
+    case "disconnect": {
+      const reason = reasonOf(frame.payload);
+      if (reason === "token_expired") {
+        return { kind: "fatal", error: { kind: "invalid-token", detail: reason } };
+      }
+      return { kind: "broken", error: { kind: "disconnected", reason } };
+    }
+    default:
+      if (frame.topic === line.topic) return { kind: "push", frame };
+      line.log.debug?.("portal message on another topic", { name: frame.event.slice(0, 64) });
+      return NONE;
+  }
+}
+
+function handleReply(line: LineState, now: Instant, frame: Frame): LineVerdict {
+  const { topic, join, unanswered, log } = line;
+  const reply = parseReply(frame.payload);
+  const ref = frame.ref === undefined ? undefined : toRefNumber(frame.ref);
+  if (reply === undefined || ref === undefined) {
+    log.warn?.("reply from the portal without status or reference");
+    return NONE;
+  }
+  if (unanswered.delete(ref)) return NONE;
+  const isOwnJoin = join.kind === "sent" && join.ref === ref;
+  if (reply.status === "ok") {
+    if (!isOwnJoin) return NONE;
+    line.join = { kind: "done" };
+    return { kind: "joined" };
+  }
+  if (isOwnJoin) return { kind: "fatal", error: { kind: "login-failed", reason: reply.reason } };
+  if (reply.reason === UNMATCHED_TOPIC && frame.topic === topic && join.kind === "done") {
+    line.join = { kind: "queued", until: after(now, JOIN_TIMEOUT_MS) };
+  }
+  log.debug?.("error reply from the portal", { reason: reply.reason.slice(0, 64) });
+  return NONE;
+}
+
+function handleTimeout(line: LineState, now: Instant): LineVerdict {
+  // A tick that comes late by several intervals counts each of them: after a suspend it is
+  // better to connect anew than to wait for the answer of a portal that has long forgotten us.
+  while (line.heartbeatAt <= now) {
+    line.heartbeatAt = after(line.heartbeatAt, HEARTBEAT_INTERVAL_MS);
+    line.queuedHeartbeats++;
+    if (line.unanswered.size + line.queuedHeartbeats > MAX_UNANSWERED_HEARTBEATS) {
+      return { kind: "broken", error: { kind: "heartbeats-unanswered" } };
+    }
+  }
+  if (line.join.kind !== "done" && now >= line.join.until) {
+    return { kind: "broken", error: { kind: "join-timeout" } };
+  }
+  return NONE;
+}
+
+function pollFrame(line: LineState, now: Instant): ReturnType<Line["pollFrame"]> {
+  const { topic, join, outbox } = line;
+  if (!line.isWritable) return undefined;
+  if (line.queuedHeartbeats > 0) {
+    line.queuedHeartbeats--;
+    line.unanswered.add(line.nextRef);
+    return { text: frameText(line, PHOENIX_TOPIC, "heartbeat", {}), frame: { kind: "heartbeat" } };
+  }
+  if (join.kind === "queued") {
+    line.join = { kind: "sent", ref: line.nextRef, until: join.until };
+    return { text: frameText(line, topic, "phx_join", {}), frame: { kind: "join" } };
+  }
+  if (join.kind === "sent") return undefined;
+  const message = outbox.shift(now);
+  if (message === undefined) return undefined;
+  const { event, payload } = message.content;
+  return { text: frameText(line, topic, event, payload), frame: { kind: "message", message } };
+}
+
+/** Gives the frame the next reference. */
+function frameText(line: LineState, to: string, event: string, payload: unknown): string {
+  return toFrameText({ topic: to, event, payload, ref: line.nextRef++ });
 }
 
 function reasonOf(payload: unknown): string {

@@ -84,33 +84,58 @@ const SEND_BUFFER_BYTES = 16 << 20;
 const RECEIVE_BUFFER_BYTES = 128 << 20;
 const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 
+/** What is open; `udp` and `sockets` change when the sockets are bound again. */
+interface OpenHost {
+  readonly options: PlaneHostOptions;
+  readonly kernel: Kernel;
+  readonly rtnetlink: Rtnetlink;
+  readonly plane: Plane;
+  readonly tun: Tun;
+  readonly errors: SocketErrors;
+  udp: UdpOptions;
+  sockets: UdpSockets;
+}
+
 /**
  * Opens everything but does not start the workers.
  *
  * @throws PosternError `privilege`, `host`, `cipher-unknown`, `cipher-unusable`; nothing is left open then
  */
 export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
-  const { log, features } = options;
   const choice = chooseCipher({ cipher: options.cipher });
-  reportChoice(choice, log);
+  reportChoice(choice, options.log);
+  const host = openHost(options, choice);
+  const { kernel, rtnetlink, plane, tun } = host;
+  return {
+    kernel,
+    rtnetlink,
+    choice,
+    plane,
+    tun,
+    sockets: () => host.sockets,
+    now: () => readClock(kernel),
+    send: (transmit) => send(host, transmit),
+    writeTun: (packet) => writeTun(host, packet),
+    start: () => start(host),
+    rebind: (changes = {}, onBound = () => {}) => rebind(host, changes, onBound),
+    close: () => close(host),
+  };
+}
+
+function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost {
+  const { features, log } = options;
   const { memory, scratch } = createPlaneMemory();
   const kernel = openKernel({ memory, area: scratch });
   const tun = openTun(kernel, {
     name: options.tunName,
     ...(features.tunOffload ? {} : { offloads: [] }),
   });
-  let udp: UdpOptions = {
-    port: options.port,
-    ...(options.mark === undefined ? {} : { mark: options.mark }),
-    gro: features.gro,
-    sendBufferBytes: options.sendBufferBytes ?? SEND_BUFFER_BYTES,
-    receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
-  };
-  let sockets = orElse(tun, () => openSockets(kernel, udp, options));
+  const udp = toUdpOptions(options);
+  const sockets = orElse(tun, () => openSockets(kernel, udp, options));
   const rtnetlink = openRtnetlink(kernel);
   const plane = createPlane({
     memory,
-    module: choice.module,
+    module,
     sys: kernel.sys,
     threads: options.threads,
     mode: options.mode,
@@ -120,73 +145,77 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
   reportOffloads(tun, features, log);
   const errors = createSocketErrors({
     read: plane.counters,
-    port: () => (sockets.v4 ?? sockets.v6)?.port,
+    port: () => (host.sockets.v4 ?? host.sockets.v6)?.port,
     log,
   });
+  const host: OpenHost = { options, kernel, rtnetlink, plane, tun, errors, udp, sockets };
+  return host;
+}
 
-  function start(): Promise<void> {
-    errors.start();
-    return plane.start({
-      tun: tun.fd,
-      ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd, port4: sockets.v4.port }),
-      ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd, port6: sockets.v6.port }),
-      hasSegmentation: features.gso,
-      hasTcpOffload: (tun.offloads & OFFLOADS_TCP) === OFFLOADS_TCP,
-      hasUdpOffload: (tun.offloads & OFFLOADS_ALL) === OFFLOADS_ALL,
-    });
-  }
-
+function toUdpOptions(options: PlaneHostOptions): UdpOptions {
   return {
-    kernel,
-    rtnetlink,
-    choice,
-    plane,
-    tun,
-    sockets: () => sockets,
-    now: () => readClock(kernel),
-    send: (transmit) => sendOn(kernel, sockets, transmit, errors, log),
-    writeTun(packet) {
-      kernel.scratch.frame((room) => {
-        const headerBytes = tun.hasVnetHeader ? VNET_HEADER_BYTES : 0;
-        const frame = new Uint8Array(headerBytes + packet.length);
-        frame.set(packet, headerBytes);
-        kernel.sys.write(tun.fd, room.put(frame), frame.length);
-      });
-    },
-    start,
-    async rebind(changes = {}, onBound = () => {}) {
-      udp = { ...udp, ...changes };
-      await plane.stop();
-      sockets.close();
-      // If binding fails, nobody may close these descriptors again: they are others' by then.
-      sockets = NO_SOCKETS;
-      sockets = openSockets(kernel, udp, options);
-      onBound();
-      await start();
-    },
-    async close() {
-      errors.stop();
-      await plane.stop();
-      sockets.close();
-      rtnetlink.close();
-      tun.close();
-    },
+    port: options.port,
+    ...(options.mark === undefined ? {} : { mark: options.mark }),
+    gro: options.features.gro,
+    sendBufferBytes: options.sendBufferBytes ?? SEND_BUFFER_BYTES,
+    receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
   };
 }
 
-function sendOn(
-  kernel: Kernel,
-  { v4, v6 }: UdpSockets,
-  { destination, source, bytes }: ShellTransmit,
-  errors: SocketErrors,
-  log: Log,
-): "done" | "busy" {
-  const socket = destination.address.length === 4 ? v4 : v6;
+function start({ options, plane, tun, sockets, errors }: OpenHost): Promise<void> {
+  errors.start();
+  return plane.start({
+    tun: tun.fd,
+    ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd, port4: sockets.v4.port }),
+    ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd, port6: sockets.v6.port }),
+    hasSegmentation: options.features.gso,
+    hasTcpOffload: (tun.offloads & OFFLOADS_TCP) === OFFLOADS_TCP,
+    hasUdpOffload: (tun.offloads & OFFLOADS_ALL) === OFFLOADS_ALL,
+  });
+}
+
+async function rebind(
+  host: OpenHost,
+  changes: Partial<Pick<UdpOptions, "port" | "mark">>,
+  onBound: () => void,
+): Promise<void> {
+  host.udp = { ...host.udp, ...changes };
+  await host.plane.stop();
+  host.sockets.close();
+  // If binding fails, nobody may close these descriptors again: they are others' by then.
+  host.sockets = NO_SOCKETS;
+  host.sockets = openSockets(host.kernel, host.udp, host.options);
+  onBound();
+  await start(host);
+}
+
+async function close(host: OpenHost): Promise<void> {
+  host.errors.stop();
+  await host.plane.stop();
+  host.sockets.close();
+  host.rtnetlink.close();
+  host.tun.close();
+}
+
+function writeTun({ kernel, tun }: OpenHost, packet: Uint8Array): void {
+  kernel.scratch.frame((room) => {
+    const headerBytes = tun.hasVnetHeader ? VNET_HEADER_BYTES : 0;
+    const frame = new Uint8Array(headerBytes + packet.length);
+    frame.set(packet, headerBytes);
+    kernel.sys.write(tun.fd, room.put(frame), frame.length);
+  });
+}
+
+function send(host: OpenHost, { destination, source, bytes }: ShellTransmit): "done" | "busy" {
+  const { kernel, sockets, errors, options } = host;
+  const socket = destination.address.length === 4 ? sockets.v4 : sockets.v6;
   // A family that the host does not have: the path will fail by its own time-outs.
   if (socket === undefined) return "done";
   const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
   const outcome = sendDatagram(kernel, socket.fd, datagram);
-  if (outcome.kind === "broken") log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
+  if (outcome.kind === "broken") {
+    options.log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
+  }
   if (outcome.kind === "dropped" && outcome.reason === "blocked") errors.blocked();
   return outcome.kind === "busy" ? "busy" : "done";
 }
