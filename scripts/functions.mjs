@@ -23,8 +23,6 @@ const FOLDERS = ["src", "bindings", "test", "bench", "scripts"];
  */
 const STILL_LONG = [
   "access.ts:createAccess",
-  "datagrams.ts:createDatagramSource",
-  "inner-packets.ts:createInnerPackets",
   "lone-connections.ts:createLoneConnections",
   "server-world.ts:createWorld",
   "world.ts:createWorld",
