@@ -9,24 +9,13 @@
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inReadableCopy } from "./assembly-style.mjs";
 import { BIN, ROOT, run } from "./steps.mjs";
 
 const LINES_MAX = 70;
 const FOLDERS = ["src", "bindings", "test", "bench", "scripts"];
-
-/**
- * Those that were longer when the check came, as `file:function`; the folder may change. The list may
- * only become shorter: an entry that is not needed any more is an error too.
- */
-const STILL_LONG = [
-  "access.ts:createAccess",
-  "lone-connections.ts:createLoneConnections",
-  "server-world.ts:createWorld",
-  "world.ts:createWorld",
-];
 
 /** What Biome is asked for: the place of every function of more than one line. */
 const CONFIGURATION = {
@@ -96,7 +85,7 @@ function nameOf(before, from) {
 }
 
 /**
- * Compares what is long with what may be.
+ * Looks at every folder with code.
  * @returns `{ status, output }`
  */
 export async function checkFunctions() {
@@ -104,18 +93,9 @@ export async function checkFunctions() {
     ...(await longFunctions(ROOT, FOLDERS)),
     ...(await inReadableCopy((folder) => longFunctions(folder, ["assembly"]))),
   ];
-  const keys = long.map(({ path, name }) => `${basename(path)}:${name}`);
-  const faults = [
-    ...long
-      .filter((_, i) => !STILL_LONG.includes(keys[i]))
-      .map(
-        ({ path, line, name, lines }) =>
-          `${path}:${line}: ${name} has ${lines} lines; ${LINES_MAX} are allowed`,
-      ),
-    ...STILL_LONG.filter((key) => !keys.includes(key)).map(
-      (key) => `scripts/functions.mjs: ${key} is not too long any more; remove it from STILL_LONG`,
-    ),
-  ];
+  const faults = long.map(
+    ({ path, line, name, lines }) => `${path}:${line}: ${name} has ${lines} lines; ${LINES_MAX} are allowed`,
+  );
   return { status: faults.length === 0 ? 0 : 1, output: faults.join("\n") };
 }
 

@@ -3,24 +3,10 @@
  * and a portal stub that authorises what the test tells it to (TS-12).
  */
 
-import { sha256 } from "@noble/hashes/sha2.js";
-import {
-  concatBytes,
-  type Instant,
-  type IpAddress,
-  ip,
-  prefix,
-  toHex,
-  type UnixMs,
-} from "../../src/base/index.ts";
+import { type Instant, type IpAddress, ip } from "../../src/base/index.ts";
 import { type ConnectionTransmit, createConnections } from "../../src/connections/index.ts";
 import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
-import type {
-  Authorization,
-  ClientResource,
-  FlowFailureReason,
-  GatewayResource,
-} from "../../src/portal/protocol/index.ts";
+import type { Authorization } from "../../src/portal/protocol/index.ts";
 import {
   createTunnelClient,
   createTunnelGateway,
@@ -33,14 +19,18 @@ import {
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
 import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
+import {
+  type Answer,
+  createPortalStub,
+  handleClientRequest,
+  handleGatewayRequest,
+  initClient,
+  initGateway,
+  tellGatewayLeft,
+} from "./portal-stub.ts";
 import type { Host, World } from "./world.ts";
 
-export const CID = "00000000-0000-4000-8000-00000000000c";
-export const GID = "00000000-0000-4000-8000-00000000000e";
-const SITE = { id: "00000000-0000-4000-8000-000000000051", name: "Berlin" };
-const CLIENT_ADDRESSES = { ipv4: ip("100.64.0.2"), ipv6: ip("fd00:2021:1111::2") };
-const GATEWAY_ADDRESSES = { ipv4: ip("100.64.0.1"), ipv6: ip("fd00:2021:1111::1") };
-const PORTAL_DELAY_MS = 20;
+export { CID } from "./portal-stub.ts";
 
 type Machine = {
   handleTimeout(now: Instant): void;
@@ -70,15 +60,6 @@ export interface GatewayEnd extends End {
   readonly publicKey: () => Uint8Array;
 }
 
-/** What the portal stub answers to `create-flow`. */
-export type Answer =
-  | { readonly kind: "grant"; readonly expiresAt?: UnixMs; readonly filters?: Cidr["filters"] }
-  /** The client is told yes, the gateway nothing: what a client that lies about its access looks like. */
-  | { readonly kind: "client-only" }
-  | { readonly kind: "refuse"; readonly reason: FlowFailureReason };
-
-type Cidr = Extract<GatewayResource, { kind: "cidr" }>;
-
 export interface Access {
   readonly world: World;
   readonly client: ClientEnd;
@@ -100,53 +81,25 @@ export interface Access {
 export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Access {
   const client = createClientEnd(world, kind);
   const gateway = createGatewayEnd(world, kind);
-  const listed = new Map<string, ClientResource>();
-  const answers = new Map<string, Answer>();
-  const intents: string[] = [];
-  const waiting = new Map<string, () => void>();
-  /** The keys with which the two joined: what the portal knows. */
-  const joined = { client: client.publicKey(), gateway: gateway.publicKey() };
-
+  const stub = createPortalStub(world, {
+    clientKey: client.publicKey(),
+    gatewayKey: gateway.publicKey(),
+    toClient: (message) =>
+      access.apply(client, ({ tunnel }) => tunnel.handlePortalMessage(world.now(), message)),
+    toGateway: (message) =>
+      access.apply(gateway, ({ tunnel }) =>
+        tunnel.handlePortalMessage(world.now(), message, world.unixNow()),
+      ),
+  });
   const access: Access = {
     world,
     client,
     gateway,
-    answers,
-    intents,
-    init(networks) {
-      joined.client = client.publicKey();
-      listed.clear();
-      for (const [rid, network] of Object.entries(networks)) {
-        listed.set(rid, {
-          kind: "cidr",
-          rid,
-          name: rid,
-          address: prefix(network),
-          sites: [SITE],
-          filters: [],
-        });
-      }
-      const addresses = { ...CLIENT_ADDRESSES, upstreamDo53: [], upstreamDoh: [] };
-      access.apply(client, ({ tunnel }) =>
-        tunnel.handlePortalMessage(world.now(), {
-          kind: "init",
-          interface: addresses,
-          resources: [...listed.values()],
-          relays: [],
-        }),
-      );
-    },
-    tellLeft: () => toClient({ kind: "gateway-left", gid: GID }),
-    initGateway(authorizations) {
-      joined.gateway = gateway.publicKey();
-      access.apply(gateway, ({ tunnel }) =>
-        tunnel.handlePortalMessage(
-          world.now(),
-          { kind: "init", interface: GATEWAY_ADDRESSES, relays: [], authorizations },
-          world.unixNow(),
-        ),
-      );
-    },
+    answers: stub.answers,
+    intents: stub.intents,
+    init: (networks) => initClient(stub, client.publicKey(), networks),
+    tellLeft: () => tellGatewayLeft(stub),
+    initGateway: (authorizations) => initGateway(stub, gateway.publicKey(), authorizations),
     send(end, packet) {
       end.plane.sendPacket(world.now(), packet);
       world.flush(end.host);
@@ -156,84 +109,16 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
       world.flush(end.host);
     },
   };
-
-  function onClientEvent(event: TunnelClientEvent): void {
-    client.events.push(event);
-    if (event.kind !== "request") return;
-    const { request } = event;
-    if (request.kind === "create-flow") {
-      intents.push(request.rid);
-      world.at(PORTAL_DELAY_MS, () => answer(request.rid));
-    } else if (request.kind === "broadcast-ice-candidates") {
-      toGateway({ kind: "ice-candidates", cid: CID, candidates: request.candidates });
-    }
-  }
-
-  function onGatewayEvent(event: TunnelGatewayEvent): void {
-    gateway.events.push(event);
-    if (event.kind !== "request") return;
-    const { request } = event;
-    if (request.kind === "flow-authorized") world.at(PORTAL_DELAY_MS, () => waiting.get(request.ref)?.());
-    else if (request.kind === "broadcast-ice-candidates") {
-      toClient({ kind: "ice-candidates", gid: GID, candidates: request.candidates });
-    }
-  }
-
-  function toClient(message: Parameters<TunnelClient["handlePortalMessage"]>[1]): void {
-    world.at(2 * PORTAL_DELAY_MS, () =>
-      access.apply(client, ({ tunnel }) => tunnel.handlePortalMessage(world.now(), message)),
-    );
-  }
-
-  function toGateway(message: Parameters<TunnelGateway["handlePortalMessage"]>[1]): void {
-    world.at(2 * PORTAL_DELAY_MS, () =>
-      access.apply(gateway, ({ tunnel }) =>
-        tunnel.handlePortalMessage(world.now(), message, world.unixNow()),
-      ),
-    );
-  }
-
-  function answer(rid: string): void {
-    const decision = answers.get(rid) ?? { kind: "grant" };
-    const resource = listed.get(rid);
-    if (decision.kind === "refuse" || resource?.kind !== "cidr") {
-      const reason = decision.kind === "refuse" ? decision.reason : "not_found";
-      return toClient({ kind: "flow-creation-failed", rid, reason, violatedProperties: [] });
-    }
-    const keys = concatBytes(joined.client, joined.gateway);
-    const secret = toHex(sha256(keys));
-    const clientCredentials = { username: secret.slice(0, 8), password: secret.slice(8, 34) };
-    const gatewayCredentials = { username: secret.slice(34, 38), password: secret.slice(38, 64) };
-    const presharedKey = sha256(concatBytes(keys, Uint8Array.of(1)));
-    const created = (): void =>
-      toClient({
-        kind: "flow-created",
-        rid,
-        gid: GID,
-        siteId: SITE.id,
-        gatewayKey: joined.gateway,
-        gatewayIpv4: GATEWAY_ADDRESSES.ipv4,
-        gatewayIpv6: GATEWAY_ADDRESSES.ipv6,
-        presharedKey,
-        clientCredentials,
-        gatewayCredentials,
-      });
-    if (decision.kind === "client-only") return created();
-    waiting.set(rid, created);
-    toGateway({
-      kind: "authorize-flow",
-      ref: rid,
-      resource: { kind: "cidr", rid, name: rid, address: resource.address, filters: decision.filters ?? [] },
-      client: { ...CLIENT_ADDRESSES, cid: CID, publicKey: joined.client, presharedKey, device: {} },
-      clientCredentials,
-      gatewayCredentials,
-      ...(decision.expiresAt !== undefined && { expiresAt: decision.expiresAt }),
-      subject: {},
-    });
-  }
-
-  attach(world, client, () => drainEvents(client.tunnel, onClientEvent));
-  attach(world, gateway, () => drainEvents(gateway.tunnel, onGatewayEvent));
+  attach(world, client, () =>
+    drainEvents(client, (event) => {
+      if (event.kind === "request") handleClientRequest(stub, event.request);
+    }),
+  );
+  attach(world, gateway, () =>
+    drainEvents(gateway, (event) => {
+      if (event.kind === "request") handleGatewayRequest(stub, event.request);
+    }),
+  );
   for (const end of [client, gateway]) {
     const own = end.host.addresses.map((address) => ({ address, port: end.host.port }));
     access.apply(end, ({ tunnel }) => tunnel.handleOwnAddresses(world.now(), own));
@@ -289,8 +174,15 @@ function nodeOptions(world: World, name: string) {
   };
 }
 
-function drainEvents<E>(machine: { pollEvent(): E | undefined }, handle: (event: E) => void): void {
-  for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) handle(event);
+/** Keeps all events of an end's tunnel, and hands them on. */
+function drainEvents<E>(
+  { tunnel, events }: { readonly tunnel: { pollEvent(): E | undefined }; readonly events: E[] },
+  handle: (event: E) => void,
+): void {
+  for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
+    events.push(event);
+    handle(event);
+  }
 }
 
 /** Puts the end on its host. Commands go first, then what the plane says, until nothing comes. */

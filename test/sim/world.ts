@@ -113,175 +113,209 @@ export interface HostOptions {
 const START_US = 1_000_000;
 const UNIX_AT_START = 1_700_000_000_000;
 const TRACE_LINES = 60;
+const UTF8 = new TextEncoder();
 /** Steps at one instant after which a program is not making progress (TS-13). */
 const STEPS_PER_INSTANT = 10_000;
 
 interface Entry {
   readonly atUs: number;
-  readonly order: number;
   readonly action: () => void;
 }
 
+/** All that moves. */
+interface Simulation {
+  readonly seed: number;
+  readonly hosts: Host[];
+  /** What happens later, the earliest first. */
+  readonly entries: Entry[];
+  /** One per link, so that the draws of one do not shift those of another. */
+  readonly streams: Map<string, ReturnType<typeof createStream>>;
+  readonly trace: ReturnType<typeof sha256.create>;
+  readonly recent: string[];
+  readonly capture: ReturnType<typeof openCapture>;
+  nowUs: number;
+}
+
+interface Flight {
+  readonly from: SocketAddress;
+  readonly to: SocketAddress;
+  readonly bytes: Uint8Array;
+}
+
 export function createWorld(seed: number): World {
-  const hosts: Host[] = [];
-  const entries: Entry[] = [];
-  const trace = sha256.create();
-  const capture = openCapture(seed);
-  const recent: string[] = [];
-  const utf8 = new TextEncoder();
-  let nowUs = START_US;
-  let order = 0;
-
-  const now = (): Instant => instant(Math.floor(nowUs / 1000));
-
-  function note(line: string): void {
-    const text = `${nowUs} ${line}`;
-    trace.update(utf8.encode(`${text}\n`));
-    recent.push(text);
-    if (recent.length > TRACE_LINES) recent.shift();
-  }
-
-  function schedule(atUs: number, action: () => void): void {
-    const entry = { atUs, order: order++, action };
-    let place = entries.length;
-    while (place > 0 && (entries[place - 1]?.atUs ?? 0) > atUs) place--;
-    entries.splice(place, 0, entry);
-  }
-
-  function send(host: Host, datagram: OutgoingDatagram): void {
-    const source = datagram.source ?? defaultSource(host, datagram.destination);
-    const label = `${host.name} ${formatIp(datagram.destination.address)}:${datagram.destination.port}`;
-    const receiver = hosts.find(({ routed }) => routed.some((a) => isSame(a, datagram.destination.address)));
-    const isOwn = source !== undefined && host.addresses.some((address) => isSame(address, source));
-    if (source === undefined || !isOwn || receiver === undefined) return note(`unroutable ${label}`);
-    if (host.swallows(datagram)) return note(`swallowed ${label}`);
-    const from = { address: source, port: host.port };
-    capture?.record(nowUs, from, datagram.destination, datagram.bytes);
-    note(`sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
-    travel({ from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
-  }
-
-  /** Crosses the links one after the other. */
-  function travel(
-    flight: { readonly from: SocketAddress; readonly to: SocketAddress; readonly bytes: Uint8Array },
-    [link, ...rest]: readonly Host[],
-  ): void {
-    if (link === undefined) return deliver(flight);
-    const stream = streamOf(link);
-    const { latencyMs, jitterMs, loss, duplication, reordering, reorderMs, corruption, isDown } = link.link;
-    // Always the same number of draws, so that one condition does not shift another.
-    const [a, b, c, d, e, f] = [
-      stream.unit(),
-      stream.unit(),
-      stream.unit(),
-      stream.unit(),
-      stream.unit(),
-      stream.unit(),
-    ];
-    if (isDown || a < loss) return note(`lost at ${link.name}`);
-    const bytes = b < corruption ? corrupted(flight.bytes, f) : flight.bytes;
-    const delayMs = latencyMs + jitterMs * c + (d < reordering ? reorderMs : 0);
-    const copies = e < duplication ? 2 : 1;
-    for (let i = 0; i < copies; i++) {
-      schedule(nowUs + Math.round(delayMs * 1000), () => travel({ ...flight, bytes }, rest));
-    }
-  }
-
-  function deliver({ from, to, bytes }: { from: SocketAddress; to: SocketAddress; bytes: Uint8Array }): void {
-    const host = hosts.find(({ routed }) => routed.some((address) => isSame(address, to.address)));
-    if (host?.program === undefined || host.port !== to.port)
-      return note(`nobody at ${formatIp(to.address)}`);
-    note(`arrived ${host.name}`);
-    host.program.handleDatagram(now(), { local: to, from, bytes });
-    flush(host);
-  }
-
-  function flush(host: Host): void {
-    const { program } = host;
-    if (program === undefined) return;
-    for (let sent = program.pollTransmit(); sent !== undefined; sent = program.pollTransmit())
-      send(host, sent);
-    program.drain(now());
-  }
-
-  const streams = new Map<string, ReturnType<typeof createStream>>();
-  function streamOf(host: Host): ReturnType<typeof createStream> {
-    const label = `link/${host.name}`;
-    const stream = streams.get(label) ?? createStream(seed, label);
-    streams.set(label, stream);
-    return stream;
-  }
-
-  /** When the next thing happens. A wake in the past is a defect of the program (TS-13). */
-  function nextUs(): number {
-    let first = entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
-    for (const { program } of hosts) {
-      const due = program?.pollTimeout();
-      if (due !== undefined) first = Math.min(first, Math.max(due * 1000, nowUs));
-    }
-    return first;
-  }
-
-  function step(): void {
-    while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= nowUs) entries.shift()?.action();
-    for (const host of hosts) {
-      const due = host.program?.pollTimeout();
-      if (due === undefined || due > now()) continue;
-      host.program?.handleTimeout(now());
-      flush(host);
-      const next = host.program?.pollTimeout();
-      if (next !== undefined && next <= now()) throw new Error(`${host.name} wakes in the past: ${next}`);
-    }
-  }
-
-  function advance(untilUs: number, isDone: () => boolean): boolean {
-    let steps = 0;
-    for (;;) {
-      if (isDone()) return true;
-      const next = nextUs();
-      if (next > untilUs) break;
-      steps = next > nowUs ? 0 : steps + 1;
-      if (steps > STEPS_PER_INSTANT) throw new Error(`no progress at ${nowUs} µs\n${recent.join("\n")}`);
-      nowUs = next;
-      step();
-    }
-    nowUs = untilUs;
-    return isDone();
-  }
-
+  const sim: Simulation = {
+    seed,
+    hosts: [],
+    entries: [],
+    streams: new Map(),
+    trace: sha256.create(),
+    recent: [],
+    capture: openCapture(seed),
+    nowUs: START_US,
+  };
   return {
     seed,
-    now,
-    unixNow: () => unixMs(UNIX_AT_START + Math.floor((nowUs - START_US) / 1000)),
+    now: () => nowOf(sim),
+    unixNow: () => unixMs(UNIX_AT_START + Math.floor((sim.nowUs - START_US) / 1000)),
     random: (label) => createStream(seed, label),
     addHost(name, options) {
-      const addresses = options.addresses.map(ip);
-      const host: Host = {
-        name,
-        port: options.port ?? 52625,
-        addresses,
-        routed: options.routed?.map(ip) ?? addresses,
-        link: { ...PERFECT, ...options.link },
-        swallows: () => false,
-        program: undefined,
-      };
-      hosts.push(host);
+      const host = createHost(name, options);
+      sim.hosts.push(host);
       return host;
     },
-    flush,
-    at: (delayMs, action) => schedule(nowUs + Math.round(delayMs * 1000), action),
+    flush: (host) => flush(sim, host),
+    at: (delayMs, action) => schedule(sim, delayMs, action),
     run(durationMs) {
-      advance(nowUs + durationMs * 1000, () => false);
+      advance(sim, sim.nowUs + durationMs * 1000, () => false);
     },
     runUntil(condition, withinMs) {
-      return advance(nowUs + withinMs * 1000, condition) ? now() : undefined;
+      return advance(sim, sim.nowUs + withinMs * 1000, condition) ? nowOf(sim) : undefined;
     },
     sleep(durationMs) {
-      nowUs += durationMs * 1000;
+      sim.nowUs += durationMs * 1000;
     },
-    traceHash: () => toHex(trace.clone().digest()),
-    recentTrace: () => recent.join("\n"),
+    traceHash: () => toHex(sim.trace.clone().digest()),
+    recentTrace: () => sim.recent.join("\n"),
   };
+}
+
+function createHost(name: string, options: HostOptions): Host {
+  const addresses = options.addresses.map(ip);
+  return {
+    name,
+    port: options.port ?? 52625,
+    addresses,
+    routed: options.routed?.map(ip) ?? addresses,
+    link: { ...PERFECT, ...options.link },
+    swallows: () => false,
+    program: undefined,
+  };
+}
+
+function nowOf({ nowUs }: Simulation): Instant {
+  return instant(Math.floor(nowUs / 1000));
+}
+
+function advance(sim: Simulation, untilUs: number, isDone: () => boolean): boolean {
+  let steps = 0;
+  for (;;) {
+    if (isDone()) return true;
+    const next = nextUs(sim);
+    if (next > untilUs) break;
+    steps = next > sim.nowUs ? 0 : steps + 1;
+    if (steps > STEPS_PER_INSTANT) {
+      throw new Error(`no progress at ${sim.nowUs} µs\n${sim.recent.join("\n")}`);
+    }
+    sim.nowUs = next;
+    step(sim);
+  }
+  sim.nowUs = untilUs;
+  return isDone();
+}
+
+/** When the next thing happens. A wake in the past is a defect of the program (TS-13). */
+function nextUs({ entries, hosts, nowUs }: Simulation): number {
+  let first = entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
+  for (const { program } of hosts) {
+    const due = program?.pollTimeout();
+    if (due !== undefined) first = Math.min(first, Math.max(due * 1000, nowUs));
+  }
+  return first;
+}
+
+function step(sim: Simulation): void {
+  const { entries, hosts } = sim;
+  while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= sim.nowUs) entries.shift()?.action();
+  for (const host of hosts) {
+    const due = host.program?.pollTimeout();
+    if (due === undefined || due > nowOf(sim)) continue;
+    host.program?.handleTimeout(nowOf(sim));
+    flush(sim, host);
+    const next = host.program?.pollTimeout();
+    if (next !== undefined && next <= nowOf(sim)) throw new Error(`${host.name} wakes in the past: ${next}`);
+  }
+}
+
+function flush(sim: Simulation, host: Host): void {
+  const { program } = host;
+  if (program === undefined) return;
+  for (let sent = program.pollTransmit(); sent !== undefined; sent = program.pollTransmit()) {
+    send(sim, host, sent);
+  }
+  program.drain(nowOf(sim));
+}
+
+function send(sim: Simulation, host: Host, datagram: OutgoingDatagram): void {
+  const source = datagram.source ?? defaultSource(host, datagram.destination);
+  const label = `${host.name} ${formatIp(datagram.destination.address)}:${datagram.destination.port}`;
+  const receiver = hostAt(sim, datagram.destination.address);
+  const isOwn = source !== undefined && host.addresses.some((address) => isSame(address, source));
+  if (source === undefined || !isOwn || receiver === undefined) return note(sim, `unroutable ${label}`);
+  if (host.swallows(datagram)) return note(sim, `swallowed ${label}`);
+  const from = { address: source, port: host.port };
+  sim.capture?.record(sim.nowUs, from, datagram.destination, datagram.bytes);
+  note(sim, `sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
+  travel(sim, { from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
+}
+
+/** Crosses the links one after the other. */
+function travel(sim: Simulation, flight: Flight, [link, ...rest]: readonly Host[]): void {
+  if (link === undefined) return deliver(sim, flight);
+  const stream = streamOf(sim, link);
+  const { latencyMs, jitterMs, loss, duplication, reordering, reorderMs, corruption, isDown } = link.link;
+  // Always the same number of draws, so that one condition does not shift another.
+  const [a, b, c, d, e, f] = [
+    stream.unit(),
+    stream.unit(),
+    stream.unit(),
+    stream.unit(),
+    stream.unit(),
+    stream.unit(),
+  ];
+  if (isDown || a < loss) return note(sim, `lost at ${link.name}`);
+  const bytes = b < corruption ? corrupted(flight.bytes, f) : flight.bytes;
+  const delayMs = latencyMs + jitterMs * c + (d < reordering ? reorderMs : 0);
+  const copies = e < duplication ? 2 : 1;
+  for (let i = 0; i < copies; i++) {
+    schedule(sim, delayMs, () => travel(sim, { ...flight, bytes }, rest));
+  }
+}
+
+function deliver(sim: Simulation, { from, to, bytes }: Flight): void {
+  const host = hostAt(sim, to.address);
+  if (host?.program === undefined || host.port !== to.port) {
+    return note(sim, `nobody at ${formatIp(to.address)}`);
+  }
+  note(sim, `arrived ${host.name}`);
+  host.program.handleDatagram(nowOf(sim), { local: to, from, bytes });
+  flush(sim, host);
+}
+
+function hostAt({ hosts }: Simulation, address: IpAddress): Host | undefined {
+  return hosts.find(({ routed }) => routed.some((own) => isSame(own, address)));
+}
+
+function streamOf({ seed, streams }: Simulation, host: Host): ReturnType<typeof createStream> {
+  const label = `link/${host.name}`;
+  const stream = streams.get(label) ?? createStream(seed, label);
+  streams.set(label, stream);
+  return stream;
+}
+
+/** What is due at the same time happens in the order in which it was asked for. */
+function schedule(sim: Simulation, delayMs: number, action: () => void): void {
+  const { entries } = sim;
+  const atUs = sim.nowUs + Math.round(delayMs * 1000);
+  let place = entries.length;
+  while (place > 0 && (entries[place - 1]?.atUs ?? 0) > atUs) place--;
+  entries.splice(place, 0, { atUs, action });
+}
+
+function note({ nowUs, trace, recent }: Simulation, line: string): void {
+  const text = `${nowUs} ${line}`;
+  trace.update(UTF8.encode(`${text}\n`));
+  recent.push(text);
+  if (recent.length > TRACE_LINES) recent.shift();
 }
 
 function defaultSource(host: Host, destination: SocketAddress): IpAddress | undefined {

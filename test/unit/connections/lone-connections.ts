@@ -70,24 +70,13 @@ export function createLoneConnections(
   const start = instant(1_000_000);
   const lines: LoneConnections["lines"] = [];
   const activity: LoneConnections["activity"] = new Map();
-  const emitter =
-    (level: string, scope: LogFields) =>
-    (event: string, fields: LogFields = {}) => {
-      lines.push({ line: `${level} ${event}`, fields: { ...scope, ...fields } });
-    };
-  const logOf = (scope: LogFields): Log => ({
-    warn: emitter("warn", scope),
-    info: emitter("info", scope),
-    debug: emitter("debug", scope),
-    scope: (_target, fields = {}) => logOf({ ...scope, ...fields }),
-  });
   const connections = createConnections({
     role,
     crypto: NOBLE_CRYPTO,
     seed: new Uint8Array(32).fill(5),
     now: start,
     unixNow: unixMs(1_700_000_000_000),
-    log: logOf({}),
+    log: recordingLog(lines),
     records: {
       activity: (slot) => ({ ...NO_ACTIVITY, ...activity.get(slot) }),
       takeCounter: () => 0n,
@@ -98,7 +87,6 @@ export function createLoneConnections(
     ...options,
   });
   let transaction = 0;
-
   const lone: LoneConnections = {
     connections,
     commands: [],
@@ -107,51 +95,20 @@ export function createLoneConnections(
     lines,
     activity,
     now: start,
-    drain() {
-      for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
-        // What handshakes are judged with comes once, first of all, and concerns no connection.
-        if (next.kind !== "set-guard") lone.commands.push(next);
-        // A publication takes its time: the test says when it is complete.
-        if (next.kind !== "publish") connections.handleCarriedOut(lone.now, next);
-      }
-      for (let next = connections.pollTransmit(); next !== undefined; next = connections.pollTransmit())
-        lone.transmits.push(next);
-      for (let next = connections.pollEvent(); next !== undefined; next = connections.pollEvent())
-        lone.events.push(next);
-    },
+    drain: () => drain(lone),
     apply(input) {
       const result = input(connections, lone.now);
       lone.drain();
       return result;
     },
-    runTo(until) {
-      for (
-        let due = connections.pollTimeout();
-        due !== undefined && due <= until;
-        due = connections.pollTimeout()
-      ) {
-        if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
-        lone.now = due;
-        lone.apply((machine, now) => machine.handleTimeout(now));
-      }
-      lone.now = instant(until);
-    },
+    runTo: (until) => runTo(lone, until),
     check(request, change = {}) {
-      const into = new Uint8Array(600);
-      const transactionId = new Uint8Array(12);
-      new DataView(transactionId.buffer).setUint32(0, ++transaction);
-      const length = encodeBindingRequest(
-        into,
-        {
-          transactionId,
-          username: `${request.localCredentials.username}:${request.remoteCredentials.username}`,
-          claim: { role: role === "client" ? "controlled" : "controlling", tieBreaker: 1n },
-          priority: change.priority ?? 1_862_270_719,
-          isNominated: change.isNominated ?? false,
-        },
-        new TextEncoder().encode(change.password ?? request.localCredentials.password),
+      const bytes = encodeCheck(
+        ++transaction,
+        role === "client" ? "controlled" : "controlling",
+        request,
+        change,
       );
-      const bytes = into.slice(0, length);
       lone.apply((machine, now) =>
         machine.handleDatagram(now, { local: LOCAL, from: change.from ?? REMOTE, bytes }),
       );
@@ -159,4 +116,72 @@ export function createLoneConnections(
   };
   lone.apply((machine, now) => machine.updateHostAddresses(now, [LOCAL]));
   return lone;
+}
+
+function drain({ connections, commands, transmits, events, now }: LoneConnections): void {
+  for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
+    // What handshakes are judged with comes once, first of all, and concerns no connection.
+    if (next.kind !== "set-guard") commands.push(next);
+    // A publication takes its time: the test says when it is complete.
+    if (next.kind !== "publish") connections.handleCarriedOut(now, next);
+  }
+  for (let next = connections.pollTransmit(); next !== undefined; next = connections.pollTransmit()) {
+    transmits.push(next);
+  }
+  for (let next = connections.pollEvent(); next !== undefined; next = connections.pollEvent()) {
+    events.push(next);
+  }
+}
+
+function runTo(lone: LoneConnections, until: number): void {
+  const { connections } = lone;
+  for (
+    let due = connections.pollTimeout();
+    due !== undefined && due <= until;
+    due = connections.pollTimeout()
+  ) {
+    if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
+    lone.now = due;
+    lone.apply((machine, now) => machine.handleTimeout(now));
+  }
+  lone.now = instant(until);
+}
+
+/** A check as the peer's agent, whose role is `role`, would send it. */
+function encodeCheck(
+  transaction: number,
+  role: "controlling" | "controlled",
+  { localCredentials, remoteCredentials }: ConnectionRequest,
+  change: CheckChange,
+): Uint8Array {
+  const into = new Uint8Array(600);
+  const transactionId = new Uint8Array(12);
+  new DataView(transactionId.buffer).setUint32(0, transaction);
+  const length = encodeBindingRequest(
+    into,
+    {
+      transactionId,
+      username: `${localCredentials.username}:${remoteCredentials.username}`,
+      claim: { role, tieBreaker: 1n },
+      priority: change.priority ?? 1_862_270_719,
+      isNominated: change.isNominated ?? false,
+    },
+    new TextEncoder().encode(change.password ?? localCredentials.password),
+  );
+  return into.slice(0, length);
+}
+
+/** A log that adds what it is told to `lines`. */
+function recordingLog(lines: LoneConnections["lines"], scope: LogFields = {}): Log {
+  const emitter =
+    (level: string) =>
+    (event: string, fields: LogFields = {}) => {
+      lines.push({ line: `${level} ${event}`, fields: { ...scope, ...fields } });
+    };
+  return {
+    warn: emitter("warn"),
+    info: emitter("info"),
+    debug: emitter("debug"),
+    scope: (_target, fields = {}) => recordingLog(lines, { ...scope, ...fields }),
+  };
 }

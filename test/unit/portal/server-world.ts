@@ -131,6 +131,11 @@ export interface World {
   flush(): void;
 }
 
+/** A wire of either role, before the caller says which. */
+type AnyWire = Wire & { readonly messages: { readonly kind: string }[] };
+
+type Wires = Map<number, AnyWire>;
+
 export function createWorld(
   text: string = OFFICE,
   state: StoredState = EMPTY_STATE,
@@ -149,110 +154,127 @@ export function createWorld(
     limits,
   });
   const disk = createStateBuilder(state);
-  const wires = new Map<number, Wire & { messages: unknown[] }>();
-
+  const wires: Wires = new Map();
   const world: World = {
     server,
     now: start,
     hasDisk: true,
     stored: state,
-    upgrade(role, identity = {}) {
-      let verdict: UpgradeVerdict | undefined;
-      world.run((now) => {
-        verdict = server.handleUpgrade(now, requestOf(role, identity));
-      });
-      if (verdict === undefined) throw new Error("no verdict");
-      return verdict;
-    },
-    client: (identity = {}) => connect("client", identity) as unknown as ClientWire,
-    gateway: (identity = {}) => connect("gateway", identity) as unknown as GatewayWire,
+    upgrade: (role, identity = {}) => upgrade(world, role, identity),
+    client: (identity = {}) => connect(world, wires, "client", identity) as unknown as ClientWire,
+    gateway: (identity = {}) => connect(world, wires, "gateway", identity) as unknown as GatewayWire,
     reload: (file) => world.run((now) => server.handleModel(now, modelOf(file))),
-    pass(ms) {
-      const end = world.now + ms;
-      for (let at = server.pollTimeout(); at !== undefined && at <= end; at = server.pollTimeout()) {
-        world.now = instant(Math.max(at, world.now));
-        world.run((now) => server.handleTimeout(now));
-      }
-      world.now = instant(end);
-    },
+    pass: (ms) => pass(world, ms),
     run(input) {
       input(world.now);
       world.flush();
     },
     flush() {
-      for (;;) {
-        for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
-          const wire = wires.get(next.socket);
-          if (wire === undefined || wire.closeCode !== undefined) continue;
-          if (next.kind === "text") deliver(wire, next.text);
-          else if (next.kind === "ping") {
-            wire.pings++;
-            if (wire.answersPings) server.handlePong(world.now, next.socket);
-          } else wire.closeCode = next.code;
-        }
-        const write = world.hasDisk ? server.pollPersist() : undefined;
-        if (write === undefined) return;
-        for (const change of write.changes) disk.apply(change);
-        world.stored = disk.state();
-        server.handlePersisted(world.now, write.revision);
-      }
+      do sendAll(world, wires);
+      while (persist(world, disk));
     },
   };
-
-  function connect(role: "client" | "gateway", identity: Identity): Wire & { messages: unknown[] } {
-    const verdict = world.upgrade(role, identity);
-    if (!verdict.ok) throw new Error(`refused: ${JSON.stringify(verdict.refusal)}`);
-    const { socket } = verdict;
-    const channel = role === "client" ? clientChannel : gatewayChannel;
-    const messages: { kind: string }[] = [];
-    const wire = {
-      socket,
-      log: [] as string[],
-      frames: [] as { event: string; payload: unknown; ref: unknown }[],
-      messages,
-      closeCode: undefined as number | undefined,
-      pings: 0,
-      answersPings: true,
-      raw: (text: string) => world.run((now) => server.handleText(now, socket, text)),
-      frame: (event: string, payload: unknown, topic: string = role) =>
-        wire.raw(toFrameText({ topic, event, payload, ref: wire.log.length })),
-      close: () => world.run((now) => server.handleClose(now, socket)),
-      send(request: never) {
-        const { event, payload } = channel.toRequestEvent(request);
-        wire.frame(event, payload);
-      },
-      last(kind: string) {
-        const found = messages.findLast((message) => message.kind === kind);
-        if (found === undefined) throw new Error(`no ${kind} among ${wire.log.join(", ")}`);
-        return found;
-      },
-      answer() {
-        const { ref } = wire.last("authorize-flow") as unknown as { ref: string };
-        wire.send({ kind: "flow-authorized", ref } as never);
-      },
-    };
-    wires.set(socket, wire);
-    if (identity.joins !== false) wire.frame("phx_join", {});
-    return wire;
-  }
-
-  function deliver(wire: Wire & { messages: unknown[] }, text: string): void {
-    const frame = parseFrame(text);
-    if (!frame.ok) throw new Error(`the portal sent ${text}`);
-    const { topic, event, payload, ref } = frame.value;
-    wire.frames.push({ event, payload, ref });
-    if (event === "phx_reply") {
-      const { status, response } = payload as { status: string; response: { reason?: string } };
-      wire.log.push(`reply ${status === "ok" ? "ok" : response.reason}`);
-      return;
-    }
-    wire.log.push(event);
-    const channel = topic === "client" ? clientChannel : gatewayChannel;
-    const result = channel.parseMessage(event, payload);
-    if (result.kind === "message") wire.messages.push(result.message);
-    else if (event !== "disconnect") throw new Error(`the portal sent ${result.kind}: ${text}`);
-  }
   return world;
+}
+
+function upgrade(world: World, role: "client" | "gateway" | "relay", identity: Identity): UpgradeVerdict {
+  let verdict: UpgradeVerdict | undefined;
+  world.run((now) => {
+    verdict = world.server.handleUpgrade(now, requestOf(role, identity));
+  });
+  if (verdict === undefined) throw new Error("no verdict");
+  return verdict;
+}
+
+function pass(world: World, ms: number): void {
+  const { server } = world;
+  const end = world.now + ms;
+  for (let at = server.pollTimeout(); at !== undefined && at <= end; at = server.pollTimeout()) {
+    world.now = instant(Math.max(at, world.now));
+    world.run((now) => server.handleTimeout(now));
+  }
+  world.now = instant(end);
+}
+
+/** Brings to the other sides what the portal has for them. */
+function sendAll({ server, now }: World, wires: Wires): void {
+  for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
+    const wire = wires.get(next.socket);
+    if (wire === undefined || wire.closeCode !== undefined) continue;
+    if (next.kind === "text") deliver(wire, next.text);
+    else if (next.kind === "ping") {
+      wire.pings++;
+      if (wire.answersPings) server.handlePong(now, next.socket);
+    } else wire.closeCode = next.code;
+  }
+}
+
+/** Writes what the portal wants to keep; says whether there was anything. */
+function persist(world: World, disk: ReturnType<typeof createStateBuilder>): boolean {
+  const write = world.hasDisk ? world.server.pollPersist() : undefined;
+  if (write === undefined) return false;
+  for (const change of write.changes) disk.apply(change);
+  world.stored = disk.state();
+  world.server.handlePersisted(world.now, write.revision);
+  return true;
+}
+
+function connect(world: World, wires: Wires, role: "client" | "gateway", identity: Identity): AnyWire {
+  const verdict = world.upgrade(role, identity);
+  if (!verdict.ok) throw new Error(`refused: ${JSON.stringify(verdict.refusal)}`);
+  const wire = createWire(world, role, verdict.socket);
+  wires.set(verdict.socket, wire);
+  if (identity.joins !== false) wire.frame("phx_join", {});
+  return wire;
+}
+
+function createWire({ server, run }: World, role: "client" | "gateway", socket: number): AnyWire {
+  const channel = role === "client" ? clientChannel : gatewayChannel;
+  const messages: { readonly kind: string }[] = [];
+  const wire = {
+    socket,
+    log: [] as string[],
+    frames: [] as { event: string; payload: unknown; ref: unknown }[],
+    messages,
+    closeCode: undefined as number | undefined,
+    pings: 0,
+    answersPings: true,
+    raw: (text: string) => run((now) => server.handleText(now, socket, text)),
+    frame: (event: string, payload: unknown, topic: string = role) =>
+      wire.raw(toFrameText({ topic, event, payload, ref: wire.log.length })),
+    close: () => run((now) => server.handleClose(now, socket)),
+    send(request: never) {
+      const { event, payload } = channel.toRequestEvent(request);
+      wire.frame(event, payload);
+    },
+    last(kind: string) {
+      const found = messages.findLast((message) => message.kind === kind);
+      if (found === undefined) throw new Error(`no ${kind} among ${wire.log.join(", ")}`);
+      return found;
+    },
+    answer() {
+      const { ref } = wire.last("authorize-flow") as unknown as { ref: string };
+      wire.send({ kind: "flow-authorized", ref } as never);
+    },
+  };
+  return wire;
+}
+
+function deliver(wire: AnyWire, text: string): void {
+  const frame = parseFrame(text);
+  if (!frame.ok) throw new Error(`the portal sent ${text}`);
+  const { topic, event, payload, ref } = frame.value;
+  wire.frames.push({ event, payload, ref });
+  if (event === "phx_reply") {
+    const { status, response } = payload as { status: string; response: { reason?: string } };
+    wire.log.push(`reply ${status === "ok" ? "ok" : response.reason}`);
+    return;
+  }
+  wire.log.push(event);
+  const channel = topic === "client" ? clientChannel : gatewayChannel;
+  const result = channel.parseMessage(event, payload);
+  if (result.kind === "message") wire.messages.push(result.message);
+  else if (event !== "disconnect") throw new Error(`the portal sent ${result.kind}: ${text}`);
 }
 
 export function requestOf(role: "client" | "gateway" | "relay", identity: Identity) {
