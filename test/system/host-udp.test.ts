@@ -189,15 +189,18 @@ describeWith(["netns"], "UDP sockets", () => {
     sender.close();
   });
 
-  it("PG-46: names what became of a datagram that the kernel refuses", () => {
+  it("PG-43, PG-46: names what became of a datagram that the kernel refuses", () => {
     const sender = openIn(a);
     const fd = sender.v4?.fd ?? -1;
     const send = (to: string, bytes: number) =>
       sendDatagram(kernel, fd, { to: { address: ip(to), port: 9 }, bytes: new Uint8Array(bytes) });
     expect(send("198.51.100.1", 1)).toMatchObject({ kind: "dropped", reason: "unreachable" });
-    // Never fragmented: one byte beyond the link's 1500 - 28.
+    // One byte beyond the link's 1500 - 28 goes out in two fragments (PG-43).
     expect(send("10.0.0.2", 1472)).toMatchObject({ kind: "sent" });
-    expect(send("10.0.0.2", 1473)).toMatchObject({ kind: "dropped", reason: "too-long" });
+    expect(send("10.0.0.2", 1473)).toMatchObject({ kind: "sent" });
+    // UDP's own limit is 65,535 - 28.
+    expect(send("10.0.0.2", 65_507)).toMatchObject({ kind: "sent" });
+    expect(send("10.0.0.2", 65_508)).toMatchObject({ kind: "dropped", reason: "too-long" });
     sender.close();
     expect(send("10.0.0.2", 1)).toMatchObject({ kind: "broken" });
   });
