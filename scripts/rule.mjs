@@ -4,7 +4,7 @@
  *   npm run rule ID [ID …]
  *   node scripts/rule.mjs --check [--root DIR]
  *
- * --check names citations of rules that do not exist, comments that are nothing but rule ids (a reader
+ * --check names citations of rules that do not exist, numbers that two rules have, comments that are nothing but rule ids (a reader
  * without the specification at hand learns nothing from them), and rules that nobody cites: neither code
  * nor test nor docs/todo, which lists what is not served yet.
  */
@@ -142,6 +142,22 @@ function faults(root, rules) {
   return found;
 }
 
+/** Numbers given to two rules. Tables repeat the ids of rules that stand elsewhere: they are not looked at. */
+function twins(root) {
+  const first = new Map();
+  const found = [];
+  for (const { path, lines } of textsBelow(root, RULE_FILES)) {
+    for (const [i, line] of lines.entries()) {
+      const id = line.startsWith("|") ? undefined : DEFINITION.exec(line)?.[1];
+      if (id === undefined) continue;
+      const place = `${path}:${i + 1}`;
+      if (first.has(id)) found.push(`${place}: ${id} is also the rule at ${first.get(id)}`);
+      else first.set(id, place);
+    }
+  }
+  return found;
+}
+
 /** Rules of a room that nothing serves and no list of open ones names. */
 function orphans(root, rules) {
   const cited = new Set();
@@ -177,7 +193,7 @@ function main() {
   });
   const rules = readRules(values.root);
   if (values.check) {
-    const found = [...faults(values.root, rules), ...orphans(values.root, rules)];
+    const found = [...faults(values.root, rules), ...twins(values.root), ...orphans(values.root, rules)];
     for (const fault of found) console.log(fault);
     return found.length === 0 ? 0 : 1;
   }

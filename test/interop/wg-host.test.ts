@@ -88,7 +88,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     }
   });
 
-  it("WG-75: a link-local peer is reached and answered, and shown with its scope", {
+  it("WG-76: a link-local peer is reached and answered, and shown with its scope", {
     timeout: 60_000,
   }, async () => {
     const there = await linkLocalOf(neighbour);

@@ -11,7 +11,7 @@ function start(limit: string) {
 }
 
 describe("a limit of open files", () => {
-  it.each([16, 32, 255])("PG-160: of %i is refused with one line, not with a stack", (files) => {
+  it.each([16, 32, 255])("PG-161: of %i is refused with one line, not with a stack", (files) => {
     const { status, stdout, stderr } = start(`ulimit -n ${files}`);
     expect(status).toBe(8);
     expect(stdout).toBe("");
@@ -20,13 +20,13 @@ describe("a limit of open files", () => {
     );
   });
 
-  it("PG-160: that is only soft is raised", () => {
+  it("PG-161: that is only soft is raised", () => {
     const { status, stdout } = start("ulimit -S -n 32");
     expect(stdout).toMatch(/^postern \d/);
     expect(status).toBe(0);
   });
 
-  it("PG-160: of 256 is enough", () => {
+  it("PG-161: of 256 is enough", () => {
     expect(start("ulimit -n 256").status).toBe(0);
   });
 });

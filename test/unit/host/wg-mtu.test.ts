@@ -32,7 +32,7 @@ describe("the MTU of wg", () => {
     expect(wgMtu(host([1500, 9000]), [to("192.0.2.2")])).toBe(8920);
   });
 
-  it("WG-75: a link-local endpoint is reached by the device of its scope", () => {
+  it("WG-76: a link-local endpoint is reached by the device of its scope", () => {
     expect(wgMtu(host([1500, 9000]), [{ address: ip("fe80::1"), scope: 2 }])).toBe(8920);
   });
 

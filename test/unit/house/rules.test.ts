@@ -93,6 +93,12 @@ describe("rules of the specification and who cites them", () => {
     expect(lines[0]?.startsWith("src/a.ts:1: nothing but a rule's id") ?? false).toBe(faults === 1);
   });
 
+  it("a number that two rules have is a fault", () => {
+    const { status, lines } = rule(["--check"], { ...CITED, "docs/spec/z.md": "**SN-1** Something else.\n" });
+    expect(status).toBe(1);
+    expect(lines).toEqual(["docs/spec/z.md:1: SN-1 is also the rule at docs/spec/room.md:3"]);
+  });
+
   it("a rule that neither code nor test nor docs/todo cites is named", () => {
     const { status, lines } = rule(["--check"], { "src/a.ts": "/** Does it (SN-1). */\n" });
     expect(status).toBe(1);

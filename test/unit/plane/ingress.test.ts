@@ -272,7 +272,7 @@ describe("roaming (WG-62)", () => {
     }
   });
 
-  it("WG-75: compares the scope of a link-local address", () => {
+  it("WG-76: compares the scope of a link-local address", () => {
     const { b } = createPair();
     const neighbour = { address: ip("fe80::1"), port: 7, scope: 3 };
     receiveOne(b, message(0n), NOW, neighbour);

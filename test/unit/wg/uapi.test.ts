@@ -96,7 +96,7 @@ describe("WG-66: set", () => {
     expect(parseSet([`public_key=${A}`, line])).toEqual({ ok: false, reason: "invalid" });
   });
 
-  it("WG-75: an endpoint may have a scope, by the name or the number of an interface", () => {
+  it("WG-76: an endpoint may have a scope, by the name or the number of an interface", () => {
     const host = { indexOf: (device: string) => (device === "eth1" ? 7 : undefined) };
     const endpointOf = (text: string) => {
       const result = parseSet([`public_key=${A}`, `endpoint=${text}`], host);

@@ -35,7 +35,7 @@ describe("sockaddr", () => {
     expect(parseSockaddr(bytes)).toEqual({ ok: true, value: { address: ip(address), port } });
   });
 
-  it("WG-75: the scope of a link-local address is written and read, 0 is none", () => {
+  it("WG-76: the scope of a link-local address is written and read, 0 is none", () => {
     const into = new Uint8Array(28).fill(0xff);
     const address = { address: ip("fe80::1"), port: 9, scope: 7 };
     expect(encodeSockaddr(address, into)).toBe(28);
