@@ -19,6 +19,11 @@ import {
 import type { PlaneHost } from "../shell/index.ts";
 
 const CHECK_EVERY_MS = 30_000;
+/**
+ * How often a table is filled again. Never because of an event: filling it is one, and would ask for the
+ * next.
+ */
+const REFRESH_EVERY_MS = 60_000;
 
 export interface HostKeeper {
   /** From now on the host should look like this. */
@@ -46,6 +51,7 @@ interface TableWatch {
   state: "idle" | "checking" | "again";
   /** Since when nobody has seen the table intact. */
   doubtedSince: Instant;
+  nextRefresh: Instant;
 }
 
 export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
@@ -65,7 +71,9 @@ export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
       keeping.givenUp.clear();
     },
     keep(table) {
-      keeping.tables.set(table, { state: "idle", doubtedSince: host.now() });
+      const now = host.now();
+      const nextRefresh = after(now, REFRESH_EVERY_MS);
+      keeping.tables.set(table, { state: "idle", doubtedSince: now, nextRefresh });
     },
     look: (events) => look(keeping, events),
     stop() {
@@ -174,7 +182,10 @@ async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWa
   if (keeping.isStopped) return;
   const change = `table ${table.name} is gone or changed`;
   if (isIntact) {
-    await table.refresh();
+    if (host.now() >= watch.nextRefresh) {
+      watch.nextRefresh = after(host.now(), REFRESH_EVERY_MS);
+      await table.refresh();
+    }
   } else if (mayRepair(keeping, host.now(), [change])) {
     try {
       table.setUp();

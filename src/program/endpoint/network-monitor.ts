@@ -19,7 +19,7 @@ export interface NetworkMonitor {
 }
 
 export interface NetworkListeners {
-  /** What the kernel told since the last turn, at least every second; nothing, mostly. */
+  /** What the kernel told since the last turn, at least every 2 s; nothing, mostly. */
   readonly onEvents: (events: readonly NetworkEvent[]) => void;
   /** Links, addresses or routes of the host have changed, and rest for a moment. */
   readonly onNetwork: () => void;
@@ -28,8 +28,11 @@ export interface NetworkListeners {
   readonly onReset: (reason: string) => void;
 }
 
-/** The longest sleep: a process that stood still is to be noticed soon (PG-74). */
-const SLEEP_MS_MAX = 1_000;
+/**
+ * The longest sleep. A turn that is 5 s late tells of a process that stood still (PG-74), so a stop of 7 s is
+ * noticed for sure; a shorter sleep would cost an idle process more (G-13).
+ */
+const SLEEP_MS_MAX = 2_000;
 /** Events come in flocks; they are taken together. */
 const FLOCK_MS = 20;
 

@@ -16,7 +16,7 @@ export interface SocketErrorsOptions {
 }
 
 export interface SocketErrors {
-  /** Looks now and from now on every second. */
+  /** Looks every 10 s from now on. */
   start(): void;
   look(): void;
   /** A local firewall refused a datagram. */
@@ -24,7 +24,8 @@ export interface SocketErrors {
   stop(): void;
 }
 
-const LOOK_EVERY_MS = 1_000;
+/** An idle process is to cost nothing (G-13), and an error that stays is told soon enough. */
+const LOOK_EVERY_MS = 10_000;
 /** Others' networks come and go: no news for an operator. */
 const UNREACHABLE = ["ENETUNREACH", "EHOSTUNREACH", "EHOSTDOWN", "ENETDOWN", "ECONNREFUSED"];
 const BLOCKED = ["EPERM", "EACCES"];
