@@ -74,7 +74,7 @@ function handleAnswer(
   answer: Extract<BindingMessage, { kind: "success" | "error" }>,
 ): DatagramOutcome {
   const connection = state.byTransaction.get(toHex(answer.frame.transactionId));
-  const verdict = connection?.agent.handleAnswer(state.now, answer);
+  const verdict = connection?.agent.handleAnswer(state.now, answer, datagram.from);
   if (connection === undefined || verdict === "unmatched") return dropStun(state, datagram, "stun_unmatched");
   if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity");
   advance(state, connection);

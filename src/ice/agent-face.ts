@@ -79,7 +79,12 @@ export interface IceAgent {
     request: Extract<BindingMessage, { kind: "request" }>,
     way: { readonly source: SocketAddress; readonly destination: SocketAddress },
   ): RequestVerdict;
-  handleAnswer(now: Instant, answer: Extract<BindingMessage, { kind: "success" | "error" }>): AnswerVerdict;
+  /** `source` is where the answer came from: only a rebinding asks for it (SN-141). */
+  handleAnswer(
+    now: Instant,
+    answer: Extract<BindingMessage, { kind: "success" | "error" }>,
+    source: SocketAddress,
+  ): AnswerVerdict;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollTransmit(): IceTransmit | undefined;

@@ -4,7 +4,14 @@
  *
  * Every input advances the agent: what was due at `now` has happened when it returns.
  */
-import { type Instant, type Log, randomBytes, type SocketAddress, toHex } from "../base/index.ts";
+import {
+  equalSocketAddress,
+  type Instant,
+  type Log,
+  randomBytes,
+  type SocketAddress,
+  toHex,
+} from "../base/index.ts";
 import {
   type BindingMessage,
   encodeBindingError,
@@ -131,7 +138,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     },
     isProbing: () => agent.probedSince !== undefined,
     handleRequest: (now, request, way) => handleRequest(agent, now, { request, ...way }),
-    handleAnswer: (now, answer) => handleAnswer(agent, now, answer),
+    handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
     handleTimeout: (now) => advance(agent, now),
     pollTimeout: () => nextTimeout(agent),
     pollTransmit: () => agent.transmits.shift(),
@@ -264,11 +271,12 @@ function refuseRole(agent: AgentState, local: LocalEntry, { request, source }: I
   send(agent, local, source, (into) => encodeBindingError(into, error, agent.localKey));
 }
 
-/** SN-55: neither source nor destination of the answer are compared with the check's. */
+/** SN-55: the answer's source decides nothing but a rebinding. */
 function handleAnswer(
   agent: AgentState,
   now: Instant,
   answer: Extract<BindingMessage, { kind: "success" | "error" }>,
+  source: SocketAddress,
 ): AnswerVerdict {
   const transaction = toHex(answer.frame.transactionId);
   const pair = agent.pairOf.get(transaction);
@@ -283,7 +291,7 @@ function handleAnswer(
   attempt.answeredAt = now;
   pair.rttMs = now - attempt.sentAt;
   pair.state = "succeeded";
-  confirmRebinding(pair, attempt.sentAt);
+  if (equalSocketAddress(source, pair.remote.candidate.address)) confirmRebinding(pair, attempt.sentAt);
   endProbe(agent, pair, attempt.sentAt);
   if (pair.nomination.kind === "sent" && attempt.isNominated) pair.nomination = { kind: "done" };
   const isKnown = agent.locals.some(({ candidate }) => isAt(candidate.address, answer.mappedAddress));

@@ -83,6 +83,8 @@ export interface AnswerOptions {
   readonly password?: string;
   readonly error?: number;
   readonly mapped?: string;
+  /** Where the answer comes from; default: where the check went. */
+  readonly from?: string;
 }
 
 export const START = instant(1_000_000);
@@ -215,7 +217,8 @@ function peerOf(self: () => LoneAgent, role: IceRole): Pick<LoneAgent, "check" |
       if (!parsed.ok || parsed.value.kind === "request" || parsed.value.kind === "indication") {
         throw new Error("no answer");
       }
-      self().agent.handleAnswer(self().now, parsed.value);
+      const source = change.from === undefined ? check.destination : at(change.from);
+      self().agent.handleAnswer(self().now, parsed.value, source);
       drain(self());
     },
   };

@@ -30,6 +30,13 @@ describe("a NAT that gives the peer another address", () => {
     },
   );
 
+  it("SN-141: an answer that comes from elsewhere does not move the path", () => {
+    const lone = selected("controlled");
+    lone.check(NEW, { isNominated: true });
+    lone.answer(lone.lastTo(NEW), { from: OLD });
+    expect(lone.selections()).toEqual([OLD]);
+  });
+
   it("SN-141: another candidate of the peer does not count as a rebinding", () => {
     const lone = selected("controlled");
     lone.check(NEW, { isNominated: true, priority: 1_862_270_717 });
