@@ -11,21 +11,23 @@ const PEER_ID = 0x123456;
 const INDEX = PEER_ID * 256 + 1;
 const SOURCE = ip("192.0.2.1");
 const PORT = 51820;
+const PAGE_BYTES = 65_536;
 
 /**
  * @returns `run(frame)`: carries one frame as the TUN device gives it, `packets` in all, and returns the
  *   milliseconds spent on egress and on ingress, and the bytes of the frames that came out
  */
-export function createLoopback(module, { mtu, mode = "plain" }) {
+export function createLoopback(module, { mtu, mode = "plain", buffers = 1 }) {
   const { memory } = createPlaneMemory();
   const plane = createPlane({ memory, module, mode, mtu, maxPeers: 4 });
   const exports = instantiatePlane(module, memory);
   connectToItself(plane);
+  const pool = addBuffers(memory, buffers - 1);
   const words = new Uint32Array(memory.buffer);
   const bytes = new Uint8Array(memory.buffer);
   const egress = words[(CONSTANTS.PLANE_ADDRESS + PLANE.egress) >> 2];
   const ingress = words[(CONSTANTS.PLANE_ADDRESS + PLANE.ingress) >> 2];
-  const input = words[(egress + WORKER.input) >> 2] + CONSTANTS.BUFFER_LEAD;
+  pool.push(words[(egress + WORKER.input) >> 2]);
   words[(ingress + WORKER.input) >> 2] = words[(egress + WORKER.output) >> 2];
   words[(ingress + INGRESS.fromBytes) >> 2] = 4;
   words[(ingress + INGRESS.fromPort) >> 2] = PORT;
@@ -63,7 +65,10 @@ export function createLoopback(module, { mtu, mode = "plain" }) {
       Object.assign(times, { egressMs: 0, ingressMs: 0, outBytes: 0 });
       for (const frame of frames) {
         const began = performance.now();
-        bytes.set(frame, input);
+        const input = pool.shift();
+        pool.push(input);
+        words[(egress + WORKER.input) >> 2] = input;
+        bytes.set(frame, input + CONSTANTS.BUFFER_LEAD);
         exports.egressBegin(egress, frame.length);
         times.egressMs += performance.now() - began;
         timed(() => exports.egressStep(egress));
@@ -76,6 +81,12 @@ export function createLoopback(module, { mtu, mode = "plain" }) {
       return { ...times };
     },
   };
+}
+
+/** Further buffers behind all that the plane has, as a pool would hand them out in turn (PG-56). */
+function addBuffers(memory, count) {
+  const pages = Math.ceil(CONSTANTS.BUFFER_BYTES / PAGE_BYTES);
+  return Array.from({ length: count }, () => memory.grow(pages) * PAGE_BYTES);
 }
 
 function connectToItself(plane) {

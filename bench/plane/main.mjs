@@ -1,7 +1,9 @@
 /**
  * The plane in memory, frames to datagrams and back, one thread (D-15).
  *
- *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--json]
+ *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--buffers 1] [--json]
+ *
+ * --buffers N reads frames into N buffers in turn, as a pool would hand them out (PG-56).
  *
  * Per load two cells: what enters the plane's egress per second, and what its ingress takes. The baseline
  * is the AEAD alone on packets of that length: the ratio is the share of the time that is cryptography,
@@ -26,6 +28,7 @@ const OPTIONS = {
   cipher: { type: "string" },
   pairs: { type: "string", default: "7" },
   ms: { type: "string", default: "400" },
+  buffers: { type: "string", default: "1" },
   seed: { type: "string", default: "1" },
   json: { type: "boolean", default: false },
 };
@@ -67,7 +70,7 @@ function runOn(path) {
 }
 
 function cellsFor(load, { module, bench, draw, values }) {
-  const loopback = createLoopback(module, { mtu: load.mtu });
+  const loopback = createLoopback(module, { mtu: load.mtu, buffers: Number(values.buffers) });
   const milliseconds = Number(values.ms);
   measurePlane(loopback, load, milliseconds);
   const samples = [];
