@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { CONSTANTS } from "../../bindings/memory/index.ts";
 import type { Plane } from "../../bindings/plane/index.ts";
-import { concatBytes, ip } from "../../src/base/index.ts";
+import { concatBytes, type Instant, instant, ip } from "../../src/base/index.ts";
 import { expectLaw } from "../unit/plane/law.ts";
 import { counting, udp } from "../unit/plane/packets.ts";
 import { STUN_HEADER as STUN } from "../unit/plane/pair.ts";
@@ -11,8 +11,8 @@ import { createPlaneWorld, ENDPOINT, OWN, START } from "./plane-world.ts";
 
 const OPTIONS = fuzzOptions({ seed: 1, rounds: 4 });
 
-function receive(plane: Plane, bytes: Uint8Array): void {
-  plane.drive.ingress(START, { from: ENDPOINT, local: OWN.address, bytes });
+function receive(plane: Plane, bytes: Uint8Array, now: Instant = START): void {
+  plane.drive.ingress(now, { from: ENDPOINT, local: OWN.address, bytes });
 }
 
 /** As an attacker makes them by the thousand: STUN, handshakes of the right length, and what is nothing. */
@@ -58,18 +58,23 @@ it("PG-51: a flood of STUN that control does not empty is counted, and what come
   fuzz(OPTIONS, (chance) => {
     const { plane } = createPlaneWorld(chance.pick(["plain", "client", "gateway"] as const));
     const count = chance.between(1025, 3000);
-    for (let i = 0; i < count; i++) receive(plane, stunOf(chance));
+    // As many in each window as STUN's share allows (PG-160): it is the ring that has to give way.
+    const windowOf = (i: number) => Math.floor(i / (CONSTANTS.STUN_SHARE / 2));
+    const later = (windows: number) => instant(START + windows * CONSTANTS.PUNT_WINDOW_MS);
+    for (let i = 0; i < count; i++) receive(plane, stunOf(chance), later(windowOf(i)));
     const { counters, drops } = plane.counters().ingress;
     expect(counters.packets_punted + (drops["punt-control-full"] ?? 0)).toBe(count);
+    expect(drops["punt-control-full"]).toBeGreaterThan(0);
     // The ring ends by its entries or by the room for their bytes, whichever comes first.
     expect(counters.packets_punted).toBeLessThanOrEqual(CONSTANTS.CONTROL_RING_ENTRIES);
     expect(counters.packets_punted).toBeGreaterThan(400);
     const initiation = new Uint8Array(148);
     initiation[0] = 1;
-    receive(plane, initiation);
+    const end = windowOf(count) + 1;
+    receive(plane, initiation, later(end));
     expect(kindsOf(plane)).not.toContain("handshake");
-    receive(plane, initiation);
-    receive(plane, STUN);
+    receive(plane, initiation, later(end));
+    receive(plane, STUN, later(end));
     expect(kindsOf(plane)).toEqual(["handshake", "stun"]);
     expectLaw(plane);
   });
