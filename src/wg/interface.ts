@@ -40,6 +40,8 @@ import type { WgPeerStatus, WgSet } from "./uapi.ts";
 
 /** ICMP errors per second and at once (WG-58). */
 const REFUSALS_PER_SECOND = 10;
+/** A smaller change of the time of day is not shown: the time of a handshake would not stand still. */
+const CLOCK_JITTER_MS = 100;
 
 export interface WgInterfaceOptions {
   readonly now: Instant;
@@ -144,7 +146,9 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
       if (command.kind !== "publish") device.handleCarriedOut(now, command);
     },
     handleWallClock(now, unix) {
-      state.unixEpoch = unix - now;
+      // Two clocks that are read one after the other differ by a little each time: that is no step.
+      const epoch = unix - now;
+      if (Math.abs(epoch - state.unixEpoch) > CLOCK_JITTER_MS) state.unixEpoch = epoch;
       device.handleWallClock(now, unix);
     },
     handleTimeout: (now) => device.handleTimeout(now),

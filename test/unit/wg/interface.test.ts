@@ -268,6 +268,17 @@ describe("WG-66: what is reported", () => {
     expect(peer?.rxBytes).toBe(92);
   });
 
+  it("WG-8: the time of a handshake stands still while clocks jitter, and follows a step", () => {
+    const { a } = connected();
+    const shown = () => a.machine.peers()[0]?.lastHandshakeUnixMs;
+    const then = instant(NOW + 5000);
+    a.machine.handleWallClock(then, unixMs(UNIX + 5001));
+    a.machine.handleWallClock(then, unixMs(UNIX + 4999));
+    expect(shown()).toBe(UNIX);
+    a.machine.handleWallClock(then, unixMs(UNIX + 5000 + 3_600_000));
+    expect(shown()).toBe(UNIX + 3_600_000);
+  });
+
   it("WG-69: erase removes all peers and keys", () => {
     const { a } = connected();
     a.machine.erase(NOW);
