@@ -9,7 +9,19 @@ export {
   parseBinding,
   type RoleClaim,
 } from "./binding.ts";
-export { ROLE_CONFLICT, TRANSACTION_ID_BYTES } from "./constants.ts";
+export {
+  ATTRIBUTE_HEADER_BYTES,
+  ERROR_CODE,
+  FAMILY_IPV4,
+  FAMILY_IPV6,
+  FINGERPRINT_BYTES,
+  METHOD_BINDING,
+  ROLE_CONFLICT,
+  SOFTWARE,
+  TRANSACTION_ID_BYTES,
+  USERNAME,
+  XOR_MAPPED_ADDRESS,
+} from "./constants.ts";
 export { crc32 } from "./crc32.ts";
 export {
   attributeOf,

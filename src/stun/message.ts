@@ -42,6 +42,8 @@ export interface StunFrame {
   readonly attributes: readonly StunAttribute[];
   /** Offset of the MESSAGE-INTEGRITY attribute. */
   readonly integrityOffset?: number;
+  /** Offset of the FINGERPRINT attribute, whose value is right. */
+  readonly fingerprintOffset?: number;
 }
 
 export type MalformedFrame =
@@ -67,7 +69,7 @@ export function parseFrame(datagram: Uint8Array): Parsed<StunFrame, MalformedFra
   const view = viewOf(datagram);
   const attributes: StunAttribute[] = [];
   let integrityOffset: number | undefined;
-  let hasFingerprint = false;
+  let fingerprintOffset: number | undefined;
   let count = 0;
   for (let offset = HEADER_BYTES; offset < datagram.length; ) {
     // An attribute header always fits: offset and length of the datagram are multiples of 4.
@@ -76,12 +78,12 @@ export function parseFrame(datagram: Uint8Array): Parsed<StunFrame, MalformedFra
     const length = view.getUint16(offset + 2);
     if (start + length > datagram.length) return malformed("attribute-overrun");
     if (++count > ATTRIBUTES_MAX) return malformed("too-many-attributes");
-    if (type === FINGERPRINT && !hasFingerprint) {
+    if (type === FINGERPRINT && fingerprintOffset === undefined) {
       if (length !== FINGERPRINT_BYTES) return malformed("fingerprint-length");
       if (view.getUint32(start) !== fingerprintOf(datagram.subarray(0, offset))) {
         return malformed("bad-fingerprint");
       }
-      hasFingerprint = true;
+      fingerprintOffset = offset;
     } else if (integrityOffset === undefined) {
       if (type === MESSAGE_INTEGRITY) {
         if (length !== INTEGRITY_BYTES) return malformed("integrity-length");
@@ -100,6 +102,7 @@ export function parseFrame(datagram: Uint8Array): Parsed<StunFrame, MalformedFra
     transactionId: datagram.subarray(8, HEADER_BYTES),
     attributes,
     ...(integrityOffset === undefined ? {} : { integrityOffset }),
+    ...(fingerprintOffset === undefined ? {} : { fingerprintOffset }),
   });
 }
 
@@ -131,10 +134,12 @@ export interface FrameOptions {
   readonly key?: Uint8Array;
   /** Value of padding bytes: zero, except to rebuild the vectors of RFC 5769 (SN-10). */
   readonly padding?: number;
+  /** TURN writes it only where it was asked for (RL-2). */
+  readonly omitsFingerprint?: boolean;
 }
 
 /**
- * Writes a message with FINGERPRINT and, given a key, MESSAGE-INTEGRITY (SN-2, SN-3).
+ * Writes a message with FINGERPRINT, unless it is omitted, and, given a key, MESSAGE-INTEGRITY (SN-2, SN-3).
  *
  * @returns its length in bytes; `into` must be large enough, else a RangeError is thrown
  */
@@ -150,6 +155,10 @@ export function encodeFrame(into: Uint8Array, content: FrameContent, options: Fr
   if (options.key !== undefined) {
     const value = integrityOf(into.subarray(0, end), options.key);
     end = encodeAttribute(into, end, { type: MESSAGE_INTEGRITY, value, padding: 0 });
+  }
+  if (options.omitsFingerprint === true) {
+    view.setUint16(2, end - HEADER_BYTES);
+    return end;
   }
   // The CRC covers the length field as it will be sent, this attribute included.
   view.setUint16(2, end + ATTRIBUTE_HEADER_BYTES + FINGERPRINT_BYTES - HEADER_BYTES);

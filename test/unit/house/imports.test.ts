@@ -19,11 +19,12 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/stun": { rooms: ["src/base"], packages: NOBLE, isMachine: true },
   "src/wireguard": { rooms: ["src/base", "src/plane"], packages: NOBLE, isMachine: true },
   "src/ice": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
+  "src/turn": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
   "src/dns": { rooms: ["src/base"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {
-    rooms: ["src/base", "src/plane", "src/stun", "src/ice", "src/wireguard", "src/packet"],
+    rooms: ["src/base", "src/plane", "src/stun", "src/ice", "src/turn", "src/wireguard", "src/packet"],
     packages: NOBLE,
     isMachine: true,
   },
