@@ -31,7 +31,16 @@ import type {
 } from "./agent-face.ts";
 import { checkPriority, type LocalAddress } from "./candidate.ts";
 import { type CandidateText, formatCandidate } from "./candidate-text.ts";
-import { canPair, formPair, rerankPairs, takePairs } from "./checklist.ts";
+import {
+  canPair,
+  endTrial,
+  formPair,
+  type GivenUp,
+  noteGivenUp,
+  rerankPairs,
+  takePairs,
+  tryAgain,
+} from "./checklist.ts";
 import { bestPair, type IceState, isIceConnected, nextIceState, prospectsOf } from "./connectivity.ts";
 import {
   COMPONENT,
@@ -61,6 +70,7 @@ import {
   createRemoteCandidates,
   findByAddress,
   findRemoval,
+  forgetLearnt,
   hasLivingAddress,
   isWithdrawn,
   type RemoteCandidates,
@@ -80,6 +90,7 @@ interface AgentState {
   readonly remotes: RemoteCandidates;
   readonly pairs: Pair[];
   readonly pairOf: Map<string, Pair>;
+  readonly givenUp: GivenUp;
   readonly peerChecks: PeerChecks;
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
@@ -108,6 +119,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     remotes: createRemoteCandidates(),
     pairs: [],
     pairOf: new Map(),
+    givenUp: new Set(),
     peerChecks: { seen: [] },
     transmits: [],
     events: [],
@@ -239,6 +251,7 @@ function handleRequest(agent: AgentState, now: Instant, incoming: IncomingReques
   if (remote === undefined) return "over-limit";
   const pair = formPair(agent.pairs, { role, local, remote, now });
   enforcePairLimit(agent);
+  tryAgain(agent.givenUp, pair);
   trigger(pair, now);
   const { transactionId } = request.frame;
   noteCheck(agent.peerChecks, agent.pairs, pair, {
@@ -291,6 +304,7 @@ function handleAnswer(
   attempt.answeredAt = now;
   pair.rttMs = now - attempt.sentAt;
   pair.state = "succeeded";
+  endTrial(agent.givenUp, pair);
   if (equalSocketAddress(source, pair.remote.candidate.address)) confirmRebinding(pair, attempt.sentAt);
   endProbe(agent, pair, attempt.sentAt);
   if (pair.nomination.kind === "sent" && attempt.isNominated) pair.nomination = { kind: "done" };
@@ -316,7 +330,7 @@ function endProbe(agent: AgentState, pair: Pair, sentAt: Instant): void {
 /** Everything that time asks for, in the order of SN-58: pick, bury the dead, pick again, check. */
 function advance(agent: AgentState, now: Instant): void {
   evaluate(agent, now);
-  dropPairs(agent, (pair) => isDead(pair, agent.timings, now));
+  giveUp(agent, now);
   evaluate(agent, now);
   const due = agent.pairs
     .map((pair) => ({ pair, at: nextCheckAt(pair, agent.timings) }))
@@ -324,6 +338,13 @@ function advance(agent: AgentState, now: Instant): void {
     // Stable: pairs due at the same time stay in the order of their priority (SN-47).
     .sort((a, b) => a.at - b.at);
   for (const { pair } of due) sendCheck(agent, now, pair);
+}
+
+function giveUp(agent: AgentState, now: Instant): void {
+  const dead = dropPairs(agent, (pair) => isDead(pair, agent.timings, now));
+  if (dead.length === 0) return;
+  noteGivenUp(agent.givenUp, dead);
+  forgetLearnt(agent.remotes, (entry) => agent.pairs.some(({ remote }) => remote === entry));
 }
 
 function evaluate(agent: AgentState, now: Instant): void {
@@ -391,7 +412,7 @@ function send(
 
 function pairUp(agent: AgentState, now: Instant, local: LocalEntry, remote: RemoteEntry): void {
   if (!canPair(local, remote)) return;
-  formPair(agent.pairs, { role: agent.options.role, local, remote, now });
+  endTrial(agent.givenUp, formPair(agent.pairs, { role: agent.options.role, local, remote, now }));
   enforcePairLimit(agent);
 }
 

@@ -1,6 +1,7 @@
 /** The list of pairs, always sorted by descending priority (SN-42, SN-43). */
 import type { Instant } from "../base/index.ts";
 import type { IceRole } from "../stun/index.ts";
+import { MAX_PAIRS } from "./constants.ts";
 import { type LocalEntry, type Pair, pairKey, pairPriority, type RemoteEntry } from "./pair.ts";
 
 export interface Pairing {
@@ -8,6 +9,31 @@ export interface Pairing {
   readonly local: LocalEntry;
   readonly remote: RemoteEntry;
   readonly now: Instant;
+}
+
+/**
+ * Pairs that were given up and have not been answered since, by their keys, oldest first (SN-143). Were one
+ * forgotten, it would get one chance too many.
+ */
+export type GivenUp = Set<string>;
+
+const GIVEN_UP_MAX = 2 * MAX_PAIRS;
+
+export function noteGivenUp(givenUp: GivenUp, pairs: readonly Pair[]): void {
+  for (const { key } of pairs) {
+    givenUp.delete(key);
+    givenUp.add(key);
+  }
+  for (const key of givenUp) {
+    if (givenUp.size <= GIVEN_UP_MAX) return;
+    givenUp.delete(key);
+  }
+}
+
+/** A candidate that is signalled, or an answer, gives the pair a new beginning. */
+export function endTrial(givenUp: GivenUp, pair: Pair): void {
+  givenUp.delete(pair.key);
+  pair.isOnTrial = false;
 }
 
 /** Whether such a pair may be formed: one family, and a local candidate that datagrams can leave from. */
@@ -50,6 +76,7 @@ export function formPair(pairs: Pair[], pairing: Pairing): Pair {
     rebinding: undefined,
     replacedBy: undefined,
     isRival: false,
+    isOnTrial: false,
   };
   pairs.push(pair);
   sortPairs(pairs);
@@ -69,6 +96,11 @@ export function takePairs(pairs: Pair[], isGone: (pair: Pair) => boolean): reado
   const gone = pairs.filter(isGone);
   if (gone.length > 0) pairs.splice(0, pairs.length, ...pairs.filter((pair) => !gone.includes(pair)));
   return gone;
+}
+
+/** Puts a pair on trial that a check of the peer has just brought back, if it was given up before. */
+export function tryAgain(givenUp: GivenUp, pair: Pair): void {
+  if (pair.state === "waiting" && givenUp.has(pair.key)) pair.isOnTrial = true;
 }
 
 function priorityOf({ role, local, remote }: Omit<Pairing, "now">): bigint {

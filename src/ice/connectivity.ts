@@ -21,9 +21,14 @@ export function isIceConnected(state: IceState): boolean {
  */
 export function bestPair(role: IceRole, pairs: readonly Pair[]): Pair | undefined {
   const isUsable = (pair: Pair): boolean =>
-    role === "controlling" ? pair.state === "succeeded" : pair.nomination.kind !== "none";
+    role === "controlling" ? pair.state === "succeeded" : isNominated(pair);
   const usable = pairs.filter(isUsable);
   return usable.find((pair) => !isReplaced(pair, usable));
+}
+
+/** A pair on trial is nobody's path (SN-143). */
+function isNominated({ nomination, isOnTrial }: Pair): boolean {
+  return nomination.kind !== "none" && !isOnTrial;
 }
 
 export interface Prospects {
@@ -43,9 +48,10 @@ export function prospectsOf(
   timings: IceTimings,
   now: Instant,
 ): Prospects {
-  const isOther = (pair: Pair): boolean => pair.nomination.kind === "none" && !isDead(pair, timings, now);
+  const isOther = (pair: Pair): boolean =>
+    pair.nomination.kind === "none" && !pair.isOnTrial && !isDead(pair, timings, now);
   return {
-    hasNominated: pairs.some((pair) => pair.nomination.kind !== "none"),
+    hasNominated: pairs.some(isNominated),
     hasOther: !history.hasHadLocal || !history.hasHadRemote || pairs.some(isOther),
   };
 }

@@ -62,6 +62,8 @@ export interface Pair {
   replacedBy: Pair | undefined;
   /** It once took the place of a pair that was alive: never again. */
   isRival: boolean;
+  /** Given up before, and back only because the peer spoke: counts for nothing until it is answered (SN-143). */
+  isOnTrial: boolean;
 }
 
 /** A pair is unique by the local base and the remote address (SN-42). */

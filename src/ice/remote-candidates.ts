@@ -100,6 +100,17 @@ export function addOptimistic(remotes: RemoteCandidates): readonly RemoteEntry[]
   return added;
 }
 
+/**
+ * Forgets what checks taught and no pair needs any more: a peer whose NAT gives it another address every hour
+ * would else use up its places. The peer's next check from there teaches it again (SN-64).
+ */
+export function forgetLearnt(remotes: RemoteCandidates, isNeeded: (entry: RemoteEntry) => boolean): void {
+  const kept = remotes.entries.filter(
+    (entry) => entry.origin !== "temporary" || entry.isDiscarded || isNeeded(entry),
+  );
+  remotes.entries.splice(0, remotes.entries.length, ...kept);
+}
+
 /** Whether the peer is known to use that address: it may fail a connection (SN-93). */
 export function hasLivingAddress(remotes: RemoteCandidates, address: SocketAddress): boolean {
   return findByAddress(remotes, address) !== undefined;

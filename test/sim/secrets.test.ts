@@ -4,7 +4,7 @@ import { parseBinding } from "../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { PLANE_KINDS } from "../twin/driven-plane.ts";
 import { createDuo, firstEvent, idAt, isEstablished, sentMessages, shown } from "./duo.ts";
-import { counters } from "./steps.ts";
+import { counters, talk } from "./steps.ts";
 import { createWorld } from "./world.ts";
 
 const ANOTHER = "A".repeat(22);
@@ -56,16 +56,38 @@ describe("wrong secrets", () => {
     expect(isEstablished(duo.client)).toBe(false);
   });
 
-  it("SN-8: one wrong ICE password is enough for no path and no handshake", () => {
-    const world = createWorld(1);
-    const duo = createDuo(world);
-    const { localCredentials } = duo.request(duo.gateway);
-    duo.upsert(duo.gateway, { localCredentials: { ...localCredentials, password: ANOTHER } });
-    duo.upsert(duo.client);
-    world.run(60_000);
-    expect([isEstablished(duo.client), isEstablished(duo.gateway)]).toEqual([false, false]);
-    expect(sentMessages(duo.client, 1)).toBe(0);
-  });
+  it.each([
+    { whose: "gateway's", failsFirst: "client" },
+    { whose: "client's", failsFirst: "gateway" },
+  ] as const)(
+    "SN-8, SN-95, SN-143: with the $whose ICE password wrong alone, the $failsFirst gives up after 17.25 s, and then the other",
+    ({ whose, failsFirst }) => {
+      const world = createWorld(1);
+      const duo = createDuo(world);
+      const { localCredentials, remoteCredentials } = duo.request(duo.gateway);
+      duo.upsert(
+        duo.gateway,
+        whose === "gateway's"
+          ? { localCredentials: { ...localCredentials, password: ANOTHER } }
+          : { remoteCredentials: { ...remoteCredentials, password: ANOTHER } },
+      );
+      duo.upsert(duo.client);
+      const start = world.now();
+      talk(world, duo, 60);
+      const failed = {
+        client: firstEvent(duo.client, "connection-failed"),
+        gateway: firstEvent(duo.gateway, "connection-failed"),
+      };
+      const second = failsFirst === "client" ? "gateway" : "client";
+      expect(failed[failsFirst]?.event.reason).toBe("ice-timeout");
+      expect(failed[second]?.event.reason).toBe("ice-timeout");
+      // Candidates take 40 ms.
+      expect((failed[failsFirst]?.at ?? 0) - start).toBeLessThanOrEqual(17_300);
+      expect((failed[second]?.at ?? 0) - (failed[failsFirst]?.at ?? 0)).toBeLessThanOrEqual(20_000);
+      // The gateway checks nobody's way: it follows the client, whose checks it can answer.
+      expect(isEstablished(duo.client)).toBe(whose === "client's");
+    },
+  );
 
   it("SN-93: a forged response from an address that is not the peer's changes nothing; from the peer's it ends", () => {
     for (const [source, isEnd] of [

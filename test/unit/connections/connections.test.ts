@@ -187,10 +187,10 @@ describe("commands to the plane", () => {
     const start = lone.now;
     lone.activity.set(slot, { recvData: start + 5_000 });
     const keepAlive = (until: number): void => {
-      // The peer's checks keep ICE connected.
+      // The peer's answers keep ICE connected.
       while (lone.now < until) {
         lone.runTo(Math.min(until, lone.now + 1_000));
-        lone.check(requestFor("client-1"), { isNominated: true });
+        lone.answer(requestFor("client-1"));
       }
     };
     keepAlive(start + 24_999);
@@ -206,9 +206,9 @@ describe("commands to the plane", () => {
   it("SN-129: a packet between the last look and the flag is not slept through", () => {
     const { lone, slot } = nominated();
     const { connections } = lone;
-    // The pair, never answered, is given up at 15.25 s; the peer's next check brings it back.
-    lone.runTo(lone.now + 16_000);
-    lone.check(requestFor("client-1"), { isNominated: true });
+    // Never answered, the pair would be given up at 15.25 s.
+    lone.runTo(lone.now + 15_000);
+    lone.answer(requestFor("client-1"));
     lone.commands.length = 0;
     const due = instant(1_000_000 + 20_000);
     lone.runTo(due - 1);

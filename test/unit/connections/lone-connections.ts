@@ -20,7 +20,12 @@ import {
   createConnections,
 } from "../../../src/connections/index.ts";
 import { NO_ACTIVITY, type PeerActivity } from "../../../src/plane/index.ts";
-import { encodeBindingRequest } from "../../../src/stun/index.ts";
+import {
+  type BindingMessage,
+  encodeBindingRequest,
+  encodeBindingSuccess,
+  parseBinding,
+} from "../../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 
 export const LOCAL: SocketAddress = { address: ip("192.0.2.1"), port: 52625 };
@@ -43,7 +48,11 @@ export interface LoneConnections {
   runTo(until: number): void;
   /** A check of the peer's, as it would send it. */
   check(request: ConnectionRequest, change?: CheckChange): void;
+  /** The peer's answers to all checks so far; those that had one already change nothing. */
+  answer(request: ConnectionRequest): void;
 }
+
+type BindingRequest = Extract<BindingMessage, { kind: "request" }>;
 
 export interface CheckChange {
   readonly isNominated?: boolean;
@@ -113,6 +122,12 @@ export function createLoneConnections(
         machine.handleDatagram(now, { local: LOCAL, from: change.from ?? REMOTE, bytes }),
       );
     },
+    answer(request) {
+      for (const check of lone.transmits.flatMap(({ bytes }) => requestIn(bytes))) {
+        const bytes = encodeAnswer(check, request);
+        lone.apply((machine, now) => machine.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
+      }
+    },
   };
   lone.apply((machine, now) => machine.updateHostAddresses(now, [LOCAL]));
   return lone;
@@ -169,6 +184,18 @@ function encodeCheck(
     new TextEncoder().encode(change.password ?? localCredentials.password),
   );
   return into.slice(0, length);
+}
+
+function requestIn(bytes: Uint8Array): readonly BindingRequest[] {
+  const message = parseBinding(bytes);
+  return message.ok && message.value.kind === "request" ? [message.value] : [];
+}
+
+function encodeAnswer({ frame }: BindingRequest, { remoteCredentials }: ConnectionRequest): Uint8Array {
+  const into = new Uint8Array(600);
+  const { transactionId } = frame;
+  const key = new TextEncoder().encode(remoteCredentials.password);
+  return into.slice(0, encodeBindingSuccess(into, { transactionId, mappedAddress: LOCAL }, key));
 }
 
 /** A log that adds what it is told to `lines`. */

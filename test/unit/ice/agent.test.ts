@@ -303,16 +303,6 @@ describe("receiving checks", () => {
     expect(lone.agent.pairCount()).toBe(0);
   });
 
-  it("SN-54: an agent without living pairs comes back to life by being spoken to", () => {
-    const lone = agentWithHost();
-    lone.addRemote("host", "198.51.100.1:1", HOST);
-    later(lone, 15_250);
-    expect(lone.states().at(-1)).toBe("disconnected");
-    lone.check("198.51.100.1:1");
-    expect(lone.states().at(-1)).toBe("checking");
-    expect(lone.agent.pairCount()).toBe(1);
-  });
-
   it("SN-55: an answer with a wrong password counts for nothing", () => {
     const lone = agentWithHost();
     lone.addRemote("host", "198.51.100.1:1", HOST);

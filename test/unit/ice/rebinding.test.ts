@@ -81,6 +81,20 @@ describe("a NAT that gives the peer another address", () => {
     expect(lone.selections()).toEqual([OLD, NEW]);
   });
 
+  it("SN-32, SN-141: a hundred addresses one after the other are followed, and the old ones are forgotten", () => {
+    const lone = selected("controlled");
+    for (let port = 1_000; port < 1_100; port++) {
+      const address = `198.51.100.1:${port}`;
+      lone.check(address, { isNominated: true });
+      for (let i = 0; i < 20; i++) {
+        lone.answer(lone.lastTo(address));
+        later(lone, 1_000);
+      }
+      expect(lone.selections().at(-1)).toBe(address);
+      expect(lone.agent.remoteCount()).toBeLessThanOrEqual(3);
+    }
+  });
+
   it("SN-141: when the new pair goes, the old one is used as long as it lives", () => {
     const lone = selected("controlled");
     lone.check(NEW, { isNominated: true });
