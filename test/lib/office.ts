@@ -7,7 +7,8 @@
  *   portal 203.0.113.10 ────────┘            ┘      └── resource 172.20.0.100, fd20::100, 172.21.0.100
  * ```
  *
- * Nobody but the gateway knows a way to the resource, and the resource knows none back.
+ * Nobody but the gateway knows a way to the resource, and the resource knows none back. With `nats` client
+ * and gateway stand behind routers of their own instead (`internet.ts`), at 172.30.0.100 and 172.31.0.100.
  */
 import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,6 +16,8 @@ import { toHex } from "../../src/base/index.ts";
 import { createToken, hashToken, parseToken } from "../../src/portal/derive.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { systemRandom } from "../../src/program/system-random.ts";
+import { createInternet, type Families, type Internet } from "./internet.ts";
+import type { Nat } from "./nat.ts";
 
 const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
@@ -42,8 +45,22 @@ export interface Access {
   readonly until?: Date;
 }
 
+export interface OfficeOptions {
+  /** Absent: client and gateway reach each other through one router without NAT. */
+  readonly nats?: { readonly client: Nat; readonly gateway: Nat; readonly families?: OfficeFamilies };
+}
+
+export interface OfficeFamilies {
+  readonly client?: Families;
+  readonly gateway?: Families;
+}
+
 export interface Office {
+  /** The client's; without `nats` the gateway's too. */
   readonly router: Namespace;
+  readonly gatewayRouter: Namespace;
+  /** There with `nats` only. */
+  readonly internet: Internet | undefined;
   readonly portal: Namespace;
   readonly client: Namespace;
   readonly gateway: Namespace;
@@ -69,9 +86,9 @@ export interface Office {
   close(): Promise<void>;
 }
 
-export async function createOffice(): Promise<Office> {
+export async function createOffice({ nats }: OfficeOptions = {}): Promise<Office> {
   const lab = createLab();
-  const machines = await buildMachines(lab);
+  const machines = nats === undefined ? await buildReachable(lab) : await buildBehindNats(lab, nats);
   const tokens = {
     client: createToken("client", systemRandom),
     gateway: createToken("gateway", systemRandom),
@@ -126,9 +143,10 @@ export async function createOffice(): Promise<Office> {
       return { sha256, seenFrom };
     },
     async cutPortal(where, isCut) {
-      const own = where === machines.client ? "10.30.0.2" : "10.31.0.2";
+      const isClient = where === machines.client;
+      const own = isClient ? machines.addresses.client : machines.addresses.gateway;
       const change = isCut ? "add" : "del";
-      await machines.router.ip(
+      await (isClient ? machines.router : machines.gatewayRouter).ip(
         `rule ${change} from ${own} to 203.0.113.10 pref 50 blackhole`,
         `rule ${change} from 203.0.113.10 to ${own} pref 51 blackhole`,
       );
@@ -188,15 +206,18 @@ function hashOf(text: string): string {
   return `sha256:${toHex(hashToken(token))}`;
 }
 
-async function buildMachines(lab: Lab) {
-  const machines = {
-    router: await lab.add("router"),
-    portal: await lab.add("portal"),
-    client: await lab.add("client"),
-    gateway: await lab.add("gateway"),
-    resource: await lab.add("resource"),
-  };
-  const { router, portal, client, gateway, resource } = machines;
+interface Machines extends Pick<Office, "router" | "gatewayRouter" | "internet" | Role> {
+  readonly addresses: { readonly client: string; readonly gateway: string };
+}
+type Role = "portal" | "client" | "gateway" | "resource";
+
+async function buildReachable(lab: Lab): Promise<Machines> {
+  const router = await lab.add("router");
+  const [portal, client, gateway] = [
+    await lab.add("portal"),
+    await lab.add("client"),
+    await lab.add("gateway"),
+  ];
   await router.sysctl("net/ipv4/ip_forward", "1");
   await router.sysctl("net/ipv6/conf/all/forwarding", "1");
   await lab.connect(
@@ -211,6 +232,29 @@ async function buildMachines(lab: Lab) {
     { namespace: gateway, device: "wan", addresses: ["10.31.0.2/24", "fd31::2/64"] },
     { namespace: router, device: "gateway", addresses: ["10.31.0.1/24", "fd31::1/64"] },
   );
+  await portal.ip("route add default via 203.0.113.1");
+  await client.ip("route add default via 10.30.0.1", "route add ::/0 via fd30::1");
+  await gateway.ip("route add default via 10.31.0.1", "route add ::/0 via fd31::1");
+  const resource = await addResource(lab, gateway);
+  const addresses = { client: "10.30.0.2", gateway: "10.31.0.2" };
+  return { router, gatewayRouter: router, internet: undefined, portal, client, gateway, resource, addresses };
+}
+
+async function buildBehindNats(lab: Lab, nats: NonNullable<OfficeOptions["nats"]>): Promise<Machines> {
+  const internet = await createInternet(lab);
+  const portal = await internet.addPublic("portal", 10);
+  const home = await internet.addSite("client", 30, nats.client);
+  const office = await internet.addSite("gateway", 31, nats.gateway);
+  const client = await home.addHost("client", 100, { families: nats.families?.client ?? "both" });
+  const gateway = await office.addHost("gateway", 100, { families: nats.families?.gateway ?? "both" });
+  const resource = await addResource(lab, gateway);
+  const addresses = { client: "172.30.0.100", gateway: "172.31.0.100" };
+  const routers = { router: home.router, gatewayRouter: office.router };
+  return { ...routers, internet, portal, client, gateway, resource, addresses };
+}
+
+async function addResource(lab: Lab, gateway: Namespace): Promise<Namespace> {
+  const resource = await lab.add("resource");
   await lab.connect(
     { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16", "172.21.0.1/16", "fd20::1/64"] },
     {
@@ -219,8 +263,5 @@ async function buildMachines(lab: Lab) {
       addresses: [`${OFFICE_V4}/16`, `${VAULT}/16`, `${OFFICE_V6}/64`],
     },
   );
-  await portal.ip("route add default via 203.0.113.1");
-  await client.ip("route add default via 10.30.0.1", "route add ::/0 via fd30::1");
-  await gateway.ip("route add default via 10.31.0.1", "route add ::/0 via fd31::1");
-  return machines;
+  return resource;
 }
