@@ -8,6 +8,7 @@ export {
   toBase64,
   toHex,
 } from "./bytes.ts";
+export { createDeadlineQueue, type DeadlineQueue, type QueueEntry } from "./deadline-queue.ts";
 export { equalValues } from "./equal.ts";
 export { assert, PosternError, unreachable } from "./error.ts";
 export { type Fenced, fenced } from "./fence.ts";
@@ -33,6 +34,7 @@ export {
   covers,
   equalPrefix,
   formatPrefix,
+  LOOPBACK,
   type MalformedPrefix,
   type Prefix,
   parsePrefix,

@@ -1,5 +1,6 @@
 /** All connections of one process as one pure machine: ICE and WireGuard together (SN §5, §6). */
 import {
+  createDeadlineQueue,
   earliest,
   equalSocketAddress,
   type Instant,
@@ -9,7 +10,7 @@ import {
 } from "../base/index.ts";
 import { isUsableAddress } from "../ice/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
-import { createDeadlineQueue, createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
+import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";

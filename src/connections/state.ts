@@ -1,14 +1,16 @@
 /** What the parts of the machine share: its connections, its queues, and its books. */
 import {
+  type DeadlineQueue,
   formatSocketAddress,
   type Instant,
   type Log,
+  type QueueEntry,
   type Random,
   type SocketAddress,
 } from "../base/index.ts";
 import type { IceAgent } from "../ice/index.ts";
 import type { PlaneCommand, PlaneRecords, Publication } from "../plane/index.ts";
-import type { DeadlineQueue, PeerRef, QueueEntry, WgDevice } from "../wireguard/index.ts";
+import type { PeerRef, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
   ConnectionCommand,

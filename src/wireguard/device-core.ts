@@ -1,8 +1,7 @@
 /** What the parts of the device share: its surroundings, its peers, its queues and its counters. */
-import type { Instant, Log, Random, UnixMs } from "../base/index.ts";
+import type { DeadlineQueue, Instant, Log, Random, UnixMs } from "../base/index.ts";
 import type { PlaneCommand, PlaneRecords } from "../plane/index.ts";
 import type { LoadGuard } from "./cookie.ts";
-import type { DeadlineQueue } from "./deadline-queue.ts";
 import type { WgEvent, WgTransmit } from "./device-face.ts";
 import type { OwnIdentity } from "./noise.ts";
 import type { Peer } from "./peer.ts";

@@ -1,10 +1,9 @@
 /** The WireGuard machine: see `device-face.ts` for how to drive it. */
-import { copyOf, type Instant, SILENT, type UnixMs, unixMs } from "../base/index.ts";
+import { copyOf, createDeadlineQueue, type Instant, SILENT, type UnixMs, unixMs } from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
 import { handleCarriedOut } from "./carried-out.ts";
 import { DEFAULT_PEERS_MAX, HANDSHAKE_LIMIT, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
 import { createLoadGuard } from "./cookie.ts";
-import { createDeadlineQueue } from "./deadline-queue.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { PeerRef, WgDevice, WgDeviceOptions, WgPeerStats } from "./device-face.ts";
 import { handleHandshake } from "./incoming.ts";

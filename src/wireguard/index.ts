@@ -1,5 +1,4 @@
 export { KEY_BYTES } from "./constants.ts";
-export { createDeadlineQueue, type DeadlineQueue, type QueueEntry } from "./deadline-queue.ts";
 export { createWgDevice } from "./device.ts";
 export type {
   AddPeerRefusal,

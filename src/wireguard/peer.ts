@@ -1,8 +1,7 @@
 /** What the device knows about one peer. Only the functions of this room change it. */
-import type { Instant, Log } from "../base/index.ts";
+import type { Instant, Log, QueueEntry } from "../base/index.ts";
 import type { PeerActivity, PlaneRecords } from "../plane/index.ts";
 import { SESSIONS_PER_PEER, WIPE_AFTER_MS } from "./constants.ts";
-import type { QueueEntry } from "./deadline-queue.ts";
 import type { PeerOptions, PeerRef } from "./device-face.ts";
 import type { PendingInitiation, RemoteIdentity } from "./noise.ts";
 import type { WgPolicy } from "./policy.ts";

@@ -3,16 +3,15 @@
  */
 import {
   covers,
+  LOOPBACK,
   malformed,
   type Parsed,
   type Prefix,
   parsed,
   parsePrefix,
-  prefix,
 } from "../../base/index.ts";
 import { FORBIDDEN_RANGES } from "../server/address-pool.ts";
 
-const LOOPBACK: readonly Prefix[] = [prefix("127.0.0.0/8"), prefix("::1/128")];
 const MAX_NAME_CHARS = 253;
 const MAX_LABEL_CHARS = 63;
 

@@ -20,6 +20,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/wireguard": { rooms: ["src/base", "src/plane"], packages: NOBLE, isMachine: true },
   "src/ice": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
   "src/turn": { rooms: ["src/base", "src/stun"], packages: NOBLE, isMachine: true },
+  "src/relay": {
+    rooms: ["src/base", "src/plane", "src/stun", "src/turn"],
+    packages: NOBLE,
+    isMachine: true,
+  },
   "src/dns": { rooms: ["src/base"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },

@@ -4,8 +4,7 @@
  */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { instant, toHex } from "../../../src/base/index.ts";
-import { createDeadlineQueue, type QueueEntry } from "../../../src/wireguard/deadline-queue.ts";
+import { createDeadlineQueue, instant, type QueueEntry, toHex } from "../../../src/base/index.ts";
 import { advance, eventKinds, pair, START, send, sleepUntil } from "./wire.ts";
 
 type Step =

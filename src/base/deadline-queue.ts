@@ -1,8 +1,8 @@
 /**
- * A binary heap of peers by their next deadline, so that a device with ten thousand idle peers costs
- * nothing until one of them is due. Each entry knows its place, which makes changing it cheap.
+ * A binary heap by the next deadline, so that ten thousand idle peers or allocations cost nothing until one
+ * of them is due. Each entry knows its place, which makes changing it cheap.
  */
-import type { Instant } from "../base/index.ts";
+import type { Instant } from "./instant.ts";
 
 export interface QueueEntry {
   dueAt: Instant | undefined;

@@ -1,0 +1,10 @@
+export { createTurnServer } from "./server.ts";
+export type {
+  ClientDatagram,
+  RelayDrop,
+  RelayLimits,
+  RelayStats,
+  RelayTransmit,
+  TurnServer,
+  TurnServerOptions,
+} from "./server-face.ts";
