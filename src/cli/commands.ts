@@ -2,7 +2,7 @@
  * Every command, once (PG-1): dispatch, help and documents are made from this table. Programs are
  * loaded when their command runs, so that `--version` and `help` load none of them.
  */
-import type { Program, ProgramIo } from "../program/io.ts";
+import type { Program } from "../program/io.ts";
 import type {
   ClientOptions,
   DemoOptions,
@@ -10,82 +10,21 @@ import type {
   PortalOptions,
   WgOptions,
 } from "../program/options.ts";
+import { ASKING_COMMANDS } from "./asking.ts";
+import { type Command, define } from "./define.ts";
 import {
   CLIENT_ONLY,
   DEMO_ONLY,
   GATEWAY_ONLY,
   LOGGING,
-  type OptionSpec,
-  type OptionTable,
   PEER,
   PLANE,
   PORTAL_ONLY,
   WG_ONLY,
 } from "./options.ts";
 
-type Camel<S extends string> = S extends `${infer Head}-${infer Tail}`
-  ? `${Head}${Capitalize<Camel<Tail>>}`
-  : S;
-
-type Given<S extends OptionSpec> = S extends { kind: "flag" }
-  ? boolean
-  : S extends { kind: "list" }
-    ? readonly string[]
-    : S extends { kind: "integer" | "duration" }
-      ? number
-      : S extends { kind: "choice"; choices: readonly (infer C)[] }
-        ? C
-        : string;
-
-/** What the parser yields for an option: `undefined` is possible only without a default. */
-type ValueOf<S extends OptionSpec> = S extends { default: unknown } | { isRequired: true } | { kind: "list" }
-  ? Given<S>
-  : Given<S> | undefined;
-
-export type Values<T extends OptionTable> = { readonly [K in keyof T & string as Camel<K>]: ValueOf<T[K]> };
-
-export interface Command {
-  readonly name: string;
-  readonly summary: string;
-  /** What follows the name besides options. */
-  readonly usage: string;
-  readonly words: {
-    readonly min: number;
-    readonly max: number;
-    /** What the words may be; absent: anything. */
-    readonly oneOf?: readonly string[];
-  };
-  readonly options: OptionTable;
-  /** The longest clean stop; 5 s if absent (PG-15). */
-  readonly stopWithinMs?: number;
-  /** It says itself what runs here (PG-139). */
-  readonly isAnnounced?: false;
-  /** Command lines with what they do. */
-  readonly examples: readonly (readonly [line: string, what: string])[];
-  /** `values` are those of `options`, as the parser made them. */
-  readonly run: (
-    values: Readonly<Record<string, unknown>>,
-    words: readonly string[],
-    io: ProgramIo,
-  ) => Promise<number>;
-}
-
 /** `standalone` is the reference's word for the same. */
 const RUN = { min: 0, max: 1, oneOf: ["run", "standalone"] } as const;
-
-interface Definition<T extends OptionTable> extends Omit<Command, "run" | "options"> {
-  readonly options: T;
-  readonly run: (values: Values<T>, words: readonly string[], io: ProgramIo) => Promise<number>;
-}
-
-/** Ties a command's `run` to the types of its options. */
-function define<T extends OptionTable>(definition: Definition<T>): Command {
-  return {
-    ...definition,
-    // The parser builds `values` from this very table.
-    run: (values, words, io) => definition.run(values as Values<T>, words, io),
-  };
-}
 
 const client = define({
   name: "client",
@@ -102,7 +41,7 @@ const client = define({
       "postern client -u ws://192.0.2.10:8080 --id laptop --dns-control disabled",
       "a fixed identifier, no DNS control",
     ],
-    ["kill -USR2 PID", "log a snapshot: connections, resources, every counter"],
+    ["postern status", "what a running client does; kill -USR2 PID logs it, with every counter"],
   ],
   run: async (values, _words, io) => {
     const { runClient } = await import("../program/client/index.ts");
@@ -190,4 +129,6 @@ const demo = define({
   },
 });
 
-export const COMMANDS: readonly Command[] = [client, gateway, portal, wg, demo];
+export type { Command, Values } from "./define.ts";
+
+export const COMMANDS: readonly Command[] = [client, gateway, portal, wg, demo, ...ASKING_COMMANDS];

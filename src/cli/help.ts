@@ -8,7 +8,7 @@ const WIDTH = 96;
 
 /** `postern help`. */
 export function formatOverview(commands: readonly Command[], version: string): string {
-  const lines = commands.map(({ name, summary }) => row(`  ${name}`, summary, 14));
+  const lines = commands.map(({ name, summary }) => row(`  ${name}`, summary, 16));
   return [
     `postern ${version}: access to private resources through WireGuard tunnels`,
     "",
@@ -16,7 +16,7 @@ export function formatOverview(commands: readonly Command[], version: string): s
     "",
     "Commands:",
     ...lines,
-    row("  help", "this, or `postern help COMMAND` with options and examples", 14),
+    row("  help", "this, or `postern help COMMAND` with options and examples", 16),
     "",
     "  -h, --help      of a command, the same as `postern help COMMAND`",
     "  -V, --version   prints the version",

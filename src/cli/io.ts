@@ -1,12 +1,14 @@
 /** The real process as programs see it. */
 import { fstatSync } from "node:fs";
-import type { Secret } from "../base/index.ts";
-import type { ProgramIo } from "../program/io.ts";
+import { type Parsed, parsed, type Secret } from "../base/index.ts";
+import type { LogFilterControl, ProgramIo } from "../program/io.ts";
 import { createLog, type ProgramLog } from "../program/log.ts";
-import type { LogFilter } from "../program/log-filter.ts";
+import { parseLogFilter } from "../program/log-filter.ts";
+import { usage } from "./parse.ts";
 
 export interface IoOptions {
-  readonly filter: LogFilter;
+  /** PG-91. @throws PosternError `usage` where it cannot be read */
+  readonly filter: string;
   readonly logFormat: "human" | "json";
   readonly token: Secret<string> | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -14,12 +16,14 @@ export interface IoOptions {
 }
 
 export function createIo({ filter, logFormat, token, env, onSignal }: IoOptions): ProgramIo {
+  const programLog = createProcessLog(filter, logFormat, env);
   return {
     print: (line) => writeTo(process.stdout, line),
     printError: (line) => writeTo(process.stderr, line),
     env,
     token,
-    log: createProcessLog(filter, logFormat, env).log,
+    log: programLog.log,
+    logFilter: filterControl(programLog, filter),
     onSignal,
   };
 }
@@ -30,10 +34,24 @@ function writeTo(stream: NodeJS.WriteStream, line: string): void {
   stream.write(`${line}\n`);
 }
 
-function createProcessLog(filter: LogFilter, format: "human" | "json", env: IoOptions["env"]): ProgramLog {
+function filterControl({ setFilter }: ProgramLog, atStart: string): LogFilterControl {
+  let current = atStart;
+  function set(text: string): Parsed<string> {
+    const filter = parseLogFilter(text);
+    if (!filter.ok) return filter;
+    setFilter(filter.value);
+    current = text;
+    return parsed(text);
+  }
+  return { current: () => current, set, reset: () => set(atStart) };
+}
+
+function createProcessLog(filter: string, format: "human" | "json", env: IoOptions["env"]): ProgramLog {
   const isJournal = format === "human" && isJournalStream(env["JOURNAL_STREAM"]);
+  const read = parseLogFilter(filter);
+  if (!read.ok) throw usage(read.reason);
   return createLog({
-    filter,
+    filter: read.value,
     format: isJournal ? "journal" : format,
     hasColours: process.stderr.isTTY === true && (env["NO_COLOR"] ?? "") === "",
     write: (line) => writeTo(process.stderr, line),

@@ -4,7 +4,6 @@ import { release, uptime } from "node:os";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
-import { parseLogFilter } from "../program/log-filter.ts";
 /**
  * The executable `postern`: finds the command, parses, runs it, and ends with its exit code.
  *
@@ -47,8 +46,7 @@ async function main(args: readonly string[]): Promise<number> {
   const fromFile = takeToken(env);
   const { values, words, warnings } = parseArguments(rest, env, command.options, command.name);
   checkWords(words, command);
-  const filter = parseLogFilter(String(values["log"] ?? "info"));
-  if (!filter.ok) throw usage(filter.reason);
+  const { log: filter = "info" } = values;
   const logFormat = values["logFormat"] === "json" ? "json" : "human";
   const signals = createSignals({
     withinMs: command.stopWithinMs ?? STOP_WITHIN_MS,
@@ -58,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
   handleDefects(signals);
   const { onSignal } = signals;
   const io = createIo({
-    filter: filter.value,
+    filter: String(filter),
     logFormat,
     token: token ?? fromFile,
     env: { ...env },

@@ -3,7 +3,7 @@
  *
  * The variable of `--some-name` is `POSTERN_SOME_NAME`, unless `hasVariable` is false.
  */
-import { parseApiUrl, parseDeviceName } from "./values.ts";
+import { parseApiUrl, parseDeviceName, parseInstance } from "./values.ts";
 
 interface OptionBase {
   readonly short?: string;
@@ -181,7 +181,12 @@ export const PEER = {
     isLater: true,
     help: "how packets reach this host",
   },
-  instance: { kind: "text", value: "NAME", help: "name of this instance (default: the role)" },
+  instance: {
+    kind: "text",
+    value: "NAME",
+    check: parseInstance,
+    help: "name of this instance (default: the role)",
+  },
   "on-event": { kind: "text", value: "CMD", isLater: true, help: "run a command on each event" },
   "egress-interface": {
     kind: "text",
@@ -272,6 +277,13 @@ export const PORTAL_ONLY = {
     help: "of the token that `token new` makes",
   },
   data: { kind: "text", value: "DIR", help: "where state is kept" },
+  instance: {
+    kind: "text",
+    value: "NAME",
+    default: "portal",
+    check: parseInstance,
+    help: "name of this instance",
+  },
   "trusted-proxy": {
     kind: "list",
     value: "CIDR",
@@ -326,4 +338,26 @@ export const DEMO_ONLY = {
     hasVariable: false,
     help: "length of each throughput measurement",
   },
+} as const satisfies OptionTable;
+
+/** Commands that speak with a running program. */
+export const ASKING = {
+  instance: {
+    kind: "text",
+    value: "NAME",
+    check: parseInstance,
+    help: "which running program, by its instance (default: the one that runs here)",
+  },
+} as const satisfies OptionTable;
+
+export const SHOWING = {
+  json: { kind: "flag", default: false, hasVariable: false, help: "one JSON value instead of text" },
+} as const satisfies OptionTable;
+
+export const STATUS_ONLY = {
+  watch: { kind: "flag", default: false, hasVariable: false, help: "again every second" },
+} as const satisfies OptionTable;
+
+export const RESET_ONLY = {
+  reason: { kind: "text", value: "TEXT", hasVariable: false, help: "for the log" },
 } as const satisfies OptionTable;

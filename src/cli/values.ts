@@ -62,3 +62,10 @@ export function parseDeviceName(text: string): Parsed<string> {
     ? parsed(text)
     : malformed("is not a device name of 1 to 15 letters, digits or _=+.-");
 }
+
+/** PG-10: lock, identifier and control socket are files of that name. */
+export function parseInstance(text: string): Parsed<string> {
+  return /^[a-zA-Z0-9_+.-]{1,64}$/.test(text) && text !== "." && text !== ".."
+    ? parsed(text)
+    : malformed("is not a name of 1 to 64 letters, digits or _+.-");
+}

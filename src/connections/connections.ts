@@ -13,6 +13,7 @@ import type { PlaneEvent } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
+import { noteChange } from "./changes.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
 import { HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
@@ -41,6 +42,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollCommand: () => state.commands.shift(),
     pollTransmit: () => state.transmits.shift(),
     pollEvent: () => state.events.shift(),
+    pollChange: () => state.changes.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
     connectionOf: (slot) => state.bySlot.get(slot)?.id,
     stats: () => statsOf(state),
@@ -76,6 +78,7 @@ function createInputs(state: ConnectionsState): Inputs {
     removeConnection: (now, { id, reason }) =>
       inputOf(state, now, id, (connection) => {
         connection.log.info?.("connection removed", { reason, connection: connection.peer.peerId });
+        noteChange(state, connection, { state: "closed", reason });
         detach(state, connection);
       }),
     closeConnection: (now, { id, goodbye }) =>
@@ -195,6 +198,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
       "wireguard-expired": 0,
       "handshake-decrypt": 0,
     },
+    changes: [],
     cookieLocals: new Map(),
     hostAddresses: [],
     now: options.now,
@@ -210,6 +214,7 @@ function reset(state: ConnectionsState): void {
   state.events.length = 0;
   for (const connection of [...state.byId.values()]) {
     detach(state, connection);
+    noteChange(state, connection, { state: "closed", reason: "reset" });
     state.events.push({ kind: "connection-closed", id: connection.id });
   }
   for (const { peer } of state.farewells.splice(0)) state.device.removePeer(state.now, peer);

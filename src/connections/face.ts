@@ -6,7 +6,14 @@
  */
 import type { Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
 import type { IceCredentials } from "../ice/index.ts";
-import type { PlaneCommand, PlaneEvent, PlaneRecords, PolicyTables, Publication } from "../plane/index.ts";
+import type {
+  PeerActivity,
+  PlaneCommand,
+  PlaneEvent,
+  PlaneRecords,
+  PolicyTables,
+  Publication,
+} from "../plane/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 
 export type ConnectionRole = "client" | "gateway";
@@ -135,6 +142,14 @@ export type ConnectionTimeout = "queued" | "ice" | "grace" | "candidates" | "idl
 
 export type ConnectionState = "connecting" | "connected" | "idle";
 
+/** What became of a connection, for those who watch (PG-112). Nothing depends on it. */
+export interface ConnectionChange {
+  readonly id: string;
+  readonly state: ConnectionState | "failed" | "closed";
+  readonly path: "direct" | "relayed" | "none";
+  readonly reason?: string;
+}
+
 export interface ConnectionStats {
   readonly id: string;
   readonly slot: number;
@@ -152,6 +167,11 @@ export interface ConnectionStats {
   readonly bufferedPackets: number;
   /** Instant of the last completed handshake. */
   readonly lastHandshake?: Instant;
+  readonly createdAt: Instant;
+  /** WireGuard sessions that are not retired. */
+  readonly sessions: number;
+  /** What the plane has counted and stamped of the peer. */
+  readonly activity: PeerActivity;
 }
 
 /** SN-83. Only `peer-to-peer` and `peer-to-relay` occur until relays are served. */
@@ -218,6 +238,8 @@ export interface Connections {
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): ConnectionEvent | undefined;
 
+  /** The oldest change that nobody has taken; the newest 1,024 wait. */
+  pollChange(): ConnectionChange | undefined;
   slotOf(id: string): number | undefined;
   connectionOf(slot: number): string | undefined;
   stats(): ConnectionsStats;

@@ -1,6 +1,8 @@
 export type { IceCredentials } from "../ice/index.ts";
+export { routeOf } from "./changes.ts";
 export { createConnections } from "./connections.ts";
 export type {
+  ConnectionChange,
   ConnectionCommand,
   ConnectionCounter,
   ConnectionEvent,

@@ -2,6 +2,7 @@
 import { copyOf, equalBytes, type Instant, SILENT, type SocketAddress } from "../base/index.ts";
 import { createIceAgent, type LocalAddress } from "../ice/index.ts";
 import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.ts";
+import { noteChange } from "./changes.ts";
 import { FAREWELL_MS } from "./constants.ts";
 import { areEqual, fragmentFields, isUsableRequest, passwordHashes } from "./credentials.ts";
 import type { ConnectionRequest, FailReason, UpsertOutcome } from "./face.ts";
@@ -26,6 +27,7 @@ export function upsert(state: ConnectionsState, request: ConnectionRequest): Ups
   const connection = create(state, request, peer);
   connection.log.info?.(existing === undefined ? "creating" : "replacing", describe(state, connection));
   connection.log.debug?.("credentials", passwordHashes(connection.request));
+  noteChange(state, connection);
   seed(state, connection);
   return { kind: existing === undefined ? "created" : "replaced", slot: peer.slot };
 }
@@ -137,6 +139,7 @@ export function fail(state: ConnectionsState, connection: Connection, reason: Fa
     phase: connection.phase.kind,
   });
   state.failures[reason]++;
+  noteChange(state, connection, { state: "failed", reason });
   detach(state, connection);
   const wasIdle = connection.phase.kind === "idle";
   state.events.push({ kind: "connection-failed", id: connection.id, reason, wasIdle });
@@ -145,6 +148,7 @@ export function fail(state: ConnectionsState, connection: Connection, reason: Fa
 /** SN-106: the goodbye goes through the tunnel, if there is one, and is never repeated. */
 export function close(state: ConnectionsState, connection: Connection, goodbye: Uint8Array): void {
   connection.log.info?.("connection closed", describe(state, connection));
+  noteChange(state, connection, { state: "closed" });
   if (connection.phase.kind === "connecting") {
     detach(state, connection);
   } else {

@@ -2,6 +2,7 @@
 import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts";
 import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
 import type { PathRecord } from "../plane/index.ts";
+import { noteChange } from "./changes.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
 import type { ConnectionTransmit, PathKind } from "./face.ts";
 import {
@@ -38,6 +39,7 @@ export function takePath(
     default:
       return unreachable(phase);
   }
+  noteChange(state, connection);
   state.unpublished.add(connection);
 }
 
@@ -91,6 +93,7 @@ export function noteActivity(state: ConnectionsState, connection: Connection, tr
     case "idle":
       connection.phase = { kind: "connected", path: phase.path, lastActivity: state.now };
       state.unpublished.add(connection);
+      noteChange(state, connection);
       log.debug?.("resumed", { trigger });
       // A dead path is noticed within ICE's own time from now on (SN-79).
       connection.agent.setTimings(state.now, DEFAULT_TIMINGS);
@@ -113,6 +116,7 @@ export function goIdleIfDue(state: ConnectionsState, connection: Connection): vo
   const stampAtStart = planeActivity(state, connection);
   connection.phase = { kind: "idle", path: connection.phase.path, stampAtStart };
   state.unpublished.add(connection);
+  noteChange(state, connection);
   connection.log.debug?.("idle");
   connection.agent.setTimings(state.now, IDLE_TIMINGS);
 }

@@ -13,6 +13,7 @@ import type { PlaneCommand, PlaneRecords, Publication } from "../plane/index.ts"
 import type { PeerRef, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
+  ConnectionChange,
   ConnectionCommand,
   ConnectionCounter,
   ConnectionEvent,
@@ -115,6 +116,8 @@ export interface ConnectionsState {
   readonly closed: Closed[];
   readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;
+  /** For those who watch (`changes.ts`). */
+  readonly changes: ConnectionChange[];
   /** Where datagrams that await a cookie reply arrived, by their source. */
   readonly cookieLocals: Map<string, SocketAddress>;
   hostAddresses: readonly SocketAddress[];

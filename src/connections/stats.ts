@@ -12,7 +12,7 @@ export function statsOf(state: ConnectionsState): ConnectionsStats {
 
 function connectionStats(state: ConnectionsState, connection: Connection): ConnectionStats {
   const { phase, agent, peer } = connection;
-  const { lastHandshake, stagedPackets } = state.device.stats(peer);
+  const { lastHandshake, stagedPackets, sessions } = state.device.stats(peer);
   const rttMs = agent.rttMs();
   return {
     id: connection.id,
@@ -24,5 +24,8 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
     stunBytesSent: connection.stunBytesSent,
     bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
     ...(lastHandshake !== undefined && { lastHandshake }),
+    createdAt: connection.createdAt,
+    sessions,
+    activity: state.records.activity(peer.slot),
   };
 }

@@ -49,7 +49,13 @@ export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings, 
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
 export { createNameResolver, type NameResolver, type NameResolverOptions } from "./name-resolver.ts";
-export { type BurstWatch, createBurstWatch, NO_NETWORK, networkFingerprint } from "./network-watch.ts";
+export {
+  type BurstWatch,
+  createBurstWatch,
+  defaultRoutes,
+  NO_NETWORK,
+  networkFingerprint,
+} from "./network-watch.ts";
 export { openFilesLimit, parseOpenFilesLimit } from "./open-files.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";

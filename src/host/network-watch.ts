@@ -68,7 +68,16 @@ const PROBE_V6 = ip("2001:db8::1");
 
 /** The way into the internet as one text per family: equal texts, no network change (PG-73). */
 export function networkFingerprint(rtnetlink: Pick<Rtnetlink, "bestRoute">): string {
-  return [PROBE_V4, PROBE_V6].map((probe) => describeRoute(rtnetlink.bestRoute(probe, FWMARK))).join(", ");
+  const { v4, v6 } = defaultRoutes(rtnetlink);
+  return [v4, v6].map(describeRoute).join(", ");
+}
+
+/** The ways into the internet, by family. */
+export function defaultRoutes(rtnetlink: Pick<Rtnetlink, "bestRoute">): {
+  readonly v4: BestRoute | undefined;
+  readonly v6: BestRoute | undefined;
+} {
+  return { v4: rtnetlink.bestRoute(PROBE_V4, FWMARK), v6: rtnetlink.bestRoute(PROBE_V6, FWMARK) };
 }
 
 function describeRoute(route: BestRoute | undefined): string {

@@ -2,10 +2,20 @@
  * What a program (`wg`, `client`, `gateway`, `portal`, `demo`) is given of the process it runs in.
  * `src/cli/main.ts` makes the real one; tests make their own.
  */
-import type { Log, Secret } from "../base/index.ts";
+import type { Log, Parsed, Secret } from "../base/index.ts";
 
 /** Signals that mean something to a program (PG-15, PG-16). SIGPIPE is ignored for all. */
 export type ProgramSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR2";
+
+/** What is logged, changed while the program runs (PG-92). */
+export interface LogFilterControl {
+  /** The filter as text. */
+  current(): string;
+  /** A filter that cannot be read changes nothing. */
+  set(filter: string): Parsed<string>;
+  /** Back to that of the start. */
+  reset(): void;
+}
 
 export interface ProgramIo {
   /** Writes a line to stdout: command output only, never logs (PG-89). */
@@ -18,6 +28,7 @@ export interface ProgramIo {
   readonly token: Secret<string> | undefined;
   /** Set up from `--log`, `--log-format` and the terminal (PG-89 to PG-94). */
   readonly log: Log;
+  readonly logFilter: LogFilterControl;
   /**
    * Calls `listener` for each SIGINT, SIGTERM, SIGHUP and SIGUSR2 until the returned function is
    * called. While nobody listens, SIGINT and SIGTERM end the process. The second stop signal ends

@@ -64,6 +64,8 @@ export interface PortalOptions {
   readonly data?: string | undefined;
   /** Networks of proxies whose `X-Forwarded-For` counts (PT-73). */
   readonly trustedProxy?: readonly string[] | undefined;
+  /** Names the control socket (PG-107); absent: there is none. */
+  readonly instance?: string | undefined;
   /** Per token; 0 means no limit (PT-77). */
   readonly userDevices?: number | undefined;
   readonly serviceDevices?: number | undefined;

@@ -9,7 +9,13 @@ import { earliest, type Instant, type Log, SILENT, unreachable } from "../base/i
 import type { ConnectionEvent, Connections } from "../connections/index.ts";
 import type { DataPunt } from "../plane/index.ts";
 import type { ClientMessage } from "../portal/protocol/index.ts";
-import { createAccessTable, forgetGrants, handleAccessTimeout, pollAccessTimeout } from "./access.ts";
+import {
+  authorisedOn,
+  createAccessTable,
+  forgetGrants,
+  handleAccessTimeout,
+  pollAccessTimeout,
+} from "./access.ts";
 import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
 import { handlePortalMessage } from "./client-portal.ts";
 import {
@@ -49,6 +55,8 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   resources(): readonly ResourceStatus[];
+  /** Ids of the resources that are reached through a gateway. */
+  resourcesOf(gid: string): readonly string[];
   counters(): Readonly<Record<TunnelClientCounter, number>>;
 }
 
@@ -95,6 +103,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
         pollGatewaysTimeout(client.gateways),
       ),
     resources: () => listResources(client),
+    resourcesOf: (gid) => authorisedOn(client.access, gid),
     counters: () => client.counters,
   };
 }

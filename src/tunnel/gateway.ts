@@ -25,7 +25,7 @@ import {
   type TunnelGatewayCounter,
   type TunnelGatewayEvent,
 } from "./gateway-state.ts";
-import { createGrants } from "./grants.ts";
+import { createGrants, type Grant } from "./grants.ts";
 import type { CandidateBatch, CandidateEvent } from "./signalling.ts";
 
 export type { TunnelGatewayCounter, TunnelGatewayEvent } from "./gateway-state.ts";
@@ -39,6 +39,8 @@ export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
+  /** What a client may reach now. */
+  grantsOf(cid: string): readonly Grant[];
 }
 
 export interface TunnelGatewayOptions {
@@ -79,6 +81,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     },
     pollTimeout: () => earliest(connections.pollTimeout(), gateway.grants.pollTimeout()),
     counters: () => gateway.counters,
+    grantsOf: (cid) => [...(gateway.grants.client(cid)?.grants.values() ?? [])],
   };
 }
 

@@ -118,6 +118,8 @@ export interface WgPeerStats {
   readonly rttMs: number | undefined;
   readonly stagedPackets: number;
   readonly hasUsableSession: boolean;
+  /** That are not retired. */
+  readonly sessions: number;
   /** Drops of messages that were known to concern this peer (WG-72). */
   readonly drops: Readonly<Partial<WgDropCounts>>;
 }

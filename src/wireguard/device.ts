@@ -155,6 +155,7 @@ function statsOf(core: DeviceCore, peer: Peer | undefined, ref: PeerRef): WgPeer
     loss: received === undefined ? 0 : Math.max(0, 1 - received.packets / (received.highest + 1)),
     rttMs: peer?.rttMs,
     stagedPackets: peer?.staged.length ?? 0,
+    sessions: peer?.sessions.filter((session) => session !== undefined).length ?? 0,
     hasUsableSession: peer !== undefined && usableSession(peer, core.lastNow) !== undefined,
     drops: peer?.drops ?? {},
   };

@@ -1,16 +1,19 @@
 /** What a client is, on a host or embedded: its machine, and how it answers to the portal. */
-import { type Log, unreachable } from "../../base/index.ts";
+import { equalValues, formatPrefix, type Log, unreachable } from "../../base/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
+import type { ResourceView } from "../control/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
-import type { TunnelRole } from "../endpoint/role.ts";
+import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
 
 export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
   return {
     name: "client",
     createMachine: (connections, log) => createTunnelClient({ connections, log: log.scope("tunnel") }),
+    resourcesOf: (machine) => machine.resources().map(toView),
+    purposeOf: (machine, gid) => ({ resources: machine.resourcesOf(gid) }),
     wire(parts) {
-      const { machine, log } = parts;
+      const { machine, tell, log } = parts;
       let present: readonly ResourceStatus[] = [];
       return createPortalLink({
         parts,
@@ -28,6 +31,7 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
                 parts.surroundings.applyInterface(event.interface);
                 break;
               case "resources":
+                tellResources(tell, present, event.resources);
                 present = logResources(log, present, event.resources);
                 break;
               case "connected":
@@ -42,6 +46,42 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
       });
     },
   };
+}
+
+function toView({ resource, status }: ResourceStatus): ResourceView {
+  const { kind, rid, name, sites } = resource;
+  const isHost = kind === "cidr" && resource.address.bits === resource.address.address.length * 8;
+  return {
+    rid,
+    type: isHost ? "ip" : kind,
+    name,
+    address: addressOf(resource),
+    description: (kind === "internet" ? undefined : resource.description) ?? null,
+    sites,
+    status,
+    enabled: true,
+  };
+}
+
+function addressOf(resource: ResourceStatus["resource"]): string | null {
+  if (resource.kind === "internet") return null;
+  return resource.kind === "dns" ? resource.address : formatPrefix(resource.address);
+}
+
+/** A list that is another one, and each status that is (PG-112). */
+function tellResources(
+  tell: PeerParts<unknown>["tell"],
+  before: readonly ResourceStatus[],
+  after: readonly ResourceStatus[],
+): void {
+  const ridsOf = (list: readonly ResourceStatus[]): string[] => list.map(({ resource }) => resource.rid);
+  if (!equalValues(ridsOf(before), ridsOf(after))) {
+    tell({ event: "resources", data: { count: after.length } });
+  }
+  for (const { resource, status } of after) {
+    const was = before.find((one) => one.resource.rid === resource.rid)?.status;
+    if (was !== status) tell({ event: "resource", data: { rid: resource.rid, status } });
+  }
 }
 
 /** One line when resources come or go (PG-97); whether their gateways are online is no news. */

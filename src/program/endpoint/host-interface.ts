@@ -1,6 +1,6 @@
 /** Brings the TUN device to what the tunnel wants: addresses, rules, routes (PG-30 to PG-37). */
 import type { Family } from "../../../bindings/linux/index.ts";
-import { equalValues, type Log, type Prefix } from "../../base/index.ts";
+import { equalValues, type IpAddress, type Log, type Prefix } from "../../base/index.ts";
 import {
   addPolicyRules,
   applyTunnelRoutes,
@@ -26,6 +26,8 @@ export interface HostInterface {
   apply(wanted: TunnelInterface): void;
   /** The host's networks have changed: what goes into the tunnel may be more or less now. */
   refresh(): void;
+  /** The addresses that the device has accepted (PG-30). */
+  addresses(): readonly IpAddress[];
 }
 
 export interface HostInterfaceOptions {
@@ -56,6 +58,8 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
     refresh() {
       if (state.wanted !== undefined) route(options, state, state.wanted, false);
     },
+    addresses: () =>
+      (state.wanted?.addresses ?? []).filter(({ length }) => state.families.includes(length === 4 ? 4 : 6)),
   };
 }
 

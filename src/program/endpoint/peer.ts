@@ -3,6 +3,7 @@
  * comes before anything of the host is changed; `serve.ts` has the rest.
  */
 import { hostname } from "node:os";
+import { dirname } from "node:path";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { PosternError, type Secret } from "../../base/index.ts";
@@ -26,7 +27,7 @@ export async function runPeer<Machine extends PeerMachine>(
   const undo = createUndoStack(io.log);
   const url = portalUrl(options.apiUrl);
   try {
-    if (!options.check) lockInstance(role.name, options, io, undo);
+    const folders = options.check ? [] : lockInstance(role.name, options, io, undo);
     if (!options.noCheck) requirePrivilege(role.name);
     const { login, token } = identify(role.name, options, io);
     if (options.check) {
@@ -36,7 +37,19 @@ export async function runPeer<Machine extends PeerMachine>(
     // From here on a stop signal is an orderly end, also in the middle of the start.
     const ending = createEnding(io);
     undo.add("signals", () => ending.close());
-    return await serve({ role, options, io, undo, ending, url, token, login, threads, startedAt });
+    return await serve({
+      role,
+      options,
+      io,
+      undo,
+      ending,
+      url,
+      token,
+      login,
+      threads,
+      startedAt,
+      runFolders: folders,
+    });
   } finally {
     await undo.run();
   }
@@ -52,11 +65,12 @@ function portalUrl(apiUrl: string): PortalUrl {
   );
 }
 
-/** PG-10. Where not even a lock can be written, the missing privilege is the reason (PG-11). */
-function lockInstance(role: string, options: PeerOptions, io: ProgramIo, undo: UndoStack): void {
+/** The folder of the lock (PG-10). Where not even a lock can be written, the missing privilege is the reason (PG-11). */
+function lockInstance(role: string, options: PeerOptions, io: ProgramIo, undo: UndoStack): readonly string[] {
   try {
     const lock = takeLock(openKernel(), options.instance ?? role, runFolders(io.env));
     undo.add("lock", () => lock.release());
+    return [dirname(lock.path)];
   } catch (error) {
     const isRefused = error instanceof PosternError && error.code === "host";
     if (isRefused && !options.noCheck) requirePrivilege(role);

@@ -2,15 +2,18 @@
 import { arch, release } from "node:os";
 import { type Instant, PosternError, unixMs } from "../../base/index.ts";
 import {
+  authorityOf,
   type Channel,
   codeOf,
   describeFatal,
+  describeTransient,
   type FatalError,
   GATEWAY_MAX_PARTITION_MS,
   type PortalEvent,
   type UserAgentParts,
   userAgentOf,
 } from "../../portal/protocol/index.ts";
+import type { PortalLinkStatus } from "../control/index.ts";
 import { createPortalSocket, loadRoots, type PortalSocket } from "../portal-socket.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
@@ -31,6 +34,8 @@ export interface PortalLinkOptions<Message, Request> {
   readonly handleMessage: (now: Instant, message: Message) => void;
   /** Takes the machine's events; `request` sends one to the portal. */
   readonly drainEvents: (now: Instant, request: (request: Request) => void) => void;
+  /** The account's short name, where a message tells it (PT-63). */
+  readonly accountOf?: (message: Message) => string | undefined;
 }
 
 /** How long the portal may take to answer our close frame. */
@@ -39,30 +44,37 @@ const CLOSE_WITHIN_MS = 500;
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
   const { parts } = options;
   let onClosed = (): void => {};
+  let account: string | undefined;
+  const record = createLinkRecord(parts);
   const socket = openSocket(options, handleEvent);
 
   function handleEvent(event: Exclude<PortalEvent<Message>, { kind: "resolve" }>): void {
     switch (event.kind) {
       case "connected":
+        // The machine has logged it, and the hiccup (PT-30).
+        return record.enter("connected");
       case "hiccup":
-        // The machine has logged them (PT-30).
-        return;
+        return record.hiccup(describeTransient(event.error));
       case "message":
+        account = options.accountOf?.(event.message) ?? account;
         return parts.input((now) => options.handleMessage(now, event.message));
       case "fatal":
         return parts.fail(toError(event.error));
       case "closed":
+        record.enter("closed");
         return onClosed();
     }
   }
 
   return {
-    get state() {
-      return socket.state;
-    },
+    status: record.status,
+    account: () => account,
     connect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
     // The tunnel's key may be new (PT-12), so this is a connect, not a mere repetition.
-    reconnect: () => socket.connect({ ...parts.login, publicKey: parts.publicKey() }),
+    reconnect() {
+      record.enter("connecting");
+      socket.connect({ ...parts.login, publicKey: parts.publicKey() });
+    },
     drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
     close() {
       if (socket.state === "closed") return Promise.resolve();
@@ -75,6 +87,37 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
         socket.close();
       });
     },
+  };
+}
+
+/** What became of the connection, for people (PG-109). */
+function createLinkRecord({ url, tell }: Pick<PeerParts<unknown>, "url" | "tell">) {
+  let state: PortalLinkStatus["state"] = "connecting";
+  let since = new Date();
+  let lastError: string | undefined;
+  let hiccups = 0;
+
+  function enter(next: PortalLinkStatus["state"], error?: string): void {
+    if (next === state) return;
+    state = next;
+    since = new Date();
+    tell({ event: "portal", data: { state, ...(error === undefined ? {} : { error }) } });
+  }
+
+  return {
+    enter,
+    hiccup(error: string): void {
+      hiccups++;
+      lastError = error;
+      enter("connecting", error);
+    },
+    status: (): PortalLinkStatus => ({
+      url: `${url.scheme}://${authorityOf(url)}${url.path}`,
+      state,
+      since: since.toISOString(),
+      last_error: lastError ?? null,
+      hiccups,
+    }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
 import type { Connections } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { ConnectionView, ControlEvent, PortalLinkStatus, ResourceView } from "../control/index.ts";
 import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -20,6 +21,10 @@ export interface TunnelRole<Machine extends PeerMachine> {
   createMachine(connections: Connections, log: Log): Machine;
   /** Opens the connection to the portal and answers to the machine's events. */
   wire(parts: PeerParts<Machine>): PeerWiring;
+  /** What the machine knows of resources, for status (PG-109). */
+  resourcesOf(machine: Machine): readonly ResourceView[];
+  /** What a connection is for. */
+  purposeOf(machine: Machine, id: string, now: Instant): Pick<ConnectionView, "resources" | "authorizations">;
 }
 
 /** What a role adds to the common course of a program on a host. */
@@ -45,6 +50,8 @@ export interface PeerParts<Machine> {
   readonly publicKey: () => Uint8Array;
   readonly input: (give: (now: Instant) => void) => void;
   readonly fail: (error: unknown) => void;
+  /** Tells those who watch the program (PG-112). */
+  readonly tell: (event: ControlEvent) => void;
   readonly log: Log;
 }
 
@@ -55,8 +62,10 @@ export interface Login {
 }
 
 export interface PeerWiring {
-  /** Of the connection to the portal. */
-  readonly state: string;
+  /** The connection to the portal, as people see it. */
+  status(): PortalLinkStatus;
+  /** The account's short name, as soon as the portal has told it (PT-63). */
+  account(): string | undefined;
   connect(): void;
   /** At once, without back-off: the network is another one (PG-75). */
   reconnect(): void;

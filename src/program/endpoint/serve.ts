@@ -7,7 +7,7 @@
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { type IpAddress, PosternError, type Secret, type SocketAddress } from "../../base/index.ts";
+import { formatIp, type IpAddress, PosternError, type Secret, type SocketAddress } from "../../base/index.ts";
 import {
   FWMARK,
   flushPolicyRouting,
@@ -17,16 +17,32 @@ import {
 } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
+import {
+  type ControlServer,
+  createEventBus,
+  type EventBus,
+  openControlServer,
+  type PeerStatus,
+} from "../control/index.ts";
 import type { Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
-import { openPlaneHost, type PlaneHost, readFeatures, type UndoStack, watchPlane } from "../shell/index.ts";
+import {
+  openPlaneHost,
+  type PlaneFeatures,
+  type PlaneHost,
+  readFeatures,
+  type UndoStack,
+  watchPlane,
+} from "../shell/index.ts";
+import { VERSION } from "../version.ts";
+import { peerMethods } from "./control.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
-import { logStatus } from "./status.ts";
+import { logStatus, readStatus } from "./status.ts";
 import { hostSurroundings } from "./surroundings.ts";
 import { createTunnel, type Tunnel } from "./tunnel.ts";
 
@@ -47,6 +63,8 @@ export interface Course<Machine extends PeerMachine> {
   readonly threads: PlaneThreads;
   /** Of `performance.now()`. */
   readonly startedAt: number;
+  /** Where lock and control socket are (PG-10). */
+  readonly runFolders: readonly string[];
 }
 
 /** The host with the plane on it, and what is kept as it was set. */
@@ -54,6 +72,14 @@ interface OpenHost {
   readonly host: PlaneHost;
   readonly keeper: HostKeeper;
   readonly hostInterface: HostInterface;
+  readonly features: PlaneFeatures;
+  readonly life: Life;
+}
+
+/** What the program tells of itself. */
+interface Life {
+  readonly events: EventBus;
+  isReady: boolean;
 }
 
 /** What runs once everything is open. */
@@ -64,6 +90,9 @@ interface Running<Machine extends PeerMachine> extends Tunnel<Machine> {
 /** Runs until a signal, an error, or readiness with `--exit`; resolves to the exit code. */
 export async function serve<Machine extends PeerMachine>(course: Course<Machine>): Promise<number> {
   const { undo, ending, io } = course;
+  let control: ControlServer | undefined;
+  // The last that goes: until then it can be asked what holds up the end (PG-15).
+  undo.add("control socket", () => control?.close());
   const open = setUpHost(course);
   const { host, keeper } = open;
   const running = assemble(course, open);
@@ -74,9 +103,22 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     socketFailed: () => network.resets.request("a transport socket failed"),
     fail: ending.fail,
   });
+  const status = (): PeerStatus => snapshot(course, running, open);
   ending.listen({
     reset: () => network.resets.request("SIGHUP"),
-    snapshot: () => logSnapshot(course, running),
+    snapshot: () => logStatus(io.log, status()),
+  });
+  control = await openControlServer({
+    instance: instanceOf(course),
+    folders: course.runFolders,
+    methods: peerMethods({
+      status,
+      logFilter: io.logFilter,
+      stop: ending.stop,
+      reset: network.resets.request,
+    }),
+    events: open.life.events,
+    log: io.log,
   });
   undo.add("network events", () => network.stop());
   shell.input((now) => machine.handleOwnAddresses(now, network.ownSockets()));
@@ -84,6 +126,8 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   try {
     const code = await ending.wait();
     io.log.info?.("stopping");
+    control?.refuse("the program is stopping");
+    open.life.events.emit({ event: "stopping", data: {} });
     shell.input((now) => machine.shutdown(now));
     await new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS));
     return code;
@@ -99,6 +143,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
   const { log } = io;
   const kept = readKeptSysctls();
   undo.add("kernel parameters", () => reportKeptSysctls(kept, log));
+  const features = readFeatures(io.env, log);
   const host = openPlaneHost({
     mode: role.name,
     mtu: TUN_MTU,
@@ -109,7 +154,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
     raisesLimits: options.incBuf ?? role.name === "gateway",
-    features: readFeatures(io.env, log),
+    features,
     threads,
     log,
   });
@@ -129,14 +174,15 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
   const onHost = role.setUpHost(host, undo, log);
   for (const table of onHost.tables) keeper.keep(table);
   const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log });
-  return { host, keeper, hostInterface };
+  return { host, keeper, hostInterface, features, life: { events: createEventBus(), isReady: false } };
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
   const { role, io, undo, ending, url, token, login } = course;
   const { log } = io;
   const surroundings = hostSurroundings(open.host, interfaceApplier(course, open), log);
-  const tunnel = createTunnel({ role, surroundings, url, token, login, fail: ending.fail, log });
+  const tell = open.life.events.emit;
+  const tunnel = createTunnel({ role, surroundings, url, token, login, fail: ending.fail, tell, log });
   undo.add("control loop", () => tunnel.shell.stop());
   return { host: open.host, ...tunnel };
 }
@@ -144,15 +190,19 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
 /** The first interface that is applied is readiness (PG-82). */
 function interfaceApplier<Machine extends PeerMachine>(
   { options, io, ending, startedAt }: Course<Machine>,
-  { hostInterface }: OpenHost,
+  { hostInterface, life }: OpenHost,
 ): (wanted: TunnelInterface) => void {
-  let isReady = false;
   return (wanted) => {
     hostInterface.apply(wanted);
-    if (isReady) return;
-    isReady = true;
+    life.events.emit({
+      event: "interface",
+      data: { addresses: hostInterface.addresses().map(formatIp), routes: wanted.routes.length },
+    });
+    if (life.isReady) return;
+    life.isReady = true;
     const readyMs = Math.round(performance.now() - startedAt);
     io.log.info?.("ready", { readyMs });
+    life.events.emit({ event: "ready", data: { ms: readyMs } });
     if (!options.exit) return;
     io.print(`ready in ${readyMs} ms`);
     ending.stop();
@@ -169,7 +219,7 @@ interface NetworkFollower {
 function followNetwork<Machine extends PeerMachine>(
   { io, ending }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
-  { keeper, hostInterface }: OpenHost,
+  { keeper, hostInterface, life }: OpenHost,
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
@@ -182,6 +232,7 @@ function followNetwork<Machine extends PeerMachine>(
    */
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
+    life.events.emit({ event: "reset", data: { reason } });
     shell.input((now) => machine.reset(now));
     await host.rebind({}, () => {
       announce();
@@ -214,15 +265,36 @@ function withPorts(host: PlaneHost, addresses: readonly IpAddress[]): readonly S
   });
 }
 
-function logSnapshot<Machine extends PeerMachine>(
-  { role, io }: Course<Machine>,
+function instanceOf<Machine extends PeerMachine>({ role, options }: Course<Machine>): string {
+  return options.instance ?? role.name;
+}
+
+/** Everything there is to see, as one value (PG-109). */
+function snapshot<Machine extends PeerMachine>(
+  course: Course<Machine>,
   { host, connections, machine, wiring }: Running<Machine>,
-): void {
-  logStatus(io.log, {
+  { hostInterface, features, life }: OpenHost,
+): PeerStatus {
+  const { role, login, startedAt } = course;
+  return readStatus({
+    program: {
+      version: VERSION,
+      role: role.name,
+      instance: instanceOf(course),
+      pid: process.pid,
+      uptime_s: Math.round((performance.now() - startedAt) / 1000),
+      ready: life.isReady,
+    },
+    login,
+    account: wiring.account(),
+    portal: wiring.status(),
     host,
+    mtu: TUN_MTU,
+    addresses: hostInterface.addresses(),
+    features,
     connections,
     counters: machine.counters(),
-    portal: wiring.state,
-    idField: role.name === "client" ? "gid" : "cid",
+    resources: role.resourcesOf(machine),
+    purposeOf: (id, now) => role.purposeOf(machine, id, now),
   });
 }

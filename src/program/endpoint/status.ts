@@ -1,59 +1,177 @@
 /**
- * The status snapshot that SIGUSR2 writes to the log (PG-16): what is connected, and every counter that
- * is not zero. A dropped packet appears under its reason, so "in = passed + dropped" can be followed.
+ * What a client or gateway shows of itself (PG-109): one snapshot, for the control socket as JSON and for
+ * the log on SIGUSR2 (PG-16). A dropped packet appears under its reason, so "in = passed + dropped" can be
+ * followed.
  */
-import { formatSocketAddress, type Log, type LogFields } from "../../base/index.ts";
-import type { Connections } from "../../connections/index.ts";
-import type { PlaneHost } from "../shell/index.ts";
+import {
+  formatIp,
+  formatSocketAddress,
+  type Instant,
+  type IpAddress,
+  type Log,
+  type LogFields,
+} from "../../base/index.ts";
+import { type ConnectionStats, type Connections, routeOf } from "../../connections/index.ts";
+import { defaultRoutes } from "../../host/index.ts";
+import type {
+  ConnectionView,
+  Counts,
+  EgressStatus,
+  PeerStatus,
+  PortalLinkStatus,
+  ProgramStatus,
+  ResourceView,
+} from "../control/index.ts";
+import type { PlaneFeatures, PlaneHost } from "../shell/index.ts";
+import type { Login } from "./role.ts";
 
 export interface StatusParts {
+  readonly program: Omit<ProgramStatus, "role"> & { readonly role: PeerStatus["role"] };
+  readonly login: Login;
+  readonly account: string | undefined;
+  readonly portal: PortalLinkStatus;
   readonly host: PlaneHost;
-  readonly connections: Connections;
+  readonly mtu: number;
+  /** Of the device, as accepted. */
+  readonly addresses: readonly IpAddress[];
+  readonly features: PlaneFeatures;
+  readonly connections: Pick<Connections, "stats">;
   /** Drops that the tunnel decided. */
-  readonly counters: Readonly<Record<string, number>>;
-  readonly portal: string;
-  /** How the peers of this role are called in the log (PG-93). */
-  readonly idField: "cid" | "gid";
+  readonly counters: Counts;
+  readonly resources: readonly ResourceView[];
+  readonly purposeOf: (id: string, now: Instant) => Pick<ConnectionView, "resources" | "authorizations">;
 }
 
 type WorkerCounters = ReturnType<PlaneHost["plane"]["counters"]>["egress"];
 
-/** One line for the whole, one per connection, one per worker; the one of control is the last. */
-export function logStatus(log: Log, { host, connections, counters, portal, idField }: StatusParts): void {
-  const { v4, v6 } = host.sockets();
+export function readStatus(parts: StatusParts): PeerStatus {
+  const { program, login, account, portal, host, connections, counters, features } = parts;
   const stats = connections.stats();
   const plane = host.plane.counters();
-  log.info?.("status", {
+  const { gso, gro, tunOffload } = features;
+  return {
+    ...program,
+    id: login.externalId,
+    name: login.name,
+    account: account ?? null,
     portal,
-    tun: host.tun.name,
-    udp4Port: v4?.port,
-    udp6Port: v6?.port,
+    tun: tunStatus(parts),
+    sockets: socketsStatus(host, features),
     cipher: host.choice.name,
-    connections: stats.connections.length,
-    rssMib: Math.round(process.memoryUsage.rss() / (1 << 20)),
-  });
-  for (const { id, state, path, rttMs, lastHandshake } of stats.connections) {
-    log.info?.("status: connection", {
-      [idField]: id,
-      state,
-      path: path?.kind,
-      local: path && formatSocketAddress(path.source),
-      remote: path && formatSocketAddress(path.destination),
-      rttMs,
-      handshakeAgeS: lastHandshake && Math.round((host.now() - lastHandshake) / 1000),
-    });
-  }
-  logNonZero(log, "status: egress", ofWorker(plane.egress));
-  logNonZero(log, "status: ingress", ofWorker(plane.ingress));
-  logNonZero(log, "status: control", {
-    ...prefixed("failed_", stats.failures),
-    ...stats.counters,
-    ...counters,
-    injectFull: plane.injectFull,
-  });
+    egress: egressStatus(host),
+    dns: { method: "none", sentinels: [], upstreams: [] },
+    relays: [],
+    resources: parts.resources,
+    connections: stats.connections.map((connection) => connectionView(parts, connection)),
+    counters: {
+      egress: nonZero(ofWorker(plane.egress)),
+      ingress: nonZero(ofWorker(plane.ingress)),
+      control: nonZero({
+        ...prefixed("failed_", stats.failures),
+        ...stats.counters,
+        ...counters,
+        inject_full: plane.injectFull,
+      }),
+    },
+    flags: { gso, gro, tun_offload: tunOffload },
+    rss_mib: Math.round(process.memoryUsage.rss() / (1 << 20)),
+  };
 }
 
-function ofWorker(worker: WorkerCounters): Readonly<Record<string, number>> {
+function tunStatus({ host, mtu, addresses }: StatusParts): PeerStatus["tun"] {
+  const text = (bytes: number): string | null => {
+    const found = addresses.find(({ length }) => length === bytes);
+    return found === undefined ? null : formatIp(found);
+  };
+  const [ipv4, ipv6] = [text(4), text(16)];
+  const single = ipv4 === null ? (ipv6 === null ? "none" : "v6-only") : "v4-only";
+  const stack = ipv4 !== null && ipv6 !== null ? "dual" : single;
+  return { name: host.tun.name, mtu, ipv4, ipv6, stack, offloads: `0x${host.tun.offloads.toString(16)}` };
+}
+
+function socketsStatus(host: PlaneHost, { gso, gro }: PlaneFeatures): PeerStatus["sockets"] {
+  const { v4, v6 } = host.sockets();
+  const one = v4 ?? v6;
+  return {
+    v4: v4?.port ?? null,
+    v6: v6?.port ?? null,
+    gso,
+    gro: gro && one?.gro === true,
+    rcvbuf: one?.receiveBufferBytes ?? 0,
+    sndbuf: one?.sendBufferBytes ?? 0,
+  };
+}
+
+function egressStatus({ rtnetlink }: PlaneHost): PeerStatus["egress"] {
+  const { v4, v6 } = defaultRoutes(rtnetlink);
+  const names = new Map(rtnetlink.links().map(({ index, name }) => [index, name]));
+  const view = (route: typeof v4): EgressStatus | null =>
+    route === undefined
+      ? null
+      : {
+          interface: names.get(route.outputIndex) ?? String(route.outputIndex),
+          gateway: route.gateway === undefined ? null : formatIp(route.gateway),
+          source: route.source === undefined ? null : formatIp(route.source),
+        };
+  return { v4: view(v4), v6: view(v6) };
+}
+
+/** One connection, with what it is for (PG-110). */
+function connectionView(
+  { program, host, purposeOf }: StatusParts,
+  { id, state, path, rttMs, lastHandshake, createdAt, sessions, activity }: ConnectionStats,
+): ConnectionView {
+  const now = host.now();
+  const seconds = (since: number | undefined): number | null =>
+    since === undefined || since === 0 ? null : Math.max(0, Math.round((now - since) / 1000));
+  return {
+    ...(program.role === "client" ? { gid: id } : { cid: id }),
+    name: null,
+    state,
+    path: path === undefined ? "none" : routeOf(path.kind),
+    local: path === undefined ? null : formatSocketAddress(path.source),
+    remote: path === undefined ? null : formatSocketAddress(path.destination),
+    relay: null,
+    rtt_ms: rttMs ?? null,
+    rx_bytes: activity.rxBytes,
+    tx_bytes: activity.txBytes,
+    rx_packets: activity.rxPackets,
+    tx_packets: activity.txPackets,
+    handshake_age_s: seconds(lastHandshake),
+    last_activity_s: seconds(Math.max(activity.sentData, activity.recvData)),
+    sessions,
+    ...purposeOf(id, now),
+    since: new Date(Date.now() - (now - createdAt)).toISOString(),
+  };
+}
+
+/** One line for the whole, one per connection, one per worker; the one of control is the last. */
+export function logStatus(log: Log, status: PeerStatus): void {
+  log.info?.("status", {
+    portal: status.portal.state,
+    tun: status.tun.name,
+    udp4Port: status.sockets.v4 ?? undefined,
+    udp6Port: status.sockets.v6 ?? undefined,
+    cipher: status.cipher,
+    connections: status.connections.length,
+    rssMib: status.rss_mib,
+  });
+  for (const { gid, cid, state, path, local, remote, rtt_ms, handshake_age_s } of status.connections) {
+    log.info?.(
+      "status: connection",
+      withoutNull({ gid, cid, state, path, local, remote, rtt_ms, handshake_age_s }),
+    );
+  }
+  log.info?.("status: egress", status.counters.egress);
+  log.info?.("status: ingress", status.counters.ingress);
+  log.info?.("status: control", status.counters.control);
+}
+
+function withoutNull(fields: LogFields): LogFields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+}
+
+function ofWorker(worker: WorkerCounters): Counts {
   return {
     ...worker.counters,
     ...prefixed("drop_", worker.drops),
@@ -63,10 +181,10 @@ function ofWorker(worker: WorkerCounters): Readonly<Record<string, number>> {
   };
 }
 
-function prefixed(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
+function prefixed(prefix: string, counts: Counts): Counts {
   return Object.fromEntries(Object.entries(counts).map(([name, count]) => [`${prefix}${name}`, count]));
 }
 
-function logNonZero(log: Log, event: string, counts: LogFields): void {
-  log.info?.(event, Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0)));
+function nonZero(counts: Counts): Counts {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { type Log, type Secret, unixMs } from "../../base/index.ts";
 import { type Connections, createConnections } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
 import { createShell, type Shell } from "../shell/index.ts";
 import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
@@ -16,6 +17,8 @@ export interface TunnelOptions<Machine extends PeerMachine> {
   readonly login: Login;
   /** What no retry mends, and defects of ours. */
   readonly fail: (error: unknown) => void;
+  /** Hears what happens (PG-112). */
+  readonly tell?: (event: ControlEvent) => void;
   readonly log: Log;
 }
 
@@ -28,7 +31,7 @@ export interface Tunnel<Machine extends PeerMachine> {
 }
 
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
-  const { role, surroundings, url, token, login, fail, log } = options;
+  const { role, surroundings, url, token, login, fail, tell = () => {}, log } = options;
   const { plane, now, send, deliver } = surroundings;
   const connections = createConnections({
     role: role.name,
@@ -47,7 +50,10 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     tellWallClock: (at) => connections.handleWallClock(at, unixMs(Date.now())),
     send,
     writeTun: deliver,
-    drainEvents: (at) => wiring.drainEvents(at),
+    drainEvents(at) {
+      wiring.drainEvents(at);
+      tellChanges(connections, tell);
+    },
     onDefect: fail,
   });
   const wiring = role.wire({
@@ -59,7 +65,18 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     publicKey: () => connections.publicKey(),
     input: shell.input,
     fail,
+    tell,
     log,
   });
   return { connections, machine, shell, wiring };
+}
+
+function tellChanges(
+  connections: Pick<Connections, "pollChange">,
+  tell: (event: ControlEvent) => void,
+): void {
+  for (let change = connections.pollChange(); change !== undefined; change = connections.pollChange()) {
+    const { id: peer, ...rest } = change;
+    tell({ event: "connection", data: { peer, ...rest } });
+  }
 }

@@ -10,6 +10,14 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
     name: "gateway",
     createMachine: (connections, log) =>
       createTunnelGateway({ connections, isHostOpen: false, log: log.scope("tunnel") }),
+    resourcesOf: () => [],
+    purposeOf: (machine, cid, now) => ({
+      authorizations: machine.grantsOf(cid).map(({ resource, lease }) => ({
+        rid: resource.rid,
+        name: resource.kind === "internet" ? null : resource.name,
+        expires_in_s: lease === undefined ? null : Math.max(0, Math.round((lease - now) / 1000)),
+      })),
+    }),
     wire(parts) {
       const { machine, log } = parts;
       return createPortalLink({
@@ -17,6 +25,7 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
         component: "gateway",
         channel: gatewayChannel,
         settings,
+        accountOf: (message) => (message.kind === "init" ? message.accountSlug : undefined),
         handleMessage: (now, message) => machine.handlePortalMessage(now, message, unixMs(Date.now())),
         drainEvents(_now, request) {
           for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {

@@ -2,8 +2,17 @@
  * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
  */
 import { formatSocketAddress, type Log, toHex } from "../../base/index.ts";
+import { runFolders } from "../../host/index.ts";
 import type { DevDefaults } from "../../portal/config/index.ts";
 import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
+import {
+  type ControlServer,
+  commonMethods,
+  createEventBus,
+  type EventBus,
+  openControlServer,
+  type PortalServerStatus,
+} from "../control/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
@@ -11,6 +20,7 @@ import { systemRandom } from "../system-random.ts";
 import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./portal-options.ts";
+import { logPortalStatus, readPortalStatus } from "./portal-status.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
 const DEFAULT_DATA = "/var/lib/postern/portal";
@@ -38,6 +48,7 @@ interface DevTokens {
 }
 
 async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
+  const startedAt = performance.now();
   const address = listenAddress(options);
   const tokens = options.dev ? newDevTokens() : undefined;
   const source: ConfigSource = {
@@ -64,9 +75,16 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
       limits: limitsOf(options),
       log,
     });
+    const watch = createWatch({ options, loop, startedAt });
+    const stop = createStop();
+    const control = await openPortalControl(watch, stop.begin, options, io);
+    watch.begin();
     announce(loop, options, tokens, io);
-    await untilStopped(loop, source, io, log);
+    await untilStopped(loop, source, io, { log, watch, stop });
+    watch.end();
+    control?.refuse("the portal is stopping");
     await loop.close();
+    control?.close();
     log.info?.("stopped");
     return EXIT.ok;
   } finally {
@@ -93,30 +111,99 @@ function announce(
   io.print("ready");
 }
 
-async function untilStopped(loop: PortalLoop, source: ConfigSource, io: ProgramIo, log: Log): Promise<void> {
-  const reload = (): void => reloadConfig(loop, source, log);
-  const watch = source.path === undefined ? undefined : watchFile(source.path, reload, log);
-  await new Promise<void>((resolve) => {
-    const forget = io.onSignal((signal) => {
-      switch (signal) {
-        case "SIGINT":
-        case "SIGTERM":
-          forget();
-          resolve();
-          return;
-        case "SIGHUP":
-          reload();
-          reloadTls(loop, log);
-          return;
-        case "SIGUSR2":
-          log.info?.("status", { ...statusFields(loop) });
-          return;
-        default:
-          signal satisfies never;
-      }
-    });
+/** What can be seen of the portal, and by whom. */
+interface PortalWatch {
+  readonly events: EventBus;
+  status(): PortalServerStatus;
+  begin(): void;
+  end(): void;
+}
+
+function createWatch(parts: {
+  readonly options: PortalOptions;
+  readonly loop: PortalLoop;
+  readonly startedAt: number;
+}): PortalWatch {
+  const { options, loop, startedAt } = parts;
+  const events = createEventBus();
+  let isReady = false;
+  return {
+    events,
+    status: () => readPortalStatus({ loop, instance: options.instance ?? "portal", startedAt, isReady }),
+    begin() {
+      isReady = true;
+      events.emit({ event: "ready", data: { ms: Math.round(performance.now() - startedAt) } });
+    },
+    end() {
+      isReady = false;
+      events.emit({ event: "stopping", data: {} });
+    },
+  };
+}
+
+/** Without an instance nobody can ask: so it is where the portal is part of another program. */
+async function openPortalControl(
+  { events, status }: PortalWatch,
+  stop: () => void,
+  { instance }: PortalOptions,
+  { env, log, logFilter }: ProgramIo,
+): Promise<ControlServer | undefined> {
+  if (instance === undefined) return undefined;
+  return await openControlServer({
+    instance,
+    folders: runFolders(env),
+    methods: commonMethods({ status, logFilter, stop }),
+    events,
+    log: log.scope("portal"),
   });
-  watch?.close();
+}
+
+/** The wish to end, from wherever it comes; the first counts. */
+interface Stop {
+  begin(): void;
+  readonly begun: Promise<void>;
+}
+
+function createStop(): Stop {
+  let begin = (): void => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  return { begin: () => begin(), begun };
+}
+
+interface Watching {
+  readonly log: Log;
+  readonly watch: PortalWatch;
+  readonly stop: Stop;
+}
+
+async function untilStopped(
+  loop: PortalLoop,
+  source: ConfigSource,
+  io: ProgramIo,
+  { log, watch, stop }: Watching,
+): Promise<void> {
+  const reload = (): void => reloadConfig(loop, source, log);
+  const file = source.path === undefined ? undefined : watchFile(source.path, reload, log);
+  const forget = io.onSignal((signal) => {
+    switch (signal) {
+      case "SIGINT":
+      case "SIGTERM":
+        return stop.begin();
+      case "SIGHUP":
+        reload();
+        reloadTls(loop, log);
+        return;
+      case "SIGUSR2":
+        return logPortalStatus(log, watch.status());
+      default:
+        signal satisfies never;
+    }
+  });
+  await stop.begun;
+  forget();
+  file?.close();
 }
 
 /** A certificate that was renewed serves new connections; one that cannot be used changes nothing. */
@@ -145,21 +232,6 @@ function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
     loop.server.counters.configErrors++;
     log.error?.("configuration not changed", { error });
   }
-}
-
-/** Who is there, and every counter that is not zero: refusals and flows by their code (PT-192). */
-function statusFields(loop: PortalLoop): Readonly<Record<string, number>> {
-  const { clients, gateways, relays, liveAuthorizations } = loop.status();
-  const { refusedUpgrades, flows, ...counters } = loop.server.counters;
-  return {
-    clients: clients.length,
-    gateways: gateways.length,
-    relays,
-    liveAuthorizations,
-    ...Object.fromEntries(Object.entries(counters).filter(([, count]) => count > 0)),
-    ...Object.fromEntries([...refusedUpgrades].map(([code, count]) => [`refused_${code}`, count])),
-    ...Object.fromEntries([...flows].map(([outcome, count]) => [`flow_${outcome}`, count])),
-  };
 }
 
 function check(words: readonly string[], io: ProgramIo): number {

@@ -1,18 +1,13 @@
 /** The status socket of WG-65: `/var/run/wireguard/NAME.sock`, spoken to by `wg`. */
-import { chmodSync, existsSync, mkdirSync, rmSync, statSync, watch } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { existsSync, statSync, watch } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { fenced, type Log, PosternError } from "../../base/index.ts";
 import { createUapiReader, type UapiRequest } from "../../wg/index.ts";
+import { isAnswered, openPrivateServer, type PrivateServer } from "../private-socket.ts";
 
 export const UAPI_FOLDER = "/var/run/wireguard";
-const FOLDER_MODE = 0o755;
 const SOCKET_MODE = 0o600;
-const PRIVATE_UMASK = 0o177;
-/** Beyond it a connection is closed at once (WG-67). */
-const CONNECTIONS_MAX = 16;
-/** How long somebody who holds the socket may take to answer. */
-const PROBE_MS = 1_000;
 
 export interface UapiServer {
   /** Closes all connections and unlinks the socket. */
@@ -48,40 +43,13 @@ export async function requireUnused(name: string, folder?: string): Promise<void
   );
 }
 
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ path });
-    const finish = (answered: boolean) => () => {
-      socket.destroy();
-      resolve(answered);
-    };
-    socket.once("connect", finish(true));
-    socket.once("error", finish(false));
-    // Listening but not accepting: somebody is there.
-    socket.setTimeout(PROBE_MS, finish(true));
-  });
-}
-
 /** @throws PosternError `host` when the folder or the socket cannot be made */
 export async function openUapiServer(options: UapiServerOptions): Promise<UapiServer> {
   const folder = options.folder ?? UAPI_FOLDER;
   const path = uapiPath(options.name, folder);
-  const connections = new Set<Socket>();
-  const server = createServer((socket) => {
-    if (connections.size >= CONNECTIONS_MAX) {
-      socket.destroy();
-      return;
-    }
-    connections.add(socket);
-    socket.once("close", () => connections.delete(socket));
-    // Whoever hangs up early gets no answer; that is his affair.
-    socket.on("error", () => socket.destroy());
-    serve(socket, options);
-  });
+  let server: PrivateServer;
   try {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
-    rmSync(path, { force: true });
-    await listen(server, path);
+    server = await openPrivateServer({ path, mode: SOCKET_MODE, serve: (socket) => serve(socket, options) });
   } catch (error) {
     throw new PosternError("host", `cannot open the status socket ${path}`, undefined, { cause: error });
   }
@@ -90,26 +58,8 @@ export async function openUapiServer(options: UapiServerOptions): Promise<UapiSe
     close() {
       stopWatching();
       server.close();
-      for (const socket of connections) socket.destroy();
-      rmSync(path, { force: true });
     },
   };
-}
-
-/** Nobody else may connect in the instant before the mode is set, hence the umask. */
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const umask = process.umask(PRIVATE_UMASK);
-    server.once("error", (error) => {
-      process.umask(umask);
-      reject(error);
-    });
-    server.listen({ path }, () => {
-      process.umask(umask);
-      chmodSync(path, SOCKET_MODE);
-      resolve();
-    });
-  });
 }
 
 function watchFile(folder: string, path: string, vanished: () => void): () => void {

@@ -1,7 +1,7 @@
 /** A portal in this process and raw WebSocket peers, for tests over the loopback interface. */
 import { randomFillSync } from "node:crypto";
 import { WebSocket } from "ws";
-import { type Random, SILENT, toBase64 } from "../../../src/base/index.ts";
+import { parsed, type Random, SILENT, toBase64 } from "../../../src/base/index.ts";
 import type { ProgramIo, ProgramSignal } from "../../../src/program/io.ts";
 import type { PortalOptions } from "../../../src/program/options.ts";
 import { runPortal } from "../../../src/program/portal/index.ts";
@@ -47,6 +47,7 @@ export function createIo(env: Readonly<Record<string, string>> = {}): TestIo {
     env,
     token: undefined,
     log: SILENT,
+    logFilter: { current: () => "off", set: parsed, reset: () => {} },
     print(line) {
       lines.push(line);
       for (const { line: wanted, resolve } of waiting) if (wanted === line) resolve();

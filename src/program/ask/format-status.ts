@@ -1,0 +1,104 @@
+/** What `postern status`, `connections` and `resources` print (PG-111). Pure. */
+import type {
+  AnyStatus,
+  ConnectionView,
+  PeerStatus,
+  PortalServerStatus,
+  PresentView,
+  ResourceView,
+} from "../control/index.ts";
+import { cut, formatBytes, formatSeconds, formatTable, printable, WIDTH } from "./table.ts";
+
+export function formatStatus(status: AnyStatus): readonly string[] {
+  const lines = status.role === "portal" ? portalLines(status) : peerLines(status);
+  return lines.map((line) => cut(line, WIDTH));
+}
+
+function summary({ role, instance, ready, uptime_s, version, pid }: AnyStatus): string {
+  const name = instance === role ? role : `${role} ${instance}`;
+  const state = ready ? "ready" : "starting";
+  return `${name}: ${state}, up ${formatSeconds(uptime_s)} (postern ${version}, process ${pid})`;
+}
+
+function peerLines(status: PeerStatus): readonly string[] {
+  const { portal, tun, sockets } = status;
+  const error = portal.state === "connected" || portal.last_error === null ? "" : ` (${portal.last_error})`;
+  const addresses = [tun.ipv4, tun.ipv6].filter((address) => address !== null).join(" ");
+  const ports = [...new Set([sockets.v4, sockets.v6])].filter((port) => port !== null).join(", ");
+  return [
+    summary(status),
+    `portal     ${printable(`${portal.url} ${portal.state}${error}`)}`,
+    `interface  ${tun.name} ${addresses === "" ? "without address" : addresses}, MTU ${tun.mtu}, UDP ${ports}`,
+    ...(status.role === "client" ? ["", ...formatResources(status.resources)] : []),
+    "",
+    ...formatConnections(status.connections),
+  ];
+}
+
+export function formatResources(resources: readonly ResourceView[]): readonly string[] {
+  if (resources.length === 0) return ["no resources"];
+  return formatTable(
+    [
+      { title: "RESOURCE", least: 16 },
+      { title: "ADDRESS", least: 20 },
+      { title: "SITE", least: 6 },
+      { title: "STATUS" },
+    ],
+    resources.map(({ name, address, type, sites, status }) => [
+      name,
+      address ?? type,
+      sites.map((site) => site.name).join(", "),
+      status,
+    ]),
+  );
+}
+
+export function formatConnections(connections: readonly ConnectionView[]): readonly string[] {
+  if (connections.length === 0) return ["no connections"];
+  return formatTable(
+    [
+      { title: "PEER", least: 8 },
+      { title: "STATE" },
+      { title: "PATH" },
+      { title: "REMOTE", least: 12 },
+      { title: "RTT", isNumber: true },
+      { title: "↓", isNumber: true },
+      { title: "↑", isNumber: true },
+      { title: "HANDSHAKE", isNumber: true },
+    ],
+    connections.map((connection) => [
+      connection.name ?? connection.gid ?? connection.cid ?? "",
+      connection.state,
+      connection.path,
+      connection.remote ?? "-",
+      connection.rtt_ms === null ? "-" : `${Math.round(connection.rtt_ms)} ms`,
+      formatBytes(connection.rx_bytes),
+      formatBytes(connection.tx_bytes),
+      connection.handshake_age_s === null ? "never" : formatSeconds(connection.handshake_age_s),
+    ]),
+  );
+}
+
+function portalLines(status: PortalServerStatus): readonly string[] {
+  const { listen, clients, gateways, relays, live_authorizations } = status;
+  return [
+    summary(status),
+    `listening  ${listen}`,
+    `present    ${clients.length} clients, ${gateways.length} gateways, ${relays} relays`,
+    `granted    ${live_authorizations} authorizations`,
+    ...(clients.length + gateways.length === 0 ? [] : ["", ...formatPresent(clients, gateways)]),
+  ];
+}
+
+function formatPresent(clients: readonly PresentView[], gateways: readonly PresentView[]): readonly string[] {
+  const row = (kind: string) => (peer: PresentView) => [kind, peer.name, peer.external_id, peer.id];
+  return formatTable(
+    [
+      { title: "KIND" },
+      { title: "NAME", least: 8 },
+      { title: "IDENTIFIER", least: 12 },
+      { title: "ID", least: 8 },
+    ],
+    [...gateways.map(row("gateway")), ...clients.map(row("client"))],
+  );
+}

@@ -1,0 +1,35 @@
+export { type CommonParts, commonMethods } from "./common-methods.ts";
+export { type ControlClient, findInstances, openControlClient } from "./control-client.ts";
+export {
+  type ControlServer,
+  type ControlServerOptions,
+  groupNumber,
+  openControlServer,
+} from "./control-server.ts";
+export {
+  type ConnectionChangeEvent,
+  type ControlEvent,
+  createEventBus,
+  createEventQueue,
+  EVENT_NAMES,
+  type EventBus,
+  type QueuedEvent,
+} from "./events.ts";
+export { type ControlMethod, type ControlMethods, method } from "./methods.ts";
+export { ControlRefusal, createLineReader, LINE_BYTES_MAX, readRequest } from "./protocol.ts";
+export type {
+  AnyStatus,
+  AuthorizationView,
+  ConnectionView,
+  Counts,
+  EgressStatus,
+  PeerStatus,
+  PortalLinkStatus,
+  PortalServerStatus,
+  PresentView,
+  ProgramStatus,
+  RelayStatus,
+  ResourceView,
+  SocketsStatus,
+  TunStatus,
+} from "./status.ts";

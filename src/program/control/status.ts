@@ -1,0 +1,144 @@
+/**
+ * What a running program shows of itself (PG-109, PG-110): the answer to `status`, as JSON has it. Names
+ * are those of the protocol; what is not known is `null`.
+ */
+
+/** Of every program. */
+export interface ProgramStatus {
+  readonly version: string;
+  readonly role: "client" | "gateway" | "relay" | "portal";
+  readonly instance: string;
+  readonly pid: number;
+  readonly uptime_s: number;
+  readonly ready: boolean;
+}
+
+export interface PeerStatus extends ProgramStatus {
+  readonly role: "client" | "gateway";
+  /** The identifier that the portal and metrics carry, too (PG-26). */
+  readonly id: string;
+  readonly name: string;
+  readonly account: string | null;
+  readonly portal: PortalLinkStatus;
+  readonly tun: TunStatus;
+  readonly sockets: SocketsStatus;
+  readonly cipher: string;
+  readonly egress: { readonly v4: EgressStatus | null; readonly v6: EgressStatus | null };
+  readonly dns: { readonly method: string; readonly sentinels: []; readonly upstreams: [] };
+  readonly relays: readonly RelayStatus[];
+  readonly resources: readonly ResourceView[];
+  readonly connections: readonly ConnectionView[];
+  /** What is not zero, by who counts it. */
+  readonly counters: Readonly<Record<"egress" | "ingress" | "control", Counts>>;
+  readonly flags: Readonly<Record<string, boolean>>;
+  readonly rss_mib: number;
+}
+
+export type Counts = Readonly<Record<string, number>>;
+
+export interface PortalLinkStatus {
+  readonly url: string;
+  readonly state: "connected" | "connecting" | "closed";
+  /** ISO 8601, of the state. */
+  readonly since: string;
+  readonly last_error: string | null;
+  readonly hiccups: number;
+}
+
+export interface TunStatus {
+  readonly name: string;
+  readonly mtu: number;
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  readonly stack: "dual" | "v4-only" | "v6-only" | "none";
+  /** The accepted TUN_F_ bits (PG-28). */
+  readonly offloads: string;
+}
+
+export interface SocketsStatus {
+  /** Ports; `null`: the host has no such family. */
+  readonly v4: number | null;
+  readonly v6: number | null;
+  readonly gso: boolean;
+  readonly gro: boolean;
+  readonly rcvbuf: number;
+  readonly sndbuf: number;
+}
+
+export interface EgressStatus {
+  readonly interface: string;
+  readonly gateway: string | null;
+  readonly source: string | null;
+}
+
+export interface RelayStatus {
+  readonly id: string;
+  readonly address: string;
+  readonly state: string;
+  readonly rtt_ms: number | null;
+  readonly allocated: boolean;
+}
+
+export interface ResourceView {
+  readonly rid: string;
+  readonly type: "dns" | "cidr" | "ip" | "internet";
+  readonly name: string;
+  readonly address: string | null;
+  readonly description: string | null;
+  readonly sites: readonly { readonly id: string; readonly name: string }[];
+  readonly status: "unknown" | "online" | "offline";
+  readonly enabled: boolean;
+}
+
+export interface ConnectionView {
+  /** One of both: a client is connected to gateways, a gateway to clients. */
+  readonly gid?: string;
+  readonly cid?: string;
+  readonly name: string | null;
+  readonly state: "connecting" | "connected" | "idle" | "failed";
+  readonly path: "direct" | "relayed" | "none";
+  readonly local: string | null;
+  readonly remote: string | null;
+  readonly relay: string | null;
+  readonly rtt_ms: number | null;
+  readonly rx_bytes: number;
+  readonly tx_bytes: number;
+  readonly rx_packets: number;
+  readonly tx_packets: number;
+  readonly handshake_age_s: number | null;
+  readonly last_activity_s: number | null;
+  /** Whether packets can be sealed now: 0 or 1. */
+  readonly sessions: number;
+  /** At a client: the resources that are reached over it. */
+  readonly resources?: readonly string[];
+  /** At a gateway: what is granted, and for how long. */
+  readonly authorizations?: readonly AuthorizationView[];
+  /** ISO 8601. */
+  readonly since: string;
+}
+
+export interface AuthorizationView {
+  readonly rid: string;
+  readonly name: string | null;
+  /** `null`: without end. */
+  readonly expires_in_s: number | null;
+}
+
+export interface PortalServerStatus extends ProgramStatus {
+  readonly role: "portal";
+  readonly listen: string;
+  readonly clients: readonly PresentView[];
+  readonly gateways: readonly PresentView[];
+  readonly relays: number;
+  readonly live_authorizations: number;
+  readonly counters: Counts;
+}
+
+export interface PresentView {
+  readonly id: string;
+  readonly name: string;
+  readonly external_id: string;
+}
+
+/** Roles whose programs answer `status`. */
+export type AnyStatus = PeerStatus | PortalServerStatus;

@@ -1,0 +1,28 @@
+/** What a running client or gateway can be asked and told (PG-108). */
+import * as v from "valibot";
+import type { PeerStatus } from "../control/index.ts";
+import { type CommonParts, type ControlMethods, commonMethods, method } from "../control/index.ts";
+
+export interface PeerControlParts extends CommonParts {
+  readonly status: () => PeerStatus;
+  /** Connects anew (PG-75). */
+  readonly reset: (reason: string) => void;
+}
+
+const REASON_CHARACTERS_MAX = 100;
+
+export function peerMethods(parts: PeerControlParts): ControlMethods {
+  const { status, reset } = parts;
+  return {
+    ...commonMethods(parts),
+    resources: method({}, () => status().resources),
+    connections: method({}, () => status().connections),
+    reset: method(
+      { reason: v.optional(v.pipe(v.string(), v.maxLength(REASON_CHARACTERS_MAX)), "asked for") },
+      ({ reason }) => {
+        reset(reason);
+        return {};
+      },
+    ),
+  };
+}

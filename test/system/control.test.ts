@@ -1,0 +1,147 @@
+/** The real programs, asked and commanded over their control sockets (PG-107 to PG-112). */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { PeerStatus, PortalServerStatus } from "../../src/program/control/index.ts";
+import type { Child, Namespace } from "../../src/program/lab/index.ts";
+import { echo, eventually } from "../lib/observe.ts";
+import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () => {
+  let office: Office;
+  let portal: Child;
+  let gateway: Child;
+  let client: Child;
+
+  beforeAll(async () => {
+    office = await createOffice();
+    office.configure([{ resource: "Office" }]);
+    portal = await office.startPortal();
+    gateway = await office.startGateway();
+    client = await office.startClient();
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
+  }, 120_000);
+  afterAll(() => office.close());
+
+  async function ask(where: Namespace, ...args: readonly string[]) {
+    const child = office.postern(where, args);
+    const { status } = await child.wait(10_000);
+    return { status, stdout: child.stdout(), stderr: child.stderr() };
+  }
+
+  async function statusOf<T>(where: Namespace): Promise<T> {
+    const { stdout } = await ask(where, "status", "--json");
+    return JSON.parse(stdout) as T;
+  }
+
+  it("PG-107: each has a socket that only its owner and its group may use", () => {
+    for (const [where, name] of [
+      [office.client, "client"],
+      [office.gateway, "gateway"],
+      [office.portal, "portal"],
+    ] as const) {
+      const path = join(where.runFolder, "postern", `${name}.sock`);
+      expect(statSync(path).mode & 0o777).toBe(0o660);
+    }
+  });
+
+  it("PG-109, PG-110: status --json is the whole of what client and gateway know", async () => {
+    const status = await statusOf<PeerStatus>(office.client);
+    expect(status).toMatchObject({
+      role: "client",
+      instance: "client",
+      pid: client.pid,
+      ready: true,
+      id: "lab-client",
+      portal: { url: "ws://203.0.113.10:8080", state: "connected", last_error: null },
+      tun: { name: "tun-postern", mtu: 1280, stack: "dual" },
+      sockets: { v4: 52625, v6: 52625, gso: true },
+      egress: { v4: { interface: "wan", gateway: "10.30.0.1", source: "10.30.0.2" } },
+      flags: { gso: true, gro: true, tun_offload: true },
+    });
+    expect(status.resources.map(({ name, status: is }) => [name, is])).toContainEqual(["Office", "online"]);
+    const [connection] = status.connections;
+    expect(connection).toMatchObject({ state: "connected", path: "direct", sessions: 1 });
+    expect(connection?.tx_bytes).toBeGreaterThan(0);
+    expect(connection?.resources).toHaveLength(1);
+    const other = await statusOf<PeerStatus>(office.gateway);
+    expect(other).toMatchObject({ role: "gateway", account: "lab" });
+    expect(other.connections[0]?.authorizations?.[0]).toMatchObject({ name: "Office" });
+  });
+
+  it("PT-117: the portal tells who is there and how much is granted", async () => {
+    const status = await statusOf<PortalServerStatus>(office.portal);
+    expect(status).toMatchObject({ role: "portal", pid: portal.pid, ready: true, live_authorizations: 1 });
+    expect(status.clients.map(({ external_id }) => external_id)).toEqual(["lab-client"]);
+    expect(status.gateways.map(({ external_id }) => external_id)).toEqual(["lab-gateway"]);
+  });
+
+  it("PG-111: for people status is a summary with tables; resources and connections are those alone", async () => {
+    const { status, stdout, stderr } = await ask(office.client, "status");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^client: ready, up /);
+    expect(stdout).toMatch(/^Office +172\.20\.0\.0\/16 +Berlin +online$/m);
+    expect((await ask(office.client, "resources")).stdout).toMatch(/^Office +172/m);
+    expect((await ask(office.client, "connections")).stdout).toMatch(
+      / connected +direct +(10\.31\.0\.2|\[fd31::2\]):52625 /,
+    );
+  });
+
+  it("PG-92: log changes what is logged while the program runs, and back", async () => {
+    expect((await ask(office.client, "log", "ice=trace,debug")).stdout).toBe(
+      "log filter is 'ice=trace,debug', was 'info'\n",
+    );
+    client.signal("SIGHUP");
+    await client.waitForLine(/ DEBUG /, { withinMs: 10_000 });
+    expect((await ask(office.client, "log")).stdout).toContain("is 'info'");
+    const wrong = await ask(office.client, "log", "loud");
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch(/^postern: setLogFilter: unknown level 'loud'/);
+  });
+
+  it("PG-75, PG-112: reset connects anew, and who listens hears of it", async () => {
+    const path = join(office.client.runFolder, "postern", "client.sock");
+    const { openControlClient } = await import("../../src/program/control/index.ts");
+    const listener = await openControlClient("client", [join(path, "..")]);
+    await listener.ask("subscribe", { events: ["reset", "portal", "connection"] });
+    expect((await ask(office.client, "reset", "--reason", "a test")).status).toBe(0);
+    const heard: string[] = [];
+    for await (const { event, data } of listener.events()) {
+      heard.push(
+        `${event} ${"reason" in data ? data.reason : ""} ${"state" in data ? data.state : ""}`.trim(),
+      );
+      if (event === "portal" && data.state === "connected") break;
+    }
+    listener.close();
+    expect(heard[0]).toBe("reset a test");
+    expect(heard).toContain("connection reset closed");
+    await client.waitForLine(/Resetting network state \(a test\)/, { withinMs: 5_000 });
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
+  });
+
+  it("PG-1: healthcheck is 0 for what is ready, 1 for what is not there", async () => {
+    expect((await ask(office.gateway, "healthcheck", "gateway")).status).toBe(0);
+    const absent = await ask(office.gateway, "healthcheck", "relay");
+    expect(absent.status).toBe(1);
+    expect(absent.stderr).toMatch(/^postern: no running instance 'relay'/);
+  });
+
+  it("PG-14: nobody there is exit 10, with the place that was looked at", async () => {
+    const { status, stderr } = await ask(office.router, "status");
+    expect(status).toBe(10);
+    expect(stderr).toBe("postern: no running instance 'client' (looked at /run/postern/client.sock)\n");
+  });
+
+  it("PG-15, PG-108: stop ends each cleanly, and the socket is gone", async () => {
+    for (const [where, program] of [
+      [office.client, client],
+      [office.gateway, gateway],
+      [office.portal, portal],
+    ] as const) {
+      expect((await ask(where, "stop")).status).toBe(0);
+      expect((await program.wait(10_000)).status).toBe(0);
+      expect(readdirSync(join(where.runFolder, "postern"))).toEqual([]);
+    }
+  });
+});
