@@ -22,6 +22,7 @@ export {
   type IpAddress,
   ip,
   isLinkLocalV6,
+  isUsableAddress,
   parseIp,
   parseSocketAddress,
   type SocketAddress,

@@ -110,6 +110,23 @@ export function isLinkLocalV6(address: IpAddress): boolean {
 }
 
 /**
+ * Whether an address can be a candidate at all: a unicast address that means the same to the peer as
+ * to us. Link-local addresses need a zone, which cannot be signalled (SN-15, SN-29).
+ */
+export function isUsableAddress(address: IpAddress): boolean {
+  const [a = 0, b = 0] = address;
+  if (address.every((byte) => byte === 0)) return false;
+  if (address.length === 4) {
+    const isMulticast = a >= 224 && a <= 239;
+    const isBroadcast = address.every((byte) => byte === 255);
+    return !isMulticast && !isBroadcast && !(a === 169 && b === 254);
+  }
+  const isMapped =
+    address.slice(0, 10).every((byte) => byte === 0) && address[10] === 255 && address[11] === 255;
+  return a !== 0xff && !(a === 0xfe && (b & 0xc0) === 0x80) && !isMapped;
+}
+
+/**
  * `192.0.2.1:51820`, `[2001:db8::1]:51820` or `[fe80::1%2]:51820`: for people, and unique enough as a map
  * key.
  */

@@ -4,11 +4,11 @@ import {
   earliest,
   equalSocketAddress,
   type Instant,
+  isUsableAddress,
   randomBytes,
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
-import { isUsableAddress } from "../ice/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";

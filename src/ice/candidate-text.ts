@@ -3,8 +3,8 @@
  *
  *     candidate:<foundation> 1 udp <priority> <ip> <port> typ <kind> [raddr … rport …] ufrag <fragment>
  */
-import { formatIp, malformed, type Parsed, parsed, parseIp } from "../base/index.ts";
-import { type Candidate, type CandidateKind, isUsableAddress, type LocalCandidate } from "./candidate.ts";
+import { formatIp, isUsableAddress, malformed, type Parsed, parsed, parseIp } from "../base/index.ts";
+import type { Candidate, CandidateKind, LocalCandidate } from "./candidate.ts";
 import { CANDIDATE_TEXT_MAX, COMPONENT } from "./constants.ts";
 
 /** What was read, before the agent has looked at component and fragment (SN-31). */

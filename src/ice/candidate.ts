@@ -4,6 +4,7 @@ import {
   formatIp,
   formatSocketAddress,
   type IpAddress,
+  isUsableAddress,
   type SocketAddress,
 } from "../base/index.ts";
 import { crc32 } from "../stun/index.ts";
@@ -33,23 +34,6 @@ export interface LocalAddress {
   readonly base: SocketAddress;
   /** The relay that showed or allocated it. */
   readonly relay?: IpAddress;
-}
-
-/**
- * Whether an address can be a candidate at all: a unicast address that means the same to the peer as
- * to us. Link-local addresses need a zone, which cannot be signalled (SN-15, SN-29).
- */
-export function isUsableAddress(address: IpAddress): boolean {
-  const [a = 0, b = 0] = address;
-  if (address.every((byte) => byte === 0)) return false;
-  if (address.length === 4) {
-    const isMulticast = a >= 224 && a <= 239;
-    const isBroadcast = address.every((byte) => byte === 255);
-    return !isMulticast && !isBroadcast && !(a === 169 && b === 254);
-  }
-  const isMapped =
-    address.slice(0, 10).every((byte) => byte === 0) && address[10] === 255 && address[11] === 255;
-  return a !== 0xff && !(a === 0xfe && (b & 0xc0) === 0x80) && !isMapped;
 }
 
 /** Whether a local candidate may be made of it (SN-15). */

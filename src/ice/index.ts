@@ -15,7 +15,6 @@ export {
   type CandidateKind,
   compareCandidates,
   isSameCandidate,
-  isUsableAddress,
   type LocalAddress,
 } from "./candidate.ts";
 export { type CandidateText, type MalformedCandidate, parseCandidate } from "./candidate-text.ts";

@@ -8,7 +8,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import type { IpFamily, RelayBinding } from "../plane/index.ts";
-import { CHANNEL_BOUND_MS, CHANNEL_COOLING_MS } from "./constants.ts";
+import { CHANNEL_COOLING_MS, CHANNEL_LIFE_MS } from "../turn/index.ts";
 import { endReservation } from "./ports.ts";
 import { type Allocation, type ChannelBinding, familyOf, type ServerState } from "./state.ts";
 
@@ -95,7 +95,7 @@ export function bind(
     state.bound += 1;
     publish(state, binding, record);
   } else if (isOtherWay(binding.record, record)) publish(state, binding, record);
-  state.timers.set(binding, after(now, CHANNEL_BOUND_MS));
+  state.timers.set(binding, after(now, CHANNEL_LIFE_MS));
   return binding;
 }
 

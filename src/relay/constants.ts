@@ -4,10 +4,6 @@
 export const LIFETIME_SECONDS_DEFAULT = 600;
 export const LIFETIME_SECONDS_MAX = 3600;
 
-/** RFC 8656 §12: how long a channel stays bound, and its number and peer reserved afterwards (RL-28, RL-29). */
-export const CHANNEL_BOUND_MS = 600_000;
-export const CHANNEL_COOLING_MS = 300_000;
-
 /** How long and how often a nonce serves (RL-11). */
 export const NONCE_LIFE_SECONDS = 3600;
 export const NONCE_USES_MAX = 10_000;

@@ -44,3 +44,49 @@ export const CHANNEL_LAST = 0x4fff;
 export const CHANNEL_LAST_ACCEPTED = 0x7fff;
 /** RFC 8656 §12.5: padding to a multiple of 4 is allowed over UDP, and turnutils_uclient can send it. */
 export const CHANNEL_PADDING_MAX = 3;
+
+// The relay client (RL §2). Times in milliseconds.
+
+/** A request is sent at 0, 1, 2.5 and 4.75 s and given up at 8.125 s (RL-82). */
+export const REQUEST_FIRST_MS = 1_000;
+export const REQUEST_FACTOR = 1.5;
+export const REQUEST_SENDS = 4;
+/** How long the one try of an on-demand refresh may take (RL-89). */
+export const ON_DEMAND_MS = 1_000;
+
+/** NATs forget mappings of UDP after 30 s at the earliest (RL-88). */
+export const KEEP_ALIVE_MS = 25_000;
+
+/** Between two tries of an allocation that the relay refuses; it doubles (RL-81). */
+export const RETRY_FIRST_MS = 30_000;
+export const RETRY_LAST_MS = 300_000;
+
+/** Shorter lifetimes are taken for this one, or refreshing would be all that we do (RL-86). */
+export const LIFETIME_LEAST_S = 60;
+
+/** How long a channel lives after its ChannelBind (RFC 8656 §12, RL-28, RL-102). */
+export const CHANNEL_LIFE_MS = 600_000;
+/** From when on a channel that is used is bound again (RL-102). */
+export const CHANNEL_REFRESH_MS = 300_000;
+/** How long number and peer of an expired channel belong to each other (RFC 8656 §12, RL-29, RL-100). */
+export const CHANNEL_COOLING_MS = 300_000;
+
+/** Peers whose channels wait for the allocation (RL-99). */
+export const BUFFERED_PEERS_MAX = 100;
+
+/** How long a peer is left alone that the relay refused (RL-97), and how many such are remembered. */
+export const REFUSED_PEER_MS = 60_000;
+export const REFUSED_PEERS_MAX = 256;
+
+/** Rounds of authentication for one request, and of allocations that do not match (RL-92, RL-97). */
+export const ROUNDS_MAX = 3;
+
+/** How long an Allocate waits in each round after the allocation before it was deleted (RL-97). */
+export const MISMATCH_WAITS_MS = [0, 1_000, 2_000] as const;
+
+/** Bytes of USERNAME and of REALM and NONCE at most (RL-118, RFC 8489 §14). */
+export const RELAY_USERNAME_BYTES_MAX = 508;
+export const REALM_BYTES_MAX = 763;
+
+/** Between two lines about the same nuisance (RL-91, RL-100). */
+export const NUISANCE_MS = 60_000;

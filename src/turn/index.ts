@@ -6,10 +6,12 @@ export {
   parseChannelData,
 } from "./channel-data.ts";
 export {
+  CHANNEL_COOLING_MS,
   CHANNEL_FIRST,
   CHANNEL_HEADER_BYTES,
   CHANNEL_LAST,
   CHANNEL_LAST_ACCEPTED,
+  CHANNEL_LIFE_MS,
   METHOD_ALLOCATE,
   METHOD_CHANNEL_BIND,
   METHOD_CREATE_PERMISSION,
@@ -38,3 +40,18 @@ export {
   type TurnEncoding,
   type TurnMessage,
 } from "./message.ts";
+export { createRelayClient } from "./relay-client.ts";
+export type {
+  RelayAnswer,
+  RelayCandidate,
+  RelayClient,
+  RelayClientEvent,
+  RelayClientOptions,
+  RelayCredentials,
+  RelayDialect,
+  RelayFreeReason,
+  RelayServers,
+  RelayState,
+  RelayTransmit,
+} from "./relay-client-face.ts";
+export { areUsableCredentials } from "./relay-requests.ts";

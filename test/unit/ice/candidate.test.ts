@@ -1,12 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatIp, ip, type SocketAddress } from "../../../src/base/index.ts";
+import { formatIp, ip, isUsableAddress, type SocketAddress } from "../../../src/base/index.ts";
 import {
   type Candidate,
   checkPriority,
   compareCandidates,
   isSameCandidate,
-  isUsableAddress,
   isUsableLocal,
   type LocalAddress,
   toLocalCandidate,
