@@ -14,3 +14,4 @@ export {
   type Port,
   removeLeftovers,
 } from "./namespaces.ts";
+export { addWire, type Wire, type WireCounters, type WireOptions, type WireSettings } from "./wire.ts";

@@ -142,15 +142,18 @@ async function connect(a: Port, b: Port): Promise<void> {
   const args = ["link", "add", a.device, "netns", a.namespace.name, "type", "veth"];
   args.push("peer", "name", b.device, "netns", b.namespace.name);
   await runCommand({ name: "ip", command: "ip", args });
-  for (const { namespace, device, addresses, mtu } of [a, b]) {
-    await namespace.ip(
-      ...(mtu === undefined ? [] : [`link set ${device} mtu ${mtu}`]),
-      ...addresses.map(
-        (address) => `addr add ${address} dev ${device}${address.includes(":") ? " nodad" : ""}`,
-      ),
-      `link set ${device} up`,
-    );
-  }
+  for (const port of [a, b]) await bringUp(port);
+}
+
+/** Gives a device that is there its MTU and addresses. */
+export async function bringUp({ namespace, device, addresses, mtu }: Port): Promise<void> {
+  await namespace.ip(
+    ...(mtu === undefined ? [] : [`link set ${device} mtu ${mtu}`]),
+    ...addresses.map(
+      (address) => `addr add ${address} dev ${device}${address.includes(":") ? " nodad" : ""}`,
+    ),
+    `link set ${device} up`,
+  );
 }
 
 /** Ends what still runs in the namespaces and removes them. Synchronous, for the end of a process. */

@@ -240,11 +240,12 @@ describe("the tests of imports themselves", () => {
   it("PT-7: JSON from outside is parsed by `parseJson`, which limits its depth", () => {
     const ownText = [
       "src/base/json.ts",
-      // What the package, the log, nft and the demo's own tools wrote.
+      // What the package, the log, nft, the demo's own tools and the lab's wire wrote.
       "src/cli/main.ts",
       "src/host/firewall.ts",
       "src/program/demo/measure.ts",
       "src/program/log-format.ts",
+      "src/program/lab/wire.ts",
     ];
     const parsing = sourcesBelow("src")
       .filter(({ text }) => codeOf(text).includes("JSON.parse"))
