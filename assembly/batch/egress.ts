@@ -30,6 +30,7 @@ import {
   PUNT_FIRST,
   PUNT_NO_SESSION,
   PUNT_REFUSED,
+  PUNT_TOO_BIG,
   REPORTED_REJECT,
   REPORTED_REKEY,
   SEND_SEGMENTS,
@@ -50,6 +51,7 @@ import { innerEcn } from "../packet/ecn";
 import { ringPeek, ringTake } from "../ring";
 import { splitBegin, splitNext } from "../segment/split";
 import { currentSession, peerRow, takeCounters } from "../table/session";
+import { clampPacket, doesFit } from "./fit";
 import { judgeEgress } from "./policy";
 import { mayRefuse, publishEvent, puntPacket, reportOnce, reserveEvent } from "./punt";
 import { completeSend, sealInto } from "./send";
@@ -136,6 +138,7 @@ function inject(worker: usize, entry: usize): bool {
   const transit = worker + Egress.INJECTED;
   store<u32>(transit, load<u32>(entry, Entry.SLOT), Transit.SLOT);
   store<u32>(transit, innerEcn(packet), Transit.ECN);
+  clampPacket(load<u32>(transit, Transit.SLOT), packet, bytes, worker + Worker.PACKET);
   const isReady =
     isSamePeer(entry) &&
     openPath(transit) &&
@@ -170,7 +173,7 @@ function lead(worker: usize, target: u32, segments: u32): void {
     store<u32>(worker, PUNT_FIRST, Egress.PUNT);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   } else {
-    refuse(worker, load<u32>(PLANE_ADDRESS, Plane.REFUSAL_REASON), segments);
+    refuse(worker, PUNT_REFUSED, load<u32>(PLANE_ADDRESS, Plane.REFUSAL_REASON), segments);
   }
 }
 
@@ -182,7 +185,11 @@ function leadToPeer(worker: usize, slot: u32, segments: u32): void {
   }
   store<u32>(worker, slot, Egress.FRAME + Transit.SLOT);
   if (load<u32>(PLANE_ADDRESS, Plane.IS_PATH_NEEDED) != 0 && !hasEndpoint(slot)) {
-    refuse(worker, Drop.WG_NO_ENDPOINT, segments);
+    refuse(worker, PUNT_REFUSED, Drop.WG_NO_ENDPOINT, segments);
+    return;
+  }
+  if (!doesFit(slot, worker + Worker.PACKET, worker + Egress.SPLIT)) {
+    refuse(worker, PUNT_TOO_BIG, Drop.PATH_TOO_BIG, segments);
     return;
   }
   if (atomic.load<u32>(peerRow(slot), Peer.HOLD) != 0) {
@@ -199,12 +206,12 @@ function hasEndpoint(slot: u32): bool {
 }
 
 /** One packet of the frame goes to control, which answers its sender; the rest is dropped. */
-function refuse(worker: usize, reason: u32, segments: u32): void {
+function refuse(worker: usize, kind: u32, reason: u32, segments: u32): void {
   if (!mayRefuse(worker)) {
     dropped(worker, reason, <u64>segments);
     return;
   }
-  store<u32>(worker, PUNT_REFUSED, Egress.PUNT);
+  store<u32>(worker, kind, Egress.PUNT);
   store<u32>(worker, reason, Egress.REASON);
   store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
 }
@@ -289,7 +296,7 @@ function punt(worker: usize, packet: usize, bytes: u32): void {
   const slot = load<u32>(worker, Egress.FRAME + Transit.SLOT);
   if (kind == PUNT_DROP) {
     dropped(worker, load<u32>(worker, Egress.REASON), 1);
-  } else if (kind == PUNT_REFUSED) {
+  } else if (kind == PUNT_REFUSED || kind == PUNT_TOO_BIG) {
     puntPacket(worker, kind, slot, packet, bytes);
     store<u32>(worker, PUNT_DROP, Egress.PUNT);
   } else if (kind == PUNT_NO_SESSION) {

@@ -56,6 +56,7 @@ import { noteReceived } from "../table/activity";
 import { accept, isFresh } from "../table/replay-window";
 import { findSession, peerRow, sessionNumber, sessionRow } from "../table/session";
 import { channelLength, isData, isRelayed, isShortData, kindForControl } from "./demux";
+import { clampArriving } from "./fit";
 import { judgeIngress } from "./policy";
 import {
   mayHandEvent,
@@ -340,6 +341,7 @@ function deliver(worker: usize, slot: u32, packet: usize, available: u32): void 
   }
   const target = judgeIngress(slot, packet, found);
   if (target == TARGET_NONE) {
+    clampArriving(slot, packet, found);
     mergeEcn(packet, load<u32>(worker, Ingress.OUTER_ECN));
     coalesceAccept(coalesce, found);
     count(worker, Counter.PACKETS_PASSED, 1);

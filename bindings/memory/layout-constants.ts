@@ -141,6 +141,10 @@ export const CONSTANTS = {
   PUNT_CONTROL_EVENT: 19,
   /** Not an entry: what is left of a refused frame is dropped. */
   PUNT_DROP: 20,
+  PUNT_TOO_BIG: 21,
+
+  /** No link of IPv6 takes less (RFC 8200 §5). */
+  IP6_MTU_MIN: 1280,
 
   STAGE_IDLE: 0,
   STAGE_INJECT: 1,

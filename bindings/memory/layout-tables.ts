@@ -130,6 +130,11 @@ export const path = {
   isBroken: { type: "u32", writer: "control", doc: "1: nothing is sent" },
   headRoom: { type: "u32", writer: "control", doc: "bytes in front of each message, 0 or 4 (D-7)" },
   channel: { type: "u32", writer: "control", doc: "TURN channel number of a relayed path" },
+  mtu: {
+    type: "u32",
+    writer: "control",
+    doc: "largest IP packet that it carries whole; 0: no limit (TN-108)",
+  },
   destinationBytes: { type: "u32", writer: "control", doc: "length of the socket address: 16 or 28" },
   destination: { type: "bytes", bytes: 32, writer: "control", doc: "struct sockaddr_in or sockaddr_in6" },
   sourceBytes: { type: "u32", writer: "control", doc: "0: the kernel chooses the source; else 4 or 16" },

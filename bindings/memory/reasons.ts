@@ -52,6 +52,7 @@ export const REASONS = {
   "no-peer-state": path("no state for the peer concerned", "TN-61 row 2, TN-62 row 3"),
   "not-allowed": path("source is not granted to the client", "TN-62 rows 6, 10"),
   "p2p-on-tun": path("control event read from the TUN device", "TN-62 row 1"),
+  "path-too-big": path("longer than what the path carries whole", "TN-108"),
   "inject-stale": path("injected packet finds no usable session or path", "TN-85"),
 
   // UDP to TUN.

@@ -63,6 +63,8 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
       return { reason: "first", packet };
     case CONSTANTS.PUNT_REFUSED:
       return slot === CONSTANTS.NO_SLOT ? { reason: "refused", packet } : { reason: "refused", slot, packet };
+    case CONSTANTS.PUNT_TOO_BIG:
+      return { reason: "too-big", slot, packet };
     case CONSTANTS.PUNT_CONTROL_EVENT:
       return { reason: "control-event", slot, packet };
     default:

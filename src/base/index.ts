@@ -19,6 +19,7 @@ export {
   equalSocketAddress,
   formatIp,
   formatSocketAddress,
+  IPV6_MTU_MIN,
   type IpAddress,
   ip,
   isLinkLocalV6,

@@ -3,6 +3,9 @@ import { malformed, type Parsed, parsed } from "./result.ts";
 /** An address is its bytes: 4 for IPv4, 16 for IPv6. The length is the family. */
 export type IpAddress = Uint8Array;
 
+/** No link that carries IPv6 takes less, in bytes (RFC 8200 §5). */
+export const IPV6_MTU_MIN = 1280;
+
 /** One end of a UDP or TCP flow. */
 export interface SocketAddress {
   readonly address: IpAddress;

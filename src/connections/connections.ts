@@ -9,6 +9,7 @@ import {
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
+import { MAX_IP_SIZE } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
@@ -28,7 +29,7 @@ import { handleDatagram } from "./inbound.ts";
 import { addHost, close, detach, upsert } from "./lifecycle.ts";
 import { send } from "./outbound.ts";
 import { noteActivity } from "./path.ts";
-import { type Connection, type ConnectionsState, enter } from "./state.ts";
+import { type Connection, type ConnectionsState, enter, pathOf } from "./state.ts";
 import { statsOf } from "./stats.ts";
 
 export function createConnections(options: ConnectionsOptions): Connections {
@@ -45,6 +46,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollChange: () => state.changes.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
     connectionOf: (slot) => state.bySlot.get(slot)?.id,
+    mtuOf: (slot) => pathOf(state.bySlot.get(slot)) && MAX_IP_SIZE,
     stats: () => statsOf(state),
   };
 }

@@ -242,6 +242,8 @@ export interface Connections {
   pollChange(): ConnectionChange | undefined;
   slotOf(id: string): number | undefined;
   connectionOf(slot: number): string | undefined;
+  /** The largest packet that the path of this peer carries whole; `undefined`: there is no path (TN-108). */
+  mtuOf(slot: number): number | undefined;
   stats(): ConnectionsStats;
 }
 

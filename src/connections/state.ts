@@ -167,6 +167,11 @@ export function planeActivity(state: ConnectionsState, connection: Connection): 
   return Math.max(sentData, recvData);
 }
 
+export function pathOf(connection: Connection | undefined): Path | undefined {
+  const phase = connection?.phase;
+  return phase === undefined || phase.kind === "connecting" ? undefined : phase.path;
+}
+
 export function formatPath(path: Path): string {
   return `${path.kind} ${formatSocketAddress(path.source)} ${formatSocketAddress(path.destination)}`;
 }

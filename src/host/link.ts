@@ -1,6 +1,6 @@
 /** The TUN's address set-up (PG-30). */
 import { describeErrno, type Rtnetlink } from "../../bindings/linux/index.ts";
-import { formatIp, type IpAddress, type Log, PosternError } from "../base/index.ts";
+import { formatIp, IPV6_MTU_MIN, type IpAddress, type Log, PosternError } from "../base/index.ts";
 import { readSysctl } from "./sysctl.ts";
 
 /** An address of ours with the length of its network; host bits are kept. */
@@ -50,8 +50,6 @@ export function configureLink(rtnetlink: Rtnetlink, settings: LinkSettings, log:
   require(rtnetlink.changeLink(index, { isUp: true }), `cannot bring ${name} up`);
   return toFamilies(accepted);
 }
-
-const IPV6_MTU_MIN = 1280;
 
 /** Why a device cannot have IPv6; `undefined`: it can. */
 export function whyNoIpv6(name: string, mtu: number): string | undefined {

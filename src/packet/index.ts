@@ -24,6 +24,6 @@ export {
   PROTOCOL,
   parsePacket,
 } from "./ip.ts";
-export { encodeRefusal, type Refusal } from "./refusal.ts";
+export { encodeRefusal, encodeTooBig, type Refusal } from "./refusal.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
 export { type PacketView, viewPacket } from "./view.ts";

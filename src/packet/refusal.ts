@@ -1,6 +1,6 @@
-/** Refusals: ICMP errors that say "prohibited" or "unreachable" instead of silence (TN-12 to TN-14). */
+/** ICMP errors that we make: "prohibited", "unreachable" and "too big" instead of silence (TN-12 to TN-14, TN-108). */
 
-import { assert, type IpAddress } from "../base/index.ts";
+import { assert, IPV6_MTU_MIN, type IpAddress } from "../base/index.ts";
 import { encodeIcmp } from "./build.ts";
 import { ECHO_REQUEST } from "./icmp.ts";
 import { PROTOCOL, V6_HEADER_BYTES, walkExtensions } from "./ip.ts";
@@ -23,6 +23,9 @@ const TYPE_AND_CODE = {
   "host-unreachable": { v4: [3, 1], v6: [1, 3] },
 } as const satisfies Record<Refusal, { v4: readonly [number, number]; v6: readonly [number, number] }>;
 
+/** Fragmentation needed, and packet too big (RFC 1191 §4, RFC 4443 §3.2). */
+const TOO_BIG = { v4: [3, 4], v6: [2, 0] } as const;
+
 /**
  * The ICMP error that refuses `packet`, from its destination to its source (TN-13).
  *
@@ -31,18 +34,40 @@ const TYPE_AND_CODE = {
  */
 export function encodeRefusal(packet: Uint8Array, refusal: Refusal): Uint8Array<ArrayBuffer> | undefined {
   const view = viewPacket(packet);
-  return isRefusable(packet, view) ? encodeError(packet, view, refusal) : undefined;
+  return isRefusable(packet, view) ? encodeError(packet, view, { of: TYPE_AND_CODE[refusal] }) : undefined;
+}
+
+/**
+ * The ICMP error that tells the sender of `packet` which length passes (TN-108); an IPv6 sender hears of no
+ * less than 1280 bytes.
+ *
+ * @param packet a validated IP packet (TN-3)
+ * @returns a new packet, or `undefined` where no refusal may be made (TN-14)
+ */
+export function encodeTooBig(packet: Uint8Array, mtu: number): Uint8Array<ArrayBuffer> | undefined {
+  const view = viewPacket(packet);
+  if (!isRefusable(packet, view)) return undefined;
+  // A smaller number would be ignored (RFC 8201 §4).
+  const named = view.family === 6 ? Math.max(mtu, IPV6_MTU_MIN) : mtu;
+  // ICMP has 16 bits for it behind two unused bytes, ICMPv6 all 32.
+  const rest = Uint8Array.of(0, 0, named >> 8, named);
+  return encodeError(packet, view, { of: TOO_BIG, rest });
+}
+
+interface IcmpError {
+  readonly of: { readonly v4: readonly [number, number]; readonly v6: readonly [number, number] };
+  readonly rest?: Uint8Array;
 }
 
 /** From the packet's destination to its source, about as much of it as may be quoted. */
-function encodeError(packet: Uint8Array, view: PacketView, refusal: Refusal): Uint8Array<ArrayBuffer> {
+function encodeError(packet: Uint8Array, view: PacketView, { of, rest }: IcmpError): Uint8Array<ArrayBuffer> {
   const isV6 = view.family === 6;
   const headerBytes = packet.length - view.transport.length;
   const quoteBytes = isV6 ? ICMPV6_QUOTE_BYTES : headerBytes + ICMPV4_QUOTE_BYTES;
-  const [type, code] = TYPE_AND_CODE[refusal][isV6 ? "v6" : "v4"];
+  const [type, code] = of[isV6 ? "v6" : "v4"];
   const body = packet.subarray(0, quoteBytes);
   const way = { source: view.destination, destination: view.source };
-  const error = encodeIcmp({ ...way, type, code, body, hopLimit: ICMP_HOP_LIMIT });
+  const error = encodeIcmp({ ...way, type, code, ...(rest && { rest }), body, hopLimit: ICMP_HOP_LIMIT });
   assert(error.ok, "a quote of bounded length makes an error of bounded length");
   return error.value;
 }

@@ -33,4 +33,6 @@ export type DataPunt =
   | { readonly reason: "no-session"; readonly slot: number; readonly packet: Uint8Array }
   | { readonly reason: "first"; readonly packet: Uint8Array }
   | { readonly reason: "refused"; readonly slot?: number; readonly packet: Uint8Array }
+  /** Longer than what the peer's path carries whole (TN-108). */
+  | { readonly reason: "too-big"; readonly slot: number; readonly packet: Uint8Array }
   | { readonly reason: "control-event"; readonly slot: number; readonly packet: Uint8Array };

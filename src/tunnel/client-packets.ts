@@ -11,7 +11,7 @@ import {
   publish,
   refuseAll,
 } from "./client-state.ts";
-import { isGoodbye } from "./endpoint.ts";
+import { answerTooBig, isGoodbye } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
 import { findResource } from "./resources.ts";
 
@@ -24,6 +24,8 @@ export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): v
       return;
     case "refused":
       return refuseAll(client, [punt.packet], "unreachable");
+    case "too-big":
+      return answerTooBig(client, punt);
     case "control-event":
       return handleControlEvent(client, now, punt.slot, punt.packet);
     default:

@@ -13,7 +13,7 @@ import type {
   Datagram,
   DatagramOutcome,
 } from "../connections/index.ts";
-import { encodeGoodbye, isControlEvent, parseControlEvent } from "../packet/index.ts";
+import { encodeGoodbye, encodeTooBig, isControlEvent, parseControlEvent } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import type { TunnelAddresses } from "../portal/protocol/index.ts";
 import { batchCandidates, type CandidateBatch, type CandidateEvent, logBatch } from "./signalling.ts";
@@ -160,6 +160,17 @@ export function announceInterface<Event>(
   if (equalValues(next, end.announced)) return;
   end.announced = next;
   end.events.push({ kind: "interface", interface: next });
+}
+
+/** Tells the sender of a packet that its peer's path does not take it, unless it does by now (TN-108). */
+export function answerTooBig(
+  { connections, commands }: EndState<unknown>,
+  { slot, packet }: { readonly slot: number; readonly packet: Uint8Array },
+): void {
+  const mtu = connections.mtuOf(slot);
+  if (mtu === undefined || packet.length <= mtu) return;
+  const error = encodeTooBig(packet, mtu);
+  if (error !== undefined) commands.push({ kind: "write-tun", packet: error });
 }
 
 /** Whether a punted control event says goodbye (TN-43); `undefined`: it is none that can be read (TN-44). */

@@ -2,7 +2,7 @@
 import { equalIp, type Instant, unreachable } from "../base/index.ts";
 import { createTokenBucket, encodeRefusal, viewPacket } from "../packet/index.ts";
 import type { DataPunt } from "../plane/index.ts";
-import { isGoodbye, ownAddresses } from "./endpoint.ts";
+import { answerTooBig, isGoodbye, ownAddresses } from "./endpoint.ts";
 import { applyRevocations, type GatewayState } from "./gateway-state.ts";
 import { isHostService } from "./host-service.ts";
 
@@ -16,6 +16,8 @@ export function handlePunt(gateway: GatewayState, now: Instant, punt: DataPunt):
       return;
     case "refused":
       return refuse(gateway, now, punt.slot, punt.packet);
+    case "too-big":
+      return answerTooBig(gateway, punt);
     case "control-event":
       return handleControlEvent(gateway, now, punt.slot, punt.packet);
     case "first":

@@ -132,6 +132,25 @@ function crooked(maker: Maker): Uint8Array<ArrayBuffer> {
   return ipPacket(first, bytes, ends);
 }
 
+/** The beginning of a connection, with options in any place and of any length (TN-109). */
+function syn(maker: Maker): Uint8Array<ArrayBuffer> {
+  const { chance } = maker;
+  const list: number[] = [];
+  const length = 4 * chance.pick([0, 1, 2, 5, 10]);
+  while (list.length < length) {
+    const kind = chance.pick([1, 1, 2, 2, 3, 4, 8, chance.below(256)]);
+    list.push(kind);
+    if (kind !== 1)
+      list.push(chance.pick([4, 4, 4, 2, 3, 10, 0, 1, 255]), chance.below(8), chance.below(256));
+  }
+  const tcpOptions = Uint8Array.from(list.slice(0, length));
+  return tcp(chance.bytes(chance.pick([0, 0, 700])), {
+    ...flow(maker, !chance.isOneIn(4)),
+    flags: chance.pick([0x02, 0x12, 0xc2]),
+    tcpOptions,
+  });
+}
+
 /** IPv4 options: loose and strict source routes at honest places, and lists that are malformed. */
 function optionList(chance: Chance): Uint8Array {
   const list: number[] = [];
@@ -194,7 +213,7 @@ function controlEvent({ chance }: Maker): Uint8Array<ArrayBuffer> {
 
 function hostile(maker: Maker): Uint8Array<ArrayBuffer> {
   const { chance } = maker;
-  const packet = chance.pick([good, crooked, crooked, icmp, controlEvent, good])(maker);
+  const packet = chance.pick([good, crooked, crooked, icmp, controlEvent, syn, good])(maker);
   const damage = chance.below(8);
   if (damage === 0) flip(chance, packet);
   if (damage === 1) return packet.slice(0, chance.below(packet.length + 1));

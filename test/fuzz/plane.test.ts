@@ -27,6 +27,8 @@ const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
     // Its refusals have reasons of their own, and it takes whatever UDP can carry.
     "refuse-rate",
     "udp_too_long",
+    // Its paths have no limit.
+    "path-too-big",
   ],
   client: [
     ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),

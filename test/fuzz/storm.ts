@@ -214,7 +214,7 @@ function act(storm: Storm): void {
       return execute(storm, {
         kind: "set-path",
         slot,
-        path: { ...path, isBroken: chance.isOneIn(2), isIdle: chance.isOneIn(2) },
+        path: { ...path, isBroken: chance.isOneIn(2), isIdle: chance.isOneIn(2), ...mtuOf(storm) },
       });
     case 5:
       if (sessions.length > 0) replaceSession(storm, slot, chance.pick(sessions));
@@ -229,6 +229,12 @@ function act(storm: Storm): void {
       checkSends(storm, twin.egress(storm.now), world.plane.drive.flushEgress(storm.now));
     }
   }
+}
+
+/** A limit of the path now and then, so that packets may wait as well; a plain peer has none (TN-109). */
+function mtuOf({ chance, world: { mode, mtu } }: Storm): { readonly mtu?: number } {
+  if (mode === "plain" || !chance.isOneIn(3)) return {};
+  return { mtu: chance.pick([mtu, mtu - 40, 516, 576 + chance.below(800)]) };
 }
 
 function execute({ world, twin }: Storm, command: PlaneCommand): void {

@@ -37,6 +37,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/packet/ip.ts": { twin: "src/packet/ip.ts", test: "test/unit/plane/validate.test.ts" },
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
   "assembly/packet/ecn.ts": inStorms("congestion"),
+  "assembly/packet/mss.ts": { twin: "test/twin/plane/mss.ts", test: "test/unit/plane/mss.test.ts" },
   "assembly/segment/split.ts": {
     twin: "test/twin/plane/split.ts",
     test: "test/unit/plane/split.test.ts",
@@ -54,6 +55,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/table/session.ts": inStorms("peer"),
   "assembly/batch/demux.ts": inStorms("demux"),
   "assembly/batch/egress.ts": inStorms("egress"),
+  "assembly/batch/fit.ts": inStorms("fit"),
   "assembly/batch/ingress.ts": inStorms("ingress"),
   "assembly/batch/policy.ts": inStorms("policy"),
   "assembly/batch/punt.ts": inStorms("worker"),

@@ -6,6 +6,7 @@ export { fold, pseudoSum, sum, updated } from "../../packet/checksum";
 export { innerEcn, mergeEcn } from "../../packet/ecn";
 export { icmpReason, isIcmpError } from "../../packet/icmp";
 export { validate } from "../../packet/ip";
+export { clampMss, isSyn } from "../../packet/mss";
 export {
   coalesceAccept,
   coalesceBegin,

@@ -10,6 +10,7 @@ import type { Instant, IpAddress, SocketAddress } from "../../../src/base/index.
 import { concatBytes } from "../../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../../src/packet/index.ts";
 import { ecnOf } from "./congestion.ts";
+import { isTooBig, lowered } from "./fit.ts";
 import { sealMessage } from "./message.ts";
 import { noteData, stampSent, type TwinPeer, type TwinSession, usableSession } from "./peer.ts";
 import { judgeEgress } from "./policy.ts";
@@ -45,7 +46,7 @@ export function sendInjected(state: TwinState, now: Instant): readonly SealedDat
       peer !== undefined && session !== undefined ? takeCounters(state, peer, session, 1) : [];
     // It came from control already: it is not sent there again (TN-85).
     if (peer === undefined || session === undefined || counter === undefined) drop(worker, "inject-stale");
-    else sent.push(seal(state, now, { peer, session, counter, packet }));
+    else sent.push(seal(state, now, { peer, session, counter, packet: lowered(peer, packet) }));
   }
   return sent;
 }
@@ -65,13 +66,15 @@ export function readFrame(state: TwinState, now: Instant, frame: Uint8Array): re
   const verdict = judgeEgress({ mode, policy, packet, found });
   switch (verdict.kind) {
     case "peer":
-      sent.push(...leadToPeer(state, now, verdict.slot, packets.value));
+      sent.push(
+        ...leadToPeer(state, now, verdict.slot, { packets: packets.value, isSingle: frame[1] === 0 }),
+      );
       break;
     case "punt":
       for (const segment of packets.value) punt(worker, { reason: "first", packet: segment });
       break;
     case "refuse":
-      refuse(state, now, packets.value, undefined, "wg_no_route");
+      refuse(state, now, packets.value, { as: "refused", plainReason: "wg_no_route" });
       break;
     default:
       drop(worker, verdict.reason, packets.value.length);
@@ -96,18 +99,23 @@ function leadToPeer(
   state: TwinState,
   now: Instant,
   slot: number,
-  packets: readonly Uint8Array[],
+  frame: { readonly packets: readonly Uint8Array[]; readonly isSingle: boolean },
 ): readonly SealedDatagram[] {
   const { egress: worker, settings } = state;
   const peer = state.peers.get(slot);
   if (peer === undefined) {
-    drop(worker, "no-peer-state", packets.length);
+    drop(worker, "no-peer-state", frame.packets.length);
     return [];
   }
   if (settings.mode === "plain" && (peer.path === undefined || peer.path.kind === "none")) {
-    refuse(state, now, packets, peer, "wg_no_endpoint");
+    refuse(state, now, frame.packets, { as: "refused", plainReason: "wg_no_endpoint", peer });
     return [];
   }
+  if (isTooBig(peer, frame.packets)) {
+    refuse(state, now, frame.packets, { as: "too-big", peer });
+    return [];
+  }
+  const packets = frame.isSingle ? frame.packets.map((packet) => lowered(peer, packet)) : frame.packets;
   const session = peer.isHeld ? undefined : usableSession(peer, now);
   if (session === undefined) {
     wait(state, peer, packets);
@@ -129,22 +137,26 @@ function leadToPeer(
   return sent;
 }
 
-/** TN-20, WG-58: one packet goes to control, which answers its sender; there are few of them in a second. */
-function refuse(
-  state: TwinState,
-  now: Instant,
-  packets: readonly Uint8Array[],
-  peer: TwinPeer | undefined,
-  plainReason: Reason,
-): void {
+type Refused =
+  | { readonly as: "refused"; readonly plainReason: Reason; readonly peer?: TwinPeer }
+  | { readonly as: "too-big"; readonly peer: TwinPeer };
+
+/** TN-20, TN-108, WG-58: one packet goes to control, which answers its sender; there are few in a second. */
+function refuse(state: TwinState, now: Instant, packets: readonly Uint8Array[], refused: Refused): void {
   const { egress: worker, settings } = state;
   const [packet] = packets;
   if (packet === undefined) return;
-  const reason = settings.mode === "plain" ? plainReason : "refuse-rate";
+  const reason = reasonOf(refused, settings.mode);
   if (!mayRefuse(worker, now, settings.refusalsPerSecond)) return drop(worker, reason, packets.length);
+  const { as, peer } = refused;
   if (peer === undefined) punt(worker, { reason: "refused", packet });
-  else punt(worker, { reason: "refused", slot: peer.slot, packet }, peer.peerId);
+  else punt(worker, { reason: as, slot: peer.slot, packet }, peer.peerId);
   drop(worker, reason, packets.length - 1);
+}
+
+function reasonOf(refused: Refused, mode: TwinState["settings"]["mode"]): Reason {
+  if (refused.as === "too-big") return "path-too-big";
+  return mode === "plain" ? refused.plainReason : "refuse-rate";
 }
 
 /** From here on the peer's packets go to control, until it has injected what it staged (WG-46). */

@@ -11,6 +11,7 @@ import { parsePacket } from "../../../src/packet/index.ts";
 import type { PlaneEvent } from "../../../src/plane/index.ts";
 import { markCongestion } from "./congestion.ts";
 import { headerOf, kindOf, unwrapChannelData } from "./demux.ts";
+import { loweredAs } from "./fit.ts";
 import { mayBeJudged, noteKnown } from "./guard.ts";
 import { openMessage } from "./message.ts";
 import { mayHand, noteData, sessionOf, stampReceived, type TwinPeer, type TwinSession } from "./peer.ts";
@@ -184,11 +185,13 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
   const packet = text.slice(0, found.value.totalBytes);
   const verdict = judgeIngress(slot, { mode: settings.mode, policy, packet, found: found.value });
   switch (verdict.kind) {
-    case "pass":
-      if (batch.ecn === CE) markCongestion(packet);
-      batch.out.push(packet);
+    case "pass": {
+      const passed = loweredAs(peer, packet, found.value);
+      if (batch.ecn === CE) markCongestion(passed);
+      batch.out.push(passed);
       worker.passed++;
       return;
+    }
     case "control":
       if (!mayHand(peer, batch.now, "events")) return drop(worker, "punt-rate");
       punt(worker, { reason: "control-event", slot, packet }, peerId);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { fromHex, ip, toHex } from "../../../src/base/index.ts";
 import { encodeUdp } from "../../../src/packet/build.ts";
-import { encodeRefusal } from "../../../src/packet/refusal.ts";
+import { encodeRefusal, encodeTooBig } from "../../../src/packet/refusal.ts";
 
 const hex = (text: string): Uint8Array => fromHex(text) ?? expect.fail("bad hex in the test");
 
@@ -118,5 +118,36 @@ describe("refusals", () => {
   it("TN-14: refuses echo requests of both families", () => {
     expect(encodeRefusal(v4({ protocol: 1, type: 8 }), "prohibited")).toBeDefined();
     expect(encodeRefusal(v6({ nextHeader: 58, type: 128 }), "prohibited")).toBeDefined();
+  });
+});
+
+describe("packets that a path does not take", () => {
+  it("TN-108: an IPv4 sender hears *fragmentation needed* and the MTU, in the form of a refusal", () => {
+    expect(toHex(encodeTooBig(UDP_V4, 1240) ?? hex(""))).toBe(
+      toHex(
+        hex(`45 00 00 38 00 00 40 00 14 01 30 08 64 60 00 01 64 42 6e 1a
+             03 04 2a 51 00 00 04 d8
+             45 00 00 29 00 00 40 00 40 11 04 07 64 42 6e 1a 64 60 00 01 d2 14 00 50 00 15 fb 58`),
+      ),
+    );
+  });
+
+  it.each([
+    [1240, 1280],
+    [1280, 1280],
+    [1281, 1281],
+    [1400, 1400],
+  ])("TN-108: an IPv6 sender on a path of %i bytes hears of %i", (mtu, named) => {
+    const error = encodeTooBig(v6({ bytes: 1280 }), mtu) ?? hex("");
+    expect([...error.subarray(40, 42)]).toEqual([2, 0]);
+    expect(new DataView(error.buffer).getUint32(44)).toBe(named);
+    expect(error.length).toBe(1280);
+  });
+
+  it("TN-108, TN-14: nothing is said about an ICMP error, or to nobody", () => {
+    expect(encodeTooBig(v4({ protocol: 1, type: 3 }), 1240)).toBeUndefined();
+    expect(encodeTooBig(v4({ protocol: 1, type: 8 }), 1240)).toBeDefined();
+    expect(encodeTooBig(errorBehindOptions(), 1240)).toBeUndefined();
+    expect(encodeTooBig(v4({ destination: "224.0.0.1" }), 1240)).toBeUndefined();
   });
 });

@@ -22,6 +22,7 @@ import {
   A,
   B,
   createPair,
+  directPath,
   install,
   NET_A,
   NET_B,
@@ -213,6 +214,13 @@ const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
         permits: [],
       }),
     ),
+  "path-too-big": () =>
+    egress(plainFrame(GOOD), CLIENT, (pair) => {
+      asClient(pair);
+      pair.a.execute({ kind: "set-path", slot: SLOT, path: directPath(B, { mtu: GOOD.length - 1 }) });
+      // What control is asked to answer in this second.
+      for (let i = 0; i < 200; i++) sendAll(pair.a, plainFrame(GOOD));
+    }),
   "bad-source": () =>
     egress(plainFrame(udp(counting(8), { ...ROUTED, source: ip("10.1.0.9") })), CLIENT, asClient),
   "to-self": () =>

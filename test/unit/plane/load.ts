@@ -13,6 +13,8 @@ export interface PacketExports {
   mergeEcn(packet: number, outerEcn: number): void;
   isIcmpError(packet: number, d: number): number;
   icmpReason(packet: number, d: number): number;
+  isSyn(packet: number, d: number): number;
+  clampMss(packet: number, d: number, mtu: number): void;
   validate(packet: number, available: number, limit: number, isStrict: number, d: number): number;
   splitBegin(frame: number, bytes: number, limit: number, isStrict: number, d: number, state: number): number;
   splitNext(state: number): number;
