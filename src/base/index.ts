@@ -48,3 +48,4 @@ export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } 
 export { malformed, type Parsed, parsed } from "./result.ts";
 export { type Secret, secret } from "./secret.ts";
 export { TUNNEL_V4, TUNNEL_V6 } from "./tunnel-ranges.ts";
+export { CLOCK_TOLERANCE_MS, createWallClock, type WallClock } from "./wall-clock.ts";

@@ -4,7 +4,14 @@
  */
 
 import type { SocketAddress } from "../base/index.ts";
-import { equalValues, type Instant, type IpAddress, type Log, type Prefix } from "../base/index.ts";
+import {
+  equalValues,
+  type Instant,
+  type IpAddress,
+  type Log,
+  type Prefix,
+  type UnixMs,
+} from "../base/index.ts";
 import type {
   ConnectionCommand,
   ConnectionEvent,
@@ -37,6 +44,8 @@ export interface TunnelInterface {
 
 /** The inputs and outputs that both ends have. */
 export interface TunnelEnd<Event> {
+  /** The time of day, before every input (WG-8, TN-53). */
+  handleWallClock(now: Instant, unix: UnixMs): void;
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
   handleCarriedOut(now: Instant, command: ConnectionCommand): void;
@@ -106,6 +115,7 @@ export function createTunnelEnd<Event>(
 ): TunnelEnd<Event> {
   const { connections, commands, events } = end;
   return {
+    handleWallClock: (now, unix) => connections.handleWallClock(now, unix),
     handlePlaneEvent(now, event) {
       connections.handlePlaneEvent(now, event);
       after(now);

@@ -1,31 +1,24 @@
 /** What the portal's messages do at a gateway (TN-51). */
-import { type Instant, instant, type UnixMs, unreachable } from "../base/index.ts";
+import { type Instant, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
 import { isForUs } from "./endpoint.ts";
 import { announceGatewayInterface, applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
 
-/** When a message came: `unixNow` turns expiry dates into leases, once, on receipt (TN-53). */
-export interface Receipt {
-  readonly now: Instant;
-  readonly unixNow: UnixMs;
-}
-
-export function handlePortalMessage(gateway: GatewayState, at: Receipt, message: GatewayMessage): void {
+export function handlePortalMessage(gateway: GatewayState, now: Instant, message: GatewayMessage): void {
   if (!isForUs(gateway, message)) return;
   const { connections, grants, log } = gateway;
-  const { now } = at;
   switch (message.kind) {
     case "init":
-      return handleInit(gateway, at, message);
+      return handleInit(gateway, now, message);
     case "authorize-flow":
-      return authorize(gateway, at, message);
+      return authorize(gateway, now, message);
     case "reject-access":
       return applyRevocations(gateway, now, grants.revoke(message.cid, message.rid));
     case "access-authorization-expiry-updated": {
       const { cid, rid, expiresAt } = message;
-      if (!grants.setLease(cid, rid, toLease(at, expiresAt))) {
+      if (!grants.setExpiry(cid, rid, expiresAt)) {
         log.debug?.("expiry of a grant that is not held", { cid, rid });
       }
       return;
@@ -50,24 +43,18 @@ export function handlePortalMessage(gateway: GatewayState, at: Receipt, message:
 /** What the portal does not list is revoked (TN-55). */
 function handleInit(
   gateway: GatewayState,
-  at: Receipt,
+  now: Instant,
   message: Extract<GatewayMessage, { kind: "init" }>,
 ): void {
   gateway.own = message.interface;
   announceGatewayInterface(gateway);
-  const listed = message.authorizations.map(({ cid, rid, expiresAt }) => ({
-    cid,
-    rid,
-    lease: toLease(at, expiresAt),
-  }));
-  applyRevocations(gateway, at.now, gateway.grants.reconcile(listed));
-  publish(gateway, at.now);
+  applyRevocations(gateway, now, gateway.grants.reconcile(message.authorizations));
+  publish(gateway, now);
 }
 
 /** TN-52. A flow that is refused is not answered, so that the portal chooses another gateway (PT-85). */
-function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): void {
+function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): void {
   const { connections, grants, log, events } = gateway;
-  const { now } = at;
   const { client, resource } = flow;
   const fields = { cid: client.cid, rid: resource.rid };
   if (gateway.own === undefined)
@@ -88,8 +75,7 @@ function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): voi
       why: outcome.kind,
     });
   }
-  const grant: Grant =
-    flow.expiresAt === undefined ? { resource } : { resource, lease: toLease(at, flow.expiresAt) };
+  const grant: Grant = flow.expiresAt === undefined ? { resource } : { resource, expiresAt: flow.expiresAt };
   const lost = grants.insert(client.cid, [client.ipv4, client.ipv6], grant);
   log.info?.("access allowed", fields);
   applyRevocations(gateway, now, lost);
@@ -97,9 +83,4 @@ function authorize(gateway: GatewayState, at: Receipt, flow: AuthorizeFlow): voi
   // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
   // connections give them after this, also those of a connection that is reused (SN-72).
   events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });
-}
-
-/** The wall clock counts once, here; its later steps change no lease (TN-53). */
-function toLease({ now, unixNow }: Receipt, expiresAt: UnixMs): Instant {
-  return instant(now + Math.max(0, expiresAt - unixNow));
 }

@@ -1,5 +1,5 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
-import type { Instant } from "../base/index.ts";
+import type { Instant, WallClock } from "../base/index.ts";
 import { encodeGoodbye, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
@@ -16,6 +16,8 @@ export type TunnelGatewayEvent =
 export type TunnelGatewayCounter = "refused" | "icmp-rate" | "p2p-bad" | "no-peer-state";
 
 export interface GatewayState extends EndState<TunnelGatewayEvent> {
+  /** What expires, expires by it (TN-53). */
+  readonly clock: WallClock;
   readonly grants: Grants;
   /** Per client: how many refusals it may cause (tunnel.md §1, `ICMP_MAKE_RATE`). */
   readonly refusals: Map<string, TokenBucket>;

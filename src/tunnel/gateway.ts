@@ -4,10 +4,18 @@
  * A pure machine around the machine of connections, driven like the client's. The plane enforces: every
  * change of a grant is a new set of tables.
  */
-import { earliest, type Instant, type Log, SILENT, type UnixMs, unreachable } from "../base/index.ts";
+import {
+  createWallClock,
+  earliest,
+  type Instant,
+  type Log,
+  SILENT,
+  type UnixMs,
+  unreachable,
+} from "../base/index.ts";
 import type { ConnectionEvent, Connections } from "../connections/index.ts";
 import type { DataPunt } from "../plane/index.ts";
-import type { GatewayMessage } from "../portal/protocol/index.ts";
+import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import {
   createEndState,
   createTunnelEnd,
@@ -31,20 +39,27 @@ import type { CandidateBatch, CandidateEvent } from "./signalling.ts";
 export type { TunnelGatewayCounter, TunnelGatewayEvent } from "./gateway-state.ts";
 
 export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
-  /** `unixNow` turns expiry dates into leases, once, on receipt (TN-53). */
-  handlePortalMessage(now: Instant, message: GatewayMessage, unixNow: UnixMs): void;
+  handlePortalMessage(now: Instant, message: GatewayMessage): void;
   handlePunt(now: Instant, punt: DataPunt): void;
   /** The network changed: connections go, grants stay (TN-50). */
   reset(now: Instant): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
-  /** What a client may reach now. */
-  grantsOf(cid: string): readonly Grant[];
+  /** What a client may reach now, and for how long; without end if there is no time. */
+  grantsOf(cid: string, now: Instant): readonly RunningGrant[];
+}
+
+export interface RunningGrant {
+  readonly resource: GatewayResource;
+  readonly expiresInMs?: number;
 }
 
 export interface TunnelGatewayOptions {
   readonly connections: Connections;
+  /** The two clocks now; the wall clock's steps are told by `handleWallClock`. */
+  readonly now: Instant;
+  readonly unixNow: UnixMs;
   /** `--host-access all`: every service of the gateway host, instead of DNS and echo only (PG-6). */
   readonly isHostOpen: boolean;
   readonly log?: Log;
@@ -61,8 +76,13 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const after = (now: Instant): void => drainConnections(gateway, now, parts);
   return {
     ...createTunnelEnd(gateway, after),
-    handlePortalMessage(now, message, unixNow) {
-      handlePortalMessage(gateway, { now, unixNow }, message);
+    /** A step of the clock moves what expires with it (TN-53). */
+    handleWallClock(now, unix) {
+      connections.handleWallClock(now, unix);
+      if (gateway.clock.follow(now, unix)) gateway.log.info?.("the clock was set; expiries follow it");
+    },
+    handlePortalMessage(now, message) {
+      handlePortalMessage(gateway, now, message);
       after(now);
     },
     handlePunt(now, punt) {
@@ -81,14 +101,23 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     },
     pollTimeout: () => earliest(connections.pollTimeout(), gateway.grants.pollTimeout()),
     counters: () => gateway.counters,
-    grantsOf: (cid) => [...(gateway.grants.client(cid)?.grants.values() ?? [])],
+    grantsOf: (cid, now) =>
+      [...(gateway.grants.client(cid)?.grants.values() ?? [])].map((grant) => running(gateway, now, grant)),
   };
 }
 
-function createState({ connections, isHostOpen, log = SILENT }: TunnelGatewayOptions): GatewayState {
+function running({ clock }: GatewayState, now: Instant, { resource, expiresAt }: Grant): RunningGrant {
+  if (expiresAt === undefined) return { resource };
+  return { resource, expiresInMs: Math.max(0, expiresAt - clock.wallNow(now)) };
+}
+
+function createState(options: TunnelGatewayOptions): GatewayState {
+  const { connections, now, unixNow, isHostOpen, log = SILENT } = options;
+  const clock = createWallClock(now, unixNow);
   return {
     ...createEndState<TunnelGatewayEvent>(connections, log),
-    grants: createGrants(),
+    clock,
+    grants: createGrants(clock),
     refusals: new Map(),
     isHostOpen,
     counters: { refused: 0, "icmp-rate": 0, "p2p-bad": 0, "no-peer-state": 0 },

@@ -1,5 +1,5 @@
 /** What the gateway's clients may reach, and until when (TN-50 to TN-55). */
-import { earliest, equalIp, type Instant, type IpAddress } from "../base/index.ts";
+import { equalIp, type Instant, type IpAddress, type UnixMs, type WallClock } from "../base/index.ts";
 import type { GatewayResource } from "../portal/protocol/index.ts";
 import { reachOf } from "./reach/reach.ts";
 
@@ -12,8 +12,8 @@ export interface GrantedClient {
 
 export interface Grant {
   readonly resource: GatewayResource;
-  /** When access ends; absent: never. Converted once from UNIX seconds (TN-53). */
-  readonly lease?: Instant;
+  /** When access ends, by the gateway's wall clock; absent: never (TN-53). */
+  readonly expiresAt?: UnixMs;
 }
 
 export interface Revocation {
@@ -27,20 +27,20 @@ export interface Revocation {
 export interface ListedAuthorization {
   readonly cid: string;
   readonly rid: string;
-  readonly lease?: Instant;
+  readonly expiresAt?: UnixMs;
 }
 
 export interface Grants {
   /**
-   * Inserts or replaces a grant: filters and lease are the new ones (TN-52).
+   * Inserts or replaces a grant: filters and expiry are the new ones (TN-52).
    * Returns what other clients lose because they hold one of the addresses.
    */
   insert(cid: string, addresses: readonly IpAddress[], grant: Grant): readonly Revocation[];
-  setLease(cid: string, rid: string, lease: Instant | undefined): boolean;
+  setExpiry(cid: string, rid: string, expiresAt: UnixMs | undefined): boolean;
   revoke(cid: string, rid: string): readonly Revocation[];
   /** The client left on purpose: everything of it goes (TN-43). */
   removeClient(cid: string, reason: "goodbye" | "address-taken"): readonly Revocation[];
-  /** Revokes whatever is not listed; sets the listed leases (TN-55). */
+  /** Revokes whatever is not listed; sets the listed expiries (TN-55). */
   reconcile(listed: readonly ListedAuthorization[]): readonly Revocation[];
   /** Filters are replaced; another kind or network revokes the grant from everybody (TN-51). */
   updateResource(resource: GatewayResource): readonly Revocation[];
@@ -56,24 +56,43 @@ interface MutableClient extends GrantedClient {
 
 type Clients = Map<string, MutableClient>;
 
-export function createGrants(): Grants {
+/** @param clock its steps move all expiries at once (TN-53) */
+export function createGrants(clock: WallClock): Grants {
   const clients: Clients = new Map();
+  // Asked for in every turn, of all grants; it changes with them only.
+  let first: UnixMs | undefined;
+  const changing = <T>(change: T): T => {
+    first = firstExpiry(clients);
+    return change;
+  };
   return {
-    insert: (cid, addresses, grant) => insert(clients, cid, addresses, grant),
-    setLease: (cid, rid, lease) => setLease(clients, cid, rid, lease),
-    revoke: (cid, rid) => revoke(clients, cid, rid, "revoked"),
-    removeClient: (cid, reason) => removeClient(clients, cid, reason),
-    reconcile: (listed) => reconcile(clients, listed),
-    updateResource: (resource) => updateResource(clients, resource),
+    insert: (cid, addresses, grant) => changing(insert(clients, cid, addresses, grant)),
+    setExpiry: (cid, rid, expiresAt) => changing(setExpiry(clients, cid, rid, expiresAt)),
+    revoke: (cid, rid) => changing(revoke(clients, cid, rid, "revoked")),
+    removeClient: (cid, reason) => changing(removeClient(clients, cid, reason)),
+    reconcile: (listed) => changing(reconcile(clients, listed)),
+    updateResource: (resource) => changing(updateResource(clients, resource)),
     clients: () => [...clients.values()],
     client: (cid) => clients.get(cid),
-    handleTimeout: (now) =>
-      revokeWhere(clients, "expired", (_cid, { lease }) => lease !== undefined && now >= lease),
-    pollTimeout: () =>
-      earliest(
-        ...[...clients.values()].flatMap(({ grants }) => [...grants.values()].map(({ lease }) => lease)),
-      ),
+    handleTimeout(now) {
+      const wallNow = clock.wallNow(now);
+      if (first === undefined || wallNow < first) return [];
+      const isOver = (_cid: string, { expiresAt }: Grant): boolean =>
+        expiresAt !== undefined && wallNow >= expiresAt;
+      return changing(revokeWhere(clients, "expired", isOver));
+    },
+    pollTimeout: () => (first === undefined ? undefined : clock.instantOf(first)),
   };
+}
+
+function firstExpiry(clients: Clients): UnixMs | undefined {
+  let first: UnixMs | undefined;
+  for (const { grants } of clients.values()) {
+    for (const { expiresAt } of grants.values()) {
+      if (expiresAt !== undefined && (first === undefined || expiresAt < first)) first = expiresAt;
+    }
+  }
+  return first;
 }
 
 function insert(
@@ -92,11 +111,11 @@ function insert(
   return lost;
 }
 
-function setLease(clients: Clients, cid: string, rid: string, lease: Instant | undefined): boolean {
+function setExpiry(clients: Clients, cid: string, rid: string, expiresAt: UnixMs | undefined): boolean {
   const grants = clients.get(cid)?.grants;
   const grant = grants?.get(rid);
   if (grants === undefined || grant === undefined) return false;
-  grants.set(rid, leased(grant.resource, lease));
+  grants.set(rid, expiring(grant.resource, expiresAt));
   return true;
 }
 
@@ -105,7 +124,7 @@ function reconcile(clients: Clients, listed: readonly ListedAuthorization[]): re
   const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
   const isOver = (cid: string, { resource }: Grant): boolean => !kept.has(key(cid, resource.rid));
   const lost = revokeWhere(clients, "not-listed", isOver);
-  for (const { cid, rid, lease } of listed) setLease(clients, cid, rid, lease);
+  for (const { cid, rid, expiresAt } of listed) setExpiry(clients, cid, rid, expiresAt);
   return lost;
 }
 
@@ -115,7 +134,7 @@ function updateResource(clients: Clients, resource: GatewayResource): readonly R
   const lost = revokeWhere(clients, "resource-changed", isOver);
   for (const client of clients.values()) {
     const grant = client.grants.get(resource.rid);
-    if (grant !== undefined) client.grants.set(resource.rid, leased(resource, grant.lease));
+    if (grant !== undefined) client.grants.set(resource.rid, expiring(resource, grant.expiresAt));
   }
   return lost;
 }
@@ -144,8 +163,8 @@ function revoke(clients: Clients, cid: string, rid: string, reason: Revocation["
   return [{ cid, rid, reason, isLast }];
 }
 
-function leased(resource: GatewayResource, lease: Instant | undefined): Grant {
-  return lease === undefined ? { resource } : { resource, lease };
+function expiring(resource: GatewayResource, expiresAt: UnixMs | undefined): Grant {
+  return expiresAt === undefined ? { resource } : { resource, expiresAt };
 }
 
 /** Whether a grant for `held` stays when the resource becomes `updated`: it opens the same, and can be enforced. */

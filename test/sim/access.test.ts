@@ -149,11 +149,7 @@ describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-13
     connect(access);
     connect(access, 1, OTHER_SERVER);
     access.apply(access.gateway, ({ tunnel }) =>
-      tunnel.handlePortalMessage(
-        access.world.now(),
-        { kind: "reject-access", cid: CID, rid: LAB },
-        access.world.unixNow(),
-      ),
+      tunnel.handlePortalMessage(access.world.now(), { kind: "reject-access", cid: CID, rid: LAB }),
     );
     access.send(access.client, toServer(2, OTHER_SERVER));
     access.send(access.gateway, toClient(3, OTHER_SERVER));

@@ -87,9 +87,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
     toClient: (message) =>
       access.apply(client, ({ tunnel }) => tunnel.handlePortalMessage(world.now(), message)),
     toGateway: (message) =>
-      access.apply(gateway, ({ tunnel }) =>
-        tunnel.handlePortalMessage(world.now(), message, world.unixNow()),
-      ),
+      access.apply(gateway, ({ tunnel }) => tunnel.handlePortalMessage(world.now(), message)),
   });
   const access: Access = {
     world,
@@ -160,7 +158,12 @@ function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
     delivered: [],
     commands: [],
     events: [],
-    tunnel: createTunnelGateway({ connections, isHostOpen: false }),
+    tunnel: createTunnelGateway({
+      connections,
+      now: world.now(),
+      unixNow: world.unixNow(),
+      isHostOpen: false,
+    }),
     publicKey: () => connections.publicKey(),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * What the parts of the portal share: configuration, memory, sockets, and the two clocks.
  */
-import { type Instant, instant, type Log, type Random, type UnixMs, unixMs } from "../../base/index.ts";
+import type { Instant, Log, Random, WallClock } from "../../base/index.ts";
 import { type ClientMessage, clientChannel, type GatewayMessage, gatewayChannel } from "../protocol/index.ts";
 import type { Subject } from "./access.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
@@ -42,25 +42,6 @@ export interface Core {
   readonly failures: Map<string, Map<string, string>>;
   /** The highest revision of the store that is on disk. */
   durableRevision: number;
-}
-
-/** Wall-clock time derived from the machine's own: it moves only when the shell says so. */
-export interface WallClock {
-  set(now: Instant, wallNow: UnixMs): void;
-  wallNow(now: Instant): UnixMs;
-  /** When the machine's clock will show a wall-clock time. */
-  instantOf(at: UnixMs): Instant;
-}
-
-export function createWallClock(now: Instant, wallNow: UnixMs): WallClock {
-  let offsetMs = wallNow - now;
-  return {
-    set(at, wall) {
-      offsetMs = wall - at;
-    },
-    wallNow: (at) => unixMs(at + offsetMs),
-    instantOf: (at) => instant(at - offsetMs),
-  };
 }
 
 export function createCounters(): ServerCounters {

@@ -7,13 +7,13 @@
  */
 
 import type { Instant, IpAddress, Log, Random, UnixMs } from "../../base/index.ts";
-import { earliest } from "../../base/index.ts";
+import { createWallClock, earliest } from "../../base/index.ts";
 import { CLOSE_NORMAL } from "../protocol/index.ts";
 import type { UpgradeRequest } from "./admission.ts";
 import { isLive } from "./authorizations.ts";
 import { refreshClients } from "./client-view.ts";
 import { completeJoin, handleText, initialise, noteFault } from "./conversation.ts";
-import { type Core, createCounters, createWallClock, type ServerCounters } from "./core.ts";
+import { type Core, createCounters, type ServerCounters } from "./core.ts";
 import { admit, closeSocket, endExpired, handleGone, type UpgradeVerdict } from "./entrance.ts";
 import type { PortalModel } from "./model.ts";
 import type { PeerLimits } from "./peer-limits.ts";

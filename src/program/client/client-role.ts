@@ -9,7 +9,7 @@ import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
 export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
   return {
     name: "client",
-    createMachine: (connections, log) => createTunnelClient({ connections, log: log.scope("tunnel") }),
+    createMachine: ({ connections, log }) => createTunnelClient({ connections, log: log.scope("tunnel") }),
     resourcesOf: (machine) => machine.resources().map(toView),
     purposeOf: (machine, gid) => ({ resources: machine.resourcesOf(gid) }),
     wire(parts) {

@@ -1,6 +1,6 @@
 /** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
 import { type NetworkEvent, openNetlinkEvents } from "../../../bindings/linux/index.ts";
-import { after, earliest, type IpAddress, type Log } from "../../base/index.ts";
+import { after, createWallClock, earliest, type IpAddress, type Log, unixMs } from "../../base/index.ts";
 import {
   createBurstWatch,
   createSuspendWatch,
@@ -24,6 +24,8 @@ export interface NetworkListeners {
   /** Links, addresses or routes of the host have changed, and rest for a moment. */
   readonly onNetwork: () => void;
   readonly onAddresses: (addresses: readonly IpAddress[]) => void;
+  /** The wall clock was set (TN-53). */
+  readonly onClockStep: () => void;
   /** The way into the internet is another one, or was away for a while: everything is connected anew (PG-75). */
   readonly onReset: (reason: string) => void;
 }
@@ -41,6 +43,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
   const events = openNetlinkEvents(host.kernel);
   const burst = createBurstWatch(tun.index);
   const suspend = createSuspendWatch();
+  const clock = createWallClock(host.now(), unixMs(Date.now()));
   let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index);
   let fingerprint = networkFingerprint(rtnetlink);
   let timer: NodeJS.Timeout | undefined;
@@ -49,6 +52,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
   synchroniseLinkRoutes(rtnetlink, tun.index, log);
 
   function look(): void {
+    if (clock.follow(host.now(), unixMs(Date.now()))) listeners.onClockStep();
     if (suspend.hasResumed(host.now())) listeners.onReset("resume from suspend");
     const told = events.drain();
     listeners.onEvents(told);

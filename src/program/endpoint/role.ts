@@ -1,5 +1,5 @@
 /** What client and gateway add to the common course, and what they are given for it. */
-import type { Instant, IpAddress, Log, Secret } from "../../base/index.ts";
+import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.ts";
 import type { Connections } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
@@ -9,16 +9,25 @@ import type { Surroundings } from "./surroundings.ts";
 
 /** The machine of one role, as the shell sees it. */
 export interface PeerMachine extends ShellMachine {
+  handleWallClock(now: Instant, unix: UnixMs): void;
   handleOwnAddresses(now: Instant, addresses: readonly { address: IpAddress; port: number }[]): void;
   reset(now: Instant): void;
   shutdown(now: Instant): void;
   counters(): Readonly<Record<string, number>>;
 }
 
+/** What the machine of a role is made of. */
+export interface MachineParts {
+  readonly connections: Connections;
+  readonly now: Instant;
+  readonly unixNow: UnixMs;
+  readonly log: Log;
+}
+
 /** What a role is, wherever it runs. */
 export interface TunnelRole<Machine extends PeerMachine> {
   readonly name: "client" | "gateway";
-  createMachine(connections: Connections, log: Log): Machine;
+  createMachine(parts: MachineParts): Machine;
   /** Opens the connection to the portal and answers to the machine's events. */
   wire(parts: PeerParts<Machine>): PeerWiring;
   /** What the machine knows of resources, for status (PG-109). */

@@ -244,6 +244,8 @@ function followNetwork<Machine extends PeerMachine>(
     onEvents: keeper.look,
     onNetwork: hostInterface.refresh,
     onAddresses: announce,
+    // The loop tells the machine what time it is before anything else.
+    onClockStep: () => shell.input(() => {}),
     onReset: resets.request,
   };
   const monitor: NetworkMonitor = watchNetwork(host, listeners, log);

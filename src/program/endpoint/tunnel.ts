@@ -33,21 +33,21 @@ export interface Tunnel<Machine extends PeerMachine> {
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
   const { role, surroundings, url, token, login, fail, tell = () => {}, log } = options;
   const { plane, now, send, deliver } = surroundings;
+  const clocks = { now: now(), unixNow: unixMs(Date.now()) };
   const connections = createConnections({
     role: role.name,
     records: plane.records,
     crypto: createNodeCrypto(),
     seed: randomBytes(32),
-    now: now(),
-    unixNow: unixMs(Date.now()),
+    ...clocks,
     log,
   });
-  const machine = role.createMachine(connections, log);
+  const machine = role.createMachine({ connections, ...clocks, log });
   const shell = createShell({
     machine,
     plane,
     now,
-    tellWallClock: (at) => connections.handleWallClock(at, unixMs(Date.now())),
+    tellWallClock: (at) => machine.handleWallClock(at, unixMs(Date.now())),
     send,
     writeTun: deliver,
     drainEvents(at) {

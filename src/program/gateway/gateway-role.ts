@@ -1,5 +1,4 @@
 /** What a gateway is, on a host or embedded: its machine, and how it answers to the portal. */
-import { unixMs } from "../../base/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
@@ -8,14 +7,14 @@ import type { TunnelRole } from "../endpoint/role.ts";
 export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
   return {
     name: "gateway",
-    createMachine: (connections, log) =>
-      createTunnelGateway({ connections, isHostOpen: false, log: log.scope("tunnel") }),
+    createMachine: (parts) =>
+      createTunnelGateway({ ...parts, isHostOpen: false, log: parts.log.scope("tunnel") }),
     resourcesOf: () => [],
     purposeOf: (machine, cid, now) => ({
-      authorizations: machine.grantsOf(cid).map(({ resource, lease }) => ({
+      authorizations: machine.grantsOf(cid, now).map(({ resource, expiresInMs }) => ({
         rid: resource.rid,
         name: resource.kind === "internet" ? null : resource.name,
-        expires_in_s: lease === undefined ? null : Math.max(0, Math.round((lease - now) / 1000)),
+        expires_in_s: expiresInMs === undefined ? null : Math.round(expiresInMs / 1000),
       })),
     }),
     wire(parts) {
@@ -26,7 +25,7 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
         channel: gatewayChannel,
         settings,
         accountOf: (message) => (message.kind === "init" ? message.accountSlug : undefined),
-        handleMessage: (now, message) => machine.handlePortalMessage(now, message, unixMs(Date.now())),
+        handleMessage: (now, message) => machine.handlePortalMessage(now, message),
         drainEvents(_now, request) {
           for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
             if (event.kind === "request") request(event.request);

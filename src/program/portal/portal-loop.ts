@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as wait } from "node:timers/promises";
-import type { Instant, Log, Random } from "../../base/index.ts";
+import { createWallClock, type Instant, type Log, type Random, type WallClock } from "../../base/index.ts";
 import {
   createPortalServer,
   type PeerLimits,
@@ -35,8 +35,6 @@ export interface PortalLoopOptions extends ListenerOptions {
   readonly log: Log;
 }
 
-/** A wall clock that has moved by more than this was set, or the machine slept. */
-const CLOCK_TOLERANCE_MS = 250;
 const WRITE_RETRY_MS = 1_000;
 
 /** What the loop holds. */
@@ -48,8 +46,7 @@ interface Loop {
   timer: NodeJS.Timeout | undefined;
   writing: Promise<void> | undefined;
   isClosing: boolean;
-  /** The wall clock's distance from the monotonic one. */
-  offsetMs: number;
+  readonly clock: WallClock;
 }
 
 export async function openPortalLoop(options: PortalLoopOptions): Promise<PortalLoop> {
@@ -71,7 +68,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     timer: undefined,
     writing: undefined,
     isClosing: false,
-    offsetMs: wallNow() - monotonicNow(),
+    clock: createWallClock(monotonicNow(), wallNow()),
   };
   const listener = await openListener(options, listenerEvents(loop));
   loop.listener = listener;
@@ -109,11 +106,8 @@ function listenerEvents(loop: Loop): ListenerEvents {
 /** Runs one input and then everything that follows from it. */
 function turn<T>(loop: Loop, input: (now: Instant) => T): T {
   const now = monotonicNow();
-  const offsetMs = wallNow() - now;
-  if (Math.abs(offsetMs - loop.offsetMs) > CLOCK_TOLERANCE_MS) {
-    loop.offsetMs = offsetMs;
-    loop.server.handleClock(now, wallNow());
-  }
+  const wall = wallNow();
+  if (loop.clock.follow(now, wall)) loop.server.handleClock(now, wall);
   const result = input(now);
   drain(loop);
   return result;

@@ -34,10 +34,10 @@ const authorize = (change: Partial<AuthorizeFlow> = {}): AuthorizeFlow => ({
 function createGateway(isReady = true) {
   const lone = createLoneTunnel<TunnelGatewayEvent, ReturnType<typeof createTunnelGateway>>(
     "gateway",
-    (connections) => createTunnelGateway({ connections, isHostOpen: false }),
+    (connections) => createTunnelGateway({ connections, now: START, unixNow: UNIX_START, isHostOpen: false }),
   );
   const tell = (message: GatewayMessage): void =>
-    lone.apply((gateway) => gateway.handlePortalMessage(START, message, UNIX_START));
+    lone.apply((gateway) => gateway.handlePortalMessage(START, message));
   const addresses = { ipv4: ip("100.64.0.1"), ipv6: ip("fd00:2021:1111::1") };
   if (isReady) tell({ kind: "init", interface: addresses, relays: [], authorizations: [] });
   const answers = (): readonly string[] =>
@@ -89,6 +89,37 @@ describe("the gateway", () => {
     look(5_000);
     expect(gateway.connections.slotOf(CID)).toBeUndefined();
     expect(gateway.events.at(-1)).toEqual({ kind: "disconnected", cid: CID });
+  });
+
+  it.each([
+    ["forward", 3_000],
+    ["back", -3_000],
+  ])("TN-53: a clock that is set %s takes the leases with it", (_, stepMs) => {
+    const gateway = createGateway();
+    gateway.tell(authorize({ expiresAt: unixMs(UNIX_START + 5_000) }));
+    const clock = (ms: number, unix: number): void =>
+      gateway.apply((machine) => machine.handleWallClock(instant(START + ms), unixMs(unix)));
+    const isOpenAt = (ms: number): boolean => {
+      gateway.apply((machine) => machine.handleTimeout(instant(START + ms)));
+      return gateway.connections.slotOf(CID) !== undefined;
+    };
+    clock(1_000, UNIX_START + 1_000 + stepMs);
+    expect(isOpenAt(5_000 - stepMs - 1)).toBe(true);
+    expect(gateway.machine.pollTimeout()).toBe(START + 5_000 - stepMs);
+    expect(isOpenAt(5_000 - stepMs)).toBe(false);
+  });
+
+  it("TN-53: what a step has ended does not come back when the clock does", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize({ expiresAt: unixMs(UNIX_START + 5_000) }));
+    const step = (unix: number): void =>
+      gateway.apply((machine) => {
+        machine.handleWallClock(START, unixMs(unix));
+        machine.handleTimeout(START);
+      });
+    step(UNIX_START + 6_000);
+    step(UNIX_START);
+    expect(gateway.connections.slotOf(CID)).toBeUndefined();
   });
 
   it("TN-16, TN-19: the addresses of clients that there is a connection to stand in the interface", () => {

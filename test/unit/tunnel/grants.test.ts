@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { instant, ip, prefix } from "../../../src/base/index.ts";
+import { createWallClock, instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
 import type { GatewayResource } from "../../../src/portal/protocol/index.ts";
 import { createGrants } from "../../../src/tunnel/grants.ts";
 
@@ -17,9 +17,9 @@ function cidr(rid: string, network: string, filters: Cidr["filters"] = []): Cidr
 
 describe("grants of a gateway", () => {
   it("TN-53: each grant ends at its own lease, not before, and the earliest is the next time-out", () => {
-    const grants = createGrants();
-    grants.insert("alice", ALICE, { resource: office, lease: at(5_000) });
-    grants.insert("alice", ALICE, { resource: lab, lease: at(9_000) });
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
+    grants.insert("alice", ALICE, { resource: office, expiresAt: unixMs(5_000) });
+    grants.insert("alice", ALICE, { resource: lab, expiresAt: unixMs(9_000) });
     expect(grants.pollTimeout()).toBe(5_000);
     expect(grants.handleTimeout(at(4_999))).toEqual([]);
     expect(grants.handleTimeout(at(5_000))).toEqual([
@@ -34,9 +34,9 @@ describe("grants of a gateway", () => {
   });
 
   it("TN-52: a renewed grant takes the new expiry, longer, shorter or none", () => {
-    const grants = createGrants();
-    grants.insert("alice", ALICE, { resource: office, lease: at(5_000) });
-    grants.insert("alice", ALICE, { resource: office, lease: at(3_000) });
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
+    grants.insert("alice", ALICE, { resource: office, expiresAt: unixMs(5_000) });
+    grants.insert("alice", ALICE, { resource: office, expiresAt: unixMs(3_000) });
     expect(grants.pollTimeout()).toBe(3_000);
     grants.insert("alice", ALICE, { resource: office });
     expect(grants.pollTimeout()).toBeUndefined();
@@ -44,7 +44,7 @@ describe("grants of a gateway", () => {
   });
 
   it("TN-52: a client that gets another's address takes it over", () => {
-    const grants = createGrants();
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
     grants.insert("alice", ALICE, { resource: office });
     const lost = grants.insert("bob", ALICE, { resource: office });
     expect(lost).toEqual([{ cid: "alice", rid: "office", reason: "address-taken", isLast: true }]);
@@ -53,7 +53,7 @@ describe("grants of a gateway", () => {
   });
 
   it("TN-54: revoking one of two grants keeps the client, revoking the last ends it", () => {
-    const grants = createGrants();
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
     grants.insert("alice", ALICE, { resource: office });
     grants.insert("alice", ALICE, { resource: lab });
     expect(grants.revoke("alice", "office")).toEqual([
@@ -64,12 +64,12 @@ describe("grants of a gateway", () => {
   });
 
   it("TN-55: init revokes what it does not list, also all of a client that it does not name", () => {
-    const grants = createGrants();
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
     grants.insert("alice", ALICE, { resource: office });
-    grants.insert("alice", ALICE, { resource: lab, lease: at(1_000) });
+    grants.insert("alice", ALICE, { resource: lab, expiresAt: unixMs(1_000) });
     grants.insert("bob", BOB, { resource: office });
     const lost = grants.reconcile([
-      { cid: "alice", rid: "lab", lease: at(7_000) },
+      { cid: "alice", rid: "lab", expiresAt: unixMs(7_000) },
       { cid: "carol", rid: "office" },
     ]);
     expect(lost).toEqual([
@@ -81,9 +81,9 @@ describe("grants of a gateway", () => {
   });
 
   it("TN-51: another network or a filter that cannot be evaluated revokes from everybody, a name does not", () => {
-    const grants = createGrants();
+    const grants = createGrants(createWallClock(instant(0), unixMs(0)));
     grants.insert("alice", ALICE, { resource: office });
-    grants.insert("bob", BOB, { resource: office, lease: at(9_000) });
+    grants.insert("bob", BOB, { resource: office, expiresAt: unixMs(9_000) });
     expect(grants.updateResource({ ...office, name: "Head office" })).toEqual([]);
     expect(grants.client("bob")?.grants.get("office")?.resource).toMatchObject({ name: "Head office" });
     expect(grants.pollTimeout()).toBe(9_000);

@@ -1,6 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { contains, formatPrefix, ip, type Prefix, prefix, subtract } from "../../../src/base/index.ts";
+import {
+  contains,
+  createWallClock,
+  formatPrefix,
+  instant,
+  ip,
+  type Prefix,
+  prefix,
+  subtract,
+  unixMs,
+} from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createGrants } from "../../../src/tunnel/grants.ts";
 import { clientPolicy, gatewayPolicy } from "../../../src/tunnel/policy.ts";
@@ -56,7 +66,7 @@ describe("policy of a client", () => {
 });
 
 describe("policy of a gateway", () => {
-  const grants = createGrants();
+  const grants = createGrants(createWallClock(instant(0), unixMs(0)));
   const addresses = [ip("100.64.0.2"), ip("fd00:2021:1111::2")];
   grants.insert("alice", addresses, {
     resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
