@@ -187,7 +187,11 @@ export const PEER = {
     check: parseInstance,
     help: "name of this instance (default: the role)",
   },
-  "on-event": { kind: "text", value: "CMD", isLater: true, help: "run a command on each event" },
+  "on-event": {
+    kind: "text",
+    value: "CMD",
+    help: "run a shell command for each event: its name in POSTERN_EVENT, JSON on standard input",
+  },
   "egress-interface": {
     kind: "text",
     value: "NAME",

@@ -41,6 +41,8 @@ export interface PeerOptions extends PlaneOptions {
   readonly listenPort: number;
   readonly tunName: string;
   readonly instance: string | undefined;
+  /** A shell command for each event (PG-113). */
+  readonly onEvent: string | undefined;
 }
 
 export interface ClientOptions extends PeerOptions {

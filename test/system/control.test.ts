@@ -1,8 +1,12 @@
 /** The real programs, asked and commanded over their control sockets (PG-107 to PG-112). */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PeerStatus, PortalServerStatus } from "../../src/program/control/index.ts";
+import {
+  openControlClient,
+  type PeerStatus,
+  type PortalServerStatus,
+} from "../../src/program/control/index.ts";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { echo, eventually } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
@@ -19,7 +23,7 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     office.configure([{ resource: "Office" }]);
     portal = await office.startPortal();
     gateway = await office.startGateway();
-    client = await office.startClient();
+    client = await office.startClient("--on-event", 'echo "$POSTERN_EVENT $(cat)" >> /run/events');
     await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
   }, 120_000);
   afterAll(() => office.close());
@@ -101,9 +105,8 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
   });
 
   it("PG-75, PG-112: reset connects anew, and who listens hears of it", async () => {
-    const path = join(office.client.runFolder, "postern", "client.sock");
-    const { openControlClient } = await import("../../src/program/control/index.ts");
-    const listener = await openControlClient("client", [join(path, "..")]);
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
+    const listener = await openControlClient("client", [join(office.client.runFolder, "postern")]);
     await listener.ask("subscribe", { events: ["reset", "portal", "connection"] });
     expect((await ask(office.client, "reset", "--reason", "a test")).status).toBe(0);
     const heard: string[] = [];
@@ -133,6 +136,17 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     expect(stderr).toBe("postern: no running instance 'client' (looked at /run/postern/client.sock)\n");
   });
 
+  it("PG-113: the operator's command was told what happened, in its order", async () => {
+    const events = join(office.client.runFolder, "events");
+    const names = (): string[] =>
+      readFileSync(events, "utf8")
+        .split("\n")
+        .map((line) => line.split(" ")[0] ?? "");
+    await eventually(() => expect(names()).toContain("reset"));
+    expect(names().slice(0, 3)).toEqual(["portal", "interface", "ready"]);
+    expect(readFileSync(events, "utf8")).toMatch(/^connection .*"state":"connected","path":"direct"/m);
+  });
+
   it("PG-15, PG-108: stop ends each cleanly, and the socket is gone", async () => {
     for (const [where, program] of [
       [office.client, client],
@@ -143,5 +157,6 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
       expect((await program.wait(10_000)).status).toBe(0);
       expect(readdirSync(join(where.runFolder, "postern"))).toEqual([]);
     }
+    expect(readFileSync(join(office.client.runFolder, "events"), "utf8")).toMatch(/^stopping \{/m);
   });
 });

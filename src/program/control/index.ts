@@ -16,6 +16,7 @@ export {
   type QueuedEvent,
 } from "./events.ts";
 export { type ControlMethod, type ControlMethods, method } from "./methods.ts";
+export { type EventCommands, type OnEventOptions, runOnEvents } from "./on-event.ts";
 export { ControlRefusal, createLineReader, LINE_BYTES_MAX, readRequest } from "./protocol.ts";
 export type {
   AnyStatus,

@@ -23,8 +23,10 @@ import {
   type EventBus,
   openControlServer,
   type PeerStatus,
+  runOnEvents,
 } from "../control/index.ts";
 import type { Ending } from "../ending.ts";
+import { describeError } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import {
@@ -93,7 +95,9 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   let control: ControlServer | undefined;
   // The last that goes: until then it can be asked what holds up the end (PG-15).
   undo.add("control socket", () => control?.close());
-  const open = setUpHost(course);
+  const life: Life = { events: createEventBus(), isReady: false };
+  runCommands(course, life);
+  const open: OpenHost = { ...setUpHost(course), life };
   const { host, keeper } = open;
   const running = assemble(course, open);
   await host.start();
@@ -117,7 +121,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
       stop: ending.stop,
       reset: network.resets.request,
     }),
-    events: open.life.events,
+    events: life.events,
     log: io.log,
   });
   undo.add("network events", () => network.stop());
@@ -127,10 +131,14 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     const code = await ending.wait();
     io.log.info?.("stopping");
     control?.refuse("the program is stopping");
-    open.life.events.emit({ event: "stopping", data: {} });
+    life.events.emit({ event: "stopping", data: {} });
     shell.input((now) => machine.shutdown(now));
     await new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS));
     return code;
+  } catch (error) {
+    const code = error instanceof PosternError ? error.code : "internal";
+    life.events.emit({ event: "error", data: { code, message: describeError(error) } });
+    throw error;
   } finally {
     // What is undone from here on is not to be repaired.
     keeper.stop();
@@ -138,7 +146,17 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   }
 }
 
-function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHost {
+/** The operator's command hears everything from here on, the end included (PG-113). */
+function runCommands<Machine extends PeerMachine>(
+  { options, undo, io }: Course<Machine>,
+  { events }: Life,
+): void {
+  if (options.onEvent === undefined) return;
+  const commands = runOnEvents({ command: options.onEvent, events, env: io.env, log: io.log });
+  undo.add("commands for events", () => commands.close());
+}
+
+function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<OpenHost, "life"> {
   const { role, options, io, undo, threads } = course;
   const { log } = io;
   const kept = readKeptSysctls();
@@ -174,7 +192,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): OpenHo
   const onHost = role.setUpHost(host, undo, log);
   for (const table of onHost.tables) keeper.keep(table);
   const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log });
-  return { host, keeper, hostInterface, features, life: { events: createEventBus(), isReady: false } };
+  return { host, keeper, hostInterface, features };
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
