@@ -198,7 +198,14 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
   const { role, io, undo, ending, url, token, login } = course;
   const { log } = io;
-  const surroundings = hostSurroundings(open.host, interfaceApplier(course, open), log);
+  const surroundings = hostSurroundings({
+    host: open.host,
+    applyInterface: interfaceApplier(course, open),
+    portal: url,
+    env: io.env,
+    caFile: course.options.caFile,
+    log,
+  });
   const tell = open.life.events.emit;
   const tunnel = createTunnel({ role, surroundings, url, token, login, fail: ending.fail, tell, log });
   undo.add("control loop", () => tunnel.shell.stop());

@@ -7,6 +7,7 @@ import { createNameResolver, FWMARK } from "../../host/index.ts";
 import type { PlaneRecords } from "../../plane/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import { markedTcp, type OpenTcp } from "../portal-socket.ts";
+import { type Environment, reachTarget, type Target } from "../proxy/index.ts";
 import type { PlaneHost, ShellPlane, ShellTransmit } from "../shell/index.ts";
 
 export interface Surroundings {
@@ -25,18 +26,32 @@ export interface Surroundings {
   readonly applyInterface: (wanted: TunnelInterface) => void;
 }
 
-export function hostSurroundings(
-  host: PlaneHost,
-  applyInterface: Surroundings["applyInterface"],
-  log: Log,
-): Surroundings {
+export interface HostSurroundings {
+  readonly host: PlaneHost;
+  readonly applyInterface: Surroundings["applyInterface"];
+  /** Where the portal is, which may lie behind a proxy that `env` names (RL-211). */
+  readonly portal: Target;
+  readonly env: Environment;
+  readonly caFile: string | undefined;
+  readonly log: Log;
+}
+
+/** @throws PosternError `usage` when the environment's proxy cannot be read */
+export function hostSurroundings(options: HostSurroundings): Surroundings {
+  const { host, applyInterface, portal, env, caFile, log } = options;
   return {
     plane: host.plane,
     now: host.now,
     send: host.send,
     deliver: host.writeTun,
-    openTcp: markedTcp(host.kernel, FWMARK),
-    resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log }),
+    ...reachTarget({
+      target: portal,
+      env,
+      openTcp: markedTcp(host.kernel, FWMARK),
+      resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log }),
+      caFile,
+      log: log.scope("portal"),
+    }),
     applyInterface,
   };
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, connect as dial } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -25,6 +25,7 @@ import {
   type PortalSocket,
   plainTcp,
 } from "../../../src/program/portal-socket.ts";
+import { type Resolve, reachTarget } from "../../../src/program/proxy/index.ts";
 import { connectPeer, RANDOM, startPortal, type TestPortal } from "./portal-peer.ts";
 
 const VECTORS = new URL("../../vectors/portal/", import.meta.url).pathname;
@@ -52,6 +53,7 @@ afterEach(async () => {
 interface PeerSettings {
   readonly roots?: readonly string[];
   readonly openTcp?: OpenTcp;
+  readonly resolve?: Resolve;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -68,7 +70,7 @@ function createPeer(url: string, token: string, options: PeerSettings = {}): Pee
     token: secret(token),
     userAgent: "Debian/12 headless-client/1.5.0 postern/0.1.0",
     openTcp: options.openTcp ?? plainTcp,
-    resolve: async () => [ip("127.0.0.1")],
+    resolve: options.resolve ?? (async () => [ip("127.0.0.1")]),
     ...(roots === undefined ? {} : { roots }),
     now: () => instant(Math.floor(performance.now())),
     wallNow: () => unixMs(Date.now()),
@@ -117,6 +119,22 @@ async function portalWith(options: Parameters<typeof startPortal>[0] = {}): Prom
   return portal;
 }
 
+/** Carries every CONNECT to where it asks for. */
+async function startHttpProxy() {
+  const asked: string[] = [];
+  const proxy = createServer().on("connect", ({ url = "" }, client) => {
+    asked.push(url);
+    const [host = "", port] = url.split(":");
+    const target = dial(Number(port), host, () => client.write("HTTP/1.1 200 Connected\r\n\r\n"));
+    client.on("error", () => target.destroy()).pipe(target);
+    target.on("error", () => client.destroy()).pipe(client);
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  ends.push(async () => proxy.close());
+  return { host: "127.0.0.1", port: (proxy.address() as AddressInfo).port, asked };
+}
+
 describe("against our portal", () => {
   it("PT-23, PT-55: joins, is shown its resources, and gets a flow", async () => {
     const portal = await portalWith();
@@ -135,6 +153,24 @@ describe("against our portal", () => {
     peer.socket.close();
     await peer.next("closed");
     expect(peer.socket.state).toBe("closed");
+  });
+
+  it("RL-211: is reached through the proxy that the environment names", async () => {
+    const portal = await portalWith();
+    const { port, host, asked } = await startHttpProxy();
+    const target = { host: "127.0.0.1", port: Number(new URL(portal.url).port) };
+    const env = { HTTPS_PROXY: `http://${host}:${port}` };
+    const reach = reachTarget({
+      target,
+      env,
+      openTcp: plainTcp,
+      resolve: async () => [ip("127.0.0.1")],
+      caFile: undefined,
+      log: SILENT,
+    });
+    const peer = createPeer(portal.url, portal.tokens.client, reach);
+    await peer.next("connected");
+    expect(asked).toEqual([`127.0.0.1:${target.port}`]);
   });
 
   it("PT-29: a token that the portal does not know is fatal", async () => {
