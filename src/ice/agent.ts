@@ -55,10 +55,8 @@ import {
   forgetOldAttempts,
   isDead,
   type LocalEntry,
-  nextCheckAt,
   type Pair,
   type RemoteEntry,
-  removalAt,
   trigger,
   unansweredChecks,
 } from "./pair.ts";
@@ -75,6 +73,7 @@ import {
   isWithdrawn,
   type RemoteCandidates,
 } from "./remote-candidates.ts";
+import { type DueCheck, dueChecks, type ExtraChecks, nextDeadline } from "./schedule.ts";
 
 /** Enough for any message sent here: a user name of 513 bytes, an IPv6 address, all attributes. */
 const MESSAGE_BYTES_MAX = 768;
@@ -91,6 +90,7 @@ interface AgentState {
   readonly pairs: Pair[];
   readonly pairOf: Map<string, Pair>;
   readonly givenUp: GivenUp;
+  readonly extra: ExtraChecks;
   readonly peerChecks: PeerChecks;
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
@@ -120,6 +120,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     pairs: [],
     pairOf: new Map(),
     givenUp: new Set(),
+    extra: { hasAnswer: false, lastAt: undefined },
     peerChecks: { seen: [] },
     transmits: [],
     events: [],
@@ -152,7 +153,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     handleRequest: (now, request, way) => handleRequest(agent, now, { request, ...way }),
     handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
     handleTimeout: (now) => advance(agent, now),
-    pollTimeout: () => nextTimeout(agent),
+    pollTimeout: () => nextDeadline(agent.pairs, agent.timings, agent.extra),
     pollTransmit: () => agent.transmits.shift(),
     pollEvent: () => agent.events.shift(),
     close() {
@@ -302,6 +303,7 @@ function handleAnswer(
   }
   if (attempt.answeredAt !== undefined) return "accepted";
   attempt.answeredAt = now;
+  agent.extra.hasAnswer = true;
   pair.rttMs = now - attempt.sentAt;
   pair.state = "succeeded";
   endTrial(agent.givenUp, pair);
@@ -332,12 +334,7 @@ function advance(agent: AgentState, now: Instant): void {
   evaluate(agent, now);
   giveUp(agent, now);
   evaluate(agent, now);
-  const due = agent.pairs
-    .map((pair) => ({ pair, at: nextCheckAt(pair, agent.timings) }))
-    .filter(({ at }) => at <= now)
-    // Stable: pairs due at the same time stay in the order of their priority (SN-47).
-    .sort((a, b) => a.at - b.at);
-  for (const { pair } of due) sendCheck(agent, now, pair);
+  for (const due of dueChecks(agent.pairs, agent.timings, agent.extra, now)) sendCheck(agent, now, due);
 }
 
 function giveUp(agent: AgentState, now: Instant): void {
@@ -374,7 +371,7 @@ function select(agent: AgentState, now: Instant): void {
   });
 }
 
-function sendCheck(agent: AgentState, now: Instant, pair: Pair): void {
+function sendCheck(agent: AgentState, now: Instant, { pair, isExtra }: DueCheck): void {
   const { options } = agent;
   const transactionId = randomBytes(options.random, TRANSACTION_ID_BYTES);
   const transaction = toHex(transactionId);
@@ -387,7 +384,8 @@ function sendCheck(agent: AgentState, now: Instant, pair: Pair): void {
     priority: checkPriority(candidate),
     isNominated: isNominated && options.role === "controlling",
   };
-  pair.attempts.push({ transaction, sentAt: now, isNominated, answeredAt: undefined });
+  pair.attempts.push({ transaction, sentAt: now, isNominated, isExtra, answeredAt: undefined });
+  if (isExtra) agent.extra.lastAt = now;
   agent.pairOf.set(transaction, pair);
   options.transactions.add(transaction);
   trimAttempts(agent, pair);
@@ -444,15 +442,6 @@ function trimAttempts(agent: AgentState, pair: Pair): void {
 function forgetTransaction(agent: AgentState, transaction: string): void {
   agent.pairOf.delete(transaction);
   agent.options.transactions.remove(transaction);
-}
-
-function nextTimeout(agent: AgentState): Instant | undefined {
-  let first: Instant | undefined;
-  for (const pair of agent.pairs) {
-    const due = removalAt(pair, agent.timings) ?? nextCheckAt(pair, agent.timings);
-    if (first === undefined || due < first) first = due;
-  }
-  return first;
 }
 
 function isSuspect(agent: AgentState): boolean {

@@ -21,6 +21,13 @@ export const IDLE_TIMINGS: IceTimings = { initialRtoMs: 25_000, maxRtoMs: 25_000
 export const TRIGGERED_MAX = 4;
 export const TRIGGERED_GAP_MS = 100;
 
+/** While nothing has been answered: so many checks more per pair, so far apart (SN-144). */
+export const EXTRA_MAX = 4;
+export const EXTRA_GAP_MS = 100;
+
+/** Ta, the pacing of RFC 8445 §14.2: the least time between two extra checks of an agent. */
+export const PACING_MS = 50;
+
 /** A nomination whose check went unanswered is repeated after that many round trips (SN-140). */
 export const NOMINATION_ROUND_TRIPS = 3;
 export const NOMINATION_MIN_MS = 100;

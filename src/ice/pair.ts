@@ -2,6 +2,8 @@
 import { after, earliest, formatSocketAddress, type Instant, type SocketAddress } from "../base/index.ts";
 import type { Candidate, LocalCandidate } from "./candidate.ts";
 import {
+  EXTRA_GAP_MS,
+  EXTRA_MAX,
   type IceTimings,
   NOMINATION_MIN_MS,
   NOMINATION_REPEATS,
@@ -28,6 +30,8 @@ export interface Attempt {
   readonly transaction: string;
   readonly sentAt: Instant;
   readonly isNominated: boolean;
+  /** Sent early, beside the schedule: it is answered like any other, and counts in no other way (SN-144). */
+  readonly isExtra: boolean;
   answeredAt: Instant | undefined;
 }
 
@@ -49,7 +53,7 @@ export interface Pair {
   nomination: Nomination;
   /** When a check by the peer asked for one of ours, which has not gone out yet (SN-140). */
   triggeredAt: Instant | undefined;
-  /** The last `retransmitsMax` checks, oldest first. */
+  /** The last `retransmitsMax` checks of the schedule and the extra ones among them, oldest first. */
   attempts: Attempt[];
   rttMs: number | undefined;
   /** What the peer saw as our address, if that is none of our candidates; for logs only (SN-65). */
@@ -84,21 +88,45 @@ function delayMs(n: number, timings: IceTimings): number {
   return Math.min(timings.initialRtoMs * factor, timings.maxRtoMs);
 }
 
-/** Unanswered checks, counted from the newest back to the first answered one. */
+/** The checks that the schedule counts. */
+interface Course {
+  readonly count: number;
+  readonly last: Attempt;
+  /** Those behind the newest answer, extra ones included as answers. */
+  readonly unanswered: number;
+  readonly firstUnanswered: Attempt;
+}
+
+function courseOf({ attempts }: Pair): Course | undefined {
+  let last: Attempt | undefined;
+  let firstUnanswered: Attempt | undefined;
+  let [count, unanswered, isSilent] = [0, 0, true];
+  for (let i = attempts.length - 1; i >= 0; i--) {
+    const attempt = attempts[i];
+    if (attempt === undefined) break;
+    if (attempt.answeredAt !== undefined) isSilent = false;
+    if (attempt.isExtra) continue;
+    last ??= attempt;
+    count++;
+    if (!isSilent) continue;
+    unanswered++;
+    firstUnanswered = attempt;
+  }
+  return last && { count, last, unanswered, firstUnanswered: firstUnanswered ?? last };
+}
+
+/** Unanswered checks of the schedule, counted from the newest back to the first answered one. */
 export function unansweredChecks(pair: Pair): number {
-  let count = 0;
-  while (count < pair.attempts.length && pair.attempts.at(-1 - count)?.answeredAt === undefined) count++;
-  return count;
+  return courseOf(pair)?.unanswered ?? 0;
 }
 
 /** When the next check is due (SN-45). For a dead pair this is when it is removed. */
 export function nextCheckAt(pair: Pair, timings: IceTimings): Instant {
-  const last = pair.attempts.at(-1);
-  if (last === undefined) return pair.formedAt;
-  const unanswered = unansweredChecks(pair);
-  const first = pair.attempts.at(-unanswered) ?? last;
-  const isLongSilent = unanswered >= 1 && last.sentAt - first.sentAt > timings.maxRtoMs / 2;
-  const due = after(last.sentAt, delayMs(isLongSilent ? unanswered : pair.attempts.length, timings));
+  const course = courseOf(pair);
+  if (course === undefined) return pair.formedAt;
+  const { count, last, unanswered, firstUnanswered } = course;
+  const isLongSilent = unanswered >= 1 && last.sentAt - firstUnanswered.sentAt > timings.maxRtoMs / 2;
+  const due = after(last.sentAt, delayMs(isLongSilent ? unanswered : count, timings));
   return earliest(due, pair.triggeredAt, nominationDue(pair, last, unanswered)) ?? due;
 }
 
@@ -114,16 +142,24 @@ function nominationDue(pair: Pair, last: Attempt, unanswered: number): Instant |
 /** A check of the peer came in on the pair: an early sign that ours may get through, too (SN-140). */
 export function trigger(pair: Pair, now: Instant): void {
   const last = pair.attempts.at(-1);
-  if (pair.state !== "in-progress" || last === undefined || pair.attempts.length >= TRIGGERED_MAX) return;
-  if (now - last.sentAt >= TRIGGERED_GAP_MS) pair.triggeredAt = now;
+  if (pair.state !== "in-progress" || last === undefined) return;
+  const count = courseOf(pair)?.count ?? 0;
+  if (count < TRIGGERED_MAX && now - last.sentAt >= TRIGGERED_GAP_MS) pair.triggeredAt = now;
+}
+
+/** When an extra check of a pair that nobody has answered yet could go out, pacing aside (SN-144). */
+export function extraCheckAt({ attempts }: Pair): Instant | undefined {
+  const last = attempts.at(-1);
+  if (last === undefined || attempts.filter(({ isExtra }) => isExtra).length >= EXTRA_MAX) return undefined;
+  return after(last.sentAt, EXTRA_GAP_MS);
 }
 
 /** When the pair is given up, if no answer comes before (SN-46). */
 export function removalAt(pair: Pair, timings: IceTimings): Instant | undefined {
-  const last = pair.attempts.at(-1);
+  const course = courseOf(pair);
   const most = timings.retransmitsMax;
-  if (last === undefined || pair.attempts.length < most || unansweredChecks(pair) < most) return undefined;
-  return after(last.sentAt, delayMs(most, timings));
+  if (course === undefined || course.count < most || course.unanswered < most) return undefined;
+  return after(course.last.sentAt, delayMs(most, timings));
 }
 
 export function isDead(pair: Pair, timings: IceTimings, now: Instant): boolean {
@@ -131,7 +167,9 @@ export function isDead(pair: Pair, timings: IceTimings, now: Instant): boolean {
   return removal !== undefined && now >= removal;
 }
 
-/** Forgets all but the newest checks and returns the forgotten ones (SN-48). */
-export function forgetOldAttempts(pair: Pair, timings: IceTimings): readonly Attempt[] {
-  return pair.attempts.splice(0, Math.max(0, pair.attempts.length - timings.retransmitsMax));
+/** Forgets all but the newest checks of the schedule, and the extra ones before them (SN-48). */
+export function forgetOldAttempts({ attempts }: Pair, timings: IceTimings): readonly Attempt[] {
+  let from = attempts.length;
+  for (let left = timings.retransmitsMax; left > 0 && from > 0; ) if (!attempts[--from]?.isExtra) left--;
+  return attempts.splice(0, from);
 }

@@ -32,8 +32,11 @@ function setUpMs(seed: number): number {
 }
 
 describe("setting up under loss", () => {
-  it("WG-75, SN-140: at 20 % each way, 95 of 100 connections stand within 2 s", () => {
+  it("WG-75, SN-140, SN-144: at 20 % each way, 99 of 100 connections stand within 2 s, 95 within 1 s", {
+    timeout: 60_000,
+  }, () => {
     const times = Array.from({ length: SEEDS }, (_, seed) => setUpMs(seed)).sort((a, b) => a - b);
-    expect(times.filter((ms) => ms <= 2_000).length).toBeGreaterThanOrEqual(95);
+    expect(times.filter((ms) => ms <= 2_000).length).toBeGreaterThanOrEqual(99);
+    expect(times.filter((ms) => ms <= 1_000).length).toBeGreaterThanOrEqual(95);
   });
 });

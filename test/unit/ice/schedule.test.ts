@@ -27,20 +27,21 @@ describe("SN-50: the schedule of checks", () => {
   it("default, never answered: 250, 750, 1750, 3250, then every 1500; 12 in all; removed at 15 250", () => {
     const lone = onePair(DEFAULT_TIMINGS);
     lone.runTo(START + 15_249);
-    expect(lone.timesTo(PEER_ADDRESS)).toEqual([
+    const extra = [100, 200, 350, 450];
+    expect(lone.timesTo(PEER_ADDRESS).filter((time) => !extra.includes(time))).toEqual([
       0, 250, 750, 1750, 3250, 4750, 6250, 7750, 9250, 10_750, 12_250, 13_750,
     ]);
     expect(lone.agent.pairCount()).toBe(1);
     lone.runTo(START + 15_250);
     expect(lone.agent.pairCount()).toBe(0);
-    expect(lone.timesTo(PEER_ADDRESS)).toHaveLength(12);
+    expect(lone.timesTo(PEER_ADDRESS), "SN-144").toHaveLength(12 + extra.length);
     expect(lone.states()).toEqual(["checking", "disconnected"]);
   });
 
   it("idle, never answered: every 25 000; 4 in all; removed at 100 000", () => {
     const lone = onePair(IDLE_TIMINGS);
     lone.runTo(START + 99_999);
-    expect(lone.timesTo(PEER_ADDRESS)).toEqual([0, 25_000, 50_000, 75_000]);
+    expect(lone.timesTo(PEER_ADDRESS)).toEqual([0, 100, 200, 300, 400, 25_000, 50_000, 75_000]);
     expect(lone.agent.pairCount()).toBe(1);
     lone.runTo(START + 100_000);
     expect(lone.agent.pairCount()).toBe(0);
@@ -159,5 +160,45 @@ describe("SN-50: the schedule of checks", () => {
     expect(new Set(lone.checks.map((check) => check.message.frame.transactionId.join())).size).toBe(
       lone.checks.length,
     );
+  });
+});
+
+describe("SN-144: extra checks while nothing has been answered", () => {
+  const OTHER = "198.51.100.3:52625";
+
+  it("100 ms after the last check of their pair, four per pair, one every 50 ms in all", () => {
+    const lone = onePair(DEFAULT_TIMINGS);
+    lone.addRemote("host", OTHER, 900);
+    lone.runTo(START + 700);
+    expect(lone.timesTo(PEER_ADDRESS)).toEqual([0, 100, 200, 250, 350, 450]);
+    expect(lone.timesTo(OTHER)).toEqual([0, 150, 250, 400, 500, 600]);
+  });
+
+  it("none any more once a pair has been answered, whichever", () => {
+    const lone = onePair(DEFAULT_TIMINGS);
+    lone.addRemote("host", OTHER, 900);
+    lone.runTo(START + 110);
+    lone.answer(lone.checks[0]);
+    lone.runTo(START + 700);
+    expect(lone.timesTo(OTHER)).toEqual([0, 250]);
+  });
+
+  it("an answer to an extra check counts like any other", () => {
+    const lone = onePair(DEFAULT_TIMINGS);
+    lone.runTo(START + 100);
+    lone.answer(lone.lastTo(PEER_ADDRESS));
+    expect(lone.selections()).toEqual([PEER_ADDRESS]);
+    expect(lone.lastTo(PEER_ADDRESS)?.message.isNominated).toBe(true);
+  });
+
+  it("a late tick sends one, and the others follow", () => {
+    const lone = createLoneAgent("controlling");
+    lone.addHost("192.0.2.1");
+    for (let i = 1; i <= 9; i++) lone.addRemote("host", `198.51.100.${i}:1`, 1000 - i);
+    lone.now = instant(START + 200);
+    lone.tick();
+    expect(lone.checks).toHaveLength(9 + 1);
+    lone.runTo(START + 249);
+    expect(lone.checks).toHaveLength(9 + 1);
   });
 });
