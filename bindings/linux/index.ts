@@ -36,6 +36,7 @@ export {
   TIMESPEC_BYTES,
 } from "./file-constants.ts";
 export { KERNEL_SCRATCH_BYTES, type Kernel, openKernel } from "./kernel.ts";
+export type { Refusal } from "./netlink.ts";
 export {
   RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
@@ -56,8 +57,32 @@ export {
   parseMessages,
   toMessageBytes,
 } from "./netlink-message.ts";
+export { type Nftables, openNftables } from "./nftables.ts";
+export {
+  addIntervals,
+  compare,
+  countBy,
+  deleteIntervals,
+  deleteTable,
+  isIn,
+  loadDestinationType,
+  loadMeta,
+  loadPayload,
+  type NftChange,
+  type NftExpression,
+  type NftInterval,
+  type NftSet,
+  newChain,
+  newCounter,
+  newRule,
+  newSet,
+  newTable,
+  parseGeneration,
+  transaction,
+  verdict,
+} from "./nftables-codec.ts";
 export { watchReadable } from "./readable-signal.ts";
-export { type BestRoute, openRtnetlink, type Refusal, type Rtnetlink } from "./rtnetlink.ts";
+export { type BestRoute, openRtnetlink, type Rtnetlink } from "./rtnetlink.ts";
 export type {
   DeviceRoute,
   Family,

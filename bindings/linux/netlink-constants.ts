@@ -30,6 +30,7 @@ export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
@@ -63,12 +64,6 @@ export const RTMGRP_IPV4_NETCONF = 1 << 23;
 export const RTMGRP_IPV6_NETCONF = 1 << 24;
 /** linux/netfilter/nfnetlink.h: changes of nftables. */
 export const NFGRP_NFTABLES = 1 << 6;
-export const NFNL_SUBSYS_NFTABLES = 10;
-export const NFT_MSG_NEWGEN = (NFNL_SUBSYS_NFTABLES << 8) | 15;
-/** `struct nfgenmsg`: family u8, version u8, resource id u16. */
-export const NFGENMSG_BYTES = 4;
-/** The name of the table, in messages about tables, chains, rules and sets alike. */
-export const NFTA_TABLE = 1;
 
 /** `struct ifinfomsg`: family u8, pad u8, type u16, index i32, flags u32, change u32. */
 export const IFINFOMSG_BYTES = 16;

@@ -5,6 +5,7 @@ import type { Kernel } from "./kernel.ts";
 import { openNetlinkSocket } from "./netlink.ts";
 import * as N from "./netlink-constants.ts";
 import { type NetlinkMessage, parseAttributes, parseMessages, toText } from "./netlink-message.ts";
+import { NFGENMSG_BYTES, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, NFTA_TABLE } from "./nftables-constants.ts";
 import { watchReadable } from "./readable-signal.ts";
 import { parseAddress, parseLink, parseRoute } from "./rtnetlink-codec.ts";
 
@@ -110,16 +111,16 @@ function toEvent({ type, body }: NetlinkMessage): readonly NetworkEvent[] {
     case N.RTM_NEWNETCONF:
     case N.RTM_DELNETCONF:
       return [{ kind: "parameter" }];
-    case N.NFT_MSG_NEWGEN:
+    case NFT_MSG_NEWGEN:
       // Ends each transaction and says nothing about it.
       return [];
     default:
-      return type >> 8 === N.NFNL_SUBSYS_NFTABLES ? toFirewallEvent(body) : [];
+      return type >> 8 === NFNL_SUBSYS_NFTABLES ? toFirewallEvent(body) : [];
   }
 }
 
 function toFirewallEvent(body: Uint8Array): readonly NetworkEvent[] {
-  const attributes = parseAttributes(body.subarray(Math.min(body.length, N.NFGENMSG_BYTES)));
-  const table = attributes.ok ? attributes.value.get(N.NFTA_TABLE) : undefined;
+  const attributes = parseAttributes(body.subarray(Math.min(body.length, NFGENMSG_BYTES)));
+  const table = attributes.ok ? attributes.value.get(NFTA_TABLE) : undefined;
   return [table === undefined ? { kind: "firewall" } : { kind: "firewall", table: toText(table) }];
 }

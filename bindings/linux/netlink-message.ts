@@ -159,6 +159,11 @@ export function fromU32(value: number): Uint8Array {
   return bytes;
 }
 
+/** A text with a zero behind, as names are sent. */
+export function fromText(text: string): Uint8Array {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
 function align(bytes: number): number {
   return (bytes + 3) & ~3;
 }

@@ -2,8 +2,8 @@
  * Netlink over our own system calls: one request at a time, its whole answer read before the next
  * (PG-36). The kernel answers at once; the wait is bounded all the same.
  */
-import { copyOf } from "../../src/base/index.ts";
-import { errnoNumber, hostError, isErrno } from "./errno.ts";
+import { concatBytes, copyOf } from "../../src/base/index.ts";
+import { errnoName, errnoNumber, hostError, isErrno } from "./errno.ts";
 import { POLLIN } from "./file-constants.ts";
 import type { Kernel } from "./kernel.ts";
 import * as N from "./netlink-constants.ts";
@@ -23,12 +23,28 @@ export type NetlinkOutcome =
   /** `text` is the kernel's own explanation, where it gives one. */
   | { readonly ok: false; readonly errno: number; readonly text: string };
 
+/** Why the kernel refused a change: `EEXIST`, or `EINVAL: Invalid prefix for given prefix length`. */
+export interface Refusal {
+  readonly errno: number;
+  readonly message: string;
+}
+
 export interface Netlink {
   /** Sends a request with the given flags and returns its answers, which are copies. */
   request(request: NetlinkRequest, flags: number): NetlinkOutcome;
+  /**
+   * Sends several requests as one datagram, the last of which asks for an acknowledgement. The first refusal
+   * counts.
+   */
+  requestAll(requests: readonly FlaggedRequest[]): NetlinkOutcome;
   /** Lists everything that matches; read again when it changed meanwhile. */
   dump(request: NetlinkRequest): NetlinkOutcome;
   close(): void;
+}
+
+export interface FlaggedRequest {
+  readonly request: NetlinkRequest;
+  readonly flags: number;
 }
 
 const KERNEL_ANSWER_MS_MAX = 2000;
@@ -37,25 +53,30 @@ const DUMP_ATTEMPTS = 3;
 const RECEIVES_MAX = 20_000;
 
 /** @throws PosternError `host` */
-export function openNetlink(kernel: Kernel): Netlink {
-  const fd = openNetlinkSocket(kernel, 0);
+export function openNetlink(kernel: Kernel, protocol: number = N.NETLINK_ROUTE): Netlink {
+  const fd = openNetlinkSocket(kernel, 0, protocol);
   for (const option of [N.NETLINK_EXT_ACK, N.NETLINK_CAP_ACK, N.NETLINK_GET_STRICT_CHK]) {
     // Older kernels lack some: then texts are missing and dumps are filtered by us.
     setSocketOption(kernel, fd, N.SOL_NETLINK, option, 1);
   }
   let sequence = 0;
 
-  function request(what: NetlinkRequest, flags: number): NetlinkOutcome {
+  function toBytes({ request, flags }: FlaggedRequest): Uint8Array {
     sequence = (sequence + 1) >>> 0;
-    const bytes = toMessageBytes(what, N.NLM_F_REQUEST | flags, sequence);
-    const sent = kernel.scratch.frame((room) =>
-      kernel.sys.write(fd, room.put(bytes), bytes.length) < 0 ? kernel.sys.errno() : 0,
-    );
-    return sent === 0 ? collect(kernel, fd, sequence) : { ok: false, errno: sent, text: "" };
+    return toMessageBytes(request, N.NLM_F_REQUEST | flags, sequence);
+  }
+
+  function request(what: NetlinkRequest, flags: number): NetlinkOutcome {
+    const errno = send(kernel, fd, toBytes({ request: what, flags }));
+    return errno === 0 ? collect(kernel, fd, sequence) : { ok: false, errno, text: "" };
   }
 
   return {
     request: (what, flags) => request(what, flags | N.NLM_F_ACK),
+    requestAll(requests) {
+      const errno = send(kernel, fd, concatBytes(...requests.map(toBytes)));
+      return errno === 0 ? collectAll(kernel, fd) : { ok: false, errno, text: "" };
+    },
     dump(what) {
       for (let attempt = 1; ; attempt++) {
         const outcome = request(what, N.NLM_F_DUMP);
@@ -66,6 +87,12 @@ export function openNetlink(kernel: Kernel): Netlink {
     },
     close: () => void kernel.sys.close(fd),
   };
+}
+
+export function toRefusal(outcome: NetlinkOutcome): Refusal | undefined {
+  if (outcome.ok) return undefined;
+  const name = errnoName(outcome.errno);
+  return { errno: outcome.errno, message: outcome.text === "" ? name : `${name}: ${outcome.text}` };
 }
 
 /** Opens a non-blocking netlink socket, of rtnetlink by default, subscribed to `groups`. */
@@ -88,6 +115,32 @@ export function openNetlinkSocket(
   throw hostError("cannot bind a netlink socket", "bind", errno);
 }
 
+/** Returns an error number, 0 for none. */
+function send(kernel: Kernel, fd: number, bytes: Uint8Array): number {
+  return kernel.scratch.frame((room) =>
+    kernel.sys.write(fd, room.put(bytes), bytes.length) < 0 ? kernel.sys.errno() : 0,
+  );
+}
+
+/** What the kernel has answered by the time the write returned: everything, for it does the work meanwhile. */
+function collectAll(kernel: Kernel, fd: number): NetlinkOutcome {
+  let isAcknowledged = false;
+  let refusal: NetlinkOutcome | undefined;
+  for (let receives = 0; receives < RECEIVES_MAX; receives++) {
+    const messages = receive(kernel, fd, 0);
+    if (typeof messages === "number") break;
+    for (const message of messages.filter(isAcknowledgement)) {
+      const answer = parseAcknowledgement(message);
+      isAcknowledged = true;
+      if (!answer.ok || answer.value.errno !== 0) refusal ??= refusedBy(answer);
+    }
+  }
+  if (refusal !== undefined) return refusal;
+  return isAcknowledged
+    ? { ok: true, messages: [] }
+    : { ok: false, errno: errnoNumber("ETIMEDOUT"), text: "" };
+}
+
 /** Reads until the acknowledgement or the end of the dump of this sequence number. */
 function collect(kernel: Kernel, fd: number, sequence: number): NetlinkOutcome {
   const collected: NetlinkMessage[] = [];
@@ -99,8 +152,7 @@ function collect(kernel: Kernel, fd: number, sequence: number): NetlinkOutcome {
       if (message.sequence !== sequence) continue;
       if (isAcknowledgement(message)) {
         const answer = parseAcknowledgement(message);
-        if (!answer.ok) return { ok: false, errno: errnoNumber("EBADFD"), text: "truncated answer" };
-        if (answer.value.errno !== 0) return { ok: false, ...answer.value };
+        if (!answer.ok || answer.value.errno !== 0) return refusedBy(answer);
         return { ok: true, messages: collected };
       }
       collected.push(message);
@@ -108,6 +160,11 @@ function collect(kernel: Kernel, fd: number, sequence: number): NetlinkOutcome {
     }
   }
   return { ok: false, errno: errnoNumber("ENOBUFS"), text: "endless answer" };
+}
+
+function refusedBy(answer: ReturnType<typeof parseAcknowledgement>): NetlinkOutcome {
+  if (!answer.ok) return { ok: false, errno: errnoNumber("EBADFD"), text: "truncated answer" };
+  return { ok: false, ...answer.value };
 }
 
 /** NLMSG_DONE carries the dump's own error. */
@@ -118,13 +175,17 @@ function endOfDump(collected: readonly NetlinkMessage[], done: NetlinkMessage): 
 }
 
 /** One receive, as copies; an error number when none came in time. */
-function receive(kernel: Kernel, fd: number): readonly NetlinkMessage[] | number {
+function receive(
+  kernel: Kernel,
+  fd: number,
+  withinMs = KERNEL_ANSWER_MS_MAX,
+): readonly NetlinkMessage[] | number {
   const { sys, scratch } = kernel;
   return scratch.frame((room) => {
     const at = room.take(N.RECEIVE_BYTES);
     let length = sys.read(fd, at, N.RECEIVE_BYTES);
     if (length < 0 && isErrno(sys.errno(), "EAGAIN")) {
-      if (pollOne(kernel, fd, POLLIN, KERNEL_ANSWER_MS_MAX) === 0) return errnoNumber("ETIMEDOUT");
+      if (pollOne(kernel, fd, POLLIN, withinMs) === 0) return errnoNumber("ETIMEDOUT");
       length = sys.read(fd, at, N.RECEIVE_BYTES);
     }
     if (length < 0) return sys.errno();

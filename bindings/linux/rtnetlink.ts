@@ -1,8 +1,8 @@
 /** Links, addresses, routes and rules of this network namespace, by name instead of by message. */
 import type { IpAddress, Parsed } from "../../src/base/index.ts";
-import { errnoName, hostError, isErrno } from "./errno.ts";
+import { hostError, isErrno } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
-import { type NetlinkOutcome, openNetlink } from "./netlink.ts";
+import { openNetlink, type Refusal, toRefusal } from "./netlink.ts";
 import * as N from "./netlink-constants.ts";
 import {
   addressRequest,
@@ -24,12 +24,6 @@ import {
   routeRequest,
   ruleRequest,
 } from "./rtnetlink-codec.ts";
-
-/** Why the kernel refused a change: `EEXIST`, or `EINVAL: Invalid prefix for given prefix length`. */
-export interface Refusal {
-  readonly errno: number;
-  readonly message: string;
-}
 
 /** The way a packet would take. */
 export interface BestRoute {
@@ -110,10 +104,4 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
     },
     close: netlink.close,
   };
-}
-
-function toRefusal(outcome: NetlinkOutcome): Refusal | undefined {
-  if (outcome.ok) return undefined;
-  const name = errnoName(outcome.errno);
-  return { errno: outcome.errno, message: outcome.text === "" ? name : `${name}: ${outcome.text}` };
 }

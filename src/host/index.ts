@@ -26,7 +26,7 @@ export {
   planForwarding,
   type SysctlWrite,
 } from "./forwarding.ts";
-export { guardRefresh, guardRuleset, guardTable } from "./guard.ts";
+export { createGuard, type Guard, guardTable } from "./guard.ts";
 export { findHelper, helperEnvironment } from "./helper-programs.ts";
 export { readHostState, repairChange } from "./host-repair.ts";
 export {
@@ -44,7 +44,7 @@ export {
   toIdentifier,
 } from "./identifier.ts";
 export { type KeptSysctls, readKeptSysctls, reportKeptSysctls } from "./kept-sysctls.ts";
-export { createGuard, type Guard, type KeptTable, keepFirewall } from "./kept-table.ts";
+export { type KeptTable, keepFirewall } from "./kept-table.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings, whyNoIpv6 } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";

@@ -1,8 +1,8 @@
-/** Tables of nftables that are looked at again, and set up anew when somebody changed them (PG-153). */
-import type { Log, Prefix } from "../base/index.ts";
+/** A table of nftables that is looked at again, and set up anew when somebody changed it (PG-153). */
+import { type Kernel, openNftables } from "../../bindings/linux/index.ts";
+import type { Log } from "../base/index.ts";
 import { hasAcceptRules, setUpFirewall } from "./firewall.ts";
-import { guardRefresh, guardRemoval, guardRuleset, guardTable } from "./guard.ts";
-import { nft, nftLater } from "./nft.ts";
+import { nftLater } from "./nft.ts";
 
 export interface KeptTable {
   /** As nft names it: `inet postern`. */
@@ -13,63 +13,44 @@ export interface KeptTable {
   setUp(): void;
   /** Whether it is as it was set up. */
   isIntact(): Promise<boolean>;
-  /** What has to be done now and then while it is intact. */
-  refresh(): Promise<void>;
+  close(): void;
 }
 
-/** The gateway's table and its accept rules in others' chains (PG-69, PG-70). */
-export function keepFirewall(tunName: string, log: Log): KeptTable {
-  const table = keepTable("inet postern", () => setUpFirewall(tunName, log));
+const NAME = "inet postern";
+
+/**
+ * The gateway's table and its accept rules in others' chains (PG-69, PG-70). `nft` is run only when the
+ * ruleset is of another generation than the one that was last seen intact.
+ *
+ * @throws PosternError `host` on a kernel without nftables
+ */
+export function keepFirewall(kernel: Kernel, tunName: string, log: Log): KeptTable {
+  const nftables = openNftables(kernel);
+  /** What nft prints of it, without counters. */
+  const list = (): Promise<string | undefined> => nftLater(["-s", "list", "table", ...NAME.split(" ")]);
+  let asSetUp: Promise<string | undefined> = Promise.resolve(undefined);
+  let intactGeneration: number | undefined;
+
+  async function look(): Promise<boolean> {
+    const wanted = await asSetUp;
+    return wanted !== undefined && (await list()) === wanted && (await hasAcceptRules(tunName));
+  }
+
   return {
-    ...table,
+    name: NAME,
     // iptables' own, where the accept rules go.
     neighbours: ["filter"],
-    isIntact: async () => (await table.isIntact()) && (await hasAcceptRules(tunName)),
-  };
-}
-
-export interface Guard extends KeptTable {
-  /** Sets up the table for other networks. */
-  want(networks: readonly Prefix[]): void;
-  remove(): void;
-}
-
-/** The chain that keeps packets for networks behind the tunnel from leaving elsewhere (PG-154). */
-export function createGuard(tunName: string): Guard {
-  let networks: readonly Prefix[] = [];
-  const table = keepTable(`inet ${guardTable(tunName)}`, () => {
-    nft(["-f", "-"], guardRuleset(tunName, networks));
-  });
-  return {
-    ...table,
-    want(wanted) {
-      networks = wanted;
-      table.setUp();
-    },
-    async refresh() {
-      await nftLater(["-f", "-"], guardRefresh(tunName, networks));
-    },
-    remove() {
-      nft(["-f", "-"], guardRemoval(tunName));
-    },
-  };
-}
-
-function keepTable(name: string, install: () => void): KeptTable {
-  /** What nft prints of it, without counters and lifetimes. */
-  const list = (): Promise<string | undefined> => nftLater(["-s", "list", "table", ...name.split(" ")]);
-  let asSetUp: Promise<string | undefined> = Promise.resolve(undefined);
-  return {
-    name,
-    neighbours: [],
     setUp() {
-      install();
+      setUpFirewall(tunName, log);
       asSetUp = list();
     },
     async isIntact() {
-      const wanted = await asSetUp;
-      return wanted !== undefined && (await list()) === wanted;
+      const generation = nftables.generation();
+      if (generation !== undefined && generation === intactGeneration) return true;
+      const isIntact = await look();
+      intactGeneration = isIntact ? generation : undefined;
+      return isIntact;
     },
-    refresh: () => Promise.resolve(),
+    close: nftables.close,
   };
 }

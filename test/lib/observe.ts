@@ -1,10 +1,12 @@
 /** What a test sees of running programs and of the network between them. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { vi } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 
 /** Of one core, a client and a gateway together (G-13). */
 export const IDLE_PERCENT_MAX = 1;
+/** Of each process, in a second. A loop that polls would take more; a busy machine takes none away. */
+export const IDLE_WAKE_UPS_MAX = 2.5;
 /** Of each process (G-14). */
 export const RESIDENT_MIB_MAX = 250;
 
@@ -116,6 +118,15 @@ export function processorMs(program: Child): number {
 export function residentMib(program: Child): number {
   const status = readFileSync(`/proc/${program.pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+}
+
+/** How often threads of a process have gone to sleep so far: each time somebody or something woke them. */
+export function wakeUps(program: Child): number {
+  const threads = readdirSync(`/proc/${program.pid}/task`);
+  return threads.reduce((sum, thread) => {
+    const status = readFileSync(`/proc/${program.pid}/task/${thread}/status`, "utf8");
+    return sum + Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
+  }, 0);
 }
 
 /** What part of one core the programs use together, in percent, while nobody asks anything of them. */

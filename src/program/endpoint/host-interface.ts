@@ -111,9 +111,32 @@ function route(
     parameters: role.parameters,
   });
   // Everything but what is directly connected lies behind a default route: no chain could tell.
-  const guarded = networks.filter(({ bits }) => bits > 0);
-  if (state.guard === undefined) state.guard = openGuard(options, guarded);
-  else if (state.guard !== "none") state.guard.want(guarded);
+  guard(
+    options,
+    state,
+    networks.filter(({ bits }) => bits > 0),
+  );
+}
+
+/** A host without nftables works without it. */
+function guard(
+  { host, undo, log }: HostInterfaceOptions,
+  state: InterfaceState,
+  networks: readonly Prefix[],
+): void {
+  if (state.guard === "none") return;
+  try {
+    if (state.guard === undefined) {
+      const opened = createGuard(host.kernel, host.tun.name);
+      undo.add("guard", () => opened.close());
+      state.guard = opened;
+    }
+    state.guard.want(networks);
+  } catch (error) {
+    state.guard = "none";
+    const reason = error instanceof Error ? error.message : String(error);
+    log.info?.("packets are not kept from leaving past the tunnel", { reason });
+  }
 }
 
 function sayOverlaps(state: InterfaceState, { shadowed, captured }: TunnelNetworks, log: Log): void {
@@ -147,22 +170,4 @@ function toLink({ tun }: PlaneHost, mtu: number, wanted: TunnelInterface): LinkS
 function familiesOf(accepted: ReturnType<typeof configureLink>): readonly Family[] {
   if (accepted === "v4-only") return [4];
   return accepted === "v6-only" ? [6] : [4, 6];
-}
-
-/** A host without nftables works without it. */
-function openGuard(
-  { host, keeper, undo, log }: HostInterfaceOptions,
-  networks: readonly Prefix[],
-): Guard | "none" {
-  const guard = createGuard(host.tun.name);
-  try {
-    guard.want(networks);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    log.info?.("packets are not kept from leaving past the tunnel", { reason });
-    return "none";
-  }
-  undo.add("guard", () => guard.remove());
-  keeper.keep(guard);
-  return guard;
 }

@@ -19,11 +19,6 @@ import {
 import type { PlaneHost } from "../shell/index.ts";
 
 const CHECK_EVERY_MS = 30_000;
-/**
- * How often a table is filled again. Never because of an event: filling it is one, and would ask for the
- * next.
- */
-const REFRESH_EVERY_MS = 60_000;
 
 export interface HostKeeper {
   /** From now on the host should look like this. */
@@ -51,7 +46,6 @@ interface TableWatch {
   state: "idle" | "checking" | "again";
   /** Since when nobody has seen the table intact. */
   doubtedSince: Instant;
-  nextRefresh: Instant;
 }
 
 export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
@@ -71,9 +65,7 @@ export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
       keeping.givenUp.clear();
     },
     keep(table) {
-      const now = host.now();
-      const nextRefresh = after(now, REFRESH_EVERY_MS);
-      keeping.tables.set(table, { state: "idle", doubtedSince: now, nextRefresh });
+      keeping.tables.set(table, { state: "idle", doubtedSince: host.now() });
     },
     look: (events) => look(keeping, events),
     stop() {
@@ -181,12 +173,8 @@ async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWa
   const isIntact = await table.isIntact();
   if (keeping.isStopped) return;
   const change = `table ${table.name} is gone or changed`;
-  if (isIntact) {
-    if (host.now() >= watch.nextRefresh) {
-      watch.nextRefresh = after(host.now(), REFRESH_EVERY_MS);
-      await table.refresh();
-    }
-  } else if (mayRepair(keeping, host.now(), [change])) {
+  if (!isIntact) {
+    if (!mayRepair(keeping, host.now(), [change])) return;
     try {
       table.setUp();
     } catch (error) {
@@ -196,8 +184,6 @@ async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWa
     }
     // For so long its rules may have been without effect.
     log.warn?.(repairEvent([change]), { gapMs: host.now() - watch.doubtedSince });
-  } else {
-    return;
   }
   watch.doubtedSince = host.now();
 }

@@ -19,7 +19,7 @@ export interface NetworkMonitor {
 }
 
 export interface NetworkListeners {
-  /** What the kernel told since the last turn, at least every 2 s; nothing, mostly. */
+  /** What the kernel told since the last turn, at least every 5 s; nothing, mostly. */
   readonly onEvents: (events: readonly NetworkEvent[]) => void;
   /** Links, addresses or routes of the host have changed, and rest for a moment. */
   readonly onNetwork: () => void;
@@ -31,10 +31,11 @@ export interface NetworkListeners {
 }
 
 /**
- * The longest sleep. A turn that is 5 s late tells of a process that stood still (PG-74), so a stop of 7 s is
- * noticed for sure; a shorter sleep would cost an idle process more (G-13).
+ * The longest sleep. A turn that is 5 s late tells of a process that stood still (PG-74), so a stop of 10 s is
+ * noticed for sure. Each wake-up costs an idle process up to a millisecond and a half where others use the
+ * processor's caches (G-13).
  */
-const SLEEP_MS_MAX = 2_000;
+const SLEEP_MS_MAX = 5_000;
 /** Events come in flocks; they are taken together. */
 const FLOCK_MS = 20;
 

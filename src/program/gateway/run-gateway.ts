@@ -26,7 +26,8 @@ function gatewayOnHost(options: GatewayOptions): PeerRole<TunnelGateway> {
       // What a crash left behind goes first (D-22); the transaction itself is idempotent.
       undo.add("nft table", () => tearDownFirewall(log));
       const forwarding = enableForwarding(readNetwork(host.rtnetlink), log);
-      const firewall = keepFirewall(host.tun.name, log);
+      const firewall = keepFirewall(host.kernel, host.tun.name, log);
+      undo.add("watch of the nft table", () => firewall.close());
       firewall.setUp();
       return { parameters: forwardingParameters(forwarding), tables: [firewall], isGuarded: true };
     },

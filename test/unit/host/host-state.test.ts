@@ -5,8 +5,6 @@ import {
   compareHost,
   createRepairLimit,
   describeChange,
-  guardRefresh,
-  guardRuleset,
   type HostSnapshot,
   policyRules,
   tunnelRoutes,
@@ -108,25 +106,5 @@ describe("repairs", () => {
   it("PG-153: repairs a minute apart go on for ever", () => {
     const limit = createRepairLimit();
     for (let ms = 0; ms < 3_600_000; ms += 20_000) expect(limit.ask(instant(ms))).toBe("repair");
-  });
-});
-
-describe("the guard", () => {
-  it("PG-154: one set for each family, without networks that others cover", () => {
-    const networks = ["172.20.0.0/16", "172.20.3.0/24", "fd20::/64", "172.20.0.0/16"].map(prefix);
-    const text = guardRuleset("tun-two", networks);
-    expect(text).toContain("table inet postern_guard_tun_two {");
-    expect(text).toContain("elements = { 172.20.0.0/16 }");
-    expect(text).toContain("elements = { fd20::/64 }");
-    expect(text).toContain('oifname { "tun-two", "lo" } return');
-    expect(guardRefresh("tun-two", networks.slice(0, 2))).toBe(
-      "flush set inet postern_guard_tun_two networks4\n" +
-        "add element inet postern_guard_tun_two networks4 { 172.20.0.0/16 }\n",
-    );
-  });
-
-  it("PG-154: without networks the sets are empty", () => {
-    expect(guardRuleset("tun-postern", [])).not.toContain("elements");
-    expect(guardRefresh("tun-postern", [])).toBe("");
   });
 });
