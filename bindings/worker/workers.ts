@@ -54,6 +54,8 @@ interface WorkersState extends PlaneWorkersOptions {
   readonly running: Map<WorkerKind, Running>;
   /** Address of eight bytes with the number 1, which signals an eventfd. */
   readonly one: number;
+  /** Tells the loops to end when the process does: one that sits in poll would hold it up (PF-23). */
+  readonly interrupt: () => void;
   ended: (end: PlaneEnd) => void;
   isStopping: boolean;
 }
@@ -66,6 +68,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
     ...options,
     running: new Map(),
     one,
+    interrupt: () => tellToStop(state),
     ended: () => undefined,
     isStopping: false,
   };
@@ -74,6 +77,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       assert(sys !== undefined, "workers need system calls");
       assert(state.running.size === 0, "the workers are stopped before they are started");
       state.isStopping = false;
+      process.on("exit", state.interrupt);
       await Promise.all(WORKER_KINDS.map((kind) => launch(state, kind, sys, descriptors)));
     },
     stop: () => stopAll(state),
@@ -115,12 +119,9 @@ function launch(
 }
 
 async function stopAll(state: WorkersState): Promise<void> {
-  const { running, sys, one } = state;
-  state.isStopping = true;
-  for (const [kind, { wakeFd }] of running) {
-    setWord(state, kind, WORKER.stop, 1);
-    sys?.write(wakeFd, one, 8);
-  }
+  const { running, sys, interrupt } = state;
+  tellToStop(state);
+  process.off("exit", interrupt);
   // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
   await Promise.all([...running.values()].map(({ thread }) => thread.exited));
   for (const [kind, { wakeFd }] of running) {
@@ -128,6 +129,15 @@ async function stopAll(state: WorkersState): Promise<void> {
     sys?.close(wakeFd);
   }
   running.clear();
+}
+
+function tellToStop(state: WorkersState): void {
+  const { running, sys, one } = state;
+  state.isStopping = true;
+  for (const [kind, { wakeFd }] of running) {
+    setWord(state, kind, WORKER.stop, 1);
+    sys?.write(wakeFd, one, 8);
+  }
 }
 
 function nudge({ running, shared, sys, one, workers }: WorkersState): void {

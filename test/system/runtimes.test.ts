@@ -57,7 +57,7 @@ function run(command: readonly (string | undefined)[]): Promise<{ status: number
 
 for (const { name, needs, command, ciphers } of CASES) {
   describeWith([...NEEDS, ...needs], `the plane under ${name}`, () => {
-    it("PG-134, D-5, D-13: seals, opens, wakes control, stops and starts again, and lets the process end", async () => {
+    it("PG-134, D-5, D-13, PF-23: seals, opens, wakes control, stops, starts again, does not hold up the end", async () => {
       const { status, output } = await run(command);
       expect(status).toBe(0);
       const probe: Probe = JSON.parse(output);
