@@ -90,3 +90,10 @@ export const REALM_BYTES_MAX = 763;
 
 /** Between two lines about the same nuisance (RL-91, RL-100). */
 export const NUISANCE_MS = 60_000;
+
+// TURN over a stream (RL-204).
+
+/** ChannelData that has waited longer for the stream is dropped: nobody inside waits for it any more. */
+export const STREAM_LATE_MS = 500;
+/** Bytes that may wait for the stream. */
+export const STREAM_QUEUE_BYTES_MAX = 1 << 20;

@@ -55,3 +55,10 @@ export type {
   RelayTransmit,
 } from "./relay-client-face.ts";
 export { areUsableCredentials } from "./relay-requests.ts";
+export {
+  createStreamQueue,
+  createStreamReader,
+  type StreamQueue,
+  type StreamRead,
+  toStream,
+} from "./stream.ts";

@@ -1,0 +1,146 @@
+/**
+ * TURN over a stream: STUN messages and ChannelData one behind the other (RFC 8656 §12.5, RL-201), and
+ * what waits to be written (RL-204).
+ *
+ *     STUN           20 bytes of header, whose length field counts the rest
+ *     ChannelData    4 bytes of header, data, zeros up to a multiple of 4
+ */
+import type { Instant } from "../base/index.ts";
+import { HEADER_BYTES, MAGIC_COOKIE } from "../stun/index.ts";
+import {
+  CHANNEL_FIRST,
+  CHANNEL_HEADER_BYTES,
+  CHANNEL_LAST_ACCEPTED,
+  STREAM_LATE_MS,
+  STREAM_QUEUE_BYTES_MAX,
+  TURN_MESSAGE_BYTES_MAX,
+} from "./constants.ts";
+
+export interface StreamRead {
+  /** Complete ones, ChannelData without its padding; copies. */
+  readonly messages: readonly Uint8Array[];
+  /** What follows is no TURN, and nothing can be found in it any more. */
+  readonly isBroken: boolean;
+}
+
+/** Cuts a stream into messages. It holds less than one of them between two calls. */
+export function createStreamReader(): (bytes: Uint8Array) => StreamRead {
+  let held = new Uint8Array(0);
+  return (bytes) => {
+    const joined = new Uint8Array(held.length + bytes.length);
+    joined.set(held);
+    joined.set(bytes, held.length);
+    held = joined;
+    const messages: Uint8Array[] = [];
+    for (;;) {
+      const size = measure(held);
+      if (size === "malformed") return { messages, isBroken: true };
+      if (size === undefined || held.length < size.whole) return { messages, isBroken: false };
+      messages.push(held.slice(0, size.message));
+      held = held.subarray(size.whole);
+    }
+  };
+}
+
+interface Size {
+  /** In bytes. */
+  readonly message: number;
+  /** With padding. */
+  readonly whole: number;
+}
+
+/** How long the first message is; `undefined` as long as that is not known. */
+function measure(bytes: Uint8Array): Size | "malformed" | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const first = bytes[0];
+  if (first === undefined) return undefined;
+  return first >> 6 === 0 ? measureStun(view) : measureChannelData(view);
+}
+
+function measureStun(view: DataView): Size | "malformed" | undefined {
+  if (view.byteLength >= 8 && view.getUint32(4) !== MAGIC_COOKIE) return "malformed";
+  if (view.byteLength < 4) return undefined;
+  const length = view.getUint16(2);
+  const whole = HEADER_BYTES + length;
+  return length % 4 !== 0 || whole > TURN_MESSAGE_BYTES_MAX ? "malformed" : { message: whole, whole };
+}
+
+function measureChannelData(view: DataView): Size | "malformed" | undefined {
+  if (view.byteLength < 2) return view.getUint8(0) << 8 > CHANNEL_LAST_ACCEPTED ? "malformed" : undefined;
+  const channel = view.getUint16(0);
+  if (channel < CHANNEL_FIRST || channel > CHANNEL_LAST_ACCEPTED) return "malformed";
+  if (view.byteLength < CHANNEL_HEADER_BYTES) return undefined;
+  const message = CHANNEL_HEADER_BYTES + view.getUint16(2);
+  return { message, whole: padded(message) };
+}
+
+/** A datagram of UDP as it goes into a stream; STUN messages are multiples of 4 already. */
+export function toStream(datagram: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(padded(datagram.length));
+  bytes.set(datagram);
+  return bytes;
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
+}
+
+/** What waits for a stream that is slower than what comes (RL-204). */
+export interface StreamQueue {
+  push(now: Instant, datagram: Uint8Array): void;
+  /** The next that is not late. */
+  pop(now: Instant): Uint8Array | undefined;
+  /** Without padding. */
+  readonly bytes: number;
+  /** ChannelData that was late, or for which there was no room. */
+  readonly dropped: number;
+}
+
+export function createStreamQueue(): StreamQueue {
+  const waiting: { readonly datagram: Uint8Array; readonly since: Instant }[] = [];
+  let bytes = 0;
+  let dropped = 0;
+
+  function take(index: number): Uint8Array {
+    const [entry] = waiting.splice(index, 1);
+    bytes -= entry?.datagram.length ?? 0;
+    return entry?.datagram ?? new Uint8Array(0);
+  }
+
+  /** The oldest ChannelData makes room; answers of the relay never do. */
+  function makeRoom(): void {
+    while (bytes > STREAM_QUEUE_BYTES_MAX) {
+      const index = waiting.findIndex(({ datagram }) => isChannelData(datagram));
+      if (index < 0) return;
+      take(index);
+      dropped++;
+    }
+  }
+
+  return {
+    push(now, datagram) {
+      waiting.push({ datagram, since: now });
+      bytes += datagram.length;
+      makeRoom();
+    },
+    pop(now) {
+      for (let head = waiting[0]; head !== undefined; head = waiting[0]) {
+        const isLate = now - head.since > STREAM_LATE_MS && isChannelData(head.datagram);
+        const datagram = take(0);
+        if (!isLate) return datagram;
+        dropped++;
+      }
+      return undefined;
+    },
+    get bytes() {
+      return bytes;
+    },
+    get dropped() {
+      return dropped;
+    },
+  };
+}
+
+function isChannelData(datagram: Uint8Array): boolean {
+  return (datagram[0] ?? 0) >> 6 !== 0;
+}
