@@ -5,17 +5,16 @@ import type { WgEvent } from "../wireguard/index.ts";
 import { CANDIDATE_TIMEOUT_MS, DISCONNECT_GRACE_MS } from "./constants.ts";
 import type { ConnectionTimeout, FailReason } from "./face.ts";
 import { fail } from "./lifecycle.ts";
-import { goIdleIfDue, idleDeadline, takePath } from "./path.ts";
+import { goIdleIfDue, idleDeadline, isStale, takePath } from "./path.ts";
+import { advanceRelays, leaveAll, leaveFreed } from "./relays.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
+import { sendAlong, wayOf } from "./way.ts";
 
 /** All that is due at `connections.now`, everywhere (SN-114, SN-122). */
 export function advanceAll(state: ConnectionsState): void {
-  for (let due = state.queue.first(); isDue(state, due); due = state.queue.first()) {
-    due.agent.handleTimeout(state.now);
-    advance(state, due);
-    // All that was due is done; a deadline that remains is a defect, not a reason to spin.
-    if (isDue(state, due)) state.queue.set(due, after(state.now, 1));
-  }
+  advanceRelays(state);
+  advanceConnections(state);
+  if (leaveFreed(state)) advanceConnections(state);
   for (
     let first = state.farewells[0];
     first !== undefined && first.dueAt <= state.now;
@@ -24,7 +23,20 @@ export function advanceAll(state: ConnectionsState): void {
     state.farewells.shift();
     state.device.removePeer(state.now, first.peer);
   }
+  if (state.leaveRelaysAt !== undefined && state.now >= state.leaveRelaysAt) {
+    state.leaveRelaysAt = undefined;
+    leaveAll(state);
+  }
   advanceDevice(state);
+}
+
+function advanceConnections(state: ConnectionsState): void {
+  for (let due = state.queue.first(); isDue(state, due); due = state.queue.first()) {
+    due.agent.handleTimeout(state.now);
+    advance(state, due);
+    // All that was due is done; a deadline that remains is a defect, not a reason to spin.
+    if (isDue(state, due)) state.queue.set(due, after(state.now, 1));
+  }
 }
 
 function isDue(state: ConnectionsState, connection: Connection | undefined): connection is Connection {
@@ -39,6 +51,7 @@ export function advance(state: ConnectionsState, connection: Connection): void {
   goIdleIfDue(state, connection);
   drainAgent(state, connection);
   noteSuspicion(state, connection);
+  if (isStale(state, connection)) state.unpublished.add(connection);
   schedule(state, connection);
 }
 
@@ -79,12 +92,10 @@ function drainAgent(state: ConnectionsState, connection: Connection): void {
     else noteIceState(state, connection, event.state);
   }
   for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
-    connection.stunBytesSent += sent.bytes.length;
-    state.transmits.push({
-      source: sent.source.address,
-      destination: sent.destination,
-      bytes: sent.bytes,
-    });
+    const way = wayOf(state, sent);
+    const bytes = sendAlong(state, way, sent.bytes);
+    if (way.relay === undefined) connection.stunBytesSent += bytes;
+    else connection.stunBytesRelayed += bytes;
   }
 }
 

@@ -2,6 +2,7 @@
 import { parseCandidate } from "../ice/index.ts";
 import { noteActivity } from "./path.ts";
 import { type Connection, type ConnectionsState, count, idField } from "./state.ts";
+import { bindChannel } from "./way.ts";
 
 /** A peer decides how long its lists are, not how long our log lines are. */
 const LOGGED_CANDIDATES_MAX = 32;
@@ -35,7 +36,12 @@ export function addRemotes(
     const verdict = connection.agent.addRemote(state.now, candidate.value);
     if (verdict === "over-limit") count(state, "candidate_over_limit");
     if (verdict !== "accepted") skip(state, connection, verdict);
-    else noteActivity(state, connection, "remote candidate");
+    else {
+      noteActivity(state, connection, "remote candidate");
+      // Before a check needs the channel; a host candidate is of little use through a relay (SN-87).
+      const { kind, address } = candidate.value;
+      if (kind !== "host") bindChannel(state, { relay: connection.relay, destination: address });
+    }
   }
 }
 

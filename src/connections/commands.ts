@@ -11,7 +11,7 @@
 import type { PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
 import { advance } from "./advance.ts";
 import type { RouteOpening } from "./face.ts";
-import { addressOf, send } from "./outbound.ts";
+import { send, sendMessage } from "./outbound.ts";
 import { publishPaths, verifyIdle } from "./path.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
@@ -28,8 +28,7 @@ export function collect(state: ConnectionsState): void {
     if (next.kind === "add-peer" && announce(state, next)) publishPaths(state);
   }
   for (let next = device.pollTransmit(); next !== undefined; next = device.pollTransmit()) {
-    const transmit = addressOf(state, next);
-    if (transmit !== undefined) state.transmits.push(transmit);
+    sendMessage(state, next);
   }
 }
 

@@ -1,5 +1,6 @@
 /** All connections of one process as one pure machine: ICE and WireGuard together (SN §5, §6). */
 import {
+  after,
   createDeadlineQueue,
   earliest,
   equalSocketAddress,
@@ -16,9 +17,10 @@ import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { noteChange } from "./changes.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
-import { HOST_ADDRESSES_MAX } from "./constants.ts";
+import { FAREWELL_MS, HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
 import type {
+  ConnectionCounter,
   ConnectionRequest,
   Connections,
   ConnectionsOptions,
@@ -26,9 +28,11 @@ import type {
   UpsertOutcome,
 } from "./face.ts";
 import { handleDatagram } from "./inbound.ts";
-import { addHost, close, detach, upsert } from "./lifecycle.ts";
+import { close, detach, upsert } from "./lifecycle.ts";
 import { send } from "./outbound.ts";
+import { addLocal, toHostCandidate } from "./own-candidates.ts";
 import { noteActivity } from "./path.ts";
+import { drainRelay, nextRelayTimeout, rememberRelay, updateRelays } from "./relays.ts";
 import { type Connection, type ConnectionsState, enter, pathOf } from "./state.ts";
 import { statsOf } from "./stats.ts";
 
@@ -88,6 +92,7 @@ function createInputs(state: ConnectionsState): Inputs {
     closeAll: (now, goodbye) =>
       input(state, now, () => {
         for (const connection of [...state.byId.values()]) close(state, connection, goodbye);
+        state.leaveRelaysAt = after(state.now, FAREWELL_MS);
       }),
     reset: (now) => input(state, now, () => reset(state)),
     addRemoteCandidates(now, id, candidates) {
@@ -99,8 +104,7 @@ function createInputs(state: ConnectionsState): Inputs {
       inputOf(state, now, id, (connection) => removeRemotes(state, connection, candidates));
     },
     updateHostAddresses: (now, addresses) => input(state, now, () => updateHosts(state, addresses)),
-    // Relays are read and have no effect until they are served.
-    updateRelays: (now) => input(state, now, () => {}),
+    updateRelays: (now, update) => input(state, now, () => updateRelays(state, update)),
     handleDatagram: (now, datagram) => input(state, now, () => handleDatagram(state, datagram)),
     handlePlaneEvent: (now, event) => input(state, now, () => handlePlaneEvent(state, event)),
     handlePunt: (now, slot, packet) =>
@@ -111,7 +115,11 @@ function createInputs(state: ConnectionsState): Inputs {
     checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => agent.probe(state.now)),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
     openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
-    handleWallClock: (now, unix) => state.device.handleWallClock(now, unix),
+    handleWallClock(now, unix) {
+      state.unixOffsetMs = unix - now;
+      state.device.handleWallClock(now, unix);
+      for (const { client } of state.relays.values()) client.handleWallClock(now, unix);
+    },
     handleTimeout: (now) => input(state, now, () => {}),
   };
 }
@@ -176,23 +184,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     unpublished: new Set(),
     farewells: [],
     closed: [],
-    counters: {
-      stun_malformed: 0,
-      stun_bad_fingerprint: 0,
-      stun_bad_integrity: 0,
-      stun_unmatched: 0,
-      stun_unknown_interface: 0,
-      stun_role_conflict: 0,
-      unknown_format: 0,
-      unknown_connection: 0,
-      wg_rejected: 0,
-      candidate_skipped: 0,
-      candidate_over_limit: 0,
-      candidate_unknown_connection: 0,
-      ip_buffer_overflow: 0,
-      wg_buffer_overflow: 0,
-      tx_not_ready: 0,
-    },
+    counters: noCounts(),
     failures: {
       "ice-timeout": 0,
       "no-remote-candidates": 0,
@@ -203,9 +195,40 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     changes: [],
     cookieLocals: new Map(),
     hostAddresses: [],
+    relays: new Map(),
+    relayAt: new Map(),
+    formerRelays: [],
+    leaveRelaysAt: undefined,
+    relayBytesSent: 0,
+    unixOffsetMs: options.unixNow - options.now,
     now: options.now,
     pathGeneration: 0,
     strangers: undefined,
+  };
+}
+
+function noCounts(): Record<ConnectionCounter, number> {
+  return {
+    stun_malformed: 0,
+    stun_bad_fingerprint: 0,
+    stun_bad_integrity: 0,
+    stun_unmatched: 0,
+    stun_unknown_interface: 0,
+    stun_role_conflict: 0,
+    unknown_format: 0,
+    unknown_connection: 0,
+    wg_rejected: 0,
+    candidate_skipped: 0,
+    candidate_over_limit: 0,
+    candidate_unknown_connection: 0,
+    late_relay_stun: 0,
+    late_channel_data: 0,
+    channel_unknown: 0,
+    tx_no_channel: 0,
+    tx_no_relay: 0,
+    ip_buffer_overflow: 0,
+    wg_buffer_overflow: 0,
+    tx_not_ready: 0,
   };
 }
 
@@ -224,6 +247,12 @@ function reset(state: ConnectionsState): void {
   while (state.device.pollTransmit() !== undefined);
   state.device.setStaticKey(state.now, randomBytes(state.random, KEY_BYTES));
   state.hostAddresses = [];
+  for (const relay of state.relays.values()) {
+    // What they still send to our old addresses comes late (SN-99).
+    rememberRelay(state, relay);
+    relay.client.restart(state.now);
+    drainRelay(state, relay);
+  }
 }
 
 /** An address that has gone stays with existing agents until its pairs die (SN-17, SN-137). */
@@ -236,7 +265,7 @@ function updateHosts(state: ConnectionsState, addresses: readonly SocketAddress[
   state.hostAddresses = usable;
   const added = usable.filter((address) => !known.some((other) => equalSocketAddress(other, address)));
   for (const connection of [...state.byId.values()]) {
-    for (const address of added) addHost(state, connection, address);
+    for (const address of added) addLocal(state, connection, toHostCandidate(address));
     advance(state, connection);
   }
 }
@@ -267,16 +296,24 @@ function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
 }
 
 /** SN-121: at once while something is queued, else the earliest deadline, which is later than `now`. */
-function nextTimeout(
-  state: ConnectionsState,
-): { readonly at: Instant; readonly reason: ConnectionTimeout } | undefined {
+function nextTimeout(state: ConnectionsState): Deadline | undefined {
   const isQueued = state.transmits.length > 0 || state.events.length > 0 || state.commands.length > 0;
   if (isQueued) return { at: state.now, reason: "queued" };
   const connection = state.queue.first();
-  const farewell = state.farewells[0];
-  const wireguard = state.device.pollTimeout();
-  const at = earliest(connection?.dueAt, farewell?.dueAt, wireguard);
-  if (at === undefined) return undefined;
-  if (at === connection?.dueAt) return { at, reason: connection.dueReason };
-  return { at, reason: at === farewell?.dueAt ? "farewell" : "wireguard" };
+  const deadlines: readonly (readonly [ConnectionTimeout, Instant | undefined])[] = [
+    [connection?.dueReason ?? "ice", connection?.dueAt],
+    ["farewell", earliest(state.farewells[0]?.dueAt, state.leaveRelaysAt)],
+    ["relay", nextRelayTimeout(state)],
+    ["wireguard", state.device.pollTimeout()],
+  ];
+  let first: Deadline | undefined;
+  for (const [reason, at] of deadlines) {
+    if (at !== undefined && (first === undefined || at < first.at)) first = { at, reason };
+  }
+  return first;
+}
+
+interface Deadline {
+  readonly at: Instant;
+  readonly reason: ConnectionTimeout;
 }

@@ -29,5 +29,19 @@ export const STRANGER_WARN_MS = 60_000;
  */
 export const FAREWELL_MS = 100;
 
+/** Relay traffic comes from this port alone, unless the relay's address is known exactly (SN-99). */
+export const RELAY_PORT = 3478;
+
+/** IP addresses of relays that were left: what still comes from them is no surprise (SN-99). */
+export const FORMER_RELAYS_MAX = 64;
+
+/** Relays that are taken in. Own limit. */
+export const RELAYS_MAX = 64;
+
+/** How much slower than the fastest of two a relay may be, and how far from the median of more (SN-110). */
+export const RTT_FACTOR = 1.5;
+export const RTT_DEVIATIONS = 3;
+export const RTT_DEVIATION_LEAST_MS = 2;
+
 /** Addresses of our own that are taken in. Own limit, like the agent's. */
 export const HOST_ADDRESSES_MAX = 64;

@@ -14,6 +14,7 @@ import type {
   PolicyTables,
   Publication,
 } from "../plane/index.ts";
+import type { RelayState } from "../turn/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 
 export type ConnectionRole = "client" | "gateway";
@@ -48,7 +49,7 @@ export type FailReason =
   | "wireguard-expired"
   | "handshake-decrypt";
 
-/** A relay as the portal lists it. Accepted; without effect until relays are served. */
+/** A relay as the portal lists it: both its addresses as one, at least one of them. */
 export interface RelayEntry {
   readonly id: string;
   readonly v4?: SocketAddress;
@@ -70,6 +71,8 @@ export interface Datagram {
   readonly bytes: Uint8Array;
   /** Of a handshake message: the plane has judged it (PG-160). */
   readonly isJudged?: boolean;
+  /** The plane has taken it out of channel data of that relay (SN-128). */
+  readonly relayed?: { readonly relay: SocketAddress; readonly channel: number };
 }
 
 /** A datagram to send, from exactly `source` where it is given (SN-84, PG-61). ECN: Not-ECT. */
@@ -133,12 +136,25 @@ export type ConnectionCounter =
   | "candidate_skipped"
   | "candidate_over_limit"
   | "candidate_unknown_connection"
+  | "late_relay_stun"
+  | "late_channel_data"
+  | "channel_unknown"
+  | "tx_no_channel"
+  | "tx_no_relay"
   | "ip_buffer_overflow"
   | "wg_buffer_overflow"
   | "tx_not_ready";
 
 /** Which deadline `pollTimeout` names, for logs (SN-125). */
-export type ConnectionTimeout = "queued" | "ice" | "grace" | "candidates" | "idle" | "farewell" | "wireguard";
+export type ConnectionTimeout =
+  | "queued"
+  | "ice"
+  | "grace"
+  | "candidates"
+  | "idle"
+  | "farewell"
+  | "relay"
+  | "wireguard";
 
 export type ConnectionState = "connecting" | "connected" | "idle";
 
@@ -163,7 +179,11 @@ export interface ConnectionStats {
   };
   /** Round trip of the last answered check on the selected pair. */
   readonly rttMs?: number;
+  /** STUN to the peer, directly and through relays (SN-136). */
   readonly stunBytesSent: number;
+  readonly stunBytesRelayed: number;
+  /** The relay whose addresses it offers. */
+  readonly relay?: string;
   readonly bufferedPackets: number;
   /** Instant of the last completed handshake. */
   readonly lastHandshake?: Instant;
@@ -174,13 +194,24 @@ export interface ConnectionStats {
   readonly activity: PeerActivity;
 }
 
-/** SN-83. Only `peer-to-peer` and `peer-to-relay` occur until relays are served. */
+/** From us to the peer, each directly or through a relay (SN-83). */
 export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "relay-to-relay";
 
 export interface ConnectionsStats {
   readonly counters: Readonly<Record<ConnectionCounter, number>>;
   readonly failures: Readonly<Record<FailReason, number>>;
   readonly connections: readonly ConnectionStats[];
+  readonly relays: readonly RelayStats[];
+  /** Control bytes sent to all relays (SN-136). */
+  readonly relayBytesSent: number;
+}
+
+export interface RelayStats {
+  readonly id: string;
+  readonly state: RelayState;
+  /** The relay's socket in use. */
+  readonly socket?: SocketAddress;
+  readonly rttMs?: number;
 }
 
 /** All connections of one process (SN-66). Made by `createConnections`. */
@@ -205,6 +236,7 @@ export interface Connections {
   localCandidates(id: string): readonly string[];
   /** The whole list of own addresses, each with the port of our socket of its family (SN-137). */
   updateHostAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
+  /** Relays that go and that come, as one step; those in neither list are asked whether they live (SN-109). */
   updateRelays(now: Instant, update: RelayUpdate): void;
 
   /** One datagram, or punt of kind `handshake`, `stun` or `other` (SN §5.7). */
@@ -260,5 +292,7 @@ export interface ConnectionsOptions {
   readonly now: Instant;
   /** Wall clock at `now`, for WireGuard's time stamps (WG-8). */
   readonly unixNow: UnixMs;
+  /** What relays are told of us, in SOFTWARE (RL-85). Default "postern". */
+  readonly software?: string;
   readonly log?: Log;
 }

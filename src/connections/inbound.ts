@@ -5,6 +5,7 @@ import { type BindingMessage, isStunShaped, type MalformedBinding, parseBinding 
 import { advance, advanceDevice } from "./advance.ts";
 import { STRANGER_WARN_MS } from "./constants.ts";
 import type { ConnectionCounter, Datagram, DatagramOutcome } from "./face.ts";
+import { unwrap } from "./relay-inbound.ts";
 import { type Connection, type ConnectionsState, count, fragmentsKey, wasRecentlyClosed } from "./state.ts";
 
 const MESSAGE_BYTES = { 1: 148, 2: 92, 3: 64 } as const;
@@ -15,6 +16,12 @@ const COOKIE_LOCALS_MAX = 256;
 const CONSUMED: DatagramOutcome = { kind: "consumed" };
 
 export function handleDatagram(state: ConnectionsState, datagram: Datagram): DatagramOutcome {
+  const arrival = unwrap(state, datagram);
+  return arrival.kind === "done" ? arrival.outcome : handleFromPeer(state, arrival.datagram);
+}
+
+/** Rows 3 to 5; channel data within channel data is not looked for (SN-101). */
+function handleFromPeer(state: ConnectionsState, datagram: Datagram): DatagramOutcome {
   if (isStunShaped(datagram.bytes)) return handleStun(state, datagram);
   const type = wireguardType(datagram.bytes);
   if (type === undefined) {

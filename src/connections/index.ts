@@ -20,6 +20,7 @@ export type {
   FailReason,
   PathKind,
   RelayEntry,
+  RelayStats,
   RelayUpdate,
   RouteOpening,
   SendOutcome,

@@ -1,12 +1,14 @@
 /** Making, reusing and ending connections (SN §5.2, §5.5, §5.8). */
-import { copyOf, equalBytes, type Instant, SILENT, type SocketAddress } from "../base/index.ts";
-import { createIceAgent, type LocalAddress } from "../ice/index.ts";
+import { copyOf, equalBytes, type Instant, SILENT } from "../base/index.ts";
+import { createIceAgent } from "../ice/index.ts";
 import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.ts";
 import { noteChange } from "./changes.ts";
 import { FAREWELL_MS } from "./constants.ts";
 import { areEqual, fragmentFields, isUsableRequest, passwordHashes } from "./credentials.ts";
 import type { ConnectionRequest, FailReason, UpsertOutcome } from "./face.ts";
+import { seed } from "./own-candidates.ts";
 import { noteActivity, rollOver } from "./path.ts";
+import { chooseRelay } from "./relays.ts";
 import { type Connection, type ConnectionsState, fragmentsOf, idField, rememberClosed } from "./state.ts";
 
 export function upsert(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
@@ -16,7 +18,7 @@ export function upsert(state: ConnectionsState, request: ConnectionRequest): Ups
     reuse(state, existing);
     return { kind: "reused", slot: existing.peer.slot };
   }
-  if (state.hostAddresses.length === 0) {
+  if (state.hostAddresses.length === 0 && state.relays.size === 0) {
     state.log.debug?.("no address and no relay for a connection", idField(state, request.id));
     return { kind: "no-relays" };
   }
@@ -97,8 +99,12 @@ function create(state: ConnectionsState, given: ConnectionRequest, peer: PeerRef
     lastRolloverAt: undefined,
     hasBeenEstablished: false,
     isSuspect: false,
+    relay: chooseRelay(state),
+    isBroken: false,
+    publishedChannel: undefined,
     isAnnounced: false,
     stunBytesSent: 0,
+    stunBytesRelayed: 0,
     dueReason: "ice",
     dueAt: undefined,
     place: -1,
@@ -108,27 +114,6 @@ function create(state: ConnectionsState, given: ConnectionRequest, peer: PeerRef
   const key = fragmentsOf(request);
   state.byFragments.set(key, [...(state.byFragments.get(key) ?? []), connection]);
   return connection;
-}
-
-/** Gives the agent our own addresses; each that is new to it is signalled (SN-70, SN-137). */
-export function seed(state: ConnectionsState, connection: Connection): void {
-  for (const address of seedingOrder(state.hostAddresses)) addHost(state, connection, address);
-}
-
-export function addHost(state: ConnectionsState, connection: Connection, address: SocketAddress): void {
-  const local: LocalAddress = { kind: "host", address, base: address };
-  const candidate = connection.agent.addLocal(state.now, local);
-  if (candidate === undefined) return;
-  state.events.push({ kind: "candidate-added", id: connection.id, candidate });
-  noteActivity(state, connection, "own candidate");
-}
-
-/** Descending priority: the k-th IPv6 address before the k-th IPv4 one (SN-18, SN-21). */
-function seedingOrder(addresses: readonly SocketAddress[]): readonly SocketAddress[] {
-  const v6 = addresses.filter(({ address }) => address.length === 16);
-  const v4 = addresses.filter(({ address }) => address.length === 4);
-  const ranked = [...v6.map((address, k) => ({ address, k })), ...v4.map((address, k) => ({ address, k }))];
-  return ranked.sort((a, b) => a.k - b.k).map(({ address }) => address);
 }
 
 /** SN-94: the state is gone at once, and no goodbye is sent. */

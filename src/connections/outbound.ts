@@ -3,9 +3,10 @@ import { formatSocketAddress, unreachable } from "../base/index.ts";
 import type { WgTransmit } from "../wireguard/index.ts";
 import { advance, advanceAll, advanceDevice } from "./advance.ts";
 import { IP_BUFFER_MAX, WG_BUFFER_MAX } from "./constants.ts";
-import type { ConnectionCounter, ConnectionTransmit, SendOutcome } from "./face.ts";
-import { noteActivity, toTransmit } from "./path.ts";
+import type { ConnectionCounter, SendOutcome } from "./face.ts";
+import { noteActivity } from "./path.ts";
 import { type Connection, type ConnectionsState, count } from "./state.ts";
+import { sendAlong, wayOf } from "./way.ts";
 
 /** A packet for a peer: punted by the plane for want of a session, or our own. */
 export function send(
@@ -53,31 +54,33 @@ function sendPacket(
   }
 }
 
-/** Where a message of the device goes. Those of peers without a path wait (SN-97). */
-export function addressOf(state: ConnectionsState, message: WgTransmit): ConnectionTransmit | undefined {
-  return message.kind === "cookie-reply" ? cookieTransmit(state, message) : peerTransmit(state, message);
+/** Queues a message of the device. Those of peers without a path wait (SN-97). */
+export function sendMessage(state: ConnectionsState, message: WgTransmit): void {
+  if (message.kind === "cookie-reply") sendCookie(state, message);
+  else sendToPeer(state, message);
 }
 
-function cookieTransmit(
+/** The way it came (SN-104). */
+function sendCookie(
   state: ConnectionsState,
   { to, datagram }: Extract<WgTransmit, { kind: "cookie-reply" }>,
-): ConnectionTransmit {
+): void {
   const key = formatSocketAddress(to);
   const local = state.cookieLocals.get(key);
   state.cookieLocals.delete(key);
-  return { ...(local && { source: local.address }), destination: to, bytes: datagram };
+  if (local === undefined) state.transmits.push({ destination: to, bytes: datagram });
+  else sendAlong(state, wayOf(state, { source: local, destination: to }), datagram);
 }
 
-function peerTransmit(
+function sendToPeer(
   state: ConnectionsState,
   { peer, datagram }: Exclude<WgTransmit, { kind: "cookie-reply" }>,
-): ConnectionTransmit | undefined {
+): void {
   const connection = state.bySlot.get(peer.slot);
-  if (connection === undefined || connection.peer.peerId !== peer.peerId) return undefined;
+  if (connection === undefined || connection.peer.peerId !== peer.peerId) return;
   const { phase } = connection;
-  if (phase.kind !== "connecting") return toTransmit(phase.path, datagram);
-  push(state, phase.wgBuffer, datagram, { most: WG_BUFFER_MAX, counter: "wg_buffer_overflow" });
-  return undefined;
+  if (phase.kind !== "connecting") sendAlong(state, phase.path, datagram);
+  else push(state, phase.wgBuffer, datagram, { most: WG_BUFFER_MAX, counter: "wg_buffer_overflow" });
 }
 
 /** The oldest makes room. */

@@ -1,18 +1,18 @@
 /** The path of a connection: selecting, publishing, idling and waking (SN §5.3, §5.4, §6.1). */
 import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts";
 import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
-import type { PathRecord } from "../plane/index.ts";
 import { noteChange } from "./changes.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
-import type { ConnectionTransmit, PathKind } from "./face.ts";
 import {
   type Connection,
   type ConnectionsState,
   formatPath,
   idField,
   type Path,
+  pathOf,
   planeActivity,
 } from "./state.ts";
+import { bindChannel, channelOf, recordOf, sendAlong, wayOf } from "./way.ts";
 
 /** A path was nominated. Applies in every phase; an idle connection stays idle (SN §5.3, SN-83). */
 export function takePath(
@@ -20,8 +20,7 @@ export function takePath(
   connection: Connection,
   selected: Extract<IceEvent, { kind: "selected" }>,
 ): void {
-  const { source, destination } = selected;
-  const path: Path = { kind: kindOf(selected), source, destination };
+  const path = pathTo(state, selected);
   const { phase } = connection;
   switch (phase.kind) {
     case "connecting":
@@ -51,7 +50,7 @@ function openFirstPath(
   waiting: { readonly ipBuffer: readonly Uint8Array[]; readonly wgBuffer: readonly Uint8Array[] },
 ): void {
   const { device, now } = state;
-  for (const bytes of waiting.wgBuffer) state.transmits.push(toTransmit(path, bytes));
+  for (const bytes of waiting.wgBuffer) sendAlong(state, path, bytes);
   for (const packet of waiting.ipBuffer) device.send(now, connection.peer, packet);
   const rttMs = connection.agent.rttMs();
   if (rttMs !== undefined) device.setRoundTrip(connection.peer, rttMs);
@@ -132,42 +131,51 @@ export function verifyIdle(state: ConnectionsState, connection: Connection): boo
   return true;
 }
 
+function pathTo(state: ConnectionsState, selected: Extract<IceEvent, { kind: "selected" }>): Path {
+  const way = wayOf(state, selected);
+  const isToRelay = selected.remoteKind === "relay";
+  if (way.relay === undefined) return { ...way, kind: isToRelay ? "peer-to-relay" : "peer-to-peer" };
+  return { ...way, kind: isToRelay ? "relay-to-relay" : "relay-to-peer" };
+}
+
+/** Whether the plane's record of a relayed path names another channel than the path has now (SN-89). */
+export function isStale(state: ConnectionsState, connection: Connection): boolean {
+  const path = pathOf(connection);
+  return path?.relay !== undefined && channelOf(state, path) !== connection.publishedChannel;
+}
+
 /** Queues the path records of connections that the plane knows (SN-127). */
 export function publishPaths(state: ConnectionsState): void {
   for (const connection of state.unpublished) {
     if (!connection.isAnnounced) continue;
     state.unpublished.delete(connection);
-    state.commands.push({ kind: "set-path", slot: connection.peer.slot, path: recordOf(state, connection) });
+    const isIdle = connection.phase.kind === "idle";
+    const path = recordOf(state, pathOf(connection), { isIdle, generation: ++state.pathGeneration });
+    state.commands.push({ kind: "set-path", slot: connection.peer.slot, path });
+    connection.publishedChannel = path.channel;
+    noteBroken(state, connection, path.isBroken);
   }
 }
 
-export function toTransmit({ source, destination }: Path, bytes: Uint8Array): ConnectionTransmit {
-  return { source: source.address, destination, bytes };
-}
-
-function recordOf(state: ConnectionsState, { phase }: Connection): PathRecord {
-  const generation = ++state.pathGeneration;
-  if (phase.kind === "connecting") {
-    return { kind: "none", headRoom: 0, isIdle: false, isBroken: false, generation };
-  }
-  return {
-    kind: "direct",
-    destination: phase.path.destination,
-    source: phase.path.source.address,
-    headRoom: 0,
-    isIdle: phase.kind === "idle",
-    isBroken: false,
-    generation,
-  };
-}
-
-/** SN-83. Sources of our own are host candidates until relays are served. */
-function kindOf({ remoteKind }: Extract<IceEvent, { kind: "selected" }>): PathKind {
-  return remoteKind === "relay" ? "peer-to-relay" : "peer-to-peer";
+/**
+ * While nothing can be sent packets wait with the device, as they do without a session (SN-89). A channel
+ * that is missing is bound; its request leaves before the plane may use it (RL-101).
+ */
+function noteBroken(state: ConnectionsState, connection: Connection, isBroken: boolean): void {
+  const path = pathOf(connection);
+  if (isBroken && path !== undefined) bindChannel(state, path);
+  if (isBroken === connection.isBroken) return;
+  connection.isBroken = isBroken;
+  state.device.setReachable(state.now, connection.peer, !isBroken);
+  connection.log.debug?.(isBroken ? "path broken" : "path mended");
 }
 
 function isSamePath(a: Path, b: Path): boolean {
-  return equalSocketAddress(a.source, b.source) && equalSocketAddress(a.destination, b.destination);
+  return (
+    a.relay === b.relay &&
+    equalSocketAddress(a.source, b.source) &&
+    equalSocketAddress(a.destination, b.destination)
+  );
 }
 
 function logPath(

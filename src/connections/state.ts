@@ -10,6 +10,7 @@ import {
 } from "../base/index.ts";
 import type { IceAgent } from "../ice/index.ts";
 import type { PlaneCommand, PlaneRecords, Publication } from "../plane/index.ts";
+import type { RelayClient } from "../turn/index.ts";
 import type { PeerRef, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
@@ -23,13 +24,33 @@ import type {
   ConnectionTransmit,
   FailReason,
   PathKind,
+  RelayEntry,
 } from "./face.ts";
 
-/** The nominated way to the peer (SN-83). */
-export interface Path {
-  readonly kind: PathKind;
+/** A relay and what is spoken with it (SN-109). */
+export interface Relay {
+  readonly id: string;
+  entry: RelayEntry;
+  readonly client: RelayClient;
+  readonly log: Log;
+  /** Removed, replaced or given up: nothing goes through it any more. */
+  isGone: boolean;
+}
+
+/**
+ * How datagrams travel (SN-84): from an address of ours, or as channel data through the relay that has lent
+ * us `source`. The channel is the relay client's to know: it may be another one tomorrow.
+ */
+export interface Way {
   readonly source: SocketAddress;
   readonly destination: SocketAddress;
+  /** Absent: directly. */
+  readonly relay: Relay | undefined;
+}
+
+/** The nominated way to the peer (SN-83). */
+export interface Path extends Way {
+  readonly kind: PathKind;
 }
 
 /** SN §5.3. A failed connection is removed in the same call and therefore has no phase. */
@@ -67,9 +88,17 @@ export interface Connection extends QueueEntry {
   lastRolloverAt: Instant | undefined;
   hasBeenEstablished: boolean;
   isSuspect: boolean;
+  /** The relay whose addresses this connection offers; none until one is known (SN-110, SN-138). */
+  relay: Relay | undefined;
+  /** Whether the plane has a path by which nothing can be sent (SN-89). */
+  isBroken: boolean;
+  /** The channel in the plane's record of a relayed path. */
+  publishedChannel: number | undefined;
   /** Whether the plane knows the slot: only then may other commands name it. */
   isAnnounced: boolean;
+  /** STUN, directly and through relays, their headers included (SN-136). */
   stunBytesSent: number;
+  stunBytesRelayed: number;
   dueReason: ConnectionTimeout;
 }
 
@@ -121,6 +150,16 @@ export interface ConnectionsState {
   /** Where datagrams that await a cookie reply arrived, by their source. */
   readonly cookieLocals: Map<string, SocketAddress>;
   hostAddresses: readonly SocketAddress[];
+  readonly relays: Map<string, Relay>;
+  /** The same by each of their sockets. */
+  readonly relayAt: Map<string, Relay>;
+  /** IP addresses of relays that were left, the oldest first (SN-99). */
+  readonly formerRelays: string[];
+  /** When the relays are told that we leave: behind the last goodbye (RL-113). */
+  leaveRelaysAt: Instant | undefined;
+  relayBytesSent: number;
+  /** Wall clock minus monotonic clock: credentials of relays expire by it. */
+  unixOffsetMs: number;
   now: Instant;
   pathGeneration: number;
   strangers: { readonly since: Instant; readonly count: number } | undefined;

@@ -1,12 +1,14 @@
 /** What the connections show of themselves (SN-136). */
-import type { ConnectionStats, ConnectionsStats } from "./face.ts";
-import type { Connection, ConnectionsState } from "./state.ts";
+import type { ConnectionStats, ConnectionsStats, RelayStats } from "./face.ts";
+import type { Connection, ConnectionsState, Path, Relay } from "./state.ts";
 
 export function statsOf(state: ConnectionsState): ConnectionsStats {
   return {
     counters: { ...state.counters },
     failures: { ...state.failures },
     connections: [...state.byId.values()].map((connection) => connectionStats(state, connection)),
+    relays: [...state.relays.values()].map(relayStats),
+    relayBytesSent: state.relayBytesSent,
   };
 }
 
@@ -19,13 +21,29 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
     slot: peer.slot,
     connectionIndex: peer.peerId,
     state: phase.kind,
-    ...(phase.kind !== "connecting" && { path: phase.path }),
+    ...(phase.kind !== "connecting" && { path: shownPath(phase.path) }),
     ...(rttMs !== undefined && { rttMs }),
     stunBytesSent: connection.stunBytesSent,
+    stunBytesRelayed: connection.stunBytesRelayed,
+    ...(connection.relay && { relay: connection.relay.id }),
     bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
     ...(lastHandshake !== undefined && { lastHandshake }),
     createdAt: connection.createdAt,
     sessions,
     activity: state.records.activity(peer.slot),
+  };
+}
+
+function shownPath({ kind, source, destination }: Path): NonNullable<ConnectionStats["path"]> {
+  return { kind, source, destination };
+}
+
+function relayStats({ id, client }: Relay): RelayStats {
+  const [socket, rttMs] = [client.activeSocket(), client.rttMs()];
+  return {
+    id,
+    state: client.state(),
+    ...(socket !== undefined && { socket }),
+    ...(rttMs !== undefined && { rttMs }),
   };
 }

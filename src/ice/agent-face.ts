@@ -95,6 +95,8 @@ export interface IceAgent {
   state(): IceState;
   /** Whether the path may be dead: ICE decides then, not WireGuard's clock (SN-92). */
   isSuspect(): boolean;
+  /** What the peer told of itself or showed, without what was withdrawn or guessed. */
+  remoteCandidates(): readonly Candidate[];
   isRemoteAddress(address: SocketAddress): boolean;
   hasHadLocal(): boolean;
   hasHadRemote(): boolean;

@@ -72,6 +72,7 @@ import {
   hasLivingAddress,
   isWithdrawn,
   type RemoteCandidates,
+  toldCandidates,
 } from "./remote-candidates.ts";
 import { type DueCheck, dueChecks, type ExtraChecks, nextDeadline } from "./schedule.ts";
 
@@ -164,6 +165,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     },
     state: () => agent.state,
     isSuspect: () => isSuspect(agent),
+    remoteCandidates: () => toldCandidates(agent.remotes),
     isRemoteAddress: (address) => hasLivingAddress(agent.remotes, address),
     hasHadLocal: () => agent.hasHadLocal,
     hasHadRemote: () => agent.hasHadRemote,

@@ -116,6 +116,13 @@ export function hasLivingAddress(remotes: RemoteCandidates, address: SocketAddre
   return findByAddress(remotes, address) !== undefined;
 }
 
+/** What the peer told of itself or showed: neither withdrawn nor guessed. */
+export function toldCandidates(remotes: RemoteCandidates): readonly Candidate[] {
+  return remotes.entries
+    .filter(({ isDiscarded, origin }) => !isDiscarded && origin !== "optimistic")
+    .map(({ candidate }) => candidate);
+}
+
 function signalledOf(remotes: RemoteCandidates, kind: "host" | "srflx"): readonly Candidate[] {
   return remotes.entries
     .filter((entry) => entry.origin === "signalled" && !entry.isDiscarded && entry.candidate.kind === kind)

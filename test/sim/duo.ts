@@ -231,21 +231,25 @@ function attach(duo: Duo, end: End): void {
       for (let next = machine.pollPacket(); next !== undefined; next = machine.pollPacket()) {
         end.received.push(sequenceOf(next));
       }
-      if (added.length > 0) carry(duo, end, added);
+      if (added.length > 0) carry(duo, end, "addRemoteCandidates", added);
+      if (removed.length > 0) carry(duo, end, "removeRemoteCandidates", removed);
     },
   };
   duo.world.flush(host);
 }
 
 /** The portal brings candidates to the other end. */
-function carry(duo: Duo, from: End, candidates: readonly string[]): void {
+function carry(
+  duo: Duo,
+  from: End,
+  change: "addRemoteCandidates" | "removeRemoteCandidates",
+  candidates: readonly string[],
+): void {
   const to = from.role === "client" ? duo.gateway : duo.client;
   for (const delivery of duo.portal.candidates(candidates, from.role)) {
     duo.world.at(2 * duo.portal.delayMs + delivery.afterMs, () => {
       const now = duo.world.now();
-      to.machine.apply(now, (connections) =>
-        connections.addRemoteCandidates(now, idAt(to), delivery.candidates),
-      );
+      to.machine.apply(now, (connections) => connections[change](now, idAt(to), delivery.candidates));
       duo.world.flush(to.host);
     });
   }

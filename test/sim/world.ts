@@ -29,6 +29,8 @@ export interface SimulatedDatagram {
 
 export interface OutgoingDatagram {
   readonly source?: IpAddress;
+  /** Default: the host's port. */
+  readonly sourcePort?: number;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
 }
@@ -76,6 +78,8 @@ export interface Host {
   /** Of those, the ones that others can reach. */
   routed: readonly IpAddress[];
   link: LinkConditions;
+  /** On which ports it listens; default: `port` alone. */
+  takesPort: (port: number) => boolean;
   /** A middlebox on the way out: what it returns `true` for is lost. */
   swallows: (datagram: OutgoingDatagram) => boolean;
   program: Program | undefined;
@@ -181,15 +185,17 @@ export function createWorld(seed: number): World {
 
 function createHost(name: string, options: HostOptions): Host {
   const addresses = options.addresses.map(ip);
-  return {
+  const host: Host = {
     name,
     port: options.port ?? 52625,
     addresses,
     routed: options.routed?.map(ip) ?? addresses,
     link: { ...PERFECT, ...options.link },
     swallows: () => false,
+    takesPort: (port) => port === host.port,
     program: undefined,
   };
+  return host;
 }
 
 function nowOf({ nowUs }: Simulation): Instant {
@@ -252,7 +258,7 @@ function send(sim: Simulation, host: Host, datagram: OutgoingDatagram): void {
   const isOwn = source !== undefined && host.addresses.some((address) => isSame(address, source));
   if (source === undefined || !isOwn || receiver === undefined) return note(sim, `unroutable ${label}`);
   if (host.swallows(datagram)) return note(sim, `swallowed ${label}`);
-  const from = { address: source, port: host.port };
+  const from = { address: source, port: datagram.sourcePort ?? host.port };
   sim.capture?.record(sim.nowUs, from, datagram.destination, datagram.bytes);
   note(sim, `sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
   travel(sim, { from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
@@ -283,7 +289,7 @@ function travel(sim: Simulation, flight: Flight, [link, ...rest]: readonly Host[
 
 function deliver(sim: Simulation, { from, to, bytes }: Flight): void {
   const host = hostAt(sim, to.address);
-  if (host?.program === undefined || host.port !== to.port) {
+  if (host?.program === undefined || !host.takesPort(to.port)) {
     return note(sim, `nobody at ${formatIp(to.address)}`);
   }
   note(sim, `arrived ${host.name}`);

@@ -357,19 +357,6 @@ describe("own addresses", () => {
     expect(lone.connections.localCandidates("c")).toHaveLength(1);
     expect(lone.connections.localCandidates("nobody")).toEqual([]);
   });
-
-  it("SN-138: relays are taken note of without any effect", () => {
-    const lone = createLoneConnections("client");
-    const relay = {
-      id: "r",
-      v4: { address: ip("203.0.113.1"), port: 3478 },
-      username: "u",
-      password: "p",
-      realm: "x",
-    };
-    lone.apply((connections, now) => connections.updateRelays(now, { remove: [], add: [relay] }));
-    expect([lone.transmits, lone.events, lone.commands]).toEqual([[], [], []]);
-  });
 });
 
 describe("logs", () => {

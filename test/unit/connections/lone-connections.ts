@@ -123,8 +123,7 @@ export function createLoneConnections(
       );
     },
     answer(request) {
-      for (const check of lone.transmits.flatMap(({ bytes }) => requestIn(bytes))) {
-        const bytes = encodeAnswer(check, request);
+      for (const bytes of lone.transmits.flatMap((sent) => answersTo(sent.bytes, request))) {
         lone.apply((machine, now) => machine.handleDatagram(now, { local: LOCAL, from: REMOTE, bytes }));
       }
     },
@@ -184,6 +183,11 @@ function encodeCheck(
     new TextEncoder().encode(change.password ?? localCredentials.password),
   );
   return into.slice(0, length);
+}
+
+/** What the peer answers to a datagram of ours: to a check one answer, to anything else none. */
+export function answersTo(datagram: Uint8Array, request: ConnectionRequest): readonly Uint8Array[] {
+  return requestIn(datagram).map((check) => encodeAnswer(check, request));
 }
 
 function requestIn(bytes: Uint8Array): readonly BindingRequest[] {
