@@ -1,7 +1,7 @@
 /** The real process as programs see it. */
 import { fstatSync } from "node:fs";
 import { type Parsed, parsed, type Secret } from "../base/index.ts";
-import type { LogFilterControl, ProgramIo } from "../program/io.ts";
+import type { LogControl, ProgramIo } from "../program/io.ts";
 import { createLog, type ProgramLog } from "../program/log.ts";
 import { parseLogFilter } from "../program/log-filter.ts";
 import { usage } from "./parse.ts";
@@ -23,7 +23,7 @@ export function createIo({ filter, logFormat, token, env, onSignal }: IoOptions)
     env,
     token,
     log: programLog.log,
-    logFilter: filterControl(programLog, filter),
+    logControl: controlOf(programLog, filter),
     onSignal,
   };
 }
@@ -34,7 +34,7 @@ function writeTo(stream: NodeJS.WriteStream, line: string): void {
   stream.write(`${line}\n`);
 }
 
-function filterControl({ setFilter }: ProgramLog, atStart: string): LogFilterControl {
+function controlOf({ setFilter, suppressed }: ProgramLog, atStart: string): LogControl {
   let current = atStart;
   function set(text: string): Parsed<string> {
     const filter = parseLogFilter(text);
@@ -43,7 +43,12 @@ function filterControl({ setFilter }: ProgramLog, atStart: string): LogFilterCon
     current = text;
     return parsed(text);
   }
-  return { current: () => current, set, reset: () => set(atStart) };
+  return {
+    filter: () => current,
+    setFilter: set,
+    resetFilter: () => set(atStart),
+    counters: () => ({ suppressed: suppressed(), dropped: 0 }),
+  };
 }
 
 function createProcessLog(filter: string, format: "human" | "json", env: IoOptions["env"]): ProgramLog {

@@ -77,6 +77,12 @@ export const LOGGING = {
   },
 } as const satisfies OptionTable;
 
+const METRICS_ADDR = {
+  kind: "text",
+  value: "ADDR:PORT",
+  help: "serve Prometheus metrics at /metrics; a port alone means loopback",
+} as const satisfies OptionSpec;
+
 /** Programs that run the packet plane. */
 export const PLANE = {
   cipher: {
@@ -114,7 +120,7 @@ export const PLANE = {
     isLater: true,
     help: "verify checksums of packets from the TUN device",
   },
-  "metrics-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve Prometheus metrics" },
+  "metrics-addr": METRICS_ADDR,
 } as const satisfies OptionTable;
 
 /** Client and gateway. */
@@ -199,7 +205,7 @@ export const PEER = {
     isLater: true,
     help: "send tunnel traffic by this interface",
   },
-  "metrics-per-peer": { kind: "flag", default: false, isLater: true, help: "metrics with a label per peer" },
+  "metrics-per-peer": { kind: "flag", default: false, help: "metrics with a label per peer" },
   "otlp-endpoint": { kind: "text", value: "URL", isLater: true, help: "push metrics by OTLP over HTTP" },
 } as const satisfies OptionTable;
 
@@ -249,7 +255,6 @@ export const GATEWAY_ONLY = {
     kind: "text",
     value: "ADDR:PORT",
     aliases: ["HEALTH_CHECK_ADDR"],
-    isLater: true,
     help: "serve /healthz and /readyz",
   },
 } as const satisfies OptionTable;
@@ -321,9 +326,18 @@ export const PORTAL_ONLY = {
     isLater: true,
     help: "time to finish at stop",
   },
-  "health-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve /healthz and /readyz" },
-  "metrics-addr": { kind: "text", value: "ADDR:PORT", isLater: true, help: "serve Prometheus metrics" },
-  "status-token": { kind: "text", value: "FILE", isLater: true, help: "protects /status.json" },
+  "health-addr": {
+    kind: "text",
+    value: "ADDR:PORT",
+    aliases: ["HEALTH_CHECK_ADDR"],
+    help: "serve /healthz and /readyz",
+  },
+  "metrics-addr": METRICS_ADDR,
+  "status-token": {
+    kind: "text",
+    value: "FILE",
+    help: "serve /status.json to those who show the token in this file (Authorization: Bearer …)",
+  },
 } as const satisfies OptionTable;
 
 export const DEMO_ONLY = {

@@ -70,14 +70,17 @@ function handleDeviceEvent(state: ConnectionsState, event: WgEvent): void {
     case "answered":
       return;
     case "established":
+      state.handshakes.established++;
       if (connection.hasBeenEstablished) return;
       connection.hasBeenEstablished = true;
       connection.log.debug?.("established", { sinceUpsertMs: state.now - connection.createdAt });
       state.events.push({ kind: "connection-established", id: connection.id });
       return;
     case "expired":
+      state.handshakes.expired++;
       return fail(state, connection, "wireguard-expired");
     case "handshake-failed":
+      state.handshakes.undecryptable++;
       // A stranger who saw the initiation can forge a response; only the peer's addresses count (SN-93).
       if (event.source !== undefined && !connection.agent.isRemoteAddress(event.source)) return;
       return fail(state, connection, "handshake-decrypt");

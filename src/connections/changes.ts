@@ -1,5 +1,5 @@
 /** What became of connections, for people who watch: a bounded list that nobody has to read. */
-import type { PathKind } from "./face.ts";
+import type { ConnectionChange, PathKind } from "./face.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 
 /** Of those that nobody takes, the newest are kept. */
@@ -8,10 +8,11 @@ const CHANGES_MAX = 1_024;
 export function noteChange(
   state: ConnectionsState,
   { id, phase }: Connection,
-  end?: { readonly state: "failed" | "closed"; readonly reason?: string },
+  more: Pick<ConnectionChange, "reason" | "tookMs"> & { readonly state?: "failed" | "closed" } = {},
 ): void {
-  const path = end !== undefined || phase.kind === "connecting" ? "none" : routeOf(phase.path.kind);
-  state.changes.push({ id, state: phase.kind, path, ...end });
+  const isOver = more.state !== undefined;
+  const path = isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path.kind);
+  state.changes.push({ id, state: phase.kind, path, ...more });
   if (state.changes.length > CHANGES_MAX) state.changes.shift();
 }
 

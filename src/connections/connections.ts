@@ -192,6 +192,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
       "wireguard-expired": 0,
       "handshake-decrypt": 0,
     },
+    handshakes: { established: 0, expired: 0, undecryptable: 0 },
     changes: [],
     cookieLocals: new Map(),
     hostAddresses: [],

@@ -164,6 +164,8 @@ export interface ConnectionChange {
   readonly state: ConnectionState | "failed" | "closed";
   readonly path: "direct" | "relayed" | "none";
   readonly reason?: string;
+  /** Of the first path: since the wish for the connection. */
+  readonly tookMs?: number;
 }
 
 export interface ConnectionStats {
@@ -200,6 +202,8 @@ export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "rel
 export interface ConnectionsStats {
   readonly counters: Readonly<Record<ConnectionCounter, number>>;
   readonly failures: Readonly<Record<FailReason, number>>;
+  /** How WireGuard's handshakes ended. */
+  readonly handshakes: Readonly<Record<"established" | "expired" | "undecryptable", number>>;
   readonly connections: readonly ConnectionStats[];
   readonly relays: readonly RelayStats[];
   /** Control bytes sent to all relays (SN-136). */

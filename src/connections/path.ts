@@ -22,6 +22,7 @@ export function takePath(
 ): void {
   const path = pathTo(state, selected);
   const { phase } = connection;
+  const tookMs = phase.kind === "connecting" ? state.now - connection.createdAt : undefined;
   switch (phase.kind) {
     case "connecting":
       connection.phase = { kind: "connected", path, lastActivity: state.now };
@@ -38,7 +39,7 @@ export function takePath(
     default:
       return unreachable(phase);
   }
-  noteChange(state, connection);
+  noteChange(state, connection, tookMs === undefined ? {} : { tookMs });
   state.unpublished.add(connection);
 }
 

@@ -145,6 +145,7 @@ export interface ConnectionsState {
   readonly closed: Closed[];
   readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;
+  readonly handshakes: Record<"established" | "expired" | "undecryptable", number>;
   /** For those who watch (`changes.ts`). */
   readonly changes: ConnectionChange[];
   /** Where datagrams that await a cookie reply arrived, by their source. */

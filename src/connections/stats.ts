@@ -6,6 +6,7 @@ export function statsOf(state: ConnectionsState): ConnectionsStats {
   return {
     counters: { ...state.counters },
     failures: { ...state.failures },
+    handshakes: { ...state.handshakes },
     connections: [...state.byId.values()].map((connection) => connectionStats(state, connection)),
     relays: [...state.relays.values()].map(relayStats),
     relayBytesSent: state.relayBytesSent,

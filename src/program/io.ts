@@ -7,14 +7,16 @@ import type { Log, Parsed, Secret } from "../base/index.ts";
 /** Signals that mean something to a program (PG-15, PG-16). SIGPIPE is ignored for all. */
 export type ProgramSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR2";
 
-/** What is logged, changed while the program runs (PG-92). */
-export interface LogFilterControl {
-  /** The filter as text. */
-  current(): string;
+/** The log, beside the lines that are written to it. */
+export interface LogControl {
+  /** What is logged, as text (PG-92). */
+  filter(): string;
   /** A filter that cannot be read changes nothing. */
-  set(filter: string): Parsed<string>;
+  setFilter(filter: string): Parsed<string>;
   /** Back to that of the start. */
-  reset(): void;
+  resetFilter(): void;
+  /** Lines that were held back as repetitions, and those that a file did not take (PG-100, PG-106). */
+  counters(): { readonly suppressed: number; readonly dropped: number };
 }
 
 export interface ProgramIo {
@@ -28,7 +30,7 @@ export interface ProgramIo {
   readonly token: Secret<string> | undefined;
   /** Set up from `--log`, `--log-format` and the terminal (PG-89 to PG-94). */
   readonly log: Log;
-  readonly logFilter: LogFilterControl;
+  readonly logControl: LogControl;
   /**
    * Calls `listener` for each SIGINT, SIGTERM, SIGHUP and SIGUSR2 until the returned function is
    * called. While nobody listens, SIGINT and SIGTERM end the process. The second stop signal ends

@@ -24,6 +24,8 @@ export interface ProgramLog {
   readonly log: Log;
   /** Changes the filter at run time; logs handed out before follow it (PG-92). */
   setFilter(filter: LogFilter): void;
+  /** How many lines were held back as repetitions (PG-106). */
+  suppressed(): number;
 }
 
 export function createLog(options: LogOptions): ProgramLog {
@@ -66,6 +68,7 @@ export function createLog(options: LogOptions): ProgramLog {
     setFilter(next) {
       filter = next;
     },
+    suppressed: repeats.suppressed,
   };
 }
 
@@ -81,6 +84,7 @@ function withLevels(ifOn: (level: LogLevel) => LogEmit | undefined, scope: Log["
 /** Counts what is held back, per level, target, message and errno (PG-106). */
 function createRepeats(monotonicMs: () => number) {
   const seen = new Map<string, { since: number; suppressed: number }>();
+  let total = 0;
   return {
     /** The number of lines held back since the last one, or `undefined` to hold this one back, too. */
     pass(level: LogLevel, target: string, event: string, fields: LogFields): number | undefined {
@@ -89,6 +93,7 @@ function createRepeats(monotonicMs: () => number) {
       const entry = seen.get(key);
       if (entry !== undefined && now - entry.since < REPEAT_WINDOW_MS) {
         entry.suppressed++;
+        total++;
         return undefined;
       }
       seen.delete(key);
@@ -96,6 +101,7 @@ function createRepeats(monotonicMs: () => number) {
       seen.set(key, { since: now, suppressed: 0 });
       return entry?.suppressed ?? 0;
     },
+    suppressed: () => total,
   };
 }
 

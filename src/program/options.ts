@@ -11,6 +11,8 @@ export interface PlaneOptions {
   readonly incBuf: boolean | undefined;
   readonly udpSendBuffer: number | undefined;
   readonly udpRecvBuffer: number | undefined;
+  /** Where metrics are served (PG-114). */
+  readonly metricsAddr: string | undefined;
 }
 
 /** `postern wg NAME|CONFIG` (PG-143). */
@@ -43,6 +45,8 @@ export interface PeerOptions extends PlaneOptions {
   readonly instance: string | undefined;
   /** A shell command for each event (PG-113). */
   readonly onEvent: string | undefined;
+  /** Metrics with a label per peer (PG-114). */
+  readonly metricsPerPeer: boolean;
 }
 
 export interface ClientOptions extends PeerOptions {
@@ -50,6 +54,8 @@ export interface ClientOptions extends PeerOptions {
 }
 
 export interface GatewayOptions extends PeerOptions {
+  /** Where health is served (PG-85). */
+  readonly healthAddr: string | undefined;
   readonly masquerade: "auto" | "off";
 }
 
@@ -68,6 +74,10 @@ export interface PortalOptions {
   readonly trustedProxy?: readonly string[] | undefined;
   /** Names the control socket (PG-107); absent: there is none. */
   readonly instance?: string | undefined;
+  readonly metricsAddr?: string | undefined;
+  readonly healthAddr?: string | undefined;
+  /** A file with the token that `/status.json` asks for (PT-117). */
+  readonly statusToken?: string | undefined;
   /** Per token; 0 means no limit (PT-77). */
   readonly userDevices?: number | undefined;
   readonly serviceDevices?: number | undefined;

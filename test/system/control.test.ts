@@ -10,6 +10,7 @@ import {
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { echo, eventually } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { metricIn, parseMetrics } from "../lib/prometheus.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () => {
@@ -22,8 +23,14 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     office = await createOffice();
     office.configure([{ resource: "Office" }]);
     portal = await office.startPortal();
-    gateway = await office.startGateway();
-    client = await office.startClient("--on-event", 'echo "$POSTERN_EVENT $(cat)" >> /run/events');
+    gateway = await office.startGateway("--health-addr", "8080", "--metrics-addr", "8080");
+    client = await office.startClient(
+      "--metrics-addr",
+      "127.0.0.1:9100",
+      "--metrics-per-peer",
+      "--on-event",
+      'echo "$POSTERN_EVENT $(cat)" >> /run/events',
+    );
     await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
   }, 120_000);
   afterAll(() => office.close());
@@ -121,6 +128,28 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     expect(heard).toContain("connection reset closed");
     await client.waitForLine(/Resetting network state \(a test\)/, { withinMs: 5_000 });
     await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
+  });
+
+  it("PG-114: metrics count what passes, by direction, reason and peer", async () => {
+    const at = async (where: Namespace, url: string): Promise<string> =>
+      await where.run(process.execPath, [
+        "-e",
+        `fetch("${url}").then((r) => r.text()).then((t) => process.stdout.write(t))`,
+      ]);
+    const client = parseMetrics(await at(office.client, "http://127.0.0.1:9100/metrics"));
+    expect(metricIn(client, "postern_connections", 'state="connected",path="direct"')).toBe(1);
+    expect(metricIn(client, "postern_packets_total", 'direction="in",plane="tun"')).toBeGreaterThan(0);
+    expect(metricIn(client, "postern_packets_total", 'direction="out",plane="tun"')).toBeGreaterThan(0);
+    expect(metricIn(client, "postern_dropped_total", 'reason="wg_replay",direction="in"')).toBe(0);
+    expect(metricIn(client, "postern_handshakes_total", 'result="established"')).toBeGreaterThan(0);
+    expect(metricIn(client, "postern_ice_duration_seconds_count", 'path="direct"')).toBeGreaterThan(0);
+    expect(metricIn(client, "postern_portal_connected")).toBe(1);
+    const [peer] = (await statusOf<PeerStatus>(office.client)).connections;
+    expect(metricIn(client, "postern_peer_tx_bytes_total", `peer="${peer?.gid}"`)).toBeGreaterThan(0);
+    const gateway = parseMetrics(await at(office.gateway, "http://127.0.0.1:8080/metrics"));
+    expect(gateway.filter(({ labels }) => labels.includes("peer="))).toEqual([]);
+    expect(await at(office.gateway, "http://127.0.0.1:8080/readyz")).toBe("ok\n");
+    expect(await at(office.gateway, "http://127.0.0.1:8080/healthz")).toBe("ok\n");
   });
 
   it("PG-1: healthcheck is 0 for what is ready, 1 for what is not there", async () => {

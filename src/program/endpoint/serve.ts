@@ -17,16 +17,7 @@ import {
 } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
-import {
-  type ControlServer,
-  createEventBus,
-  type EventBus,
-  openControlServer,
-  type PeerStatus,
-  runOnEvents,
-} from "../control/index.ts";
 import type { Ending } from "../ending.ts";
-import { describeError } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import {
@@ -37,14 +28,12 @@ import {
   type UndoStack,
   watchPlane,
 } from "../shell/index.ts";
-import { VERSION } from "../version.ts";
-import { peerMethods } from "./control.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
+import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
-import { logStatus, readStatus } from "./status.ts";
 import { hostSurroundings } from "./surroundings.ts";
 import { createTunnel, type Tunnel } from "./tunnel.ts";
 
@@ -75,13 +64,7 @@ interface OpenHost {
   readonly keeper: HostKeeper;
   readonly hostInterface: HostInterface;
   readonly features: PlaneFeatures;
-  readonly life: Life;
-}
-
-/** What the program tells of itself. */
-interface Life {
-  readonly events: EventBus;
-  isReady: boolean;
+  readonly watch: PeerWatch;
 }
 
 /** What runs once everything is open. */
@@ -92,12 +75,8 @@ interface Running<Machine extends PeerMachine> extends Tunnel<Machine> {
 /** Runs until a signal, an error, or readiness with `--exit`; resolves to the exit code. */
 export async function serve<Machine extends PeerMachine>(course: Course<Machine>): Promise<number> {
   const { undo, ending, io } = course;
-  let control: ControlServer | undefined;
-  // The last that goes: until then it can be asked what holds up the end (PG-15).
-  undo.add("control socket", () => control?.close());
-  const life: Life = { events: createEventBus(), isReady: false };
-  runCommands(course, life);
-  const open: OpenHost = { ...setUpHost(course), life };
+  const watch = createPeerWatch(course);
+  const open: OpenHost = { ...setUpHost(course), watch };
   const { host, keeper } = open;
   const running = assemble(course, open);
   await host.start();
@@ -107,22 +86,20 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     socketFailed: () => network.resets.request("a transport socket failed"),
     fail: ending.fail,
   });
-  const status = (): PeerStatus => snapshot(course, running, open);
+  const parts: WatchedParts = {
+    host,
+    connections: running.connections,
+    machine: viewOf(course, running),
+    wiring,
+    features: open.features,
+    mtu: TUN_MTU,
+    addresses: open.hostInterface.addresses,
+    reset: network.resets.request,
+  };
+  await watch.open(parts);
   ending.listen({
     reset: () => network.resets.request("SIGHUP"),
-    snapshot: () => logStatus(io.log, status()),
-  });
-  control = await openControlServer({
-    instance: instanceOf(course),
-    folders: course.runFolders,
-    methods: peerMethods({
-      status,
-      logFilter: io.logFilter,
-      stop: ending.stop,
-      reset: network.resets.request,
-    }),
-    events: life.events,
-    log: io.log,
+    snapshot: () => watch.log(),
   });
   undo.add("network events", () => network.stop());
   shell.input((now) => machine.handleOwnAddresses(now, network.ownSockets()));
@@ -130,14 +107,12 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   try {
     const code = await ending.wait();
     io.log.info?.("stopping");
-    control?.refuse("the program is stopping");
-    life.events.emit({ event: "stopping", data: {} });
+    watch.stopping();
     shell.input((now) => machine.shutdown(now));
     await new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS));
     return code;
   } catch (error) {
-    const code = error instanceof PosternError ? error.code : "internal";
-    life.events.emit({ event: "error", data: { code, message: describeError(error) } });
+    watch.failed(error);
     throw error;
   } finally {
     // What is undone from here on is not to be repaired.
@@ -146,17 +121,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   }
 }
 
-/** The operator's command hears everything from here on, the end included (PG-113). */
-function runCommands<Machine extends PeerMachine>(
-  { options, undo, io }: Course<Machine>,
-  { events }: Life,
-): void {
-  if (options.onEvent === undefined) return;
-  const commands = runOnEvents({ command: options.onEvent, events, env: io.env, log: io.log });
-  undo.add("commands for events", () => commands.close());
-}
-
-function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<OpenHost, "life"> {
+function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<OpenHost, "watch"> {
   const { role, options, io, undo, threads } = course;
   const { log } = io;
   const kept = readKeptSysctls();
@@ -206,8 +171,11 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
     caFile: course.options.caFile,
     log,
   });
-  const tell = open.life.events.emit;
-  const tunnel = createTunnel({ role, surroundings, url, token, login, fail: ending.fail, tell, log });
+  const { tell, onChange, onTurn } = open.watch;
+  const tunnel = createTunnel({
+    ...{ role, surroundings, url, token, login, log },
+    ...{ fail: ending.fail, tell, onChange, onTurn },
+  });
   undo.add("control loop", () => tunnel.shell.stop());
   return { host: open.host, ...tunnel };
 }
@@ -215,19 +183,18 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
 /** The first interface that is applied is readiness (PG-82). */
 function interfaceApplier<Machine extends PeerMachine>(
   { options, io, ending, startedAt }: Course<Machine>,
-  { hostInterface, life }: OpenHost,
+  { hostInterface, watch }: OpenHost,
 ): (wanted: TunnelInterface) => void {
   return (wanted) => {
     hostInterface.apply(wanted);
-    life.events.emit({
+    watch.tell({
       event: "interface",
       data: { addresses: hostInterface.addresses().map(formatIp), routes: wanted.routes.length },
     });
-    if (life.isReady) return;
-    life.isReady = true;
+    if (watch.isReady()) return;
     const readyMs = Math.round(performance.now() - startedAt);
     io.log.info?.("ready", { readyMs });
-    life.events.emit({ event: "ready", data: { ms: readyMs } });
+    watch.ready(readyMs);
     if (!options.exit) return;
     io.print(`ready in ${readyMs} ms`);
     ending.stop();
@@ -244,7 +211,7 @@ interface NetworkFollower {
 function followNetwork<Machine extends PeerMachine>(
   { io, ending }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
-  { keeper, hostInterface, life }: OpenHost,
+  { keeper, hostInterface, watch }: OpenHost,
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
@@ -257,7 +224,7 @@ function followNetwork<Machine extends PeerMachine>(
    */
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
-    life.events.emit({ event: "reset", data: { reason } });
+    watch.tell({ event: "reset", data: { reason } });
     shell.input((now) => machine.reset(now));
     await host.rebind({}, () => {
       announce();
@@ -292,36 +259,14 @@ function withPorts(host: PlaneHost, addresses: readonly IpAddress[]): readonly S
   });
 }
 
-function instanceOf<Machine extends PeerMachine>({ role, options }: Course<Machine>): string {
-  return options.instance ?? role.name;
-}
-
-/** Everything there is to see, as one value (PG-109). */
-function snapshot<Machine extends PeerMachine>(
-  course: Course<Machine>,
-  { host, connections, machine, wiring }: Running<Machine>,
-  { hostInterface, features, life }: OpenHost,
-): PeerStatus {
-  const { role, login, startedAt } = course;
-  return readStatus({
-    program: {
-      version: VERSION,
-      role: role.name,
-      instance: instanceOf(course),
-      pid: process.pid,
-      uptime_s: Math.round((performance.now() - startedAt) / 1000),
-      ready: life.isReady,
-    },
-    login,
-    account: wiring.account(),
-    portal: wiring.status(),
-    host,
-    mtu: TUN_MTU,
-    addresses: hostInterface.addresses(),
-    features,
-    connections,
-    counters: machine.counters(),
-    resources: role.resourcesOf(machine),
+/** What those who watch may ask of the machine. */
+function viewOf<Machine extends PeerMachine>(
+  { role }: Course<Machine>,
+  { machine }: Running<Machine>,
+): WatchedParts["machine"] {
+  return {
+    counters: () => machine.counters(),
+    resources: () => role.resourcesOf(machine),
     purposeOf: (id, now) => role.purposeOf(machine, id, now),
-  });
+  };
 }

@@ -1,11 +1,11 @@
 /** One end of the tunnel on its surroundings: connections, machine, control loop and portal wired together. */
 import { randomBytes } from "node:crypto";
 import { type Log, type Secret, unixMs } from "../../base/index.ts";
-import { type Connections, createConnections } from "../../connections/index.ts";
+import { type ConnectionChange, type Connections, createConnections } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
-import { createShell, type Shell } from "../shell/index.ts";
+import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
 import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -19,6 +19,10 @@ export interface TunnelOptions<Machine extends PeerMachine> {
   readonly fail: (error: unknown) => void;
   /** Hears what happens (PG-112). */
   readonly tell?: (event: ControlEvent) => void;
+  /** Hears what became of connections. */
+  readonly onChange?: (change: ConnectionChange) => void;
+  /** Hears how long turns of the control loop take. */
+  readonly onTurn?: ShellOptions["onTurn"];
   readonly log: Log;
 }
 
@@ -31,7 +35,8 @@ export interface Tunnel<Machine extends PeerMachine> {
 }
 
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
-  const { role, surroundings, url, token, login, fail, tell = () => {}, log } = options;
+  const { role, surroundings, url, token, login, fail, log } = options;
+  const { tell = () => {}, onChange, onTurn } = options;
   const { plane, now, send, deliver } = surroundings;
   const clocks = { now: now(), unixNow: unixMs(Date.now()) };
   const connections = createConnections({
@@ -52,8 +57,11 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     writeTun: deliver,
     drainEvents(at) {
       wiring.drainEvents(at);
-      tellChanges(connections, tell);
+      for (let change = connections.pollChange(); change !== undefined; change = connections.pollChange()) {
+        onChange?.(change);
+      }
     },
+    ...(onTurn && { onTurn }),
     onDefect: fail,
   });
   const wiring = role.wire({
@@ -69,14 +77,4 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     log,
   });
   return { connections, machine, shell, wiring };
-}
-
-function tellChanges(
-  connections: Pick<Connections, "pollChange">,
-  tell: (event: ControlEvent) => void,
-): void {
-  for (let change = connections.pollChange(); change !== undefined; change = connections.pollChange()) {
-    const { id: peer, ...rest } = change;
-    tell({ event: "connection", data: { peer, ...rest } });
-  }
 }

@@ -3,26 +3,39 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:ht
 import type { Socket } from "node:net";
 import { type IpAddress, type Prefix, parseIp } from "../../base/index.ts";
 import { forwardedAddress, type Refusal, type UpgradeRequest } from "../../portal/server/index.ts";
+import { type Document, plainDocument } from "../http-service.ts";
 
 /** `too-often`: the address has asked more than it may. */
 export type Readiness = "serving" | "closing" | "too-often";
 
-export function answer(request: IncomingMessage, response: ServerResponse, readiness: Readiness): void {
-  const status = statusOf(request, readiness);
+/** What the portal's own port serves besides health; `undefined`: it has no such path. */
+export type PortalDocuments = (path: string, headers: IncomingMessage["headers"]) => Document | undefined;
+
+export function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  readiness: Readiness,
+  documents: PortalDocuments,
+): void {
+  const { status = 200, type = "text/plain", body } = documentFor(request, readiness, documents);
   response.writeHead(status, {
-    "content-type": "text/plain",
+    "content-type": type,
     connection: "close",
     ...(readiness === "too-often" ? { "retry-after": "1" } : {}),
   });
-  response.end(request.method === "HEAD" ? undefined : `${STATUS_CODES[status] ?? status}\n`);
+  response.end(request.method === "HEAD" ? undefined : body);
 }
 
-function statusOf(request: IncomingMessage, readiness: Readiness): number {
-  if (readiness === "too-often") return 503;
-  const path = request.url?.split("?")[0];
-  if (path === "/healthz") return 200;
-  if (path === "/readyz") return readiness === "closing" ? 503 : 200;
-  return 404;
+function documentFor(
+  { url, headers }: IncomingMessage,
+  readiness: Readiness,
+  documents: PortalDocuments,
+): Document {
+  if (readiness === "too-often") return plainDocument(503);
+  const path = url?.split("?")[0] ?? "";
+  if (path === "/healthz") return plainDocument(200);
+  if (path === "/readyz") return plainDocument(readiness === "closing" ? 503 : 200);
+  return documents(path, headers) ?? plainDocument(404);
 }
 
 /** @param peer the address of the connection; `undefined` when it is closed already */

@@ -26,7 +26,7 @@ import {
   type UpgradeVerdict,
 } from "../../portal/server/index.ts";
 import { type ConnectionShares, createConnectionShares, type ShareLimits } from "./connection-shares.ts";
-import { addressOf, answer, refuse, toUpgradeRequest } from "./http-answer.ts";
+import { addressOf, answer, type PortalDocuments, refuse, toUpgradeRequest } from "./http-answer.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { type Carrier, MAX_HEADER_BYTES, readOneRequest } from "./one-request.ts";
 import { readTlsFiles, type TlsPaths } from "./tls-files.ts";
@@ -48,6 +48,8 @@ export interface ListenerEvents {
 export interface Listener {
   readonly address: SocketAddress;
   send(transmit: ServerTransmit): void;
+  /** What requests get besides health; before, nothing. */
+  serve(documents: PortalDocuments): void;
   /** Reads the certificate anew, if there is one. @throws PosternError, and then the old one stays */
   reloadTls(): boolean;
   /** No new sockets; those there are closed, at last by force. */
@@ -89,6 +91,7 @@ interface Hall {
   readonly sockets: Map<number, WebSocket>;
   readonly intake: Intake;
   readonly unsent: Unsent<WebSocket>;
+  documents: PortalDocuments;
   isClosing: boolean;
 }
 
@@ -108,6 +111,9 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
   return {
     address: boundAddress(server),
     send: (transmit) => send(hall, transmit),
+    serve(documents) {
+      hall.documents = documents;
+    },
     reloadTls() {
       if (tls === undefined || tlsServer === undefined) return false;
       tlsServer.setSecureContext(readTlsFiles(tls));
@@ -150,13 +156,15 @@ function createHall({ trustedProxies }: ListenerOptions, events: ListenerEvents)
       else events.binary(id);
     }),
     unsent: createUnsent(),
+    documents: () => undefined,
     isClosing: false,
   };
   hall.http.on("request", (request: IncomingMessage, response) => {
     const answered = fenced(() => {
       const remote = remoteOf(hall, request);
       const mayAsk = remote !== undefined && events.request(remote);
-      answer(request, response, mayAsk ? (hall.isClosing ? "closing" : "serving") : "too-often");
+      const readiness = hall.isClosing ? "closing" : "serving";
+      answer(request, response, mayAsk ? readiness : "too-often", hall.documents);
     });
     if (answered.ok) return;
     request.destroy();

@@ -2,17 +2,8 @@
  * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
  */
 import { formatSocketAddress, type Log, toHex } from "../../base/index.ts";
-import { runFolders } from "../../host/index.ts";
 import type { DevDefaults } from "../../portal/config/index.ts";
 import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
-import {
-  type ControlServer,
-  commonMethods,
-  createEventBus,
-  type EventBus,
-  openControlServer,
-  type PortalServerStatus,
-} from "../control/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
@@ -20,7 +11,7 @@ import { systemRandom } from "../system-random.ts";
 import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./portal-options.ts";
-import { logPortalStatus, readPortalStatus } from "./portal-status.ts";
+import { openPortalWatch, type PortalWatch } from "./portal-watch.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
 const DEFAULT_DATA = "/var/lib/postern/portal";
@@ -75,16 +66,19 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
       limits: limitsOf(options),
       log,
     });
-    const watch = createWatch({ options, loop, startedAt });
     const stop = createStop();
-    const control = await openPortalControl(watch, stop.begin, options, io);
-    watch.begin();
+    const watch = await openPortalWatch({ options, io, log, loop, startedAt, stop: stop.begin }).catch(
+      async (error: unknown) => {
+        await loop.close();
+        throw error;
+      },
+    );
+    watch.ready();
     announce(loop, options, tokens, io);
     await untilStopped(loop, source, io, { log, watch, stop });
-    watch.end();
-    control?.refuse("the portal is stopping");
+    watch.stopping();
     await loop.close();
-    control?.close();
+    watch.close();
     log.info?.("stopped");
     return EXIT.ok;
   } finally {
@@ -109,53 +103,6 @@ function announce(
     io.print(`CLIENT_TOKEN=${tokens.client}`);
   }
   io.print("ready");
-}
-
-/** What can be seen of the portal, and by whom. */
-interface PortalWatch {
-  readonly events: EventBus;
-  status(): PortalServerStatus;
-  begin(): void;
-  end(): void;
-}
-
-function createWatch(parts: {
-  readonly options: PortalOptions;
-  readonly loop: PortalLoop;
-  readonly startedAt: number;
-}): PortalWatch {
-  const { options, loop, startedAt } = parts;
-  const events = createEventBus();
-  let isReady = false;
-  return {
-    events,
-    status: () => readPortalStatus({ loop, instance: options.instance ?? "portal", startedAt, isReady }),
-    begin() {
-      isReady = true;
-      events.emit({ event: "ready", data: { ms: Math.round(performance.now() - startedAt) } });
-    },
-    end() {
-      isReady = false;
-      events.emit({ event: "stopping", data: {} });
-    },
-  };
-}
-
-/** Without an instance nobody can ask: so it is where the portal is part of another program. */
-async function openPortalControl(
-  { events, status }: PortalWatch,
-  stop: () => void,
-  { instance }: PortalOptions,
-  { env, log, logFilter }: ProgramIo,
-): Promise<ControlServer | undefined> {
-  if (instance === undefined) return undefined;
-  return await openControlServer({
-    instance,
-    folders: runFolders(env),
-    methods: commonMethods({ status, logFilter, stop }),
-    events,
-    log: log.scope("portal"),
-  });
 }
 
 /** The wish to end, from wherever it comes; the first counts. */
@@ -196,7 +143,7 @@ async function untilStopped(
         reloadTls(loop, log);
         return;
       case "SIGUSR2":
-        return logPortalStatus(log, watch.status());
+        return watch.log();
       default:
         signal satisfies never;
     }

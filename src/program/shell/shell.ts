@@ -60,6 +60,8 @@ export interface ShellOptions {
   readonly writeTun: (packet: Uint8Array) => void;
   /** Takes the machine's events out; called when its commands and transmits are done. */
   readonly drainEvents: (now: Instant) => void;
+  /** How long a turn took, and whether it left input for the next (PG-114). */
+  readonly onTurn?: (ms: number, isExhausted: boolean) => void;
   /** Whatever a turn throws: a defect of ours, so the program ends (PG-18). */
   readonly onDefect: (error: unknown) => void;
 }
@@ -131,7 +133,8 @@ export function createShell(options: ShellOptions): Shell {
 }
 
 function turn(loop: Loop, now: Instant): void {
-  const { machine, plane } = loop.options;
+  const { machine, plane, onTurn } = loop.options;
+  const startedAt = onTurn === undefined ? 0 : performance.now();
   const events = plane.takeEvents(TURN_INPUTS);
   for (const event of events) machine.handlePlaneEvent(now, event);
   drain(loop, now);
@@ -141,7 +144,9 @@ function turn(loop: Loop, now: Instant): void {
   for (const punt of punts) machine.handlePunt(now, punt);
   notePublished(loop, now);
   finish(loop, now);
-  if (events.length === TURN_INPUTS || punts.length === TURN_INPUTS) loop.alarm.ringSoon();
+  const isExhausted = events.length === TURN_INPUTS || punts.length === TURN_INPUTS;
+  if (isExhausted) loop.alarm.ringSoon();
+  onTurn?.(performance.now() - startedAt, isExhausted);
 }
 
 /** Behind the punts, so that what was punted by earlier tables has been handled (WG-46). */

@@ -12,6 +12,7 @@ import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../..
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
+import { openServices, planeSamples, processSamples } from "../metrics/index.ts";
 import type { WgOptions } from "../options.ts";
 import {
   createShell,
@@ -95,7 +96,25 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
     shell.input((now) => machine.setEndpoint(now, publicKey, to));
   const resolver = startResolver(namedEndpoints(config, setEndpoint), lookUpPast(host, mark, log), log);
   undo.add("resolver", () => resolver.stop());
+  await serveMetrics(start, host, undo);
   io.print("ready");
+}
+
+async function serveMetrics({ options, io }: Start, host: PlaneHost, undo: UndoStack): Promise<void> {
+  const log = io.logControl.counters;
+  const services = await openServices(
+    { metricsAddr: options.metricsAddr },
+    {
+      samples: () => [
+        ...processSamples({ role: "wg", isReady: true, log: log() }),
+        ...planeSamples(host.plane.counters()),
+      ],
+      unhealthy: () => undefined,
+      unready: () => undefined,
+      log: io.log,
+    },
+  );
+  undo.add("metrics", () => services.close());
 }
 
 function openHost({ options, io, threads }: Start, { name, config }: LocatedConfig, mtu: number): PlaneHost {

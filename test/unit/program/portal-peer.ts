@@ -47,7 +47,12 @@ export function createIo(env: Readonly<Record<string, string>> = {}): TestIo {
     env,
     token: undefined,
     log: SILENT,
-    logFilter: { current: () => "off", set: parsed, reset: () => {} },
+    logControl: {
+      filter: () => "off",
+      setFilter: parsed,
+      resetFilter: () => {},
+      counters: () => ({ suppressed: 0, dropped: 0 }),
+    },
     print(line) {
       lines.push(line);
       for (const { line: wanted, resolve } of waiting) if (wanted === line) resolve();

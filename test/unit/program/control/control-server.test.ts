@@ -44,16 +44,17 @@ async function serve(instance = "client"): Promise<ControlServer | undefined> {
     ready: true,
   } as const;
   let filter = "info";
-  const logFilter = {
-    current: () => filter,
-    set(text: string) {
+  const logControl = {
+    filter: () => filter,
+    setFilter(text: string) {
       if (text === "loud") return { ok: false, reason: "unknown level" } as const;
       filter = text;
       return { ok: true, value: text } as const;
     },
-    reset() {
+    resetFilter() {
       filter = "info";
     },
+    counters: () => ({ suppressed: 0, dropped: 0 }),
   };
   const server = await openControlServer({
     instance,
@@ -61,7 +62,8 @@ async function serve(instance = "client"): Promise<ControlServer | undefined> {
     methods: {
       ...commonMethods({
         status: () => status,
-        logFilter,
+        metrics: () => "",
+        logControl,
         stop() {
           stops++;
         },

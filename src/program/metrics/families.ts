@@ -1,0 +1,103 @@
+/** Every metric, once (PG-114, PT-192): text, help and documents are made from this table. */
+
+export interface MetricFamily {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  /** Names of the labels; their values come from fixed sets, except `peer`. */
+  readonly labels: readonly string[];
+}
+
+const counter = (help: string, ...labels: readonly string[]): MetricFamily => ({
+  type: "counter",
+  help,
+  labels,
+});
+const gauge = (help: string, ...labels: readonly string[]): MetricFamily => ({ type: "gauge", help, labels });
+const histogram = (help: string, ...labels: readonly string[]): MetricFamily => ({
+  type: "histogram",
+  help,
+  labels,
+});
+
+export const FAMILIES = {
+  postern_build_info: gauge("Always 1; what runs", "version", "runtime", "role"),
+  postern_ready: gauge("Whether the program is ready"),
+
+  postern_packets_total: counter(
+    "Packets of the TUN device and datagrams of the sockets",
+    "direction",
+    "plane",
+  ),
+  postern_bytes_total: counter("Bytes of the TUN device and of the sockets", "direction", "plane"),
+  postern_dropped_total: counter("Packets given up, by the reasons of the documents", "reason", "direction"),
+  postern_io_errors_total: counter("System calls of the packet plane that failed", "direction", "errno"),
+  postern_worker_total: counter("What the workers of the packet plane count besides", "worker", "counter"),
+  postern_queue_drops_total: counter("What a full queue gave up", "queue"),
+
+  postern_connections: gauge("Connections by state and path", "state", "path"),
+  postern_connection_failures_total: counter("Connections that failed", "reason"),
+  postern_connection_events_total: counter("What connections count of datagrams and candidates", "counter"),
+  postern_handshakes_total: counter("WireGuard handshakes", "result"),
+  postern_ice_duration_seconds: histogram("From the wish for a connection to its first path", "path"),
+  postern_tunnel_events_total: counter("What the tunnel decided about packets", "counter"),
+  postern_resources: gauge("Resources by status", "status"),
+
+  postern_portal_connected: gauge("Whether the portal is connected"),
+  postern_portal_hiccups_total: counter("Interruptions of the connection to the portal"),
+
+  postern_loop_turn_seconds: histogram("Turns of the control loop"),
+  postern_loop_exhausted_total: counter("Turns that left input for the next one"),
+  postern_feature_used_total: counter("How often what a feature flag governs has acted", "flag"),
+  postern_log_suppressed_total: counter("Repeated lines that were held back"),
+  postern_log_dropped_total: counter("Lines that the log file did not take"),
+
+  postern_peer_rx_bytes_total: counter("Bytes received from a peer", "peer"),
+  postern_peer_tx_bytes_total: counter("Bytes sent to a peer", "peer"),
+  postern_peer_rtt_seconds: gauge("Round trip to a peer", "peer"),
+  postern_peer_handshake_age_seconds: gauge("Age of a peer's keys", "peer"),
+
+  postern_portal_sockets: gauge("Peers that are connected", "kind"),
+  postern_portal_live_authorizations: gauge("Authorizations in force"),
+  postern_portal_joins_total: counter("Joins that were answered"),
+  postern_portal_refused_total: counter("Refused upgrades", "code"),
+  postern_portal_flows_total: counter("Requests for access", "outcome"),
+  postern_portal_events_total: counter("What the portal counts besides", "counter"),
+
+  process_resident_memory_bytes: gauge("Resident memory"),
+  process_cpu_seconds_total: counter("Processor time, of the user and of the system"),
+  process_open_fds: gauge("Open files and sockets"),
+  process_start_time_seconds: gauge("Start of the process, in seconds since 1970"),
+} as const satisfies Readonly<Record<string, MetricFamily>>;
+
+export type MetricName = keyof typeof FAMILIES;
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** What a histogram holds: observations up to each bound, and all of them. */
+export interface HistogramValue {
+  /** Upper bounds, rising; without that of infinity. */
+  readonly bounds: readonly number[];
+  /** Observations at or below each bound that are above the one before it; the last: above all. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+export interface Sample {
+  readonly name: MetricName;
+  readonly labels: Labels;
+  readonly value: number | HistogramValue;
+}
+
+export function sample(name: MetricName, value: number | HistogramValue, labels: Labels = {}): Sample {
+  return { name, labels, value };
+}
+
+/** One sample per entry of `counts`; `label` gets the entry's name. */
+export function samplesBy(
+  name: MetricName,
+  label: string,
+  counts: Readonly<Record<string, number>>,
+  labels: Labels = {},
+): readonly Sample[] {
+  return Object.entries(counts).map(([key, value]) => sample(name, value, { [label]: key, ...labels }));
+}
