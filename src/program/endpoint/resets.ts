@@ -1,6 +1,6 @@
 /** Network resets one after the other (PG-75), those within a second as one (PG-76). */
 
-/** Resets that are asked for while one runs, or so soon after it, become one that follows it. */
+/** Resets that are asked for while one runs, or so soon after its beginning, become one that follows it. */
 export const MERGE_MS = 1000;
 
 export interface Resets {
@@ -21,12 +21,15 @@ export function createResets(
 
   function begin(reason: string): void {
     state = "busy";
-    running = reset(reason).then(() => {
-      if (state === "busy") timer = setTimeout(rest, MERGE_MS);
-    }, fail);
+    // From its beginning: how long the sockets take says nothing about the network.
+    const pause = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, MERGE_MS);
+    });
+    running = reset(reason).then(() => void pause.then(rest), fail);
   }
 
   function rest(): void {
+    if (state !== "busy") return;
     state = "ready";
     const reason = waiting;
     waiting = undefined;

@@ -57,6 +57,17 @@ describe("network resets", () => {
     expect(begun).toEqual(["a", "b"]);
   });
 
+  it("PG-76: the second counts from the beginning of a reset, not from its end", async () => {
+    const resets = create();
+    resets.request("a");
+    await vi.advanceTimersByTimeAsync(700);
+    resets.request("b");
+    await finishAndWait(MERGE_MS - 701);
+    expect(begun).toEqual(["a"]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(begun).toEqual(["a", "b"]);
+  });
+
   it("PG-66: never two at a time, however long one takes", async () => {
     const resets = create();
     resets.request("slow");
