@@ -1,4 +1,7 @@
-/** One peer or stranger floods the portal; what do the others notice? (PT-72) */
+/**
+ * One peer or stranger floods the portal; the others go on (PT-72). How long they wait is measured by
+ * `bench/portal`, since a test shares its processors with others; here the flood's work is counted.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -6,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, it } from "vitest";
+import { eventually } from "../lib/observe.ts";
 import { connectPeer, loginUrl, type RawPeer } from "../unit/program/portal-peer.ts";
 
 const OFFICE = `version: 1
@@ -13,7 +17,8 @@ resources: [{ name: Office, type: cidr, address: 172.20.0.0/16, site: default }]
 policies: [{ group: dev, resource: Office }]
 `;
 const FLOWS = 60;
-const GOAL_MS = 100;
+/** Of the peers that are not the flood. */
+const OWN_JOINS = 3;
 
 const children: ChildProcess[] = [];
 const folders: string[] = [];
@@ -26,10 +31,14 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
 
+type Counters = Readonly<Record<string, number>>;
+
 interface RunningPortal {
   readonly url: string;
   readonly client: string;
   readonly gateway: string;
+  /** What it has counted until now. */
+  counters(): Promise<Counters>;
 }
 
 async function startPortal(): Promise<RunningPortal> {
@@ -38,8 +47,12 @@ async function startPortal(): Promise<RunningPortal> {
   const config = join(folder, "portal.yaml");
   writeFileSync(config, OFFICE);
   const args = ["build/src/cli/main.js", "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   children.push(child);
+  const statuses: ((line: string) => void)[] = [];
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    if (/ portal: status /.test(line)) statuses.shift()?.(line);
+  });
   const values = new Map<string, string>();
   for await (const line of createInterface({ input: child.stdout })) {
     if (line === "ready") break;
@@ -47,26 +60,29 @@ async function startPortal(): Promise<RunningPortal> {
     values.set(name, value);
   }
   const value = (name: string): string => values.get(name) ?? "";
-  return { url: value("POSTERN_API_URL"), client: value("CLIENT_TOKEN"), gateway: value("GATEWAY_TOKEN") };
+  return {
+    url: value("POSTERN_API_URL"),
+    client: value("CLIENT_TOKEN"),
+    gateway: value("GATEWAY_TOKEN"),
+    async counters() {
+      const line = new Promise<string>((resolve) => statuses.push(resolve));
+      child.kill("SIGUSR2");
+      return Object.fromEntries([...(await line).matchAll(/(\w+)=(\d+)/g)].map((m) => [m[1], Number(m[2])]));
+    },
+  };
 }
 
-/** Asks for flows one after the other; how long each took, sorted. */
-async function flowTimes(client: RawPeer, gateway: RawPeer, rid: string): Promise<readonly number[]> {
-  const times: number[] = [];
+/** Asks for flows one after the other, and gets them. */
+async function openFlows(client: RawPeer, gateway: RawPeer, rid: string): Promise<void> {
   for (let n = 0; n < FLOWS; n++) {
-    const before = performance.now();
     client.send("create_flow", { resource_id: rid, connected_gateway_ids: [] });
     const { ref } = (await gateway.next("authorize_flow")).payload;
     gateway.send("flow_authorized", { ref });
     await client.next("flow_created");
-    times.push(performance.now() - before);
   }
-  return times.toSorted((a, b) => a - b);
 }
 
-const p99 = (times: readonly number[]): number => times[Math.floor(times.length * 0.99)] ?? Number.NaN;
-
-function flood(way: string, portal: RunningPortal): void {
+function startFlood(way: string, portal: RunningPortal): void {
   const { port, pathname, search } = new URL(
     loginUrl(portal.url, { role: "client", token: portal.client, id: "flooder" }),
   );
@@ -74,28 +90,38 @@ function flood(way: string, portal: RunningPortal): void {
   children.push(spawn(process.execPath, args, { stdio: ["pipe", "ignore", "inherit"] }));
 }
 
+/** Waits until the flood is at work. */
+function untilFlooded(portal: RunningPortal, counter: string, count: number): Promise<void> {
+  return eventually(async () => expect((await portal.counters())[counter]).toBeGreaterThan(count), 30_000);
+}
+
+/** What PT-72 gives: how much at once, and how much a second. It is a flood from `sure` on. */
+const FLOODS = [
+  { way: "requests", counter: "requests", sure: 100, burst: 1_000, perSecond: 100, own: OWN_JOINS },
+  { way: "heartbeats", counter: "frames", sure: 200, burst: 200, perSecond: 100, own: 2 * FLOWS + 4 },
+  // Each of 5 sockets at once, and of one a second, may join 6 times and once a second.
+  { way: "joins", counter: "joins", sure: 8, burst: 30, perSecond: 7, own: OWN_JOINS },
+];
+
 describe("a flood of", () => {
-  it.each(["requests", "heartbeats", "joins"])(
-    "PT-72: %s leaves the p99 of another client's flows below 100 ms, and new peers come in",
-    async (way) => {
+  it.each(FLOODS)(
+    "PT-72: $way is worked on at its rate only; others' flows go on, and new peers come in",
+    async ({ way, counter, sure, burst, perSecond, own }) => {
       const portal = await startPortal();
       const gateway = await connectPeer(portal.url, { role: "gateway", token: portal.gateway });
       const client = await connectPeer(portal.url, { role: "client", token: portal.client });
       const rid = (await client.next("init")).payload.resources[0].id;
-      const quiet = await flowTimes(client, gateway, rid);
-      flood(way, portal);
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-      const before = performance.now();
-      const newcomer = await connectPeer(portal.url, { role: "client", token: portal.client, id: "new" });
-      await newcomer.next("init");
-      const newcomerMs = performance.now() - before;
-      const times = await flowTimes(client, gateway, rid);
-      const figures = { quietMs: p99(quiet), floodMs: p99(times), newcomerMs };
-      console.info(`${way}:`, JSON.stringify(figures));
-      // The goal itself wants an idle machine; a portal without limits took 8,000 ms.
-      const allowedMs = Math.max(4 * GOAL_MS, 5 * p99(quiet));
-      expect(p99(times), JSON.stringify(figures)).toBeLessThan(allowedMs);
-      expect(newcomerMs, JSON.stringify(figures)).toBeLessThan(Math.max(1_000, 10 * allowedMs));
+      const startedAt = performance.now();
+      startFlood(way, portal);
+      await untilFlooded(portal, counter, sure);
+      // The flood has used up the share of its address.
+      const from = { localAddress: "127.0.0.2" };
+      const login = { role: "client", token: portal.client, id: "new", from } as const;
+      await (await connectPeer(portal.url, login)).next("init");
+      await openFlows(client, gateway, rid);
+      const { [counter]: count = 0 } = await portal.counters();
+      const seconds = (performance.now() - startedAt) / 1000;
+      expect(count, `in ${seconds} s`).toBeLessThanOrEqual(burst + perSecond * seconds + own);
     },
     60_000,
   );

@@ -81,12 +81,14 @@ const COMPONENTS = /^(?:relay|connlib|headless-client|gui-client|apple-client|an
 const parameter = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
 const publicKey = v.pipe(v.string(), v.length(44));
 
+/** Requests of any kind: an office of 500 behind one NAT comes back at once after a restart (PT-72). */
+export const REQUESTS_PER_ADDRESS = { perSecond: 100, burst: 1_000 } as const;
+
 export function createAdmission(): Admission {
   // A fleet behind one NAT may share a token, so the device counts, too (PT-72).
   const attempts = createTokenBucket({ perSecond: 1, burst: 5 });
   const failures = createFailureLimit();
-  // An office of 500 behind one NAT comes back at once after a restart.
-  const addresses = createTokenBucket({ perSecond: 100, burst: 1_000 });
+  const addresses = createTokenBucket(REQUESTS_PER_ADDRESS);
   const mayAsk = (now: Instant, remote: IpAddress): boolean => addresses.take(now, networkOf(remote));
   return {
     mayAsk,

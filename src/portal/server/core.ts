@@ -12,6 +12,9 @@ import type { StoredPeer } from "./stored-state.ts";
 
 /** What happened, counted by kind; names of PT-192 without their prefix. */
 export interface ServerCounters {
+  /** Heads of HTTP requests that were read, upgrades among them. */
+  requests: number;
+  frames: number;
   joins: number;
   refusedUpgrades: Map<string, number>;
   flows: Map<string, number>;
@@ -46,6 +49,8 @@ export interface Core {
 
 export function createCounters(): ServerCounters {
   return {
+    requests: 0,
+    frames: 0,
     joins: 0,
     refusedUpgrades: new Map(),
     flows: new Map(),

@@ -1,9 +1,15 @@
-export type { Refusal, RefusalCode, UpgradeRequest } from "./admission.ts";
+export {
+  REQUESTS_PER_ADDRESS,
+  type Refusal,
+  type RefusalCode,
+  type UpgradeRequest,
+} from "./admission.ts";
 export type { ServerCounters } from "./core.ts";
 export type { UpgradeVerdict } from "./entrance.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
 export type { PeerLimits } from "./peer-limits.ts";
+export { createTokenBucket, type TokenBucket } from "./rate-limit.ts";
 export { forwardedAddress, isTrusted, networkOf } from "./remote.ts";
 export {
   createPortalServer,

@@ -83,23 +83,13 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
   const { store, sockets } = core;
   // The configuration may have changed while the portal was down.
   endAuthorizations(core, options.now);
-  const withSocket = (id: number, handle: (socket: PeerSocket) => void): void => {
-    const socket = sockets.get(id);
-    if (socket !== undefined) handle(socket);
-  };
   return {
     handleClock(now, wallNow) {
       core.clock.set(now, wallNow);
       noteTokenEnds(state);
     },
-    handleUpgrade: (now, request) => admit(state, now, request),
-    handleRequest: (now, remote) => state.admission.mayAsk(now, remote),
-    handleText: (now, id, text) => withSocket(id, (socket) => handleText(state, now, socket, text)),
-    handleBinary: (now, id) => withSocket(id, (socket) => noteFault(state, now, socket)),
-    handlePong: (now, id) =>
-      withSocket(id, (socket) => {
-        socket.lastHeardAt = now;
-      }),
+    ...createRequestInputs(state),
+    ...createFrameInputs(state),
     handleClose(now, id) {
       const socket = sockets.remove(id);
       if (socket !== undefined) handleGone(state, now, socket);
@@ -140,6 +130,44 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
     snapshot: () => store.snapshot(),
     status: (now) => statusOf(core, now),
     counters: core.counters,
+  };
+}
+
+function createRequestInputs(state: PortalState): Pick<PortalServer, "handleUpgrade" | "handleRequest"> {
+  const { core, admission } = state;
+  return {
+    handleUpgrade(now, request) {
+      core.counters.requests++;
+      return admit(state, now, request);
+    },
+    handleRequest(now, remote) {
+      core.counters.requests++;
+      return admission.mayAsk(now, remote);
+    },
+  };
+}
+
+function createFrameInputs(
+  state: PortalState,
+): Pick<PortalServer, "handleText" | "handleBinary" | "handlePong"> {
+  const { counters, sockets } = state.core;
+  const withSocket = (id: number, handle: (socket: PeerSocket) => void): void => {
+    const socket = sockets.get(id);
+    if (socket !== undefined) handle(socket);
+  };
+  return {
+    handleText(now, id, text) {
+      counters.frames++;
+      withSocket(id, (socket) => handleText(state, now, socket, text));
+    },
+    handleBinary(now, id) {
+      counters.frames++;
+      withSocket(id, (socket) => noteFault(state, now, socket));
+    },
+    handlePong: (now, id) =>
+      withSocket(id, (socket) => {
+        socket.lastHeardAt = now;
+      }),
   };
 }
 

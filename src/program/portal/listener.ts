@@ -1,8 +1,8 @@
 /**
  * HTTP and WebSocket around the portal's machine (PT-7, PT-72, PT-117).
  *
- *     connection ─▶ share of its address ─▶ one head ─▶ health, or upgrade ─▶ the machine's verdict
- *                                                                             └▶ intake ─▶ frames
+ *     connection ─▶ share of its address ─▶ turnstile ─▶ one head ─▶ health, or upgrade ─▶ the machine's verdict
+ *                                                                                          └▶ intake ─▶ frames
  */
 import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
@@ -29,7 +29,9 @@ import { type ConnectionShares, createConnectionShares, type ShareLimits } from 
 import { addressOf, answer, type PortalDocuments, refuse, toUpgradeRequest } from "./http-answer.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { type Carrier, MAX_HEADER_BYTES, readOneRequest } from "./one-request.ts";
+import { monotonicNow } from "./program-clock.ts";
 import { readTlsFiles, type TlsPaths } from "./tls-files.ts";
+import { createTurnstile, type Turnstile } from "./turnstile.ts";
 import { createUnsent, type Unsent } from "./unsent.ts";
 
 /** What the listener hands to the machine. Sockets are named by the numbers that `upgrade` gave. */
@@ -85,6 +87,12 @@ interface Hall {
   /** By the peer's address and port, which TLS does not change. */
   readonly connections: Map<string, Socket>;
   readonly shares: ConnectionShares<Socket>;
+  readonly turnstile: Turnstile<Socket>;
+  /** Calls for the next turn of the turnstile: when others had theirs, or later. */
+  soon: NodeJS.Immediate | undefined;
+  later: NodeJS.Timeout | undefined;
+  /** Reads a connection whose turn it is. */
+  begin: (connection: Socket) => void;
   /** Since when a connection has owed its request; oldest first. */
   readonly owing: Map<Socket, number>;
   readonly carriers: WeakMap<object, Carrier>;
@@ -100,12 +108,11 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
   const hall = createHall(options, events);
   const { tls } = options;
   const tlsServer = tls === undefined ? undefined : createTls(hall, tls);
-  const server = tlsServer ?? createServer({ noDelay: true });
-  // With TLS this is the connection below it, which costs a descriptor from its first byte on.
-  server.on("connection", (connection: Socket) => {
-    welcome(hall, connection);
-    if (tlsServer === undefined) receive(hall, connection);
-  });
+  // The TLS server never listens: it is given one connection after the other.
+  if (tlsServer !== undefined) hall.begin = (connection) => tlsServer.emit("connection", connection);
+  const server = createServer({ noDelay: true, pauseOnConnect: true }, (connection) =>
+    welcome(hall, connection),
+  );
   await listen(server, options.address);
   const checks = setInterval(() => check(hall), CHECK_MS);
   return {
@@ -148,6 +155,10 @@ function createHall({ trustedProxies }: ListenerOptions, events: ListenerEvents)
     }),
     connections: new Map(),
     shares: createConnectionShares(shareLimits(openFilesLimit())),
+    turnstile: createTurnstile(),
+    soon: undefined,
+    later: undefined,
+    begin: (connection) => receive(hall, connection),
     owing: new Map(),
     carriers: new WeakMap(),
     sockets: new Map(),
@@ -186,9 +197,9 @@ function createTls(hall: Hall, tls: TlsPaths): TlsServer {
   return server;
 }
 
-/** A new TCP connection takes a place (PT-72). */
+/** A new TCP connection takes a place, and waits to be read (PT-72). */
 function welcome(hall: Hall, connection: Socket): void {
-  const { connections, shares, owing } = hall;
+  const { connections, shares, turnstile, owing } = hall;
   const peer = peerOf(connection);
   connections.set(peer, connection);
   owing.set(connection, performance.now());
@@ -197,13 +208,41 @@ function welcome(hall: Hall, connection: Socket): void {
     connections.delete(peer);
     owing.delete(connection);
     shares.close(connection);
+    turnstile.leave(connection);
   });
   const remote = addressOf(connection.remoteAddress);
   // A proxy brings everybody's connections; its own address says nothing.
   const network = remote === undefined ? "" : networkOf(remote);
   const isProxy = remote !== undefined && isTrusted(hall.trustedProxies, remote);
-  const goes = shares.open(connection, isProxy ? `proxy ${connection.remotePort}` : network);
-  goes?.destroy();
+  const share = isProxy ? `proxy ${connection.remotePort}` : network;
+  shares.open(connection, share)?.destroy();
+  turnstile.arrive(monotonicNow(), connection, share);
+  callForTurn(hall);
+}
+
+/** Between two turns the loop serves everybody who is in. */
+function callForTurn(hall: Hall): void {
+  const at = hall.turnstile.pollTimeout();
+  if (at === undefined) return;
+  const waitMs = at - monotonicNow();
+  if (waitMs <= 0) {
+    hall.soon ??= setImmediate(() => {
+      hall.soon = undefined;
+      letIn(hall);
+    });
+    return;
+  }
+  hall.later ??= setTimeout(() => {
+    hall.later = undefined;
+    letIn(hall);
+  }, waitMs);
+}
+
+function letIn(hall: Hall): void {
+  for (const connection of hall.turnstile.handleTimeout(monotonicNow())) {
+    if (!connection.destroyed) hall.begin(connection);
+  }
+  callForTurn(hall);
 }
 
 function peerOf({ remoteAddress, remotePort }: Socket): string {
@@ -323,6 +362,8 @@ function check(hall: Hall): void {
 async function closeHall(hall: Hall, server: Server): Promise<void> {
   hall.isClosing = true;
   for (const socket of hall.sockets.values()) socket.close(CLOSE_GOING_AWAY, "going away");
+  clearImmediate(hall.soon);
+  clearTimeout(hall.later);
   for (const connection of hall.owing.keys()) connection.destroy();
   const force = setTimeout(() => {
     for (const connection of hall.connections.values()) connection.destroy();

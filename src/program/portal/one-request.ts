@@ -39,6 +39,7 @@ export function readOneRequest(connection: Socket, onRequest: (carrier: Carrier)
     onRequest(carry(connection, read.subarray(0, headEnd), read.subarray(headEnd)));
   };
   connection.on("data", onData);
+  connection.resume();
 }
 
 function carry(connection: Socket, head: Buffer, rest: Buffer): Carrier {

@@ -122,6 +122,8 @@ export interface RawLogin {
   readonly id?: string;
   readonly key?: Uint8Array;
   readonly version?: string;
+  /** Options of the connection, such as the address that it comes from. */
+  readonly from?: { readonly localAddress: string };
 }
 
 export function loginUrl(url: string, login: RawLogin): string {
@@ -134,6 +136,7 @@ export function loginUrl(url: string, login: RawLogin): string {
 export function openSocket(url: string, login: RawLogin): WebSocket {
   const component = login.role === "client" ? "headless-client" : login.role;
   return new WebSocket(loginUrl(url, login), {
+    ...login.from,
     headers: {
       "X-Authorization": `Bearer ${login.token}`,
       "User-Agent": `Linux/6 ${component}/${login.version ?? "1.5.0"} test`,
