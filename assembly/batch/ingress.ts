@@ -306,8 +306,9 @@ function notePeer(worker: usize): void {
     if (atomic.load<u32>(peer, Peer.WATCH) != 0) reportOnce(worker, peer + Peer.WATCH, EVENT_ACTIVITY, slot);
     if (atomic.load<u32>(peer, Peer.IDLE) != 0) reportOnce(worker, peer + Peer.IDLE, EVENT_WAKE, slot);
   }
-  if (load<u32>(PLANE_ADDRESS, Plane.IS_ROAMING) != 0 && !isFromEndpoint(worker, peer)) {
-    reportRoamed(worker, peer + Peer.ROAMING, slot);
+  // What comes through a relay says nothing of the peer's own address.
+  if (load<u32>(worker, Ingress.CHANNEL) == 0 && !isFromEndpoint(worker, peer)) {
+    reportRoamed(worker, peer, slot);
   }
 }
 

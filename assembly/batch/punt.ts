@@ -52,10 +52,16 @@ export function reportOnce(worker: usize, word: usize, kind: u32, slot: u32): vo
   if (entry != 0 && atomic.cmpxchg<u32>(word, 1, 0) == 1) publishEvent(worker, entry, kind, slot, 0, 0);
 }
 
-/** Reports that the peer of `slot` sends from the batch's source (WG-62), unless a report is under way. */
-export function reportRoamed(worker: usize, word: usize, slot: u32): void {
+/**
+ * Reports that the peer of `slot` sends from the batch's source (WG-62, SN-145), unless a report is under way
+ * or was made just now.
+ */
+export function reportRoamed(worker: usize, peer: usize, slot: u32): void {
+  const now = load<u64>(worker, Worker.NOW);
+  if (now - load<u64>(peer, Peer.ROAMED_AT) < <u64>load<u32>(PLANE_ADDRESS, Plane.ROAMED_GAP)) return;
   const entry = reserveEvent(worker);
-  if (entry == 0 || atomic.cmpxchg<u32>(word, 0, 1) != 0) return;
+  if (entry == 0 || atomic.cmpxchg<u32>(peer, 0, 1, Peer.ROAMING) != 0) return;
+  store<u64>(peer, now, Peer.ROAMED_AT);
   fillSource(worker, entry, 0);
   publishEvent(worker, entry, EVENT_ROAMED, slot, 0, 0);
 }

@@ -15,7 +15,11 @@ export const plane = {
     writer: "control",
     doc: "1: plaintext is padded to 16 bytes (WireGuard section 2)",
   },
-  isRoaming: { type: "u32", writer: "control", doc: "1: a peer's path follows its packets (WG-62)" },
+  roamedGap: {
+    type: "u32",
+    writer: "control",
+    doc: "ms between two reports `roamed` of a peer, besides that control has seen the first (WG-62, SN-145)",
+  },
   isStrict: { type: "u32", writer: "control", doc: "1: no fragments and source routes (TN-3, TN-4)" },
   isPathNeeded: {
     type: "u32",
@@ -96,6 +100,7 @@ export const peer = {
   puntWindow: { type: "u64", writer: "ingress", doc: "ms: second in which the next two are counted (TN-14)" },
   refusals: { type: "u32", writer: "ingress", doc: "its refused packets that control got" },
   controlEvents: { type: "u32", writer: "ingress", doc: "its control events that control got" },
+  roamedAt: { type: "u64", writer: "ingress", doc: "ms: its last report `roamed`" },
 } as const satisfies RecordLayout;
 
 /** A session (WG-44). Filled completely, then published by its peer's ring. */

@@ -23,7 +23,7 @@ export const RULE_NAMES = [
   "maxReceived",
   "maxDatagram",
   "isPadded",
-  "isRoaming",
+  "roamedGap",
   "isStrict",
   "isPathNeeded",
   "checks",
@@ -39,6 +39,9 @@ export type PlaneRules = Readonly<Record<(typeof RULE_NAMES)[number], number>>;
 const MOST_PACKET_BYTES = 65_535;
 const MOST_DATAGRAM_BYTES = 65_527;
 
+/** However often a peer's packets come from elsewhere than its path, control hears of it four times a second. */
+const ROAMED_GAP_MS = 250;
+
 /** A WireGuard peer: it decides by address alone, pads, and follows its peers (WG-58, WG-59, WG-62). */
 function plainRules(mtu: number): PlaneRules {
   return {
@@ -46,7 +49,7 @@ function plainRules(mtu: number): PlaneRules {
     maxReceived: MOST_PACKET_BYTES,
     maxDatagram: MOST_DATAGRAM_BYTES,
     isPadded: 1,
-    isRoaming: 1,
+    roamedGap: 0,
     isStrict: 0,
     isPathNeeded: 1,
     checks: CHECK_ROUTED_SOURCE,
@@ -64,7 +67,8 @@ const TUNNEL = {
   maxReceived: 1280,
   maxDatagram: 1316,
   isPadded: 0,
-  isRoaming: 0,
+  // Control only looks where the packets come from: it need not know at once what lasts (SN-145).
+  roamedGap: ROAMED_GAP_MS,
   isStrict: 1,
   isPathNeeded: 0,
   refusalReason: reasonNumber("refuse-rate"),

@@ -290,9 +290,14 @@ function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
     case "counter":
       state.device.handlePlaneEvent(state.now, event);
       return;
-    case "roamed":
-      // Only plain mode follows its peers; here ICE decides the path.
+    case "roamed": {
+      // Only plain mode follows its peers; here it is a reason to look, and ICE decides (SN-145).
+      const connection = state.bySlot.get(event.slot);
+      if (connection === undefined) return;
+      connection.agent.handleData(state.now, { source: event.from, local: event.local });
+      advance(state, connection);
       return;
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import type { Candidate, CandidateKind, LocalAddress } from "./candidate.ts";
 import type { CandidateText } from "./candidate-text.ts";
 import type { IceState } from "./connectivity.ts";
 import type { IceTimings } from "./constants.ts";
+import type { DataSource } from "./sighting.ts";
 
 /** Short-term credentials of one side (SN-13). */
 export interface IceCredentials {
@@ -85,6 +86,8 @@ export interface IceAgent {
     answer: Extract<BindingMessage, { kind: "success" | "error" }>,
     source: SocketAddress,
   ): AnswerVerdict;
+  /** The plane has opened a message of the peer's that did not come from where the path leads (SN-145). */
+  handleData(now: Instant, data: DataSource): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollTransmit(): IceTransmit | undefined;

@@ -3,7 +3,7 @@ import { type Instant, unreachable } from "../base/index.ts";
 import type { IceRole } from "../stun/index.ts";
 import type { IceTimings } from "./constants.ts";
 import { isDead, type Pair } from "./pair.ts";
-import { isReplaced } from "./rebinding.ts";
+import { inPlaceOf } from "./rebinding.ts";
 
 /**
  * `connected`: a pair is nominated, others are alive. `completed`: no other pair is left. The node
@@ -16,14 +16,18 @@ export function isIceConnected(state: IceState): boolean {
 }
 
 /**
- * The pair to use. `pairs` is sorted: the first that qualifies. The controlling side needs an answer of
- * its own; the controlled side follows nominations, answered or not.
+ * The pair to use. `pairs` is sorted: the first that qualifies, or whoever has its place (SN-141). The
+ * controlling side needs an answer of its own; the controlled side follows nominations, answered or not.
+ * Of several that are equally good, `current` stays.
  */
-export function bestPair(role: IceRole, pairs: readonly Pair[]): Pair | undefined {
+export function bestPair(role: IceRole, pairs: readonly Pair[], current: Pair | undefined): Pair | undefined {
   const isUsable = (pair: Pair): boolean =>
     role === "controlling" ? pair.state === "succeeded" : isNominated(pair);
   const usable = pairs.filter(isUsable);
-  return usable.find((pair) => !isReplaced(pair, usable));
+  const best = usable
+    .filter(({ priority }) => priority === usable[0]?.priority)
+    .map((pair) => inPlaceOf(pair, usable));
+  return best.find((pair) => pair === current) ?? best[0];
 }
 
 /** A pair on trial is nobody's path (SN-143). */

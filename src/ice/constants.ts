@@ -33,6 +33,10 @@ export const NOMINATION_ROUND_TRIPS = 3;
 export const NOMINATION_MIN_MS = 100;
 export const NOMINATION_REPEATS = 3;
 
+/** Checks of addresses from which data came: so far apart, and answered within that time (SN-145). */
+export const SIGHTING_GAP_MS = 100;
+export const SIGHTING_MS = 2_000;
+
 /** RFC 8445 §6.1.2.5. */
 export const MAX_PAIRS = 100;
 

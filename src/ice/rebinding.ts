@@ -16,6 +16,8 @@ const SEEN_MAX = 64;
 export interface PeerChecks {
   /** Transactions in hexadecimal, oldest first. */
   readonly seen: string[];
+  /** A pair that had been replaced has spoken again: from then on data moves no path (SN-145). */
+  hasComeBack: boolean;
 }
 
 export interface PeerCheck {
@@ -25,11 +27,12 @@ export interface PeerCheck {
 
 /** A valid check of the peer has come in on `pair`. */
 export function noteCheck(
-  { seen }: PeerChecks,
+  checks: PeerChecks,
   pairs: readonly Pair[],
   pair: Pair,
   { transaction, priority, now }: PeerCheck & { readonly now: Instant },
 ): void {
+  const { seen } = checks;
   if (seen.includes(transaction)) return;
   seen.push(transaction);
   if (seen.length > SEEN_MAX) seen.shift();
@@ -38,6 +41,7 @@ export function noteCheck(
     // The old mapping lives: these are two ways, and priorities decide between them.
     pair.replacedBy.isRival = true;
     pair.replacedBy = undefined;
+    checks.hasComeBack = true;
   }
   if (pair.remote.origin !== "temporary" || pair.isRival || pair.rebinding !== undefined) return;
   const before = pairs.find((other) => isSamePair(other, pair, priority));
@@ -48,13 +52,21 @@ export function noteCheck(
 export function confirmRebinding(pair: Pair, sentAt: Instant): void {
   const { rebinding } = pair;
   if (rebinding === undefined || sentAt < rebinding.since || pair.isRival) return;
-  rebinding.before.replacedBy = pair;
-  pair.rebinding = undefined;
+  replacePair(rebinding.before, pair);
 }
 
-/** Whether another address has taken the pair's place. */
-export function isReplaced(pair: Pair, pairs: readonly Pair[]): boolean {
-  return pair.replacedBy !== undefined && pairs.includes(pair.replacedBy);
+/** The end of a chain takes another pair's place: so there are no circles. */
+export function replacePair(before: Pair, pair: Pair): void {
+  pair.rebinding = undefined;
+  pair.replacedBy = undefined;
+  before.replacedBy = pair;
+}
+
+/** The pair that has this one's place, as far as it is among `usable`. */
+export function inPlaceOf(pair: Pair, usable: readonly Pair[]): Pair {
+  let last = pair;
+  while (last.replacedBy !== undefined && usable.includes(last.replacedBy)) last = last.replacedBy;
+  return last;
 }
 
 function isSamePair(other: Pair, pair: Pair, priority: number): boolean {

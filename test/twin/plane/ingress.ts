@@ -27,11 +27,15 @@ interface Batch {
   readonly out: Uint8Array[];
   /** The peer whose activity is being summed. */
   noted: { readonly peer: TwinPeer; packets: number; bytes: number } | undefined;
+  /** It has brought channel data. */
+  isRelayed: boolean;
 }
 
 type DatagramEvent = Extract<PlaneEvent, { readonly bytes: Uint8Array }>;
 
 const CE = 3;
+/** In the tunnel modes (SN-145). */
+const ROAMED_GAP_MS = 250;
 
 /** The IP packets of a receive for the TUN device, in order. */
 export function receiveBatch(
@@ -55,6 +59,7 @@ export function receiveBatch(
     ecn: ecn ?? 0,
     out: [],
     noted: undefined,
+    isRelayed: false,
   };
   for (let at = 0; at < bytes.length; at += stride) {
     handleDatagram(state, batch, bytes.subarray(at, at + stride));
@@ -68,6 +73,7 @@ function handleDatagram(state: TwinState, batch: Batch, bytes: Uint8Array): void
   if (kindOf(bytes) === "data") return handleData(state, batch, bytes, bytes.length);
   const relayed = unwrapChannelData(bytes, batch.from, state.peers.values());
   if (relayed === undefined) return handleOther(state, batch, bytes, undefined);
+  batch.isRelayed = true;
   if (kindOf(relayed.message) === "data") return handleData(state, batch, relayed.message, bytes.length);
   return handleOther(state, batch, relayed.message, relayed.channel);
 }
@@ -157,16 +163,18 @@ function confirm({ ingress: worker }: TwinState, peer: TwinPeer, session: TwinSe
 
 /** The end of a run of one peer's messages: activity, watch, roaming. */
 function notePeer({ ingress: worker, guard, settings }: TwinState, batch: Batch): void {
-  const { noted, now, from, local } = batch;
+  const { noted, now, from, local, isRelayed } = batch;
   batch.noted = undefined;
   if (noted === undefined) return;
   const { peer, packets, bytes } = noted;
   stampReceived(peer, now, packets, bytes);
   noteKnown(guard, from, now);
   if (packets > 0) noteData(worker, peer);
-  if (settings.mode !== "plain" || isFromEndpoint(peer, from)) return;
+  if (isRelayed || isFromEndpoint(peer, from)) return;
+  if (settings.mode !== "plain" && now - peer.roamedAt < ROAMED_GAP_MS) return;
   if (!mayReport(worker) || peer.isRoaming) return;
   peer.isRoaming = true;
+  peer.roamedAt = now;
   report(worker, { kind: "roamed", slot: peer.slot, from, local: local.address }, peer.peerId);
 }
 

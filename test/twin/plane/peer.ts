@@ -32,6 +32,8 @@ export interface TwinPeer {
   isIdle: boolean;
   /** A report of roaming is on its way to control (WG-62). */
   isRoaming: boolean;
+  /** When that was reported last. */
+  roamedAt: number;
   /** The second in which the next two are counted: what control got of its packets in it (TN-14, TN-40). */
   puntWindow: number;
   handed: { refusals: number; events: number };
@@ -54,6 +56,7 @@ export function createPeer(slot: number, peerId: number): TwinPeer {
     isWatched: false,
     isIdle: false,
     isRoaming: false,
+    roamedAt: Number.NEGATIVE_INFINITY,
     puntWindow: 0,
     handed: { refusals: 0, events: 0 },
     activity: { ...NO_ACTIVITY },

@@ -58,6 +58,8 @@ export interface LoneAgent {
   check(from: string, change?: Partial<CheckOptions>): RequestVerdict;
   /** The peer answers a check. */
   answer(check: Check | undefined, change?: AnswerOptions): void;
+  /** Data of the peer's that does not come from where the path leads. */
+  data(from: string, local?: string): void;
   setTimings(timings: IceTimings): void;
   /** `handleTimeout` now, due or not. */
   tick(): void;
@@ -183,7 +185,7 @@ function candidatesOf(self: () => LoneAgent): Pick<LoneAgent, "addHost" | "addRe
 }
 
 /** The peer that the test plays. */
-function peerOf(self: () => LoneAgent, role: IceRole): Pick<LoneAgent, "check" | "answer"> {
+function peerOf(self: () => LoneAgent, role: IceRole): Pick<LoneAgent, "check" | "answer" | "data"> {
   let counter = 0;
   return {
     check(from, change = {}) {
@@ -219,6 +221,10 @@ function peerOf(self: () => LoneAgent, role: IceRole): Pick<LoneAgent, "check" |
       }
       const source = change.from === undefined ? check.destination : at(change.from);
       self().agent.handleAnswer(self().now, parsed.value, source);
+      drain(self());
+    },
+    data(from, local = "192.0.2.1") {
+      self().agent.handleData(self().now, { source: at(from), local: ip(local) });
       drain(self());
     },
   };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Plane } from "../../../bindings/plane/index.ts";
-import { concatBytes, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
+import { after, concatBytes, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";
 import { counting, ipPacket, udp } from "./packets.ts";
@@ -240,7 +240,7 @@ describe("runs of datagrams (PF-36, PG-48)", () => {
   });
 });
 
-describe("roaming (WG-62)", () => {
+describe("roaming (WG-62, SN-145)", () => {
   const elsewhere: SocketAddress = { address: ip("198.51.100.9"), port: 7 };
   const local = B.address;
 
@@ -286,15 +286,47 @@ describe("roaming (WG-62)", () => {
     expect(b.takeEvents(10)).toEqual([{ ...roamed, from: other }]);
   });
 
-  it("does not follow what is not authentic, and never follows in the tunnel modes", () => {
+  it("does not follow what is not authentic", () => {
     const { b } = createPair();
     const forged = message(0n);
     forged[20] = 1;
     receiveOne(b, forged, NOW, elsewhere);
     expect(b.takeEvents(10)).toEqual([]);
-    const { b: gateway } = createPair({ mode: "gateway" });
-    receiveOne(gateway, message(0n), NOW, elsewhere);
-    expect(gateway.takeEvents(10).map(({ kind }) => kind)).toEqual(["confirmed"]);
+  });
+
+  it.each(["client", "gateway"] as const)(
+    "SN-145: as a %s reports it, too, but not again within 250 ms, whatever the address",
+    (mode) => {
+      const { b } = createPair({ mode });
+      const roamedAt = (counter: bigint, ms: number, from: SocketAddress) => {
+        receiveOne(b, message(counter), after(NOW, ms), from);
+        return b.takeEvents(10).filter(({ kind }) => kind === "roamed");
+      };
+      const other = { ...elsewhere, port: 8 };
+      expect(roamedAt(0n, 0, A)).toEqual([]);
+      expect(roamedAt(1n, 0, elsewhere)).toEqual([{ kind: "roamed", slot: SLOT, from: elsewhere, local }]);
+      expect(roamedAt(2n, 249, other)).toEqual([]);
+      expect(roamedAt(2n, 250, other), "a replayed message").toEqual([]);
+      expect(roamedAt(3n, 250, other)).toEqual([{ kind: "roamed", slot: SLOT, from: other, local }]);
+      expect(roamedAt(4n, 499, elsewhere)).toEqual([]);
+      expect(roamedAt(5n, 501, A)).toEqual([]);
+    },
+  );
+
+  it("SN-145: what comes through a relay tells nothing, whatever the path", () => {
+    const relay = { address: { address: ip("203.0.113.5"), port: 3478 }, channel: 0x4abc };
+    const { b } = createPair({ mode: "gateway", relay });
+    const channelData = (counter: bigint) => {
+      const inner = message(counter);
+      const header = Uint8Array.from([0x4a, 0xbc, inner.length >> 8, inner.length & 0xff]);
+      return concatBytes(header, inner);
+    };
+    const roamed = () => b.takeEvents(10).filter(({ kind }) => kind === "roamed");
+    receiveOne(b, channelData(0n), NOW, relay.address);
+    expect(b.records.activity(SLOT).rxPackets).toBe(1);
+    expect(roamed()).toEqual([]);
+    receiveOne(b, message(1n), NOW, elsewhere);
+    expect(roamed()).toHaveLength(1);
   });
 });
 
