@@ -53,7 +53,7 @@ table inet postern {
 }
 
 /**
- * Reads `nft -j list chains`: other base chains at hook forward with policy drop. An accept of ours does
+ * Reads what `nft -j` lists: other base chains at hook forward with policy drop. An accept of ours does
  * not override their drop.
  */
 export function foreignDropChains(chains: unknown): readonly DropChain[] {
@@ -100,8 +100,8 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
  */
 export function setUpFirewall(tunName: string, log: Log): void {
   nft(["-f", "-"], gatewayRuleset(tunName));
-  removeAcceptRules();
-  const chains = nftJson(["list", "chains"]);
+  const chains = listRuleset();
+  removeAcceptRules(chains);
   const device = quoteInterface(tunName);
   for (const drop of foreignDropChains(chains)) {
     const chain = acceptChain(drop, chains);
@@ -145,15 +145,15 @@ export function tearDownFirewall(log: Log): void {
   try {
     // `add` first: deleting a table that is not there is an error.
     nft(["-f", "-"], "add table inet postern\ndelete table inet postern\n");
-    removeAcceptRules();
+    removeAcceptRules(listRuleset());
   } catch (error) {
     log.debug?.("firewall not torn down", { reason: error instanceof Error ? error.message : String(error) });
   }
 }
 
 /** Deletes our rules in others' chains, found by their comment. */
-function removeAcceptRules(): void {
-  const lines = elementsOf(nftJson(["-a", "list", "ruleset"]), "rule").flatMap((rule) => {
+function removeAcceptRules(ruleset: unknown): void {
+  const lines = elementsOf(ruleset, "rule").flatMap((rule) => {
     const { family, table, chain, handle, comment } = rule;
     if (comment !== COMMENT || table !== "filter") return [];
     return [`delete rule ${String(family)} ${String(table)} ${String(chain)} handle ${String(handle)}\n`];
@@ -161,7 +161,8 @@ function removeAcceptRules(): void {
   if (lines.length > 0) nft(["-f", "-"], lines.join(""));
 }
 
-function nftJson(command: readonly string[]): unknown {
-  const text = nft(["-j", ...command], "");
+/** Chains and rules of everybody, with their handles. */
+function listRuleset(): unknown {
+  const text = nft(["-j", "-a", "list", "ruleset"], "");
   return text === "" ? {} : JSON.parse(text);
 }

@@ -42,6 +42,8 @@ export function keepFirewall(kernel: Kernel, tunName: string, log: Log): KeptTab
     neighbours: ["filter"],
     setUp() {
       setUpFirewall(tunName, log);
+      // The events of this very change need no look.
+      intactGeneration = nftables.generation();
       asSetUp = list();
     },
     async isIntact() {
