@@ -81,6 +81,8 @@ export interface Plane {
 
   /** Starts both workers; resolves when their loops run. */
   start(descriptors: PlaneDescriptors): Promise<void>;
+  /** Ends both loops; descriptors may be closed afterwards, and `start` is a matter of a millisecond. */
+  pause(): Promise<void>;
   /** Ends both loops and their threads; descriptors may be closed afterwards (PF-23). */
   stop(): Promise<void>;
   /** Called once per loop that ended without `stop`. */

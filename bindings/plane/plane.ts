@@ -85,6 +85,7 @@ export function createPlane(options: PlaneOptions): Plane {
       setOffloads(shared, exports, workers.ingress, descriptors);
       await threads.start(descriptors);
     },
+    pause: () => threads.pause(),
     stop: () => threads.stop(),
     onEnd: (ended) => threads.onEnd(ended),
     counters: () => ({

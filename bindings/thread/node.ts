@@ -28,6 +28,7 @@ function threadPort<Sent, Received>(): ThreadPort<Sent, Received> | undefined {
   if (port === null || workerData !== MARK) return undefined;
   return {
     post: (message) => port.postMessage(message),
-    onceMessage: (handle) => void port.once("message", handle),
+    onMessage: (handle) => void port.on("message", handle),
+    close: () => port.close(),
   };
 }

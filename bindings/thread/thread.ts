@@ -16,8 +16,10 @@ export interface Thread<Sent, Received> {
 /** The end that the code of a thread holds. */
 export interface ThreadPort<Sent, Received> {
   post(message: Sent): void;
-  /** The next message; without one that is awaited the thread ends. */
-  onceMessage(handle: (message: Received) => void): void;
+  /** Every message from now on. The thread lives until `close`. */
+  onMessage(handle: (message: Received) => void): void;
+  /** No message is awaited any more, so the thread ends. */
+  close(): void;
 }
 
 export interface ThreadBackEnd {

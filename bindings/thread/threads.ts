@@ -8,7 +8,7 @@ import type { ThreadBackEnd } from "./thread.ts";
 export const WORKER_KINDS = ["egress", "ingress"] as const;
 export type WorkerKind = (typeof WORKER_KINDS)[number];
 
-/** What a thread is told, once. */
+/** What a thread is told for each run of its loop. Memory and module are always the same ones. */
 export interface WorkerStart {
   readonly memory: WebAssembly.Memory;
   readonly module: WebAssembly.Module;
@@ -16,6 +16,10 @@ export interface WorkerStart {
   /** Address of the worker's record. */
   readonly worker: number;
 }
+
+/** Instead of a start: there will be no other. */
+const END = "end";
+type WorkerOrder = WorkerStart | typeof END;
 
 /** What a thread says: its code is loaded, its loop is about to begin, its loop has ended. */
 export type WorkerReport =
@@ -29,8 +33,10 @@ const WORKER_URL = new URL(
 );
 
 export interface PlaneThread {
-  /** Begins the loop. */
+  /** Begins the loop; again only after it has ended. */
   run(start: WorkerStart): void;
+  /** Lets the thread end, once its loop has. */
+  end(): void;
   onReport(handle: (report: WorkerReport) => void): void;
   /** Resolves when the thread has ended, however it did. */
   readonly exited: Promise<void>;
@@ -66,7 +72,7 @@ export function spawnPlaneThreads(backEnd: ThreadBackEnd = threadBackEnd()): Pla
 }
 
 export function spawnThread(kind: WorkerKind, backEnd: ThreadBackEnd = threadBackEnd()): Spawned {
-  const thread = backEnd.start<WorkerStart, WorkerReport>(WORKER_URL, `postern-${kind}`);
+  const thread = backEnd.start<WorkerOrder, WorkerReport>(WORKER_URL, `postern-${kind}`);
   const reports: ((report: WorkerReport) => void)[] = [];
   const loaded = new Promise<void>((resolve) => reports.push(({ kind }) => kind === "loaded" && resolve()));
   thread.onMessage((report) => {
@@ -81,14 +87,18 @@ export function spawnThread(kind: WorkerKind, backEnd: ThreadBackEnd = threadBac
       thread.keepAlive();
       thread.post(start);
     },
+    end: () => thread.post(END),
   };
 }
 
-/** The thread's side: says that its code is loaded, and calls `run` with what it is told. */
+/** The thread's side: says that its code is loaded, and calls `run` whenever it is told to. */
 export function serveThread(run: (start: WorkerStart, report: (report: WorkerReport) => void) => void): void {
-  const port = threadBackEnd().port<WorkerReport, WorkerStart>();
+  const port = threadBackEnd().port<WorkerReport, WorkerOrder>();
   // Importing the file elsewhere, for its types, does nothing.
   if (port === undefined) return;
-  port.onceMessage((start) => run(start, (report) => port.post(report)));
+  port.onMessage((order) => {
+    if (order === END) port.close();
+    else run(order, (report) => port.post(report));
+  });
   port.post({ kind: "loaded" });
 }

@@ -1,4 +1,4 @@
-/** Starting and stopping the two worker threads (D-13, PF-23). */
+/** Starting and stopping the loops of the two worker threads, and the threads (D-13, PF-23, PG-66). */
 
 import { assert, PosternError } from "../../src/base/index.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
@@ -10,7 +10,6 @@ import {
   spawnThread,
   WORKER_KINDS,
   type WorkerKind,
-  type WorkerStart,
 } from "../thread/index.ts";
 import type { PlaneDescriptors } from "./descriptors.ts";
 import { NO_DESCRIPTOR } from "./records.ts";
@@ -28,6 +27,9 @@ export type PlaneEnd =
 
 export interface PlaneWorkers {
   start(descriptors: PlaneDescriptors): Promise<void>;
+  /** Ends the loops; their threads wait for the next start. */
+  pause(): Promise<void>;
+  /** Ends loops and threads. */
   stop(): Promise<void>;
   /** Wakes the egress worker if it waits: something was injected. */
   nudge(): void;
@@ -45,12 +47,19 @@ export interface PlaneWorkersOptions {
 }
 
 interface Running {
-  readonly thread: PlaneThread;
   readonly wakeFd: number;
+  /** Resolves when the loop has ended, however it did. */
+  readonly over: Promise<void>;
+  /** Told what the thread says. */
+  readonly started: () => void;
+  readonly failed: (error: unknown) => void;
+  readonly ended: () => void;
 }
 
 /** What the functions below work on. */
 interface WorkersState extends PlaneWorkersOptions {
+  /** Threads that have had a start; they stay until `stop`. */
+  readonly employed: Map<WorkerKind, PlaneThread>;
   readonly running: Map<WorkerKind, Running>;
   /** Address of eight bytes with the number 1, which signals an eventfd. */
   readonly one: number;
@@ -66,6 +75,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
   shared.longs[one >> 3] = 1n;
   const state: WorkersState = {
     ...options,
+    employed: new Map(),
     running: new Map(),
     one,
     interrupt: () => tellToStop(state),
@@ -77,9 +87,10 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       assert(sys !== undefined, "workers need system calls");
       assert(state.running.size === 0, "the workers are stopped before they are started");
       state.isStopping = false;
-      process.on("exit", state.interrupt);
+      process.off("exit", state.interrupt).on("exit", state.interrupt);
       await Promise.all(WORKER_KINDS.map((kind) => launch(state, kind, sys, descriptors)));
     },
+    pause: () => endLoops(state),
     stop: () => stopAll(state),
     nudge: () => nudge(state),
     onEnd(listener) {
@@ -88,7 +99,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
   };
 }
 
-/** Starts one thread; resolves when its loop is about to begin. */
+/** Starts one loop; resolves when it is about to begin. */
 function launch(
   state: WorkersState,
   kind: WorkerKind,
@@ -98,32 +109,59 @@ function launch(
   const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
   for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(state, kind, field, value);
-  const { shared, module, threads, workers } = state;
-  const data: WorkerStart = { memory: shared.memory, module, kind, worker: workers[kind] };
-  const thread = threads?.take(kind) ?? spawnThread(kind);
-  state.running.set(kind, { thread, wakeFd });
-  return new Promise((resolve, reject) => {
-    thread.onReport((message) => {
-      if (message.kind === "ready") resolve();
-      else if (message.kind === "ended" && message.code !== CONSTANTS.ENDED_STOPPED) {
-        const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
-        reportEnd(state, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
-      }
+  const { shared, module, workers, employed, running } = state;
+  const thread = employed.get(kind) ?? employ(state, kind);
+  return new Promise((started, failed) => {
+    let ended = (): void => {};
+    const over = new Promise<void>((resolve) => {
+      ended = resolve;
     });
-    thread.failed.catch((error: unknown) => {
-      reject(error);
-      reportEnd(state, { worker: kind, reason: "crashed", error });
-    });
-    thread.run(data);
+    running.set(kind, { wakeFd, over, started, failed, ended });
+    thread.run({ memory: shared.memory, module, kind, worker: workers[kind] });
   });
 }
 
+function employ(state: WorkersState, kind: WorkerKind): PlaneThread {
+  const { threads, employed, running } = state;
+  const thread = threads?.take(kind) ?? spawnThread(kind);
+  employed.set(kind, thread);
+  thread.onReport((message) => {
+    const loop = running.get(kind);
+    if (message.kind === "ready") loop?.started();
+    if (message.kind !== "ended") return;
+    loop?.ended();
+    if (message.code === CONSTANTS.ENDED_STOPPED) return;
+    const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
+    reportEnd(state, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
+  });
+  thread.failed.catch((error: unknown) => {
+    running.get(kind)?.failed(error);
+    reportEnd(state, { worker: kind, reason: "crashed", error });
+  });
+  void thread.exited.then(() => {
+    if (employed.get(kind) === thread) employed.delete(kind);
+    running.get(kind)?.ended();
+  });
+  return thread;
+}
+
 async function stopAll(state: WorkersState): Promise<void> {
-  const { running, sys, interrupt } = state;
-  tellToStop(state);
+  const { employed, interrupt } = state;
+  await endLoops(state);
   process.off("exit", interrupt);
   // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
-  await Promise.all([...running.values()].map(({ thread }) => thread.exited));
+  await Promise.all(
+    [...employed.values()].map((thread) => {
+      thread.end();
+      return thread.exited;
+    }),
+  );
+}
+
+async function endLoops(state: WorkersState): Promise<void> {
+  const { running, sys } = state;
+  tellToStop(state);
+  await Promise.all([...running.values()].map(({ over }) => over));
   for (const [kind, { wakeFd }] of running) {
     setWord(state, kind, WORKER.running, 0);
     sys?.close(wakeFd);

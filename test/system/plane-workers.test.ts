@@ -9,13 +9,16 @@ import { connect as connectTo, createServer } from "node:net";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Kernel, Tun, UdpSockets } from "../../bindings/linux/index.ts";
 import type { Plane, PlaneDescriptors } from "../../bindings/plane/index.ts";
+import type { PlaneThreads } from "../../bindings/thread/index.ts";
 import { equalValues, instant, ip, prefix } from "../../src/base/index.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { compileVariant } from "../unit/crypto/modules.ts";
 import { sessionKeys } from "../unit/plane/pair.ts";
 import { createNamespace, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
-type Built = typeof import("../../bindings/plane/index.ts") & typeof import("../../bindings/linux/index.ts");
+type Built = typeof import("../../bindings/plane/index.ts") &
+  typeof import("../../bindings/linux/index.ts") &
+  typeof import("../../bindings/thread/index.ts");
 
 const built = (path: string) => import(new URL(`../../build/bindings/${path}`, import.meta.url).href);
 const FAR_FUTURE = instant(Number.MAX_SAFE_INTEGER / 2);
@@ -30,6 +33,8 @@ interface End {
   readonly kernel: Kernel;
   readonly tun: Tun;
   readonly plane: Plane;
+  /** Threads that the plane has asked for. */
+  readonly taken: readonly string[];
   udp: UdpSockets;
   descriptors: PlaneDescriptors;
 }
@@ -73,7 +78,23 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
     host.run("ip", "route", "add", "10.9.0.0/16", "dev", "pt0");
     const udp = openSockets(host, kernel, side);
     const module = compileVariant("turbofan");
-    const plane = lib.createPlane({ memory, module, sys: kernel.sys, mode: "plain", mtu: 1400, maxPeers: 4 });
+    const taken: string[] = [];
+    const threads: PlaneThreads = {
+      loaded: Promise.resolve(),
+      take(kind) {
+        taken.push(kind);
+        return lib.spawnThread(kind);
+      },
+    };
+    const plane = lib.createPlane({
+      memory,
+      module,
+      sys: kernel.sys,
+      threads,
+      mode: "plain",
+      mtu: 1400,
+      maxPeers: 4,
+    });
     const other = side === "a" ? "b" : "a";
     const address = ip(side === "a" ? "10.0.0.2" : "10.0.0.1");
     const path = { kind: "direct", headRoom: 0, isIdle: false, isBroken: false, generation: 1 } as const;
@@ -90,7 +111,7 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
       routes: [{ prefix: prefix(`${INNER[other]}/24`), target: { kind: "peer", slot: 0 } }],
       permits: [],
     });
-    return { host, kernel, tun, udp, plane, descriptors: describe(tun, udp) };
+    return { host, kernel, tun, udp, plane, taken, descriptors: describe(tun, udp) };
   }
 
   /** Sends bytes through the tunnel by TCP, and resolves with their number at the other end. */
@@ -143,7 +164,11 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
   }
 
   beforeEach(async () => {
-    lib = { ...(await built("plane/index.js")), ...(await built("linux/index.js")) };
+    lib = {
+      ...(await built("plane/index.js")),
+      ...(await built("linux/index.js")),
+      ...(await built("thread/index.js")),
+    };
     const a = createNamespace();
     const b = createNamespace();
     joinByVeth(a, b);
@@ -178,7 +203,9 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
     expect(ingress.counters.bytes_out / ingress.counters.writes).toBeGreaterThan(10_000);
   });
 
-  it("D-13: stop and start again under traffic, on a port bound anew each time", async () => {
+  it("D-13: stop and start again under traffic, on a port bound anew each time", {
+    timeout: 60_000,
+  }, async () => {
     for (let i = 0; i < 12; i++) {
       await startAll();
       expect(await transfer(300_000)).toBe(300_000);
@@ -196,6 +223,19 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
       b.udp = openSockets(b.host, b.kernel, "b");
       b.descriptors = describe(b.tun, b.udp);
     }
+  });
+
+  it("PG-66, PG-75: after a pause the same threads run again, on other sockets", async () => {
+    const b = end("b");
+    for (let i = 0; i < 5; i++) {
+      await startAll();
+      expect(await transfer(100_000)).toBe(100_000);
+      await Promise.all(SIDES.map((side) => end(side).plane.pause()));
+      b.udp.close();
+      b.udp = openSockets(b.host, b.kernel, "b");
+      b.descriptors = describe(b.tun, b.udp);
+    }
+    for (const side of SIDES) expect(end(side).taken).toEqual(["egress", "ingress"]);
   });
 
   it("G-13, D-5: an idle plane does nothing at all", { timeout: 40_000 }, async () => {

@@ -71,8 +71,8 @@ export interface PlaneHost {
   /** Starts both workers. */
   start(): Promise<void>;
   /**
-   * Stops the workers, binds the sockets again and starts the workers (PG-66). `onBound` is called before the
-   * start, which may take a while: the ports are known then, and what arrives waits in the sockets.
+   * Ends the workers' loops, binds the sockets again and starts the loops (PG-66). `onBound` is called before
+   * the start: the ports are known then, and what arrives waits in the sockets.
    */
   rebind(changes?: Partial<Pick<UdpOptions, "port" | "mark">>, onBound?: () => void): Promise<void>;
   /** Stops the workers; closes sockets and device. */
@@ -180,7 +180,7 @@ async function rebind(
   onBound: () => void,
 ): Promise<void> {
   host.udp = { ...host.udp, ...changes };
-  await host.plane.stop();
+  await host.plane.pause();
   host.sockets.close();
   // If binding fails, nobody may close these descriptors again: they are others' by then.
   host.sockets = NO_SOCKETS;

@@ -71,7 +71,7 @@ describe("threads of the plane (G-15, PG-120)", () => {
     expect(started.some(({ isKept, posted }) => isKept || posted.length > 0)).toBe(false);
   });
 
-  it("are told once what to run, then keep the process, and report to whoever took them", () => {
+  it("PG-66: are told what to run as often as needed, keep the process, and report to whoever took them", () => {
     const { started, backEnd } = scriptedThreads();
     const threads = spawnPlaneThreads(backEnd);
     const thread = threads.take("egress");
@@ -82,6 +82,9 @@ describe("threads of the plane (G-15, PG-120)", () => {
     started[0]?.say({ kind: "ready" });
     started[0]?.say({ kind: "ended", code: 2 });
     expect(reports).toEqual([{ kind: "ready" }, { kind: "ended", code: 2 }]);
+    thread.run(START);
+    thread.end();
+    expect(started[0]?.posted).toEqual([START, START, "end"]);
     expect(started[1]?.isKept).toBe(false);
   });
 
