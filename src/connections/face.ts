@@ -102,6 +102,9 @@ export type ConnectionEvent =
     }
   /** Closed by us or by a reset. */
   | { readonly kind: "connection-closed"; readonly id: string }
+  /** A relay has answered for the first time since it was listed. */
+  | { readonly kind: "relay-answered"; readonly relay: string }
+  /** There were relays, and now there is none (SN-113). */
   | { readonly kind: "relays-exhausted" };
 
 /** What the plane shall do, in order. */
@@ -213,8 +216,8 @@ export interface ConnectionsStats {
 export interface RelayStats {
   readonly id: string;
   readonly state: RelayState;
-  /** The relay's socket in use. */
-  readonly socket?: SocketAddress;
+  /** The relay's socket in use, else the first that is listed. */
+  readonly address: SocketAddress;
   readonly rttMs?: number;
 }
 

@@ -100,7 +100,7 @@ function create(state: ConnectionsState, entry: RelayEntry): void {
     unixNow: unixMs(now + unixOffsetMs),
     log,
   });
-  const relay: Relay = { id, entry, client, log, isGone: false };
+  const relay: Relay = { id, entry, client, log, isGone: false, hasAnswered: false };
   state.relays.set(id, relay);
   for (const socket of socketsOf(entry)) state.relayAt.set(formatSocketAddress(socket), relay);
   log.info?.("relay added", { sockets: socketsOf(entry).map(formatSocketAddress) });
@@ -167,6 +167,10 @@ export function nextRelayTimeout({ relays }: ConnectionsState): Instant | undefi
 export function drainRelay(state: ConnectionsState, relay: Relay): void {
   const { client } = relay;
   flushRelay(state, relay);
+  if (!relay.hasAnswered && client.activeSocket() !== undefined) {
+    relay.hasAnswered = true;
+    state.events.push({ kind: "relay-answered", relay: relay.id });
+  }
   for (let event = client.pollEvent(); event !== undefined; event = client.pollEvent()) {
     handleRelayEvent(state, relay, event);
   }

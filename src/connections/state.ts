@@ -35,6 +35,7 @@ export interface Relay {
   readonly log: Log;
   /** Removed, replaced or given up: nothing goes through it any more. */
   isGone: boolean;
+  hasAnswered: boolean;
 }
 
 /**

@@ -8,7 +8,7 @@ export function statsOf(state: ConnectionsState): ConnectionsStats {
     failures: { ...state.failures },
     handshakes: { ...state.handshakes },
     connections: [...state.byId.values()].map((connection) => connectionStats(state, connection)),
-    relays: [...state.relays.values()].map(relayStats),
+    relays: [...state.relays.values()].flatMap(relayStats),
     relayBytesSent: state.relayBytesSent,
   };
 }
@@ -39,12 +39,9 @@ function shownPath({ kind, source, destination }: Path): NonNullable<ConnectionS
   return { kind, source, destination };
 }
 
-function relayStats({ id, client }: Relay): RelayStats {
-  const [socket, rttMs] = [client.activeSocket(), client.rttMs()];
-  return {
-    id,
-    state: client.state(),
-    ...(socket !== undefined && { socket }),
-    ...(rttMs !== undefined && { rttMs }),
-  };
+function relayStats({ id, client, entry }: Relay): readonly RelayStats[] {
+  const address = client.activeSocket() ?? entry.v4 ?? entry.v6;
+  const rttMs = client.rttMs();
+  if (address === undefined) return [];
+  return [{ id, address, state: client.state(), ...(rttMs !== undefined && { rttMs }) }];
 }

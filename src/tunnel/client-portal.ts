@@ -14,6 +14,7 @@ import {
 } from "./client-state.ts";
 import { isForUs } from "./endpoint.ts";
 import { addGateway, linkedGateways, noteLeft, setSitesOffline } from "./gateways.ts";
+import { takeRelays, wantRelays } from "./relays.ts";
 import { type ResourceChange, removeResource, replaceResources, upsertResource } from "./resources.ts";
 
 export function handlePortalMessage(client: ClientState, now: Instant, message: ClientMessage): void {
@@ -41,7 +42,7 @@ export function handlePortalMessage(client: ClientState, now: Instant, message: 
     case "gateway-left":
       return handleGatewayLeft(client, now, message.gid);
     case "relays-presence":
-      return;
+      return takeRelays(client, now, { gone: message.disconnectedIds, listed: message.connected });
     default:
       return unreachable(message);
   }
@@ -54,6 +55,7 @@ function handleInit(
 ): void {
   const { connections, resources, access, gateways, candidates } = client;
   client.own = message.interface;
+  takeRelays(client, now, { gone: [], listed: message.relays });
   applyChange(client, now, { ...replaceResources(resources, message.resources), isChanged: true });
   for (const rid of restartIntents(access, now)) ask(client, rid);
   for (const { gid } of linkedGateways(gateways)) {
@@ -98,7 +100,8 @@ function handleFlowCreated(client: ClientState, now: Instant, flow: FlowCreated)
     remoteCredentials: flow.gatewayCredentials,
   });
   if (outcome.kind === "no-relays") {
-    return log.info?.("no address of our own yet: access waits for one", { rid, gid });
+    wantRelays(client, now);
+    return log.info?.("no address of our own and no relay yet: access waits for one", { rid, gid });
   }
   if (outcome.kind === "bad-credentials") {
     return log.warn?.("access ignored: keys or ICE credentials are unusable", { rid, gid });

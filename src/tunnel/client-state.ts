@@ -14,6 +14,7 @@ import {
   statusOfSites,
 } from "./gateways.ts";
 import { clientPolicy } from "./policy.ts";
+import type { RelaysWanted } from "./relays.ts";
 import { allResources, networksOf, type ResourceTable } from "./resources.ts";
 
 export interface ResourceStatus {
@@ -25,7 +26,8 @@ export type TunnelClientEvent =
   | { readonly kind: "request"; readonly request: ClientRequest }
   | { readonly kind: "interface"; readonly interface: TunnelInterface }
   | { readonly kind: "resources"; readonly resources: readonly ResourceStatus[] }
-  | { readonly kind: "connected" | "disconnected"; readonly gid: string };
+  | { readonly kind: "connected" | "disconnected"; readonly gid: string }
+  | RelaysWanted;
 
 /** Drops that the tunnel itself decides, by the reasons of tunnel.md. */
 export type TunnelClientCounter = "pending-full" | "pending-idle" | "unknown-resource" | "p2p-bad";

@@ -6,7 +6,7 @@
  * the next, and says so by `handleCarriedOut`.
  */
 import { earliest, type Instant, type Log, SILENT, unreachable } from "../base/index.ts";
-import type { ConnectionEvent, Connections } from "../connections/index.ts";
+import type { Connections } from "../connections/index.ts";
 import type { DataPunt } from "../plane/index.ts";
 import type { ClientMessage } from "../portal/protocol/index.ts";
 import {
@@ -32,6 +32,7 @@ import {
   createTunnelEnd,
   drainConnections,
   type EndParts,
+  type LifeEvent,
   resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
@@ -42,8 +43,9 @@ import {
   removeAllGateways,
   setGatewayOnline,
 } from "./gateways.ts";
+import { pollRelayTimeout } from "./relays.ts";
 import { createResourceTable } from "./resources.ts";
-import type { CandidateBatch, CandidateEvent } from "./signalling.ts";
+import type { CandidateBatch } from "./signalling.ts";
 
 export type { ResourceStatus, TunnelClientCounter, TunnelClientEvent } from "./client-state.ts";
 
@@ -99,6 +101,7 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
     pollTimeout: () =>
       earliest(
         connections.pollTimeout(),
+        pollRelayTimeout(client),
         pollAccessTimeout(client.access),
         pollGatewaysTimeout(client.gateways),
       ),
@@ -124,11 +127,7 @@ function toRequest({ kind, id, candidates }: CandidateBatch): TunnelClientEvent 
   return { kind: "request", request: { kind, gids: [id], candidates } };
 }
 
-function handleConnectionEvent(
-  client: ClientState,
-  now: Instant,
-  event: Exclude<ConnectionEvent, CandidateEvent>,
-): void {
+function handleConnectionEvent(client: ClientState, now: Instant, event: LifeEvent): void {
   switch (event.kind) {
     case "connection-established":
       setGatewayOnline(client.gateways, event.id);
@@ -138,9 +137,6 @@ function handleConnectionEvent(
       return loseConnection(client, now, event);
     case "connection-closed":
       return forgetGateway(client, now, event.id);
-    case "relays-exhausted":
-      // Relays are not served yet; the next init, or a change of own addresses, mends it (TN-104).
-      return;
     default:
       return unreachable(event);
   }

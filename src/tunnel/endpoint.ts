@@ -23,6 +23,14 @@ import type {
 import { encodeGoodbye, encodeTooBig, isControlEvent, parseControlEvent } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import type { TunnelAddresses } from "../portal/protocol/index.ts";
+import {
+  createRelayWish,
+  isTimeToAsk,
+  noteRelayAnswered,
+  type RelaysWanted,
+  type RelayWish,
+  wantRelays,
+} from "./relays.ts";
 import { batchCandidates, type CandidateBatch, type CandidateEvent, logBatch } from "./signalling.ts";
 
 /** What the shell carries out, in order. */
@@ -71,14 +79,22 @@ export interface EndState<Event> {
    * with our old key, until it says `init` again (TN-107).
    */
   isGreeted: boolean;
+  /** Whether the portal is asked for relays (TN-104). */
+  readonly wish: RelayWish;
   own: TunnelAddresses | undefined;
   announced: TunnelInterface | undefined;
 }
 
+/** What becomes of a connection. */
+export type LifeEvent = Exclude<
+  ConnectionEvent,
+  CandidateEvent | { readonly kind: "relays-exhausted" | "relay-answered" }
+>;
+
 export interface EndParts<Event> {
   readonly idField: "gid" | "cid";
   /** What a connection says, except its candidates. */
-  readonly handleConnectionEvent: (now: Instant, event: Exclude<ConnectionEvent, CandidateEvent>) => void;
+  readonly handleConnectionEvent: (now: Instant, event: LifeEvent) => void;
   readonly toRequest: (batch: CandidateBatch) => Event;
 }
 
@@ -90,18 +106,26 @@ export function createEndState<Event>(connections: Connections, log: Log): EndSt
     events: [],
     candidates: [],
     isGreeted: false,
+    wish: createRelayWish(),
     own: undefined,
     announced: undefined,
   };
 }
 
 /** After every input: takes what the connections say. */
-export function drainConnections<Event>(end: EndState<Event>, now: Instant, parts: EndParts<Event>): void {
+export function drainConnections<Event>(
+  end: EndState<Event | RelaysWanted>,
+  now: Instant,
+  parts: EndParts<Event>,
+): void {
   const { connections, candidates } = end;
   for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent()) {
     if (event.kind === "candidate-added" || event.kind === "candidate-removed") candidates.push(event);
+    else if (event.kind === "relays-exhausted") wantRelays(end, now);
+    else if (event.kind === "relay-answered") noteRelayAnswered(end);
     else parts.handleConnectionEvent(now, event);
   }
+  if (isTimeToAsk(end, now)) end.events.push({ kind: "relays-wanted" });
   for (const batch of batchCandidates(candidates.splice(0))) {
     logBatch(end.log, parts.idField, batch);
     end.events.push(parts.toRequest(batch));
@@ -146,6 +170,8 @@ export function createTunnelEnd<Event>(
 /** The network is another one: connections go, and the portal must greet us anew. */
 export function resetEnd(end: EndState<unknown>, now: Instant): void {
   end.isGreeted = false;
+  // The portal greets us anyway, with its relays.
+  end.wish.askAt = undefined;
   end.connections.reset(now);
 }
 

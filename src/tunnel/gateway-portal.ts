@@ -5,6 +5,7 @@ import { isForUs } from "./endpoint.ts";
 import { announceGatewayInterface, applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
+import { takeRelays, wantRelays } from "./relays.ts";
 
 export function handlePortalMessage(gateway: GatewayState, now: Instant, message: GatewayMessage): void {
   if (!isForUs(gateway, message)) return;
@@ -34,7 +35,7 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
     case "invalidate-ice-candidates":
       return connections.removeRemoteCandidates(now, message.cid, message.candidates);
     case "relays-presence":
-      return;
+      return takeRelays(gateway, now, { gone: message.disconnectedIds, listed: message.connected });
     default:
       return unreachable(message);
   }
@@ -47,6 +48,7 @@ function handleInit(
   message: Extract<GatewayMessage, { kind: "init" }>,
 ): void {
   gateway.own = message.interface;
+  takeRelays(gateway, now, { gone: [], listed: message.relays });
   announceGatewayInterface(gateway);
   applyRevocations(gateway, now, gateway.grants.reconcile(message.authorizations));
   publish(gateway, now);
@@ -68,6 +70,7 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
     localCredentials: flow.gatewayCredentials,
     remoteCredentials: flow.clientCredentials,
   });
+  if (outcome.kind === "no-relays") wantRelays(gateway, now);
   if (outcome.kind === "no-relays" || outcome.kind === "bad-credentials") {
     return log.warn?.("access refused", {
       reason: "no connection to the client can be made",

@@ -6,11 +6,13 @@ import { TUNNEL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import type { Grants, Revocation } from "./grants.ts";
 import { gatewayPolicy } from "./policy.ts";
+import type { RelaysWanted } from "./relays.ts";
 
 export type TunnelGatewayEvent =
   | { readonly kind: "request"; readonly request: GatewayRequest }
   | { readonly kind: "interface"; readonly interface: TunnelInterface }
-  | { readonly kind: "connected" | "disconnected"; readonly cid: string };
+  | { readonly kind: "connected" | "disconnected"; readonly cid: string }
+  | RelaysWanted;
 
 /** Drops that the gateway's control decides, by the reasons of tunnel.md. */
 export type TunnelGatewayCounter = "refused" | "icmp-rate" | "p2p-bad" | "no-peer-state";

@@ -13,7 +13,7 @@ import {
   type UnixMs,
   unreachable,
 } from "../base/index.ts";
-import type { ConnectionEvent, Connections } from "../connections/index.ts";
+import type { Connections } from "../connections/index.ts";
 import type { DataPunt } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import {
@@ -21,6 +21,7 @@ import {
   createTunnelEnd,
   drainConnections,
   type EndParts,
+  type LifeEvent,
   resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
@@ -34,7 +35,8 @@ import {
   type TunnelGatewayEvent,
 } from "./gateway-state.ts";
 import { createGrants, type Grant } from "./grants.ts";
-import type { CandidateBatch, CandidateEvent } from "./signalling.ts";
+import { pollRelayTimeout } from "./relays.ts";
+import type { CandidateBatch } from "./signalling.ts";
 
 export type { TunnelGatewayCounter, TunnelGatewayEvent } from "./gateway-state.ts";
 
@@ -99,7 +101,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       applyRevocations(gateway, now, gateway.grants.handleTimeout(now));
       after(now);
     },
-    pollTimeout: () => earliest(connections.pollTimeout(), gateway.grants.pollTimeout()),
+    pollTimeout: () =>
+      earliest(connections.pollTimeout(), pollRelayTimeout(gateway), gateway.grants.pollTimeout()),
     counters: () => gateway.counters,
     grantsOf: (cid, now) =>
       [...(gateway.grants.client(cid)?.grants.values() ?? [])].map((grant) => running(gateway, now, grant)),
@@ -128,11 +131,7 @@ function toRequest({ kind, id, candidates }: CandidateBatch): TunnelGatewayEvent
   return { kind: "request", request: { kind, cids: [id], candidates } };
 }
 
-function handleConnectionEvent(
-  gateway: GatewayState,
-  now: Instant,
-  event: Exclude<ConnectionEvent, CandidateEvent>,
-): void {
+function handleConnectionEvent(gateway: GatewayState, now: Instant, event: LifeEvent): void {
   switch (event.kind) {
     case "connection-established":
       gateway.events.push({ kind: "connected", cid: event.id });
@@ -142,8 +141,6 @@ function handleConnectionEvent(
       // Grants outlive the connection: the client may come back and still believe in them (TN-50).
       gateway.events.push({ kind: "disconnected", cid: event.id });
       return publish(gateway, now);
-    case "relays-exhausted":
-      return;
     default:
       return unreachable(event);
   }

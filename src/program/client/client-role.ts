@@ -15,7 +15,7 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
     wire(parts) {
       const { machine, tell, log } = parts;
       let present: readonly ResourceStatus[] = [];
-      return createPortalLink({
+      const link = createPortalLink({
         parts,
         component: "headless-client",
         channel: clientChannel,
@@ -34,6 +34,9 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
                 tellResources(tell, present, event.resources);
                 present = logResources(log, present, event.resources);
                 break;
+              case "relays-wanted":
+                link.reconnect();
+                break;
               case "connected":
               case "disconnected":
                 log.info?.(`gateway ${event.kind}`, { gid: event.gid });
@@ -44,6 +47,7 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
           }
         },
       });
+      return link;
     },
   };
 }

@@ -11,7 +11,7 @@ import {
   type Log,
   type LogFields,
 } from "../../base/index.ts";
-import { type ConnectionStats, type Connections, routeOf } from "../../connections/index.ts";
+import { type ConnectionStats, type Connections, type RelayStats, routeOf } from "../../connections/index.ts";
 import { defaultRoutes } from "../../host/index.ts";
 import type {
   ConnectionView,
@@ -20,6 +20,7 @@ import type {
   PeerStatus,
   PortalLinkStatus,
   ProgramStatus,
+  RelayStatus,
   ResourceView,
 } from "../control/index.ts";
 import type { PlaneFeatures, PlaneHost } from "../shell/index.ts";
@@ -60,7 +61,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
     cipher: host.choice.name,
     egress: egressStatus(host),
     dns: { method: "none", sentinels: [], upstreams: [] },
-    relays: [],
+    relays: stats.relays.map(relayView),
     resources: parts.resources,
     connections: stats.connections.map((connection) => connectionView(parts, connection)),
     counters: {
@@ -116,10 +117,20 @@ function egressStatus({ rtnetlink }: PlaneHost): PeerStatus["egress"] {
   return { v4: view(v4), v6: view(v6) };
 }
 
+function relayView({ id, address, state, rttMs }: RelayStats): RelayStatus {
+  return {
+    id,
+    address: formatSocketAddress(address),
+    state,
+    rtt_ms: rttMs === undefined ? null : Math.round(rttMs),
+    allocated: state === "active",
+  };
+}
+
 /** One connection, with what it is for (PG-110). */
 function connectionView(
   { program, host, purposeOf }: StatusParts,
-  { id, state, path, rttMs, lastHandshake, createdAt, sessions, activity }: ConnectionStats,
+  { id, state, path, relay, rttMs, lastHandshake, createdAt, sessions, activity }: ConnectionStats,
 ): ConnectionView {
   const now = host.now();
   const seconds = (since: number | undefined): number | null =>
@@ -131,7 +142,7 @@ function connectionView(
     path: path === undefined ? "none" : routeOf(path.kind),
     local: path === undefined ? null : formatSocketAddress(path.source),
     remote: path === undefined ? null : formatSocketAddress(path.destination),
-    relay: null,
+    relay: relay ?? null,
     rtt_ms: rttMs ?? null,
     rx_bytes: activity.rxBytes,
     tx_bytes: activity.txBytes,

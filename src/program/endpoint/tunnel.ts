@@ -6,6 +6,7 @@ import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
 import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
+import { VERSION } from "../version.ts";
 import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -45,6 +46,7 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     crypto: createNodeCrypto(),
     seed: randomBytes(32),
     ...clocks,
+    software: `postern/${VERSION}`,
     log,
   });
   const machine = role.createMachine({ connections, ...clocks, log });

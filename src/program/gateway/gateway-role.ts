@@ -19,7 +19,7 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
     }),
     wire(parts) {
       const { machine, log } = parts;
-      return createPortalLink({
+      const link = createPortalLink({
         parts,
         component: "gateway",
         channel: gatewayChannel,
@@ -30,10 +30,12 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
           for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
             if (event.kind === "request") request(event.request);
             else if (event.kind === "interface") parts.surroundings.applyInterface(event.interface);
+            else if (event.kind === "relays-wanted") link.reconnect();
             else log.info?.(`client ${event.kind}`, { cid: event.cid });
           }
         },
       });
+      return link;
     },
   };
 }
