@@ -1,7 +1,8 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
+import { reportOnce } from "../batch/punt";
 import { forgetSource, sendDone } from "../batch/send";
 import { count, dropped } from "../counters";
-import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, Worker } from "../layout";
+import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, EVENT_TOO_LONG, Peer, Worker } from "../layout";
 import {
   AF_INET6,
   EACCES,
@@ -23,6 +24,7 @@ import {
   POLLOUT,
 } from "../linux";
 import { sysErrno, sysSendmsg } from "../sys";
+import { peerRow } from "../table/session";
 import { writeControl } from "./control-message";
 import { countErrno } from "./errno";
 import { writeMessage } from "./message";
@@ -96,8 +98,13 @@ function handleError(worker: usize, fd: i32, error: i32, attempt: u32, datagrams
     count(worker, Counter.UDP_SOURCE_REFUSED, 1);
     return AGAIN;
   }
-  // The kernel does not fragment a send in segments: one by one they go, in fragments where they must.
-  if (error == EMSGSIZE && datagrams > 1) return SPLIT;
+  // The kernel does not fragment a send in segments: one by one they go, in fragments where they must. Before
+  // 6.14 it says so by EINVAL, which may mean that it takes no segments at all: the second time it does.
+  const isLongerThanPath = error == EMSGSIZE || (error == EINVAL && isTooLongNews(worker));
+  if (isLongerThanPath && datagrams > 1) {
+    reportTooLong(worker);
+    return SPLIT;
+  }
   if ((error == EIO || error == EINVAL) && datagrams > 1) {
     store<u32>(worker, 1, Worker.IS_GSO_OFF);
     count(worker, Counter.GSO_DISABLED, 1);
@@ -107,6 +114,17 @@ function handleError(worker: usize, fd: i32, error: i32, attempt: u32, datagrams
   if (error == EBADF || error == ENOTSOCK) store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
   dropped(worker, reasonOf(error), <u64>datagrams);
   return GIVEN_UP;
+}
+
+/** Whether control has not heard of it since it published the path. */
+function isTooLongNews(worker: usize): bool {
+  return atomic.load<u32>(peerRow(load<u32>(worker, Egress.SEND_SLOT)), Peer.TOO_LONG) != 0;
+}
+
+/** Control asks the kernel for the path's MTU (SN-150). */
+function reportTooLong(worker: usize): void {
+  const slot = load<u32>(worker, Egress.SEND_SLOT);
+  if (isTooLongNews(worker)) reportOnce(worker, peerRow(slot) + Peer.TOO_LONG, EVENT_TOO_LONG, slot);
 }
 
 /** Errors by which kernels say that the host has no such source address any more (PF-41a). */

@@ -81,6 +81,7 @@ export {
   transaction,
   verdict,
 } from "./nftables-codec.ts";
+export { type MtuQuestion, readPathMtu, sendWhole } from "./path-mtu.ts";
 export { watchReadable } from "./readable-signal.ts";
 export { type BestRoute, openRtnetlink, type Rtnetlink } from "./rtnetlink.ts";
 export type {

@@ -27,8 +27,11 @@ export const IP_PKTINFO = 8;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 export const IP_RECVTOS = 13;
+export const IP_MTU = 14;
 /** Learn the path's MTU, and fragment what does not fit (PG-43). */
 export const IP_PMTUDISC_WANT = 1;
+/** Send nothing that does not fit; of IPv6 the same number. */
+export const IP_PMTUDISC_DO = 2;
 
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
@@ -39,6 +42,7 @@ export const UDP_GRO = 104;
 
 export const IPPROTO_IPV6 = 41;
 export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVPKTINFO = 49;

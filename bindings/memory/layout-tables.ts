@@ -92,6 +92,11 @@ export const peer = {
   txPackets: { type: "u64", writer: "any", doc: "data packets" },
   txBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
   punted: { type: "u32", writer: "egress", doc: "punts `no-session` of this slot, ever" },
+  tooLong: {
+    type: "u32",
+    writer: "any",
+    doc: "1: a send too long for the kernel reports `too-long` (PG-46)",
+  },
   recvAny: { type: "u64", line: true, writer: "any", doc: "ms" },
   recvData: { type: "u64", writer: "ingress", doc: "ms" },
   unreplied: { type: "u64", writer: "any", doc: "ms: first data received since anything was sent" },

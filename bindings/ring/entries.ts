@@ -39,6 +39,8 @@ export function readEvent(
       return { kind: "activity", slot };
     case CONSTANTS.EVENT_WAKE:
       return { kind: "wake", slot };
+    case CONSTANTS.EVENT_TOO_LONG:
+      return { kind: "too-long", slot };
     case CONSTANTS.EVENT_CONFIRMED:
       return { kind: "confirmed", slot, generation };
     case CONSTANTS.EVENT_COUNTER: {

@@ -168,6 +168,7 @@ function setPath(table: TableState, slot: number, path: PathRecord): void {
   replacePath(table, row, table.paths.write(path));
   if (path.kind !== "relayed") table.relays.forget(slot);
   Atomics.store(table.shared.words, (row + PEER.idle) >> 2, path.isIdle ? 1 : 0);
+  Atomics.store(table.shared.words, (row + PEER.tooLong) >> 2, 1);
 }
 
 function replacePath({ shared, quiescence }: TableState, peer: number, path: number): void {

@@ -6,6 +6,7 @@ import { CANDIDATE_TIMEOUT_MS, DISCONNECT_GRACE_MS } from "./constants.ts";
 import type { ConnectionTimeout, FailReason } from "./face.ts";
 import { fail } from "./lifecycle.ts";
 import { goIdleIfDue, idleDeadline, isStale, takePath } from "./path.ts";
+import { advanceMtu, mtuDeadline, noteSize } from "./path-mtu.ts";
 import { advanceRelays, leaveAll, leaveFreed } from "./relays.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 import { sendAlong, wayOf } from "./way.ts";
@@ -49,6 +50,7 @@ export function advance(state: ConnectionsState, connection: Connection): void {
   const reason = failReason(state, connection);
   if (reason !== undefined) return fail(state, connection, reason);
   goIdleIfDue(state, connection);
+  advanceMtu(state, connection);
   drainAgent(state, connection);
   noteSuspicion(state, connection);
   if (isStale(state, connection)) state.unpublished.add(connection);
@@ -92,11 +94,12 @@ function drainAgent(state: ConnectionsState, connection: Connection): void {
   const { agent } = connection;
   for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent()) {
     if (event.kind === "selected") takePath(state, connection, event);
+    else if (event.kind === "size-answered") noteSize(state, connection, event.bytes);
     else noteIceState(state, connection, event.state);
   }
   for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
     const way = wayOf(state, sent);
-    const bytes = sendAlong(state, way, sent.bytes);
+    const bytes = sendAlong(state, way, sent.bytes, sent.isWhole);
     if (way.relay === undefined) connection.stunBytesSent += bytes;
     else connection.stunBytesRelayed += bytes;
   }
@@ -153,6 +156,7 @@ function deadlinesOf(
   const isWaiting = !agent.hasHadRemote() || !agent.hasHadLocal();
   return [
     ["ice", agent.pollTimeout()],
+    ["mtu", mtuDeadline(connection)],
     ["grace", disconnectedAt === undefined ? undefined : graceEnd(connection, disconnectedAt)],
     ["candidates", isWaiting ? after(createdAt, CANDIDATE_TIMEOUT_MS) : undefined],
     ["idle", isIceConnected(agent.state()) ? idleDeadline(state, connection) : undefined],

@@ -10,7 +10,6 @@ import {
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
-import { MAX_IP_SIZE } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
@@ -32,6 +31,7 @@ import { close, detach, upsert } from "./lifecycle.ts";
 import { send } from "./outbound.ts";
 import { addLocal, toHostCandidate } from "./own-candidates.ts";
 import { noteActivity } from "./path.ts";
+import { mtuInside, recheckMtu } from "./path-mtu.ts";
 import { drainRelay, nextRelayTimeout, rememberRelay, updateRelays } from "./relays.ts";
 import { type Connection, type ConnectionsState, enter, pathOf } from "./state.ts";
 import { statsOf } from "./stats.ts";
@@ -50,7 +50,10 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollChange: () => state.changes.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
     connectionOf: (slot) => state.bySlot.get(slot)?.id,
-    mtuOf: (slot) => pathOf(state.bySlot.get(slot)) && MAX_IP_SIZE,
+    mtuOf(slot) {
+      const path = pathOf(state.bySlot.get(slot));
+      return path && mtuInside(path);
+    },
     stats: () => statsOf(state),
   };
 }
@@ -282,6 +285,13 @@ function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
       const connection = state.bySlot.get(event.slot);
       if (connection === undefined) return;
       noteActivity(state, connection, "data packet");
+      advance(state, connection);
+      return;
+    }
+    case "too-long": {
+      const connection = state.bySlot.get(event.slot);
+      if (connection === undefined) return;
+      recheckMtu(state, connection);
       advance(state, connection);
       return;
     }

@@ -80,6 +80,8 @@ export interface ConnectionTransmit {
   readonly source?: IpAddress;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
+  /** It goes whole or not at all: with DF, never in fragments (PG-43, SN-151). */
+  readonly isWhole?: boolean;
 }
 
 /** For the layer above, in the order in which things happened. */
@@ -152,6 +154,7 @@ export type ConnectionCounter =
 export type ConnectionTimeout =
   | "queued"
   | "ice"
+  | "mtu"
   | "grace"
   | "candidates"
   | "idle"
@@ -181,6 +184,8 @@ export interface ConnectionStats {
     readonly kind: PathKind;
     readonly source: SocketAddress;
     readonly destination: SocketAddress;
+    /** Largest IP packets, in bytes, that it carries whole: outside, up to what is needed, and inside. */
+    readonly mtu: { readonly outside: number; readonly inside: number };
   };
   /** Round trip of the last answered check on the selected pair. */
   readonly rttMs?: number;
@@ -286,10 +291,21 @@ export interface Connections {
   stats(): ConnectionsStats;
 }
 
+/** How datagrams leave: to a peer, or to a relay, from an address of ours or whatever the kernel chooses. */
+export interface PathWay {
+  readonly source?: IpAddress;
+  readonly destination: SocketAddress;
+}
+
 export interface ConnectionsOptions {
   readonly role: ConnectionRole;
   /** What is read of the plane: shared memory in production, the twin's records in tests. */
   readonly records: PlaneRecords;
+  /**
+   * The largest IP packet, in bytes, that the host's kernel would send whole from `source` to `destination` by
+   * what it knows now; `undefined`: it does not say. Absent: nobody is asked (SN-150).
+   */
+  readonly pathMtu?: (way: PathWay) => number | undefined;
   /** Handshake cryptography (D-18). */
   readonly crypto: HandshakeCrypto;
   /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */

@@ -19,6 +19,7 @@ export type {
   DatagramOutcome,
   FailReason,
   PathKind,
+  PathWay,
   RelayEntry,
   RelayStats,
   RelayUpdate,

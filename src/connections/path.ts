@@ -3,6 +3,7 @@ import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts"
 import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
 import { noteChange } from "./changes.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
+import { createPathMtu, mtuInside } from "./path-mtu.ts";
 import {
   type Connection,
   type ConnectionsState,
@@ -134,9 +135,10 @@ export function verifyIdle(state: ConnectionsState, connection: Connection): boo
 
 function pathTo(state: ConnectionsState, selected: Extract<IceEvent, { kind: "selected" }>): Path {
   const way = wayOf(state, selected);
+  const mtu = createPathMtu(state, way);
   const isToRelay = selected.remoteKind === "relay";
-  if (way.relay === undefined) return { ...way, kind: isToRelay ? "peer-to-relay" : "peer-to-peer" };
-  return { ...way, kind: isToRelay ? "relay-to-relay" : "relay-to-peer" };
+  if (way.relay === undefined) return { ...way, mtu, kind: isToRelay ? "peer-to-relay" : "peer-to-peer" };
+  return { ...way, mtu, kind: isToRelay ? "relay-to-relay" : "relay-to-peer" };
 }
 
 /** Whether the plane's record of a relayed path names another channel than the path has now (SN-89). */
@@ -151,7 +153,9 @@ export function publishPaths(state: ConnectionsState): void {
     if (!connection.isAnnounced) continue;
     state.unpublished.delete(connection);
     const isIdle = connection.phase.kind === "idle";
-    const path = recordOf(state, pathOf(connection), { isIdle, generation: ++state.pathGeneration });
+    const way = pathOf(connection);
+    const record = recordOf(state, way, { isIdle, generation: ++state.pathGeneration });
+    const path = way === undefined ? record : { ...record, mtu: mtuInside(way) };
     state.commands.push({ kind: "set-path", slot: connection.peer.slot, path });
     connection.publishedChannel = path.channel;
     noteBroken(state, connection, path.isBroken);

@@ -52,7 +52,33 @@ export interface Way {
 /** The nominated way to the peer (SN-83). */
 export interface Path extends Way {
   readonly kind: PathKind;
+  readonly mtu: PathMtu;
 }
+
+/** What the path carries whole (`path-mtu.ts`). */
+export interface PathMtu {
+  /** The largest IP packet outside, in bytes, as far as anybody needs to know. */
+  bytes: number;
+  /** Who said so. */
+  by: "kernel" | "check";
+  check: MtuCheck;
+  /** A narrow path is worth one line. */
+  hasWarned: boolean;
+}
+
+/** SN-150. `dueAt`: the next try, or what follows the last. */
+export type MtuCheck =
+  | {
+      readonly kind: "confirming" | "searching";
+      /** The largest size that is tried. */
+      readonly top: number;
+      /** That were sent. */
+      readonly tries: number;
+      /** The largest size that was answered. */
+      readonly best: number | undefined;
+      readonly dueAt: Instant;
+    }
+  | { readonly kind: "resting"; readonly dueAt: Instant };
 
 /** SN §5.3. A failed connection is removed in the same call and therefore has no phase. */
 export type Phase =

@@ -1,5 +1,6 @@
 /** What the connections show of themselves (SN-136). */
 import type { ConnectionStats, ConnectionsStats, RelayStats } from "./face.ts";
+import { mtuInside } from "./path-mtu.ts";
 import type { Connection, ConnectionsState, Path, Relay } from "./state.ts";
 
 export function statsOf(state: ConnectionsState): ConnectionsStats {
@@ -35,8 +36,9 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
   };
 }
 
-function shownPath({ kind, source, destination }: Path): NonNullable<ConnectionStats["path"]> {
-  return { kind, source, destination };
+function shownPath(path: Path): NonNullable<ConnectionStats["path"]> {
+  const { kind, source, destination, mtu } = path;
+  return { kind, source, destination, mtu: { outside: mtu.bytes, inside: mtuInside(path) } };
 }
 
 function relayStats({ id, client, entry }: Relay): readonly RelayStats[] {

@@ -19,10 +19,11 @@ export function wayOf(
  * Queues a datagram. On a relayed way without a channel one is bound, and the datagram follows the request
  * (SN-86, RL-101). @returns bytes sent, 0 if it was dropped
  */
-export function sendAlong(state: ConnectionsState, way: Way, bytes: Uint8Array): number {
+export function sendAlong(state: ConnectionsState, way: Way, bytes: Uint8Array, isWhole = false): number {
   const { source, destination, relay } = way;
+  const whole = isWhole ? { isWhole } : {};
   if (relay === undefined) {
-    state.transmits.push({ source: source.address, destination, bytes });
+    state.transmits.push({ source: source.address, destination, bytes, ...whole });
     return bytes.length;
   }
   const socket = relay.client.activeSocket();
@@ -33,10 +34,18 @@ export function sendAlong(state: ConnectionsState, way: Way, bytes: Uint8Array):
   }
   const wrapped = new Uint8Array(CHANNEL_HEADER_BYTES + bytes.length);
   encodeChannelData(wrapped, { channel, data: bytes });
-  state.transmits.push({ destination: socket, bytes: wrapped });
+  state.transmits.push({ destination: socket, bytes: wrapped, ...whole });
   relay.client.noteChannelDataSent(state.now, channel);
   flushRelay(state, relay);
   return wrapped.length;
+}
+
+/** Where a way's datagrams go from here: the peer, or the relay's socket, if it has one. */
+export function firstHop({
+  destination,
+  relay,
+}: Pick<Way, "destination" | "relay">): SocketAddress | undefined {
+  return relay === undefined ? destination : relay.client.activeSocket();
 }
 
 /** The channel of a relayed way, bound or in flight (SN-86). */

@@ -35,6 +35,8 @@ export interface IceTransmit {
   readonly source: SocketAddress;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
+  /** It must arrive whole or not at all: a check of a size (SN-151). */
+  readonly isWhole?: boolean;
 }
 
 export type IceEvent =
@@ -45,7 +47,9 @@ export type IceEvent =
       readonly destination: SocketAddress;
       readonly localKind: CandidateKind;
       readonly remoteKind: CandidateKind;
-    };
+    }
+  /** A check of a size was answered on the pair that is still selected. */
+  | { readonly kind: "size-answered"; readonly bytes: number };
 
 /** What became of a check by the peer. All but `accepted` and `role-conflict` sent nothing. */
 export type RequestVerdict =
@@ -74,6 +78,8 @@ export interface IceAgent {
   /** Checks at once and fast until the selected pair has answered or everything is given up (SN-142). */
   probe(now: Instant): void;
   isProbing(): boolean;
+  /** Sends a check of exactly so many bytes, a multiple of 4, on the selected pair, if there is one (SN-151). */
+  checkSize(bytes: number): void;
   /** `request` is only read during the call. */
   handleRequest(
     now: Instant,

@@ -9,6 +9,7 @@ import type { PeerChecks } from "./rebinding.ts";
 import { createRemoteCandidates, type RemoteCandidates } from "./remote-candidates.ts";
 import type { ExtraChecks } from "./schedule.ts";
 import type { Sighting } from "./sighting.ts";
+import type { SizeCheck } from "./size-check.ts";
 
 export interface AgentState {
   readonly options: IceAgentOptions;
@@ -24,6 +25,7 @@ export interface AgentState {
   readonly givenUp: GivenUp;
   readonly extra: ExtraChecks;
   readonly peerChecks: PeerChecks;
+  readonly sizeChecks: SizeCheck[];
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
   timings: IceTimings;
@@ -55,6 +57,7 @@ export function createAgentState(options: IceAgentOptions): AgentState {
     givenUp: new Set(),
     extra: { hasAnswer: false, lastAt: undefined },
     peerChecks: { seen: [], hasComeBack: false },
+    sizeChecks: [],
     sighting: undefined,
     transmits: [],
     events: [],

@@ -25,6 +25,7 @@ import {
   toldCandidates,
 } from "./remote-candidates.ts";
 import { nextDeadline } from "./schedule.ts";
+import { forgetSizeChecks, sendSizeCheck } from "./size-check.ts";
 
 export function createIceAgent(options: IceAgentOptions): IceAgent {
   const agent = createAgentState(options);
@@ -45,6 +46,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
       applyTimings(agent, now, PROBE_TIMINGS);
     },
     isProbing: () => agent.probedSince !== undefined,
+    checkSize: (bytes) => sendSizeCheck(agent, bytes),
     handleRequest: (now, request, way) => handleRequest(agent, now, { request, ...way }),
     handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
     handleData: (now, data) => handleData(agent, now, data),
@@ -58,6 +60,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
         takePairs(agent.pairs, () => true),
       );
       forgetSighting(agent);
+      forgetSizeChecks(agent);
     },
     state: () => agent.state,
     isSuspect: () => isSuspect(agent),

@@ -9,6 +9,7 @@ import { type IceTimings, MAX_PAIRS } from "./constants.ts";
 import { forgetOldAttempts, isDead, type LocalEntry, type Pair, type RemoteEntry } from "./pair.ts";
 import { forgetLearnt } from "./remote-candidates.ts";
 import { type DueCheck, dueChecks } from "./schedule.ts";
+import { forgetSizeChecks } from "./size-check.ts";
 
 /** Enough for any message sent here: a user name of 513 bytes, an IPv6 address, all attributes. */
 const MESSAGE_BYTES_MAX = 768;
@@ -47,6 +48,7 @@ function select(agent: AgentState, now: Instant): void {
   const best = bestPair(agent.options.role, agent.pairs, agent.selected);
   if (best === undefined || best === agent.selected) return;
   agent.selected = best;
+  forgetSizeChecks(agent);
   if (best.nomination.kind === "none") best.nomination = { kind: "pending", since: now };
   agent.events.push({
     kind: "selected",

@@ -23,6 +23,7 @@ import {
   type Sighting,
   takePlace,
 } from "./sighting.ts";
+import { answerSizeCheck } from "./size-check.ts";
 
 interface IncomingRequest {
   readonly request: Extract<BindingMessage, { kind: "request" }>;
@@ -91,6 +92,8 @@ export function handleAnswer(
   source: SocketAddress,
 ): AnswerVerdict {
   const transaction = toHex(answer.frame.transactionId);
+  const sized = answerSizeCheck(agent, transaction, answer);
+  if (sized !== undefined) return sized;
   const pair = agent.pairOf.get(transaction);
   const attempt = pair?.attempts.find((candidate) => candidate.transaction === transaction);
   const sighting = agent.sighting?.transaction === transaction ? agent.sighting : undefined;

@@ -14,6 +14,8 @@ export type PlaneEvent =
       readonly isJudged?: boolean;
     }
   | { readonly kind: "activity" | "wake"; readonly slot: number }
+  /** The kernel knows that a datagram to this peer is longer than its path (PG-46, SN-150). */
+  | { readonly kind: "too-long"; readonly slot: number }
   | { readonly kind: "confirmed"; readonly slot: number; readonly generation: number }
   | {
       readonly kind: "counter";

@@ -1,10 +1,12 @@
 /** Binding messages as ICE uses them (RFC 8445 §7): connectivity checks and their answers. */
 import { malformed, type Parsed, parsed, type SocketAddress } from "../base/index.ts";
 import {
+  ATTRIBUTE_HEADER_BYTES,
   ERROR_CODE,
   ICE_CONTROLLED,
   ICE_CONTROLLING,
   METHOD_BINDING,
+  PADDING,
   PRIORITY,
   USE_CANDIDATE,
   USERNAME,
@@ -14,6 +16,7 @@ import {
 import {
   attributeOf,
   encodeFrame,
+  frameBytes,
   type MalformedFrame,
   parseFrame,
   type StunAttribute,
@@ -165,9 +168,11 @@ export interface BindingRequest {
   readonly claim: RoleClaim;
   readonly priority: number;
   readonly isNominated: boolean;
+  /** Of the whole message, a multiple of 4, reached with PADDING (SN-151). */
+  readonly lengthBytes?: number;
 }
 
-/** @returns length in bytes. Attribute order: SN-2. `key` is the receiver's password (SN-4). */
+/** @returns length in bytes, 0 if it is longer than `lengthBytes` anyway. Attribute order: SN-2. `key` is the receiver's password (SN-4). */
 export function encodeBindingRequest(into: Uint8Array, request: BindingRequest, key: Uint8Array): number {
   const attributes: StunAttribute[] = [
     { type: USERNAME, value: TO_UTF8.encode(request.username) },
@@ -178,7 +183,12 @@ export function encodeBindingRequest(into: Uint8Array, request: BindingRequest, 
     { type: PRIORITY, value: toU32(request.priority) },
   ];
   if (request.isNominated) attributes.push({ type: USE_CANDIDATE, value: new Uint8Array(0) });
-  const { transactionId } = request;
+  const { transactionId, lengthBytes } = request;
+  if (lengthBytes !== undefined) {
+    const room = lengthBytes - frameBytes(attributes) - ATTRIBUTE_HEADER_BYTES;
+    if (room < 0 || room % 4 !== 0) return 0;
+    attributes.push({ type: PADDING, value: new Uint8Array(room) });
+  }
   return encodeFrame(into, { method: METHOD_BINDING, class: "request", transactionId, attributes }, { key });
 }
 

@@ -20,6 +20,8 @@ export const XOR_MAPPED_ADDRESS = 0x0020;
 export const PRIORITY = 0x0024;
 export const USE_CANDIDATE = 0x0025;
 export const SOFTWARE = 0x8022;
+/** Comprehension-optional, from the range of expert review (SN-151). */
+export const PADDING = 0xc026;
 export const FINGERPRINT = 0x8028;
 export const ICE_CONTROLLED = 0x8029;
 export const ICE_CONTROLLING = 0x802a;

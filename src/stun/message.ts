@@ -138,6 +138,15 @@ export interface FrameOptions {
   readonly omitsFingerprint?: boolean;
 }
 
+/** Length in bytes of a message with these attributes, MESSAGE-INTEGRITY and FINGERPRINT. */
+export function frameBytes(attributes: readonly StunAttribute[]): number {
+  const ends = 2 * ATTRIBUTE_HEADER_BYTES + INTEGRITY_BYTES + FINGERPRINT_BYTES;
+  return attributes.reduce(
+    (sum, { value }) => sum + ATTRIBUTE_HEADER_BYTES + padded(value.length),
+    HEADER_BYTES + ends,
+  );
+}
+
 /**
  * Writes a message with FINGERPRINT, unless it is omitted, and, given a key, MESSAGE-INTEGRITY (SN-2, SN-3).
  *

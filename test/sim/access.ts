@@ -4,7 +4,7 @@
  */
 
 import { type Instant, type IpAddress, ip } from "../../src/base/index.ts";
-import { type ConnectionTransmit, createConnections } from "../../src/connections/index.ts";
+import { type ConnectionTransmit, createConnections, type PathWay } from "../../src/connections/index.ts";
 import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
 import type { Authorization } from "../../src/portal/protocol/index.ts";
 import {
@@ -28,7 +28,7 @@ import {
   initGateway,
   tellGatewayLeft,
 } from "./portal-stub.ts";
-import type { Host, World } from "./world.ts";
+import { type Host, pathMtuOf, type World } from "./world.ts";
 
 export { CID } from "./portal-stub.ts";
 
@@ -129,7 +129,7 @@ function createClientEnd(world: World, kind: PlaneKind): ClientEnd {
   const host = world.addHost("client", { addresses: ["192.0.2.10"], link: { latencyMs: 10 } });
   const plane = createPolledPlane(kind, { mode: "client" });
   const connections = createConnections({
-    ...nodeOptions(world, "client"),
+    ...nodeOptions(world, host),
     role: "client",
     records: plane.records,
   });
@@ -148,7 +148,7 @@ function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
   const host = world.addHost("gateway", { addresses: ["198.51.100.20"], link: { latencyMs: 10 } });
   const plane = createPolledPlane(kind, { mode: "gateway" });
   const connections = createConnections({
-    ...nodeOptions(world, "gateway"),
+    ...nodeOptions(world, host),
     role: "gateway",
     records: plane.records,
   });
@@ -168,12 +168,13 @@ function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
   };
 }
 
-function nodeOptions(world: World, name: string) {
+function nodeOptions(world: World, host: Host) {
   return {
     crypto: NOBLE_CRYPTO,
-    seed: world.random(`host/${name}/keys`).fill(new Uint8Array(32)),
+    seed: world.random(`host/${host.name}/keys`).fill(new Uint8Array(32)),
     now: world.now(),
     unixNow: world.unixNow(),
+    pathMtu: ({ destination }: PathWay) => pathMtuOf(host, destination),
   };
 }
 

@@ -4,7 +4,16 @@
  */
 
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, type Instant, type IpAddress, ip, prefix, toHex } from "../../src/base/index.ts";
+import {
+  concatBytes,
+  type Instant,
+  type IpAddress,
+  ip,
+  type Log,
+  type LogFields,
+  prefix,
+  toHex,
+} from "../../src/base/index.ts";
 import type {
   ConnectionEvent,
   ConnectionRequest,
@@ -16,7 +25,14 @@ import type {
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
 import { type ConnectionsOnPlane, createConnectionsOnPlane } from "./connections-on-plane.ts";
-import type { Host, HostOptions, LinkConditions, OutgoingDatagram, World } from "./world.ts";
+import {
+  type Host,
+  type HostOptions,
+  type LinkConditions,
+  type OutgoingDatagram,
+  pathMtuOf,
+  type World,
+} from "./world.ts";
 
 /** The connections of one host, and what they said. */
 export interface End {
@@ -27,6 +43,8 @@ export interface End {
   /** Sequence numbers of the test packets that arrived, in order. */
   readonly received: number[];
   readonly sent: OutgoingDatagram[];
+  /** What it logged from INFO up, as `level event` with the fields. */
+  readonly lines: { readonly line: string; readonly fields: LogFields }[];
 }
 
 export interface PortalRules {
@@ -187,6 +205,7 @@ function createEnd(
   options: HostOptions,
 ): End {
   const host = world.addHost(role, options);
+  const lines: End["lines"] = [];
   const machine = createConnectionsOnPlane(
     {
       role,
@@ -194,12 +213,21 @@ function createEnd(
       seed: world.random(`host/${role}/keys`).fill(new Uint8Array(32)),
       now: world.now(),
       unixNow: world.unixNow(),
+      pathMtu: ({ destination }) => pathMtuOf(host, destination),
+      log: recorder(lines),
     },
     kind,
   );
-  const end: End = { role, host, machine, events: [], received: [], sent: [] };
+  const end: End = { role, host, machine, events: [], received: [], sent: [], lines };
   announceAddresses(world, end);
   return end;
+}
+
+function recorder(lines: End["lines"]): Log {
+  const at = (level: string) => (event: string, fields?: LogFields) =>
+    void lines.push({ line: `${level} ${event}`, fields: fields ?? {} });
+  const log: Log = { error: at("error"), warn: at("warn"), info: at("info"), scope: () => log };
+  return log;
 }
 
 /** What the shell does with the list of rtnetlink (SN-137). */

@@ -5,6 +5,9 @@
  *
  * A datagram meets the conditions of the sender's link, then those of the receiver's. Addresses that
  * are not routed exist on their host only: a private network behind it that nobody else can reach.
+ *
+ * Hosts are of Ethernet. Each has a kernel that sets DF, learns a path's MTU by ICMP, and cuts up what is longer
+ * than it knows, unless the program forbids it (PG-43).
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import {
@@ -33,6 +36,7 @@ export interface OutgoingDatagram {
   readonly sourcePort?: number;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
+  readonly isWhole?: boolean;
 }
 
 /** What runs on a host: a machine and what the test does with its outputs. */
@@ -57,6 +61,10 @@ export interface LinkConditions {
   /** One flipped bit. */
   readonly corruption: number;
   readonly isDown: boolean;
+  /** Of IP packets, in bytes. What is longer is lost, and its sender is told unless ICMP is blocked. */
+  readonly mtu: number;
+  readonly isIcmpBlocked: boolean;
+  readonly dropsFragments: boolean;
 }
 
 export const PERFECT: LinkConditions = {
@@ -68,6 +76,9 @@ export const PERFECT: LinkConditions = {
   reorderMs: 30,
   corruption: 0,
   isDown: false,
+  mtu: 1500,
+  isIcmpBlocked: false,
+  dropsFragments: false,
 };
 
 export interface Host {
@@ -83,6 +94,8 @@ export interface Host {
   /** A middlebox on the way out: what it returns `true` for is lost. */
   swallows: (datagram: OutgoingDatagram) => boolean;
   program: Program | undefined;
+  /** What its kernel has learnt of paths, by destination address. */
+  readonly pathMtus: Map<string, number>;
 }
 
 export interface World {
@@ -144,6 +157,10 @@ interface Flight {
   readonly from: SocketAddress;
   readonly to: SocketAddress;
   readonly bytes: Uint8Array;
+  readonly sender: Host;
+  /** The longest IP packet of it on the wire: the whole, or a fragment. */
+  readonly longest: number;
+  readonly isCutUp: boolean;
 }
 
 export function createWorld(seed: number): World {
@@ -194,8 +211,14 @@ function createHost(name: string, options: HostOptions): Host {
     swallows: () => false,
     takesPort: (port) => port === host.port,
     program: undefined,
+    pathMtus: new Map(),
   };
   return host;
+}
+
+/** What the kernel of a host knows (SN-150). */
+export function pathMtuOf({ pathMtus }: Host, { address }: SocketAddress): number {
+  return pathMtus.get(formatIp(address)) ?? PERFECT.mtu;
 }
 
 function nowOf({ nowUs }: Simulation): Instant {
@@ -260,8 +283,23 @@ function send(sim: Simulation, host: Host, datagram: OutgoingDatagram): void {
   if (host.swallows(datagram)) return note(sim, `swallowed ${label}`);
   const from = { address: source, port: datagram.sourcePort ?? host.port };
   sim.capture?.record(sim.nowUs, from, datagram.destination, datagram.bytes);
+  const ipBytes = datagram.bytes.length + (datagram.destination.address.length === 4 ? 28 : 48);
+  const known = pathMtuOf(host, datagram.destination);
+  const isCutUp = ipBytes > known;
+  if (isCutUp && datagram.isWhole) return note(sim, `too long ${label}`);
   note(sim, `sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
-  travel(sim, { from, to: datagram.destination, bytes: datagram.bytes.slice() }, [host, receiver]);
+  const longest = Math.min(ipBytes, known);
+  const to = datagram.destination;
+  travel(sim, { from, to, bytes: datagram.bytes.slice(), sender: host, longest, isCutUp }, [host, receiver]);
+}
+
+/** Whether the link takes the packets of a datagram; if they are too long, their sender may be told. */
+function fits(sim: Simulation, link: Host, { longest, isCutUp, sender, to }: Flight): boolean {
+  const { mtu, isIcmpBlocked, dropsFragments, latencyMs } = link.link;
+  if (longest > mtu && !isIcmpBlocked) {
+    schedule(sim, latencyMs, () => sender.pathMtus.set(formatIp(to.address), mtu));
+  }
+  return longest <= mtu && !(isCutUp && dropsFragments);
 }
 
 /** Crosses the links one after the other. */
@@ -279,6 +317,7 @@ function travel(sim: Simulation, flight: Flight, [link, ...rest]: readonly Host[
     stream.unit(),
   ];
   if (isDown || a < loss) return note(sim, `lost at ${link.name}`);
+  if (!fits(sim, link, flight)) return note(sim, `too long for ${link.name}`);
   const bytes = b < corruption ? corrupted(flight.bytes, f) : flight.bytes;
   const delayMs = latencyMs + jitterMs * c + (d < reordering ? reorderMs : 0);
   const copies = e < duplication ? 2 : 1;

@@ -100,6 +100,9 @@ export interface ConnectionView {
   readonly local: string | null;
   readonly remote: string | null;
   readonly relay: string | null;
+  /** The path's MTU in bytes, as far as it is of interest, and what of it is left for a packet inside. */
+  readonly mtu: number | null;
+  readonly mtu_inside: number | null;
   readonly rtt_ms: number | null;
   readonly rx_bytes: number;
   readonly tx_bytes: number;

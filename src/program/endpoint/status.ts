@@ -143,6 +143,8 @@ function connectionView(
     local: path === undefined ? null : formatSocketAddress(path.source),
     remote: path === undefined ? null : formatSocketAddress(path.destination),
     relay: relay ?? null,
+    mtu: path?.mtu.outside ?? null,
+    mtu_inside: path?.mtu.inside ?? null,
     rtt_ms: rttMs ?? null,
     rx_bytes: activity.rxBytes,
     tx_bytes: activity.txBytes,
@@ -167,10 +169,11 @@ export function logStatus(log: Log, status: PeerStatus): void {
     connections: status.connections.length,
     rssMib: status.rss_mib,
   });
-  for (const { gid, cid, state, path, local, remote, rtt_ms, handshake_age_s } of status.connections) {
+  for (const view of status.connections) {
+    const { gid, cid, state, path, local, remote, mtu, mtu_inside, rtt_ms, handshake_age_s } = view;
     log.info?.(
       "status: connection",
-      withoutNull({ gid, cid, state, path, local, remote, rtt_ms, handshake_age_s }),
+      withoutNull({ gid, cid, state, path, local, remote, mtu, mtu_inside, rtt_ms, handshake_age_s }),
     );
   }
   log.info?.("status: egress", status.counters.egress);

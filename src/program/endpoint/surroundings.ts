@@ -3,6 +3,7 @@
  * TUN device and workers; an embedding without a TUN device gives its own.
  */
 import type { Instant, IpAddress, Log } from "../../base/index.ts";
+import type { PathWay } from "../../connections/index.ts";
 import { createNameResolver, FWMARK } from "../../host/index.ts";
 import type { PlaneRecords } from "../../plane/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
@@ -16,6 +17,8 @@ export interface Surroundings {
   readonly now: () => Instant;
   /** Sends one datagram of control without blocking; `busy`: it may be sent again later (PG-46). */
   readonly send: (transmit: ShellTransmit) => "done" | "busy";
+  /** What the kernel knows of the path's MTU, in bytes; absent: nobody is asked (SN-150). */
+  readonly pathMtu?: (way: PathWay) => number | undefined;
   /** Takes a packet for this end itself, such as a local refusal (TN-89). */
   readonly deliver: (packet: Uint8Array) => void;
   /** Opens a connection to the portal, past the tunnel (PG-64). */
@@ -43,6 +46,7 @@ export function hostSurroundings(options: HostSurroundings): Surroundings {
     plane: host.plane,
     now: host.now,
     send: host.send,
+    pathMtu: host.pathMtu,
     deliver: host.writeTun,
     ...reachTarget({
       target: portal,

@@ -38,11 +38,12 @@ export interface Tunnel<Machine extends PeerMachine> {
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
   const { role, surroundings, url, token, login, fail, log } = options;
   const { tell = () => {}, onChange, onTurn } = options;
-  const { plane, now, send, deliver } = surroundings;
+  const { plane, now, send, deliver, pathMtu } = surroundings;
   const clocks = { now: now(), unixNow: unixMs(Date.now()) };
   const connections = createConnections({
     role: role.name,
     records: plane.records,
+    ...(pathMtu && { pathMtu }),
     crypto: createNodeCrypto(),
     seed: randomBytes(32),
     ...clocks,

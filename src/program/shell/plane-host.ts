@@ -6,6 +6,7 @@ import { type CipherChoice, chooseCipher } from "../../../bindings/cipher/index.
 import {
   errnoName,
   type Kernel,
+  type MtuQuestion,
   OFFLOADS_ALL,
   OFFLOADS_TCP,
   openKernel,
@@ -14,7 +15,9 @@ import {
   openUdpSockets,
   type PortChoice,
   type Rtnetlink,
+  readPathMtu,
   sendDatagram,
+  sendWhole,
   type Tun,
   type UdpOptions,
   type UdpSocket,
@@ -66,6 +69,8 @@ export interface PlaneHost {
   now(): Instant;
   /** Sends one datagram of control on the socket of its family, without blocking (D-10, PG-46). */
   send(transmit: ShellTransmit): "done" | "busy";
+  /** The path's MTU as the kernel knows it, for what the sockets send (SN-150). */
+  pathMtu(way: Pick<MtuQuestion, "source" | "destination">): number | undefined;
   /** Writes one packet to the TUN device; what the device does not take is lost, as on any link. */
   writeTun(packet: Uint8Array): void;
   /** Starts both workers. */
@@ -115,6 +120,8 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     sockets: () => host.sockets,
     now: () => readClock(kernel),
     send: (transmit) => send(host, transmit),
+    pathMtu: (way) =>
+      readPathMtu(kernel, { ...way, ...(host.udp.mark !== undefined && { mark: host.udp.mark }) }),
     writeTun: (packet) => writeTun(host, packet),
     start: () => start(host),
     rebind: (changes = {}, onBound = () => {}) => rebind(host, changes, onBound),
@@ -206,13 +213,13 @@ function writeTun({ kernel, tun }: OpenHost, packet: Uint8Array): void {
   });
 }
 
-function send(host: OpenHost, { destination, source, bytes }: ShellTransmit): "done" | "busy" {
+function send(host: OpenHost, { destination, source, bytes, isWhole }: ShellTransmit): "done" | "busy" {
   const { kernel, sockets, errors, options } = host;
   const socket = destination.address.length === 4 ? sockets.v4 : sockets.v6;
   // A family that the host does not have: the path will fail by its own time-outs.
   if (socket === undefined) return "done";
   const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
-  const outcome = sendDatagram(kernel, socket.fd, datagram);
+  const outcome = (isWhole ? sendWhole : sendDatagram)(kernel, socket.fd, datagram);
   if (outcome.kind === "broken") {
     options.log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
   }

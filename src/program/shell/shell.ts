@@ -25,6 +25,8 @@ export interface ShellTransmit {
   readonly source?: IpAddress;
   readonly destination: SocketAddress;
   readonly bytes: Uint8Array;
+  /** It goes whole or not at all (PG-43). */
+  readonly isWhole?: boolean;
 }
 
 export interface ShellMachine {

@@ -61,7 +61,18 @@ describe("relayed paths (SN-83 to SN-89)", () => {
       kind: "relay-to-relay",
       source: relay.relayed,
       destination: REMOTE,
+      mtu: { outside: 1344, inside: 1280 },
     });
+  });
+
+  it("SN-150, SN-151: it is checked for full size through the channel, whole, and its record names what fits", () => {
+    const { lone, relay } = nominated();
+    expect(paths(lone)[0]?.mtu).toBe(1280);
+    const whole = lone.transmits.filter(({ isWhole }) => isWhole);
+    expect(whole.map(({ destination, bytes }) => [destination, bytes.length])).toEqual([
+      [relay.socket, 1316],
+    ]);
+    expect(relay.data().some(({ data }) => data.length === 1312)).toBe(true);
   });
 
   it("SN-128: what the plane has unwrapped is taken the same way", () => {

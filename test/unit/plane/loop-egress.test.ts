@@ -194,22 +194,43 @@ describe("errors of sends (PG-46)", () => {
     expect(sendErrnos).toEqual({ [E.ENOBUFS]: refusals });
   });
 
-  it.each([E.EIO, E.EINVAL])(
-    "errno %i on several segments: off for good, and each sent by itself",
+  it("PG-46: EIO on several segments: off for good, and each sent by itself", () => {
+    const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [E.EIO] });
+    expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 1072, 1072, 1072, 128]);
+    expect(sent.flatMap(({ control }) => control)).toEqual([]);
+    expect(drops).toEqual({});
+    expect(counters).toMatchObject({ gso_disabled: 1, segments_out: 8, super_frames_out: 0 });
+  });
+
+  it.each([E.EMSGSIZE, E.EINVAL])(
+    "PG-46: errno %i on several segments: each goes by itself, the next send in segments again, control hears",
     (error) => {
-      const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [error] });
-      expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 1072, 1072, 1072, 128]);
-      expect(sent.flatMap(({ control }) => control)).toEqual([]);
+      const plane = planeA();
+      const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [error] }, plane);
+      expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 3344]);
       expect(drops).toEqual({});
-      expect(counters).toMatchObject({ gso_disabled: 1, segments_out: 8, super_frames_out: 0 });
+      expect(counters).toMatchObject({ gso_disabled: 0, segments_out: 8, super_frames_out: 1 });
+      expect(plane.takeEvents(10)).toEqual([{ kind: "too-long", slot: SLOT }]);
     },
   );
 
-  it("EMSGSIZE on several segments: each goes by itself, and the next send in segments again", () => {
-    const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [E.EMSGSIZE] });
-    expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 3344]);
-    expect(drops).toEqual({});
-    expect(counters).toMatchObject({ gso_disabled: 0, segments_out: 8, super_frames_out: 1 });
+  it("PG-46: the second time EINVAL means that segmentation is off, EMSGSIZE never does, and nobody hears", () => {
+    const again = (error: number) => {
+      const plane = planeA();
+      const frames = [SUPER, SUPER, SUPER];
+      const { counters } = run({ frames, sends: [error, 0, 0, 0, 0, error] }, plane);
+      return { disabled: counters.gso_disabled, events: plane.takeEvents(10).length };
+    };
+    expect(again(E.EINVAL)).toEqual({ disabled: 1, events: 1 });
+    expect(again(E.EMSGSIZE)).toEqual({ disabled: 0, events: 1 });
+  });
+
+  it("PG-46: with each publication of the path control hears once more", () => {
+    const plane = planeA();
+    run({ frames: [SUPER], sends: [E.EMSGSIZE] }, plane);
+    plane.execute({ kind: "set-path", slot: SLOT, path: directPath(B) });
+    run({ frames: [SUPER], sends: [E.EMSGSIZE] }, plane);
+    expect(plane.takeEvents(10)).toHaveLength(2);
   });
 
   it("one refused datagram of a split send does not take the others along", () => {

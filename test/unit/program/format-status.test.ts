@@ -11,6 +11,8 @@ const CONNECTION: ConnectionView = {
   local: "[fd30::2]:52625",
   remote: "[2001:db8:1234:5678:9abc:def0:1234:5678]:52625",
   relay: null,
+  mtu: 1340,
+  mtu_inside: 1280,
   rtt_ms: 12.4,
   rx_bytes: 1_234_567_890,
   tx_bytes: 999,

@@ -201,3 +201,37 @@ describe("Binding messages", () => {
     expect(read(twoRoles)).toMatchObject({ claim: { role: "controlled" } });
   });
 });
+
+describe("requests of a length", () => {
+  const request = {
+    transactionId: TRANSACTION,
+    username: "peer:mine",
+    claim: { role: "controlling", tieBreaker: 1n },
+    priority: 7,
+    isNominated: false,
+  } as const;
+  const plainBytes = encodeBindingRequest(new Uint8Array(1000), request, key("x"));
+  const encoded = (lengthBytes: number): Uint8Array => {
+    const into = new Uint8Array(2000);
+    return into.slice(0, encodeBindingRequest(into, { ...request, lengthBytes }, key("x")));
+  };
+
+  it.each([plainBytes + 4, plainBytes + 8, 528, 1312])(
+    "SN-151: PADDING brings it to %i bytes, inside the signature",
+    (length) => {
+      const datagram = encoded(length);
+      expect(datagram.length).toBe(length);
+      const message = read(datagram);
+      expect(message).toMatchObject({ kind: "request", receiver: "peer", sender: "mine", priority: 7 });
+      expect(verifyIntegrity(message.frame, key("x"))).toBe(true);
+      const [padding, ...more] = message.frame.attributes.filter(({ type }) => type === 0xc026);
+      expect(more).toEqual([]);
+      expect(padding?.value.length).toBe(length - plainBytes - 4);
+    },
+  );
+
+  it("SN-151: a length that cannot be reached gives 0", () => {
+    expect(encoded(plainBytes)).toHaveLength(0);
+    expect(encoded(plainBytes + 6)).toHaveLength(0);
+  });
+});
