@@ -18,39 +18,8 @@ import {
   Worker,
 } from "../layout";
 
-/** Whether mac2 of the message with `signed` bytes before it was made with the source's cookie (WG-7). */
-export function hasValidMac2(worker: usize, guard: usize, at: usize, signed: u32): bool {
-  const cookie = cookieOf(worker, guard);
-  const expected = mac(cookie, MAC_BYTES, at, signed, worker + Ingress.MAC_SCRATCH);
-  return isMac(expected, at + <usize>signed);
-}
-
-/**
- * Writes the cookie reply to the message at `at`, whose mac1 lies behind `signed` bytes, to the list that the
- * loop sends to the batch's source. Returns false if the list is full.
- */
-export function replyWithCookie(worker: usize, guard: usize, at: usize, signed: u32): bool {
-  const listed = load<u32>(worker, Ingress.REPLY_COUNT);
-  if (listed == REPLIES_MAX) return false;
-  const reply = worker + Ingress.REPLIES + <usize>(listed * COOKIE_REPLY_BYTES);
-  store<u32>(reply, MESSAGE_COOKIE);
-  store<u32>(reply, load<u32>(at, Handshake.SENDER), CookieReply.RECEIVER);
-  // Public and never used twice: random bytes that control drew for this guard, and a counter.
-  const nonce = reply + CookieReply.NONCE;
-  const counter = load<u64>(worker, Ingress.REPLY_COUNTER);
-  store<u64>(worker, counter + 1, Ingress.REPLY_COUNTER);
-  v128.store(nonce, v128.load(guard, Guard.NONCE));
-  store<u64>(nonce, counter, 16);
-  const mac1 = at + <usize>signed;
-  const cookie = cookieOf(worker, guard);
-  const scratch = worker + Ingress.MAC_SCRATCH;
-  sealCookie(guard + Guard.COOKIE_KEY, nonce, mac1, cookie, reply + CookieReply.COOKIE, scratch);
-  store<u32>(worker, listed + 1, Ingress.REPLY_COUNT);
-  return true;
-}
-
 /** Where the cookie of the batch's source lies: MAC(secret of the period, address and port). */
-function cookieOf(worker: usize, guard: usize): usize {
+export function cookieOf(worker: usize, guard: usize): usize {
   const scratch = worker + Ingress.MAC_SCRATCH;
   const secret = worker + Ingress.COOKIE_SECRET;
   const source = worker + Ingress.COOKIE_SOURCE;
@@ -63,4 +32,33 @@ function cookieOf(worker: usize, guard: usize): usize {
   store<u16>(source + <usize>addressBytes, port);
   v128.store(cookie, mac(secret, MAC_BYTES, source, addressBytes + 2, scratch));
   return cookie;
+}
+
+/** Whether mac2 of the message with `signed` bytes before it was made with the source's cookie (WG-7). */
+export function hasValidMac2(worker: usize, cookie: usize, at: usize, signed: u32): bool {
+  const expected = mac(cookie, MAC_BYTES, at, signed, worker + Ingress.MAC_SCRATCH);
+  return isMac(expected, at + <usize>signed);
+}
+
+/**
+ * Writes the cookie reply to the message at `at`, whose mac1 lies behind `signed` bytes, to the list that the
+ * loop sends to the batch's source. Returns false if the list is full.
+ */
+export function replyWithCookie(worker: usize, guard: usize, cookie: usize, at: usize, signed: u32): bool {
+  const listed = load<u32>(worker, Ingress.REPLY_COUNT);
+  if (listed == REPLIES_MAX) return false;
+  const reply = worker + Ingress.REPLIES + <usize>(listed * COOKIE_REPLY_BYTES);
+  store<u32>(reply, MESSAGE_COOKIE);
+  store<u32>(reply, load<u32>(at, Handshake.SENDER), CookieReply.RECEIVER);
+  // Public and never used twice: random bytes that control drew for this guard, and a counter.
+  const nonce = reply + CookieReply.NONCE;
+  const counter = load<u64>(worker, Ingress.REPLY_COUNTER);
+  store<u64>(worker, counter + 1, Ingress.REPLY_COUNTER);
+  v128.store(nonce, v128.load(guard, Guard.NONCE));
+  store<u64>(nonce, counter, 16);
+  const mac1 = at + <usize>signed;
+  const scratch = worker + Ingress.MAC_SCRATCH;
+  sealCookie(guard + Guard.COOKIE_KEY, nonce, mac1, cookie, reply + CookieReply.COOKIE, scratch);
+  store<u32>(worker, listed + 1, Ingress.REPLY_COUNT);
+  return true;
 }

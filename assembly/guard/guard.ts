@@ -44,7 +44,7 @@ import {
 } from "../layout";
 import { findPeer } from "../table/session";
 import { socketHolder, sourceHolder, takeBudget, takeShare, usedOf } from "./budget";
-import { hasValidMac2, replyWithCookie } from "./cookie";
+import { cookieOf, hasValidMac2, replyWithCookie } from "./cookie";
 import { isKnownSource } from "./known-source";
 
 const MAC_FIELD_BYTES: u32 = 16;
@@ -105,11 +105,12 @@ function judgeInitiation(worker: usize, guard: usize, at: usize, signed: u32, is
     store<u64>(worker, now + LOAD_MS, Ingress.LOAD_UNTIL);
   }
   const source = sourceHolder(worker);
-  if (hasValidMac2(worker, guard, at, signed + MAC_FIELD_BYTES)) {
+  const cookie = cookieOf(worker, guard);
+  if (hasValidMac2(worker, cookie, at, signed + MAC_FIELD_BYTES)) {
     if (!takeBudget(worker, SHARE_COOKIE, source)) return Drop.WG_SOURCE_RATE;
     return takeShare(worker, SHARE_COOKIE, COOKIE_SHARE) ? 0 : Drop.PUNT_RATE;
   }
   if (!takeBudget(worker, SHARE_REPLY, source)) return Drop.WG_UNDER_LOAD;
   if (!takeShare(worker, SHARE_REPLY, REPLY_SHARE)) return Drop.WG_UNDER_LOAD;
-  return replyWithCookie(worker, guard, at, signed) ? Drop.WG_COOKIE_ASKED : Drop.WG_UNDER_LOAD;
+  return replyWithCookie(worker, guard, cookie, at, signed) ? Drop.WG_COOKIE_ASKED : Drop.WG_UNDER_LOAD;
 }
