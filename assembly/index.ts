@@ -19,6 +19,8 @@ export {
 } from "./crypto/exports";
 export { egressLoop } from "./loop/egress";
 export { ingressLoop } from "./loop/ingress";
+export { relayClientLoop, relayClientTurn, relayPeerLoop, relayPeerTurn } from "./relay/loop";
+export { relayLink, relayUnlink } from "./relay/table";
 export { coalesceInit } from "./segment/coalesce";
 
 /** What the module was made from; the host refuses another (D-3). */

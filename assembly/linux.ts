@@ -13,6 +13,7 @@ export const IPPROTO_IPV6: i32 = 41;
 export const IPV6_PKTINFO: i32 = 50;
 export const IPV6_TCLASS: i32 = 67;
 export const CLOCK_BOOTTIME: i32 = 7;
+export const MSG_DONTWAIT: i32 = 64;
 export const AF_INET6: u32 = 10;
 export const CMSGHDR_BYTES: u32 = 16;
 export const POLLIN: u16 = 1;
@@ -25,6 +26,9 @@ export const MSGHDR_CONTROL: usize = 32;
 export const MSGHDR_CONTROL_BYTES: usize = 40;
 export const MSGHDR_FLAGS: usize = 48;
 export const POLLFD_BYTES: usize = 8;
+export const IOVEC_BYTES: usize = 16;
+export const MMSGHDR_BYTES: usize = 64;
+export const MMSGHDR_LENGTH: usize = 56;
 
 export const EPERM: i32 = 1;
 export const EINTR: i32 = 4;

@@ -12,6 +12,17 @@ export declare function sysSendmsg(fd: i32, message: usize, flags: i32): i32;
 // @ts-ignore: a decorator
 @external("sys", "recvmsg")
 export declare function sysRecvmsg(fd: i32, message: usize, flags: i32): i32;
+/** Returns how many messages were received; there is no time-out. */
+// @ts-ignore: a decorator
+@external("sys", "recvmmsg")
+export declare function sysRecvmmsg(fd: i32, messages: usize, count: u32, flags: i32): i32;
+/** Returns how many messages were sent. */
+// @ts-ignore: a decorator
+@external("sys", "sendmmsg")
+export declare function sysSendmmsg(fd: i32, messages: usize, count: u32, flags: i32): i32;
+// @ts-ignore: a decorator
+@external("sys", "epoll_wait")
+export declare function sysEpollWait(epoll: i32, events: usize, count: u32, timeoutMs: i32): i32;
 // @ts-ignore: a decorator
 @external("sys", "poll")
 export declare function sysPoll(set: usize, count: u32, timeoutMs: i32): i32;

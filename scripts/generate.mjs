@@ -18,13 +18,14 @@ const LINUX_SOURCES = ["bindings/linux/socket-constants.ts", "bindings/linux/fil
 const LINUX_CONSTANTS = {
   i32: [
     ["SOL_SOCKET", "SO_RXQ_OVFL", "IPPROTO_IP", "IP_TOS", "IP_PKTINFO", "SOL_UDP", "UDP_SEGMENT", "UDP_GRO"],
-    ["IPPROTO_IPV6", "IPV6_PKTINFO", "IPV6_TCLASS", "CLOCK_BOOTTIME"],
+    ["IPPROTO_IPV6", "IPV6_PKTINFO", "IPV6_TCLASS", "CLOCK_BOOTTIME", "MSG_DONTWAIT"],
   ].flat(),
   u32: ["AF_INET6", "CMSGHDR_BYTES"],
   u16: ["POLLIN", "POLLOUT"],
   usize: [
     ["MSGHDR_NAME", "MSGHDR_NAME_BYTES", "MSGHDR_IOV", "MSGHDR_IOV_COUNT", "MSGHDR_CONTROL"],
     ["MSGHDR_CONTROL_BYTES", "MSGHDR_FLAGS", "POLLFD_BYTES"],
+    ["IOVEC_BYTES", "MMSGHDR_BYTES", "MMSGHDR_LENGTH"],
   ].flat(),
 };
 const ERRNO_SOURCE = "bindings/linux/errno.ts";

@@ -9,7 +9,7 @@ import { filesBelow, ROOT } from "./steps.mjs";
 
 const TABLE = "bindings/memory/reasons.ts";
 /** `"ip-version": packet("empty, or …", "TN-3 row 1"),`, also over several lines. */
-const ENTRY = /^ {2}"?([\w-]+)"?: (packet|segment|path|ring|loop)\(\s*"([^"]+)",\s*"([^"]+)",?\s*\)/gm;
+const ENTRY = /^ {2}"?([\w-]+)"?: (packet|segment|path|ring|loop|relay)\(\s*"([^"]+)",\s*"([^"]+)",?\s*\)/gm;
 const ROOMS = { src: [".ts"], bindings: [".ts"], assembly: [".ts"], test: [".ts", ".mjs"] };
 const GENERATED = "assembly/layout.ts";
 const EXCERPT_CHARACTERS = 100;

@@ -25,16 +25,9 @@ const ECN_MASK: u32 = 3;
 export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
   const control = worker + Worker.CONTROL;
   let used: u32 = 0;
-  if (segment != 0) {
-    used = begin(control, used, SOL_UDP, UDP_SEGMENT, 2);
-    store<u16>(control + 16, <u16>segment);
-  }
+  if (segment != 0) used = writeSegment(control, used, segment);
   const ecn = load<u32>(worker, Egress.SEND_ECN);
-  if (ecn != 0) {
-    const data = control + <usize>(used + CMSGHDR_BYTES);
-    used = begin(control, used, isV6 ? IPPROTO_IPV6 : IPPROTO_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
-    store<u32>(data, ecn);
-  }
+  if (ecn != 0) used = writeTrafficClass(control, used, isV6, ecn);
   const sourceBytes = load<u32>(worker, Egress.SEND_SOURCE_BYTES);
   if (sourceBytes != (isV6 ? 16 : 4)) return used;
   return writeSource(control, used, isV6, worker + Egress.SEND_SOURCE);
@@ -48,8 +41,20 @@ export function writeAnswerControl(worker: usize, isV6: bool): u32 {
   return writeSource(worker + Worker.CONTROL, 0, isV6, worker + Ingress.LOCAL);
 }
 
+/** Asks for segments of that length; returns where the next message begins. */
+export function writeSegment(control: usize, used: u32, segment: u32): u32 {
+  store<u16>(control + <usize>(used + CMSGHDR_BYTES), <u16>segment);
+  return begin(control, used, SOL_UDP, UDP_SEGMENT, 2);
+}
+
+/** Sets DSCP and ECN; returns where the next message begins. */
+export function writeTrafficClass(control: usize, used: u32, isV6: bool, bits: u32): u32 {
+  store<u32>(control + <usize>(used + CMSGHDR_BYTES), bits);
+  return begin(control, used, isV6 ? IPPROTO_IPV6 : IPPROTO_IP, isV6 ? IPV6_TCLASS : IP_TOS, 4);
+}
+
 /** Fixes the source address; returns where the next message begins. */
-function writeSource(control: usize, used: u32, isV6: bool, source: usize): u32 {
+export function writeSource(control: usize, used: u32, isV6: bool, source: usize): u32 {
   const data = control + <usize>(used + CMSGHDR_BYTES);
   if (isV6) {
     // struct in6_pktinfo: address, interface index (0: any).

@@ -2,7 +2,7 @@
 import { readClock } from "../clock";
 import { count } from "../counters";
 import { Counter, ENDED_STOPPED, Worker } from "../layout";
-import { POLLFD_BYTES, POLLIN } from "../linux";
+import { POLLFD_BYTES, POLLIN, POLLOUT } from "../linux";
 import { sysPoll, sysRead } from "../sys";
 
 /** Belt to the braces of the eventfd (PF-23); so long that it costs an idle process nothing (G-13). */
@@ -47,6 +47,14 @@ export function waitFor(worker: usize, first: i32, second: i32, events: u16): vo
   writePollFd(set + 2 * POLLFD_BYTES, wake, POLLIN);
   const ready = sysPoll(set, 3, POLL_TIMEOUT_MS);
   if (ready > 0 && load<u16>(set + 2 * POLLFD_BYTES, REVENTS) != 0) sysRead(wake, worker + Worker.TIME, 8);
+}
+
+/** Waits until a descriptor takes more, or so long. */
+export function waitForRoom(worker: usize, fd: i32, ms: i32): void {
+  count(worker, Counter.POLLS, 1);
+  const set = worker + Worker.POLL_SET;
+  writePollFd(set, fd, POLLOUT);
+  sysPoll(set, 1, ms);
 }
 
 /** Lets others run for that long, at least. */

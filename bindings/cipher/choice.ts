@@ -101,6 +101,12 @@ export function chooseCipher(options: CipherOptions = {}): CipherChoice {
   };
 }
 
+/** The plane for a program that encrypts nothing, the relay: the likeliest variant, untried and without flags. */
+export function plainModule(): WebAssembly.Module {
+  const [likeliest] = candidatesFor(readRuntimeFacts()).candidates;
+  return new WebAssembly.Module(readBuiltModule(likeliest?.name ?? "turbofan"));
+}
+
 function wantedCandidates(wanted: string | undefined, facts: RuntimeFacts) {
   if (wanted === undefined || wanted === "") return candidatesFor(facts);
   const name = CIPHER_NAMES.find((known) => known === wanted);

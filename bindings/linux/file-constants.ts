@@ -27,3 +27,9 @@ export const LOCK_UN = 8;
 export const CLOCK_BOOTTIME = 7;
 /** `struct timespec`: i64 seconds, i64 nanoseconds. */
 export const TIMESPEC_BYTES = 16;
+
+/** Of epoll_create1(2) and epoll_ctl(2). */
+export const EPOLL_CLOEXEC = 0x80000;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLLIN = 1;

@@ -1,3 +1,4 @@
+export { dropCapabilities } from "./capabilities.ts";
 export { type ConnectedUdp, connectUdp } from "./connected-udp.ts";
 export {
   CONTROL_BYTES_MAX,
@@ -30,6 +31,10 @@ export {
   CLOCK_BOOTTIME,
   EFD_CLOEXEC,
   EFD_NONBLOCK,
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLLIN,
   LOCK_EX,
   LOCK_NB,
   POLLIN,
@@ -83,6 +88,7 @@ export {
 } from "./nftables-codec.ts";
 export { type MtuQuestion, readPathMtu, sendWhole } from "./path-mtu.ts";
 export { watchReadable } from "./readable-signal.ts";
+export { openRelaySocket, type RelaySocket, type RelaySocketOptions } from "./relay-udp.ts";
 export { type BestRoute, openRtnetlink, type Rtnetlink } from "./rtnetlink.ts";
 export type {
   DeviceRoute,
@@ -106,6 +112,16 @@ export {
   ruleRequest,
 } from "./rtnetlink-codec.ts";
 export { encodeSockaddr, type MalformedSockaddr, parseSockaddr } from "./sockaddr.ts";
+export {
+  IOVEC_BYTES,
+  MMSGHDR_BYTES,
+  MSGHDR_CONTROL,
+  MSGHDR_CONTROL_BYTES,
+  MSGHDR_IOV,
+  MSGHDR_IOV_COUNT,
+  MSGHDR_NAME,
+  MSGHDR_NAME_BYTES,
+} from "./socket-constants.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
 export { startTcp, type TcpAttempt } from "./tcp.ts";
 export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";

@@ -33,6 +33,9 @@ export const IP_PMTUDISC_WANT = 1;
 /** Send nothing that does not fit; of IPv6 the same number. */
 export const IP_PMTUDISC_DO = 2;
 
+/** Never fragment, and believe no ICMP about the path's MTU (RL-50). */
+export const IP_PMTUDISC_PROBE = 3;
+
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
 
@@ -50,6 +53,7 @@ export const IPV6_PKTINFO = 50;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const IPV6_PMTUDISC_WANT = 1;
+export const IPV6_PMTUDISC_PROBE = 3;
 
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;
@@ -68,6 +72,9 @@ export const MSGHDR_IOV_COUNT = 24;
 export const MSGHDR_CONTROL = 32;
 export const MSGHDR_CONTROL_BYTES = 40;
 export const MSGHDR_FLAGS = 48;
+/** `struct mmsghdr`: a `struct msghdr`, then the number of bytes u32. */
+export const MMSGHDR_BYTES = 64;
+export const MMSGHDR_LENGTH = 56;
 /** `struct iovec`: base and length, u64 each. */
 export const IOVEC_BYTES = 16;
 /** `struct cmsghdr`: u64 length with the header, i32 level, i32 type. */

@@ -4,7 +4,7 @@
  * They are unconnected and bound to the unspecified address; neither SO_REUSEADDR nor SO_REUSEPORT is
  * ever set, so that no other process can take datagrams off our port.
  */
-import { PosternError } from "../../src/base/index.ts";
+import { PosternError, type SocketAddress } from "../../src/base/index.ts";
 import { errnoName, hostError, isErrno, SystemCallError } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
 import { encodeSockaddr, parseSockaddr } from "./sockaddr.ts";
@@ -132,8 +132,7 @@ function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Open
       family,
       gro,
       port: boundPort(kernel, fd),
-      sendBufferBytes: grow(kernel, fd, S.SO_SNDBUFFORCE, S.SO_SNDBUF, options.sendBufferBytes),
-      receiveBufferBytes: grow(kernel, fd, S.SO_RCVBUFFORCE, S.SO_RCVBUF, options.receiveBufferBytes),
+      ...growBuffers(kernel, fd, options),
     };
   } catch (error) {
     sys.close(fd);
@@ -182,15 +181,19 @@ function bindTo(kernel: Kernel, fd: number, family: 4 | 6, choice: PortChoice): 
   const ports = choice.kind === "any" ? [0] : choice.kind === "fixed" ? [choice.port] : [choice.port, 0];
   let errno = 0;
   for (const port of ports) {
-    errno = kernel.scratch.frame((room) => {
-      const at = room.take(S.SOCKADDR_IN6_BYTES);
-      const address = new Uint8Array(family === 4 ? 4 : 16);
-      const bytes = encodeSockaddr({ address, port }, room.bytes(at, S.SOCKADDR_IN6_BYTES));
-      return kernel.sys.bind(fd, at, bytes) < 0 ? kernel.sys.errno() : 0;
-    });
+    errno = bindAddress(kernel, fd, { address: new Uint8Array(family === 4 ? 4 : 16), port });
     if (errno === 0) return 0;
   }
   return errno;
+}
+
+/** Binds a socket. Returns 0, or the error number. */
+export function bindAddress(kernel: Kernel, fd: number, to: SocketAddress): number {
+  return kernel.scratch.frame((room) => {
+    const at = room.take(S.SOCKADDR_IN6_BYTES);
+    const bytes = encodeSockaddr(to, room.bytes(at, S.SOCKADDR_IN6_BYTES));
+    return kernel.sys.bind(fd, at, bytes) < 0 ? kernel.sys.errno() : 0;
+  });
 }
 
 /** The port a socket is bound to; 0 when it is not. */
@@ -205,7 +208,20 @@ export function boundPort(kernel: Kernel, fd: number): number {
   });
 }
 
-/** Asks beyond the system's limit first, which needs CAP_NET_ADMIN; returns what was granted. */
+/** Buffers of a socket, asked for and granted. */
+export interface BufferBytes {
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+}
+
+/** Asks beyond the system's limits first, which needs CAP_NET_ADMIN; returns what was granted. */
+export function growBuffers(kernel: Kernel, fd: number, wanted: BufferBytes): BufferBytes {
+  return {
+    sendBufferBytes: grow(kernel, fd, S.SO_SNDBUFFORCE, S.SO_SNDBUF, wanted.sendBufferBytes),
+    receiveBufferBytes: grow(kernel, fd, S.SO_RCVBUFFORCE, S.SO_RCVBUF, wanted.receiveBufferBytes),
+  };
+}
+
 function grow(kernel: Kernel, fd: number, force: number, plain: number, wantedBytes: number): number {
   if (setSocketOption(kernel, fd, S.SOL_SOCKET, force, wantedBytes) !== 0) {
     setSocketOption(kernel, fd, S.SOL_SOCKET, plain, wantedBytes);

@@ -1,8 +1,10 @@
 import { PACKET_CONSTANTS } from "./layout-packet.ts";
+import { RELAY_CONSTANTS } from "./layout-relay.ts";
 
 /** Numbers that both sides know by name. */
 export const CONSTANTS = {
   ...PACKET_CONSTANTS,
+  ...RELAY_CONSTANTS,
 
   PLANE_ADDRESS: 0x40000,
   SCRATCH_ADDRESS: 0x50000,

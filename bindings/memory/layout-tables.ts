@@ -48,6 +48,7 @@ export const plane = {
   knownSources: { type: "u32", writer: "control", doc: "address of the sources that are known" },
   egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
   ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
+  relay: { type: "u32", writer: "control", doc: "address of the relay's record; 0: this is no relay" },
   wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
 } as const satisfies RecordLayout;
 

@@ -16,6 +16,7 @@
 import { CONSTANTS } from "./layout-constants.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
+import { binding, forward, relay, relaySend } from "./layout-relay.ts";
 import { budget, guard, path, peer, permit, plane, policy, rangeSet, session } from "./layout-tables.ts";
 import { egress, entry, ingress, ring, transit, worker } from "./layout-worker.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
@@ -39,9 +40,13 @@ export const RECORDS = {
   split: { fields: split },
   coalesce: { fields: coalesce },
   transit: { fields: transit },
+  relay: { fields: relay },
+  binding: { fields: binding },
+  relaySend: { fields: relaySend },
   worker: { fields: worker },
   egress: { fields: egress, after: "worker" },
   ingress: { fields: ingress, after: "worker" },
+  forward: { fields: forward, after: "worker" },
 } as const;
 
 export type RecordName = keyof typeof RECORDS;
@@ -66,9 +71,13 @@ export const OFFSETS = {
   split: placeFields(split).offsets,
   coalesce: placeFields(coalesce).offsets,
   transit: placeFields(transit).offsets,
+  relay: placeFields(relay).offsets,
+  binding: placeFields(binding).offsets,
+  relaySend: placeFields(relaySend).offsets,
   worker: worker0.offsets,
   egress: placeFields(egress, worker0.bytes).offsets,
   ingress: placeFields(ingress, worker0.bytes).offsets,
+  forward: placeFields(forward, worker0.bytes).offsets,
 } as const satisfies { readonly [R in RecordName]: Readonly<Record<FieldName<R>, number>> };
 
 /** Sizes of all records; those behind another one include it. */
@@ -88,9 +97,13 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   split: placeFields(split).bytes,
   coalesce: placeFields(coalesce).bytes,
   transit: placeFields(transit).bytes,
+  relay: placeFields(relay).bytes,
+  binding: placeFields(binding).bytes,
+  relaySend: placeFields(relaySend).bytes,
   worker: worker0.bytes,
   egress: placeFields(egress, worker0.bytes).bytes,
   ingress: placeFields(ingress, worker0.bytes).bytes,
+  forward: placeFields(forward, worker0.bytes).bytes,
 };
 
 /** What the module must have been made from (D-3). */

@@ -18,6 +18,12 @@ export type PlaneExports = {
   ingressBegin(worker: number, bytes: number, stride: number): void;
   ingressStep(worker: number): number;
   ingressFlush(worker: number): void;
+  relayClientLoop(worker: number): number;
+  relayPeerLoop(worker: number): number;
+  relayClientTurn(worker: number): number;
+  relayPeerTurn(worker: number): number;
+  relayLink(binding: number): void;
+  relayUnlink(binding: number): void;
   coalesceInit(record: number, arena: number, arenaBytes: number, features: number): void;
 };
 
@@ -56,6 +62,9 @@ const NO_CALLS: PlaneCalls = {
   write: noCall,
   sendmsg: noCall,
   recvmsg: noCall,
+  recvmmsg: noCall,
+  sendmmsg: noCall,
+  epoll_wait: noCall,
   poll: noCall,
   clock_gettime: noCall,
   sched_yield: noCall,

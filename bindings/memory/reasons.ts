@@ -7,7 +7,7 @@
  * `path` passed is sent, written or dropped under a `loop` reason (the kernel refused it).
  */
 export interface ReasonDescription {
-  readonly room: "packet" | "segment" | "path" | "ring" | "loop";
+  readonly room: "packet" | "segment" | "path" | "ring" | "loop" | "relay";
   readonly stage: "path" | "loop";
   readonly meaning: string;
   readonly rule: string;
@@ -18,6 +18,7 @@ const segment = (meaning: string, rule: string) =>
   ({ room: "segment", stage: "path", meaning, rule }) as const;
 const path = (meaning: string, rule: string) => ({ room: "path", stage: "path", meaning, rule }) as const;
 const ring = (meaning: string, rule: string) => ({ room: "ring", stage: "path", meaning, rule }) as const;
+const relay = (meaning: string, rule: string) => ({ room: "relay", stage: "path", meaning, rule }) as const;
 const loop = (meaning: string, rule: string) => ({ room: "loop", stage: "loop", meaning, rule }) as const;
 
 export const REASONS = {
@@ -84,12 +85,24 @@ export const REASONS = {
   "punt-rate": ring("more datagrams of their kind than control can judge", "PG-51"),
   "refuse-rate": ring("more refusals than control shall answer", "WG-58, TN-13"),
 
+  // The relay's workers.
+  relay_unknown: relay("neither STUN nor channel data, or empty", "RL-12"),
+  relay_malformed: relay("STUN of more than 1500 bytes", "RL-14"),
+  relay_channel_length: relay("channel data whose length is not that of its datagram", "RL-4"),
+  relay_no_channel: relay("channel data of a channel that its client has not bound", "RL-42"),
+  relay_no_binding: relay("from nobody that is bound at this allocation port", "RL-31, RL-45"),
+  relay_too_long: relay("no room for the header of channel data", "RL-43"),
+  relay_punt_full: relay("control is given no more messages than its ring holds", "RL-55"),
+
   // The kernel's answers.
   udp_send_enobufs_drop: loop("no buffers after all retries", "PG-46"),
   udp_send_too_long: loop("EMSGSIZE", "PG-46"),
   udp_send_unreachable: loop("network or host unreachable, no address, refused", "PG-46"),
   udp_send_blocked: loop("a local firewall refuses", "PG-46"),
   udp_send_failed: loop("any other error", "PG-46"),
+  relay_send_full: loop("the socket had no room for 5 ms", "RL-46"),
+  relay_send_too_long: loop("longer than the link takes: nothing is fragmented", "RL-50"),
+  relay_send_error: loop("unreachable, refused, or any other error", "RL-46"),
   tun_write_down: loop("interface down (EIO)", "PG-38, PF-34"),
   tun_write_refused: loop("EINVAL, ENOBUFS or another error", "PG-38"),
 } as const satisfies Record<string, ReasonDescription>;

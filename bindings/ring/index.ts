@@ -1,5 +1,6 @@
+export { readEvent } from "./entries.ts";
 export { createHolds, type Holds } from "./hold.ts";
 export { createPublications, type Publications } from "./publications.ts";
-export { createRing, RING_SIZES } from "./ring.ts";
+export { createRing, drainRing, RING_SIZES } from "./ring.ts";
 export { createPlaneRings, type PlaneRings, type Ports } from "./rings.ts";
 export { listenForWakes } from "./wake.ts";

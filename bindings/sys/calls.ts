@@ -17,6 +17,9 @@ function bindPlaneCalls({ address, bind, errno }: CLibrary): PlaneCalls {
   const write = bind("write", ["int", "pointer", "uint"]);
   const sendmsg = bind("sendmsg", ["int", "pointer", "int"]);
   const recvmsg = bind("recvmsg", ["int", "pointer", "int"]);
+  const recvmmsg = bind("recvmmsg", ["int", "pointer", "uint", "int", "ulong"]);
+  const sendmmsg = bind("sendmmsg", ["int", "pointer", "uint", "int"]);
+  const epollWait = bind("epoll_wait", ["int", "pointer", "int", "int"]);
   const poll = bind("poll", ["pointer", "uint", "int"]);
   const clockGetTime = bind("clock_gettime", ["int", "pointer"]);
   const schedYield = bind("sched_yield", []);
@@ -25,12 +28,18 @@ function bindPlaneCalls({ address, bind, errno }: CLibrary): PlaneCalls {
     write: (fd, offset, bytes) => write(fd, address(offset), bytes),
     sendmsg: (fd, offset, flags) => sendmsg(fd, address(offset), flags),
     recvmsg: (fd, offset, flags) => recvmsg(fd, address(offset), flags),
+    recvmmsg: (fd, offset, count, flags) => recvmmsg(fd, address(offset), count, flags, NO_TIME_OUT),
+    sendmmsg: (fd, offset, count, flags) => sendmmsg(fd, address(offset), count, flags),
+    epoll_wait: (epoll, offset, count, timeoutMs) => epollWait(epoll, address(offset), count, timeoutMs),
     poll: (offset, count, timeoutMs) => poll(address(offset), count, timeoutMs),
     clock_gettime: (clock, offset) => clockGetTime(clock, address(offset)),
     sched_yield: () => schedYield(),
     errno,
   };
 }
+
+/** A null pointer. */
+const NO_TIME_OUT = 0;
 
 type ControlCalls = Omit<SysCalls, keyof PlaneCalls | "base">;
 
@@ -47,9 +56,12 @@ function bindControlCalls({ address, bind }: CLibrary): ControlCalls {
   const setsockopt = bind("setsockopt", ["int", "int", "int", "pointer", "uint"]);
   const getsockopt = bind("getsockopt", ["int", "int", "int", "pointer", "pointer"]);
   const eventfd = bind("eventfd", ["uint", "int"]);
+  const epollCreate = bind("epoll_create1", ["int"]);
+  const epollControl = bind("epoll_ctl", ["int", "int", "int", "pointer"]);
   const fcntl = bind("fcntl", ["int", "int", "ulong"]);
   const flock = bind("flock", ["int", "int"]);
   const geteuid = bind("geteuid", []);
+  const capset = bind("capset", ["pointer", "pointer"]);
   return {
     open: (path, flags, mode) => open(path, flags, mode),
     close: (fd) => close(fd),
@@ -63,9 +75,12 @@ function bindControlCalls({ address, bind }: CLibrary): ControlCalls {
     getsockopt: (fd, level, name, offset, lengthOffset) =>
       getsockopt(fd, level, name, address(offset), address(lengthOffset)),
     eventfd: (initial, flags) => eventfd(initial, flags),
+    epollCreate: (flags) => epollCreate(flags),
+    epollControl: (epoll, operation, fd, offset) => epollControl(epoll, operation, fd, address(offset)),
     fcntl: (fd, command, value) => fcntl(fd, command, value),
     flock: (fd, operation) => flock(fd, operation),
     geteuid: () => geteuid(),
+    capset: (headerOffset, dataOffset) => capset(address(headerOffset), address(dataOffset)),
     createCharacterDevice: (path, mode, major, minor) =>
       // glibc has the symbol since 2.33 only: bound when needed, which is almost never.
       bind("mknod", ["text", "uint", "ulong"])(path, S_IFCHR | mode, (major << 8) | minor),

@@ -10,6 +10,11 @@ export interface PlaneCalls {
   /** `offset` of a `struct msghdr`, whose own pointers are absolute (PF-20). */
   sendmsg(fd: number, offset: number, flags: number): number;
   recvmsg(fd: number, offset: number, flags: number): number;
+  /** `offset` of an array of `count` `struct mmsghdr`; returns how many messages were received. */
+  recvmmsg(fd: number, offset: number, count: number, flags: number): number;
+  sendmmsg(fd: number, offset: number, count: number, flags: number): number;
+  /** `offset` of an array of `count` `struct epoll_event`. */
+  epoll_wait(epoll: number, offset: number, count: number, timeoutMs: number): number;
   /** `offset` of an array of `count` `struct pollfd`. */
   poll(offset: number, count: number, timeoutMs: number): number;
   /** Writes a `struct timespec` (16 bytes) at `offset`. */
@@ -34,9 +39,15 @@ export interface SysCalls extends PlaneCalls {
   setsockopt(fd: number, level: number, name: number, offset: number, bytes: number): number;
   getsockopt(fd: number, level: number, name: number, offset: number, lengthOffset: number): number;
   eventfd(initial: number, flags: number): number;
+  /** epoll_create1(2). */
+  epollCreate(flags: number): number;
+  /** epoll_ctl(2); `offset` of a `struct epoll_event`. */
+  epollControl(epoll: number, operation: number, fd: number, offset: number): number;
   fcntl(fd: number, command: number, value: number): number;
   flock(fd: number, operation: number): number;
   geteuid(): number;
+  /** capset(2) of this thread; offsets of its two structures. */
+  capset(headerOffset: number, dataOffset: number): number;
   /** mknod(2) of a character device. */
   createCharacterDevice(path: string, mode: number, major: number, minor: number): number;
 }

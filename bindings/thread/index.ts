@@ -2,10 +2,11 @@ export type { Thread, ThreadBackEnd, ThreadPort } from "./thread.ts";
 export {
   type PlaneThread,
   type PlaneThreads,
+  RELAY_WORKERS,
   serveThread,
   spawnPlaneThreads,
   spawnThread,
-  WORKER_KINDS,
+  TUNNEL_WORKERS,
   type WorkerKind,
   type WorkerReport,
   type WorkerStart,

@@ -5,8 +5,10 @@
 import { threadBackEnd } from "./back-end.ts";
 import type { ThreadBackEnd } from "./thread.ts";
 
-export const WORKER_KINDS = ["egress", "ingress"] as const;
-export type WorkerKind = (typeof WORKER_KINDS)[number];
+/** The workers of a tunnel's plane, and of a relay's (RL-48). */
+export const TUNNEL_WORKERS = ["egress", "ingress"] as const;
+export const RELAY_WORKERS = ["relay-client", "relay-peer"] as const;
+export type WorkerKind = (typeof TUNNEL_WORKERS)[number] | (typeof RELAY_WORKERS)[number];
 
 /** What a thread is told for each run of its loop. Memory and module are always the same ones. */
 export interface WorkerStart {
@@ -58,8 +60,11 @@ interface Spawned extends PlaneThread {
   readonly loaded: Promise<void>;
 }
 
-export function spawnPlaneThreads(backEnd: ThreadBackEnd = threadBackEnd()): PlaneThreads {
-  const spare = new Map(WORKER_KINDS.map((kind) => [kind, spawnThread(kind, backEnd)]));
+export function spawnPlaneThreads(
+  kinds: readonly WorkerKind[] = TUNNEL_WORKERS,
+  backEnd: ThreadBackEnd = threadBackEnd(),
+): PlaneThreads {
+  const spare = new Map(kinds.map((kind) => [kind, spawnThread(kind, backEnd)]));
   const loaded = Promise.all([...spare.values()].map((thread) => thread.loaded));
   return {
     loaded: loaded.then(() => undefined),

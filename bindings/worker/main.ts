@@ -5,13 +5,20 @@
  */
 import { instantiatePlane, type PlaneExports } from "../memory/index.ts";
 import { openSysCalls } from "../sys/index.ts";
-import { serveThread } from "../thread/index.ts";
+import { serveThread, type WorkerKind } from "../thread/index.ts";
+
+const LOOPS: Readonly<Record<WorkerKind, (exports: PlaneExports, worker: number) => number>> = {
+  egress: (exports, worker) => exports.egressLoop(worker),
+  ingress: (exports, worker) => exports.ingressLoop(worker),
+  "relay-client": (exports, worker) => exports.relayClientLoop(worker),
+  "relay-peer": (exports, worker) => exports.relayPeerLoop(worker),
+};
 
 let exports: PlaneExports | undefined;
 
 serveThread(({ memory, module, kind, worker }, report) => {
   exports ??= instantiatePlane(module, memory, openSysCalls(memory));
   report({ kind: "ready" });
-  const code = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
+  const code = LOOPS[kind](exports, worker);
   report({ kind: "ended", code });
 });

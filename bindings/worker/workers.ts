@@ -4,13 +4,7 @@ import { assert, PosternError } from "../../src/base/index.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { SysCalls } from "../sys/index.ts";
-import {
-  type PlaneThread,
-  type PlaneThreads,
-  spawnThread,
-  WORKER_KINDS,
-  type WorkerKind,
-} from "../thread/index.ts";
+import { type PlaneThread, type PlaneThreads, spawnThread, type WorkerKind } from "../thread/index.ts";
 import type { PlaneDescriptors } from "./descriptors.ts";
 import { NO_DESCRIPTOR } from "./records.ts";
 
@@ -19,11 +13,11 @@ const { worker: WORKER } = OFFSETS;
 /** How a loop ended by itself. */
 export type PlaneEnd =
   /** The TUN device is gone: exit 8 (PG-38). */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "tun-removed" }
+  | { readonly worker: WorkerKind; readonly reason: "tun-removed" }
   /** The sockets must be bound again (PG-46, PG-66). */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "socket-failed" }
+  | { readonly worker: WorkerKind; readonly reason: "socket-failed" }
   /** A defect: the worker died. */
-  | { readonly worker: "egress" | "ingress"; readonly reason: "crashed"; readonly error: unknown };
+  | { readonly worker: WorkerKind; readonly reason: "crashed"; readonly error: unknown };
 
 export interface PlaneWorkers {
   start(descriptors: PlaneDescriptors): Promise<void>;
@@ -42,8 +36,8 @@ export interface PlaneWorkersOptions {
   readonly sys: SysCalls | undefined;
   /** Threads that are up already; absent: they are started when they are needed. */
   readonly threads?: PlaneThreads | undefined;
-  /** Addresses of the worker records. */
-  readonly workers: Readonly<Record<WorkerKind, number>>;
+  /** Addresses of the worker records; the others do not run. */
+  readonly workers: Readonly<Partial<Record<WorkerKind, number>>>;
 }
 
 interface Running {
@@ -88,7 +82,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       assert(state.running.size === 0, "the workers are stopped before they are started");
       state.isStopping = false;
       process.off("exit", state.interrupt).on("exit", state.interrupt);
-      await Promise.all(WORKER_KINDS.map((kind) => launch(state, kind, sys, descriptors)));
+      await Promise.all(kindsOf(state).map((kind) => launch(state, kind, sys, descriptors)));
     },
     pause: () => endLoops(state),
     stop: () => stopAll(state),
@@ -97,6 +91,11 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       state.ended = listener;
     },
   };
+}
+
+function kindsOf({ workers }: WorkersState): readonly WorkerKind[] {
+  // The keys of the record are kinds.
+  return Object.keys(workers) as WorkerKind[];
 }
 
 /** Starts one loop; resolves when it is about to begin. */
@@ -117,7 +116,7 @@ function launch(
       ended = resolve;
     });
     running.set(kind, { wakeFd, over, started, failed, ended });
-    thread.run({ memory: shared.memory, module, kind, worker: workers[kind] });
+    thread.run({ memory: shared.memory, module, kind, worker: workers[kind] ?? 0 });
   });
 }
 
@@ -181,7 +180,7 @@ function tellToStop(state: WorkersState): void {
 function nudge({ running, shared, sys, one, workers }: WorkersState): void {
   const egress = running.get("egress");
   if (egress === undefined) return;
-  const isParked = Atomics.load(shared.words, (workers.egress + WORKER.parked) >> 2) === 1;
+  const isParked = Atomics.load(shared.words, ((workers.egress ?? 0) + WORKER.parked) >> 2) === 1;
   if (isParked) sys?.write(egress.wakeFd, one, 8);
 }
 
@@ -191,7 +190,7 @@ function reportEnd(state: WorkersState, end: PlaneEnd): void {
 }
 
 function setWord({ shared, workers }: WorkersState, kind: WorkerKind, field: number, value: number): void {
-  Atomics.store(shared.words, (workers[kind] + field) >> 2, value >>> 0);
+  Atomics.store(shared.words, ((workers[kind] ?? 0) + field) >> 2, value >>> 0);
 }
 
 /** The words of a worker's record before its loop begins. */

@@ -8,6 +8,7 @@ import type {
   DemoOptions,
   GatewayOptions,
   PortalOptions,
+  RelayOptions,
   WgOptions,
 } from "../program/options.ts";
 import { ASKING_COMMANDS } from "./asking.ts";
@@ -22,6 +23,7 @@ import {
   PORTAL_ONLY,
   WG_ONLY,
 } from "./options.ts";
+import { RELAY } from "./relay-options.ts";
 
 /** `standalone` is the reference's word for the same. */
 const RUN = { min: 0, max: 1, oneOf: ["run", "standalone"] } as const;
@@ -93,6 +95,34 @@ const portal = define({
   },
 });
 
+const relay = define({
+  name: "relay",
+  summary: "relay datagrams between clients and gateways that cannot reach each other directly (TURN)",
+  usage: "--public-ip4 ADDR --api-url URL | --public-ip4 ADDR --stand-alone",
+  words: RUN,
+  options: { ...RELAY, ...LOGGING },
+  // Clients need the time of the drain to move.
+  stopWithinMs: ({ drain }) => Number(drain) + STOP_MARGIN_MS,
+  examples: [
+    [
+      "POSTERN_TOKEN=… postern relay --public-ip4 198.51.100.7 --api-url wss://portal.example.com",
+      "serve the clients and gateways of a portal",
+    ],
+    [
+      "postern relay --public-ip4 198.51.100.7 --public-ip6 2001:db8::7 --stand-alone --stamp-secret-path ./secret",
+      "without a portal, with a secret of your own",
+    ],
+    ["postern status", "allocations, channels, what went through; kill -USR2 PID logs every counter"],
+  ],
+  run: async (values, _words, io) => {
+    const { runRelay } = await import("../program/relay/index.ts");
+    return await (runRelay satisfies Program<RelayOptions>)(values, io);
+  },
+});
+
+/** What a relay takes to close besides its drain. */
+const STOP_MARGIN_MS = 10_000;
+
 const wg = define({
   name: "wg",
   summary: "a plain WireGuard interface from a wg-quick file, in the foreground",
@@ -118,7 +148,7 @@ const demo = define({
   isAnnounced: false,
   options: { ...DEMO_ONLY, ...LOGGING },
   // It stops its programs one after the other, and each may take its time.
-  stopWithinMs: 30_000,
+  stopWithinMs: () => 30_000,
   examples: [
     ["postern demo", "as root, or as a user who may make user namespaces"],
     ["postern demo --json | tail -n 1", "the results for programs"],
@@ -131,4 +161,4 @@ const demo = define({
 
 export type { Command, Values } from "./define.ts";
 
-export const COMMANDS: readonly Command[] = [client, gateway, portal, wg, demo, ...ASKING_COMMANDS];
+export const COMMANDS: readonly Command[] = [client, gateway, portal, relay, wg, demo, ...ASKING_COMMANDS];

@@ -35,8 +35,8 @@ export interface Command {
     readonly oneOf?: readonly string[];
   };
   readonly options: OptionTable;
-  /** The longest clean stop; 5 s if absent (PG-15). */
-  readonly stopWithinMs?: number;
+  /** The longest clean stop, as the options have it; 5 s if absent (PG-15). */
+  readonly stopWithinMs?: (values: Readonly<Record<string, unknown>>) => number;
   /** It says itself what runs here (PG-139). */
   readonly isAnnounced?: false;
   /** Command lines with what they do. */

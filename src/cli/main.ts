@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { log: filter = "info" } = values;
   const logFormat = values["logFormat"] === "json" ? "json" : "human";
   const signals = createSignals({
-    withinMs: command.stopWithinMs ?? STOP_WITHIN_MS,
+    withinMs: command.stopWithinMs?.(values) ?? STOP_WITHIN_MS,
     onLate: () => console.error("postern: the stop took too long; some of it may be left undone"),
     process,
   });

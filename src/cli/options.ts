@@ -77,7 +77,14 @@ export const LOGGING = {
   },
 } as const satisfies OptionTable;
 
-const METRICS_ADDR = {
+export const HEALTH_ADDR = {
+  kind: "text",
+  value: "ADDR:PORT",
+  aliases: ["HEALTH_CHECK_ADDR"],
+  help: "serve /healthz and /readyz",
+} as const satisfies OptionSpec;
+
+export const METRICS_ADDR = {
   kind: "text",
   value: "ADDR:PORT",
   help: "serve Prometheus metrics at /metrics; a port alone means loopback",
@@ -251,12 +258,7 @@ export const GATEWAY_ONLY = {
     isLater: true,
     help: "log a line per finished flow",
   },
-  "health-addr": {
-    kind: "text",
-    value: "ADDR:PORT",
-    aliases: ["HEALTH_CHECK_ADDR"],
-    help: "serve /healthz and /readyz",
-  },
+  "health-addr": HEALTH_ADDR,
 } as const satisfies OptionTable;
 
 export const WG_ONLY = {
@@ -326,12 +328,7 @@ export const PORTAL_ONLY = {
     isLater: true,
     help: "time to finish at stop",
   },
-  "health-addr": {
-    kind: "text",
-    value: "ADDR:PORT",
-    aliases: ["HEALTH_CHECK_ADDR"],
-    help: "serve /healthz and /readyz",
-  },
+  "health-addr": HEALTH_ADDR,
   "metrics-addr": METRICS_ADDR,
   "status-token": {
     kind: "text",

@@ -2,7 +2,12 @@
  * The threads of the plane's workers come up on another processor while this one loads the program that
  * needs them: `postern wg` is ready 40 to 50 ms earlier (G-15).
  */
-import { type PlaneThreads, spawnPlaneThreads } from "../../bindings/thread/index.ts";
+import {
+  type PlaneThreads,
+  spawnPlaneThreads,
+  TUNNEL_WORKERS,
+  type WorkerKind,
+} from "../../bindings/thread/index.ts";
 
 export interface LoadedProgram<Program> {
   readonly program: Program;
@@ -11,8 +16,9 @@ export interface LoadedProgram<Program> {
 
 export async function loadWithThreads<Program>(
   load: () => Promise<Program>,
+  kinds: readonly WorkerKind[] = TUNNEL_WORKERS,
 ): Promise<LoadedProgram<Program>> {
-  const threads = spawnPlaneThreads();
+  const threads = spawnPlaneThreads(kinds);
   // Both: no thread may be compiling while the choice of the cipher variant changes V8's flags (D-26).
   const [program] = await Promise.all([load(), threads.loaded]);
   return { program, threads };

@@ -93,3 +93,38 @@ export interface DemoOptions {
   /** Length of each throughput measurement. */
   readonly seconds: number;
 }
+
+/** `postern relay` (PG-6, RL-64). */
+export interface RelayOptions {
+  /** Absent only with `standAlone`. */
+  readonly apiUrl: string | undefined;
+  readonly tokenPath: string | undefined;
+  readonly name: string | undefined;
+  readonly maxPartitionTime: number | undefined;
+  readonly check: boolean;
+  readonly exit: boolean;
+  readonly caFile: string | undefined;
+  readonly instance: string | undefined;
+  readonly publicIp4: string | undefined;
+  readonly publicIp6: string | undefined;
+  readonly bindIp4: string | undefined;
+  readonly bindIp6: string | undefined;
+  readonly turnPort: number;
+  readonly lowestPort: number;
+  readonly highestPort: number;
+  readonly realm: string;
+  readonly standAlone: boolean;
+  readonly stampSecretPath: string | undefined;
+  readonly privatePeers: "auto" | "allow" | "deny";
+  /** Networks, also several with commas between them. */
+  readonly deniedPeers: readonly string[];
+  readonly allowLoopbackPeers: boolean;
+  readonly maxAllocations: number;
+  /** 0: no limit. */
+  readonly allocationsPerUser: number;
+  readonly drain: number;
+  readonly healthAddr: string | undefined;
+  readonly metricsAddr: string | undefined;
+  /** Makes ports and nonces repeatable: for tests. */
+  readonly seed: number | undefined;
+}

@@ -8,8 +8,8 @@ import type { Instant, IpAddress, Log, Random, Secret, UnixMs } from "../base/in
 import {
   type Channel,
   type ConnectFailure,
+  type ConnectParams,
   createPortalConnection,
-  type LoginParams,
   MAX_SOCKET_BUFFER_BYTES,
   type PortalConnection,
   type PortalEvent,
@@ -53,7 +53,7 @@ export interface PortalSocketOptions<M, R> {
 
 export interface PortalSocket<R> {
   /** Connects, or connects anew at once (PT-20). */
-  connect(login: LoginParams): void;
+  connect(login: ConnectParams): void;
   reconnect(): void;
   send(request: R): void;
   /** Says goodbye to the portal; the event `closed` follows. */

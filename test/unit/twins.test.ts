@@ -23,6 +23,8 @@ const HANDSHAKE: Twin = {
   test: "test/unit/crypto/handshake-macs.test.ts",
 };
 
+const RELAY: Twin = { twin: "test/twin/relay/relay.ts", test: "test/fuzz/relay.test.ts" };
+
 const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/crypto/aead-jsc.ts": AEAD,
   "assembly/crypto/aead-turbofan.ts": AEAD,
@@ -65,6 +67,10 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/guard/guard.ts": inStorms("guard"),
   "assembly/guard/known-source.ts": inStorms("guard"),
   "assembly/ring.ts": inStorms("ring"),
+  "assembly/relay/client.ts": RELAY,
+  "assembly/relay/peer.ts": RELAY,
+  "assembly/relay/send.ts": RELAY,
+  "assembly/relay/table.ts": RELAY,
 };
 
 /** Files of these rooms that compute nothing of which a second form would be simpler. */
@@ -74,6 +80,10 @@ const WITHOUT: Readonly<Record<string, string>> = {
   "assembly/crypto/index.ts": "hands over",
   "assembly/crypto/state.ts": "tested as a part of the AEAD",
   "assembly/packet/extension.ts": "tested as a part of ip.ts and icmp.ts",
+  "assembly/relay/activity.ts": "counts",
+  "assembly/relay/loop.ts": "runs the others, in test/unit/plane/relay.test.ts on a scripted kernel",
+  "assembly/relay/receive.ts": "reads what the kernel says, there too",
+  "assembly/relay/transmit.ts": "hands sends to the kernel, there too",
   "assembly/segment/vnet.ts": "constants",
 };
 
@@ -95,7 +105,9 @@ it.each(Object.entries(TWINS))("D-4: %s has a twin that a test compares it with"
 });
 
 it("D-4: every file of the rooms that decide about packets is accounted for", () => {
-  const rooms = ["batch", "crypto", "guard", "packet", "segment", "table"].map((room) => `assembly/${room}`);
+  const rooms = ["batch", "crypto", "guard", "packet", "relay", "segment", "table"].map(
+    (room) => `assembly/${room}`,
+  );
   const files = [...rooms.flatMap(filesBelow), "assembly/ring.ts"];
   expect([...Object.keys(TWINS), ...Object.keys(WITHOUT)].sort()).toEqual(files.sort());
 });

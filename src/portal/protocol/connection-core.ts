@@ -34,7 +34,7 @@ import {
 } from "./failure.ts";
 import type { Frame } from "./frame.ts";
 import type { Line, LineFrame, LineVerdict } from "./line.ts";
-import { type LoginParams, literalOf, type PortalUrl, socketUrlOf } from "./login.ts";
+import { type ConnectParams, literalOf, type PortalUrl, socketUrlOf } from "./login.ts";
 import { createOutbox, type Outbox } from "./outbox.ts";
 import { parseRetryAfter } from "./retry-after.ts";
 
@@ -106,7 +106,7 @@ export interface ConnectionCore<M, R> {
   state: ConnectionState;
   /** The time of the last input: messages are as old as it says. */
   clock: Instant;
-  params: LoginParams | undefined;
+  params: ConnectParams | undefined;
   socketUrl: string;
   attempts: number;
   addresses: readonly IpAddress[];
@@ -149,7 +149,7 @@ export function createConnectionCore<M, R>(options: PortalConnectionOptions<M, R
 }
 
 /** Begins again with these parameters, unless an attempt with the same URL is under way (PT-20). */
-export function connect<M, R>(core: ConnectionCore<M, R>, now: Instant, params: LoginParams): void {
+export function connect<M, R>(core: ConnectionCore<M, R>, now: Instant, params: ConnectParams): void {
   const { url, channel } = core.options;
   const wanted = socketUrlOf(url, channel.topic, params);
   const isUnderWay = core.state.kind === "connecting" || core.state.kind === "resolving";

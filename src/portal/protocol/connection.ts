@@ -33,13 +33,13 @@ import {
 import type { ConnectFailure } from "./failure.ts";
 import { parseFrame } from "./frame.ts";
 import { createLine, type Line } from "./line.ts";
-import type { LoginParams } from "./login.ts";
+import { type ConnectParams, joinPayloadOf } from "./login.ts";
 
 export type PortalStateKind = ConnectionState["kind"];
 
 export interface PortalConnection<M, R> {
   /** Connects, or connects anew at once and with a fresh back-off (PT-20). */
-  connect(now: Instant, params: LoginParams): void;
+  connect(now: Instant, params: ConnectParams): void;
   /** `connect` with the parameters of the last one; the way back after a network change. */
   reconnect(now: Instant): void;
   close(now: Instant): void;
@@ -129,7 +129,8 @@ function socketInputs<M, R>(core: ConnectionCore<M, R>): SocketInputs {
       core.clock = now;
       if (core.state.kind !== "connecting" || core.state.attempt !== attempt) return;
       // A fresh line: references restart, and no join of an older connection lingers (PT-22).
-      core.state = { kind: "joining", attempt, line: createLine(now, channel.topic, core.outbox, log) };
+      const join = { topic: channel.topic, payload: joinPayloadOf(core.params) };
+      core.state = { kind: "joining", attempt, line: createLine(now, join, core.outbox, log) };
     },
     handleFailure(now, attempt, failure, wallNow) {
       core.clock = now;

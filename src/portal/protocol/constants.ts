@@ -24,7 +24,7 @@ export const RECONNECT_BACKOFF_FACTOR = 1.5;
 export const RECONNECT_BACKOFF_CAP_MS = 8_000;
 
 /** How long a gateway or relay tries to come back; a client tries for ever. */
-export const GATEWAY_MAX_PARTITION_MS = 24 * 3_600_000;
+export const MAX_PARTITION_MS = 24 * 3_600_000;
 
 /** Between two resolutions of the portal's name that gave nothing (PT-21). */
 export const NO_ADDRESS_PAUSE_MS = 1_000;

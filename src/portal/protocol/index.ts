@@ -17,7 +17,7 @@ export type {
 export {
   CLOSE_NORMAL,
   CLOSE_REPLACED,
-  GATEWAY_MAX_PARTITION_MS,
+  MAX_PARTITION_MS,
   MAX_PEER_FRAME_BYTES,
   MAX_PORTAL_FRAME_BYTES,
   MAX_SOCKET_BUFFER_BYTES,
@@ -45,16 +45,19 @@ export {
 export type { ClientInterface, RelayEntry, TunnelAddresses } from "./interface.ts";
 export {
   authorityOf,
+  type ConnectParams,
   externalIdOf,
   type LoginParams,
   literalOf,
   type MalformedPortalUrl,
   type PortalUrl,
   parsePortalUrl,
+  type RelayParams,
   socketUrlOf,
   toHeaderText,
   type UserAgentParts,
   userAgentOf,
 } from "./login.ts";
+export { type RelayMessage, type RelayRequest, relayChannel } from "./relay-channel.ts";
 export type { ClientResource, Filter, GatewayResource, IpStack, Site } from "./resource.ts";
 export { type IceCredentials, NEVER_EXPIRES_S } from "./scalar.ts";

@@ -50,6 +50,7 @@ interface LineState {
   readonly log: Log;
   nextRef: number;
   isWritable: boolean;
+  readonly joinPayload: object;
   join: Join;
   heartbeatAt: Instant;
   queuedHeartbeats: number;
@@ -57,9 +58,16 @@ interface LineState {
   readonly unanswered: Set<number>;
 }
 
-export function createLine(start: Instant, topic: Topic, outbox: Outbox, log: Log): Line {
+/** The channel to be joined, and with what. */
+export interface JoinOptions {
+  readonly topic: Topic;
+  readonly payload: object;
+}
+
+export function createLine(start: Instant, join: JoinOptions, outbox: Outbox, log: Log): Line {
   const line: LineState = {
-    topic,
+    topic: join.topic,
+    joinPayload: join.payload,
     outbox,
     log,
     nextRef: 0,
@@ -151,7 +159,7 @@ function pollFrame(line: LineState, now: Instant): ReturnType<Line["pollFrame"]>
   }
   if (join.kind === "queued") {
     line.join = { kind: "sent", ref: line.nextRef, until: join.until };
-    return { text: frameText(line, topic, "phx_join", {}), frame: { kind: "join" } };
+    return { text: frameText(line, topic, "phx_join", line.joinPayload), frame: { kind: "join" } };
   }
   if (join.kind === "sent") return undefined;
   const message = outbox.shift(now);

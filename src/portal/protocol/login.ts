@@ -3,7 +3,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { IpAddress } from "../../base/index.ts";
-import { malformed, type Parsed, parsed, parseIp, toBase64, toHex } from "../../base/index.ts";
+import { formatIp, malformed, type Parsed, parsed, parseIp, toBase64, toHex } from "../../base/index.ts";
 import type { Topic } from "./channel.ts";
 import { PROTOCOL_LEVEL } from "./constants.ts";
 
@@ -27,6 +27,20 @@ export interface LoginParams {
   readonly deviceUuid?: string;
   readonly publicKey: Uint8Array;
 }
+
+/** What a relay says of itself. Who it is follows from its secret, which goes into the join alone (PT-9, PT-11). */
+export interface RelayParams {
+  readonly name?: string;
+  /** Public addresses, at least one. */
+  readonly ipv4?: IpAddress;
+  readonly ipv6?: IpAddress;
+  readonly port: number;
+  /** 64 hexadecimal digits (RL-6). */
+  readonly stampSecret: string;
+}
+
+/** With what a peer connects; each attempt may have others. */
+export type ConnectParams = LoginParams | RelayParams;
 
 const SCHEMES: Readonly<Record<string, "ws" | "wss">> = {
   "ws:": "ws",
@@ -62,13 +76,32 @@ export function authorityOf(url: PortalUrl): string {
   return url.port === (url.scheme === "ws" ? 80 : 443) ? host : `${host}:${url.port}`;
 }
 
-/** The URL of one attempt (PT-10, PT-11); it never holds the token, because URLs are logged. */
-export function socketUrlOf(url: PortalUrl, topic: Topic, params: LoginParams): string {
+/** The URL of one attempt (PT-10, PT-11); it never holds token or secret, because URLs are logged. */
+export function socketUrlOf(url: PortalUrl, topic: Topic, params: ConnectParams): string {
+  const query = "stampSecret" in params ? relayQuery(params) : peerQuery(params);
+  return `${url.scheme}://${authorityOf(url)}${url.path}/${topic}/websocket?${query}`;
+}
+
+function peerQuery(params: LoginParams): URLSearchParams {
   const query = new URLSearchParams({ external_id: params.externalId, name: params.name });
   if (params.deviceSerial !== undefined) query.set("device_serial", params.deviceSerial);
   if (params.deviceUuid !== undefined) query.set("device_uuid", params.deviceUuid);
   query.set("public_key", toBase64(params.publicKey));
-  return `${url.scheme}://${authorityOf(url)}${url.path}/${topic}/websocket?${query}`;
+  return query;
+}
+
+function relayQuery({ name, ipv4, ipv6, port }: RelayParams): URLSearchParams {
+  return new URLSearchParams({
+    ...(name !== undefined && { name }),
+    ...(ipv4 && { ipv4: formatIp(ipv4) }),
+    ...(ipv6 && { ipv6: formatIp(ipv6) }),
+    port: String(port),
+  });
+}
+
+/** What the join says besides (PT-9). */
+export function joinPayloadOf(params: ConnectParams | undefined): object {
+  return params !== undefined && "stampSecret" in params ? { stamp_secret: params.stampSecret } : {};
 }
 
 const UUID_FORMS =

@@ -5,13 +5,24 @@ import type {
   PeerStatus,
   PortalServerStatus,
   PresentView,
+  RelayServerStatus,
   ResourceView,
 } from "../control/index.ts";
 import { cut, formatBytes, formatSeconds, formatTable, printable, WIDTH } from "./table.ts";
 
 export function formatStatus(status: AnyStatus): readonly string[] {
-  const lines = status.role === "portal" ? portalLines(status) : peerLines(status);
-  return lines.map((line) => cut(line, WIDTH));
+  return linesOf(status).map((line) => cut(line, WIDTH));
+}
+
+function linesOf(status: AnyStatus): readonly string[] {
+  switch (status.role) {
+    case "portal":
+      return portalLines(status);
+    case "relay":
+      return relayLines(status);
+    default:
+      return peerLines(status);
+  }
 }
 
 function summary({ role, instance, ready, uptime_s, version, pid }: AnyStatus): string {
@@ -77,6 +88,17 @@ export function formatConnections(connections: readonly ConnectionView[]): reado
       connection.handshake_age_s === null ? "never" : formatSeconds(connection.handshake_age_s),
     ]),
   );
+}
+
+function relayLines(status: RelayServerStatus): readonly string[] {
+  const { addresses, port, portal, allocations, channels, relayed, draining } = status;
+  return [
+    summary(status),
+    `portal     ${portal === null ? "none: stands alone" : printable(`${portal.url} ${portal.state}`)}`,
+    `listening  ${addresses.join(", ")}, UDP port ${port}${draining ? ", draining" : ""}`,
+    `serving    ${allocations} allocations, ${channels} channels`,
+    `relayed    ${formatBytes(relayed.to_peers.bytes)} to peers, ${formatBytes(relayed.to_clients.bytes)} to clients`,
+  ];
 }
 
 function portalLines(status: PortalServerStatus): readonly string[] {

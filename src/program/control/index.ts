@@ -29,6 +29,7 @@ export type {
   PortalServerStatus,
   PresentView,
   ProgramStatus,
+  RelayServerStatus,
   RelayStatus,
   ResourceView,
   SocketsStatus,

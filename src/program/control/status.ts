@@ -143,5 +143,28 @@ export interface PresentView {
   readonly external_id: string;
 }
 
+export interface RelayServerStatus extends ProgramStatus {
+  readonly role: "relay";
+  readonly draining: boolean;
+  /** `null`: it stands alone. */
+  readonly portal: PortalLinkStatus | null;
+  /** What clients and peers see. */
+  readonly addresses: readonly string[];
+  readonly port: number;
+  readonly allocations: number;
+  readonly channels: number;
+  readonly cooling_channels: number;
+  readonly reservations: number;
+  readonly relayed: { readonly to_peers: FlowView; readonly to_clients: FlowView };
+  /** What is not zero, by who counts it. */
+  readonly counters: Readonly<Record<"client" | "peer" | "control", Counts>>;
+  readonly rss_mib: number;
+}
+
+export interface FlowView {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** Roles whose programs answer `status`. */
-export type AnyStatus = PeerStatus | PortalServerStatus;
+export type AnyStatus = PeerStatus | PortalServerStatus | RelayServerStatus;

@@ -2,18 +2,17 @@
 import { arch, release } from "node:os";
 import { type Instant, PosternError, unixMs } from "../../base/index.ts";
 import {
-  authorityOf,
   type Channel,
   codeOf,
   describeFatal,
   describeTransient,
   type FatalError,
-  GATEWAY_MAX_PARTITION_MS,
+  MAX_PARTITION_MS,
   type PortalEvent,
   type UserAgentParts,
   userAgentOf,
 } from "../../portal/protocol/index.ts";
-import type { PortalLinkStatus } from "../control/index.ts";
+import { createLinkEnding, createLinkRecord } from "../link-record.ts";
 import { createPortalSocket, loadRoots, type PortalSocket } from "../portal-socket.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
@@ -38,12 +37,9 @@ export interface PortalLinkOptions<Message, Request> {
   readonly accountOf?: (message: Message) => string | undefined;
 }
 
-/** How long the portal may take to answer our close frame. */
-const CLOSE_WITHIN_MS = 500;
-
 export function createPortalLink<Message, Request>(options: PortalLinkOptions<Message, Request>): PeerWiring {
   const { parts } = options;
-  let onClosed = (): void => {};
+  const ending = createLinkEnding();
   let account: string | undefined;
   const record = createLinkRecord(parts);
   const socket = openSocket(options, handleEvent);
@@ -62,7 +58,7 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
         return parts.fail(toError(event.error));
       case "closed":
         record.enter("closed");
-        return onClosed();
+        return ending.closed();
     }
   }
 
@@ -76,48 +72,7 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
       socket.connect({ ...parts.login, publicKey: parts.publicKey() });
     },
     drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
-    close() {
-      if (socket.state === "closed") return Promise.resolve();
-      return new Promise((resolve) => {
-        const timer = setTimeout(resolve, CLOSE_WITHIN_MS);
-        onClosed = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        socket.close();
-      });
-    },
-  };
-}
-
-/** What became of the connection, for people (PG-109). */
-function createLinkRecord({ url, tell }: Pick<PeerParts<unknown>, "url" | "tell">) {
-  let state: PortalLinkStatus["state"] = "connecting";
-  let since = new Date();
-  let lastError: string | undefined;
-  let hiccups = 0;
-
-  function enter(next: PortalLinkStatus["state"], error?: string): void {
-    if (next === state) return;
-    state = next;
-    since = new Date();
-    tell({ event: "portal", data: { state, ...(error === undefined ? {} : { error }) } });
-  }
-
-  return {
-    enter,
-    hiccup(error: string): void {
-      hiccups++;
-      lastError = error;
-      enter("connecting", error);
-    },
-    status: (): PortalLinkStatus => ({
-      url: `${url.scheme}://${authorityOf(url)}${url.path}`,
-      state,
-      since: since.toISOString(),
-      last_error: lastError ?? null,
-      hiccups,
-    }),
+    close: () => ending.close(socket),
   };
 }
 
@@ -130,7 +85,7 @@ function openSocket<Message, Request>(
   const { url } = parts;
   const { openTcp, resolve, now } = parts.surroundings;
   const maxPartitionMs =
-    options.settings.maxPartitionTime ?? (component === "gateway" ? GATEWAY_MAX_PARTITION_MS : undefined);
+    options.settings.maxPartitionTime ?? (component === "gateway" ? MAX_PARTITION_MS : undefined);
   return createPortalSocket<Message, Request>({
     url,
     channel,

@@ -63,6 +63,14 @@ export const FAMILIES = {
   postern_portal_flows_total: counter("Requests for access", "outcome"),
   postern_portal_events_total: counter("What the portal counts besides", "counter"),
 
+  postern_relay_allocations: gauge("Allocations of TURN clients"),
+  postern_relay_channels: gauge("Channels that are bound"),
+  postern_relay_packets_total: counter("Datagrams relayed", "direction"),
+  postern_relay_bytes_total: counter("Data relayed, in bytes", "direction"),
+  postern_relay_answers_total: counter("Answers to TURN clients, by method and result", "answer"),
+  postern_relay_punts_total: counter("Messages that the workers gave to control"),
+  postern_relay_gso_fallbacks_total: counter("Times that a device could not segment"),
+
   process_resident_memory_bytes: gauge("Resident memory"),
   process_cpu_seconds_total: counter("Processor time, of the user and of the system"),
   process_open_fds: gauge("Open files and sockets"),

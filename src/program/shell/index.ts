@@ -1,13 +1,17 @@
+export { type Alarm, createAlarm } from "./alarm.ts";
 export { readFeatures } from "./features.ts";
+export { createOutbox, type Outbox } from "./outbox.ts";
 export { openPlaneHost, type PlaneFeatures, type PlaneHost, type PlaneHostOptions } from "./plane-host.ts";
 export {
   createShell,
+  RETRY_MS,
   type Shell,
   type ShellCommand,
   type ShellMachine,
   type ShellOptions,
   type ShellPlane,
   type ShellTransmit,
+  TURN_INPUTS,
 } from "./shell.ts";
 export {
   createSocketErrors,

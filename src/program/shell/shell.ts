@@ -12,6 +12,8 @@
  */
 import type { Instant, IpAddress, SocketAddress } from "../../base/index.ts";
 import type { DataPunt, PlaneCommand, PlaneEvent, PolicyTables, Publication } from "../../plane/index.ts";
+import { type Alarm, createAlarm } from "./alarm.ts";
+import { createOutbox, type Outbox } from "./outbox.ts";
 
 /** What a machine wants to have done, in order. */
 export type ShellCommand =
@@ -76,18 +78,15 @@ export interface Shell {
 }
 
 /** Inputs per turn and source (PG-52). */
-const TURN_INPUTS = 1024;
-/** Datagrams of control that wait for room in the socket; beyond it the oldest is lost, as on any path. */
-const UNSENT_MAX = 256;
-const RETRY_MS = 1;
-/** Longest wait that a runtime's timer takes. */
-const TIMER_MAX_MS = 0x7fffffff;
+export const TURN_INPUTS = 1024;
+/** How soon a socket that was busy is tried again. */
+export const RETRY_MS = 1;
 
 /** The state of a loop. */
 interface Loop {
   readonly options: ShellOptions;
-  readonly outbox: ReturnType<typeof createOutbox>;
-  readonly alarm: ReturnType<typeof createAlarm>;
+  readonly outbox: Outbox<ShellTransmit>;
+  readonly alarm: Alarm;
   /** Publications that are not complete yet, oldest first. */
   readonly publishing: Publication[];
   published: number;
@@ -198,48 +197,4 @@ function setAlarm({ options, outbox, publishing, alarm }: Loop, now: Instant): v
   const isWaiting = outbox.isWaiting() || publishing.length > 0;
   const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
   alarm.ringIn(waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)));
-}
-
-/** Datagrams that wait for room in the socket, in their order. */
-function createOutbox(send: ShellOptions["send"]) {
-  const unsent: ShellTransmit[] = [];
-  return {
-    add(transmit: ShellTransmit): void {
-      unsent.push(transmit);
-    },
-    /** Sends until the socket is busy. */
-    flush(): void {
-      if (unsent.length > UNSENT_MAX) unsent.splice(0, unsent.length - UNSENT_MAX);
-      for (let next = unsent[0]; next !== undefined; next = unsent[0]) {
-        if (send(next) === "busy") return;
-        unsent.shift();
-      }
-    },
-    isWaiting: () => unsent.length > 0,
-  };
-}
-
-/** Calls for the next turn: at a time, of which the last that was set counts, or as soon as others had theirs. */
-function createAlarm(ring: () => void) {
-  let timer: NodeJS.Timeout | undefined;
-  let soon: NodeJS.Immediate | undefined;
-  let isStopped = false;
-  return {
-    ringIn(ms: number | undefined): void {
-      clearTimeout(timer);
-      timer = undefined;
-      if (ms !== undefined && !isStopped) timer = setTimeout(ring, Math.min(TIMER_MAX_MS, ms));
-    },
-    ringSoon(): void {
-      soon ??= setImmediate(() => {
-        soon = undefined;
-        ring();
-      });
-    },
-    stop(): void {
-      isStopped = true;
-      clearTimeout(timer);
-      clearImmediate(soon);
-    },
-  };
 }

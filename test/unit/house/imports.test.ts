@@ -84,6 +84,18 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "bindings/worker",
     ],
   },
+  "bindings/relay": {
+    rooms: [
+      "src/base",
+      "src/plane",
+      "bindings/linux",
+      "bindings/memory",
+      "bindings/ring",
+      "bindings/table",
+      "bindings/thread",
+      "bindings/worker",
+    ],
+  },
   "src/host": { rooms: ["src/base", "src/dns", "bindings/sys", "bindings/linux"], packages: ["node:"] },
   "src/program": { rooms: ["*"], packages: ["node:", "ws", ...NOBLE, "valibot"] },
   "src/cli": { rooms: ["src/base", "src/program"], packages: ["node:"] },
@@ -108,9 +120,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "assembly/loop": {
     rooms: ["assembly", "assembly/crypto", "assembly/batch", "assembly/segment", "assembly/table"],
   },
+  "assembly/relay": { rooms: ["assembly", "assembly/loop"] },
   // The module's face, alone: it exports what the other rooms have.
   "assembly/index.ts": {
-    rooms: ["assembly", "crypto", "packet", "segment", "table", "batch", "loop"].map((name) =>
+    rooms: ["assembly", "crypto", "packet", "segment", "table", "batch", "loop", "relay"].map((name) =>
       name === "assembly" ? name : `assembly/${name}`,
     ),
   },

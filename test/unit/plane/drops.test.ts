@@ -41,8 +41,13 @@ import {
 } from "./pair.ts";
 import { createStranger, STRANGER } from "./stranger.ts";
 
+/** Those of the relay's workers have their examples in `relay.test.ts`. */
 type PathReason = {
-  [R in Reason]: (typeof REASONS)[R]["stage"] extends "path" ? R : never;
+  [R in Reason]: (typeof REASONS)[R]["stage"] extends "path"
+    ? (typeof REASONS)[R]["room"] extends "relay"
+      ? never
+      : R
+    : never;
 }[Reason];
 
 /** The plane in which the reason must have been counted, once. */

@@ -106,6 +106,11 @@ export function runLoop(
   return { ended, ...recording };
 }
 
+/** Of the relay's workers only. */
+function unused(): never {
+  throw new Error("the tunnel's workers do not make this call");
+}
+
 /** The system calls of the plane, answered from the script. */
 function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, recording: Recording) {
   const lists = {
@@ -155,6 +160,9 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
       const next = (fd === FD.udp4 ? lists[FD.udp4] : lists[FD.udp6]).shift() ?? EAGAIN;
       return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
     },
+    recvmmsg: unused,
+    sendmmsg: unused,
+    epoll_wait: unused,
     sched_yield: () => {
       recording.yields.push(recording.sent.length + recording.written.length);
       return 0;

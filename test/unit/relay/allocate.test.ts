@@ -172,6 +172,7 @@ describe("a Refresh of one family", () => {
       { kind: "remove-binding", binding: { channel: 0x4001 } },
       { kind: "free-port", port, families: [6] },
     ]);
+    expect(world.server.stats().boundChannels).toBe(1);
     expect(codeOf(client.bind(0x4002, "[2001:db8:1::1]:40000"))).toBe(443);
     expect(codeOf(client.refresh({ requestedFamily: 2 }))).toBe(443);
     expect(codeOf(client.refresh({ requestedFamily: 3 }))).toBe(443);
@@ -426,6 +427,12 @@ describe("pairs of ports", () => {
       ports.add(portOf(createClient(world, `192.0.2.${n}:1`, { user: `user ${n}` }).allocate()));
     }
     expect(codeOf(createClient(world, "192.0.2.99:1", { user: "last" }).allocate(NEXT))).toBe(508);
+  });
+
+  it("RL-21: the highest port has none above it", () => {
+    const world = createWorld({ ports: { lowest: 50000, highest: 50000 } });
+    expect(codeOf(createClient(world, ADDRESS).allocate(NEXT))).toBe(508);
+    expect(codeOf(createClient(world, ADDRESS).allocate({ ...UDP, evenPort: false }))).toBe("success");
   });
 
   it("RL-21: what cannot be bound leaves nothing behind", () => {

@@ -108,6 +108,15 @@ describe("the life of a binding", () => {
     expect(codeOf(client.bind(0x4000, OTHER))).toBe("success");
   });
 
+  it("RL-29: cools from when it ended, however late that is noticed", () => {
+    const { world, client } = bound();
+    client.refresh({ lifetimeSeconds: 3600 });
+    client.bind(0x4000, PEER);
+    world.wait(900_000);
+    expect(world.server.stats()).toMatchObject({ boundChannels: 0, coolingChannels: 0 });
+    expect(codeOf(client.bind(0x4001, PEER))).toBe("success");
+  });
+
   it("RL-28: is prolonged by the same pair, without news for the data path", () => {
     const { world, client } = bound();
     client.refresh({ lifetimeSeconds: 3600 });

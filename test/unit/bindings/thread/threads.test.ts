@@ -54,7 +54,7 @@ function scriptedThreads() {
 describe("threads of the plane (G-15, PG-120)", () => {
   it("come up on any back end before there is anything to do, and keep no process alive", async () => {
     const { started, backEnd } = scriptedThreads();
-    const threads = spawnPlaneThreads(backEnd);
+    const threads = spawnPlaneThreads(undefined, backEnd);
     expect(started.map(({ name }) => name)).toEqual(["postern-egress", "postern-ingress"]);
     expect(started.map(({ url }) => url.pathname.split("/").slice(-2).join("/"))).toEqual(
       Array(2).fill("worker/main.ts"),
@@ -73,7 +73,7 @@ describe("threads of the plane (G-15, PG-120)", () => {
 
   it("PG-66: are told what to run as often as needed, keep the process, and report to whoever took them", () => {
     const { started, backEnd } = scriptedThreads();
-    const threads = spawnPlaneThreads(backEnd);
+    const threads = spawnPlaneThreads(undefined, backEnd);
     const thread = threads.take("egress");
     const reports: WorkerReport[] = [];
     thread.onReport((report) => void reports.push(report));
@@ -90,7 +90,7 @@ describe("threads of the plane (G-15, PG-120)", () => {
 
   it("taken twice is another thread: a worker that ended is started anew", () => {
     const { started, backEnd } = scriptedThreads();
-    const threads = spawnPlaneThreads(backEnd);
+    const threads = spawnPlaneThreads(undefined, backEnd);
     threads.take("ingress");
     threads.take("ingress");
     expect(started.map(({ name }) => name)).toEqual(["postern-egress", "postern-ingress", "postern-ingress"]);

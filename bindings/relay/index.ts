@@ -1,0 +1,2 @@
+export type { ControlMessage, RelayDataPath, RelayPlaneOptions } from "./face.ts";
+export { openRelayPlane } from "./relay-plane.ts";

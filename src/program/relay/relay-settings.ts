@@ -1,0 +1,100 @@
+/** What the relay's options mean (PG-6, RL-63 to RL-65). */
+import {
+  type IpAddress,
+  PosternError,
+  type Prefix,
+  parseIp,
+  parsePrefix,
+  type Secret,
+} from "../../base/index.ts";
+import type { IpFamily } from "../../plane/index.ts";
+import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { RelayLimits, TurnServerOptions } from "../../relay/index.ts";
+import type { RelayOptions } from "../options.ts";
+
+const BINDINGS_MAX = 65_536;
+const BINDINGS_PER_ALLOCATION = 256;
+/** Descriptors besides the two of each allocation (RL-65). */
+const OTHER_DESCRIPTORS = 256;
+const REALM_CHARS_MAX = 127;
+
+export interface RelaySettings
+  extends Pick<
+    TurnServerOptions,
+    "publicIp4" | "publicIp6" | "listenPort" | "ports" | "realm" | "policy" | "limits"
+  > {
+  /** Local addresses by family; one is there for each public address. */
+  readonly bind: Readonly<Partial<Record<IpFamily, IpAddress>>>;
+}
+
+/** Where the relay registers itself. */
+export interface PortalAccess {
+  readonly url: PortalUrl;
+  readonly token: Secret<string>;
+  readonly name: string;
+}
+
+/** @throws PosternError `usage` */
+export function readSettings(options: RelayOptions): RelaySettings {
+  const publicIp4 = readAddress("--public-ip4", options.publicIp4, 4);
+  const publicIp6 = readAddress("--public-ip6", options.publicIp6, 6);
+  if (publicIp4 === undefined && publicIp6 === undefined) {
+    throw usage("the relay needs --public-ip4, --public-ip6, or both", "they are what clients and peers see");
+  }
+  const bindIp4 = readAddress("--bind-ip4", options.bindIp4, 4) ?? new Uint8Array(4);
+  const bindIp6 = readAddress("--bind-ip6", options.bindIp6, 6) ?? new Uint8Array(16);
+  if (options.lowestPort > options.highestPort) {
+    throw usage(`--lowest-port ${options.lowestPort} is above --highest-port ${options.highestPort}`);
+  }
+  return {
+    ...(publicIp4 && { publicIp4 }),
+    ...(publicIp6 && { publicIp6 }),
+    bind: { ...(publicIp4 && { 4: bindIp4 }), ...(publicIp6 && { 6: bindIp6 }) },
+    listenPort: options.turnPort,
+    ports: { lowest: options.lowestPort, highest: options.highestPort },
+    realm: readRealm(options.realm),
+    policy: {
+      privatePeers: options.privatePeers,
+      deniedPeers: options.deniedPeers.flatMap((text) => text.split(",")).map(readPrefix),
+      allowLoopbackPeers: options.allowLoopbackPeers,
+    },
+    limits: limitsOf(options),
+  };
+}
+
+function limitsOf({ maxAllocations, allocationsPerUser }: RelayOptions): RelayLimits {
+  return {
+    allocationsMax: maxAllocations,
+    allocationsPerUser,
+    bindingsMax: BINDINGS_MAX,
+    bindingsPerAllocation: BINDINGS_PER_ALLOCATION,
+  };
+}
+
+/** How many allocations fit under a limit of open files, each with two sockets (RL-65). */
+export function fitLimit(allocationsMax: number, openFiles: number): number {
+  return Math.min(allocationsMax, Math.max(0, Math.floor((openFiles - OTHER_DESCRIPTORS) / 2)));
+}
+
+function readAddress(option: string, text: string | undefined, family: IpFamily): IpAddress | undefined {
+  if (text === undefined) return undefined;
+  const address = parseIp(text);
+  if (address.ok && address.value.length === (family === 4 ? 4 : 16)) return address.value;
+  throw usage(`${option} ${text} is no IPv${family} address`);
+}
+
+function readPrefix(text: string): Prefix {
+  const prefix = parsePrefix(text.trim());
+  if (prefix.ok) return prefix.value;
+  throw usage(`--denied-peers ${text} is no network`, "for example 10.0.0.0/8,2001:db8::/32");
+}
+
+/** It is sent to strangers and compared byte by byte. */
+function readRealm(text: string): string {
+  if (/^[\x20-\x7e]+$/.test(text) && text.length <= REALM_CHARS_MAX) return text;
+  throw usage(`--realm is not 1 to ${REALM_CHARS_MAX} printable ASCII characters`);
+}
+
+export function usage(message: string, hint?: string): PosternError {
+  return new PosternError("usage", message, hint);
+}
