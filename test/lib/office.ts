@@ -56,6 +56,8 @@ export interface OfficeFamilies {
 }
 
 export interface Office {
+  /** For more machines and links. */
+  readonly lab: Lab;
   /** The client's; without `nats` the gateway's too. */
   readonly router: Namespace;
   readonly gatewayRouter: Namespace;
@@ -110,6 +112,7 @@ export async function createOffice({ nats }: OfficeOptions = {}): Promise<Office
     return child;
   };
   return {
+    lab,
     ...machines,
     tokens,
     configure(access, { hasActor = true } = {}) {
