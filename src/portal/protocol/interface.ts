@@ -38,6 +38,10 @@ export interface RelayEntry {
   readonly username: string;
   readonly password: string;
   readonly expiresAt: UnixMs;
+  /** Where it also takes TURN over TLS, with a certificate for `name` (RL-207). */
+  readonly tls?: { readonly address: SocketAddress; readonly name: string };
+  /** The same without TLS, for tests. */
+  readonly tcp?: { readonly address: SocketAddress };
 }
 
 export const tunnelAddresses = v.object({ ipv4: ipv4Address, ipv6: ipv6Address });
@@ -64,6 +68,8 @@ const turnRelay = v.object({
   username: v.string(),
   password: v.string(),
   expires_at: time,
+  tls: v.nullish(v.object({ addr: socketAddress, name: v.pipe(v.string(), v.minLength(1)) })),
+  tcp: v.nullish(v.object({ addr: socketAddress })),
 });
 
 const typed = v.object({ type: v.string() });
@@ -112,8 +118,16 @@ function parseRelay(item: unknown): RelayEntry | "ignored" | undefined {
   if (type !== "turn") return "ignored";
   const wire = readAs(turnRelay, item);
   if (wire === undefined) return undefined;
-  const { id, addr, username, password, expires_at } = wire;
-  return { id, address: addr, username, password, expiresAt: expires_at };
+  const { id, addr, username, password, expires_at, tls, tcp } = wire;
+  return {
+    id,
+    address: addr,
+    username,
+    password,
+    expiresAt: expires_at,
+    ...(tls == null ? {} : { tls: { address: tls.addr, name: tls.name } }),
+    ...(tcp == null ? {} : { tcp: { address: tcp.addr } }),
+  };
 }
 
 export function toWireRelay(relay: RelayEntry): object {
@@ -124,5 +138,7 @@ export function toWireRelay(relay: RelayEntry): object {
     username: relay.username,
     password: relay.password,
     expires_at: toWireTime(relay.expiresAt),
+    ...(relay.tls && { tls: { addr: formatSocketAddress(relay.tls.address), name: relay.tls.name } }),
+    ...(relay.tcp && { tcp: { addr: formatSocketAddress(relay.tcp.address) } }),
   };
 }

@@ -3,7 +3,15 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import * as v from "valibot";
-import { fromBase64, type Instant, type IpAddress, toHex, type UnixMs } from "../../base/index.ts";
+import {
+  fromBase64,
+  type Instant,
+  type IpAddress,
+  parseIp,
+  type SocketAddress,
+  toHex,
+  type UnixMs,
+} from "../../base/index.ts";
 import { hashToken, parseToken } from "../derive.ts";
 import type { Topic } from "../protocol/index.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
@@ -48,7 +56,13 @@ export type Admitted =
       readonly token: TokenRecord;
       readonly introduction: Introduction;
     }
-  | { readonly kind: "relay"; readonly token: TokenRecord; readonly remote: IpAddress };
+  | {
+      readonly kind: "relay";
+      readonly token: TokenRecord;
+      readonly remote: IpAddress;
+      /** Where it is asked, one of each family at most. */
+      readonly addresses: readonly SocketAddress[];
+    };
 
 export type AdmissionResult =
   | { readonly ok: true; readonly admitted: Admitted }
@@ -77,6 +91,12 @@ const PATHS: Readonly<Record<string, Topic>> = {
 
 /** First words of user agents that state a protocol level (PT-16). */
 const COMPONENTS = /^(?:relay|connlib|headless-client|gui-client|apple-client|android-client|gateway)\/(.+)$/;
+
+const DEFAULT_RELAY_PORT = 3478;
+const RELAY_FAMILIES = [
+  ["ipv4", 4],
+  ["ipv6", 16],
+] as const;
 
 const parameter = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
 const publicKey = v.pipe(v.string(), v.length(44));
@@ -131,8 +151,9 @@ function introduce(
   const version = versionOf(headers["user-agent"]);
   if (version === undefined) return invalid("user-agent");
   if (topic === "relay") {
-    if (query.get("ipv4") === null && query.get("ipv6") === null) return invalid("ipv4");
-    return { ok: true, admitted: { kind: "relay", token, remote } };
+    const addresses = relayAddressesOf(query);
+    if (typeof addresses === "string") return invalid(addresses);
+    return { ok: true, admitted: { kind: "relay", token, remote, addresses } };
   }
   const externalId = query.get("external_id");
   if (!v.is(parameter, externalId)) return invalid("external_id");
@@ -153,6 +174,22 @@ function introduce(
     seenAt,
   };
   return { ok: true, admitted: { kind: topic, token, introduction } };
+}
+
+/** The public addresses of a relay, or the member that is not what it should be (PT-11). */
+function relayAddressesOf(query: URLSearchParams): readonly SocketAddress[] | "ipv4" | "ipv6" | "port" {
+  const portText = query.get("port") ?? String(DEFAULT_RELAY_PORT);
+  const port = /^\d{1,5}$/.test(portText) ? Number(portText) : 0;
+  if (port < 1 || port > 65_535) return "port";
+  const addresses: SocketAddress[] = [];
+  for (const [member, length] of RELAY_FAMILIES) {
+    const text = query.get(member);
+    if (text === null) continue;
+    const address = parseIp(text);
+    if (!address.ok || address.value.length !== length) return member;
+    addresses.push({ address: address.value, port });
+  }
+  return addresses.length === 0 ? "ipv4" : addresses;
 }
 
 type TokenResult =

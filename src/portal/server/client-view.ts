@@ -2,6 +2,7 @@
  * What a client is shown: `init` once, then exactly the differences (PT-76, PT-80, PT-90, PT-92).
  */
 import { earliest, type Instant } from "../../base/index.ts";
+import type { RelayEntry } from "../protocol/index.ts";
 import { connectableResources } from "./access.ts";
 import { type Core, pushToClient, subjectOf } from "./core.ts";
 import type { ConfiguredResource } from "./model.ts";
@@ -14,7 +15,12 @@ import { clientInterfaceOf, clientResourceOf, shownResourceOf } from "./view.ts"
  * that it asks anew instead of sending to a gateway that refuses (PT-92).
  * Returns when the passing of time alone will change the set.
  */
-export function pushClientInit(core: Core, now: Instant, socket: PeerSocket): Instant | undefined {
+export function pushClientInit(
+  core: Core,
+  now: Instant,
+  socket: PeerSocket,
+  relays: readonly RelayEntry[],
+): Instant | undefined {
   const device = core.store.get("client", socket.peerId);
   if (device === undefined) return undefined;
   const { resources, changesAt } = resourcesOf(core, now, socket, device);
@@ -23,7 +29,7 @@ export function pushClientInit(core: Core, now: Instant, socket: PeerSocket): In
     kind: "init",
     interface: clientInterfaceOf(core.model, device),
     resources: resources.map((resource) => clientResourceOf(core.model, resource)),
-    relays: [],
+    relays,
   });
   const rejections = core.store.rejections.takeOf(device.id, core.clock.wallNow(now));
   if (rejections.length > 0) core.store.commit();

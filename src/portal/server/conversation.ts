@@ -21,12 +21,14 @@ import {
   MAX_PORTAL_FRAME_BYTES,
   type MalformedFrame,
   parseFrame,
+  parseRelayJoin,
+  type RelayEntry,
   type Topic,
   toFrameText,
 } from "../protocol/index.ts";
 import { pushClientInit } from "./client-view.ts";
 import { type Core, pushToGateway } from "./core.ts";
-import { closeSocket } from "./entrance.ts";
+import { closeSocket, handleGone } from "./entrance.ts";
 import { peerFields } from "./names.ts";
 import type { PortalState } from "./portal-state.ts";
 import { authorizationsOf } from "./reconcile.ts";
@@ -98,7 +100,7 @@ export function noteFault(state: PortalState, now: Instant, socket: PeerSocket):
  * again gets it again (PT-53).
  */
 export function initialise(state: PortalState, now: Instant, socket: PeerSocket): void {
-  const { core, deadlines, waiting } = state;
+  const { core, deadlines, relays, waiting } = state;
   if (core.durableRevision < socket.needsRevision) {
     waiting.add(socket);
     return;
@@ -107,10 +109,13 @@ export function initialise(state: PortalState, now: Instant, socket: PeerSocket)
   socket.stage = "ready";
   switch (socket.kind) {
     case "client":
-      deadlines.resourceChange = earliest(deadlines.resourceChange, pushClientInit(core, now, socket));
+      deadlines.resourceChange = earliest(
+        deadlines.resourceChange,
+        pushClientInit(core, now, socket, relays.give(now, socket)),
+      );
       break;
     case "gateway":
-      pushGatewayInit(core, now, socket);
+      pushGatewayInit(core, now, socket, relays.give(now, socket));
       break;
     case "relay":
       core.sockets.send(socket, toFrameText({ topic: "relay", event: "init", payload: {} }));
@@ -151,6 +156,12 @@ function handleInput(state: PortalState, now: Instant, socket: PeerSocket, input
 
 /** A first join waits for its turn; one of a peer that is in comes at once, but not often. */
 function join(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
+  if (socket.kind === "relay" && parseRelayJoin(frame.payload) === undefined) {
+    // Without a secret nobody could be given credentials for it (PT-9).
+    replyError(state.core, socket, frame, "invalid_payload");
+    noteFault(state, now, socket);
+    return;
+  }
   if (socket.stage === "open") {
     if (state.joins.admit(now, socket, frame)) completeJoin(state, now, socket, frame);
     return;
@@ -167,7 +178,16 @@ export function completeJoin(state: PortalState, now: Instant, socket: PeerSocke
     socket.stage = "joined";
     core.log.info?.("peer joined", peerFields(core, socket));
   }
+  if (socket.kind === "relay") registerRelay(state, now, socket, frame);
   initialise(state, now, socket);
+}
+
+/** From now on clients and gateways are told of the relay. A half-open socket of it ends (PT-74). */
+function registerRelay(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
+  const join = parseRelayJoin(frame.payload);
+  assert(join !== undefined, "a relay's join was read before it was let in");
+  const older = state.relays.handleJoined(now, socket, join);
+  if (older !== undefined) handleGone(state, now, older, "replaced");
 }
 
 function handleChannelInput(
@@ -276,13 +296,13 @@ function accept<R>(
   }
 }
 
-function pushGatewayInit(core: Core, now: Instant, socket: PeerSocket): void {
+function pushGatewayInit(core: Core, now: Instant, socket: PeerSocket, relays: readonly RelayEntry[]): void {
   const gateway = core.store.get("gateway", socket.peerId);
   assert(gateway !== undefined, "a gateway that joined is in the store");
   pushToGateway(core, socket, {
     kind: "init",
     interface: { ipv4: gateway.ipv4, ipv6: gateway.ipv6 },
-    relays: [],
+    relays,
     accountSlug: core.model.account.slug,
     authorizations: authorizationsOf(core, now, gateway.id),
   });

@@ -76,8 +76,9 @@ function openSocket(state: PortalState, now: Instant, admitted: Admitted): PeerS
     return { ...OVERLOADED, retryAfterS: 1 + randomBelow(random, 10) };
   }
   if (kind === "relay") {
-    const { remote } = admitted;
-    return sockets.open(now, { kind, peerId: randomId(random), token, remote, needsRevision: 0 });
+    const { remote, addresses } = admitted;
+    const of = { kind, peerId: randomId(random), token, remote, relayAddresses: addresses, needsRevision: 0 };
+    return sockets.open(now, of);
   }
   const found = findOrCreate(state, now, admitted);
   if ("status" in found) return found;
@@ -150,7 +151,7 @@ export function closeSocket(
 
 /** A socket that is no longer in the table; `replaced`: its peer comes back at once. */
 export function handleGone(
-  { core, flows, deadlines, joins, waiting }: PortalState,
+  { core, flows, relays, deadlines, joins, waiting }: PortalState,
   now: Instant,
   socket: PeerSocket,
   how: "ended" | "replaced" = "ended",
@@ -161,6 +162,7 @@ export function handleGone(
   }
   waiting.delete(socket);
   joins.forget(socket);
+  relays.handleGone(now, socket);
   core.failures.delete(socket.peerId);
   if (socket.kind !== "relay") {
     core.store.noteSeen(socket.kind, socket.peerId, core.clock.wallNow(now));

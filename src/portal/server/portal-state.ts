@@ -7,6 +7,7 @@ import type { Core } from "./core.ts";
 import { createFlows, type Flows } from "./flows.ts";
 import { createJoinQueue, type JoinQueue } from "./join-queue.ts";
 import { createTokenBucket, type TokenBucket } from "./rate-limit.ts";
+import { createRelays, type Relays } from "./relays.ts";
 import type { PeerSocket } from "./sockets.ts";
 import type { StateChange } from "./stored-state.ts";
 
@@ -14,6 +15,7 @@ export interface PortalState {
   readonly core: Core;
   readonly admission: Admission;
   readonly flows: Flows;
+  readonly relays: Relays;
   /** Per token (PT-72). */
   readonly newDevices: TokenBucket;
   /** Per peer (PT-74). */
@@ -52,6 +54,7 @@ export function createPortalState(core: Core, now: Instant): PortalState {
     core,
     admission: createAdmission(),
     flows: createFlows(core),
+    relays: createRelays(core),
     newDevices: createTokenBucket({ perSecond: NEW_DEVICES_PER_SECOND, burst: NEW_DEVICES_PER_SECOND }),
     replacements: createTokenBucket({ perSecond: REPLACED_PER_MINUTE / 60, burst: REPLACED_PER_MINUTE }),
     joins: createJoinQueue(now),

@@ -117,6 +117,7 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
       earliest(
         sockets.pollTimeout(),
         flows.pollTimeout(),
+        state.relays.pollTimeout(),
         state.joins.pollTimeout(),
         ...Object.values(deadlines),
       ),
@@ -207,6 +208,7 @@ function tick(state: PortalState, now: Instant): void {
     deadlines.resourceChange = refreshClients(core, now);
   }
   flows.handleTimeout(now);
+  state.relays.handleTimeout(now);
 }
 
 function isDue(deadline: Instant | undefined, now: Instant): boolean {

@@ -1,7 +1,7 @@
 /**
  * Who is connected: sockets, what was pushed to them, pings and silence (PT-74, PT-75).
  */
-import { after, earliest, type Instant, type IpAddress } from "../../base/index.ts";
+import { after, earliest, type Instant, type IpAddress, type SocketAddress } from "../../base/index.ts";
 import type { ChannelEvent, Topic } from "../protocol/index.ts";
 import { toFrameText } from "../protocol/index.ts";
 import type { TokenRecord } from "./model.ts";
@@ -34,6 +34,8 @@ export interface PeerSocket {
   readonly peerId: string;
   readonly token: TokenRecord;
   readonly remote: IpAddress;
+  /** Of a relay: where it is asked. */
+  readonly relayAddresses?: readonly SocketAddress[];
   /** `init` waits for this revision of the store. */
   readonly needsRevision: number;
   readonly openedAt: Instant;
@@ -50,7 +52,7 @@ export interface PeerSocket {
 export interface SocketTable {
   open(
     now: Instant,
-    of: Pick<PeerSocket, "kind" | "peerId" | "token" | "remote" | "needsRevision">,
+    of: Pick<PeerSocket, "kind" | "peerId" | "token" | "remote" | "relayAddresses" | "needsRevision">,
   ): PeerSocket;
   get(id: number): PeerSocket | undefined;
   /** The present socket of a peer, in whatever stage. */

@@ -20,6 +20,7 @@ const KEY = Uint8Array.from({ length: 32 }, (_, i) => i);
 const KEY_TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const CREDENTIALS = { username: "lbikzayo", password: "3342lopzjryj7ckavntssvogzf" };
 
+const TLS = { address: ip("2001:db8::7"), port: 443 };
 const RELAY = {
   id: "8e29cf93-6f03-453b-ae08-4baa6aef851a",
   address: { address: ip("2001:db8::7"), port: 3478 },
@@ -143,7 +144,11 @@ const GATEWAY_MESSAGES: { readonly [K in GatewayMessage["kind"]]: GatewayMessage
   "resource-updated": { kind: "resource-updated", resource: { kind: "internet", rid: RID } },
   "ice-candidates": { kind: "ice-candidates", cid: CID, candidates: ["candidate:1"] },
   "invalidate-ice-candidates": { kind: "invalidate-ice-candidates", cid: CID, candidates: ["candidate:1"] },
-  "relays-presence": { kind: "relays-presence", disconnectedIds: [], connected: [RELAY] },
+  "relays-presence": {
+    kind: "relays-presence",
+    disconnectedIds: [],
+    connected: [{ ...RELAY, tls: { address: TLS, name: "relay.example" }, tcp: { address: TLS } }],
+  },
 };
 
 const CLIENT_REQUESTS: readonly ClientRequest[] = [

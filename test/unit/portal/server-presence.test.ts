@@ -406,7 +406,7 @@ describe("frames", () => {
     expect(verdict.ok).toBe(true);
     const texts: string[] = [];
     const socket = verdict.ok ? verdict.socket : 0;
-    const join = { topic: "relay", event: "phx_join", payload: { stamp_secret: "00" }, ref: 0 };
+    const join = { topic: "relay", event: "phx_join", payload: { stamp_secret: "00".repeat(32) }, ref: 0 };
     world.server.handleText(world.now, socket, JSON.stringify(join));
     for (let next = world.server.pollTransmit(); next; next = world.server.pollTransmit()) {
       if (next.kind === "text") texts.push(JSON.parse(next.text).event);

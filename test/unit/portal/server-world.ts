@@ -48,12 +48,16 @@ export const TOKENS = {
   alice: token("client", 4),
   bob: token("client", 5),
   munich: token("gateway", 6),
+  north: token("relay", 7),
+  south: token("relay", 8),
 } as const;
 
 const READ_ENV: Readonly<Record<string, string>> = {
   ALICE: TOKENS.alice,
   BOB: TOKENS.bob,
   MUNICH: TOKENS.munich,
+  NORTH: TOKENS.north,
+  SOUTH: TOKENS.south,
 };
 
 const DEV: DevDefaults = {
@@ -125,6 +129,8 @@ export interface World {
   upgrade(role: "client" | "gateway" | "relay", identity?: Identity): UpgradeVerdict;
   client(identity?: Identity): ClientWire;
   gateway(identity?: Identity): GatewayWire;
+  /** Joins with a secret made of the number. */
+  relay(secret: number, identity?: Identity, more?: object): Wire;
   reload(text: string): void;
   pass(ms: number): void;
   run(input: (now: Instant) => void): void;
@@ -163,6 +169,11 @@ export function createWorld(
     upgrade: (role, identity = {}) => upgrade(world, role, identity),
     client: (identity = {}) => connect(world, wires, "client", identity) as unknown as ClientWire,
     gateway: (identity = {}) => connect(world, wires, "gateway", identity) as unknown as GatewayWire,
+    relay(secret, identity = {}, more = {}) {
+      const wire = connect(world, wires, "relay", { ...identity, joins: false });
+      if (identity.joins !== false) wire.frame("phx_join", { stamp_secret: secretOf(secret), ...more });
+      return wire;
+    },
     reload: (file) => world.run((now) => server.handleModel(now, modelOf(file))),
     pass: (ms) => pass(world, ms),
     run(input) {
@@ -219,7 +230,17 @@ function persist(world: World, disk: ReturnType<typeof createStateBuilder>): boo
   return true;
 }
 
-function connect(world: World, wires: Wires, role: "client" | "gateway", identity: Identity): AnyWire {
+/** The stamp secret of a test's relay. */
+export function secretOf(n: number): string {
+  return toHex(new Uint8Array(32).fill(n));
+}
+
+function connect(
+  world: World,
+  wires: Wires,
+  role: "client" | "gateway" | "relay",
+  identity: Identity,
+): AnyWire {
   const verdict = world.upgrade(role, identity);
   if (!verdict.ok) throw new Error(`refused: ${JSON.stringify(verdict.refusal)}`);
   const wire = createWire(world, role, verdict.socket);
@@ -228,7 +249,7 @@ function connect(world: World, wires: Wires, role: "client" | "gateway", identit
   return wire;
 }
 
-function createWire({ server, run }: World, role: "client" | "gateway", socket: number): AnyWire {
+function createWire({ server, run }: World, role: "client" | "gateway" | "relay", socket: number): AnyWire {
   const channel = role === "client" ? clientChannel : gatewayChannel;
   const messages: { readonly kind: string }[] = [];
   const wire = {
@@ -271,6 +292,7 @@ function deliver(wire: AnyWire, text: string): void {
     return;
   }
   wire.log.push(event);
+  if (topic === "relay") return;
   const channel = topic === "client" ? clientChannel : gatewayChannel;
   const result = channel.parseMessage(event, payload);
   if (result.kind === "message") wire.messages.push(result.message);
