@@ -1,0 +1,107 @@
+/** A network that carries less than a full datagram between client and gateway (SN-150, TN-108, TN-109). */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Child, Namespace } from "../../src/program/lab/index.ts";
+import { echo, eventually, statusOf, warningsOf } from "../lib/observe.ts";
+import { createOffice, OFFICE_V4, OFFICE_V6, type Office } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+import { transfer } from "../lib/transfer.ts";
+
+const MTU = 1300;
+const NARROW = /path carries no full packets/;
+/** Bulk that would need an hour, if every full segment had to be sent until it is given up. */
+const BULK_BYTES = 20e6;
+const timeout = 90_000;
+
+/** Behind the router there is a link of 1300 bytes, on the way to either end. */
+async function narrow(router: Namespace): Promise<void> {
+  for (const [device, v4, v6] of [
+    ["client", "10.30.0", "fd30:"],
+    ["gateway", "10.31.0", "fd31:"],
+  ]) {
+    await router.ip(
+      `route replace ${v4}.0/24 dev ${device} src ${v4}.1 mtu lock ${MTU}`,
+      `route del ${v6}:/64 dev ${device}`,
+      `route add ${v6}:/64 dev ${device} mtu lock ${MTU}`,
+    );
+  }
+}
+
+/** Neither does anybody hear that a packet was too big, nor does a fragment arrive. */
+async function silence(router: Namespace): Promise<void> {
+  const rules = [
+    "add table inet silence",
+    "add chain inet silence out { type filter hook output priority 0; }",
+    "add rule inet silence out icmp type destination-unreachable drop",
+    "add rule inet silence out icmpv6 type packet-too-big drop",
+    "add chain inet silence through { type filter hook forward priority 0; }",
+    "add rule inet silence through ip frag-off & 0x3fff != 0 drop",
+    "add rule inet silence through exthdr frag exists drop",
+  ];
+  await router.run("nft", [rules.join("\n")]);
+}
+
+describeWith(["netns", "tun", "nft", "ipv6", "build"], "a narrow network", () => {
+  describe.each([
+    { title: "IPv4, ICMP allowed", isV6: false, isSilent: false, inside: 1240 },
+    { title: "IPv4, ICMP and fragments blocked", isV6: false, isSilent: true, inside: 1240 },
+    { title: "IPv6, ICMP and fragments blocked", isV6: true, isSilent: true, inside: 1220 },
+  ])("over $title", ({ isV6, isSilent, inside }) => {
+    let office: Office;
+    let programs: readonly Child[] = [];
+
+    beforeAll(async () => {
+      office = await createOffice();
+      await narrow(office.router);
+      if (isSilent) await silence(office.router);
+      if (!isV6) await office.router.sysctl("net/ipv6/conf/all/forwarding", "0");
+      office.configure([{ resource: "Office" }, { resource: "Office6" }]);
+      await office.startPortal();
+      office.traffic(office.resource, "serve", "80");
+      programs = await Promise.all([office.startGateway(), office.startClient()]);
+      await echo(office.client, OFFICE_V4, "-W", "10");
+    }, timeout);
+    afterAll(() => office?.close());
+
+    it("SN-150: both ends learn what it carries, and say so once", { timeout }, async () => {
+      for (const program of programs) {
+        await program.waitForLine(NARROW, { withinMs: 20_000 });
+        const { connection } = await statusOf(program);
+        expect(connection).toMatchObject({ mtu: String(MTU), mtu_inside: String(inside) });
+      }
+    });
+
+    it("TN-108: ping with DF is told the MTU that fits, and passes with it", { timeout }, async () => {
+      const ping = office.client.start({
+        name: "ping",
+        command: "ping",
+        args: ["-n", "-c", "2", "-W", "2", "-M", "do", "-s", String(1280 - 28), OFFICE_V4],
+      });
+      await ping.wait(15_000);
+      expect(`${ping.stdout()}${ping.stderr()}`).toMatch(new RegExp(`mtu ?= ?${inside}\\b`));
+      expect(await echo(office.client, OFFICE_V4, "-M", "do", "-s", String(inside - 28))).toBe("answered");
+    });
+
+    it("TN-109: TCP passes in bulk in both directions, of both families", { timeout }, async () => {
+      for (const to of [OFFICE_V4, OFFICE_V6]) {
+        const { sent, received } = await transfer(office.client, office.resource, {
+          protocol: "tcp",
+          to,
+          bytes: BULK_BYTES,
+        });
+        expect(received).toBe(sent);
+      }
+      // Down: pages of 256 KiB, from a server whose segments are as long as the client said.
+      for (const url of [`http://${OFFICE_V4}/`, `http://[${OFFICE_V6}]/`]) {
+        expect((await office.fetch(office.client, url)).sha256).toMatch(/^[0-9a-f]{64}$/);
+      }
+    });
+
+    it("SN-150: and all the while there is one warning, and no other", async () => {
+      await eventually(() => {
+        for (const program of programs) {
+          expect(warningsOf(program).filter((line) => NARROW.test(line))).toHaveLength(1);
+        }
+      });
+    });
+  });
+});
