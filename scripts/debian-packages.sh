@@ -8,7 +8,7 @@
 set -eu
 
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
-wg:wireguard-tools curl:curl openssl:openssl"
+wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn"
 
 [ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables"
 
@@ -31,8 +31,9 @@ echo "installing Debian packages, which takes some ten seconds:$packages" >&2
 export DEBIAN_FRONTEND=noninteractive
 lock="-o DPkg::Lock::Timeout=300"
 # iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.
+# coturn brings a service, of which only the tools are used: in run level 1 none is started.
 # shellcheck disable=SC2086
-install() { apt-get $lock install -y -qq --no-install-recommends $packages >/dev/null; }
+install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends $packages >/dev/null; }
 # shellcheck disable=SC2086
 install 2>/dev/null || { apt-get $lock update -qq >/dev/null && install; } || true
 

@@ -22,6 +22,7 @@ const REASONS = {
   iperf3: () => needProgram("iperf3"),
   "wireguard-go": () => needProgram("wireguard-go"),
   wg: () => needProgram("wg"),
+  turnutils: () => needProgram("turnutils_uclient"),
   deno: () => (findRuntime("deno") === undefined ? "no deno in the path or POSTERN_TEST_DENO" : undefined),
   bun: () => (findRuntime("bun") === undefined ? "no bun in the path or POSTERN_TEST_BUN" : undefined),
   build: () => (existsSync("build/src/cli/main.js") ? undefined : "needs npm run build"),

@@ -1,0 +1,113 @@
+/**
+ * coturn's tools as clients of `postern relay` (RL §22), all on one machine:
+ *
+ *     uclient ──▶ 198.51.100.7:3478, [2001:db8::7]:3478   relay   ──▶ 203.0.113.9, 2001:db8:9::9   peer
+ */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { relayCredentials } from "../../src/turn/index.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const SECRET = "a secret of the test";
+const RELAY = { v4: "198.51.100.7", v6: "2001:db8::7" } as const;
+const PEER = { v4: "203.0.113.9", v6: "2001:db8:9::9" } as const;
+const PEER_PORT = "3480";
+const READY_WITHIN_MS = 15_000;
+/** The tool itself takes its time: it starts slowly and ends slowly. */
+const TOOL_WITHIN_MS = 60_000;
+
+describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
+  let lab: Lab;
+  let host: Namespace;
+  let relay: Child;
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "postern-turn-"));
+    writeFileSync(join(folder, "secret"), SECRET);
+    chmodSync(join(folder, "secret"), 0o600);
+    lab = createLab();
+    host = await lab.add("turn");
+    await host.ip(
+      ...[RELAY.v4, PEER.v4].map((address) => `addr add ${address}/32 dev lo`),
+      ...[RELAY.v6, PEER.v6].map((address) => `addr add ${address}/128 dev lo`),
+    );
+    relay = host.start({
+      name: "relay",
+      command: process.execPath,
+      args: [
+        MAIN,
+        "relay",
+        ...["--public-ip4", RELAY.v4, "--public-ip6", RELAY.v6, "--stand-alone"],
+        ...["--stamp-secret-path", join(folder, "secret"), "--allocations-per-user", "0", "--drain", "1s"],
+      ],
+    });
+    await relay.waitForLine(/ ready /, { withinMs: READY_WITHIN_MS, stream: "stderr" });
+    host.start({
+      name: "peer",
+      command: "turnutils_peer",
+      args: ["-L", PEER.v4, "-L", PEER.v6, "-p", PEER_PORT],
+    });
+  }, 60_000);
+
+  afterAll(async () => {
+    await lab?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Runs the tool to its end; it exits with an error unless all went well. */
+  async function uclient(server: string, peer: string, flags: readonly string[]): Promise<string> {
+    const expiry = Math.floor(Date.now() / 1000) + 3600;
+    const { username, password } = relayCredentials(SECRET, { expiry, salt: "s".repeat(43) });
+    const credentials = ["-u", username, "-w", password];
+    const args = [...flags, "-e", peer, "-r", PEER_PORT, ...credentials, server];
+    return await host.run("turnutils_uclient", args, { withinMs: TOOL_WITHIN_MS });
+  }
+
+  function expectNothingLost(output: string): void {
+    expect(output).toMatch(/Total lost packets 0 \(0\.0+%\), total send dropped 0/);
+  }
+
+  it.concurrent.each([
+    ["channels", ["-c", "-n", "30"]],
+    ["client to client, which is hairpin", ["-c", "-y", "-n", "20"]],
+    ["an IPv4 address asked for", ["-c", "-X", "-n", "20"]],
+    ["padding", ["-c", "-D", "-l", "97", "-n", "20"]],
+    ["both families", ["-c", "-Z", "-n", "20"]],
+    ["EVEN-PORT with reservation and token", ["-n", "20"]],
+    ["one byte", ["-c", "-l", "1", "-n", "20"]],
+    ["a hundred clients", ["-c", "-m", "100", "-n", "3"]],
+  ])(
+    "RL-21, RL-42, RL-45: turnutils_uclient passes with %s",
+    async (_, flags) => {
+      expectNothingLost(await uclient(RELAY.v4, PEER.v4, flags));
+    },
+    2 * TOOL_WITHIN_MS,
+  );
+
+  it.concurrent.each([
+    ["4 to 4", RELAY.v4, PEER.v4, []],
+    ["6 to 6", RELAY.v6, PEER.v6, ["-x"]],
+    ["4 to 6", RELAY.v4, PEER.v6, ["-x"]],
+    ["6 to 4", RELAY.v6, PEER.v4, []],
+  ])(
+    "RL-44: data crosses families, %s",
+    async (_, server, peer, flags) => {
+      expectNothingLost(await uclient(server, peer, ["-c", "-n", "20", ...flags]));
+    },
+    2 * TOOL_WITHIN_MS,
+  );
+
+  it("RL-16: turnutils_stunclient learns its own address", async () => {
+    const output = await host.run("turnutils_stunclient", [RELAY.v4], { withinMs: TOOL_WITHIN_MS });
+    expect(output).toMatch(/UDP reflexive addr: /);
+  });
+
+  it("RL-73: a stop without anybody left ends at once, with 0", async () => {
+    expect(await relay.stop()).toEqual({ status: 0, signal: undefined });
+  });
+});
