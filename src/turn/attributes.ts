@@ -19,6 +19,7 @@ import {
   DONT_FRAGMENT,
   EVEN_PORT,
   LIFETIME,
+  MAPPED_ADDRESS,
   NONCE,
   REALM,
   REQUESTED_ADDRESS_FAMILY,
@@ -156,7 +157,7 @@ export function decodeFields(frame: StunFrame): DecodedFields {
   for (const { type, value } of frame.attributes) {
     const name = NAMES.get(type);
     if (name === undefined) {
-      if (type < COMPREHENSION_OPTIONAL) unknownTypes.add(type);
+      if (type < COMPREHENSION_OPTIONAL && type !== MAPPED_ADDRESS) unknownTypes.add(type);
     } else if (name === "relayedAddresses") {
       const address = CODECS[name].decode(value, frame.transactionId);
       if (address === undefined) faultyTypes.add(type);

@@ -9,6 +9,8 @@ export const METHOD_CREATE_PERMISSION = 0x008;
 export const METHOD_CHANNEL_BIND = 0x009;
 
 // Attribute types, RFC 8489 §18.3 and RFC 8656 §18.
+/** Not masked, for clients of RFC 3489: coturn adds it to its Binding responses. */
+export const MAPPED_ADDRESS = 0x0001;
 export const UNKNOWN_ATTRIBUTES = 0x000a;
 export const CHANNEL_NUMBER = 0x000c;
 export const LIFETIME = 0x000d;

@@ -150,6 +150,8 @@ function handleRefusal(state: RelayClientState, now: Instant, request: RelayRequ
       if (purpose.kind === "allocate") return free(state, "protocol");
       break;
     case 441:
+      // coturn keeps a deleted allocation, and its user, for about a second.
+      if (dialect === "rfc" && purpose.kind === "delete") break;
       return dialect === "strict" ? free(state, "auth") : suspend(state, now, "wrong credentials");
   }
   handleOtherRefusal(state, now, request, code);

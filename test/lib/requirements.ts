@@ -21,6 +21,7 @@ const REASONS = {
   openssl: () => needProgram("openssl"),
   iperf3: () => needProgram("iperf3"),
   "wireguard-go": () => needProgram("wireguard-go"),
+  coturn: () => needProgram("turnserver"),
   wg: () => needProgram("wg"),
   turnutils: () => needProgram("turnutils_uclient"),
   deno: () => (findRuntime("deno") === undefined ? "no deno in the path or POSTERN_TEST_DENO" : undefined),

@@ -189,6 +189,14 @@ describe("TURN messages", () => {
     expect(fields).toEqual({});
   });
 
+  it("RL-3: MAPPED-ADDRESS, which coturn adds to a Binding response, is skipped", () => {
+    const { fields, unknownTypes } = messageOf(
+      rawWith(TRANSACTION, "0101", "0001 0008 0001cf4c 7f000001", "0020 0008 0001eb7ee112a643"),
+    );
+    expect(unknownTypes).toEqual([]);
+    expect(fields).toEqual({ mappedAddress: { address: ip("192.0.2.1"), port: 51820 } });
+  });
+
   it("RL-3: of a repeated attribute the first counts", () => {
     const { fields } = messageOf(raw("0003", "000d 0004 00000001", "000d 0004 00000002"));
     expect(fields).toEqual({ lifetimeSeconds: 1 });

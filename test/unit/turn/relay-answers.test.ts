@@ -260,6 +260,18 @@ describe("errors of the relay (RL-97)", () => {
     expect(rfc.machine.state()).toBe("suspended");
   });
 
+  it("RL-97: 441 to a deleting Refresh in rfc: the other user's allocation is on its way out, Allocate", () => {
+    const lone = allocating("rfc");
+    lone.refuse(lone.last("allocate"), 401, NONCE, { key: undefined });
+    for (const waitMs of [0, 1_000]) {
+      lone.refuse(lone.last("allocate"), 437, {}, { key: undefined });
+      const before = lone.count("allocate");
+      lone.refuse(lone.last("refresh"), 441, {}, { key: undefined });
+      lone.pass(waitMs);
+      expect([lone.machine.state(), lone.count("allocate")]).toEqual(["allocating", before + 1]);
+    }
+  });
+
   it.each([486, 500, 508, 300, 699])(
     "RL-97: %i to Allocate: suspended, and nobody waits any more",
     (code) => {

@@ -1,0 +1,140 @@
+/** The relay client with coturn (TS-32, RL §23 item 12): the rfc dialect on real sockets. */
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { ip } from "../../src/base/index.ts";
+import { describeWith } from "../lib/requirements.ts";
+import {
+  type Coturn,
+  type LiveRelayClient,
+  OTHER_USER,
+  openEcho,
+  openRelayClient,
+  startCoturn,
+  USER,
+} from "./coturn-server.ts";
+
+describeWith(["coturn", "ipv6"], "the relay client and coturn", () => {
+  let coturn: Coturn;
+  const clients: LiveRelayClient[] = [];
+
+  beforeAll(async () => {
+    // A nonce is worth two seconds.
+    coturn = await startCoturn(["--stale-nonce=2"]);
+  }, 20_000);
+  afterEach(async () => {
+    await Promise.all(clients.splice(0).map((client) => client.close()));
+  });
+  afterAll(() => coturn?.close());
+
+  async function open(credentials = USER): Promise<LiveRelayClient> {
+    const client = await openRelayClient(coturn.port, credentials);
+    clients.push(client);
+    return client;
+  }
+
+  async function active(): Promise<LiveRelayClient> {
+    const client = await open();
+    await client.until(() => client.machine.state() === "active", 5_000);
+    return client;
+  }
+
+  it("RL-90, RL-92: is challenged, and gets an allocation of both families", async () => {
+    const client = await active();
+    expect(client.codes).toEqual([401]);
+    expect([client.machine.relayed(4)?.address, client.machine.relayed(16)?.address]).toEqual([
+      ip("127.0.0.1"),
+      ip("::1"),
+    ]);
+    await client.until(
+      () => client.machine.candidates().filter(({ kind }) => kind === "host").length === 2,
+      2_000,
+    );
+    expect(client.machine.rttMs()).toBeLessThan(1_000);
+  });
+
+  it.each(["127.0.0.1", "::1"])(
+    "RL-101, RL-4: data behind the bind is relayed to %s, and back",
+    async (address) => {
+      const client = await active();
+      const echo = await openEcho(address);
+      try {
+        client.send(echo.at, "hello");
+        await client.until(() => client.received.length > 0, 2_000);
+        expect(client.received).toEqual([{ peer: echo.at, text: "HELLO" }]);
+        client.send(echo.at, "again, and no multiple of four");
+        await client.until(() => client.received.length > 1, 2_000);
+        expect(client.received[1]?.text).toBe("AGAIN, AND NO MULTIPLE OF FOUR");
+      } finally {
+        echo.close();
+      }
+    },
+  );
+
+  it("RL-97: a peer that coturn denies is reported", async () => {
+    const client = await active();
+    client.run((machine, now) => machine.bindChannel(now, { address: ip("127.0.0.9"), port: 9 }));
+    await client.until(() => client.events.some(({ kind }) => kind === "channel-failed"), 2_000);
+    expect(client.codes.at(-1)).toBe(403);
+  });
+
+  it("RL-85, RL-89: a Refresh on demand is answered", async () => {
+    const client = await active();
+    const before = client.machine.pollTimeout();
+    client.run((machine, now) => machine.refresh(now));
+    await client.until(() => client.machine.pollTimeout() !== before && client.codes.length === 1, 900);
+    expect(client.machine.state()).toBe("active");
+  });
+
+  it("RL-92, RL-93: a stale nonce is replaced, and the allocation lives on", async () => {
+    const client = await active();
+    for (let tries = 0; tries < 12 && !client.codes.includes(438); tries++) {
+      client.run((machine, now) => machine.refresh(now));
+      const due = performance.now() + 500;
+      const wake = setTimeout(() => client.run(() => {}), 510);
+      await client.until(() => performance.now() >= due || client.codes.includes(438), 2_000);
+      clearTimeout(wake);
+    }
+    expect(client.codes).toContain(438);
+    const echo = await openEcho("127.0.0.1");
+    client.send(echo.at, "still here");
+    await client.until(() => client.received.length > 0, 2_000);
+    echo.close();
+    expect(client.machine.state()).toBe("active");
+    expect(client.events.filter(({ kind }) => kind === "invalidated")).toEqual([]);
+  });
+
+  it("RL-92: wrong credentials are the end", async () => {
+    const client = await open({ ...USER, password: "guess" });
+    await client.until(() => client.machine.freeReason() !== undefined, 5_000);
+    expect(client.machine.freeReason()).toBe("auth");
+    expect(client.codes).toEqual([401, 401]);
+  });
+
+  it("RL-97, RL-116: a restart from the same port finds the old allocation, deletes it and makes another", async () => {
+    const client = await active();
+    const old = client.machine.relayed(4);
+    client.events.length = 0;
+    client.run((machine, now) => machine.restart(now));
+    await client.until(() => client.machine.state() === "active", 8_000);
+    expect(client.codes).toContain(437);
+    expect(client.events[0]).toMatchObject({ kind: "invalidated", candidate: { address: old } });
+    const echo = await openEcho("127.0.0.1");
+    client.send(echo.at, "anew");
+    await client.until(() => client.received.length > 0, 2_000);
+    echo.close();
+  });
+
+  it("RL-117, RL-97: another user: the old allocation is deleted, and a new one made as soon as coturn forgets it", async () => {
+    const client = await active();
+    client.run((machine, now) => machine.renew(now, OTHER_USER));
+    await client.until(() => client.machine.state() === "active", 8_000);
+    expect(client.machine.relayed(4)).toBeDefined();
+  });
+
+  it("RL-113: after close the port is free: the same socket allocates again", async () => {
+    const client = await active();
+    client.run((machine, now) => machine.close(now));
+    expect(client.machine.state()).toBe("closed");
+    const other = await active();
+    expect(other.machine.relayed(4)).toBeDefined();
+  });
+});
