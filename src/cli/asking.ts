@@ -41,6 +41,20 @@ const resources = define({
   run: async (values, _words, io) => await (await ask()).showResources(values, io),
 });
 
+const why = define({
+  name: "why",
+  summary: "why a connection is direct, relayed or not there, and what to do",
+  usage: "[PEER|RESOURCE]",
+  words: { min: 0, max: 1 },
+  isAnnounced: false,
+  options: { ...SHOWING, ...ASKING },
+  examples: [
+    ["postern why", "each connection: pairs of addresses, their last check, one sentence, a remedy"],
+    ["postern why Office", "of the gateway that serves a resource; or a peer, by the beginning of its id"],
+  ],
+  run: async (values, [word], io) => await (await ask()).explainConnections({ ...values, word }, io),
+});
+
 const reset = define({
   name: "reset",
   summary: "let a running client or gateway connect anew, as after a change of networks",
@@ -93,6 +107,7 @@ export const ASKING_COMMANDS: readonly Command[] = [
   status,
   connections,
   resources,
+  why,
   reset,
   log,
   stop,

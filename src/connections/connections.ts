@@ -18,6 +18,7 @@ import { noteChange } from "./changes.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
 import { FAREWELL_MS, HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
+import { explainAll } from "./explain.ts";
 import type {
   ConnectionCounter,
   ConnectionRequest,
@@ -47,6 +48,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollCommand: () => state.commands.shift(),
     pollTransmit: () => state.transmits.shift(),
     pollEvent: () => state.events.shift(),
+    explanations: () => explainAll(state),
     pollChange: () => state.changes.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
     connectionOf: (slot) => state.bySlot.get(slot)?.id,
@@ -196,6 +198,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
       "handshake-decrypt": 0,
     },
     handshakes: { established: 0, expired: 0, undecryptable: 0 },
+    failed: new Map(),
     changes: [],
     cookieLocals: new Map(),
     hostAddresses: [],

@@ -5,7 +5,7 @@
  * `pollEvent`, each until it returns `undefined`, in this order, then reads `pollTimeout` (SN-124).
  */
 import type { Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
-import type { IceCredentials } from "../ice/index.ts";
+import type { IceCredentials, PairReport } from "../ice/index.ts";
 import type {
   PeerActivity,
   PlaneCommand,
@@ -16,6 +16,7 @@ import type {
 } from "../plane/index.ts";
 import type { RelayState } from "../turn/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
+import type { Cause } from "./causes.ts";
 
 export type ConnectionRole = "client" | "gateway";
 
@@ -207,6 +208,28 @@ export interface ConnectionStats {
 /** From us to the peer, each directly or through a relay (SN-83). */
 export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "relay-to-relay";
 
+/** Why a connection goes as it does, or does not go (PG-190). */
+export interface Explanation {
+  readonly id: string;
+  readonly state: ConnectionState | "failed";
+  /** When it was made, or when it failed. */
+  readonly since: Instant;
+  readonly path: "direct" | "relayed" | "none";
+  readonly cause: Cause;
+  /** One sentence that says why. */
+  readonly sentence: string;
+  /** What can be done; absent: nothing has to be. */
+  readonly remedy?: string;
+  /** Whether any datagram of the peer has arrived. */
+  readonly hasUdpPassed: boolean;
+  /** Of addresses that each end has told. */
+  readonly ownFamilies: readonly (4 | 6)[];
+  readonly peerFamilies: readonly (4 | 6)[];
+  /** Best first, then those that were given up. */
+  readonly pairs: readonly PairReport[];
+  readonly relay?: RelayStats;
+}
+
 export interface ConnectionsStats {
   readonly counters: Readonly<Record<ConnectionCounter, number>>;
   readonly failures: Readonly<Record<FailReason, number>>;
@@ -282,6 +305,8 @@ export interface Connections {
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): ConnectionEvent | undefined;
 
+  /** Of every connection, and of those that have failed since and were not made anew. */
+  explanations(): readonly Explanation[];
   /** The oldest change that nobody has taken; the newest 1,024 wait. */
   pollChange(): ConnectionChange | undefined;
   slotOf(id: string): number | undefined;

@@ -1,4 +1,5 @@
 export type { IceCredentials } from "../ice/index.ts";
+export { CAUSES, type Cause, type CauseFacts } from "./causes.ts";
 export { routeOf } from "./changes.ts";
 export { createConnections } from "./connections.ts";
 export type {
@@ -17,6 +18,7 @@ export type {
   ConnectionTransmit,
   Datagram,
   DatagramOutcome,
+  Explanation,
   FailReason,
   PathKind,
   PathWay,

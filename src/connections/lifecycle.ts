@@ -5,6 +5,7 @@ import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.
 import { noteChange } from "./changes.ts";
 import { FAREWELL_MS } from "./constants.ts";
 import { areEqual, fragmentFields, isUsableRequest, passwordHashes } from "./credentials.ts";
+import { rememberFailure } from "./explain.ts";
 import type { ConnectionRequest, FailReason, UpsertOutcome } from "./face.ts";
 import { seed } from "./own-candidates.ts";
 import { noteActivity, rollOver } from "./path.ts";
@@ -124,6 +125,7 @@ export function fail(state: ConnectionsState, connection: Connection, reason: Fa
     phase: connection.phase.kind,
   });
   state.failures[reason]++;
+  rememberFailure(state, connection, reason);
   noteChange(state, connection, { state: "failed", reason });
   detach(state, connection);
   const wasIdle = connection.phase.kind === "idle";

@@ -40,6 +40,7 @@ export function takePath(
     default:
       return unreachable(phase);
   }
+  state.failed.delete(connection.id);
   noteChange(state, connection, tookMs === undefined ? {} : { tookMs });
   state.unpublished.add(connection);
 }

@@ -22,6 +22,7 @@ import type {
   ConnectionsOptions,
   ConnectionTimeout,
   ConnectionTransmit,
+  Explanation,
   FailReason,
   PathKind,
   RelayEntry,
@@ -173,6 +174,8 @@ export interface ConnectionsState {
   readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;
   readonly handshakes: Record<"established" | "expired" | "undecryptable", number>;
+  /** The last words of connections that failed, until there is a path to the peer again. */
+  readonly failed: Map<string, Explanation>;
   /** For those who watch (`changes.ts`). */
   readonly changes: ConnectionChange[];
   /** Where datagrams that await a cookie reply arrived, by their source. */

@@ -41,7 +41,7 @@ function shownPath(path: Path): NonNullable<ConnectionStats["path"]> {
   return { kind, source, destination, mtu: { outside: mtu.bytes, inside: mtuInside(path) } };
 }
 
-function relayStats({ id, client, entry }: Relay): readonly RelayStats[] {
+export function relayStats({ id, client, entry }: Relay): readonly RelayStats[] {
   const address = client.activeSocket() ?? entry.v4 ?? entry.v6;
   const rttMs = client.rttMs();
   if (address === undefined) return [];

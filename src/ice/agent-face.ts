@@ -5,6 +5,7 @@ import type { Candidate, CandidateKind, LocalAddress } from "./candidate.ts";
 import type { CandidateText } from "./candidate-text.ts";
 import type { IceState } from "./connectivity.ts";
 import type { IceTimings } from "./constants.ts";
+import type { PairReport } from "./history.ts";
 import type { DataSource } from "./sighting.ts";
 
 /** Short-term credentials of one side (SN-13). */
@@ -113,6 +114,10 @@ export interface IceAgent {
   localTexts(): readonly string[];
   /** Round trip of the last answered check on the selected pair. */
   rttMs(): number | undefined;
+  /** What became of each pair, for people (PG-190). */
+  pairs(): readonly PairReport[];
+  /** Why the peer's last check was refused, if one ever was. */
+  refusal(): string | undefined;
   pairCount(): number;
   remoteCount(): number;
 }

@@ -4,6 +4,7 @@ import type { IceAgentOptions, IceEvent, IceTransmit } from "./agent-face.ts";
 import type { GivenUp } from "./checklist.ts";
 import type { IceState } from "./connectivity.ts";
 import { DEFAULT_TIMINGS, type IceTimings } from "./constants.ts";
+import { createPairHistory, type PairHistory } from "./history.ts";
 import type { LocalEntry, Pair } from "./pair.ts";
 import type { PeerChecks } from "./rebinding.ts";
 import { createRemoteCandidates, type RemoteCandidates } from "./remote-candidates.ts";
@@ -25,6 +26,7 @@ export interface AgentState {
   readonly givenUp: GivenUp;
   readonly extra: ExtraChecks;
   readonly peerChecks: PeerChecks;
+  readonly history: PairHistory;
   readonly sizeChecks: SizeCheck[];
   readonly transmits: IceTransmit[];
   readonly events: IceEvent[];
@@ -59,6 +61,7 @@ export function createAgentState(options: IceAgentOptions): AgentState {
     peerChecks: { seen: [], hasComeBack: false },
     sizeChecks: [],
     sighting: undefined,
+    history: createPairHistory(),
     transmits: [],
     events: [],
     timings: DEFAULT_TIMINGS,

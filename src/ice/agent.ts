@@ -13,6 +13,7 @@ import { advance, applyTimings, dropPairs, evaluate, forgetPairs, pairUp } from 
 import { rerankPairs, takePairs } from "./checklist.ts";
 import { isIceConnected } from "./connectivity.ts";
 import { COMPONENT, PROBE_TIMINGS, SUSPECT_AFTER } from "./constants.ts";
+import { noteVerdict, reportPairs } from "./history.ts";
 import { addLocalEntry, findByDestination, livingCandidates } from "./local-candidates.ts";
 import { type LocalEntry, unansweredChecks } from "./pair.ts";
 import { forgetSighting, handleAnswer, handleData, handleRequest } from "./receiving.ts";
@@ -47,7 +48,8 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     },
     isProbing: () => agent.probedSince !== undefined,
     checkSize: (bytes) => sendSizeCheck(agent, bytes),
-    handleRequest: (now, request, way) => handleRequest(agent, now, { request, ...way }),
+    handleRequest: (now, request, way) =>
+      noteVerdict(agent.history, handleRequest(agent, now, { request, ...way })),
     handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
     handleData: (now, data) => handleData(agent, now, data),
     handleTimeout: (now) => advance(agent, now),
@@ -70,6 +72,8 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     hasHadRemote: () => agent.hasHadRemote,
     localTexts: () => livingCandidates(agent.locals).map((candidate) => textOf(agent, candidate)),
     rttMs: () => agent.selected?.rttMs,
+    pairs: () => reportPairs(agent.history, agent.pairs, agent.selected),
+    refusal: () => agent.history.refusal,
     pairCount: () => agent.pairs.length,
     remoteCount: () => agent.remotes.entries.length,
   };

@@ -1,4 +1,5 @@
 /** Which pair an agent uses, and the checks that it sends (SN §4.2, §4.3, §4.5). */
+
 import { type Instant, randomBytes, type SocketAddress, toHex } from "../base/index.ts";
 import { encodeBindingRequest, TRANSACTION_ID_BYTES } from "../stun/index.ts";
 import { type AgentState, copyOfAddress } from "./agent-state.ts";
@@ -6,6 +7,7 @@ import { checkPriority } from "./candidate.ts";
 import { canPair, endTrial, formPair, noteGivenUp, takePairs } from "./checklist.ts";
 import { bestPair, nextIceState, prospectsOf } from "./connectivity.ts";
 import { type IceTimings, MAX_PAIRS } from "./constants.ts";
+import { noteGone } from "./history.ts";
 import { forgetOldAttempts, isDead, type LocalEntry, type Pair, type RemoteEntry } from "./pair.ts";
 import { forgetLearnt } from "./remote-candidates.ts";
 import { type DueCheck, dueChecks } from "./schedule.ts";
@@ -32,6 +34,7 @@ function giveUp(agent: AgentState, now: Instant): void {
   const dead = dropPairs(agent, (pair) => isDead(pair, agent.timings, now));
   if (dead.length === 0) return;
   noteGivenUp(agent.givenUp, dead);
+  noteGone(agent.history, dead);
   forgetLearnt(agent.remotes, (entry) => agent.pairs.some(({ remote }) => remote === entry));
 }
 

@@ -27,3 +27,4 @@ export {
   MAX_PAIRS,
   MAX_REMOTE_CANDIDATES,
 } from "./constants.ts";
+export type { PairReport } from "./history.ts";

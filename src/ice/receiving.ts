@@ -1,4 +1,5 @@
 /** What an agent makes of checks, answers and data of the peer (SN §4.4). */
+
 import { equalSocketAddress, type Instant, type SocketAddress, toHex } from "../base/index.ts";
 import {
   type BindingMessage,
@@ -11,6 +12,7 @@ import type { AnswerVerdict, RequestVerdict } from "./agent-face.ts";
 import { type AgentState, copyOfAddress } from "./agent-state.ts";
 import { advance, enforcePairLimit, evaluate, send, sendRequest } from "./checking.ts";
 import { canPair, endTrial, formPair, tryAgain } from "./checklist.ts";
+import { noteError, noteHeard } from "./history.ts";
 import { findByDestination } from "./local-candidates.ts";
 import { type Attempt, type LocalEntry, type Pair, pairKey, type RemoteEntry, trigger } from "./pair.ts";
 import { confirmRebinding, noteCheck } from "./rebinding.ts";
@@ -52,6 +54,7 @@ export function handleRequest(agent: AgentState, now: Instant, incoming: Incomin
   const pair = formPair(agent.pairs, { role, local, remote, now });
   enforcePairLimit(agent);
   tryAgain(agent.givenUp, pair);
+  noteHeard(agent.history, pair, now);
   trigger(pair, now);
   const { transactionId } = request.frame;
   noteCheck(agent.peerChecks, agent.pairs, pair, {
@@ -100,6 +103,7 @@ export function handleAnswer(
   if (attempt === undefined && sighting === undefined) return "unmatched";
   if (!verifyIntegrity(answer.frame, agent.remoteKey)) return "bad-integrity";
   if (answer.kind === "error") {
+    if (pair !== undefined) noteError(agent.history, pair, answer.code);
     agent.log?.debug?.("check refused", { pair: pair?.key, code: answer.code });
     return "accepted";
   }

@@ -6,6 +6,7 @@ import {
   openControlClient,
   type PeerStatus,
   type PortalServerStatus,
+  type WhyView,
 } from "../../src/program/control/index.ts";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { echo, eventually } from "../lib/observe.ts";
@@ -175,6 +176,33 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     expect(names().slice(0, 3)).toEqual(["portal", "interface", "ready"]);
     expect(readFileSync(events, "utf8")).toMatch(/^connection .*"state":"connected","path":"direct"/m);
   });
+
+  it("PG-190, PG-192: why tells that the path is direct, and why there is none when UDP is cut off", async () => {
+    const direct = await ask(office.client, "why", "office");
+    expect(direct.stdout).toMatch(/^[0-9a-f-]+: connected, direct path$/m);
+    expect(direct.stdout).toMatch(/^ {6}in use, \d+ ms; last answer/m);
+    expect(direct.stdout).toMatch(/^The path is direct\.$/m);
+    const cut = (family: string, from: string, to: string): Promise<string> => {
+      const rule = `rule add iif ${from} to ${to} pref 60 blackhole`;
+      return office.router.run("ip", [family, ...rule.split(" ")]);
+    };
+    // From whatever address of the gateway: it has some in the office, too.
+    await cut("-4", "client", "10.31.0.2");
+    await cut("-4", "gateway", "10.30.0.2");
+    await cut("-6", "client", "fd31::2");
+    await cut("-6", "gateway", "fd30::2");
+    await ask(office.client, "reset");
+    const why = async (): Promise<WhyView | undefined> => {
+      await echo(office.client, OFFICE_V4);
+      return (JSON.parse((await ask(office.client, "why", "--json")).stdout) as WhyView[])[0];
+    };
+    await eventually(async () => expect((await why())?.cause).toBe("not-heard"), 60_000);
+    const text = (await ask(office.client, "why")).stdout;
+    expect(text).toContain("UDP of the other end has never arrived");
+    expect(text).toMatch(/never answered in \d+ checks/);
+    expect(text).toContain("What to do: allow UDP out at both ends");
+    expect((await ask(office.client, "status")).stdout).toContain("UDP does not pass");
+  }, 90_000);
 
   it("PG-15, PG-108: stop ends each cleanly, and the socket is gone", async () => {
     for (const [where, program] of [

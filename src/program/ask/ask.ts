@@ -8,11 +8,14 @@ import {
   type ControlClient,
   findInstances,
   openControlClient,
+  type PeerStatus,
   type ResourceView,
+  type WhyView,
 } from "../control/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import { formatConnections, formatResources, formatStatus } from "./format-status.ts";
+import { explainAbsence, formatWhy, selectViews } from "./format-why.ts";
 
 export interface AskOptions {
   /** Absent: the one that runs here. */
@@ -99,6 +102,21 @@ export function showStatus(options: StatusOptions, io: ProgramIo): Promise<numbe
       if (!options.watch) return EXIT.ok;
       await wait(WATCH_MS);
     }
+  });
+}
+
+/** PG-190: why each connection goes as it does, or those that `word` names. */
+export function explainConnections(
+  { word, ...options }: ShowOptions & { readonly word: string | undefined },
+  io: ProgramIo,
+): Promise<number> {
+  return withInstance(options, io, async (client) => {
+    const [views, status] = [await client.ask("why"), (await client.ask("status")) as PeerStatus];
+    const chosen = selectViews(views as readonly WhyView[], status, word);
+    if (options.json) io.print(JSON.stringify(chosen));
+    else if (chosen.length === 0) for (const line of explainAbsence(status, word)) io.print(line);
+    else for (const line of chosen.flatMap(formatWhy)) io.print(line);
+    return EXIT.ok;
   });
 }
 

@@ -8,10 +8,13 @@ import type {
   RelayServerStatus,
   ResourceView,
 } from "../control/index.ts";
-import { cut, formatBytes, formatSeconds, formatTable, printable, WIDTH } from "./table.ts";
+import { cut, formatBytes, formatSeconds, formatTable, printable, WIDTH, wrap } from "./table.ts";
 
 export function formatStatus(status: AnyStatus): readonly string[] {
-  return linesOf(status).map((line) => cut(line, WIDTH));
+  // A reason is a sentence, which loses its end last of all.
+  return linesOf(status).flatMap((line) =>
+    line.startsWith("  ") ? wrap(line.trimStart(), "  ") : [cut(line, WIDTH)],
+  );
 }
 
 function linesOf(status: AnyStatus): readonly string[] {
@@ -66,6 +69,19 @@ export function formatResources(resources: readonly ResourceView[]): readonly st
 
 export function formatConnections(connections: readonly ConnectionView[]): readonly string[] {
   if (connections.length === 0) return ["no connections"];
+  const reasons = connections.flatMap((one) =>
+    one.why === null ? [] : [`  ${cut(nameOf(one), 8)}: ${one.why}`],
+  );
+  return [...connectionTable(connections), ...reasons, ...(reasons.length > 0 ? [WHY_HINT] : [])];
+}
+
+const WHY_HINT = "  More, and what to do: postern why";
+
+function nameOf({ name, gid, cid }: ConnectionView): string {
+  return name ?? gid ?? cid ?? "";
+}
+
+function connectionTable(connections: readonly ConnectionView[]): readonly string[] {
   return formatTable(
     [
       { title: "PEER", least: 8 },
@@ -78,7 +94,7 @@ export function formatConnections(connections: readonly ConnectionView[]): reado
       { title: "HANDSHAKE", isNumber: true },
     ],
     connections.map((connection) => [
-      connection.name ?? connection.gid ?? connection.cid ?? "",
+      nameOf(connection),
       connection.state,
       connection.path,
       connection.remote ?? "-",

@@ -4,6 +4,7 @@ export {
   commandLog,
   commandReset,
   commandStop,
+  explainConnections,
   type ShowOptions,
   type StatusOptions,
   showConnections,

@@ -76,3 +76,16 @@ export function formatSeconds(seconds: number): string {
   if (h > 0) return `${h}h${two(m)}m`;
   return m > 0 ? `${m}m${two(s)}s` : `${s}s`;
 }
+
+/** Lines of words, none longer than `WIDTH`; those after the first begin with `indent`. */
+export function wrap(text: string, indent = ""): readonly string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = `${indent}${word}`;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}

@@ -24,6 +24,7 @@ export type {
   ConnectionView,
   Counts,
   EgressStatus,
+  PairView,
   PeerStatus,
   PortalLinkStatus,
   PortalServerStatus,
@@ -34,4 +35,5 @@ export type {
   ResourceView,
   SocketsStatus,
   TunStatus,
+  WhyView,
 } from "./status.ts";

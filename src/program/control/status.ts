@@ -118,6 +118,40 @@ export interface ConnectionView {
   readonly authorizations?: readonly AuthorizationView[];
   /** ISO 8601. */
   readonly since: string;
+  /** Why the path is not direct, in one sentence (PG-192). */
+  readonly why: string | null;
+}
+
+/** Why a connection goes as it does (PG-190). */
+export interface WhyView {
+  readonly gid?: string;
+  readonly cid?: string;
+  readonly state: ConnectionView["state"];
+  readonly since: string;
+  readonly path: ConnectionView["path"];
+  readonly cause: string;
+  readonly sentence: string;
+  readonly remedy: string | null;
+  /** Whether any datagram of the other end has arrived. */
+  readonly udp_passed: boolean;
+  readonly own_families: readonly (4 | 6)[];
+  readonly peer_families: readonly (4 | 6)[];
+  readonly relay: { readonly id: string; readonly state: string; readonly rtt_ms: number | null } | null;
+  readonly pairs: readonly PairView[];
+}
+
+export interface PairView {
+  /** `host 192.0.2.1:52625` */
+  readonly local: string;
+  readonly remote: string;
+  readonly state: "selected" | "succeeded" | "checking" | "given-up";
+  readonly checks: number;
+  readonly last_check_s: number | null;
+  readonly last_answer_s: number | null;
+  readonly rtt_ms: number | null;
+  readonly error: number | null;
+  /** Since the other end's last check came in. */
+  readonly heard_s: number | null;
 }
 
 export interface AuthorizationView {

@@ -1,10 +1,11 @@
 /** What a running client or gateway can be asked and told (PG-108). */
 import * as v from "valibot";
-import type { PeerStatus } from "../control/index.ts";
+import type { PeerStatus, WhyView } from "../control/index.ts";
 import { type CommonParts, type ControlMethods, commonMethods, method } from "../control/index.ts";
 
 export interface PeerControlParts extends CommonParts {
   readonly status: () => PeerStatus;
+  readonly why: () => readonly WhyView[];
   /** Connects anew (PG-75). */
   readonly reset: (reason: string) => void;
 }
@@ -12,11 +13,12 @@ export interface PeerControlParts extends CommonParts {
 const REASON_CHARACTERS_MAX = 100;
 
 export function peerMethods(parts: PeerControlParts): ControlMethods {
-  const { status, reset } = parts;
+  const { status, why, reset } = parts;
   return {
     ...commonMethods(parts),
     resources: method({}, () => status().resources),
     connections: method({}, () => status().connections),
+    why: method({}, () => why()),
     reset: method(
       { reason: v.optional(v.pipe(v.string(), v.maxLength(REASON_CHARACTERS_MAX)), "asked for") },
       ({ reason }) => {

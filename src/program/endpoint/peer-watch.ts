@@ -35,6 +35,7 @@ import { peerMethods } from "./control.ts";
 import { createPathMeter, type PathMeter, peerSamples } from "./peer-samples.ts";
 import type { Login, PeerWiring } from "./role.ts";
 import { logStatus, readStatus, type StatusParts } from "./status.ts";
+import { whyViews } from "./why.ts";
 
 /** What is known before anything is open. */
 export interface WatchSetting {
@@ -149,6 +150,12 @@ async function open(state: WatchState, parts: WatchedParts): Promise<void> {
     folders: runFolders,
     methods: peerMethods({
       status: () => snapshot(state, parts),
+      why: () =>
+        whyViews({
+          explanations: parts.connections.explanations(),
+          role: setting.role.name,
+          now: parts.host.now(),
+        }),
       metrics: () => formatMetrics(samples(state, parts)),
       logControl: io.logControl,
       stop: ending.stop,

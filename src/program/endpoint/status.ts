@@ -11,7 +11,13 @@ import {
   type Log,
   type LogFields,
 } from "../../base/index.ts";
-import { type ConnectionStats, type Connections, type RelayStats, routeOf } from "../../connections/index.ts";
+import {
+  type ConnectionStats,
+  type Connections,
+  type Explanation,
+  type RelayStats,
+  routeOf,
+} from "../../connections/index.ts";
 import { defaultRoutes } from "../../host/index.ts";
 import type {
   ConnectionView,
@@ -25,6 +31,7 @@ import type {
 } from "../control/index.ts";
 import type { PlaneFeatures, PlaneHost } from "../shell/index.ts";
 import type { Login } from "./role.ts";
+import { failedViews, whyOf } from "./why.ts";
 
 export interface StatusParts {
   readonly program: Omit<ProgramStatus, "role"> & { readonly role: PeerStatus["role"] };
@@ -36,7 +43,7 @@ export interface StatusParts {
   /** Of the device, as accepted. */
   readonly addresses: readonly IpAddress[];
   readonly features: PlaneFeatures;
-  readonly connections: Pick<Connections, "stats">;
+  readonly connections: Pick<Connections, "stats" | "explanations">;
   /** Drops that the tunnel decided. */
   readonly counters: Counts;
   readonly resources: readonly ResourceView[];
@@ -48,6 +55,7 @@ type WorkerCounters = ReturnType<PlaneHost["plane"]["counters"]>["egress"];
 export function readStatus(parts: StatusParts): PeerStatus {
   const { program, login, account, portal, host, connections, counters, features } = parts;
   const stats = connections.stats();
+  const explanations = connections.explanations();
   const plane = host.plane.counters();
   const { gso, gro, tunOffload } = features;
   return {
@@ -63,7 +71,10 @@ export function readStatus(parts: StatusParts): PeerStatus {
     dns: { method: "none", sentinels: [], upstreams: [] },
     relays: stats.relays.map(relayView),
     resources: parts.resources,
-    connections: stats.connections.map((connection) => connectionView(parts, connection)),
+    connections: [
+      ...stats.connections.map((connection) => connectionView(parts, connection, explanations)),
+      ...failedViews({ explanations, role: program.role, now: host.now() }),
+    ],
     counters: {
       egress: nonZero(ofWorker(plane.egress)),
       ingress: nonZero(ofWorker(plane.ingress)),
@@ -131,6 +142,7 @@ function relayView({ id, address, state, rttMs }: RelayStats): RelayStatus {
 function connectionView(
   { program, host, purposeOf }: StatusParts,
   { id, state, path, relay, rttMs, lastHandshake, createdAt, sessions, activity }: ConnectionStats,
+  explanations: readonly Explanation[],
 ): ConnectionView {
   const now = host.now();
   const seconds = (since: number | undefined): number | null =>
@@ -155,6 +167,7 @@ function connectionView(
     sessions,
     ...purposeOf(id, now),
     since: new Date(Date.now() - (now - createdAt)).toISOString(),
+    why: whyOf(explanations, id),
   };
 }
 

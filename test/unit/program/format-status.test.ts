@@ -23,6 +23,7 @@ const CONNECTION: ConnectionView = {
   sessions: 1,
   resources: [],
   since: "2026-01-27T10:00:00.000Z",
+  why: null,
 };
 
 const CLIENT: PeerStatus = {
