@@ -56,7 +56,6 @@ export {
   NO_NETWORK,
   networkFingerprint,
 } from "./network-watch.ts";
-export { openFilesLimit, parseOpenFilesLimit } from "./open-files.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
 export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";

@@ -1,6 +1,6 @@
 /**
  * What a program (`wg`, `client`, `gateway`, `portal`, `demo`) is given of the process it runs in.
- * `src/cli/main.ts` makes the real one; tests make their own.
+ * `src/cli/command-line.ts` makes the real one; tests make their own.
  */
 import type { Log, Parsed, Secret } from "../base/index.ts";
 

@@ -10,6 +10,12 @@ function start(limit: string) {
   return { status, stdout, stderr };
 }
 
+/** A command without the launcher. */
+function startAlone(limit: string, ...args: readonly string[]) {
+  const command = `${limit}; exec "$0" -- build/src/cli/main.js "$@"`;
+  return spawnSync("sh", ["-c", command, process.execPath, ...args], { encoding: "utf8" });
+}
+
 describe("a limit of open files", () => {
   it.each([16, 32, 255])("PG-161: of %i is refused with one line, not with a stack", (files) => {
     const { status, stdout, stderr } = start(`ulimit -n ${files}`);
@@ -24,6 +30,29 @@ describe("a limit of open files", () => {
     const { status, stdout } = start("ulimit -S -n 32");
     expect(stdout).toMatch(/^postern \d/);
     expect(status).toBe(0);
+  });
+
+  it.each([
+    [32, ["client", "--check"]],
+    [40, ["gateway", "--check"]],
+    [64, ["wg", "wg0.conf"]],
+    [128, ["portal", "--dev"]],
+    [255, ["relay"]],
+  ])("PG-161: of %i ends any command with one line also without the launcher", (files, args) => {
+    const { status, stdout, stderr } = startAlone(`ulimit -n ${files}`, ...args);
+    expect(stderr).toMatch(
+      /^postern: at least 256 open files are needed, the hard limit is \d+; raise it .*\n$/,
+    );
+    expect({ status, stdout }).toEqual({ status: 8, stdout: "" });
+  });
+
+  it("PG-161: of 256, or a soft one below, loads every command's modules without the launcher", () => {
+    for (const limit of ["ulimit -n 256", "ulimit -S -n 64"]) {
+      expect(startAlone(limit, "portal", "check", "missing.yaml").status).toBe(3);
+      expect(startAlone(limit, "client", "--check", "--api-url", "ws://127.0.0.1:9").stderr).not.toContain(
+        "EMFILE",
+      );
+    }
   });
 
   it("PG-161: of 256 is enough", () => {

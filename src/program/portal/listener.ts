@@ -16,7 +16,6 @@ import {
   type Prefix,
   type SocketAddress,
 } from "../../base/index.ts";
-import { openFilesLimit } from "../../host/index.ts";
 import { MAX_PORTAL_FRAME_BYTES, type Topic } from "../../portal/protocol/index.ts";
 import {
   isTrusted,
@@ -25,6 +24,7 @@ import {
   type UpgradeRequest,
   type UpgradeVerdict,
 } from "../../portal/server/index.ts";
+import { openFilesLimit } from "../open-files.ts";
 import { type ConnectionShares, createConnectionShares, type ShareLimits } from "./connection-shares.ts";
 import { addressOf, answer, type PortalDocuments, refuse, toUpgradeRequest } from "./http-answer.ts";
 import { createIntake, type Intake } from "./intake.ts";

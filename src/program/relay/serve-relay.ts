@@ -8,7 +8,7 @@ import { dropCapabilities, errnoName, type Kernel, openKernel } from "../../../b
 import { createPlaneMemory } from "../../../bindings/plane/index.ts";
 import { openRelayPlane, type RelayDataPath } from "../../../bindings/relay/index.ts";
 import { formatIp, PosternError, type Random, type Secret, unixMs } from "../../base/index.ts";
-import { openFilesLimit, raiseBufferLimits, readClock, runFolders } from "../../host/index.ts";
+import { raiseBufferLimits, readClock, runFolders } from "../../host/index.ts";
 import { deriveRelayId } from "../../portal/derive.ts";
 import { createTurnServer, type TurnServer } from "../../relay/index.ts";
 import {
@@ -21,6 +21,7 @@ import {
 import type { Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import { formatMetrics, openServices, processSamples, type Sample } from "../metrics/index.ts";
+import { openFilesLimit } from "../open-files.ts";
 import type { RelayOptions } from "../options.ts";
 import type { UndoStack } from "../shell/index.ts";
 import { watchPlane } from "../shell/index.ts";

@@ -254,7 +254,7 @@ describe("the tests of imports themselves", () => {
     const ownText = [
       "src/base/json.ts",
       // What the package, the log, nft, the demo's own tools and the lab's wire wrote.
-      "src/cli/main.ts",
+      "src/cli/command-line.ts",
       "src/host/firewall.ts",
       "src/program/demo/measure.ts",
       "src/program/log-format.ts",

@@ -15,8 +15,8 @@ it("style §12: a log line's event is a name; what differs from line to line is 
   expect(found.map(({ path }) => path).sort()).toEqual(SPELLED);
 });
 
-it("style §10: main asks no command for its name: what differs is in the table of commands", () => {
-  const main = sourcesBelow("src/cli").find(({ path }) => path === "src/cli/main.ts");
+it("style §10: the command line asks no command for its name: what differs is in the table of commands", () => {
+  const main = sourcesBelow("src/cli").find(({ path }) => path === "src/cli/command-line.ts");
   const asked = COMMANDS.filter(({ name }) => main?.text.includes(`"${name}"`)).map(({ name }) => name);
   expect(asked).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ip, prefix } from "../../../src/base/index.ts";
-import { parseOpenFilesLimit } from "../../../src/host/index.ts";
 import { forwardedAddress } from "../../../src/portal/server/index.ts";
+import { parseOpenFilesLimit } from "../../../src/program/open-files.ts";
 import type { PortalOptions } from "../../../src/program/options.ts";
 import { createConnectionShares } from "../../../src/program/portal/connection-shares.ts";
 import { shareLimits } from "../../../src/program/portal/listener.ts";

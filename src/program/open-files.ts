@@ -1,6 +1,9 @@
 /** How many files and sockets this process may have open (RLIMIT_NOFILE, getrlimit(2)). */
 import { readFileSync } from "node:fs";
 
+/** What any command needs to load its modules, with a reserve; the launcher asks for as many (PG-161). */
+export const FILES_NEEDED = 256;
+
 /** Where nothing can be learnt: what systems have had for a long time. */
 const USUAL = 1024;
 
