@@ -277,7 +277,12 @@ export function bestRouteRequest(destination: IpAddress, mark: number | undefine
 export type DumpSelection =
   | { readonly kind: "links" }
   | { readonly kind: "addresses" }
-  | { readonly kind: "routes"; readonly family: Family; readonly table?: number }
+  | {
+      readonly kind: "routes";
+      readonly family: Family;
+      readonly table?: number;
+      readonly outputIndex?: number;
+    }
   | { readonly kind: "rules"; readonly family: Family };
 
 export function dumpRequest(selection: DumpSelection): NetlinkRequest {
@@ -290,7 +295,10 @@ export function dumpRequest(selection: DumpSelection): NetlinkRequest {
       return {
         type: N.RTM_GETROUTE,
         header: headerOf(N.RTMSG_BYTES, toAf(selection.family)),
-        attributes: optional(N.RTA_TABLE, selection.table),
+        attributes: [
+          ...optional(N.RTA_TABLE, selection.table),
+          ...optional(N.RTA_OIF, selection.outputIndex),
+        ],
       };
     case "rules":
       return {

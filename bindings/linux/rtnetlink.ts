@@ -39,7 +39,8 @@ export interface BestRoute {
 export interface Rtnetlink {
   links(): readonly Link[];
   addresses(): readonly InterfaceAddress[];
-  routes(family: Family, table?: number): readonly KernelRoute[];
+  /** Of one table and by one device, where they are given. */
+  routes(family: Family, table?: number, outputIndex?: number): readonly KernelRoute[];
   rules(family: Family): readonly Rule[];
   changeLink(index: number, change: LinkChange): Refusal | undefined;
   addAddress(address: Pick<InterfaceAddress, "index" | "address" | "bits">): Refusal | undefined;
@@ -60,8 +61,8 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
 
   function list<T>(selection: DumpSelection, type: number, parse: (body: Uint8Array) => Parsed<T>): T[] {
     const outcome = netlink.dump(dumpRequest(selection));
-    // A kernel without IPv6 has no IPv6 routes.
-    if (!outcome.ok && isErrno(outcome.errno, "EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT")) return [];
+    // A kernel without IPv6 has no IPv6 routes, and a device that is gone has none at all.
+    if (!outcome.ok && isErrno(outcome.errno, "EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT", "ENODEV")) return [];
     if (!outcome.ok) throw hostError(`cannot list ${selection.kind}`, "netlink", outcome.errno);
     return outcome.messages.flatMap((message) => {
       const object = message.type === type ? parse(message.body) : undefined;
@@ -75,10 +76,19 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
   return {
     links: () => list({ kind: "links" }, N.RTM_NEWLINK, parseLink),
     addresses: () => list({ kind: "addresses" }, N.RTM_NEWADDR, parseAddress),
-    routes(family, table) {
-      const selection = { kind: "routes", family, ...(table === undefined ? {} : { table }) } as const;
-      const routes = list(selection, N.RTM_NEWROUTE, parseRoute);
-      return table === undefined ? routes : routes.filter((route) => route.table === table);
+    routes(family, table, outputIndex) {
+      const selection = {
+        kind: "routes",
+        family,
+        ...(table === undefined ? {} : { table }),
+        ...(outputIndex === undefined ? {} : { outputIndex }),
+      } as const;
+      // Older kernels give everything.
+      return list(selection, N.RTM_NEWROUTE, parseRoute).filter(
+        (route) =>
+          (table === undefined || route.table === table) &&
+          (outputIndex === undefined || route.outputIndex === outputIndex),
+      );
     },
     rules: (family) => list({ kind: "rules", family }, N.RTM_NEWRULE, parseRule),
     changeLink: (index, wanted) => change(linkRequest(index, wanted), 0),

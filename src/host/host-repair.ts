@@ -1,18 +1,19 @@
 /** Reads the host as `compareHost` wants it, and repairs what differs (PG-153). */
 import { errnoName, type Rtnetlink } from "../../bindings/linux/index.ts";
-import { FAMILIES, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
-import type { HostChange, HostSnapshot } from "./host-state.ts";
+import { FAMILIES } from "./constants.ts";
+import type { HostChange, HostSnapshot, WantedHost } from "./host-state.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
-const TABLES = [TABLE_RESOURCES, TABLE_LINK, TABLE_INTERNET];
-
-/** Only our own tables are read: the main one may hold a million routes. */
-export function readHostState(rtnetlink: Rtnetlink): HostSnapshot {
+/** Of the routes only those on our device are read: the main table may hold a million. */
+export function readHostState(rtnetlink: Rtnetlink, { link, routes }: WantedHost): HostSnapshot {
+  const tables = [...new Set(routes.map(({ table }) => table))];
   return {
     links: rtnetlink.links(),
     addresses: rtnetlink.addresses(),
     rules: FAMILIES.flatMap((family) => rtnetlink.rules(family)),
-    routes: TABLES.flatMap((table) => FAMILIES.flatMap((family) => rtnetlink.routes(family, table))),
+    routes: tables.flatMap((table) =>
+      FAMILIES.flatMap((family) => rtnetlink.routes(family, table, link.index)),
+    ),
     readParameter: readSysctl,
   };
 }

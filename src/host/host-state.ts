@@ -21,7 +21,7 @@ export interface HostSnapshot {
   readonly links: readonly Link[];
   readonly addresses: readonly InterfaceAddress[];
   readonly rules: readonly Rule[];
-  /** Of our tables. */
+  /** Of our tables and our device. */
   readonly routes: readonly KernelRoute[];
   readonly readParameter: (path: SysctlPath) => string | undefined;
 }
@@ -62,6 +62,23 @@ export function compareHost(wanted: WantedHost, present: HostSnapshot): readonly
     }
   }
   return changes;
+}
+
+/**
+ * What of it is so at present. Commands of an operator that ran after the set-up may have wished otherwise:
+ * they are not to be fought.
+ */
+export function withoutMissing(wanted: WantedHost, present: HostSnapshot): WantedHost {
+  const missing = compareHost(wanted, present);
+  const gone: readonly unknown[] = missing.flatMap(Object.values);
+  const isThere = (what: HostAddress | DeviceRoute | Rule | SysctlWrite): boolean => !gone.includes(what);
+  const mtu = missing.find((change) => change.kind === "mtu")?.present ?? wanted.link.mtu;
+  return {
+    link: { ...wanted.link, mtu, addresses: wanted.link.addresses.filter(isThere) },
+    rules: wanted.rules.filter(isThere),
+    routes: wanted.routes.filter(isThere),
+    parameters: wanted.parameters.filter(isThere),
+  };
 }
 
 /** A change as a person reads it. */

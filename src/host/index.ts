@@ -35,6 +35,7 @@ export {
   type HostChange,
   type HostSnapshot,
   type WantedHost,
+  withoutMissing,
 } from "./host-state.ts";
 export {
   fromMachineId,

@@ -27,6 +27,7 @@ import {
   toPrefix,
 } from "../base/index.ts";
 import { FAMILIES, WG_FWMARK, WG_RULE_PROTOCOL, WG_RULE_PROTOCOL_RESTORES, WG_TABLE } from "./constants.ts";
+import type { SysctlWrite } from "./forwarding.ts";
 import type { HostAddress } from "./link.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 
@@ -99,6 +100,10 @@ export function findFreeTable(rtnetlink: Rtnetlink): number {
 }
 
 export interface WgRoutes {
+  /** The rules as the kernel has them, with their numbers. */
+  readonly rules: readonly Rule[];
+  /** What the rules need. */
+  readonly parameters: readonly SysctlWrite[];
   /** Deletes what `applyWgRoutes` added. Routes on the device go with the device. */
   remove(): void;
 }
@@ -120,7 +125,12 @@ export function applyWgRoutes(rtnetlink: Rtnetlink, plan: WgRoutePlan, log: Log)
       undo.push(() => void rtnetlink.deleteRoute(route));
     }
     for (const one of plan.defaults) addDefaultRules(rtnetlink, one, undo, log);
-    return { remove };
+    const isV4 = plan.defaults.some(({ family }) => family === 4);
+    return {
+      rules: plan.defaults.flatMap((one) => defaultRules(rtnetlink, one)),
+      parameters: isV4 ? [{ path: SOURCE_MARK, value: "1" }] : [],
+      remove,
+    };
   } catch (error) {
     remove();
     throw error;
@@ -169,6 +179,16 @@ function addDefaultRules(rtnetlink: Rtnetlink, one: WgDefault, undo: (() => void
     },
     undo,
   );
+}
+
+/** The two of them, as they are listed. */
+function defaultRules(rtnetlink: Rtnetlink, { family, table }: WgDefault): readonly Rule[] {
+  const ours = rtnetlink.rules(family).filter(isOurs);
+  const first = ours.find((rule) => rule.table === table);
+  const second = ours.find(
+    ({ priority }) => first?.priority !== undefined && priority === first.priority - 1,
+  );
+  return [first, second].filter((rule) => rule !== undefined);
 }
 
 function addRule(rtnetlink: Rtnetlink, rule: Rule, undo: (() => void)[]): void {

@@ -17,8 +17,7 @@ import {
   tunnelRoutes,
 } from "../../host/index.ts";
 import { RESERVED_RANGES, type TunnelInterface } from "../../tunnel/index.ts";
-import type { PlaneHost, UndoStack } from "../shell/index.ts";
-import type { HostKeeper } from "./host-keeper.ts";
+import type { HostKeeper, PlaneHost, UndoStack } from "../shell/index.ts";
 import type { RoleOnHost } from "./role.ts";
 
 export interface HostInterface {

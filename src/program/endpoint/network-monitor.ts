@@ -11,7 +11,7 @@ import {
   selectOwnAddresses,
   synchroniseLinkRoutes,
 } from "../../host/index.ts";
-import type { PlaneHost } from "../shell/index.ts";
+import { FLOCK_MS, type PlaneHost } from "../shell/index.ts";
 
 export interface NetworkMonitor {
   ownAddresses(): readonly IpAddress[];
@@ -36,8 +36,6 @@ export interface NetworkListeners {
  * processor's caches (G-13).
  */
 const SLEEP_MS_MAX = 5_000;
-/** Events come in flocks; they are taken together. */
-const FLOCK_MS = 20;
 
 export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
   const { rtnetlink, tun } = host;

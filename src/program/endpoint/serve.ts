@@ -21,6 +21,8 @@ import type { Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import {
+  createHostKeeper,
+  type HostKeeper,
   openPlaneHost,
   type PlaneFeatures,
   type PlaneHost,
@@ -29,7 +31,6 @@ import {
   watchPlane,
 } from "../shell/index.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
-import { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
 import { createResets, type Resets } from "./resets.ts";

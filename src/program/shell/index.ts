@@ -1,5 +1,7 @@
 export { type Alarm, createAlarm } from "./alarm.ts";
 export { readFeatures } from "./features.ts";
+export { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
+export { FLOCK_MS, type HostWatch, watchHost } from "./host-watch.ts";
 export { createOutbox, type Outbox } from "./outbox.ts";
 export { openPlaneHost, type PlaneFeatures, type PlaneHost, type PlaneHostOptions } from "./plane-host.ts";
 export {

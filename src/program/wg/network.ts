@@ -8,13 +8,21 @@ import {
   planWgRoutes,
   removeWgLeftovers,
   TUN_TXQUEUELEN,
+  type WantedHost,
   whyNoIpv6,
 } from "../../host/index.ts";
 import type { PlaneHost, UndoStack } from "../shell/index.ts";
 import type { LocatedConfig } from "./read-config.ts";
 
+export interface WgNetwork {
+  /** The mark that the sockets have now, 0 for none. */
+  readonly mark: number;
+  /** What the host should look like from now on (PG-153). */
+  readonly wanted: WantedHost;
+}
+
 /**
- * Sets all of it up. Returns the mark that the sockets have now, 0 for none.
+ * Sets all of it up.
  *
  * @throws PosternError `host` at the first thing that the system refuses
  */
@@ -24,18 +32,15 @@ export function setUpNetwork(
   mtu: number,
   undo: UndoStack,
   log: Log,
-): number {
+): WgNetwork {
   const { rtnetlink, tun } = host;
   const { index } = tun;
   const { name, config, table } = file;
   const removed = removeWgLeftovers(rtnetlink);
   if (removed > 0) log.info?.("rules of an earlier run removed", { count: removed });
   const { addresses, allowedIps } = withoutMissingFamily(file, mtu, log);
-  configureLink(
-    rtnetlink,
-    { index, name, mtu, txQueueLength: TUN_TXQUEUELEN, addresses, needsAll: true },
-    log,
-  );
+  const link = { index, name, mtu, txQueueLength: TUN_TXQUEUELEN, addresses, needsAll: true };
+  configureLink(rtnetlink, link, log);
   const settings = { index, table, addresses, allowedIps, mark: config.fwMark };
   const plan = planWgRoutes(settings, findFreeTable(rtnetlink));
   if (plan.mark !== undefined) {
@@ -44,7 +49,8 @@ export function setUpNetwork(
   }
   const routes = applyWgRoutes(rtnetlink, plan, log);
   undo.add("routes and rules", () => routes.remove());
-  return plan.mark ?? 0;
+  const { rules, parameters } = routes;
+  return { mark: plan.mark ?? 0, wanted: { link, rules, routes: plan.routes, parameters } };
 }
 
 /** One decision for addresses, routes and rules: a family that the device cannot have is left out of all. */

@@ -7,7 +7,7 @@
 import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type Log, type SocketAddress, unixMs } from "../../base/index.ts";
-import { requirePrivilege, wgMtu } from "../../host/index.ts";
+import { readHostState, requirePrivilege, type WantedHost, wgMtu, withoutMissing } from "../../host/index.ts";
 import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
@@ -22,6 +22,7 @@ import {
   readFeatures,
   type Shell,
   type UndoStack,
+  watchHost,
   watchPlane,
 } from "../shell/index.ts";
 import { runHooks } from "./hooks.ts";
@@ -70,7 +71,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   undo.add("PostDown", () => runHooks(config.hooks, "PostDown", name, log));
   undo.add("TUN device and sockets", () => host.close());
   await runHooks(config.hooks, "PreUp", name, log);
-  const mark = setUpNetwork(host, file, mtu, undo, log);
+  const { mark, wanted } = setUpNetwork(host, file, mtu, undo, log);
 
   const machine = openMachine(host, log);
   const shell = startShell(host, machine, ending);
@@ -92,6 +93,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   await serve(io, name, control, ending, undo);
   undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
   await runHooks(config.hooks, "PostUp", name, log);
+  keepHost(host, wanted, undo, log);
   const setEndpoint: SetEndpoint = (publicKey, to) =>
     shell.input((now) => machine.setEndpoint(now, publicKey, to));
   const resolver = startResolver(namedEndpoints(config, setEndpoint), lookUpPast(host, mark, log), log);
@@ -132,6 +134,13 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     threads,
     log,
   });
+}
+
+/** What PostUp has changed is as it should be. */
+function keepHost(host: PlaneHost, wanted: WantedHost, undo: UndoStack, log: Log): void {
+  const present = readHostState(host.rtnetlink, wanted);
+  const watch = watchHost(host, withoutMissing(wanted, present), log);
+  undo.add("watch of the host", () => watch.stop());
 }
 
 /** The MTU that the ways to the endpoints leave (WG-63). */

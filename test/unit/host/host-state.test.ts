@@ -9,6 +9,7 @@ import {
   policyRules,
   tunnelRoutes,
   type WantedHost,
+  withoutMissing,
 } from "../../../src/host/index.ts";
 
 const TUN = 9;
@@ -85,6 +86,20 @@ describe("what others did to the host", () => {
 
   it("PG-38: without the device there is nothing to repair", () => {
     expect(changesOf({ links: [], addresses: [], routes: [] })).toEqual([]);
+  });
+
+  it("PG-153: what is missing before anybody looks after it is not wanted", () => {
+    expect(withoutMissing(WANTED, present())).toEqual(WANTED);
+    const spoilt = present({
+      links: [{ ...DEVICE, mtu: 1300 }],
+      addresses: [],
+      routes: present().routes.slice(1),
+      rules: policyRules(4).slice(1),
+      readParameter: () => "0",
+    });
+    const left = withoutMissing(WANTED, spoilt);
+    expect(left.routes).toEqual(WANTED.routes.slice(1));
+    expect(compareHost(left, spoilt)).toEqual([]);
   });
 
   it("PG-153: a parameter that the kernel lacks is no change", () => {

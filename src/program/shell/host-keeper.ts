@@ -2,7 +2,7 @@
  * Keeps the host as it was set up (PG-153): looks again when something tells of a change, and every 30 s
  * without that; repairs once, says what it repaired, and does not fight.
  */
-import type { NetworkEvent } from "../../../bindings/linux/index.ts";
+import { type NetworkEvent, RT_TABLE_MAIN } from "../../../bindings/linux/index.ts";
 import { after, type Instant, type Log } from "../../base/index.ts";
 import {
   compareHost,
@@ -12,11 +12,9 @@ import {
   type KeptTable,
   readHostState,
   repairChange,
-  TABLE_INTERNET,
-  TABLE_RESOURCES,
   type WantedHost,
 } from "../../host/index.ts";
-import type { PlaneHost } from "../shell/index.ts";
+import type { PlaneHost } from "./plane-host.ts";
 
 const CHECK_EVERY_MS = 30_000;
 
@@ -75,11 +73,11 @@ export function createHostKeeper(host: PlaneHost, log: Log): HostKeeper {
 }
 
 function look(keeping: Keeping, events: readonly NetworkEvent[]): void {
-  const { host, tables } = keeping;
+  const { host, tables, wanted } = keeping;
   const now = host.now();
   const isDue = now >= keeping.nextCheck || events.some(({ kind }) => kind === "overrun");
   if (isDue) keeping.nextCheck = after(now, CHECK_EVERY_MS);
-  if (isDue || events.some((event) => concernsHost(event, host.tun.index))) checkHost(keeping, now);
+  if (isDue || events.some((event) => concernsHost(event, wanted))) checkHost(keeping, now);
   for (const [table, watch] of tables) {
     const isTold = events.some((event) => concernsTable(event, table));
     if (isTold && watch.state === "idle") watch.doubtedSince = now;
@@ -87,19 +85,25 @@ function look(keeping: Keeping, events: readonly NetworkEvent[]): void {
   }
 }
 
-function concernsHost(event: NetworkEvent, tunIndex: number): boolean {
+function concernsHost(event: NetworkEvent, wanted: WantedHost | undefined): boolean {
+  const device = wanted?.link.index;
   switch (event.kind) {
     case "rule":
     case "parameter":
       return true;
     case "link":
     case "address":
-      return event.index === tunIndex;
+      return event.index === device;
     case "route":
-      return event.index === tunIndex || event.table === TABLE_RESOURCES || event.table === TABLE_INTERNET;
+      return event.index === device || isOurTable(event.table, wanted);
     default:
       return false;
   }
+}
+
+/** In the main table others' routes come and go. */
+function isOurTable(table: number | undefined, wanted: WantedHost | undefined): boolean {
+  return table !== RT_TABLE_MAIN && (wanted?.routes.some((route) => route.table === table) ?? false);
 }
 
 function concernsTable(event: NetworkEvent, { name, neighbours }: KeptTable): boolean {
@@ -112,7 +116,7 @@ function checkHost(keeping: Keeping, now: Instant): void {
   const { host, wanted, log, givenUp } = keeping;
   if (wanted === undefined) return;
   const device = wanted.link.name;
-  const changes = compareHost(wanted, readHostState(host.rtnetlink)).filter(
+  const changes = compareHost(wanted, readHostState(host.rtnetlink, wanted)).filter(
     (change) => !givenUp.has(describeChange(change, device)),
   );
   if (changes.length === 0 || !mayRepair(keeping, now, describeAll(changes, device))) return;
