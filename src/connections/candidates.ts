@@ -34,7 +34,7 @@ export function addRemotes(
       continue;
     }
     const verdict = connection.agent.addRemote(state.now, candidate.value);
-    if (verdict === "over-limit") count(state, "candidate_over_limit");
+    if (verdict === "over-limit") count(state, "candidate_over_limit", connection);
     if (verdict !== "accepted") skip(state, connection, verdict);
     else {
       noteActivity(state, connection, "remote candidate");
@@ -62,6 +62,6 @@ export function removeRemotes(
 }
 
 function skip(state: ConnectionsState, connection: Connection, reason: string): void {
-  if (reason !== "over-limit") count(state, "candidate_skipped");
+  if (reason !== "over-limit") count(state, "candidate_skipped", connection);
   connection.log.debug?.("candidate skipped", { reason });
 }

@@ -193,6 +193,8 @@ export interface ConnectionStats {
   /** STUN to the peer, directly and through relays (SN-136). */
   readonly stunBytesSent: number;
   readonly stunBytesRelayed: number;
+  /** What was dropped of this connection alone: of its peer's checks, its candidates, its waiting packets. */
+  readonly drops: Readonly<Partial<Record<ConnectionCounter, number>>>;
   /** The relay whose addresses it offers. */
   readonly relay?: string;
   readonly bufferedPackets: number;

@@ -70,7 +70,7 @@ function handleRequest(
     if (verdict === "bad-integrity") continue;
     advance(state, connection);
     const counter = REQUEST_COUNTERS[verdict];
-    return counter === undefined ? CONSUMED : dropStun(state, datagram, counter);
+    return counter === undefined ? CONSUMED : dropStun(state, datagram, counter, connection);
   }
   return dropStun(state, datagram, "stun_bad_integrity");
 }
@@ -83,7 +83,7 @@ function handleAnswer(
   const connection = state.byTransaction.get(toHex(answer.frame.transactionId));
   const verdict = connection?.agent.handleAnswer(state.now, answer, datagram.from);
   if (connection === undefined || verdict === "unmatched") return dropStun(state, datagram, "stun_unmatched");
-  if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity");
+  if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity", connection);
   advance(state, connection);
   return CONSUMED;
 }
@@ -104,8 +104,13 @@ function counterOf(reason: MalformedBinding): ConnectionCounter {
   return reason === "not-binding" ? "stun_unmatched" : "stun_malformed";
 }
 
-function dropStun(state: ConnectionsState, { from }: Datagram, counter: ConnectionCounter): DatagramOutcome {
-  count(state, counter);
+function dropStun(
+  state: ConnectionsState,
+  { from }: Datagram,
+  counter: ConnectionCounter,
+  connection?: Connection,
+): DatagramOutcome {
+  count(state, counter, connection);
   const emit = counter === "stun_unmatched" ? state.log.trace : state.log.debug;
   emit?.("STUN dropped", { from: formatSocketAddress(from), counter });
   return { kind: "dropped", counter };
@@ -125,7 +130,7 @@ function handleHandshake(
   advanceDevice(state);
   if (connection !== undefined && state.byId.get(connection.id) === connection) advance(state, connection);
   if (outcome.kind !== "dropped") return CONSUMED;
-  count(state, "wg_rejected");
+  count(state, "wg_rejected", connection);
   return { kind: "dropped", counter: "wg_rejected" };
 }
 

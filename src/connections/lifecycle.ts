@@ -106,6 +106,7 @@ function create(state: ConnectionsState, given: ConnectionRequest, peer: PeerRef
     isAnnounced: false,
     stunBytesSent: 0,
     stunBytesRelayed: 0,
+    drops: new Map(),
     dueReason: "ice",
     dueAt: undefined,
     place: -1,

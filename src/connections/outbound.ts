@@ -38,10 +38,10 @@ function sendPacket(
     case "connecting":
       if (isPunt) device.notePunt(peer);
       if (state.options.role === "gateway") {
-        count(state, "tx_not_ready");
+        count(state, "tx_not_ready", connection);
         return "tx-not-ready";
       }
-      push(state, phase.ipBuffer, packet, { most: IP_BUFFER_MAX, counter: "ip_buffer_overflow" });
+      push(state, phase.ipBuffer, packet, { connection, most: IP_BUFFER_MAX, counter: "ip_buffer_overflow" });
       return "buffered";
     case "connected":
     case "idle":
@@ -80,7 +80,8 @@ function sendToPeer(
   if (connection === undefined || connection.peer.peerId !== peer.peerId) return;
   const { phase } = connection;
   if (phase.kind !== "connecting") sendAlong(state, phase.path, datagram);
-  else push(state, phase.wgBuffer, datagram, { most: WG_BUFFER_MAX, counter: "wg_buffer_overflow" });
+  else
+    push(state, phase.wgBuffer, datagram, { connection, most: WG_BUFFER_MAX, counter: "wg_buffer_overflow" });
 }
 
 /** The oldest makes room. */
@@ -88,11 +89,11 @@ function push(
   state: ConnectionsState,
   buffer: Uint8Array[],
   bytes: Uint8Array,
-  limit: { readonly most: number; readonly counter: ConnectionCounter },
+  limit: { readonly connection: Connection; readonly most: number; readonly counter: ConnectionCounter },
 ): void {
   if (buffer.length >= limit.most) {
     buffer.shift();
-    count(state, limit.counter);
+    count(state, limit.counter, limit.connection);
   }
   buffer.push(bytes);
 }

@@ -127,6 +127,8 @@ export interface Connection extends QueueEntry {
   /** STUN, directly and through relays, their headers included (SN-136). */
   stunBytesSent: number;
   stunBytesRelayed: number;
+  /** What was dropped of it or for it; all connections together are `counters` of the state. */
+  readonly drops: Map<ConnectionCounter, number>;
   dueReason: ConnectionTimeout;
 }
 
@@ -202,8 +204,14 @@ export function enter(state: ConnectionsState, now: Instant): Instant {
   return state.now;
 }
 
-export function count(state: ConnectionsState, counter: ConnectionCounter): void {
+/** @param connection whose it was, as far as that is known */
+export function count(
+  state: ConnectionsState,
+  counter: ConnectionCounter,
+  connection?: Pick<Connection, "drops">,
+): void {
   state.counters[counter]++;
+  connection?.drops.set(counter, (connection.drops.get(counter) ?? 0) + 1);
 }
 
 /** `cid` at a gateway, `gid` at a client (SN-131). */

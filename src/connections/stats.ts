@@ -27,6 +27,7 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
     ...(rttMs !== undefined && { rttMs }),
     stunBytesSent: connection.stunBytesSent,
     stunBytesRelayed: connection.stunBytesRelayed,
+    drops: Object.fromEntries(connection.drops),
     ...(connection.relay && { relay: connection.relay.id }),
     bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
     ...(lastHandshake !== undefined && { lastHandshake }),

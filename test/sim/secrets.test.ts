@@ -132,7 +132,7 @@ describe("wrong secrets", () => {
 });
 
 describe("packets before the path", () => {
-  it("SN-96: a client delivers the last 128 of 200, in order; a gateway drops and counts", () => {
+  it("SN-96, SN-136: a client delivers the last 128 of 200, in order; a gateway drops and counts", () => {
     const world = createWorld(1);
     const duo = createDuo(world);
     duo.upsert(duo.client);
@@ -146,6 +146,10 @@ describe("packets before the path", () => {
     expect([ip_buffer_overflow, tx_not_ready]).toEqual([72, 0]);
     expect(duo.client.machine.plane.drops()).toEqual({});
     expect(counters(duo.gateway).tx_not_ready).toBe(5);
+    expect([shown(duo.client)?.drops, shown(duo.gateway)?.drops]).toEqual([
+      { ip_buffer_overflow: 72 },
+      { tx_not_ready: 5 },
+    ]);
     expect(duo.client.received).toEqual([]);
   });
 
