@@ -25,6 +25,8 @@ const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
 export const API_URL = "ws://203.0.113.10:8080";
 export const OFFICE_V4 = "172.20.0.100";
 export const OFFICE_V6 = "fd20::100";
+/** The last byte of the first relay's address. */
+const FIRST_RELAY = 101;
 /** In another network behind the same gateway. */
 export const VAULT = "172.21.0.100";
 /** Bounds are generous: the machine may be busy with other tests (TS-3). */
@@ -46,6 +48,8 @@ export interface Access {
 }
 
 export interface OfficeOptions {
+  /** How many relays there are, with `nats` only. */
+  readonly relays?: number;
   /** Absent: client and gateway reach each other through one router without NAT. */
   readonly nats?: { readonly client: Nat; readonly gateway: Nat; readonly families?: OfficeFamilies };
 }
@@ -67,7 +71,9 @@ export interface Office {
   readonly client: Namespace;
   readonly gateway: Namespace;
   readonly resource: Namespace;
-  readonly tokens: { readonly client: string; readonly gateway: string };
+  /** At 203.0.113.101 and up. */
+  readonly relays: readonly Namespace[];
+  readonly tokens: { readonly client: string; readonly gateway: string; readonly relay: string };
   /** Writes the portal's file, as an editor does. Every network is a resource; `access` are the policies. */
   configure(access: readonly Access[], options?: { readonly hasActor?: boolean }): void;
   /** The same file is given to each portal: state and tokens survive its restart. */
@@ -75,6 +81,8 @@ export interface Office {
   /** Starts a program and waits until it is ready; `args` come last. */
   startGateway(...args: readonly string[]): Promise<Child>;
   startClient(...args: readonly string[]): Promise<Child>;
+  /** Starts the relay in `relays[index]` and waits until it serves. */
+  startRelay(index: number, ...args: readonly string[]): Promise<Child>;
   /** Commands of ours that start later on a machine find this name server in their resolv.conf. */
   useNameServer(where: Namespace, address: string): void;
   /** Starts any command of ours without waiting. */
@@ -88,12 +96,13 @@ export interface Office {
   close(): Promise<void>;
 }
 
-export async function createOffice({ nats }: OfficeOptions = {}): Promise<Office> {
+export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Promise<Office> {
   const lab = createLab();
-  const machines = nats === undefined ? await buildReachable(lab) : await buildBehindNats(lab, nats);
+  const machines = nats === undefined ? await buildReachable(lab) : await buildBehindNats(lab, nats, relays);
   const tokens = {
     client: createToken("client", systemRandom),
     gateway: createToken("gateway", systemRandom),
+    relay: createToken("relay", systemRandom),
   };
   const file = join(machines.portal.runFolder, "portal.yaml");
 
@@ -136,6 +145,16 @@ export async function createOffice({ nats }: OfficeOptions = {}): Promise<Office
     },
     startGateway: (...args) => startPeer("gateway", args),
     startClient: (...args) => startPeer("client", ["--dns-control", "disabled", ...args]),
+    async startRelay(index, ...args) {
+      const relay = machines.relays[index];
+      if (relay === undefined) throw new Error(`the office has ${machines.relays.length} relays`);
+      const last = FIRST_RELAY + index;
+      const addresses = ["--public-ip4", `203.0.113.${last}`, "--public-ip6", `2001:db8:113::${last}`];
+      const env = { POSTERN_TOKEN: tokens.relay };
+      const child = postern(relay, ["relay", "--api-url", API_URL, ...addresses, ...args], env);
+      await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
+      return child;
+    },
     useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
     postern,
     traffic: (where, ...args) =>
@@ -184,6 +203,7 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     version: 1,
     account: { slug: "lab" },
     sites: [{ name: "Berlin", gateway_tokens: [{ name: "gw", hash: hashOf(tokens.gateway) }] }],
+    relay_tokens: [{ name: "relay", hash: hashOf(tokens.relay) }],
     actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
     resources,
@@ -209,7 +229,7 @@ function hashOf(text: string): string {
   return `sha256:${toHex(hashToken(token))}`;
 }
 
-interface Machines extends Pick<Office, "router" | "gatewayRouter" | "internet" | Role> {
+interface Machines extends Pick<Office, "router" | "gatewayRouter" | "internet" | "relays" | Role> {
   readonly addresses: { readonly client: string; readonly gateway: string };
 }
 type Role = "portal" | "client" | "gateway" | "resource";
@@ -240,12 +260,21 @@ async function buildReachable(lab: Lab): Promise<Machines> {
   await gateway.ip("route add default via 10.31.0.1", "route add ::/0 via fd31::1");
   const resource = await addResource(lab, gateway);
   const addresses = { client: "10.30.0.2", gateway: "10.31.0.2" };
-  return { router, gatewayRouter: router, internet: undefined, portal, client, gateway, resource, addresses };
+  const routers = { router, gatewayRouter: router, internet: undefined };
+  return { ...routers, relays: [], portal, client, gateway, resource, addresses };
 }
 
-async function buildBehindNats(lab: Lab, nats: NonNullable<OfficeOptions["nats"]>): Promise<Machines> {
+async function buildBehindNats(
+  lab: Lab,
+  nats: NonNullable<OfficeOptions["nats"]>,
+  relayCount: number,
+): Promise<Machines> {
   const internet = await createInternet(lab);
   const portal = await internet.addPublic("portal", 10);
+  const relays: Namespace[] = [];
+  for (let i = 0; i < relayCount; i++) {
+    relays.push(await internet.addPublic(`relay-${i + 1}`, FIRST_RELAY + i));
+  }
   const home = await internet.addSite("client", 30, nats.client);
   const office = await internet.addSite("gateway", 31, nats.gateway);
   const client = await home.addHost("client", 100, { families: nats.families?.client ?? "both" });
@@ -253,7 +282,7 @@ async function buildBehindNats(lab: Lab, nats: NonNullable<OfficeOptions["nats"]
   const resource = await addResource(lab, gateway);
   const addresses = { client: "172.30.0.100", gateway: "172.31.0.100" };
   const routers = { router: home.router, gatewayRouter: office.router };
-  return { ...routers, internet, portal, client, gateway, resource, addresses };
+  return { ...routers, internet, relays, portal, client, gateway, resource, addresses };
 }
 
 async function addResource(lab: Lab, gateway: Namespace): Promise<Namespace> {
