@@ -6,11 +6,12 @@
  * ```
  *
  * An arm is `{ name, near, far, address, processes }`: traffic from `near` to `address` in `far` goes
- * through `processes`. All arms of a run are up at the same time; an idle one costs nothing.
+ * through `processes`, and what the lab itself runs for it is `support`. All arms of a run are up at the same time; an idle one costs nothing.
  */
 import { randomBytes } from "node:crypto";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { addWire } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
 
 export const MAIN = join(ROOT, "build", "src", "cli", "main.js");
@@ -18,14 +19,20 @@ const PORT = 5555;
 const WITHIN_MS = 20_000;
 
 /** Two namespaces joined by veth. */
-async function openEnds(lab, name) {
+/** @param roundTripMs without it a veth joins the ends, else a wire with half of that each way (TS-23) */
+async function openEnds(lab, name, roundTripMs = 0) {
   const near = await lab.add(`${name}-near`);
   const far = await lab.add(`${name}-far`);
-  await lab.connect(
+  const ports = [
     { namespace: near, device: "wan", addresses: ["10.9.0.1/24"] },
     { namespace: far, device: "wan", addresses: ["10.9.0.2/24"] },
-  );
-  return { near, far };
+  ];
+  if (roundTripMs > 0) {
+    const { pid } = await addWire(lab, ...ports, { delayMs: roundTripMs / 2 });
+    return { near, far, support: [pid] };
+  }
+  await lab.connect(...ports);
+  return { near, far, support: [] };
 }
 
 /** The ceiling: no tunnel at all. */
@@ -34,8 +41,8 @@ export async function openVeth(lab) {
   return { name: "veth", near, far, address: "10.9.0.2", processes: [] };
 }
 
-export async function openWireguardGo(lab, { mtu, program }) {
-  const { near, far } = await openEnds(lab, "go");
+export async function openWireguardGo(lab, { mtu, program, roundTripMs }) {
+  const { near, far, support } = await openEnds(lab, "go", roundTripMs);
   const ends = [near, far];
   const keys = await makeKeys(near, 2);
   const processes = ends.map((end) =>
@@ -64,12 +71,12 @@ export async function openWireguardGo(lab, { mtu, program }) {
     ]);
     await end.ip(`addr add 10.7.0.${i + 1}/24 dev wg0`, `link set wg0 mtu ${mtu} up`);
   }
-  return { name: "wireguard-go", near, far, address: "10.7.0.2", processes };
+  return { name: "wireguard-go", near, far, address: "10.7.0.2", processes, support };
 }
 
 /** `postern wg` at both ends. `main`: the program of another checkout. */
-export async function openPosternWg(lab, { mtu, runtime, name = "postern", main = MAIN }) {
-  const { near, far } = await openEnds(lab, name);
+export async function openPosternWg(lab, { mtu, runtime, name = "postern", main = MAIN, roundTripMs }) {
+  const { near, far, support } = await openEnds(lab, name, roundTripMs);
   const ends = [near, far];
   const keys = await makeKeys(near, 2);
   const processes = ends.map((end, i) => {
@@ -92,7 +99,7 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern", main 
   });
   for (const child of processes)
     await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  return { name, near, far, address: "10.7.0.2", processes, isPostern: true };
+  return { name, near, far, address: "10.7.0.2", processes, support, isPostern: true };
 }
 
 /**

@@ -21,7 +21,8 @@ export async function openServers(arm) {
 /** Runs iperf3 with what TS-51 asks for around it. */
 async function measured(arm, seconds, args, readValue) {
   const before = { machine: machineSeconds(), cpu: arm.processes.map(({ pid }) => cpuSeconds(pid)) };
-  const serverBefore = cpuSeconds(arm.server.pid);
+  const own = () => [arm.server.pid, ...(arm.support ?? [])].reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const ownBefore = own();
   const counters = await countersOf(arm);
   const started = performance.now();
   const all = ["-c", arm.address, "-t", String(seconds), "-J", "--connect-timeout", "5000", ...args];
@@ -35,8 +36,8 @@ async function measured(arm, seconds, args, readValue) {
   const bytes = sum.bytes;
   const used = cpu.reduce((a, b) => a + b, 0);
   const clientCpu = (end.cpu_utilization_percent.host_total / 100) * seconds;
-  const own = used + clientCpu + (cpuSeconds(arm.server.pid) - serverBefore);
-  const others = (machine.processes - before.machine.processes - own) / elapsed;
+  const ours = used + clientCpu + (own() - ownBefore);
+  const others = (machine.processes - before.machine.processes - ours) / elapsed;
   const steal = (machine.steal - before.machine.steal) / elapsed;
   const reasons = [];
   if (others > OTHERS_MAX) reasons.push(`others used ${(others * 100).toFixed(0)} % of a core`);

@@ -2,9 +2,10 @@
  * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-6 to G-8, G-11, G-13 to G-15).
  *
  *   npm run bench -- tunnel [--runtime node24|node20|system|PATH] [--mtu 1420,1280] [--pairs 5]
- *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,idle] [--quick]
+ *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,idle] [--delay 20] [--quick]
  *       [--once] [--without-postern] [--without-wireguard-go] [--json]
  *
+ * --delay MS puts a wire with that round trip between the ends (G-9); the wire costs a processor's time, too.
  * --quick is for looking, --once repeats no invalid run. Stalls (PF-71) are looked for by
  * `--cells tcp --mtu 1420 --pairs 20 --seconds 30 --without-wireguard-go`: see `slowest_second`.
  * Needs root, iperf3 and wireguard-tools. Both arms are up all the time; runs alternate in drawn order.
@@ -31,6 +32,7 @@ function readOptions() {
       pairs: { type: "string", default: "5" },
       seconds: { type: "string", default: "10" },
       cells: { type: "string", default: "tcp,udp,ping,ready,veth" },
+      delay: { type: "string", default: "0" },
       seed: { type: "string", default: "1" },
       quick: { type: "boolean", default: false },
       once: { type: "boolean", default: false },
@@ -45,6 +47,7 @@ function readOptions() {
     pairs: values.quick ? 2 : Number(values.pairs),
     seconds: values.quick ? 3 : Number(values.seconds),
     cells: new Set(values.cells.split(",")),
+    roundTripMs: Number(values.delay),
     seed: Number(values.seed),
     // An invalid run is repeated, unless somebody only wants to look.
     repeats: values.quick || values.once ? 0 : REPEATS_MAX,
@@ -55,19 +58,25 @@ function readOptions() {
 }
 
 /** The cells for one MTU: name, unit, load. */
-function planFor(mtu, { cells, seconds }) {
+function planFor(mtu, { cells, seconds, roundTripMs }) {
   const plan = [];
   const add = (name, unit, params, load) =>
-    plan.push({ name: `${name}-${mtu}`, unit, params: { mtu, ...params }, load });
+    plan.push({
+      name: `${name}-${mtu}${roundTripMs === 0 ? "" : `-${roundTripMs}ms`}`,
+      unit,
+      params: { mtu, ...(roundTripMs === 0 ? {} : { roundTripMs }), ...params },
+      load,
+    });
   if (cells.has("tcp")) {
     for (const direction of ["up", "down"]) {
       add(`tcp-${direction}`, "Gbit/s", { direction, seconds }, (arm) => tcp(arm, { direction, seconds }));
     }
   }
   if (cells.has("streams")) {
-    add("tcp-4-streams", "Gbit/s", { streams: 4, seconds }, (arm) =>
-      tcp(arm, { direction: "up", streams: 4, seconds }),
-    );
+    for (const direction of ["up", "down"]) {
+      const params = { streams: 4, direction, seconds };
+      add(`tcp-4-streams-${direction}`, "Gbit/s", params, (arm) => tcp(arm, params));
+    }
   }
   if (cells.has("udp")) {
     for (const [bytes, offered] of [
@@ -134,8 +143,11 @@ async function runMtu(mtu, options, baseline, result, draw) {
   const lab = createLab();
   try {
     const arms = [];
-    if (options.hasPostern) arms.push(await openPosternWg(lab, { mtu, runtime: options.runtime }));
-    if (baseline !== undefined) arms.push(await openWireguardGo(lab, { mtu, program: baseline.path }));
+    const { runtime, roundTripMs } = options;
+    if (options.hasPostern) arms.push(await openPosternWg(lab, { mtu, runtime, roundTripMs }));
+    if (baseline !== undefined) {
+      arms.push(await openWireguardGo(lab, { mtu, program: baseline.path, roundTripMs }));
+    }
     for (const arm of arms) {
       await openServers(arm);
       // Warm up both directions: code is compiled by use (PF-16).
@@ -197,7 +209,7 @@ async function main() {
   const { seed, runtime } = options;
   const draw = createDraw(seed);
   const result = beginResult("tunnel", {
-    topology: "two network namespaces joined by veth, one tunnel process each",
+    topology: `two network namespaces joined by ${options.roundTripMs === 0 ? "veth" : "a wire"}, one tunnel process each`,
     mtu: options.mtus,
     pinning: "none",
     seed,

@@ -36,6 +36,8 @@ export type WireCounters = Readonly<
 >;
 
 export interface Wire {
+  /** Of the program that carries. */
+  readonly pid: number;
   /** Changes settings while packets pass. */
   set(settings: WireSettings): Promise<Readonly<Record<"out" | "in", WireCounters>>>;
 }
@@ -64,7 +66,7 @@ export async function addWire(lab: Lab, near: Port, far: Port, options: WireOpti
     await bringUp(port);
   }
   const path = join(middle.runFolder, "wire.sock");
-  return { set: (settings) => command(path, settings) };
+  return { pid: child.pid, set: (settings) => command(path, settings) };
 }
 
 async function command(path: string, settings: WireSettings): Promise<Record<"out" | "in", WireCounters>> {
