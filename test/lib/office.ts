@@ -99,11 +99,7 @@ export interface Office {
 export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Promise<Office> {
   const lab = createLab();
   const machines = nats === undefined ? await buildReachable(lab) : await buildBehindNats(lab, nats, relays);
-  const tokens = {
-    client: createToken("client", systemRandom),
-    gateway: createToken("gateway", systemRandom),
-    relay: createToken("relay", systemRandom),
-  };
+  const tokens = createTokens();
   const file = join(machines.portal.runFolder, "portal.yaml");
 
   const postern: Office["postern"] = (where, args, env = {}) => {
@@ -145,16 +141,7 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     },
     startGateway: (...args) => startPeer("gateway", args),
     startClient: (...args) => startPeer("client", ["--dns-control", "disabled", ...args]),
-    async startRelay(index, ...args) {
-      const relay = machines.relays[index];
-      if (relay === undefined) throw new Error(`the office has ${machines.relays.length} relays`);
-      const last = FIRST_RELAY + index;
-      const addresses = ["--public-ip4", `203.0.113.${last}`, "--public-ip6", `2001:db8:113::${last}`];
-      const env = { POSTERN_TOKEN: tokens.relay };
-      const child = postern(relay, ["relay", "--api-url", API_URL, ...addresses, ...args], env);
-      await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
-      return child;
-    },
+    startRelay: (index, ...args) => startRelay(postern, machines.relays, tokens.relay, { index, args }),
     useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
     postern,
     traffic: (where, ...args) =>
@@ -175,6 +162,27 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     },
     close: () => lab.close(),
   };
+}
+
+function createTokens(): Office["tokens"] {
+  const of = (kind: "client" | "gateway" | "relay"): string => createToken(kind, systemRandom);
+  return { client: of("client"), gateway: of("gateway"), relay: of("relay") };
+}
+
+async function startRelay(
+  postern: Office["postern"],
+  relays: readonly Namespace[],
+  token: string,
+  { index, args }: { readonly index: number; readonly args: readonly string[] },
+): Promise<Child> {
+  const relay = relays[index];
+  if (relay === undefined) throw new Error(`the office has ${relays.length} relays`);
+  const last = FIRST_RELAY + index;
+  const addresses = ["--public-ip4", `203.0.113.${last}`, "--public-ip6", `2001:db8:113::${last}`];
+  const env = { POSTERN_TOKEN: token };
+  const child = postern(relay, ["relay", "--api-url", API_URL, ...addresses, ...args], env);
+  await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
+  return child;
 }
 
 /** As the machine sees it: /run/resolv.conf. */
