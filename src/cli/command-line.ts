@@ -57,13 +57,27 @@ async function main(args: readonly string[]): Promise<number> {
   const io = createIo({
     filter: String(filter),
     logFormat,
+    logFile: logFileOf(values, command),
     token: token ?? fromFile,
     env: { ...env },
     onSignal,
   });
   for (const warning of warnings) io.log.warn?.(warning);
   announce(command, io);
-  return await run(command, values, words, io, logFormat);
+  try {
+    return await run(command, values, words, io, logFormat);
+  } finally {
+    await io.drainLog();
+  }
+}
+
+/** `--log-dir`, for the instance that runs here (PG-100). */
+function logFileOf(
+  { logDir, instance }: Readonly<Record<string, unknown>>,
+  { name }: Command,
+): { readonly folder: string; readonly instance: string } | undefined {
+  if (typeof logDir !== "string") return undefined;
+  return { folder: logDir, instance: typeof instance === "string" ? instance : name };
 }
 
 /** Says what runs here (PG-139), unless the command does so itself. */

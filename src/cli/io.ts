@@ -3,6 +3,7 @@ import { fstatSync } from "node:fs";
 import { type Parsed, parsed, type Secret } from "../base/index.ts";
 import type { LogControl, ProgramIo } from "../program/io.ts";
 import { createLog, type ProgramLog } from "../program/log.ts";
+import { createLogFile, type LogFile, type LogFileOptions } from "../program/log-file.ts";
 import { parseLogFilter } from "../program/log-filter.ts";
 import { usage } from "./parse.ts";
 
@@ -10,21 +11,33 @@ export interface IoOptions {
   /** PG-91. @throws PosternError `usage` where it cannot be read */
   readonly filter: string;
   readonly logFormat: "human" | "json";
+  /** Where files go, and whose they are (PG-100). */
+  readonly logFile?: { readonly folder: string; readonly instance: string } | undefined;
   readonly token: Secret<string> | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly onSignal: ProgramIo["onSignal"];
 }
 
-export function createIo({ filter, logFormat, token, env, onSignal }: IoOptions): ProgramIo {
-  const programLog = createProcessLog(filter, logFormat, env);
+export interface ProcessIo extends ProgramIo {
+  /** Resolves when the log file has every line. */
+  readonly drainLog: () => Promise<void>;
+}
+
+export function createIo({ filter, logFormat, logFile, token, env, onSignal }: IoOptions): ProcessIo {
+  let ready: ProgramLog | undefined;
+  const file =
+    logFile && openLogFile(logFile, (level, event, reason) => ready?.log[level]?.(event, { reason }));
+  const programLog = createProcessLog(filter, logFormat, env, file);
+  ready = programLog;
   return {
     print: (line) => writeTo(process.stdout, line),
     printError: (line) => writeTo(process.stderr, line),
     env,
     token,
     log: programLog.log,
-    logControl: controlOf(programLog, filter),
+    logControl: controlOf(programLog, filter, file),
     onSignal,
+    drainLog: async () => await file?.drain(),
   };
 }
 
@@ -34,7 +47,20 @@ function writeTo(stream: NodeJS.WriteStream, line: string): void {
   stream.write(`${line}\n`);
 }
 
-function controlOf({ setFilter, suppressed }: ProgramLog, atStart: string): LogControl {
+function openLogFile(
+  { folder, instance }: NonNullable<IoOptions["logFile"]>,
+  onTrouble: LogFileOptions["onTrouble"],
+): LogFile {
+  const file = createLogFile({ folder, instance, wallMs: () => Date.now(), onTrouble });
+  process.on("exit", file.flushSync);
+  return file;
+}
+
+function controlOf(
+  { setFilter, suppressed }: ProgramLog,
+  atStart: string,
+  file: LogFile | undefined,
+): LogControl {
   let current = atStart;
   function set(text: string): Parsed<string> {
     const filter = parseLogFilter(text);
@@ -47,11 +73,17 @@ function controlOf({ setFilter, suppressed }: ProgramLog, atStart: string): LogC
     filter: () => current,
     setFilter: set,
     resetFilter: () => set(atStart),
-    counters: () => ({ suppressed: suppressed(), dropped: 0 }),
+    counters: () => ({ suppressed: suppressed(), dropped: file?.dropped() ?? 0 }),
+    reopen: () => file?.reopen(),
   };
 }
 
-function createProcessLog(filter: string, format: "human" | "json", env: IoOptions["env"]): ProgramLog {
+function createProcessLog(
+  filter: string,
+  format: "human" | "json",
+  env: IoOptions["env"],
+  file: LogFile | undefined,
+): ProgramLog {
   const isJournal = format === "human" && isJournalStream(env["JOURNAL_STREAM"]);
   const read = parseLogFilter(filter);
   if (!read.ok) throw usage(read.reason);
@@ -60,6 +92,7 @@ function createProcessLog(filter: string, format: "human" | "json", env: IoOptio
     format: isJournal ? "journal" : format,
     hasColours: process.stderr.isTTY === true && (env["NO_COLOR"] ?? "") === "",
     write: (line) => writeTo(process.stderr, line),
+    writeToFile: file?.write,
     wallMs: () => Date.now(),
     monotonicMs: () => performance.now(),
   });

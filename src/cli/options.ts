@@ -66,8 +66,7 @@ export const LOGGING = {
     short: "l",
     value: "DIR",
     aliases: ["LOG_DIR"],
-    isLater: true,
-    help: "also log into files there",
+    help: "also log into files there: one per start; old ones go beyond 100 MiB",
   },
   "env-file": {
     kind: "list",

@@ -29,15 +29,23 @@ export function parseArguments(
   const warnings: string[] = [];
   const { given, words } = readCommandLine(args, table, command, warnings);
   const values: Record<string, unknown> = {};
+  const idle: string[] = [];
   for (const [name, spec] of Object.entries(table)) {
-    const fromLine = given.get(name);
-    const value = fromLine ?? fromEnvironment(name, spec, env, warnings) ?? defaultOf(spec);
+    const wanted = given.get(name) ?? fromEnvironment(name, spec, env, warnings);
+    const value = wanted ?? defaultOf(spec);
+    if (spec.isLater && asksForMore(wanted, spec)) idle.push(`--${name}`);
     if (value === undefined && spec.kind === "text" && spec.isRequired) {
       throw usage(`--${name} is required`, `give it, or set ${variableOf(name)}`);
     }
     values[camelCase(name)] = value;
   }
+  if (idle.length > 0) warnings.push(`without effect in this release: ${idle.join(", ")}`);
   return { values, words, warnings };
+}
+
+/** Whether something is asked for that does not happen: more than the default, and no switching off. */
+function asksForMore(wanted: unknown, spec: OptionSpec): boolean {
+  return wanted !== undefined && wanted !== defaultOf(spec) && wanted !== false && wanted !== "disabled";
 }
 
 /** Words and options as they stand on the command line, checked. */

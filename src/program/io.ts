@@ -17,6 +17,8 @@ export interface LogControl {
   resetFilter(): void;
   /** Lines that were held back as repetitions, and those that a file did not take (PG-100, PG-106). */
   counters(): { readonly suppressed: number; readonly dropped: number };
+  /** Opens the log file anew, if there is one (PG-16). */
+  reopen(): void;
 }
 
 export interface ProgramIo {

@@ -15,6 +15,8 @@ export interface LogOptions {
   readonly format: "human" | "json" | "journal";
   readonly hasColours?: boolean;
   readonly write: (line: string) => void;
+  /** The same lines for a file: as JSON, or for people without colours (PG-100). */
+  readonly writeToFile?: ((line: string) => void) | undefined;
   readonly wallMs: () => number;
   /** For the repetition window: a clock that nobody sets. */
   readonly monotonicMs: () => number;
@@ -43,7 +45,9 @@ export function createLog(options: LogOptions): ProgramLog {
     const fields: Record<string, unknown> = { ...own };
     for (const [name, value] of Object.entries(context)) fields[name] ??= value;
     if (suppressed > 0) fields["suppressed"] = suppressed;
-    options.write(format({ unixMs: options.wallMs(), level, target, event, fields }));
+    const record: LogRecord = { unixMs: options.wallMs(), level, target, event, fields };
+    options.write(format(record));
+    options.writeToFile?.(options.format === "json" ? formatJson(record) : formatHuman(record));
   };
 
   const create = (target: string, context: LogFields): Log => {

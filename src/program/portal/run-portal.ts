@@ -139,6 +139,7 @@ async function untilStopped(
       case "SIGTERM":
         return stop.begin();
       case "SIGHUP":
+        io.logControl.reopen();
         reload();
         reloadTls(loop, log);
         return;

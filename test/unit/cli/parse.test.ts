@@ -40,6 +40,19 @@ function refusal(run: () => unknown): string {
   throw new Error("was accepted");
 }
 
+it("PG-6: options that are accepted without effect are named once, together", () => {
+  const table = {
+    later: { kind: "text", value: "X", isLater: true, help: "" },
+    other: { kind: "flag", default: false, isLater: true, help: "" },
+    quiet: { kind: "flag", default: false, isLater: true, help: "" },
+  } as const;
+  const warningsOf = (args: readonly string[], env = {}) => parseArguments(args, env, table, "x").warnings;
+  expect(warningsOf([])).toEqual([]);
+  expect(warningsOf(["--later", "1"], { POSTERN_OTHER: "true", POSTERN_QUIET: "false" })).toEqual([
+    "without effect in this release: --later, --other",
+  ]);
+});
+
 describe("options on the command line", () => {
   it.each([
     ["--api-url ws://a", { apiUrl: "ws://a" }],

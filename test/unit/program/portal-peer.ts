@@ -52,6 +52,7 @@ export function createIo(env: Readonly<Record<string, string>> = {}): TestIo {
       setFilter: parsed,
       resetFilter: () => {},
       counters: () => ({ suppressed: 0, dropped: 0 }),
+      reopen: () => {},
     },
     print(line) {
       lines.push(line);

@@ -55,6 +55,7 @@ async function serve(instance = "client"): Promise<ControlServer | undefined> {
       filter = "info";
     },
     counters: () => ({ suppressed: 0, dropped: 0 }),
+    reopen() {},
   };
   const server = await openControlServer({
     instance,
