@@ -7,6 +7,7 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { captureHost } from "../lib/leftovers.ts";
 import { eventually, timesOf, warningsOf } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { transfer } from "../lib/transfer.ts";
 import { isReachable, startPostern } from "./wireguard-pair.ts";
 
 const NEEDS = ["root", "netns", "tun", "ipv6", "wg", "build"] as const;
@@ -163,7 +164,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     expect((await absent.exited).status).toBe(2);
   });
 
-  it("PG-43: packets that the link does not take whole arrive in fragments", {
+  it("PG-43, PG-48: packets that the link does not take whole arrive in fragments", {
     timeout: 60_000,
   }, async () => {
     for (const namespace of [ns, neighbour]) await namespace.ip("link set lan mtu 1280");
@@ -177,9 +178,42 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     );
     const output = await ns.run("ping", ["-M", "do", "-s", "1392", "-c", "2", "-w", "10", "10.7.0.2"]);
     expect(output).toContain(" 0% packet loss");
+    // PG-48: in bulk as well, both ways.
+    for (const [from, to, address] of [
+      [ns, neighbour, "10.7.0.2"],
+      [neighbour, ns, "10.7.0.1"],
+    ] as const) {
+      const { sent, received } = await transfer(from, to, { protocol: "tcp", to: address, bytes: 10e6 });
+      expect(received).toBe(sent);
+    }
     await near.stop();
     await far.stop();
     for (const namespace of [ns, neighbour]) await namespace.ip("link set lan mtu 1500");
+  });
+
+  it("PG-48: two ends with different MTUs: each takes what the other sends", {
+    timeout: 60_000,
+  }, async () => {
+    const mtu = (text: string, bytes: number): string => text.replace("[Peer]", `MTU = ${bytes}\n[Peer]`);
+    const far = await untilReady(
+      startPostern(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"), 1280)),
+    );
+    const lines = ["Endpoint = 10.9.0.2:51820"];
+    const near = await untilReady(
+      start(mtu(peering(PRIVATE_A, "10.7.0.1/24", PUBLIC_B, "10.7.0.2/32", ...lines), 1420)),
+    );
+    // The answer to a packet of 1420 bytes is as long: it comes back in fragments inside.
+    const output = await ns.run("ping", ["-M", "dont", "-s", "1392", "-c", "2", "-w", "10", "10.7.0.2"]);
+    expect(output).toContain(" 0% packet loss");
+    for (const [from, to, address] of [
+      [ns, neighbour, "10.7.0.2"],
+      [neighbour, ns, "10.7.0.1"],
+    ] as const) {
+      const { sent, received } = await transfer(from, to, { protocol: "tcp", to: address, bytes: 10e6 });
+      expect(received).toBe(sent);
+    }
+    await near.stop();
+    await far.stop();
   });
 
   it("WG-64: a network that is routed elsewhere is a failure with its device, and nothing stays", async () => {

@@ -1,4 +1,5 @@
 /** Endpoint names: resolved at start, and again after 1, 2, 4 … 30 s while that fails (WG-63). */
+import type { Kernel } from "../../../bindings/linux/index.ts";
 import type { IpAddress, Log, SocketAddress } from "../../base/index.ts";
 import { createNameResolver } from "../../host/index.ts";
 import type { PlaneHost } from "../shell/index.ts";
@@ -43,6 +44,41 @@ export function lookUpPast(
       return undefined;
     }
   };
+}
+
+/** Without regard to ways: the interface, through which there may be one, is still to come. */
+export function lookUpFirst(kernel: Kernel, mark: number | undefined, log: Log): LookUp {
+  const resolve = createNameResolver({ kernel, mark, log });
+  return async (name) => {
+    try {
+      return (await resolve(name))[0];
+    } catch {
+      // The MTU is chosen without it.
+      return undefined;
+    }
+  };
+}
+
+/** The addresses of those names that have one within the time, each name asked for once. */
+export async function lookUpEach(
+  names: readonly string[],
+  lookUp: LookUp,
+  withinMs: number,
+): Promise<readonly IpAddress[]> {
+  const found: IpAddress[] = [];
+  if (names.length === 0) return found;
+  let timer: NodeJS.Timeout | undefined;
+  const end = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, withinMs);
+  });
+  const each = [...new Set(names)].map(async (name) => {
+    const address = await lookUp(name);
+    if (address !== undefined) found.push(address);
+  });
+  await Promise.race([Promise.all(each), end]);
+  clearTimeout(timer);
+  // What comes later does not change an answer that has been given.
+  return [...found];
 }
 
 export function startResolver(endpoints: readonly NamedEndpoint[], lookUp: LookUp, log: Log): NameResolver {

@@ -28,12 +28,15 @@ import {
 import { runHooks } from "./hooks.ts";
 import { setUpNetwork } from "./network.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
-import { lookUpPast, type NamedEndpoint, startResolver } from "./resolver.ts";
+import { lookUpEach, lookUpFirst, lookUpPast, type NamedEndpoint, startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
 
 /** Rows of the plane's peer table (WG-57). Those that nobody has used cost no memory. */
 const PEERS_MAX = 65_536;
+
+/** How long names of endpoints are waited for to choose the MTU; without them the default routes decide. */
+const MTU_NAMES_MS = 2_000;
 
 /** What the program is given. */
 interface Start {
@@ -66,7 +69,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   const { io } = start;
   const { log } = io;
   const { name, config } = file;
-  const mtu = config.mtu ?? inspectHost(config, log);
+  const mtu = config.mtu ?? (await inspectHost(config, log));
   const host = openHost(start, file, mtu);
   undo.add("PostDown", () => runHooks(config.hooks, "PostDown", name, log));
   undo.add("TUN device and sockets", () => host.close());
@@ -143,15 +146,17 @@ function keepHost(host: PlaneHost, wanted: WantedHost, undo: UndoStack, log: Log
   undo.add("watch of the host", () => watch.stop());
 }
 
-/** The MTU that the ways to the endpoints leave (WG-63). */
-function inspectHost(config: WgConfig, log: Log): number {
-  const rtnetlink = openRtnetlink(openKernel());
+/** The MTU that the ways to the endpoints leave (WG-63). Names are asked for now: they have no way yet. */
+async function inspectHost(config: WgConfig, log: Log): Promise<number> {
+  const kernel = openKernel();
+  const rtnetlink = openRtnetlink(kernel);
   try {
-    const endpoints = config.peers.flatMap(({ endpoint }) =>
-      endpoint?.kind === "address" ? [endpoint.address] : [],
-    );
-    const mtu = wgMtu(rtnetlink, endpoints);
-    log.debug?.("MTU chosen", { mtu });
+    const endpoints = config.peers.flatMap(({ endpoint }) => endpoint ?? []);
+    const known = endpoints.flatMap((one) => (one.kind === "address" ? [one.address] : []));
+    const names = endpoints.flatMap((one) => (one.kind === "name" ? [one.host] : []));
+    const named = await lookUpEach(names, lookUpFirst(kernel, config.fwMark, log), MTU_NAMES_MS);
+    const mtu = wgMtu(rtnetlink, [...known, ...named.map((address) => ({ address }))]);
+    log.debug?.("MTU chosen", { mtu, names: names.length, found: named.length });
     return mtu;
   } finally {
     rtnetlink.close();
