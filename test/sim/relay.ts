@@ -96,7 +96,12 @@ function createServer(world: World, id: string, { addresses }: Host, restarts: n
     realm: REALM,
     stampSecret: secretOf(id, restarts),
     policy: { privatePeers: "allow", deniedPeers: [], allowLoopbackPeers: false },
-    limits: { allocationsMax: 1_000, allocationsPerUser: 1, bindingsMax: 65_536, bindingsPerAllocation: 256 },
+    limits: {
+      allocationsMax: 1_000,
+      allocationsPerUser: 1,
+      bindingsMax: 65_536,
+      bindingsPerAllocation: 4096,
+    },
   });
 }
 

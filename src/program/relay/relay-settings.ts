@@ -13,7 +13,8 @@ import type { RelayLimits, TurnServerOptions } from "../../relay/index.ts";
 import type { RelayOptions } from "../options.ts";
 
 const BINDINGS_MAX = 65_536;
-const BINDINGS_PER_ALLOCATION = 256;
+/** A gateway binds a few for each client (RL-60). */
+const BINDINGS_PER_ALLOCATION = 4096;
 /** Descriptors besides the two of each allocation (RL-65). */
 const OTHER_DESCRIPTORS = 256;
 const REALM_CHARS_MAX = 127;

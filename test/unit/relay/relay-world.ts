@@ -39,7 +39,7 @@ export const LIMITS = {
   allocationsMax: 10_000,
   allocationsPerUser: 1,
   bindingsMax: 65_536,
-  bindingsPerAllocation: 256,
+  bindingsPerAllocation: 4096,
 };
 
 export function at(text: string): SocketAddress {
