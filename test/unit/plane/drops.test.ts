@@ -355,7 +355,7 @@ describe("reasons (D-8, style §8)", () => {
   it("names a room, a meaning and a rule for every reason", () => {
     for (const { meaning, rule } of Object.values(REASONS)) {
       expect(meaning.length).toBeGreaterThan(3);
-      expect(rule).toMatch(/^(TN|WG|PG|PF|SN)-\d+/);
+      expect(rule).toMatch(/^(TN|WG|PG|PF|SN|RL)-\d+/);
     }
   });
 
