@@ -10,3 +10,24 @@ export {
   TYPE_AAAA,
 } from "./message.ts";
 export { type Name, parseName, toName } from "./name.ts";
+export type {
+  AssignedName,
+  DirectQuery,
+  DirectResult,
+  DirectTransport,
+  Do53Server,
+  IpStack,
+  LookupReport,
+  QueryDecision,
+  Resolver,
+  ResolverConfig,
+  ResolverEvent,
+  ResolverOptions,
+  ResourcePattern,
+  SentinelMapping,
+  SetupQuery,
+  SetupResult,
+  SiteResult,
+  TransportFlow,
+  Upstream,
+} from "./resolver-face.ts";

@@ -25,7 +25,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: NOBLE,
     isMachine: true,
   },
-  "src/dns": { rooms: ["src/base"], isMachine: true },
+  "src/dns": { rooms: ["src/base", "src/packet"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {
@@ -34,7 +34,15 @@ const ROOMS: Readonly<Record<string, Room>> = {
     isMachine: true,
   },
   "src/tunnel": {
-    rooms: ["src/base", "src/plane", "src/packet", "src/connections", "src/wireguard", "src/portal/protocol"],
+    rooms: [
+      "src/base",
+      "src/plane",
+      "src/packet",
+      "src/connections",
+      "src/dns",
+      "src/wireguard",
+      "src/portal/protocol",
+    ],
     packages: NOBLE,
     isMachine: true,
   },
