@@ -41,7 +41,7 @@ export const CAUSES = {
   },
   "no-common-family": {
     sentence: ({ ownFamilies, peerFamilies }) =>
-      `This end has ${ownFamilies} only, the other ${peerFamilies} only: no pair of addresses fits.`,
+      `No pair of addresses fits: this end has ${ownFamilies}, the other ${peerFamilies}.`,
     remedy: "give one end the other family too, or let the portal list a relay that has both",
   },
   "answered-by-error": {

@@ -20,9 +20,11 @@ export interface Circumstances {
   readonly hadPath: boolean;
   readonly hasOwnAddress: boolean;
   readonly pairs: readonly PairReport[];
-  /** Families of own addresses, and of those that the peer told. */
+  /** Families of own addresses, and of the peer's. A relay's address is neither's own. */
   readonly ownFamilies: ReadonlySet<4 | 6>;
   readonly peerFamilies: ReadonlySet<4 | 6>;
+  /** Whether the peer has told any address, be it a relay's. */
+  readonly hasPeerAddress: boolean;
   readonly isRefusing: boolean;
   readonly ageMs: number;
 }
@@ -72,10 +74,11 @@ function circumstancesOf(
   failure: FailReason | undefined,
 ): Circumstances {
   const pairs = agent.pairs();
-  const own = [...state.hostAddresses, ...pairs.map(({ base }) => base)];
+  const told = agent.remoteCandidates();
+  const own = pairs.filter(({ localKind }) => localKind !== "relay").map(({ base }) => base);
   const peer = [
-    ...agent.remoteCandidates().map(({ address }) => address),
-    ...pairs.map(({ remote }) => remote),
+    ...told.filter(({ kind }) => kind !== "relay").map(({ address }) => address),
+    ...pairs.filter(({ remoteKind }) => remoteKind !== "relay").map(({ remote }) => remote),
   ];
   const isOver = failure !== undefined;
   return {
@@ -85,8 +88,9 @@ function circumstancesOf(
     hadPath: phase.kind !== "connecting",
     hasOwnAddress: agent.hasHadLocal(),
     pairs,
-    ownFamilies: familiesOf(own),
+    ownFamilies: familiesOf([...state.hostAddresses, ...own]),
     peerFamilies: familiesOf(peer),
+    hasPeerAddress: told.length > 0 || pairs.length > 0,
     isRefusing: agent.refusal() === "bad-integrity" || agent.refusal() === "unknown-username",
     ageMs: state.now - createdAt,
   };
@@ -127,15 +131,15 @@ function causeOfRelayed({ pairs, ageMs }: Circumstances): Cause {
 }
 
 function causeOfNone(seen: Circumstances): Cause {
-  const { failure, pairs, hasOwnAddress, peerFamilies, hadPath, isRefusing } = seen;
+  const { failure, pairs, hasOwnAddress, hasPeerAddress, hadPath, isRefusing } = seen;
   if (failure === "handshake-decrypt") return "handshake-keys";
   if (failure === "wireguard-expired") return "handshake-silent";
   if (failure === "ice-timeout" && hadPath) return "path-died";
   if (!hasOwnAddress) return "no-own-address";
-  if (pairs.length === 0 && failure === undefined && seen.ageMs < SEARCH_MS && peerFamilies.size === 0) {
+  if (pairs.length === 0 && failure === undefined && seen.ageMs < SEARCH_MS && !hasPeerAddress) {
     return "searching";
   }
-  if (peerFamilies.size === 0) return "peer-is-mute";
+  if (!hasPeerAddress) return "peer-is-mute";
   if (pairs.length === 0) return "no-common-family";
   if (pairs.some(({ errorCode }) => errorCode !== undefined)) return "answered-by-error";
   if (isRefusing) return "checks-refused";
@@ -161,7 +165,7 @@ function factsOf(
 
 function formatFamilies(families: ReadonlySet<4 | 6>): string {
   const names = [...families].sort().map((family) => `IPv${family}`);
-  return names.length === 0 ? "no address" : names.join(" and ");
+  return names.length === 0 ? "no own address" : names.join(" and ");
 }
 
 function wordsFor(cause: Cause, facts: CauseFacts): Pick<Explanation, "sentence" | "remedy"> {

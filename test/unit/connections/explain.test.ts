@@ -34,6 +34,7 @@ const NOT_HEARD: Circumstances = {
   pairs: [SILENT_PAIR],
   ownFamilies: new Set([4]),
   peerFamilies: new Set([4]),
+  hasPeerAddress: true,
   isRefusing: false,
   ageMs: 20_000,
 };
@@ -44,7 +45,7 @@ const EXAMPLES: Readonly<Record<Cause, Partial<Circumstances>>> = {
   direct: { state: "connected", path: "direct", failure: undefined },
   searching: { state: "connecting", failure: undefined, ageMs: 3_000 },
   "no-own-address": { failure: "no-local-candidates", hasOwnAddress: false, pairs: [] },
-  "peer-is-mute": { failure: "no-remote-candidates", peerFamilies: new Set(), pairs: [] },
+  "peer-is-mute": { failure: "no-remote-candidates", hasPeerAddress: false, pairs: [] },
   "no-common-family": { peerFamilies: new Set([6]), pairs: [] },
   "answered-by-error": { pairs: [{ ...SILENT_PAIR, errorCode: 401 }] },
   "checks-refused": { isRefusing: true },
@@ -78,7 +79,7 @@ const SENTENCES: Readonly<Record<Cause, string>> = {
   searching: "Paths are being looked for since 3 s: 4 direct pairs of addresses are checked.",
   "no-own-address": "This end has no address that the other could reach, and no relay.",
   "peer-is-mute": "The other end has told none of its addresses: it has lost its portal or its network.",
-  "no-common-family": "This end has IPv4 only, the other IPv6 only: no pair of addresses fits.",
+  "no-common-family": "No pair of addresses fits: this end has IPv4, the other IPv6.",
   "answered-by-error":
     "Checks arrive, but the other end refuses them with error 401: the ends disagree about the connection.",
   "checks-refused": "Checks of the other end arrive, but are not signed as agreed: the ends disagree.",
@@ -120,6 +121,17 @@ describe("why a connection goes as it does", () => {
 });
 
 describe("explanations of the machine of connections", () => {
+  it("PG-191: an address of a relay is no address of the end that uses it", () => {
+    const lone = createLoneConnections("client");
+    const relay = "candidate:1 1 UDP 1000 203.0.113.101 50000 typ relay raddr 0.0.0.0 rport 0";
+    lone.apply((connections, now) => connections.updateHostAddresses(now, [LOCAL]));
+    lone.apply((connections, now) => connections.upsertConnection(now, requestFor("gw")));
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, "gw", [relay]));
+    const [explanation] = lone.connections.explanations();
+    expect(explanation).toMatchObject({ ownFamilies: [4], peerFamilies: [] });
+    expect(explanation?.pairs.map(({ remoteKind }) => remoteKind)).toEqual(["relay"]);
+  });
+
   it("PG-190: a failure is remembered with its pairs while it is tried again, until there is a path", () => {
     const lone = createLoneConnections("client");
     const request = requestFor("gw");
