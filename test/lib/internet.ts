@@ -41,7 +41,7 @@ const SERVERS = [10, 11, 12, 101, 102].map((last) => `${NETWORK}.${last}`);
 export async function createInternet(lab: Lab): Promise<Internet> {
   const internet = await lab.add("internet");
   await internet.ip("link add middle type bridge", "link set middle up");
-  const sites: { readonly network6: string; readonly via6: string }[] = [];
+  const sites: { readonly router: Namespace; readonly network6: string; readonly via6: string }[] = [];
   const publicHosts: Namespace[] = [];
 
   const plug = async (namespace: Namespace, last: number, families: Families): Promise<void> => {
@@ -65,8 +65,9 @@ export async function createInternet(lab: Lab): Promise<Internet> {
     async addSite(role, last, nat) {
       const router = await lab.add(`${role}-rt`);
       await plug(router, last, "both");
-      const site = { network6: `${NETWORK_6}${last}::/64`, via6: `${NETWORK_6}:${last}` };
-      for (const host of publicHosts) await host.ip(`route add ${site.network6} via ${site.via6}`);
+      const site = { router, network6: `${NETWORK_6}${last}::/64`, via6: `${NETWORK_6}:${last}` };
+      const others = [...publicHosts, ...sites.map((other) => other.router)];
+      for (const other of others) await other.ip(`route add ${site.network6} via ${site.via6}`);
       for (const { network6, via6 } of sites) await router.ip(`route add ${network6} via ${via6}`);
       sites.push(site);
       const outside = `${NETWORK}.${last}`;

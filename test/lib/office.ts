@@ -8,7 +8,8 @@
  * ```
  *
  * Nobody but the gateway knows a way to the resource, and the resource knows none back. With `nats` client
- * and gateway stand behind routers of their own instead (`internet.ts`), at 172.30.0.100 and 172.31.0.100.
+ * and gateway stand behind routers of their own instead (`internet.ts`), at 172.30.0.100 and 172.31.0.100,
+ * or the gateway at 172.30.0.101 in the client's own network.
  */
 import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,6 +24,8 @@ const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
 
 export const API_URL = "ws://203.0.113.10:8080";
+/** For who has IPv6 only; with `nats`. */
+const API_URL_6 = "ws://[2001:db8:113::10]:8080";
 export const OFFICE_V4 = "172.20.0.100";
 export const OFFICE_V6 = "fd20::100";
 /** The last byte of the first relay's address. */
@@ -51,7 +54,13 @@ export interface OfficeOptions {
   /** How many relays there are, with `nats` only. */
   readonly relays?: number;
   /** Absent: client and gateway reach each other through one router without NAT. */
-  readonly nats?: { readonly client: Nat; readonly gateway: Nat; readonly families?: OfficeFamilies };
+  readonly nats?: Nats;
+}
+
+export interface Nats {
+  readonly client: Nat;
+  readonly gateway: Nat | "same LAN";
+  readonly families?: OfficeFamilies;
 }
 
 export interface OfficeFamilies {
@@ -62,7 +71,7 @@ export interface OfficeFamilies {
 export interface Office {
   /** For more machines and links. */
   readonly lab: Lab;
-  /** The client's; without `nats` the gateway's too. */
+  /** The client's; without `nats` and in one LAN the gateway's too. */
   readonly router: Namespace;
   readonly gatewayRouter: Namespace;
   /** There with `nats` only. */
@@ -112,7 +121,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
   };
   const startPeer = async (role: "client" | "gateway", args: readonly string[]): Promise<Child> => {
     const env = { POSTERN_TOKEN: tokens[role] };
-    const child = postern(machines[role], [role, "--api-url", API_URL, "--id", `lab-${role}`, ...args], env);
+    const url = nats?.families?.[role] === "ipv6" ? API_URL_6 : API_URL;
+    const child = postern(machines[role], [role, "--api-url", url, "--id", `lab-${role}`, ...args], env);
     await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
     return child;
   };
@@ -128,7 +138,7 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     async startPortal() {
       const args = [
         "--listen",
-        "203.0.113.10:8080",
+        nats === undefined ? "203.0.113.10:8080" : "[::]:8080",
         "--dev-insecure",
         "--config",
         "/run/portal.yaml",
@@ -272,11 +282,7 @@ async function buildReachable(lab: Lab): Promise<Machines> {
   return { ...routers, relays: [], portal, client, gateway, resource, addresses };
 }
 
-async function buildBehindNats(
-  lab: Lab,
-  nats: NonNullable<OfficeOptions["nats"]>,
-  relayCount: number,
-): Promise<Machines> {
+async function buildBehindNats(lab: Lab, nats: Nats, relayCount: number): Promise<Machines> {
   const internet = await createInternet(lab);
   const portal = await internet.addPublic("portal", 10);
   const relays: Namespace[] = [];
@@ -284,19 +290,24 @@ async function buildBehindNats(
     relays.push(await internet.addPublic(`relay-${i + 1}`, FIRST_RELAY + i));
   }
   const home = await internet.addSite("client", 30, nats.client);
-  const office = await internet.addSite("gateway", 31, nats.gateway);
+  const office = nats.gateway === "same LAN" ? home : await internet.addSite("gateway", 31, nats.gateway);
+  const isOneLan = office === home;
   const client = await home.addHost("client", 100, { families: nats.families?.client ?? "both" });
-  const gateway = await office.addHost("gateway", 100, { families: nats.families?.gateway ?? "both" });
-  const resource = await addResource(lab, gateway);
-  const addresses = { client: "172.30.0.100", gateway: "172.31.0.100" };
+  const gateway = await office.addHost("gateway", isOneLan ? 101 : 100, {
+    families: nats.families?.gateway ?? "both",
+  });
+  const resource = await addResource(lab, gateway, nats.families?.gateway);
+  const addresses = { client: "172.30.0.100", gateway: isOneLan ? "172.30.0.101" : "172.31.0.100" };
   const routers = { router: home.router, gatewayRouter: office.router };
   return { ...routers, internet, relays, portal, client, gateway, resource, addresses };
 }
 
-async function addResource(lab: Lab, gateway: Namespace): Promise<Namespace> {
+/** A gateway with IPv4 only has no other inside either: it would be an address to reach it by. */
+async function addResource(lab: Lab, gateway: Namespace, families: Families = "both"): Promise<Namespace> {
   const resource = await lab.add("resource");
+  const inside = ["172.20.0.1/16", "172.21.0.1/16", ...(families === "ipv4" ? [] : ["fd20::1/64"])];
   await lab.connect(
-    { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16", "172.21.0.1/16", "fd20::1/64"] },
+    { namespace: gateway, device: "lan", addresses: inside },
     {
       namespace: resource,
       device: "lan",
