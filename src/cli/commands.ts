@@ -77,8 +77,9 @@ const gateway = define({
 const portal = define({
   name: "portal",
   summary: "the server that knows who may reach what and introduces clients to gateways",
-  usage: "--dev | --config FILE | check FILE | token new --kind KIND",
-  words: { min: 0, max: 2 },
+  usage:
+    "--dev | --config FILE | check FILE | access FILE CLIENT RESOURCE[:PORT][/PROTOCOL] | token new --kind KIND",
+  words: { min: 0, max: 4 },
   options: { ...PORTAL_ONLY, ...LOGGING },
   examples: [
     ["postern portal --dev", "try it: prints the URL and a token for each role"],
@@ -87,6 +88,7 @@ const portal = define({
       "from a file",
     ],
     ["postern portal check portal.yaml", "examine a file"],
+    ["postern portal access portal.yaml alice Git:443/tcp", "may she, and by which policy?"],
     ["curl http://127.0.0.1:8080/readyz", "whether it serves; /healthz: whether it lives"],
   ],
   run: async (values, words, io) => {

@@ -84,7 +84,7 @@ export interface PortalOptions {
   readonly gateways?: number | undefined;
   /** For `portal token new`. */
   readonly kind: "client" | "gateway" | "relay" | "api" | undefined;
-  /** What follows `portal`: nothing, `check FILE` or `token new`. */
+  /** What follows `portal`: nothing, `check FILE`, `access FILE CLIENT RESOURCE` or `token new`. */
   readonly words: readonly string[];
 }
 

@@ -2,7 +2,7 @@
  * From the file's values to the model: names become ids, references are checked (PT-111 to PT-116).
  */
 import { type Prefix, parseIp, toPrefix } from "../../base/index.ts";
-import { isSupported } from "../server/access.ts";
+import type { Filter } from "../protocol/index.ts";
 import { FORBIDDEN_RANGES } from "../server/address-pool.ts";
 import { namedId } from "../server/ids.ts";
 import type {
@@ -20,8 +20,10 @@ import { parseCondition } from "./condition.ts";
 import type { ConfigPath } from "./document.ts";
 import type { FileOptions } from "./file-options.ts";
 import type { FileResource, PortalFile } from "./file-schema.ts";
+import { parsePortRange } from "./port-range.ts";
 import { overlaps, parseResourceName, parseResourceNetwork } from "./resource-address.ts";
 import { readToken, type TokenOwner } from "./token-source.ts";
+import { warningsOf } from "./warnings.ts";
 
 export type ReportIssue = (path: ConfigPath, message: string) => void;
 
@@ -79,10 +81,7 @@ export function buildModel(file: PortalFile, options: FileOptions, report: Repor
     tokens: build.tokens,
     verified: new Set(file.devices?.verified),
   };
-  const warnings = [...resources.values()]
-    .filter((resource) => !isSupported(resource))
-    .map(({ name, kind }) => `resource '${name}' of type ${kind} has no effect in this release`);
-  return { model, warnings };
+  return { model, warnings: warningsOf(model) };
 }
 
 function buildSites(build: Build): ReadonlyMap<string, ConfiguredSite> {
@@ -184,8 +183,11 @@ function buildResources(
     if (!claimName(build, resources, name, path)) continue;
     const site = sites.get(resource.site);
     if (site === undefined) build.report([...path, "site"], `no site '${resource.site}'`);
-    refuseFilters(build, resource.filters, [...path, "filters"]);
     if (resource.type === "internet") {
+      // The protocol carries none for it (PT §4): without them it would be wider than meant.
+      if (resource.filters.length > 0) {
+        build.report([...path, "filters"], "a resource of type internet cannot have filters");
+      }
       if (internet !== undefined) build.report(path, `'${internet}' is the internet resource already`);
       internet ??= name;
     }
@@ -205,7 +207,7 @@ function buildResource(
     id: resource.id ?? namedId(build.slug, "resource", resource.name),
     name: resource.name,
     siteId,
-    filters: [],
+    filters: buildFilters(build, resource, [...path, "filters"]),
     ...(resource.address_description === undefined ? {} : { description: resource.address_description }),
   };
   if (resource.type === "internet") return { ...common, kind: "internet" };
@@ -221,10 +223,19 @@ function buildResource(
   return undefined;
 }
 
-/** Until filters are enforced, what has some is refused: without them it would be wider than meant. */
-function refuseFilters(build: Build, filters: readonly unknown[], path: ConfigPath): void {
-  if (filters.length === 0) return;
-  build.report(path, "filters are not enforced in this release, so they are refused");
+/** Port ranges become one filter each; none of them means every port (PT-116). */
+function buildFilters(build: Build, { filters }: FileResource, path: ConfigPath): readonly Filter[] {
+  return filters.flatMap((filter, i): readonly Filter[] => {
+    if (filter.protocol === "icmp") return [filter];
+    const { protocol, ports } = filter;
+    if (ports.length === 0) return [{ protocol, firstPort: 0, lastPort: 65535 }];
+    return ports.flatMap((text, j) => {
+      const range = parsePortRange(text);
+      if (range.ok) return [{ protocol, ...range.value }];
+      build.report([...path, i, "ports", j], `'${text}' ${range.reason}`);
+      return [];
+    });
+  });
 }
 
 function buildPolicies(
@@ -242,7 +253,9 @@ function buildPolicies(
     if (group === undefined) build.report([...path, "group"], `no group '${policy.group}'`);
     // A resource that is there but faulty has its own message.
     if (!named.has(policy.resource)) build.report([...path, "resource"], `no resource '${policy.resource}'`);
-    refuseFilters(build, policy.filters, [...path, "filters"]);
+    if (policy.filters.length > 0) {
+      build.report([...path, "filters"], "filters belong to the resource, not to the policy");
+    }
     const pair = JSON.stringify([policy.group, policy.resource]);
     if (pairs.has(pair)) build.report(path, "there is a policy for this group and resource already");
     pairs.add(pair);

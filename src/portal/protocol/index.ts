@@ -32,6 +32,7 @@ export {
   isCertificateCode,
   type TransientError,
 } from "./failure.ts";
+export { permitsService, type Service } from "./filter.ts";
 export { type Frame, type MalformedFrame, parseFrame, type Ref, toFrameText } from "./frame.ts";
 export {
   type Authorization,

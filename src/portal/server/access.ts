@@ -8,12 +8,6 @@ import { type Circumstances, checkConditions } from "./conditions.ts";
 import type { Actor, ConditionProperty, ConfiguredResource, Group, Policy, PortalModel } from "./model.ts";
 import { identityOf } from "./view.ts";
 
-/**
- * Kinds of resource that clients and gateways of this release carry. The others are read and checked,
- * and then shown to nobody: nothing becomes wider by what is not enforced yet.
- */
-const SUPPORTED_KINDS: ReadonlySet<ConfiguredResource["kind"]> = new Set(["cidr"]);
-
 /** Who asks, and from where. */
 export interface Subject {
   readonly actor: Actor;
@@ -30,11 +24,6 @@ export type Grant =
 export function basisOf(policy: Policy, resource: ConfiguredResource): string {
   const text = JSON.stringify([identityOf(resource), policy.groupId, policy.conditions]);
   return toHex(sha256(new TextEncoder().encode(text))).slice(0, 32);
-}
-
-export function isSupported(resource: ConfiguredResource): boolean {
-  // Filters are not enforced yet: a resource that has some must not be opened without them.
-  return SUPPORTED_KINDS.has(resource.kind) && resource.filters.length === 0;
 }
 
 /**
@@ -61,10 +50,7 @@ export function connectableResources(
  * conditions or with the token, whichever is earlier.
  */
 export function decideGrant(model: PortalModel, subject: Subject, rid: string): Grant {
-  const resource = model.resources.get(rid);
-  if (resource === undefined || !isSupported(resource) || subject.actor.isDisabled) {
-    return { kind: "not-found" };
-  }
+  if (!model.resources.has(rid) || subject.actor.isDisabled) return { kind: "not-found" };
   const policies = policiesOf(model, subject.actor, rid);
   if (policies.length === 0) return { kind: "not-found" };
   const violated = new Set<ConditionProperty>();
@@ -97,7 +83,8 @@ export function checkPolicy(
   return expiresAt === undefined ? {} : { expiresAt };
 }
 
-function policiesOf(model: PortalModel, actor: Actor, rid: string): readonly Policy[] {
+/** The enabled policies of a resource that concern the actor. */
+export function policiesOf(model: PortalModel, actor: Actor, rid: string): readonly Policy[] {
   return (model.policiesByResource.get(rid) ?? []).filter((policy) => {
     if (policy.isDisabled) return false;
     const group = model.groups.get(policy.groupId);

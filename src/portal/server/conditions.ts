@@ -33,7 +33,7 @@ export function checkConditions(policy: Policy, circumstances: Circumstances): C
   return until === undefined ? { holds: true } : { holds: true, until };
 }
 
-function checkCondition(
+export function checkCondition(
   condition: Condition,
   { remote, wallNow, isVerified }: Circumstances,
 ): { readonly holds: boolean; readonly until?: UnixMs } {

@@ -6,6 +6,7 @@ export {
 } from "./admission.ts";
 export type { ServerCounters } from "./core.ts";
 export type { UpgradeVerdict } from "./entrance.ts";
+export { type AccessAnswer, type AccessQuestion, explainAccess } from "./explain-access.ts";
 export { namedId, randomId } from "./ids.ts";
 export type { PortalModel, TokenRecord } from "./model.ts";
 export type { PeerLimits } from "./peer-limits.ts";

@@ -6,7 +6,7 @@
  */
 import type { Instant } from "../../base/index.ts";
 import { toFrameText } from "../protocol/index.ts";
-import { basisOf, checkPolicy, decideGrant, isSupported, type Subject } from "./access.ts";
+import { basisOf, checkPolicy, decideGrant, type Subject } from "./access.ts";
 import { isTokenUsable } from "./admission.ts";
 import { announceEnd, toExpiry } from "./announce-end.ts";
 import { type AuthorizationRecord, isLive } from "./authorizations.ts";
@@ -119,7 +119,7 @@ function subjectOfRecord(core: Core, now: Instant, record: AuthorizationRecord):
     return undefined;
   }
   const resource = model.resources.get(record.rid);
-  if (resource === undefined || !isSupported(resource)) return undefined;
+  if (resource === undefined) return undefined;
   if (resource.siteId !== gateway.ownerId || !model.sites.has(gateway.ownerId)) return undefined;
   return subjectOf(core, device, token, now);
 }

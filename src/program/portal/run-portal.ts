@@ -9,6 +9,7 @@ import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
 import { systemRandom } from "../system-random.ts";
 import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
+import { check, explain } from "./explain.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./portal-options.ts";
 import { openPortalWatch, type PortalWatch } from "./portal-watch.ts";
@@ -24,10 +25,15 @@ export async function runPortal(options: PortalOptions, io: ProgramIo): Promise<
       return await serve(options, io);
     case "check":
       return check(rest, io);
+    case "access":
+      return explain(rest, io, Date.now());
     case "token":
       return printToken(options, rest, io);
     default:
-      throw usage(`unknown word '${word}' after portal`, "it may be check FILE or token new --kind KIND");
+      throw usage(
+        `unknown word '${word}' after portal`,
+        "it may be check FILE, access FILE CLIENT RESOURCE or token new --kind KIND",
+      );
   }
 }
 
@@ -180,19 +186,6 @@ function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
     loop.server.counters.configErrors++;
     log.error?.("configuration not changed", { error });
   }
-}
-
-function check(words: readonly string[], io: ProgramIo): number {
-  const [path, ...more] = words;
-  if (path === undefined || more.length > 0) throw usage("portal check takes one FILE");
-  const loaded = loadModel({ path, dev: undefined, env: io.env });
-  if (!loaded.ok) {
-    for (const line of loaded.lines) io.printError(line);
-    return EXIT.usage;
-  }
-  for (const warning of loaded.warnings) io.printError(`${path}: ${warning}`);
-  io.print(`${path}: ok`);
-  return EXIT.ok;
 }
 
 /** The token is printed once and stored nowhere; the second line goes into the file. */

@@ -1,27 +1,23 @@
-/** Filters of a resource (TN-56). An empty list permits everything. */
-import { unreachable } from "../../base/index.ts";
+/** Filters of a resource, as packets meet them (TN-56). */
 import { PROTOCOL } from "../../packet/index.ts";
-import type { Filter } from "../../portal/protocol/index.ts";
+import { type Filter, permitsService, type Service } from "../../portal/protocol/index.ts";
 import type { Flow } from "./face.ts";
 
+/** An empty list permits everything. */
 export function permits(filters: readonly Filter[], flow: Flow): boolean {
-  return filters.length === 0 || filters.some((filter) => isMatch(filter, flow));
+  return permitsService(filters, serviceOf(flow));
 }
 
-function isMatch(filter: Filter, { protocol, ports }: Flow): boolean {
-  switch (filter.protocol) {
-    case "tcp":
-    case "udp": {
-      if (protocol !== PROTOCOL[filter.protocol] || ports === undefined) return false;
-      // A range that ends before it begins permits nothing.
-      return filter.firstPort <= ports.destination && ports.destination <= filter.lastPort;
-    }
-    case "icmp":
-      return protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
-    case "unknown":
-      // Fails closed, and makes the list not empty.
-      return false;
+function serviceOf({ protocol, ports }: Flow): Service {
+  switch (protocol) {
+    case PROTOCOL.tcp:
+      return ports === undefined ? { protocol: "other" } : { protocol: "tcp", port: ports.destination };
+    case PROTOCOL.udp:
+      return ports === undefined ? { protocol: "other" } : { protocol: "udp", port: ports.destination };
+    case PROTOCOL.icmp:
+    case PROTOCOL.icmpv6:
+      return { protocol: "icmp" };
     default:
-      return unreachable(filter);
+      return { protocol: "other" };
   }
 }

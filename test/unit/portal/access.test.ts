@@ -1,11 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ip, prefix, unixMs } from "../../../src/base/index.ts";
-import {
-  connectableResources,
-  decideGrant,
-  isSupported,
-  type Subject,
-} from "../../../src/portal/server/access.ts";
+import { connectableResources, decideGrant, type Subject } from "../../../src/portal/server/access.ts";
 import { createAddressPool } from "../../../src/portal/server/address-pool.ts";
 import type { ConfiguredResource, PortalModel } from "../../../src/portal/server/model.ts";
 import { modelOf, OFFICE } from "./server-world.ts";
@@ -19,17 +14,19 @@ const OFFICE_RESOURCE: ConfiguredResource = {
   filters: [],
 };
 
-describe("what this release carries", () => {
-  it.each<[string, ConfiguredResource, boolean]>([
-    ["a network", OFFICE_RESOURCE, true],
-    ["a network with filters", { ...OFFICE_RESOURCE, filters: [{ protocol: "icmp" }] }, false],
-    ["a name", { ...OFFICE_RESOURCE, kind: "dns", address: "git.example", ipStack: "dual" }, false],
-    ["everything", { ...OFFICE_RESOURCE, kind: "internet" }, false],
-  ])("%s: nothing that is not enforced yet is opened", (_, resource, isOpen) => {
-    expect(isSupported(resource)).toBe(isOpen);
+describe("resources of every kind", () => {
+  it.each<[string, ConfiguredResource]>([
+    ["a network", OFFICE_RESOURCE],
+    ["a network with filters", { ...OFFICE_RESOURCE, filters: [{ protocol: "icmp" }] }],
+    ["a name", { ...OFFICE_RESOURCE, kind: "dns", address: "git.example", ipStack: "dual" }],
+    ["everything", { ...OFFICE_RESOURCE, kind: "internet" }],
+  ])("PT-80: %s is shown and granted under a policy, and not without one", (_, resource) => {
     const model = withResource(resource);
-    expect(decideGrant(model, subjectOf(model), resource.id).kind).toBe(isOpen ? "granted" : "not-found");
-    expect(connectableResources(model, subjectOf(model)).resources).toHaveLength(isOpen ? 1 : 0);
+    expect(decideGrant(model, subjectOf(model), resource.id).kind).toBe("granted");
+    expect(connectableResources(model, subjectOf(model)).resources).toEqual([resource]);
+    const without: PortalModel = { ...model, policiesByResource: new Map() };
+    expect(decideGrant(without, subjectOf(without), resource.id).kind).toBe("not-found");
+    expect(connectableResources(without, subjectOf(without)).resources).toEqual([]);
   });
 });
 

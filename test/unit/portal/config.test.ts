@@ -85,8 +85,8 @@ describe("a whole file", () => {
     expect(group?.memberIds.size).toBe(2);
   });
 
-  it("says what has no effect yet", () => {
-    expect(warnings).toEqual(["resource 'Git' of type dns has no effect in this release"]);
+  it("PT-195: what has no effect is a warning", () => {
+    expect(warnings).toEqual(["resource 'Printer': no policy grants it"]);
   });
 
   it("PT-113: ids are UUIDv5 over slug, kind and name", () => {
@@ -327,7 +327,7 @@ describe("a bad file", () => {
   });
 });
 
-describe("what is not enforced yet", () => {
+describe("filters", () => {
   const file = (resource: string, policy = "") => `version: 1
 account: {slug: demo}
 sites: [{name: a}]
@@ -336,25 +336,48 @@ resources:
 policies:
   - {group: Everyone, resource: r${policy}}
 `;
+  const network = (filters: string) =>
+    file(`{name: r, type: cidr, address: 10.0.0.0/8, site: a, filters: ${filters}}`);
 
-  it.each(["[{protocol: tcp, ports: ['22']}]", "[{protocol: icmp}]"])(
-    "a resource with filters %s is refused with its place",
-    (filters) => {
-      expect(
-        issuesOf(file(`{name: r, type: cidr, address: 10.0.0.0/8, site: a, filters: ${filters}}`)),
-      ).toEqual(["5:66: filters are not enforced in this release, so they are refused"]);
-    },
-  );
-
-  it("a policy with filters is refused with its place", () => {
-    const text = file("{name: r, type: cidr, address: 10.0.0.0/8, site: a}", ", filters: [{protocol: icmp}]");
-    expect(issuesOf(text)).toEqual(["7:45: filters are not enforced in this release, so they are refused"]);
+  it("PT-116: every port and range becomes a filter; without ports it is all of the protocol", () => {
+    const filters = "[{protocol: tcp, ports: ['22', '8000-8100']}, {protocol: udp}, {protocol: icmp}]";
+    const [resource] = read(network(filters)).model.resources.values();
+    expect(resource?.filters).toEqual([
+      { protocol: "tcp", firstPort: 22, lastPort: 22 },
+      { protocol: "tcp", firstPort: 8000, lastPort: 8100 },
+      { protocol: "udp", firstPort: 0, lastPort: 65535 },
+      { protocol: "icmp" },
+    ]);
   });
 
-  it("empty filter lists are fine", () => {
-    expect(
-      issuesOf(file("{name: r, type: cidr, address: 10.0.0.0/8, site: a, filters: []}", ", filters: []")),
-    ).toEqual([]);
+  it.each([
+    ["0", undefined],
+    ["65535", undefined],
+    ["80-80", undefined],
+    ["65536", "5:91: '65536' has a port above 65535"],
+    ["81-80", "5:91: '81-80' starts after its end"],
+    ["http", "5:91: 'http' is neither a port nor a range such as 8000-8100"],
+    ["-1", "5:91: '-1' is neither a port nor a range such as 8000-8100"],
+  ])("PT-116: the port %s", (ports, issue) => {
+    expect(issuesOf(network(`[{protocol: tcp, ports: ['${ports}']}]`))).toEqual(
+      issue === undefined ? [] : [issue],
+    );
+  });
+
+  it("PT-195: a policy and the internet resource have none: without them they would be wider than meant", () => {
+    const policy = file(
+      "{name: r, type: cidr, address: 10.0.0.0/8, site: a}",
+      ", filters: [{protocol: icmp}]",
+    );
+    expect(issuesOf(policy)).toEqual(["7:45: filters belong to the resource, not to the policy"]);
+    const internet = file("{name: r, type: internet, site: a, filters: [{protocol: icmp}]}");
+    expect(issuesOf(internet)).toEqual(["5:49: a resource of type internet cannot have filters"]);
+  });
+
+  it("PT-195: a resource that no gateway can serve is a warning", () => {
+    expect(read(network("[]")).warnings).toEqual([
+      "resource 'r': no gateway can serve it, because site 'a' has no token",
+    ]);
   });
 });
 

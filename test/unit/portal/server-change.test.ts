@@ -345,11 +345,14 @@ policies: [{ group: Everyone, resource: Office }]
     expect(shownTo(world.client({ token: TOKENS.bob })).size).toBe(0);
   });
 
-  it("resources that this release does not carry are shown to nobody", () => {
+  it("PT-50, PT-80: names and the internet are shown like networks", () => {
     const text = `version: 1
 resources: [{ name: Git, type: dns, address: git.example, site: default }, { name: All, type: internet, site: default }]
 policies: [{ group: dev, resource: Git }, { group: dev, resource: All }]
 `;
-    expect(createWorld(text).client().last("init").resources).toEqual([]);
+    expect(createWorld(text).client().last("init").resources).toMatchObject([
+      { kind: "dns", name: "Git", address: "git.example", ipStack: "dual", filters: [] },
+      { kind: "internet", name: "All", canBeDisabled: true },
+    ]);
   });
 });

@@ -328,15 +328,6 @@ describe("how it fails to start", () => {
     });
     expect((await failure({ config: `${path}.no` })).code).toBe(3);
   });
-
-  it("a resource with filters is refused with its place", async () => {
-    const path = join(newFolder(), "filters.yaml");
-    writeFileSync(path, OFFICE.replace("site: default", "site: default, filters: [{ protocol: icmp }]"));
-    expect(await failure({ config: path })).toEqual({
-      code: 2,
-      line: `postern: ${path}:2:89: filters are not enforced in this release, so they are refused`,
-    });
-  });
 });
 
 describe("portal check and token new", () => {
@@ -345,10 +336,37 @@ describe("portal check and token new", () => {
     writeFileSync(path, "version: 1\naccount: { slug: demo }\n");
     const io = createIo();
     expect(await runPortal({ ...OPTIONS, dev: false, words: ["check", path] }, io)).toBe(0);
-    expect(io.lines).toEqual([`${path}: ok`]);
+    expect(io.lines).toEqual([`${path}: ok: 0 sites, 0 resources, 0 policies, 0 actors`]);
     writeFileSync(path, "version: 1\n");
     expect(await runPortal({ ...OPTIONS, dev: false, words: ["check", path] }, io)).toBe(2);
     expect(io.errors).toEqual([`${path}:1:1: missing key 'account'`]);
+  });
+
+  it.each([
+    ["Git", 0, "allowed: ci may reach Git, tcp 443"],
+    ["Git:443", 0, "allowed: ci may reach Git, tcp 443"],
+    ["Git:443/tcp", 0, "allowed: ci may reach Git, tcp 443"],
+    ["a:1/b", 0, "allowed: ci may reach a:1/b, every protocol and port"],
+    ["a:1/b/icmp", 0, "allowed: ci may reach a:1/b, icmp"],
+    ["Git/icmp", 4, "forbidden: the filters of Git let pass only tcp 443"],
+    ["Git:444", 4, "forbidden: the filters of Git let pass only tcp 443"],
+  ])("PT-196: access to %s exits with %i", async (target, code, line) => {
+    const path = accessFile();
+    const io = createIo();
+    expect(await runPortal({ ...OPTIONS, dev: false, words: ["access", path, "ci", target] }, io)).toBe(code);
+    expect(io.lines[0]).toBe(line);
+  });
+
+  it.each([
+    [["Git/tcp"], "tcp needs a port from 0 to 65535"],
+    [["Git:65536"], "tcp needs a port from 0 to 65535"],
+    [["Git:1/icmp"], "icmp has no ports"],
+    [["Git:1/sctp"], "'sctp' is none of tcp, udp, icmp"],
+    [["Gut"], "no resource 'Gut' in the file"],
+    [[], "it is: portal access FILE CLIENT RESOURCE[:PORT][/PROTOCOL]"],
+  ])("PT-196: access to %j is a mistake that is named", async (target, message) => {
+    const words = ["access", accessFile(), "ci", ...target];
+    await expect(runPortal({ ...OPTIONS, dev: false, words }, createIo())).rejects.toThrow(message);
   });
 
   it("PT-110: a new token works with the hash line that comes with it", async () => {
@@ -361,6 +379,24 @@ describe("portal check and token new", () => {
     expect((await client.next("init")).payload.resources).toEqual([]);
   });
 });
+
+function accessFile(): string {
+  const path = join(newFolder(), "portal.yaml");
+  writeFileSync(
+    path,
+    `version: 1
+account: { slug: demo }
+sites: [{ name: a }]
+actors: [{ name: ci, type: service_account }]
+groups: [{ name: g, members: [ci] }]
+resources:
+  - { name: Git, type: dns, address: git.example.com, site: a, filters: [{ protocol: tcp, ports: ["443"] }] }
+  - { name: "a:1/b", type: cidr, address: 10.0.0.0/8, site: a }
+policies: [{ group: g, resource: Git }, { group: g, resource: "a:1/b" }]
+`,
+  );
+  return path;
+}
 
 describe("the state on disk", () => {
   const FILE = `version: 1
