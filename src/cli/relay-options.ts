@@ -63,6 +63,24 @@ export const RELAY = {
     aliases: ["BIND_IP6_ADDR"],
     help: "local IPv6 address of the sockets (default: all)",
   },
+  "tls-listen": {
+    kind: "text",
+    value: "ADDR:PORT",
+    help: "also take clients by TLS, for networks without UDP, for example 0.0.0.0:443",
+  },
+  "tls-cert": { kind: "text", value: "FILE", help: "certificate chain (PEM); read again on SIGHUP" },
+  "tls-key": { kind: "text", value: "FILE", help: "private key (PEM)" },
+  "tls-name": {
+    kind: "text",
+    value: "NAME",
+    help: "name for which clients check the certificate (default: its first)",
+  },
+  "tcp-listen": {
+    kind: "text",
+    value: "ADDR:PORT",
+    help: "the same without TLS, on loopback, for tests",
+  },
+  "dev-insecure": { kind: "flag", default: false, help: "allow --tcp-listen on any address, for tests" },
   realm: { kind: "text", value: "TEXT", default: "firezone", help: "realm of the credentials" },
   "private-peers": {
     kind: "choice",

@@ -112,6 +112,14 @@ export interface RelayOptions {
   readonly turnPort: number;
   readonly lowestPort: number;
   readonly highestPort: number;
+  /** `ADDR:PORT`; with `tlsCert` and `tlsKey`. */
+  readonly tlsListen: string | undefined;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  /** Absent: the certificate's first name. */
+  readonly tlsName: string | undefined;
+  readonly tcpListen: string | undefined;
+  readonly devInsecure: boolean;
   readonly realm: string;
   readonly standAlone: boolean;
   readonly stampSecretPath: string | undefined;

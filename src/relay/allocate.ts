@@ -1,5 +1,13 @@
 /** Allocate (RL-17 to RL-22): checks in the order of RL-17, then sockets, then the answer. */
-import { after, formatSocketAddress, fromHex, type Instant, toHex } from "../base/index.ts";
+import {
+  after,
+  contains,
+  formatSocketAddress,
+  fromHex,
+  type Instant,
+  type SocketAddress,
+  toHex,
+} from "../base/index.ts";
 import type { IpFamily, PortResult } from "../plane/index.ts";
 import { FAMILY_IPV4, FAMILY_IPV6 } from "../stun/index.ts";
 import { TRANSPORT_UDP, type TurnFields } from "../turn/index.ts";
@@ -11,6 +19,7 @@ import {
   RATES,
   SOFTWARE_NAME,
   SOFTWARE_SHOWN_MAX,
+  STREAM_CLIENTS,
 } from "./constants.ts";
 import { redeem, reserveNext, returnPort, takePort } from "./ports.ts";
 import { createRateLimit } from "./rate-limit.ts";
@@ -53,6 +62,10 @@ export function handlePortBound(state: ServerState, now: Instant, token: number,
   if (pending === undefined) return;
   const { request, port, choice } = pending;
   state.pending.delete(formatSocketAddress(request.client));
+  if (pending.isAbandoned) {
+    if (result === "ok") state.commands.push({ kind: "free-port", port, families: pending.families });
+    return returnPort(state, choice, port);
+  }
   if (result === "ok") {
     answer(state, now, request, createAllocation(state, now, pending));
     return;
@@ -66,12 +79,25 @@ export function handlePortBound(state: ServerState, now: Instant, token: number,
   refuse(state, now, request, 508);
 }
 
-function bindPort(state: ServerState, now: Instant, wish: Omit<PendingAllocation, "token" | "port">): void {
+/** The end of a stream is that of its client (RL-202). */
+export function endClient(state: ServerState, client: SocketAddress): void {
+  const key = formatSocketAddress(client);
+  const pending = state.pending.get(key);
+  if (pending !== undefined) state.pending.set(key, { ...pending, isAbandoned: true });
+  const allocation = state.allocations.get(key);
+  if (allocation !== undefined) {
+    endFamilies(state, allocation, [...allocation.expiry.keys()], "its stream ended");
+  }
+}
+
+type PortWish = Omit<PendingAllocation, "token" | "port" | "isAbandoned">;
+
+function bindPort(state: ServerState, now: Instant, wish: PortWish): void {
   const { request, families, choice, tried } = wish;
   const port = takePort(state, choice, tried);
   if (port === undefined) return refuse(state, now, request, 508);
   const token = state.nextToken++;
-  state.pending.set(formatSocketAddress(request.client), { ...wish, token, port });
+  state.pending.set(formatSocketAddress(request.client), { ...wish, token, port, isAbandoned: false });
   state.commands.push({ kind: "bind-port", token, port, families });
 }
 
@@ -163,7 +189,7 @@ function createAllocation(state: ServerState, now: Instant, pending: PendingAllo
     dueAt: undefined,
     place: -1,
   };
-  endOldest(state, user.salt);
+  endOldest(state, user.salt, client);
   state.allocations.set(key, allocation);
   noteOwner(state, allocation);
   const seconds = lifetimeOf(message.fields.lifetimeSeconds);
@@ -179,14 +205,21 @@ function createAllocation(state: ServerState, now: Instant, pending: PendingAllo
   return allocation;
 }
 
-/** Makes room among the allocations of a user, who roamed and left old ones behind (RL-17). */
-function endOldest(state: ServerState, salt: string): void {
+/**
+ * Makes room among the allocations of a user, who roamed and left old ones behind (RL-17). Those of streams
+ * are counted apart: whoever finds UDP open again needs both until its connections have moved.
+ */
+function endOldest(state: ServerState, salt: string, client: SocketAddress): void {
   const { allocationsPerUser } = state.options.limits;
-  const own = [...(state.byOwner.get(salt) ?? [])];
+  const own = [...(state.byOwner.get(salt) ?? [])].filter((one) => isStream(one.client) === isStream(client));
   if (allocationsPerUser === 0) return;
   for (const old of own.slice(0, Math.max(0, own.length - allocationsPerUser + 1))) {
     endFamilies(state, old, [...old.expiry.keys()], "replaced by a newer one of its user");
   }
+}
+
+function isStream({ address }: SocketAddress): boolean {
+  return contains(STREAM_CLIENTS, address);
 }
 
 /** RL-18: not shorter than the default. */

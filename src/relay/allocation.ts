@@ -13,7 +13,11 @@ import { endReservation } from "./ports.ts";
 import { type Allocation, type ChannelBinding, familyOf, type ServerState } from "./state.ts";
 
 /** Why an allocation ended, for people. */
-export type AllocationEnd = "expired" | "deleted by its client" | "replaced by a newer one of its user";
+export type AllocationEnd =
+  | "expired"
+  | "deleted by its client"
+  | "replaced by a newer one of its user"
+  | "its stream ended";
 
 /** Prolongs families of an allocation; `until` of all of them is the same afterwards. */
 export function setExpiry(

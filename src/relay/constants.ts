@@ -1,5 +1,7 @@
 /** Numbers of the relay (RL §2); those of the wire are in `src/turn`. */
 
+import { type Prefix, prefix } from "../base/index.ts";
+
 /** RFC 8656 §7.2; the maximum is ours (RL-18). */
 export const LIFETIME_SECONDS_DEFAULT = 600;
 export const LIFETIME_SECONDS_MAX = 3600;
@@ -23,6 +25,9 @@ export const RATES = {
   total: { perSecond: 20_000, burst: 20_000 },
 } as const;
 export const RATE_BUCKETS = 65_536;
+
+/** The addresses that clients of streams have here: loopback that nobody else uses (RL-206). */
+export const STREAM_CLIENTS: Prefix = prefix("127.64.0.0/10");
 
 /** «own»: how much of a client's SOFTWARE a log line shows (RL-22). */
 export const SOFTWARE_SHOWN_MAX = 64;

@@ -1,3 +1,4 @@
+export { STREAM_CLIENTS } from "./constants.ts";
 export { createTurnServer } from "./server.ts";
 export type {
   ClientDatagram,

@@ -68,6 +68,8 @@ export interface TurnServer {
   handlePortBound(now: Instant, answer: { readonly token: number; readonly result: PortResult }): void;
   /** The time of day, by which credentials expire and nonces age. */
   handleWallClock(now: Instant, unix: UnixMs): void;
+  /** A client of a stream cannot come back: what it had goes (RL-202). */
+  handleStreamEnd(now: Instant, client: SocketAddress): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   pollCommand(): RelayCommand | undefined;

@@ -9,7 +9,7 @@ import {
   METHOD_SEND,
   parseTurn,
 } from "../turn/index.ts";
-import { handleAllocate, handlePortBound } from "./allocate.ts";
+import { endClient, handleAllocate, handlePortBound } from "./allocate.ts";
 import { expire } from "./allocation.ts";
 import { authenticate, keyOf } from "./authenticate.ts";
 import { handleChannelBind, handleCreatePermission, handleRefresh } from "./requests.ts";
@@ -37,6 +37,10 @@ export function createTurnServer(options: TurnServerOptions): TurnServer {
     },
     handleWallClock(now, unix) {
       state.unixEpoch = unix - now;
+    },
+    handleStreamEnd(now, client) {
+      expire(state, now);
+      endClient(state, client);
     },
     handleTimeout: (now) => expire(state, now),
     pollTimeout: () => state.timers.first()?.dueAt,

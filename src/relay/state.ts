@@ -86,6 +86,8 @@ export interface PendingAllocation {
   /** Ports that were in use by somebody else. */
   readonly tried: readonly number[];
   readonly port: number;
+  /** Its client has gone (RL-202). */
+  readonly isAbandoned: boolean;
 }
 
 export type PortChoice =

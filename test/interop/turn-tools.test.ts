@@ -16,6 +16,13 @@ const SECRET = "a secret of the test";
 const RELAY = { v4: "198.51.100.7", v6: "2001:db8::7" } as const;
 const PEER = { v4: "203.0.113.9", v6: "2001:db8:9::9" } as const;
 const PEER_PORT = "3480";
+const TCP_PORT = "3481";
+const TLS_PORT = "5349";
+const VECTORS = join(import.meta.dirname, "../vectors/portal");
+const CERTIFICATE = [
+  ...["--tls-cert", join(VECTORS, "localhost.crt")],
+  ...["--tls-key", join(VECTORS, "localhost.key")],
+];
 const READY_WITHIN_MS = 15_000;
 /** The tool itself takes its time: it starts slowly and ends slowly. */
 const TOOL_WITHIN_MS = 60_000;
@@ -44,6 +51,8 @@ describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
         "relay",
         ...["--public-ip4", RELAY.v4, "--public-ip6", RELAY.v6, "--stand-alone"],
         ...["--stamp-secret-path", join(folder, "secret"), "--allocations-per-user", "0", "--drain", "1s"],
+        ...["--tcp-listen", `${RELAY.v4}:${TCP_PORT}`, "--dev-insecure"],
+        ...["--tls-listen", `${RELAY.v4}:${TLS_PORT}`, ...CERTIFICATE],
       ],
     });
     await relay.waitForLine(/ ready /, { withinMs: READY_WITHIN_MS, stream: "stderr" });
@@ -98,6 +107,22 @@ describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
     "RL-44: data crosses families, %s",
     async (_, server, peer, flags) => {
       expectNothingLost(await uclient(server, peer, ["-c", "-n", "20", ...flags]));
+    },
+    2 * TOOL_WITHIN_MS,
+  );
+
+  it.concurrent.each([
+    ["TCP", ["-t", "-p", TCP_PORT], []],
+    ["TCP, padding", ["-t", "-p", TCP_PORT], ["-D", "-l", "97"]],
+    ["TLS", ["-t", "-S", "-p", TLS_PORT], []],
+    ["TLS, to a peer of the other family", ["-t", "-S", "-p", TLS_PORT], ["-x"]],
+    ["TLS, client to client", ["-t", "-S", "-p", TLS_PORT], ["-y"]],
+    ["TLS, several clients of one address", ["-t", "-S", "-p", TLS_PORT], ["-m", "4"]],
+  ])(
+    "RL-201, RL-206: turnutils_uclient passes by %s",
+    async (_, transport, flags) => {
+      const peer = flags.includes("-x") ? PEER.v6 : PEER.v4;
+      expectNothingLost(await uclient(RELAY.v4, peer, [...transport, "-c", "-n", "20", ...flags]));
     },
     2 * TOOL_WITHIN_MS,
   );

@@ -60,6 +60,6 @@ export {
   userAgentOf,
 } from "./login.ts";
 export { type RelayMessage, type RelayRequest, relayChannel } from "./relay-channel.ts";
-export { parseRelayJoin, type RelayJoin } from "./relay-join.ts";
+export { parseRelayJoin, type RelayJoin, type RelayStreams } from "./relay-join.ts";
 export type { ClientResource, Filter, GatewayResource, IpStack, Site } from "./resource.ts";
 export { type IceCredentials, NEVER_EXPIRES_S } from "./scalar.ts";

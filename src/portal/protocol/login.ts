@@ -6,6 +6,7 @@ import type { IpAddress } from "../../base/index.ts";
 import { formatIp, malformed, type Parsed, parsed, parseIp, toBase64, toHex } from "../../base/index.ts";
 import type { Topic } from "./channel.ts";
 import { PROTOCOL_LEVEL } from "./constants.ts";
+import type { RelayStreams } from "./relay-join.ts";
 
 /** A portal's address, checked once; another one means another machine (PT-20). */
 export interface PortalUrl {
@@ -37,6 +38,7 @@ export interface RelayParams {
   readonly port: number;
   /** 64 hexadecimal digits (RL-6). */
   readonly stampSecret: string;
+  readonly streams?: RelayStreams;
 }
 
 /** With what a peer connects; each attempt may have others. */
@@ -101,7 +103,8 @@ function relayQuery({ name, ipv4, ipv6, port }: RelayParams): URLSearchParams {
 
 /** What the join says besides (PT-9). */
 export function joinPayloadOf(params: ConnectParams | undefined): object {
-  return params !== undefined && "stampSecret" in params ? { stamp_secret: params.stampSecret } : {};
+  if (params === undefined || !("stampSecret" in params)) return {};
+  return { stamp_secret: params.stampSecret, ...params.streams };
 }
 
 const UUID_FORMS =

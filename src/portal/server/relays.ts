@@ -9,7 +9,6 @@ import {
   earliest,
   formatSocketAddress,
   type Instant,
-  type SocketAddress,
   toBase64,
   type UnixMs,
   unixMs,
@@ -161,12 +160,9 @@ function entriesOf(
     address,
     ...credentials,
     expiresAt: unixMs(expiresS * 1000),
-    ...(join.tls === undefined ? {} : { tls: streamAt(address, join.tls) }),
+    ...(join.tls && { tls: { address: { ...address, port: join.tls.port }, name: join.tls.name } }),
+    ...(join.tcp && { tcp: { address: { ...address, port: join.tcp.port } } }),
   }));
-}
-
-function streamAt({ address }: SocketAddress, { port, name }: NonNullable<RelayJoin["tls"]>) {
-  return { address: { address, port }, name };
 }
 
 /** Gateways stand at their site; where clients are, nobody says (PT-118). */
@@ -214,7 +210,7 @@ function goneOf(
 }
 
 function placeOf({ socket, join }: PresentRelay): string {
-  return JSON.stringify([(socket.relayAddresses ?? []).map(formatSocketAddress), join.tls]);
+  return JSON.stringify([(socket.relayAddresses ?? []).map(formatSocketAddress), join.tls, join.tcp]);
 }
 
 function begin(state: State, now: Instant): void {

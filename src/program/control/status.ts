@@ -189,6 +189,8 @@ export interface RelayServerStatus extends ProgramStatus {
   readonly channels: number;
   readonly cooling_channels: number;
   readonly reservations: number;
+  /** Connections by TLS or TCP; absent: no listener for them. */
+  readonly streams?: number;
   readonly relayed: { readonly to_peers: FlowView; readonly to_clients: FlowView };
   /** What is not zero, by who counts it. */
   readonly counters: Readonly<Record<"client" | "peer" | "control", Counts>>;

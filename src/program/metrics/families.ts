@@ -65,6 +65,7 @@ export const FAMILIES = {
 
   postern_relay_allocations: gauge("Allocations of TURN clients"),
   postern_relay_channels: gauge("Channels that are bound"),
+  postern_relay_streams: gauge("Clients that are connected by TLS or TCP"),
   postern_relay_packets_total: counter("Datagrams relayed", "direction"),
   postern_relay_bytes_total: counter("Data relayed, in bytes", "direction"),
   postern_relay_answers_total: counter("Answers to TURN clients, by method and result", "answer"),

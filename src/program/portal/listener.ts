@@ -25,12 +25,13 @@ import {
   type UpgradeVerdict,
 } from "../../portal/server/index.ts";
 import { openFilesLimit } from "../open-files.ts";
+import { readTlsFiles, type TlsPaths } from "../tls-files.ts";
 import { type ConnectionShares, createConnectionShares, type ShareLimits } from "./connection-shares.ts";
 import { addressOf, answer, type PortalDocuments, refuse, toUpgradeRequest } from "./http-answer.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { type Carrier, MAX_HEADER_BYTES, readOneRequest } from "./one-request.ts";
 import { monotonicNow } from "./program-clock.ts";
-import { readTlsFiles, type TlsPaths } from "./tls-files.ts";
+
 import { createTurnstile, type Turnstile } from "./turnstile.ts";
 import { createUnsent, type Unsent } from "./unsent.ts";
 

@@ -9,7 +9,7 @@ import {
 } from "../../base/index.ts";
 import type { PeerLimits } from "../../portal/server/index.ts";
 import type { PortalOptions } from "../options.ts";
-import type { TlsPaths } from "./tls-files.ts";
+import type { TlsPaths } from "../tls-files.ts";
 
 const DEFAULT_LISTEN = "127.0.0.1:8080";
 /** Peers that one token may make the portal remember (PT-77). */

@@ -5,11 +5,12 @@ import { type Sample, sample, samplesBy } from "../metrics/index.ts";
 const DROP = "drop_";
 
 export function relaySamples(status: RelayServerStatus): readonly Sample[] {
-  const { allocations, channels, relayed, counters, portal } = status;
+  const { allocations, channels, streams, relayed, counters, portal } = status;
   const flows = Object.entries({ to_peers: relayed.to_peers, to_clients: relayed.to_clients });
   return [
     sample("postern_relay_allocations", allocations),
     sample("postern_relay_channels", channels),
+    ...(streams === undefined ? [] : [sample("postern_relay_streams", streams)]),
     ...flows.flatMap(([direction, { packets, bytes }]) => [
       sample("postern_relay_packets_total", packets, { direction }),
       sample("postern_relay_bytes_total", bytes, { direction }),

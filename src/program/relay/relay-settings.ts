@@ -1,16 +1,19 @@
 /** What the relay's options mean (PG-6, RL-63 to RL-65). */
 import {
   type IpAddress,
+  ip,
   PosternError,
   type Prefix,
   parseIp,
   parsePrefix,
   type Secret,
+  type SocketAddress,
 } from "../../base/index.ts";
 import type { IpFamily } from "../../plane/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { RelayLimits, TurnServerOptions } from "../../relay/index.ts";
 import type { RelayOptions } from "../options.ts";
+import { readStreamSettings, type StreamSettings } from "./stream-settings.ts";
 
 const BINDINGS_MAX = 65_536;
 /** A gateway binds a few for each client (RL-60). */
@@ -18,14 +21,16 @@ const BINDINGS_PER_ALLOCATION = 4096;
 /** Descriptors besides the two of each allocation (RL-65). */
 const OTHER_DESCRIPTORS = 256;
 const REALM_CHARS_MAX = 127;
+const LOOPBACK_V4 = ip("127.0.0.1");
 
 export interface RelaySettings
   extends Pick<
     TurnServerOptions,
     "publicIp4" | "publicIp6" | "listenPort" | "ports" | "realm" | "policy" | "limits"
   > {
-  /** Local addresses by family; one is there for each public address. */
+  /** Local addresses by family; one is there for each public address, and for IPv4 if there are streams. */
   readonly bind: Readonly<Partial<Record<IpFamily, IpAddress>>>;
+  readonly streams: StreamSettings;
 }
 
 /** Where the relay registers itself. */
@@ -47,10 +52,14 @@ export function readSettings(options: RelayOptions): RelaySettings {
   if (options.lowestPort > options.highestPort) {
     throw usage(`--lowest-port ${options.lowestPort} is above --highest-port ${options.highestPort}`);
   }
+  const streams = readStreamSettings(options);
+  const hasStreams = Object.keys(streams).length > 0;
+  // Streams come in by loopback (RL-206), also where IPv4 is not served.
+  const listenIp4 = publicIp4 === undefined ? LOOPBACK_V4 : bindIp4;
   return {
     ...(publicIp4 && { publicIp4 }),
     ...(publicIp6 && { publicIp6 }),
-    bind: { ...(publicIp4 && { 4: bindIp4 }), ...(publicIp6 && { 6: bindIp6 }) },
+    bind: { ...((publicIp4 || hasStreams) && { 4: listenIp4 }), ...(publicIp6 && { 6: bindIp6 }) },
     listenPort: options.turnPort,
     ports: { lowest: options.lowestPort, highest: options.highestPort },
     realm: readRealm(options.realm),
@@ -60,6 +69,7 @@ export function readSettings(options: RelayOptions): RelaySettings {
       allowLoopbackPeers: options.allowLoopbackPeers,
     },
     limits: limitsOf(options),
+    streams,
   };
 }
 
@@ -70,6 +80,12 @@ function limitsOf({ maxAllocations, allocationsPerUser }: RelayOptions): RelayLi
     bindingsMax: BINDINGS_MAX,
     bindingsPerAllocation: BINDINGS_PER_ALLOCATION,
   };
+}
+
+/** Where the relay's own UDP socket is reached by loopback. */
+export function loopbackAddress({ bind, listenPort }: RelaySettings): SocketAddress {
+  const address = bind[4] ?? LOOPBACK_V4;
+  return { address: address.every((byte) => byte === 0) ? LOOPBACK_V4 : address, port: listenPort };
 }
 
 /** How many allocations fit under a limit of open files, each with two sockets (RL-65). */

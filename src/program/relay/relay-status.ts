@@ -4,6 +4,7 @@ import type { Log } from "../../base/index.ts";
 import type { TurnServer } from "../../relay/index.ts";
 import type { Counts, PortalLinkStatus, RelayServerStatus } from "../control/index.ts";
 import { VERSION } from "../version.ts";
+import type { StreamCounts } from "./relay-streams.ts";
 
 export interface RelayStatusParts {
   readonly server: TurnServer;
@@ -15,6 +16,8 @@ export interface RelayStatusParts {
   readonly startedAt: number;
   readonly isReady: boolean;
   readonly isDraining: boolean;
+  /** `undefined`: no listener for them. */
+  readonly streams: StreamCounts | undefined;
   /** `undefined`: stand-alone. */
   readonly portal: PortalLinkStatus | undefined;
 }
@@ -39,6 +42,7 @@ export function readRelayStatus(parts: RelayStatusParts): RelayServerStatus {
     channels: stats.boundChannels,
     cooling_channels: stats.coolingChannels,
     reservations: stats.reservations,
+    ...(parts.streams && { streams: parts.streams.connections }),
     relayed: {
       to_peers: usage.toPeer,
       to_clients: usage.toClient,
@@ -49,10 +53,19 @@ export function readRelayStatus(parts: RelayStatusParts): RelayServerStatus {
       control: {
         ...fromMap(stats.responses, (name) => `answer_${name.replaceAll(/[ -]/g, "_")}`),
         ...fromMap(stats.drops, (name) => `drop_relay_${name}`),
+        ...(parts.streams && streamDrops(parts.streams)),
       },
     },
     rss_mib: Math.round(process.memoryUsage.rss() / (1 << 20)),
   };
+}
+
+function streamDrops({ refused, framing, late }: StreamCounts): Counts {
+  return nonZero({
+    drop_relay_stream_limit: refused,
+    drop_relay_stream_framing: framing,
+    drop_relay_stream_late: late,
+  });
 }
 
 type WorkerCounts = ReturnType<RelayDataPath["counters"]>["client"];
@@ -87,6 +100,7 @@ export function logRelayStatus(log: Log, status: RelayServerStatus): void {
     portal: whole.portal?.state,
     allocations: whole.allocations,
     channels: whole.channels,
+    streams: whole.streams,
     coolingChannels: whole.cooling_channels,
     bytesToPeers: relayed.to_peers.bytes,
     bytesToClients: relayed.to_clients.bytes,

@@ -28,9 +28,10 @@ import { watchPlane } from "../shell/index.ts";
 import { connectRelay, type RelayLink } from "./relay-link.ts";
 import { type RelayLoop, startRelayLoop } from "./relay-loop.ts";
 import { relaySamples } from "./relay-samples.ts";
-import { fitLimit, type PortalAccess, type RelaySettings } from "./relay-settings.ts";
+import { fitLimit, loopbackAddress, type PortalAccess, type RelaySettings } from "./relay-settings.ts";
 import { createStatistics, STATISTICS_EVERY_MS } from "./relay-statistics.ts";
 import { logRelayStatus, readRelayStatus } from "./relay-status.ts";
+import { openRelayStreams, type RelayStreams, streamsMax } from "./relay-streams.ts";
 
 /** Limits of the kernel's buffers that the relay asks for where it may (RL-50). */
 const BUFFER_LIMIT_BYTES = 8 << 20;
@@ -57,6 +58,8 @@ interface Running {
   readonly plane: RelayDataPath;
   readonly server: TurnServer;
   readonly loop: RelayLoop;
+  /** `undefined`: not yet. */
+  streams: RelayStreams | undefined;
   readonly events: EventBus;
   /** `undefined`: stand-alone, or not yet. */
   link: RelayLink | undefined;
@@ -70,6 +73,7 @@ export async function serveRelay(course: RelayCourse): Promise<number> {
   const { io, ending } = course;
   const running = open(course);
   await openServicesOf(running);
+  await openStreams(running);
   dropPrivileges(running);
   watchPlane(running.plane, {
     socketFailed: (worker) =>
@@ -77,7 +81,10 @@ export async function serveRelay(course: RelayCourse): Promise<number> {
     fail: ending.fail,
   });
   await running.plane.start();
-  ending.listen({ reset: () => {}, snapshot: () => logRelayStatus(io.log, statusOf(running)) });
+  ending.listen({
+    reset: () => running.streams?.reloadCertificate(),
+    snapshot: () => logRelayStatus(io.log, statusOf(running)),
+  });
   followStatistics(running);
   register(running);
   const code = await ending.wait();
@@ -98,6 +105,7 @@ function register(running: Running): void {
       ...(publicIp6 && { ipv6: publicIp6 }),
       port: listenPort,
       stampSecret: stampSecret.reveal(),
+      streams: running.streams?.join ?? {},
     },
     maxPartitionMs: options.maxPartitionTime,
     caFile: options.caFile,
@@ -154,6 +162,7 @@ function open(course: RelayCourse): Running {
     plane,
     server,
     loop,
+    streams: undefined,
     events: createEventBus(),
     link: undefined,
     isReady: false,
@@ -163,11 +172,12 @@ function open(course: RelayCourse): Running {
   return running;
 }
 
-/** RL-65: the runtime has raised the limit to the hard one. */
+/** RL-65, RL-203: the runtime has raised the limit to the hard one. */
 function allocationsMax({ settings, io }: RelayCourse): number {
   const wanted = settings.limits.allocationsMax;
   const openFiles = openFilesLimit();
-  const fitting = fitLimit(wanted, openFiles);
+  const hasStreams = Object.keys(settings.streams).length > 0;
+  const fitting = fitLimit(wanted, openFiles - (hasStreams ? 2 * streamsMax(openFiles) : 0));
   if (fitting < wanted) {
     io.log.warn?.("fewer allocations than asked for fit under the limit of open files", {
       wanted,
@@ -209,6 +219,21 @@ async function openServicesOf(running: Running): Promise<void> {
     log,
   });
   if (control !== undefined) undo.add("control socket", () => control.close());
+}
+
+async function openStreams(running: Running): Promise<void> {
+  const { course, kernel, server, loop } = running;
+  const { settings, io, undo } = course;
+  const streams = await openRelayStreams({
+    settings: settings.streams,
+    relay: loopbackAddress(settings),
+    maxConnections: streamsMax(openFilesLimit()),
+    now: () => readClock(kernel),
+    onGone: (client) => loop.input((now) => server.handleStreamEnd(now, client)),
+    log: io.log.scope("relay"),
+  });
+  running.streams = streams;
+  undo.add("streams", () => streams.close());
 }
 
 /** From here on nobody who broke in could do more than relay (RL-62). The workers start without any. */
@@ -277,5 +302,6 @@ function statusOf(running: Running): RelayServerStatus {
     isReady: isReady && !isDraining,
     isDraining,
     portal: running.link?.status(),
+    streams: running.streams?.counts(),
   });
 }

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { type Instant, type Log, PosternError, parseIp, type SocketAddress } from "../../base/index.ts";
+import { STREAM_CLIENTS } from "../../relay/index.ts";
 import { type Bridge, type BridgeStats, openBridge } from "./bridge.ts";
 
 /** From the connection to the first complete request, and between two bytes of the client (RL-203). */
@@ -12,9 +13,8 @@ const SILENCE_CHECK_MS = 1_000;
 const PER_SOURCE_MAX = 32;
 /** Of the address bits that count as one source: an IPv6 network of a household is /64. */
 const SOURCE_BYTES_V6 = 8;
-/** 127.64.0.0/10 is nobody's; each connection has an address of its own, so that limits per address hold. */
-const BRIDGES_FIRST = 0x7f400001;
-const BRIDGES = 1 << 22;
+/** Each connection has an address of its own, so that limits per address hold (RL-206). */
+const BRIDGES = 2 ** (32 - STREAM_CLIENTS.bits);
 /** ALPN of TURN over TLS (RFC 7443), and that of the web server whose port this may seem to be. */
 const ALPN = ["stun.turn", "http/1.1"];
 const HTTP_VERBS = ["GET ", "HEAD", "POST", "OPTI", "PUT "];
@@ -22,8 +22,8 @@ const NOT_FOUND = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: cl
 
 export interface StreamCertificate {
   /** PEM. */
-  readonly cert: string;
-  readonly key: string;
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
 }
 
 export interface StreamListenerOptions {
@@ -35,6 +35,8 @@ export interface StreamListenerOptions {
   readonly relay: SocketAddress;
   /** Connections in all. */
   readonly maxConnections: number;
+  /** A connection that had become a client of the relay is over. */
+  readonly onGone?: (client: SocketAddress) => void;
   readonly now: () => Instant;
   readonly log: Log;
 }
@@ -46,12 +48,13 @@ export interface StreamCounters {
   /** What came was no TURN (`relay_stream_framing`). */
   framing: number;
   visitors: number;
+  /** Channel data that came too late for its stream (`relay_stream_late`). */
   late: number;
 }
 
 export interface StreamListener {
   readonly address: AddressInfo;
-  readonly counters: Readonly<StreamCounters>;
+  counters(): Readonly<StreamCounters>;
   connections(): number;
   /** New connections use it. @throws PosternError `usage` when key and certificate do not fit */
   setCertificate(certificate: StreamCertificate): void;
@@ -91,7 +94,7 @@ export async function openStreamListener(options: StreamListenerOptions): Promis
   const timer = setInterval(() => endSilent(state), SILENCE_CHECK_MS);
   return {
     address: server.address() as AddressInfo,
-    counters: state.counters,
+    counters: () => countersOf(state),
     connections: () => state.connections.size,
     setCertificate(next) {
       state.context = contextOf(next);
@@ -102,6 +105,11 @@ export async function openStreamListener(options: StreamListenerOptions): Promis
       for (const connection of [...state.connections]) drop(state, connection);
     },
   };
+}
+
+function countersOf({ counters, connections }: State): StreamCounters {
+  const lateNow = [...connections].reduce((sum, { bridge }) => sum + (bridge?.stats().late ?? 0), 0);
+  return { ...counters, late: counters.late + lateNow };
 }
 
 function contextOf(certificate: StreamCertificate): SecureContext {
@@ -189,7 +197,9 @@ async function join(state: State, connection: Connection, stream: Socket): Promi
 }
 
 function nextAddress(state: State): string {
-  const value = BRIDGES_FIRST + (state.nextBridge++ % (BRIDGES - 2));
+  const first = new DataView(STREAM_CLIENTS.address.buffer).getUint32(STREAM_CLIENTS.address.byteOffset);
+  // Neither the first nor the last, which is a broadcast address.
+  const value = first + 1 + (state.nextBridge++ % (BRIDGES - 2));
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join(".");
 }
 
@@ -201,6 +211,7 @@ function drop(state: State, connection: Connection): void {
   state.counters.late += connection.bridge?.stats().late ?? 0;
   connection.bridge?.close();
   connection.socket.destroy();
+  if (connection.bridge !== undefined) state.options.onGone?.(connection.bridge.udp);
 }
 
 function endSilent(state: State): void {

@@ -92,10 +92,11 @@ describe("a relay", () => {
 
   it("RL-207: that takes TLS is listed with where and for which name", () => {
     const world = createWorld();
-    world.relay(1, at("192.0.2.1"), { tls: { port: 443, name: "relay.example" } });
+    world.relay(1, at("192.0.2.1"), { tls: { port: 443, name: "relay.example" }, tcp: { port: 80 } });
     const [relay] = world.client().last("init").relays;
     expect(relay?.tls?.name).toBe("relay.example");
     expect(relay?.tls && formatSocketAddress(relay.tls.address)).toBe("192.0.2.1:443");
+    expect(relay?.tcp && formatSocketAddress(relay.tcp.address)).toBe("192.0.2.1:80");
   });
 
   it("PT-74: that comes on a second socket replaces its older one, and nobody is told", () => {

@@ -1,10 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { ip, type LogFields, prefix, SILENT } from "../../../src/base/index.ts";
-import { parsePortalUrl, relayChannel, socketUrlOf } from "../../../src/portal/protocol/index.ts";
+import {
+  parsePortalUrl,
+  parseRelayJoin,
+  relayChannel,
+  socketUrlOf,
+} from "../../../src/portal/protocol/index.ts";
+import { joinPayloadOf } from "../../../src/portal/protocol/login.ts";
 import type { RelayServerStatus } from "../../../src/program/control/index.ts";
 import type { RelayOptions } from "../../../src/program/options.ts";
 import { relaySamples } from "../../../src/program/relay/relay-samples.ts";
-import { fitLimit, readSettings } from "../../../src/program/relay/relay-settings.ts";
+import { fitLimit, loopbackAddress, readSettings } from "../../../src/program/relay/relay-settings.ts";
 import {
   createStatistics,
   formatRate,
@@ -27,6 +33,12 @@ const OPTIONS: RelayOptions = {
   turnPort: 3478,
   lowestPort: 49_152,
   highestPort: 65_535,
+  tlsListen: undefined,
+  tlsCert: undefined,
+  tlsKey: undefined,
+  tlsName: undefined,
+  tcpListen: undefined,
+  devInsecure: false,
   realm: "firezone",
   standAlone: true,
   stampSecretPath: undefined,
@@ -50,6 +62,16 @@ describe("the relay's options", () => {
     expect(readSettings(OPTIONS).bind[6]).toBeUndefined();
     const both = readSettings({ ...OPTIONS, publicIp6: "2001:db8::7", bindIp6: "2001:db8::8" });
     expect(both.bind).toEqual({ 4: ip("0.0.0.0"), 6: ip("2001:db8::8") });
+  });
+
+  it("RL-206: streams come in by IPv4, also where only IPv6 is served", () => {
+    const only6 = { ...OPTIONS, publicIp4: undefined, publicIp6: "2001:db8::7" };
+    expect(readSettings(only6).bind[4]).toBeUndefined();
+    const settings = readSettings({ ...only6, tcpListen: "127.0.0.1:1" });
+    expect(settings.bind[4]).toEqual(ip("127.0.0.1"));
+    expect(loopbackAddress(settings)).toEqual({ address: ip("127.0.0.1"), port: 3478 });
+    const bound = readSettings({ ...OPTIONS, bindIp4: "198.51.100.8" });
+    expect(loopbackAddress(bound).address).toEqual(ip("198.51.100.8"));
   });
 
   it.each([
@@ -157,6 +179,13 @@ describe("the relay at the portal", () => {
     expect(socketUrlOf(url.value, "relay", params)).toBe(
       "wss://portal.example/relay/websocket?name=r+1&ipv4=198.51.100.7&ipv6=2001%3Adb8%3A%3A7&port=3478",
     );
+  });
+
+  it("RL-207, PT-9: its streams are told in the join", () => {
+    const streams = { tls: { port: 443, name: "relay.example" }, tcp: { port: 80 } };
+    const payload = joinPayloadOf({ port: 3478, stampSecret: "ab".repeat(32), streams });
+    expect(parseRelayJoin(payload)).toEqual({ stampSecret: "ab".repeat(32), ...streams });
+    expect(joinPayloadOf({ port: 3478, stampSecret: "ab" })).toEqual({ stamp_secret: "ab" });
   });
 
   it("PT-65: it understands `init`, and nothing else", () => {

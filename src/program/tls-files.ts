@@ -1,7 +1,7 @@
-/** Certificate and key of the portal, read at the start and again on SIGHUP (PT-114). */
+/** Certificate and key of portal and relay, read at the start and again on SIGHUP (PT-114, RL-200). */
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import { PosternError } from "../../base/index.ts";
+import { PosternError } from "../base/index.ts";
 
 export interface TlsPaths {
   readonly certPath: string;
