@@ -6,7 +6,7 @@ import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
 import { STOP_WITHIN_MS } from "../program/shell/index.ts";
 import { COMMANDS, type Command } from "./commands.ts";
-import { loadEnvFile, takeToken } from "./environment.ts";
+import { ignoredVariables, loadEnvFile, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
 import { createIo } from "./io.ts";
 import { parseArguments, usage } from "./parse.ts";
@@ -64,6 +64,8 @@ async function main(args: readonly string[]): Promise<number> {
   });
   for (const warning of warnings) io.log.warn?.(warning);
   announce(command, io);
+  const ignored = ignoredVariables(env);
+  if (ignored.length > 0) io.log.debug?.("variables that mean nothing here are ignored", { names: ignored });
   try {
     return await run(command, values, words, io, logFormat);
   } finally {

@@ -4,6 +4,9 @@ import { PosternError, type Secret, secret } from "../base/index.ts";
 import { usage } from "./parse.ts";
 
 const TOKEN_VARIABLES = ["POSTERN_TOKEN", "FIREZONE_TOKEN"];
+/** Of the product whose variables are taken as aliases: they switch what does not exist here (PG-7). */
+const IGNORED = ["FIREZONE_NO_TELEMETRY", "FIREZONE_METRICS", "TELEMETRY"];
+const IGNORED_PREFIXES = ["EBPF_", "GOOGLE_CLOUD_"];
 const FILE_BYTES_MAX = 1 << 20;
 
 /**
@@ -18,6 +21,13 @@ export function takeToken(env: Record<string, string | undefined>): Secret<strin
     delete env[name];
   }
   return found === undefined ? undefined : secret(found);
+}
+
+/** The variables that are set and mean nothing here, so that nobody wonders (PG-7). */
+export function ignoredVariables(env: Readonly<Record<string, string | undefined>>): readonly string[] {
+  return Object.keys(env)
+    .filter((name) => IGNORED.includes(name) || IGNORED_PREFIXES.some((prefix) => name.startsWith(prefix)))
+    .sort();
 }
 
 /**

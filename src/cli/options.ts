@@ -3,7 +3,7 @@
  *
  * The variable of `--some-name` is `POSTERN_SOME_NAME`, unless `hasVariable` is false.
  */
-import { parseApiUrl, parseDeviceName, parseInstance } from "./values.ts";
+import { parseApiUrl, parseCollectorUrl, parseDeviceName, parseInstance } from "./values.ts";
 
 interface OptionBase {
   readonly short?: string;
@@ -15,6 +15,8 @@ interface OptionBase {
   /** What the option was called before: still taken in this release, with a warning (PG-3). */
   readonly former?: string;
   readonly hasVariable?: false;
+  /** Variables that others would obey and we cannot, each with the reason: set, they end the start. */
+  readonly refusedVariables?: Readonly<Record<string, string>>;
   /** Accepted, and without effect in this release. */
   readonly isLater?: true;
 }
@@ -89,6 +91,14 @@ export const METRICS_ADDR = {
   help: "serve Prometheus metrics at /metrics; a port alone means loopback",
 } as const satisfies OptionSpec;
 
+export const OTLP_ENDPOINT = {
+  kind: "text",
+  value: "URL",
+  check: parseCollectorUrl,
+  refusedVariables: { OTLP_GRPC_ENDPOINT: "gRPC is not spoken; use --otlp-endpoint with OTLP over HTTP" },
+  help: "push metrics every minute by OTLP over HTTP, to URL/v1/metrics",
+} as const satisfies OptionSpec;
+
 /** Programs that run the packet plane. */
 export const PLANE = {
   cipher: {
@@ -127,6 +137,7 @@ export const PLANE = {
     help: "verify checksums of packets from the TUN device",
   },
   "metrics-addr": METRICS_ADDR,
+  "otlp-endpoint": OTLP_ENDPOINT,
 } as const satisfies OptionTable;
 
 /** Client and gateway. */
@@ -212,7 +223,6 @@ export const PEER = {
     help: "send tunnel traffic by this interface",
   },
   "metrics-per-peer": { kind: "flag", default: false, help: "metrics with a label per peer" },
-  "otlp-endpoint": { kind: "text", value: "URL", isLater: true, help: "push metrics by OTLP over HTTP" },
 } as const satisfies OptionTable;
 
 export const DNS_CONTROL = {
@@ -329,6 +339,7 @@ export const PORTAL_ONLY = {
   },
   "health-addr": HEALTH_ADDR,
   "metrics-addr": METRICS_ADDR,
+  "otlp-endpoint": OTLP_ENDPOINT,
   "status-token": {
     kind: "text",
     value: "FILE",

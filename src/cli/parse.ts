@@ -31,6 +31,7 @@ export function parseArguments(
   const values: Record<string, unknown> = {};
   const idle: string[] = [];
   for (const [name, spec] of Object.entries(table)) {
+    refuseVariables(spec, env);
     const wanted = given.get(name) ?? fromEnvironment(name, spec, env, warnings);
     const value = wanted ?? defaultOf(spec);
     if (spec.isLater && asksForMore(wanted, spec)) idle.push(`--${name}`);
@@ -41,6 +42,12 @@ export function parseArguments(
   }
   if (idle.length > 0) warnings.push(`without effect in this release: ${idle.join(", ")}`);
   return { values, words, warnings };
+}
+
+function refuseVariables({ refusedVariables = {} }: OptionSpec, env: Environment): void {
+  for (const [variable, reason] of Object.entries(refusedVariables)) {
+    if ((env[variable] ?? "") !== "") throw usage(`${variable}: ${reason}`);
+  }
 }
 
 /** Whether something is asked for that does not happen: more than the default, and no switching off. */

@@ -1,5 +1,5 @@
 /** Options of `postern relay` (PG-6, RL-64). */
-import { HEALTH_ADDR, METRICS_ADDR, type OptionTable, PEER } from "./options.ts";
+import { HEALTH_ADDR, METRICS_ADDR, type OptionTable, OTLP_ENDPOINT, PEER } from "./options.ts";
 import { parseApiUrl } from "./values.ts";
 
 const PORT = { kind: "integer", value: "N", min: 1, max: 65_535 } as const;
@@ -127,6 +127,7 @@ export const RELAY = {
   },
   "health-addr": HEALTH_ADDR,
   "metrics-addr": METRICS_ADDR,
+  "otlp-endpoint": OTLP_ENDPOINT,
   seed: {
     kind: "integer",
     value: "N",
@@ -135,5 +136,4 @@ export const RELAY = {
     aliases: ["RNG_SEED"],
     help: "repeatable ports and nonces, for tests",
   },
-  "otlp-endpoint": PEER["otlp-endpoint"],
 } as const satisfies OptionTable;

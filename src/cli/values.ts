@@ -56,6 +56,15 @@ export function parseApiUrl(text: string): Parsed<string> {
   return parsed(text);
 }
 
+/** PG-116: the base of a collector's URL; what is sent goes to a path below it. */
+export function parseCollectorUrl(text: string): Parsed<string> {
+  if (!URL.canParse(text)) return malformed("is not a URL");
+  const { protocol, username, password, search, hash } = new URL(text);
+  if (protocol !== "http:" && protocol !== "https:") return malformed("is not an http or https URL");
+  if (username !== "" || password !== "") return malformed("must not carry a user name or password");
+  return search === "" && hash === "" ? parsed(text) : malformed("must end with its path");
+}
+
 /** Linux's limit (IFNAMSIZ) and the characters that its tools agree on. */
 export function parseDeviceName(text: string): Parsed<string> {
   return /^[a-zA-Z0-9_=+.-]{1,15}$/.test(text) && text !== "." && text !== ".."

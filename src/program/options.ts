@@ -13,6 +13,8 @@ export interface PlaneOptions {
   readonly udpRecvBuffer: number | undefined;
   /** Where metrics are served (PG-114). */
   readonly metricsAddr: string | undefined;
+  /** Where metrics are pushed (PG-116). */
+  readonly otlpEndpoint: string | undefined;
 }
 
 /** `postern wg NAME|CONFIG` (PG-143). */
@@ -75,6 +77,7 @@ export interface PortalOptions {
   /** Names the control socket (PG-107); absent: there is none. */
   readonly instance?: string | undefined;
   readonly metricsAddr?: string | undefined;
+  readonly otlpEndpoint?: string | undefined;
   readonly healthAddr?: string | undefined;
   /** A file with the token that `/status.json` asks for (PT-117). */
   readonly statusToken?: string | undefined;
@@ -133,6 +136,7 @@ export interface RelayOptions {
   readonly drain: number;
   readonly healthAddr: string | undefined;
   readonly metricsAddr: string | undefined;
+  readonly otlpEndpoint: string | undefined;
   /** Makes ports and nonces repeatable: for tests. */
   readonly seed: number | undefined;
 }

@@ -14,17 +14,37 @@ import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { metricIn, parseMetrics } from "../lib/prometheus.ts";
 import { describeWith } from "../lib/requirements.ts";
 
+/** Takes whatever is posted and prints it, a report a line. */
+const COLLECTOR = `require("node:http").createServer((request, response) => {
+  let body = "";
+  request.on("data", (chunk) => { body += chunk; });
+  request.on("end", () => { console.log(body); response.end(); });
+}).listen(4318, "127.0.0.1")`;
+
 describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () => {
   let office: Office;
   let portal: Child;
   let gateway: Child;
   let client: Child;
+  let collector: Child;
 
   beforeAll(async () => {
     office = await createOffice();
     office.configure([{ resource: "Office" }]);
     portal = await office.startPortal();
-    gateway = await office.startGateway("--health-addr", "8080", "--metrics-addr", "8080");
+    collector = office.gateway.start({
+      name: "collector",
+      command: process.execPath,
+      args: ["-e", COLLECTOR],
+    });
+    gateway = await office.startGateway(
+      "--health-addr",
+      "8080",
+      "--metrics-addr",
+      "8080",
+      "--otlp-endpoint",
+      "http://127.0.0.1:4318",
+    );
     client = await office.startClient(
       "--metrics-addr",
       "127.0.0.1:9100",
@@ -215,5 +235,24 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
       expect(readdirSync(join(where.runFolder, "postern"))).toEqual([]);
     }
     expect(readFileSync(join(office.client.runFolder, "events"), "utf8")).toMatch(/^stopping \{/m);
+  });
+
+  it("PG-116, PG-26, PT-63: the gateway's last report tells who it is and to which account it belongs", () => {
+    const report = JSON.parse(collector.stdout().trim().split("\n").at(-1) ?? "");
+    const [{ resource, scopeMetrics }] = report.resourceMetrics;
+    const attributes = Object.fromEntries(
+      resource.attributes.map(({ key, value }: { key: string; value: { stringValue: string } }) => [
+        key,
+        value.stringValue,
+      ]),
+    );
+    expect(attributes).toMatchObject({
+      "service.name": "postern-gateway",
+      "service.instance.id": "lab-gateway",
+      "postern.account_slug": "lab",
+      "os.type": "linux",
+    });
+    const names = scopeMetrics[0].metrics.map(({ name }: { name: string }) => name);
+    expect(names).toContain("postern_packets_total");
   });
 });

@@ -5,6 +5,7 @@
 import type { Instant, IpAddress } from "../../base/index.ts";
 import { PosternError } from "../../base/index.ts";
 import type { ConnectionChange, Connections } from "../../connections/index.ts";
+import { createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type ControlEvent,
   type ControlServer,
@@ -25,10 +26,12 @@ import {
   formatMetrics,
   type LoopMeter,
   openServices,
+  type PushSettings,
   processSamples,
   type Sample,
 } from "../metrics/index.ts";
 import type { PeerOptions } from "../options.ts";
+import { markedTcp } from "../portal-transport.ts";
 import type { PlaneFeatures, PlaneHost, UndoStack } from "../shell/index.ts";
 import { VERSION } from "../version.ts";
 import { peerMethods } from "./control.ts";
@@ -169,9 +172,31 @@ async function open(state: WatchState, parts: WatchedParts): Promise<void> {
     // It lives as long as it answers (PG-85).
     unhealthy: () => undefined,
     unready: () => unready(state),
+    push: pushSettings(setting, parts),
     log: io.log,
   });
   undo.add("metrics and health", () => services.close());
+}
+
+/** Reports leave past the tunnel, in the name that the portal knows (PG-26, PG-116, PT-63). */
+function pushSettings(
+  { role, options, io, login }: WatchSetting,
+  { host, wiring }: WatchedParts,
+): PushSettings {
+  const { kernel } = host;
+  return {
+    attributes: () => ({
+      "service.name": `postern-${role.name}`,
+      "service.version": VERSION,
+      "service.instance.id": login.externalId,
+      "os.type": "linux",
+      "postern.account_slug": wiring.account(),
+    }),
+    openTcp: markedTcp(kernel, FWMARK),
+    resolve: createNameResolver({ kernel, mark: FWMARK, log: io.log }),
+    caFile: options.caFile,
+    env: io.env,
+  };
 }
 
 function unready({ isReady, isStopping }: WatchState): string | undefined {

@@ -1,4 +1,4 @@
-/** `--metrics-addr` and `--health-addr`: what is served where (PG-85, PG-114, PT-117). */
+/** Metrics and health: what is served where, and what is pushed (PG-85, PG-114, PG-116, PT-117). */
 import { equalSocketAddress, formatSocketAddress, type Log } from "../../base/index.ts";
 import {
   type Document,
@@ -9,10 +9,12 @@ import {
 } from "../http-service.ts";
 import { CONTENT_TYPE, formatMetrics } from "./exposition.ts";
 import type { Sample } from "./families.ts";
+import { type PushSettings, startPush } from "./otlp-push.ts";
 
 export interface ServiceOptions {
   readonly metricsAddr?: string | undefined;
   readonly healthAddr?: string | undefined;
+  readonly otlpEndpoint?: string | undefined;
 }
 
 export interface ServiceParts {
@@ -20,15 +22,22 @@ export interface ServiceParts {
   /** Why the program is not healthy, or not ready; `undefined`: it is. */
   readonly unhealthy: () => string | undefined;
   readonly unready: () => string | undefined;
+  /** How `--otlp-endpoint` is reached. */
+  readonly push: PushSettings;
   readonly log: Log;
+}
+
+export interface Services {
+  /** Metrics are pushed a last time (PG-116). */
+  close(): Promise<void>;
 }
 
 /** Opens what the options name. Both may share an address. @throws PosternError `usage`, `socket-listen` */
 export async function openServices(
-  { metricsAddr, healthAddr }: ServiceOptions,
+  { metricsAddr, healthAddr, otlpEndpoint }: ServiceOptions,
   parts: ServiceParts,
-): Promise<{ close(): void }> {
-  const { log } = parts;
+): Promise<Services> {
+  const { log, samples, push } = parts;
   const metrics = metricsAddr === undefined ? undefined : parseServiceAddress("--metrics-addr", metricsAddr);
   const health = healthAddr === undefined ? undefined : parseServiceAddress("--health-addr", healthAddr);
   if (metrics !== undefined && !isLoopback(metrics)) {
@@ -36,9 +45,9 @@ export async function openServices(
       address: formatSocketAddress(metrics),
     });
   }
-  const opened: { close(): void }[] = [];
-  const close = (): void => {
-    for (const service of opened) service.close();
+  const opened: { close(): void | Promise<void> }[] = [];
+  const close = async (): Promise<void> => {
+    for (const service of opened) await service.close();
   };
   try {
     const isShared = metrics !== undefined && health !== undefined && equalSocketAddress(metrics, health);
@@ -49,8 +58,11 @@ export async function openServices(
     if (health !== undefined && !isShared) {
       opened.push(await openHttpService("--health-addr", health, healthRoutes(parts), log));
     }
+    if (otlpEndpoint !== undefined) {
+      opened.push(startPush({ ...push, endpoint: otlpEndpoint, samples, log }));
+    }
   } catch (error) {
-    close();
+    await close();
     throw error;
   }
   return { close };

@@ -1,4 +1,5 @@
 /** What can be seen of a running portal, and by whom (PG-85, PG-107, PT-117, PT-192). */
+import { hostname } from "node:os";
 import { equalSecret, type Log } from "../../base/index.ts";
 import { readTokenFile, runFolders } from "../../host/index.ts";
 import {
@@ -11,6 +12,8 @@ import {
 import type { ProgramIo } from "../io.ts";
 import { formatMetrics, openServices, processSamples, type Sample } from "../metrics/index.ts";
 import type { PortalOptions } from "../options.ts";
+import { plainTcp } from "../portal-transport.ts";
+import { VERSION } from "../version.ts";
 import type { PortalDocuments } from "./http-answer.ts";
 import type { PortalLoop } from "./portal-loop.ts";
 import { portalSamples } from "./portal-samples.ts";
@@ -31,7 +34,7 @@ export interface PortalWatch {
   /** Writes the snapshot to the log (PG-16). */
   log(): void;
   stopping(): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** @throws PosternError `usage`, `socket-listen` */
@@ -55,6 +58,18 @@ export async function openPortalWatch(parts: PortalWatchParts): Promise<PortalWa
     samples,
     unhealthy: () => undefined,
     unready: () => (state === "ready" ? undefined : state),
+    push: {
+      attributes: () => ({
+        "service.name": "postern-portal",
+        "service.version": VERSION,
+        // A portal has no identifier: host and instance tell it from others.
+        "service.instance.id": `${hostname()}/${options.instance ?? "portal"}`,
+        "os.type": "linux",
+      }),
+      openTcp: plainTcp,
+      caFile: undefined,
+      env: io.env,
+    },
     log,
   });
   const control = await openControl(parts, events, {
@@ -72,8 +87,8 @@ export async function openPortalWatch(parts: PortalWatchParts): Promise<PortalWa
       control?.refuse("the portal is stopping");
       events.emit({ event: "stopping", data: {} });
     },
-    close() {
-      services.close();
+    async close() {
+      await services.close();
       control?.close();
     },
   };

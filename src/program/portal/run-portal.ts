@@ -84,7 +84,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
     await untilStopped(loop, source, io, { log, watch, stop });
     watch.stopping();
     await loop.close();
-    watch.close();
+    await watch.close();
     log.info?.("stopped");
     return EXIT.ok;
   } finally {

@@ -23,8 +23,10 @@ import type { ProgramIo } from "../io.ts";
 import { formatMetrics, openServices, processSamples, type Sample } from "../metrics/index.ts";
 import { openFilesLimit } from "../open-files.ts";
 import type { RelayOptions } from "../options.ts";
+import { plainTcp } from "../portal-transport.ts";
 import type { UndoStack } from "../shell/index.ts";
 import { watchPlane } from "../shell/index.ts";
+import { VERSION } from "../version.ts";
 import { connectRelay, type RelayLink } from "./relay-link.ts";
 import { type RelayLoop, startRelayLoop } from "./relay-loop.ts";
 import { relaySamples } from "./relay-samples.ts";
@@ -203,6 +205,17 @@ async function openServicesOf(running: Running): Promise<void> {
     samples,
     unhealthy: () => running.link?.unhealthy(),
     unready: () => (running.isDraining ? "draining" : running.isReady ? undefined : "starting"),
+    push: {
+      attributes: () => ({
+        "service.name": "postern-relay",
+        "service.version": VERSION,
+        "service.instance.id": deriveRelayId(running.course.stampSecret.reveal()),
+        "os.type": "linux",
+      }),
+      openTcp: plainTcp,
+      caFile: options.caFile,
+      env,
+    },
     log,
   });
   undo.add("metrics and health", () => services.close());

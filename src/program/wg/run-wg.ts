@@ -4,16 +4,25 @@
  *     file ─▶ status socket free? ─▶ TUN, sockets ─▶ PreUp ─▶ addresses, routes ─▶ workers
  *          ─▶ keys and peers ─▶ status socket ─▶ PostUp ─▶ ready ─▶ … ─▶ all of it back, in reverse
  */
+import { hostname } from "node:os";
 import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { type Log, type SocketAddress, unixMs } from "../../base/index.ts";
-import { readHostState, requirePrivilege, type WantedHost, wgMtu, withoutMissing } from "../../host/index.ts";
+import {
+  createNameResolver,
+  readHostState,
+  requirePrivilege,
+  type WantedHost,
+  wgMtu,
+  withoutMissing,
+} from "../../host/index.ts";
 import { createWgInterface, toSet, type WgConfig, type WgInterface } from "../../wg/index.ts";
 import { createNodeCrypto, NODE_RANDOM } from "../crypto-node.ts";
 import { createEnding, type Ending } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import { openServices, planeSamples, processSamples } from "../metrics/index.ts";
 import type { WgOptions } from "../options.ts";
+import { markedTcp, plainTcp } from "../portal-transport.ts";
 import {
   createShell,
   createUndoStack,
@@ -25,6 +34,7 @@ import {
   watchHost,
   watchPlane,
 } from "../shell/index.ts";
+import { VERSION } from "../version.ts";
 import { runHooks } from "./hooks.ts";
 import { setUpNetwork } from "./network.ts";
 import { type LocatedConfig, readConfig } from "./read-config.ts";
@@ -101,14 +111,20 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
     shell.input((now) => machine.setEndpoint(now, publicKey, to));
   const resolver = startResolver(namedEndpoints(config, setEndpoint), lookUpPast(host, mark, log), log);
   undo.add("resolver", () => resolver.stop());
-  await serveMetrics(start, host, undo);
+  await serveMetrics(start, host, mark, undo);
   io.print("ready");
 }
 
-async function serveMetrics({ options, io }: Start, host: PlaneHost, undo: UndoStack): Promise<void> {
+async function serveMetrics(
+  { options, io }: Start,
+  host: PlaneHost,
+  mark: number,
+  undo: UndoStack,
+): Promise<void> {
   const log = io.logControl.counters;
+  const { kernel, tun } = host;
   const services = await openServices(
-    { metricsAddr: options.metricsAddr },
+    { metricsAddr: options.metricsAddr, otlpEndpoint: options.otlpEndpoint },
     {
       samples: () => [
         ...processSamples({ role: "wg", isReady: true, log: log() }),
@@ -116,6 +132,19 @@ async function serveMetrics({ options, io }: Start, host: PlaneHost, undo: UndoS
       ],
       unhealthy: () => undefined,
       unready: () => undefined,
+      push: {
+        attributes: () => ({
+          "service.name": "postern-wg",
+          "service.version": VERSION,
+          "service.instance.id": `${hostname()}/${tun.name}`,
+          "os.type": "linux",
+        }),
+        ...(mark === 0
+          ? { openTcp: plainTcp }
+          : { openTcp: markedTcp(kernel, mark), resolve: createNameResolver({ kernel, mark, log: io.log }) }),
+        caFile: undefined,
+        env: io.env,
+      },
       log: io.log,
     },
   );

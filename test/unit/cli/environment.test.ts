@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadEnvFile, takeToken } from "../../../src/cli/environment.ts";
+import { ignoredVariables, loadEnvFile, takeToken } from "../../../src/cli/environment.ts";
 
 describe("tokens", () => {
   it("PG-9: leave the environment when they are taken", () => {
@@ -31,6 +31,18 @@ describe("tokens", () => {
     expect(JSON.stringify({ token })).toBe('{"token":"[redacted]"}');
     expect(inspect(token)).toBe("[redacted]");
   });
+});
+
+it("PG-7: variables of the reference that switch nothing here are named", () => {
+  const env = {
+    TELEMETRY: "",
+    FIREZONE_METRICS: "1",
+    EBPF_OFFLOADING: "eth0",
+    FIREZONE_ID: "x",
+    PATH: "/bin",
+  };
+  expect(ignoredVariables(env)).toEqual(["EBPF_OFFLOADING", "FIREZONE_METRICS", "TELEMETRY"]);
+  expect(ignoredVariables({ PATH: "/bin" })).toEqual([]);
 });
 
 describe("files of variables", () => {

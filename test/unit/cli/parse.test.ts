@@ -53,6 +53,14 @@ it("PG-6: options that are accepted without effect are named once, together", ()
   ]);
 });
 
+it("PG-6: a variable that asks for what is not spoken here ends the start", () => {
+  const table = {
+    x: { kind: "text", value: "X", refusedVariables: { OTHER: "not spoken" }, help: "" },
+  } as const;
+  expect(parseArguments([], { OTHER: "" }, table, "x").warnings).toEqual([]);
+  expect(refusal(() => parseArguments([], { OTHER: "1" }, table, "x"))).toContain("OTHER: not spoken");
+});
+
 describe("options on the command line", () => {
   it.each([
     ["--api-url ws://a", { apiUrl: "ws://a" }],
@@ -185,6 +193,7 @@ const GOOD: Readonly<Record<string, string>> = {
   "api-url": "wss://portal.example",
   "tun-name": "tun0",
   "egress-interface": "eth0",
+  "otlp-endpoint": "http://127.0.0.1:4318",
 };
 
 function goodValue(name: string, spec: OptionSpec): string {

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import {
   parseApiUrl,
   parseBoolean,
+  parseCollectorUrl,
   parseDeviceName,
   parseDuration,
   parseInteger,
@@ -46,6 +47,22 @@ it("PG-6: the portal's URL is ws, wss, http or https and carries no password", (
   }
   for (const bad of ["ftp://p", "p.example", "", "wss://user:pass@p.example", "file:///etc/passwd"]) {
     expect(parseApiUrl(bad).ok, bad).toBe(false);
+  }
+});
+
+it("PG-116: a collector is the base of an http or https URL, without secrets or query", () => {
+  for (const good of ["http://127.0.0.1:4318", "https://collector.example/otlp/"]) {
+    expect(parseCollectorUrl(good)).toEqual({ ok: true, value: good });
+  }
+  for (const bad of [
+    "",
+    "collector:4318",
+    "ws://c",
+    "http://user:pass@c",
+    "http://c/?key=1",
+    "http://c/#x",
+  ]) {
+    expect(parseCollectorUrl(bad).ok, bad).toBe(false);
   }
 });
 

@@ -1,5 +1,6 @@
 /** What a portal shows over HTTP: its status for who has the token, metrics and health on their own ports. */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -84,6 +85,29 @@ describe("the portal's status over HTTP", () => {
     expect(metricIn(samples, "postern_portal_events_total", 'counter="input_errors"')).toBe(0);
     expect(metricIn(samples, "postern_ready")).toBe(1);
     expect(await (await fetch(`http://127.0.0.1:${health}/readyz`)).text()).toBe("ok\n");
+  });
+
+  it("PG-116, PT-192: the portal pushes what it has counted, the last time when it stops", async () => {
+    const reports: string[] = [];
+    const collector = createHttpServer((request, response) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => {
+        body += String(chunk);
+      });
+      request.on("end", () => {
+        reports.push(body);
+        response.end();
+      });
+    });
+    await new Promise<void>((resolve) => collector.listen(0, "127.0.0.1", resolve));
+    ends.push(() => collector.close());
+    const address = collector.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const portal = await startPortal({ otlpEndpoint: `http://127.0.0.1:${port}` });
+    expect(await portal.stop()).toBe(0);
+    expect(reports).toHaveLength(1);
+    expect(reports[0]).toContain('"postern-portal"');
+    expect(reports[0]).toContain("postern_portal_sockets");
   });
 
   it("PG-14: an address that cannot be read is exit 2 before anything is served", async () => {

@@ -50,6 +50,7 @@ const OPTIONS: RelayOptions = {
   drain: 10_000,
   healthAddr: undefined,
   metricsAddr: undefined,
+  otlpEndpoint: undefined,
   seed: undefined,
 };
 

@@ -4,10 +4,11 @@ import { afterEach, describe, expect, it } from "vitest";
 import { formatSocketAddress, type Log, SILENT } from "../../../../src/base/index.ts";
 import { openHttpService, parseServiceAddress } from "../../../../src/program/http-service.ts";
 import { openServices, sample } from "../../../../src/program/metrics/index.ts";
+import { plainTcp } from "../../../../src/program/portal-transport.ts";
 
-const opened: { close(): void }[] = [];
-afterEach(() => {
-  for (const one of opened.splice(0)) one.close();
+const opened: { close(): void | Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of opened.splice(0)) await one.close();
 });
 
 /** A log that notes the addresses which are served, and warnings. */
@@ -28,6 +29,7 @@ async function serve(options: Parameters<typeof openServices>[0], trouble: strin
     samples: () => [sample("postern_ready", 1)],
     unhealthy: () => undefined,
     unready: () => trouble,
+    push: { attributes: () => ({}), openTcp: plainTcp, caFile: undefined, env: {} },
     log: heard.log,
   });
   opened.push(services);
