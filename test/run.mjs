@@ -9,7 +9,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
 
 /** An ordinary user's PATH lacks the folders where ip and nft may lie (PG-173). */
@@ -22,6 +22,8 @@ function createTally() {
   const sum = { passed: 0, failed: 0, skipped: 0 };
   return {
     sum,
+    /** Names of what failed and what was skipped, said again at the end. */
+    named: [],
     add(counts) {
       for (const key of Object.keys(sum)) sum[key] += counts[key] ?? 0;
     },
@@ -31,8 +33,14 @@ function createTally() {
 /** Prints what a script says by itself: it has its own progress lines. */
 async function runScript(tally, path, args = []) {
   const { status } = await run(process.execPath, [join(ROOT, path), ...args], { show: true });
-  if (status !== 0) tally.add({ failed: 1 });
+  if (status !== 0) fail(tally, path);
   return status === 0;
+}
+
+/** Counts one failure and keeps its name. */
+function fail(tally, name) {
+  tally.add({ failed: 1 });
+  tally.named.push(`FAIL ${name}`);
 }
 
 async function runAsPect(tally) {
@@ -51,7 +59,8 @@ async function runAsPect(tally) {
   for (const count of counts) tally.add(count);
   const isSilent = counts.length === 0 || counts.every((count) => count.passed + count.failed === 0);
   const isCounted = counts.some((count) => count.failed > 0);
-  if ((result.status !== 0 && !isCounted) || isSilent) tally.add({ failed: 1 });
+  if ((result.status !== 0 && !isCounted) || isSilent) fail(tally, "as-pect");
+  if (isCounted) tally.named.push("FAIL as-pect");
 }
 
 const TUN = "/dev/net/tun";
@@ -91,7 +100,7 @@ async function runVitest(tally, args) {
   const [command, ...rest] = [...namespacePrefix(), join(BIN, "vitest"), "run", ...reporters, ...args];
   const { status } = await run(command, rest, { show: true, env: ENVIRONMENT });
   if (!existsSync(REPORT)) {
-    tally.add({ failed: 1 });
+    fail(tally, `vitest ${args.join(" ")}: no report`);
     return;
   }
   const report = JSON.parse(readFileSync(REPORT, "utf8"));
@@ -104,15 +113,13 @@ async function runVitest(tally, args) {
   // A file that cannot be loaded has no failed test, and a run without tests is not a success.
   const isFailureUncounted = status !== 0 && counts.failed === 0;
   const isEmpty = counts.passed + counts.failed + counts.skipped === 0;
-  if (isFailureUncounted || isEmpty) tally.add({ failed: 1 });
-  listSkips(report);
-}
-
-/** Every skip is named (TS-69). */
-function listSkips(report) {
+  if (isFailureUncounted || isEmpty) fail(tally, `vitest ${args.join(" ")}`);
   for (const file of report.testResults) {
-    for (const test of file.assertionResults) {
-      if (test.status !== "passed" && test.status !== "failed") console.error(`SKIP ${test.fullName}`);
+    const path = relative(ROOT, file.name);
+    if (file.status === "failed" && file.assertionResults.length === 0) tally.named.push(`FAIL ${path}`);
+    for (const { status, fullName } of file.assertionResults) {
+      if (status !== "passed")
+        tally.named.push(`${status === "failed" ? "FAIL" : "SKIP"} ${path}: ${fullName}`);
     }
   }
 }
@@ -143,6 +150,8 @@ async function main() {
   }
   // Tests that start programs run what is in build/: without it they only repeat one failure.
   for (const args of isBuilt ? vitestRuns(isLong, filters) : []) await runVitest(tally, args);
+  // Every skip is named (TS-69), and every failure where it is found without searching pages of output.
+  for (const line of tally.named.sort().reverse()) console.error(line);
   const { passed, failed, skipped } = tally.sum;
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   return failed === 0 ? 0 : 1;

@@ -72,12 +72,15 @@ export function warningsOf(program: Child): readonly string[] {
 
 export type Echo = "answered" | "prohibited" | "unreachable" | "silence";
 
+/** For `echo` where silence is expected: no need to wait as long as for an answer on a busy machine. */
+export const BRIEFLY = ["-W", "2"] as const;
+
 /** What becomes of one echo request. */
 export async function echo(from: Namespace, to: string, ...options: readonly string[]): Promise<Echo> {
   const child = from.start({
     name: "ping",
     command: "ping",
-    args: ["-n", "-c", "1", "-W", "2", ...options, to],
+    args: ["-n", "-c", "1", "-W", "5", ...options, to],
   });
   await child.wait(10_000);
   const said = child.stdout();
@@ -121,12 +124,28 @@ export function residentMib(program: Child): number {
 }
 
 /** How often threads of a process have gone to sleep so far: each time somebody or something woke them. */
-export function wakeUps(program: Child): number {
+function wakeUps(program: Child): number {
   const threads = readdirSync(`/proc/${program.pid}/task`);
   return threads.reduce((sum, thread) => {
     const status = readFileSync(`/proc/${program.pid}/task/${thread}/status`, "utf8");
     return sum + Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
   }, 0);
+}
+
+/**
+ * How often per second each program wakes up: the median of windows of 5 s. What wakes it regularly shows in every
+ * window; a collection of garbage or a message of a peer only in one.
+ */
+export async function medianWakeUps(programs: readonly Child[], windows: number): Promise<readonly number[]> {
+  const perWindow: number[][] = programs.map(() => []);
+  let before = programs.map(wakeUps);
+  for (let n = 0; n < windows; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const after = programs.map(wakeUps);
+    for (const [i, count] of after.entries()) perWindow[i]?.push((count - (before[i] ?? 0)) / 5);
+    before = after;
+  }
+  return perWindow.map((rates) => rates.sort((a, b) => a - b)[rates.length >> 1] ?? 0);
 }
 
 /** What part of one core the programs use together, in percent, while nobody asks anything of them. */

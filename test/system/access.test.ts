@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import {
+  BRIEFLY,
   counterIn,
   echo,
   echoesSeen,
@@ -142,8 +143,8 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
   it("TN-20, TN-21: what belongs to no resource and no peer does not enter a tunnel", async () => {
     await office.client.ip("route add 172.22.0.0/16 dev tun-postern");
     const before = await statusOf(client);
-    expect(await echo(office.client, "172.22.0.1")).toBe("silence");
-    expect(await echo(office.client, "100.64.99.99")).toBe("silence");
+    expect(await echo(office.client, "172.22.0.1", ...BRIEFLY)).toBe("silence");
+    expect(await echo(office.client, "100.64.99.99", ...BRIEFLY)).toBe("silence");
     expect(await echo(office.client, "100.96.0.1")).toBe("unreachable");
     const after = await statusOf(client);
     for (const name of ["drop_unknown_resource", "drop_unknown_peer"]) {
@@ -166,7 +167,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     expect(Number((await statusOf(gateway))["status"]?.["connections"])).toBe(2);
     // One client is not a way to the other: not even the sender's own plane knows a peer for it.
     const [other = ""] = await tunnelAddresses(office.portal);
-    expect(await echo(office.client, other)).toBe("silence");
+    expect(await echo(office.client, other, ...BRIEFLY)).toBe("silence");
     expect(await second.stop()).toEqual({ status: 0, signal: undefined });
     await gateway.waitForLine(/access ended .*reason=goodbye/, { withinMs: 5000 });
     expect(await echo(office.client, OFFICE_V4)).toBe("answered");

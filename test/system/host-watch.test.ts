@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { captureHost } from "../lib/leftovers.ts";
-import { echo, eventually, timesOf, warningsOf } from "../lib/observe.ts";
+import { BRIEFLY, echo, eventually, timesOf, warningsOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, OFFICE_V6, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -93,7 +93,8 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a host that othe
     client.signal("SIGSTOP");
     await office.client.ip("rule del pref 100");
     await office.client.run("ip", ["-6", "rule", "del", "pref", "100"]);
-    for (const to of [OFFICE_V4, OFFICE_V6]) expect(await echo(office.client, to)).not.toBe("answered");
+    for (const to of [OFFICE_V4, OFFICE_V6])
+      expect(await echo(office.client, to, ...BRIEFLY)).not.toBe("answered");
     expect(await counterOf(office.client, GUARD, "stopped")).toBeGreaterThanOrEqual(2);
     expect(await counterOf(office.router, "watch", "clear")).toBe(clear);
     client.signal("SIGCONT");

@@ -3,7 +3,13 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { createLab, type Lab, removeLeftovers, startChild } from "../../src/program/lab/index.ts";
+import {
+  createLab,
+  INHERITED_SETTINGS,
+  type Lab,
+  removeLeftovers,
+  startChild,
+} from "../../src/program/lab/index.ts";
 import { captureHost } from "../lib/leftovers.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -32,6 +38,13 @@ describeWith(["netns"], "network namespaces for demo, tests and benchmarks", () 
     for (const address of ["10.2.0.2", "fd02::2"]) {
       expect(await left.run("ping", ["-c", "1", "-W", "2", address])).toMatch(/ 1 received/);
     }
+  });
+
+  it("TS-22: a machine has the kernel's own defaults, whatever the host's settings are", async () => {
+    const machine = await lab.add("plain");
+    const paths = Object.keys(INHERITED_SETTINGS).map((path) => `/proc/sys/${path}`);
+    const values = (await machine.run("cat", paths)).trim().split("\n");
+    expect(values).toEqual(Object.values(INHERITED_SETTINGS));
   });
 
   it("TS-77: with POSTERN_PCAP all packets of a namespace are in its file", async () => {

@@ -6,8 +6,9 @@
  * no name: they vanish with the test, whatever happens to it.
  */
 import { execFileSync } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import koffi from "koffi";
+import { INHERITED_SETTINGS } from "../../src/program/lab/index.ts";
 
 const CLONE_NEWNET = 0x40000000;
 
@@ -31,6 +32,7 @@ export function createNamespace(): OwnNamespace {
   const outside = openSync("/proc/thread-self/ns/net", "r");
   if (unshare(CLONE_NEWNET) !== 0) throw new Error(`unshare: errno ${koffi.errno()}`);
   const inside = openSync("/proc/thread-self/ns/net", "r");
+  for (const [path, value] of Object.entries(INHERITED_SETTINGS)) writeFileSync(`/proc/sys/${path}`, value);
   setns(outside, CLONE_NEWNET);
   closeSync(outside);
 

@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
-import { echo, eventually, timesOf } from "../lib/observe.ts";
+import { BRIEFLY, echo, eventually, timesOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -51,7 +51,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a name server in
     }`;
     const nft = { name: "nft", command: "nft", args: ["-f", "-"], input: rules };
     expect(await office.client.start(nft).wait(5000)).toEqual({ status: 0, signal: undefined });
-    expect(await echo(office.client, OFFICE_V4)).not.toBe("answered");
+    expect(await echo(office.client, OFFICE_V4, ...BRIEFLY)).not.toBe("answered");
     await client.waitForLine(/outbound UDP is blocked by a local firewall.* from_?port=52625/i, {
       withinMs: 10_000,
     });

@@ -8,6 +8,7 @@ export {
 } from "./child.ts";
 export {
   createLab,
+  INHERITED_SETTINGS,
   type Lab,
   missingForLab,
   type Namespace,

@@ -15,7 +15,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findHelper, helperEnvironment } from "../../host/index.ts";
+import { findHelper, helperEnvironment, type SysctlPath } from "../../host/index.ts";
 import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
 
 const NAME = /^pt(\d+)-/;
@@ -24,6 +24,25 @@ const NETNS_FOLDER = "/run/netns";
 const CAPTURE = fileURLToPath(
   new URL(`${import.meta.url.endsWith(".ts") ? "" : "../"}../../../scripts/capture.mjs`, import.meta.url),
 );
+
+/**
+ * IPv4 settings that the kernel copies from the first namespace into each new one (net.core.devconf_inherit_init_net
+ * = 0), with its own defaults. A host that forwards, or on which a full tunnel ran once (PG-15), would otherwise
+ * hand that on to every machine of a lab.
+ */
+export const INHERITED_SETTINGS: Readonly<Record<SysctlPath, string>> = {
+  "net/ipv4/ip_forward": "0",
+  "net/ipv4/conf/all/src_valid_mark": "0",
+  "net/ipv4/conf/default/src_valid_mark": "0",
+  "net/ipv4/conf/all/rp_filter": "0",
+  "net/ipv4/conf/default/rp_filter": "0",
+};
+
+/** Addresses are usable at once. */
+const WITHOUT_DAD: Readonly<Record<SysctlPath, string>> = {
+  "net/ipv6/conf/all/accept_dad": "0",
+  "net/ipv6/conf/default/accept_dad": "0",
+};
 
 /** One end of a veth pair. Device names are not to be abbreviations of ip's keywords (TS-22). */
 export interface Port {
@@ -72,10 +91,8 @@ export function createLab(): Lab {
       const namespace = createNamespace(role, scratch, children);
       await runCommand({ name: "ip", command: "ip", args: ["netns", "add", namespace.name] });
       namespaces.push(namespace);
-      for (const which of ["all", "default"]) {
-        if (existsSync("/proc/sys/net/ipv6"))
-          await namespace.sysctl(`net/ipv6/conf/${which}/accept_dad`, "0");
-      }
+      const hasIpv6 = existsSync("/proc/sys/net/ipv6");
+      await writeSettings(namespace, { ...INHERITED_SETTINGS, ...(hasIpv6 && WITHOUT_DAD) });
       await namespace.ip("link set lo up");
       await capture(namespace);
       return namespace;
@@ -131,11 +148,18 @@ function createNamespace(role: string, scratch: string, children: Child[]): Name
       const input = `${lines.join("\n")}\n`;
       await runCommand({ name: `ip (${role})`, command: "ip", args: ["-n", name, "-batch", "-"], input });
     },
-    async sysctl(path, value) {
-      const args = ["netns", "exec", name, "sh", "-c", 'echo "$1" > "/proc/sys/$0"', path, value];
-      await runCommand({ name: `sysctl ${path} (${role})`, command: "ip", args });
-    },
+    sysctl: (path, value) => writeSettings({ role, name }, { [path]: value }),
   };
+}
+
+/** All by one process: a lab has many namespaces. */
+async function writeSettings(
+  { role, name }: Pick<Namespace, "role" | "name">,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
+  const script = 'while [ $# -gt 0 ]; do echo "$2" > "/proc/sys/$1" || exit 1; shift 2; done';
+  const args = ["netns", "exec", name, "sh", "-c", script, "sh", ...Object.entries(settings).flat()];
+  await runCommand({ name: `sysctl ${Object.keys(settings).join(" ")} (${role})`, command: "ip", args });
 }
 
 async function connect(a: Port, b: Port): Promise<void> {
