@@ -28,6 +28,7 @@ import {
   Plane,
   PUNT_DROP,
   PUNT_FIRST,
+  PUNT_FLOW,
   PUNT_NO_SESSION,
   PUNT_REFUSED,
   PUNT_TOO_BIG,
@@ -41,6 +42,7 @@ import {
   STAGE_SEGMENTS,
   STAGED_MAX,
   TARGET_DROP,
+  TARGET_FLOW,
   TARGET_PEER,
   TARGET_PUNT,
   Transit,
@@ -171,6 +173,9 @@ function lead(worker: usize, target: u32, segments: u32): void {
     dropped(worker, target - TARGET_DROP, <u64>segments);
   } else if (target == TARGET_PUNT) {
     store<u32>(worker, PUNT_FIRST, Egress.PUNT);
+    store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
+  } else if (target == TARGET_FLOW) {
+    store<u32>(worker, PUNT_FLOW, Egress.PUNT);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   } else {
     refuse(worker, PUNT_REFUSED, load<u32>(PLANE_ADDRESS, Plane.REFUSAL_REASON), segments);

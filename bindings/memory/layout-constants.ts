@@ -61,6 +61,8 @@ export const CONSTANTS = {
   TARGET_PUNT: 1,
   TARGET_REFUSE: 2,
   TARGET_CONTROL: 3,
+  /** The record of the packet's flow decides (TN-74). */
+  TARGET_FLOW: 4,
   TARGET_DROP: 0x1000,
   TARGET_PEER: 0x10000,
 
@@ -148,6 +150,10 @@ export const CONSTANTS = {
   /** Not an entry: what is left of a refused frame is dropped. */
   PUNT_DROP: 20,
   PUNT_TOO_BIG: 21,
+  PUNT_FLOW: 22,
+  PUNT_ICMP_ERROR: 23,
+  /** `entry.detail` of these two: resource to client; else client to resource. */
+  FLOW_IN: 1,
 
   /** No link of IPv6 takes less (RFC 8200 §5). */
   IP6_MTU_MIN: 1280,

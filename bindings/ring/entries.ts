@@ -63,6 +63,12 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
       return { reason: "no-session", slot, packet };
     case CONSTANTS.PUNT_FIRST:
       return { reason: "first", packet };
+    case CONSTANTS.PUNT_FLOW:
+    case CONSTANTS.PUNT_ICMP_ERROR: {
+      const reason = word(ENTRY.kind) === CONSTANTS.PUNT_FLOW ? "flow" : "icmp-error";
+      const direction = word(ENTRY.detail) === CONSTANTS.FLOW_IN ? "in" : "out";
+      return { reason, direction, ...(slot !== CONSTANTS.NO_SLOT && { slot }), packet };
+    }
     case CONSTANTS.PUNT_REFUSED:
       return slot === CONSTANTS.NO_SLOT ? { reason: "refused", packet } : { reason: "refused", slot, packet };
     case CONSTANTS.PUNT_TOO_BIG:

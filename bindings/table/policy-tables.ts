@@ -55,6 +55,8 @@ function targetNumber(target: RouteTarget): number {
       return CONSTANTS.TARGET_PEER + target.slot;
     case "punt":
       return CONSTANTS.TARGET_PUNT;
+    case "flow":
+      return CONSTANTS.TARGET_FLOW;
     case "refuse":
       return CONSTANTS.TARGET_REFUSE;
     case "drop": {

@@ -1,5 +1,6 @@
 /** What the packet plane tells control: events of the control rings, packets of the data rings. */
 import type { IpAddress, SocketAddress } from "../base/index.ts";
+import type { FlowDirection } from "./flow.ts";
 
 /** What the control rings carry up (WG-51). Byte arrays are copies and belong to the receiver. */
 export type PlaneEvent =
@@ -34,7 +35,28 @@ export type PlaneEvent =
 export type DataPunt =
   | { readonly reason: "no-session"; readonly slot: number; readonly packet: Uint8Array }
   | { readonly reason: "first"; readonly packet: Uint8Array }
-  | { readonly reason: "refused"; readonly slot?: number; readonly packet: Uint8Array }
+  /** Of a flow without a valid record, or whose packets control asked for (TN-78). */
+  | {
+      readonly reason: "flow";
+      readonly direction: FlowDirection;
+      /** Absent for packets of a client's own device: the record will say which gateway. */
+      readonly slot?: number;
+      readonly packet: Uint8Array;
+    }
+  /** An ICMP error to or from an address about which flows decide (TN-78). */
+  | {
+      readonly reason: "icmp-error";
+      readonly direction: FlowDirection;
+      readonly slot?: number;
+      readonly packet: Uint8Array;
+    }
+  /** `refusal`: what the flow's record says; absent where tables refuse. */
+  | {
+      readonly reason: "refused";
+      readonly slot?: number;
+      readonly refusal?: "prohibited" | "unreachable";
+      readonly packet: Uint8Array;
+    }
   /** Longer than what the peer's path carries whole (TN-108). */
   | { readonly reason: "too-big"; readonly slot: number; readonly packet: Uint8Array }
   | { readonly reason: "control-event"; readonly slot: number; readonly packet: Uint8Array };

@@ -1,6 +1,17 @@
 export type { HandshakeGuard, PathRecord, PlaneCommand, Publication, SessionKeys } from "./command.ts";
 export type { DataPunt, PlaneEvent } from "./event.ts";
-export type { PeerPermits, PolicyTables, Route, RouteTarget } from "./policy.ts";
+export type {
+  EndedFlow,
+  FlowDirection,
+  FlowEnd,
+  FlowEnding,
+  FlowRecord,
+  FlowStamps,
+  FlowUsage,
+  FlowVerdict,
+  PlaneFlows,
+} from "./flow.ts";
+export type { PeerPermits, PermitsByFlow, PolicyTables, Route, RouteTarget } from "./policy.ts";
 export { NO_ACTIVITY, type PeerActivity, type PlaneRecords } from "./records.ts";
 export type {
   BindingUsage,

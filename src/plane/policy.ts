@@ -6,6 +6,8 @@ export type RouteTarget =
   | { readonly kind: "peer"; readonly slot: number }
   /** Hand it to control as punt `first` (TN-28). */
   | { readonly kind: "punt" }
+  /** The record of its flow decides; without one it is handed to control as punt `flow` (TN-74). */
+  | { readonly kind: "flow" }
   /** Hand it to control as punt `refused`: it answers with ICMP (TN-12). */
   | { readonly kind: "refuse" }
   /** Drop it under this reason of `bindings/memory/reasons.ts`, e.g. `not-a-peer` (TN-62). */
@@ -28,6 +30,22 @@ export interface PeerPermits {
   readonly egressSources?: readonly Prefix[];
   /** What happens to a packet with a wrong destination: `refused` punt, or a counted drop. */
   readonly refuseDestination: boolean;
+  readonly byFlow?: PermitsByFlow;
+}
+
+/**
+ * Where the records of flows decide instead (TN-74), on a gateway. They stand beside `destinations` and
+ * `egressSources`: of all prefixes that hold an address the longest counts, and by flow before the other where both
+ * are equal.
+ */
+export interface PermitsByFlow {
+  readonly destinations: readonly Prefix[];
+  readonly egressSources: readonly Prefix[];
+  /**
+   * The peer has translations: real addresses are many, and lie anywhere (TN-67). So every packet to it is looked up
+   * first, whatever its source; without a record the prefixes judge it, and control if none of them holds its source.
+   */
+  readonly isTranslated: boolean;
 }
 
 /** The whole policy; it is built aside and published with one pointer swap (WG-58). */

@@ -18,12 +18,16 @@ import { findResource } from "./resources.ts";
 export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): void {
   switch (punt.reason) {
     case "first":
+    case "flow":
       return routeFirst(client, now, punt.packet);
     case "no-session":
       client.connections.handlePunt(now, punt.slot, punt.packet);
       return;
+    case "icmp-error":
+      // No table asks for them yet.
+      return;
     case "refused":
-      return refuseAll(client, [punt.packet], "unreachable");
+      return refuseAll(client, [punt.packet], punt.refusal ?? "unreachable");
     case "too-big":
       return answerTooBig(client, punt);
     case "control-event":

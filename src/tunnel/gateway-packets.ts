@@ -21,6 +21,8 @@ export function handlePunt(gateway: GatewayState, now: Instant, punt: DataPunt):
     case "control-event":
       return handleControlEvent(gateway, now, punt.slot, punt.packet);
     case "first":
+    case "flow":
+    case "icmp-error":
       // A gateway's tables have no such route.
       gateway.counters["no-peer-state"]++;
       return;

@@ -10,8 +10,8 @@ export interface FrameSource {
   frame(): Uint8Array<ArrayBuffer>;
 }
 
-/** Routes of `plane-world.ts`: first packet to control, refusal, drop, a vacant slot. */
-const VERDICTS = ["10.50.0.1", "10.60.0.1", "10.70.0.1", "10.80.0.1"].map(ip);
+/** Routes of `plane-world.ts`: first packet to control, by flow, refusal, drop, a vacant slot. */
+const VERDICTS = ["10.50.0.1", "10.55.0.1", "10.60.0.1", "10.70.0.1", "10.80.0.1"].map(ip);
 
 const PLAIN: VnetHeader = {
   needsChecksum: false,

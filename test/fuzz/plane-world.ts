@@ -135,6 +135,7 @@ function createPolicy(mode: PlaneMode, peers: readonly WorldPeer[]): PolicyTable
   });
   const verdicts: readonly Route[] = [
     { prefix: prefix("10.50.0.0/16"), target: { kind: "punt" } },
+    { prefix: prefix("10.55.0.0/16"), target: { kind: "flow" } },
     { prefix: prefix("10.60.0.0/16"), target: { kind: "refuse" } },
     { prefix: prefix("10.70.0.0/16"), target: { kind: "drop", reason: "unknown-peer" } },
     // Inside mallory's network: the longer prefix belongs to alice.
@@ -142,7 +143,7 @@ function createPolicy(mode: PlaneMode, peers: readonly WorldPeer[]): PolicyTable
     // A slot that no peer has.
     { prefix: prefix("10.80.0.0/16"), target: { kind: "peer", slot: 9 } },
   ];
-  if (mode === "plain") return { routes: [...routes, ...verdicts.slice(3)], permits: [] };
+  if (mode === "plain") return { routes: [...routes, ...verdicts.slice(4)], permits: [] };
   const permits = peers.flatMap(({ name, slot, v4, v6 }) => {
     if (name === "bob") return [];
     const sources =

@@ -73,6 +73,10 @@ export function readFrame(state: TwinState, now: Instant, frame: Uint8Array): re
     case "punt":
       for (const segment of packets.value) punt(worker, { reason: "first", packet: segment });
       break;
+    case "flow":
+      for (const segment of packets.value)
+        punt(worker, { reason: "flow", direction: "out", packet: segment });
+      break;
     case "refuse":
       refuse(state, now, packets.value, { as: "refused", plainReason: "wg_no_route" });
       break;

@@ -10,7 +10,7 @@ import type { PolicyTables } from "../../../src/plane/index.ts";
 
 export type EgressVerdict =
   | { readonly kind: "peer"; readonly slot: number }
-  | { readonly kind: "punt" | "refuse" }
+  | { readonly kind: "punt" | "flow" | "refuse" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
 export type IngressVerdict =

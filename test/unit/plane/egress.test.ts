@@ -398,4 +398,11 @@ describe("what control is told (WG-50, WG-58, SN-129)", () => {
     expect(punts.map(({ reason }) => reason)).toEqual(["first", "first"]);
     expect(labelsOf(punts.map(({ packet }) => packet))).toEqual([1, 2]);
   });
+
+  it("TN-110: punts what flows decide about as `flow`, as long as there is no record", () => {
+    const { a } = createPair({ mode: "client" });
+    a.publish({ routes: [{ prefix: prefix("10.2.0.0/16"), target: { kind: "flow" } }], permits: [] });
+    sendAll(a, plainFrame(labelled(1)));
+    expect(a.takePunts(10)).toEqual([{ reason: "flow", direction: "out", packet: labelled(1) }]);
+  });
 });
