@@ -1,8 +1,7 @@
 /**
  * The packet plane: what the module exports. `bindings/plane/plane.ts` drives it. The AEAD for test and choice
- * at start come from crypto/exports.ts.
+ * at start come from crypto/exports.ts; the relay's workers are a module of their own (relay/index.ts).
  */
-import { LAYOUT_HASH } from "./layout";
 
 export { egressBegin, egressFlush, egressInject, egressStep } from "./batch/egress";
 export { ingressBegin, ingressFlush, ingressStep } from "./batch/ingress";
@@ -19,16 +18,5 @@ export {
 } from "./crypto/exports";
 export { egressLoop } from "./loop/egress";
 export { ingressLoop } from "./loop/ingress";
-export { relayClientLoop, relayClientTurn, relayPeerLoop, relayPeerTurn } from "./relay/loop";
-export { relayLink, relayUnlink } from "./relay/table";
+export { constantsEnd, layoutHash } from "./module";
 export { coalesceInit } from "./segment/coalesce";
-
-/** What the module was made from; the host refuses another (D-3). */
-export function layoutHash(): u32 {
-  return LAYOUT_HASH;
-}
-
-/** The first byte behind the module's constants, which the layout must leave alone. */
-export function constantsEnd(): usize {
-  return __heap_base;
-}

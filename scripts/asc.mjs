@@ -5,8 +5,8 @@
  *
  * --aead compiles the AEAD alone, to .cache/aead-TARGET.wasm: for work on them.
  *
- * A module's inputs are everything in its entry's folder, the configuration and the compiler's version; their
- * hash stands in build/.asc-NAME. A module appears under its name only when it is complete.
+ * A module's inputs are the sources of the plane (of the AEAD alone: its folder), the configuration with what
+ * it names, and the compiler's version; their hash stands in build/.asc-NAME. A module appears under its name only when it is complete.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -17,33 +17,43 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { filesBelow, ROOT } from "./steps.mjs";
 
 const PLANE = "assembly/index.ts";
+const RELAY = "assembly/relay/index.ts";
 const AEAD = "assembly/crypto/exports.ts";
+/** The target that is no cipher variant: its module encrypts nothing. */
+export const RELAY_TARGET = "relay";
 /** A compilation keeps one core busy and takes some 300 MB. */
 const WORKERS_MAX = 2;
 
-function inputsHash(entry, config) {
+function inputsHash(folder, config) {
   const hash = createHash("sha256");
   const compiler = createRequire(import.meta.url)("assemblyscript/package.json").version;
   hash.update(`${compiler}\n${JSON.stringify(config)}\n`);
-  for (const file of filesBelow(dirname(entry), ".ts").sort()) {
-    if (file.includes("__tests__")) continue;
+  const sources = filesBelow(folder, ".ts").filter((file) => !file.includes("__tests__"));
+  const transforms = config.flatMap(({ transform = [] }) => transform);
+  for (const file of [...transforms, ...sources.sort()]) {
     hash.update(`${file}\n`).update(readFileSync(join(ROOT, file)));
   }
   return hash.digest("hex");
 }
 
+function entryOf(target) {
+  return target === RELAY_TARGET ? RELAY : PLANE;
+}
+
 /** What there is to compile: `{ target, entry, outFile, stamp, hash }`. */
 function jobsFor({ targets, isAead, isForced }) {
   const config = JSON.parse(readFileSync(join(ROOT, "asconfig.json"), "utf8"));
-  const jobs = Object.entries(config.targets).map(([target, options]) => {
-    const entry = isAead ? AEAD : PLANE;
+  const names = Object.keys(config.targets).filter((target) => !isAead || target !== RELAY_TARGET);
+  const jobs = names.map((target) => {
+    const options = config.targets[target];
+    const entry = isAead ? AEAD : entryOf(target);
     const outFile = isAead ? options.outFile.replace("build/plane-", ".cache/aead-") : options.outFile;
     return {
       target,
       entry,
       outFile,
       stamp: join(ROOT, "build", `.asc-${basename(outFile, ".wasm")}`),
-      hash: inputsHash(entry, [config.options, options]),
+      hash: inputsHash(dirname(isAead ? AEAD : PLANE), [config.options, options]),
     };
   });
   const unknown = targets.filter((name) => !jobs.some((job) => job.target === name));

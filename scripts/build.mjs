@@ -3,8 +3,8 @@
  *
  *   node scripts/build.mjs [--force] [--first]
  *
- * --first compiles, of the plane's modules, only those that this runtime will use, beside tsc, and
- * leaves `build/.rest` when others are missing: the launcher has them compiled while the program runs.
+ * --first compiles, of the plane's modules, only those that this runtime will use, beside tsc, and the
+ * relay's, and leaves `build/.rest` when others are missing: the launcher has them compiled while the program runs.
  *
  * One build at a time: the lock is the launcher's, `.cache/start.lock`.
  *
@@ -16,7 +16,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compileWasm } from "./asc.mjs";
+import { compileWasm, RELAY_TARGET } from "./asc.mjs";
 import { BIN, filesBelow, newest, ROOT, run, step } from "./steps.mjs";
 
 const BUILD = join(ROOT, "build");
@@ -90,7 +90,7 @@ async function stepIfStale(part, isForced = false) {
 async function buildFirst() {
   if (!isStale(PLANE)) return await stepIfStale(TYPESCRIPT);
   writeFileSync(REST, "");
-  const targets = await candidates();
+  const targets = [...(await candidates()), RELAY_TARGET];
   const compiled = step(`${PLANE.title}: ${targets.join(", ")}`, () => compilePlane(targets));
   const statuses = [await stepIfStale(TYPESCRIPT), await compiled];
   return Math.max(...statuses);

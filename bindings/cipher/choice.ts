@@ -8,9 +8,9 @@
  * touch just what the test runs, and are taken back when it is done: everything else of the plane, and all
  * JavaScript, is compiled without experiments (PF-70, PF-71). Call this before there are other threads.
  */
-import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { PosternError } from "../../src/base/index.ts";
+import { readBuiltModule } from "../runtime/index.ts";
 import {
   type Candidate,
   CIPHER_NAMES,
@@ -77,7 +77,7 @@ const PREFERENCE = 1.1;
 export function chooseCipher(options: CipherOptions = {}): CipherChoice {
   const started = performance.now();
   const facts = options.facts ?? readRuntimeFacts();
-  const readModule = options.readModule ?? readBuiltModule;
+  const readModule = options.readModule ?? ((name) => readBuiltModule(`plane-${name}`));
   const oracle = createOracle();
   const attempt = (candidate: Candidate): Trial => tryCandidate(candidate, readModule, oracle);
 
@@ -99,12 +99,6 @@ export function chooseCipher(options: CipherOptions = {}): CipherChoice {
     ],
     setUpMs: performance.now() - started,
   };
-}
-
-/** The plane for a program that encrypts nothing, the relay: the likeliest variant, untried and without flags. */
-export function plainModule(): WebAssembly.Module {
-  const [likeliest] = candidatesFor(readRuntimeFacts()).candidates;
-  return new WebAssembly.Module(readBuiltModule(likeliest?.name ?? "turbofan"));
 }
 
 function wantedCandidates(wanted: string | undefined, facts: RuntimeFacts) {
@@ -166,10 +160,4 @@ function unusable(trials: readonly Trial[]): PosternError {
     `no cipher variant of the packet plane can be used (${reasons.join("; ")})`,
     "build again with `npm run build`; if that does not help, run on another version of Node",
   );
-}
-
-/** The build folder is beside `bindings` for the sources, and above it for what tsc made of them. */
-function readBuiltModule(name: CipherName): Uint8Array<ArrayBuffer> {
-  const folder = import.meta.url.endsWith(".ts") ? "../../build/" : "../../";
-  return new Uint8Array(readFileSync(new URL(`${folder}plane-${name}.wasm`, import.meta.url)));
 }

@@ -1,11 +1,5 @@
 export { CIPHER_NAMES, type CipherName, type RuntimeFacts, readRuntimeFacts } from "./candidates.ts";
-export {
-  type CandidateReport,
-  type CipherChoice,
-  type CipherOptions,
-  chooseCipher,
-  plainModule,
-} from "./choice.ts";
+export { type CandidateReport, type CipherChoice, type CipherOptions, chooseCipher } from "./choice.ts";
 export {
   type AeadExports,
   type Bench,

@@ -1,13 +1,17 @@
-/** Instances of the plane's module on the shared memory, typed by the loader. */
+/** Instances of the plane's modules on the shared memory, typed by the loader. */
 import { type Imports, instantiateSync } from "@assemblyscript/loader";
 import { PosternError } from "../../src/base/index.ts";
 import type { PlaneCalls } from "../sys/index.ts";
 import { CONSTANTS, LAYOUT_HASH } from "./layout.ts";
 
-/** What `assembly/index.ts` exports, besides the AEAD alone, for `bindings/cipher`. Addresses are offsets. */
-export type PlaneExports = {
+/** What each module exports. */
+export type ModuleExports = {
   layoutHash(): number;
   constantsEnd(): number;
+};
+
+/** What `assembly/index.ts` exports, besides the AEAD alone, for `bindings/cipher`. Addresses are offsets. */
+export type PlaneExports = ModuleExports & {
   egressLoop(worker: number): number;
   ingressLoop(worker: number): number;
   egressBegin(worker: number, bytes: number): void;
@@ -18,13 +22,17 @@ export type PlaneExports = {
   ingressBegin(worker: number, bytes: number, stride: number): void;
   ingressStep(worker: number): number;
   ingressFlush(worker: number): void;
+  coalesceInit(record: number, arena: number, arenaBytes: number, features: number): void;
+};
+
+/** What `assembly/relay/index.ts` exports. */
+export type RelayExports = ModuleExports & {
   relayClientLoop(worker: number): number;
   relayPeerLoop(worker: number): number;
   relayClientTurn(worker: number): number;
   relayPeerTurn(worker: number): number;
   relayLink(binding: number): void;
   relayUnlink(binding: number): void;
-  coalesceInit(record: number, arena: number, arenaBytes: number, features: number): void;
 };
 
 /**
@@ -33,15 +41,15 @@ export type PlaneExports = {
  * @param sys absent: the loops cannot run, everything else can
  * @throws PosternError `plane-layout` when module and host were built from different layouts (D-3)
  */
-export function instantiatePlane(
+export function instantiatePlane<Exports extends ModuleExports = PlaneExports>(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
   sys?: PlaneCalls,
-): PlaneExports {
+): Exports {
   const imports: Imports = { env: { memory }, sys: { ...(sys ?? NO_CALLS) } };
-  const { instance } = instantiateSync<PlaneExports>(module, imports);
+  const { instance } = instantiateSync<Exports>(module, imports);
   // Checked right here: the hash covers every name and type that the two sides share.
-  const exports = instance.exports as unknown as PlaneExports;
+  const exports = instance.exports as unknown as Exports;
   const isSame = typeof exports.layoutHash === "function" && exports.layoutHash() >>> 0 === LAYOUT_HASH;
   if (!isSame || exports.constantsEnd() > CONSTANTS.PLANE_ADDRESS) {
     throw new PosternError(

@@ -13,7 +13,7 @@ import {
 } from "../../src/base/index.ts";
 import type { BindingUsage, RelayBinding } from "../../src/plane/index.ts";
 import { encodeSockaddr } from "../linux/index.ts";
-import { BYTES, CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
+import { BYTES, CONSTANTS, OFFSETS, type RelayExports, type SharedMemory } from "../memory/index.ts";
 import type { Quiescence } from "../table/index.ts";
 
 const { plane: PLANE, relay: RELAY, binding: BINDING } = OFFSETS;
@@ -37,7 +37,7 @@ export interface BindingTable {
 
 export interface BindingTableOptions {
   readonly shared: SharedMemory;
-  readonly exports: PlaneExports;
+  readonly exports: RelayExports;
   readonly quiescence: Quiescence;
   readonly random: Random;
   readonly capacity: number;

@@ -7,6 +7,7 @@ import {
   createSharedMemory,
   instantiatePlane,
   OFFSETS,
+  type RelayExports,
   type SharedMemory,
 } from "../memory/index.ts";
 import { drainRing, listenForWakes, readEvent } from "../ring/index.ts";
@@ -31,7 +32,7 @@ const SETTLE_MS = 5;
 export function openRelayPlane(options: RelayPlaneOptions): RelayDataPath {
   const { memory, module, kernel, random, log } = options;
   const shared = createSharedMemory(memory);
-  const exports = instantiatePlane(module, memory, kernel.sys);
+  const exports = instantiatePlane<RelayExports>(module, memory, kernel.sys);
   shared.longs[(CONSTANTS.PLANE_ADDRESS + PLANE.base) >> 3] = kernel.sys.base;
   const client = createRelayWorker(shared, kernel.sys.base);
   const peer = createRelayWorker(shared, kernel.sys.base);

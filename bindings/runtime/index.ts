@@ -1,1 +1,2 @@
+export { readBuiltModule } from "./built-module.ts";
 export { currentRuntime, RUNTIMES, type Runtime } from "./runtime.ts";

@@ -3,22 +3,34 @@
  * returns to the event loop until it is stopped (D-5, PF-4); then the thread waits for the next run. Nothing
  * is handled here: a trap ends the thread, and `workers.ts` reports it.
  */
-import { instantiatePlane, type PlaneExports } from "../memory/index.ts";
+import { assert } from "../../src/base/index.ts";
+import {
+  instantiatePlane,
+  type ModuleExports,
+  type PlaneExports,
+  type RelayExports,
+} from "../memory/index.ts";
 import { openSysCalls } from "../sys/index.ts";
 import { serveThread, type WorkerKind } from "../thread/index.ts";
 
-const LOOPS: Readonly<Record<WorkerKind, (exports: PlaneExports, worker: number) => number>> = {
-  egress: (exports, worker) => exports.egressLoop(worker),
-  ingress: (exports, worker) => exports.ingressLoop(worker),
-  "relay-client": (exports, worker) => exports.relayClientLoop(worker),
-  "relay-peer": (exports, worker) => exports.relayPeerLoop(worker),
+/** A module has the loops of its own workers. */
+type Loops = Pick<PlaneExports, "egressLoop" | "ingressLoop"> &
+  Pick<RelayExports, "relayClientLoop" | "relayPeerLoop">;
+
+const LOOPS: Readonly<Record<WorkerKind, keyof Loops>> = {
+  egress: "egressLoop",
+  ingress: "ingressLoop",
+  "relay-client": "relayClientLoop",
+  "relay-peer": "relayPeerLoop",
 };
 
-let exports: PlaneExports | undefined;
+let exports: (ModuleExports & Partial<Loops>) | undefined;
 
 serveThread(({ memory, module, kind, worker }, report) => {
-  exports ??= instantiatePlane(module, memory, openSysCalls(memory));
+  exports ??= instantiatePlane<ModuleExports & Partial<Loops>>(module, memory, openSysCalls(memory));
+  const loop = exports[LOOPS[kind]];
+  assert(loop !== undefined, `the module has the loop of ${kind}`);
   report({ kind: "ready" });
-  const code = LOOPS[kind](exports, worker);
+  const code = loop(worker);
   report({ kind: "ended", code });
 });

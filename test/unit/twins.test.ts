@@ -81,6 +81,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   "assembly/crypto/state.ts": "tested as a part of the AEAD",
   "assembly/packet/extension.ts": "tested as a part of ip.ts and icmp.ts",
   "assembly/relay/activity.ts": "counts",
+  "assembly/relay/index.ts": "hands over",
   "assembly/relay/loop.ts": "runs the others, in test/unit/plane/relay.test.ts on a scripted kernel",
   "assembly/relay/receive.ts": "reads what the kernel says, there too",
   "assembly/relay/transmit.ts": "hands sends to the kernel, there too",

@@ -3,10 +3,9 @@
  *
  *     sockets ─▶ health, metrics, control socket ─▶ no privileges any more ─▶ workers ─▶ portal ─▶ ready
  */
-import { plainModule } from "../../../bindings/cipher/index.ts";
 import { dropCapabilities, errnoName, type Kernel, openKernel } from "../../../bindings/linux/index.ts";
 import { createPlaneMemory } from "../../../bindings/plane/index.ts";
-import { openRelayPlane, type RelayDataPath } from "../../../bindings/relay/index.ts";
+import { compileRelay, openRelayPlane, type RelayDataPath } from "../../../bindings/relay/index.ts";
 import { formatIp, PosternError, type Random, type Secret, unixMs } from "../../base/index.ts";
 import { raiseBufferLimits, readClock, runFolders } from "../../host/index.ts";
 import { deriveRelayId } from "../../portal/derive.ts";
@@ -129,7 +128,7 @@ function open(course: RelayCourse): Running {
   const limits = { ...settings.limits, allocationsMax: allocationsMax(course) };
   const plane = openRelayPlane({
     memory,
-    module: plainModule(),
+    module: compileRelay(),
     kernel,
     listenPort: settings.listenPort,
     bind: settings.bind,

@@ -58,7 +58,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ["yaml", "valibot"],
     isMachine: true,
   },
-  "bindings/runtime": { rooms: [] },
+  "bindings/runtime": { rooms: [], packages: ["node:"] },
   "bindings/sys": { rooms: ["src/base", "bindings/runtime"], packages: ["node:", "koffi"] },
   "bindings/linux": { rooms: ["src/base", "bindings/sys"], packages: ["node:"] },
   "bindings/memory": {
@@ -96,6 +96,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     rooms: [
       "src/base",
       "src/plane",
+      "bindings/runtime",
       "bindings/linux",
       "bindings/memory",
       "bindings/ring",
@@ -131,7 +132,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "assembly/relay": { rooms: ["assembly", "assembly/loop"] },
   // The module's face, alone: it exports what the other rooms have.
   "assembly/index.ts": {
-    rooms: ["assembly", "crypto", "packet", "segment", "table", "batch", "loop", "relay"].map((name) =>
+    rooms: ["assembly", "crypto", "packet", "segment", "table", "batch", "loop"].map((name) =>
       name === "assembly" ? name : `assembly/${name}`,
     ),
   },

@@ -9,9 +9,11 @@ import {
   createSharedMemory,
   instantiatePlane,
   OFFSETS,
+  type RelayExports,
   type SharedMemory,
 } from "../../../bindings/memory/index.ts";
 import { type BindingTable, createBindingTable } from "../../../bindings/relay/binding-table.ts";
+import { compileRelay } from "../../../bindings/relay/index.ts";
 import { createRelayWorker } from "../../../bindings/relay/records.ts";
 import { drainRing, readEvent } from "../../../bindings/ring/index.ts";
 import { createQuiescence } from "../../../bindings/table/index.ts";
@@ -24,7 +26,6 @@ import {
   type SocketAddress,
 } from "../../../src/base/index.ts";
 import type { PlaneEvent, RelayBinding } from "../../../src/plane/index.ts";
-import { compileVariant } from "../crypto/modules.ts";
 
 const { plane: PLANE, relay: RELAY, worker: WORKER } = OFFSETS;
 const EAGAIN = 11;
@@ -88,7 +89,7 @@ export function createRelayBench(): RelayBench {
     stop: () => {},
   };
   const calls = createCalls(shared, state);
-  const exports = instantiatePlane(compileVariant("turbofan"), memory, calls);
+  const exports = instantiatePlane<RelayExports>(compileRelay(), memory, calls);
   const client = createRelayWorker(shared, 0n);
   const peer = createRelayWorker(shared, 0n);
   const quiescence = createQuiescence(shared, [client, peer]);

@@ -8,6 +8,7 @@ import {
   type RecordLayout,
 } from "../../../../bindings/memory/index.ts";
 import { createPlane } from "../../../../bindings/plane/index.ts";
+import { compileRelay } from "../../../../bindings/relay/index.ts";
 import { compileVariant } from "../../crypto/modules.ts";
 
 const noCall = () => 0;
@@ -44,9 +45,12 @@ describe("the layout (D-3)", () => {
     }
   });
 
-  it("is the one that the module was made from", () => {
+  it.each([
+    ["plane", () => compileVariant("turbofan")],
+    ["relay", compileRelay],
+  ])("is the one that the module of the %s was made from", (_, compile) => {
     const { memory } = createPlaneMemory();
-    const instance = new WebAssembly.Instance(compileVariant("turbofan"), { env: { memory }, sys: NO_CALLS });
+    const instance = new WebAssembly.Instance(compile(), { env: { memory }, sys: NO_CALLS });
     const { layoutHash, constantsEnd } = instance.exports as Record<string, () => number>;
     expect((layoutHash?.() ?? 0) >>> 0).toBe(LAYOUT_HASH);
     expect(constantsEnd?.()).toBeLessThanOrEqual(CONSTANTS.PLANE_ADDRESS);
