@@ -1,15 +1,22 @@
 export {
+  type AddressQuestion,
+  type AddressResponse,
   encodeQuery,
-  type MalformedDns,
   parseResponse,
-  type Question,
-  RCODE_NOERROR,
-  RCODE_NXDOMAIN,
-  type Response,
-  TYPE_A,
-  TYPE_AAAA,
-} from "./message.ts";
-export { type Name, parseName, toName } from "./name.ts";
+} from "./address-query.ts";
+export { CLASS_IN, DNS_PORT, RCODE, TYPE } from "./constants.ts";
+export { checkResponse, encodeForwarded, encodeReturned, type UnacceptableResponse } from "./forward.ts";
+export { encodeLocal, fitAnswer, type LocalAnswer, type LocalRecord, udpLimitOf } from "./local-answer.ts";
+export { domainOf, labelsOf, type Name, parseName, toName } from "./name.ts";
+export {
+  comparePatterns,
+  matches,
+  matchesPattern,
+  type Pattern,
+  parsePattern,
+  type Ranked,
+} from "./pattern.ts";
+export { checkQuery, type Query, type QueryCheck, type QueryFault } from "./query.ts";
 export type {
   AssignedName,
   DirectQuery,
@@ -31,3 +38,4 @@ export type {
   TransportFlow,
   Upstream,
 } from "./resolver-face.ts";
+export { type DnsMessage, type MalformedDns, parseMessage, type ResourceRecord } from "./wire.ts";

