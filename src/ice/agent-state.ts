@@ -26,6 +26,8 @@ export interface AgentState {
   readonly givenUp: GivenUp;
   readonly extra: ExtraChecks;
   readonly peerChecks: PeerChecks;
+  /** When direct pairs were last formed again (SN-146). */
+  readonly seek: { lastAt: Instant | undefined };
   readonly history: PairHistory;
   readonly sizeChecks: SizeCheck[];
   readonly transmits: IceTransmit[];
@@ -59,6 +61,7 @@ export function createAgentState(options: IceAgentOptions): AgentState {
     givenUp: new Set(),
     extra: { hasAnswer: false, lastAt: undefined },
     peerChecks: { seen: [], hasComeBack: false },
+    seek: { lastAt: undefined },
     sizeChecks: [],
     sighting: undefined,
     history: createPairHistory(),

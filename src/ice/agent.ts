@@ -4,7 +4,7 @@
  *
  * Every input advances the agent: what was due at `now` has happened when it returns.
  */
-import type { Instant, SocketAddress } from "../base/index.ts";
+import { earliest, type Instant, type SocketAddress } from "../base/index.ts";
 import type { IceAgent, IceAgentOptions } from "./agent-face.ts";
 import { type AgentState, createAgentState } from "./agent-state.ts";
 import type { LocalAddress } from "./candidate.ts";
@@ -26,6 +26,7 @@ import {
   toldCandidates,
 } from "./remote-candidates.ts";
 import { nextDeadline } from "./schedule.ts";
+import { seekAt } from "./seeking.ts";
 import { forgetSizeChecks, sendSizeCheck } from "./size-check.ts";
 
 export function createIceAgent(options: IceAgentOptions): IceAgent {
@@ -53,7 +54,7 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
     handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
     handleData: (now, data) => handleData(agent, now, data),
     handleTimeout: (now) => advance(agent, now),
-    pollTimeout: () => nextDeadline(agent.pairs, agent.timings, agent.extra),
+    pollTimeout: () => earliest(nextDeadline(agent.pairs, agent.timings, agent.extra), seekAt(agent)),
     pollTransmit: () => agent.transmits.shift(),
     pollEvent: () => agent.events.shift(),
     close() {

@@ -11,6 +11,7 @@ import { noteGone } from "./history.ts";
 import { forgetOldAttempts, isDead, type LocalEntry, type Pair, type RemoteEntry } from "./pair.ts";
 import { forgetLearnt } from "./remote-candidates.ts";
 import { type DueCheck, dueChecks } from "./schedule.ts";
+import { seek } from "./seeking.ts";
 import { forgetSizeChecks } from "./size-check.ts";
 
 /** Enough for any message sent here: a user name of 513 bytes, an IPv6 address, all attributes. */
@@ -22,11 +23,13 @@ export function applyTimings(agent: AgentState, now: Instant, timings: IceTiming
   advance(agent, now);
 }
 
-/** Everything that time asks for, in the order of SN-58: pick, bury the dead, pick again, check. */
+/** Everything that time asks for, in the order of SN-58: pick, bury the dead, pick again, seek, check. */
 export function advance(agent: AgentState, now: Instant): void {
   evaluate(agent, now);
   giveUp(agent, now);
   evaluate(agent, now);
+  seek(agent, now);
+  enforcePairLimit(agent);
   for (const due of dueChecks(agent.pairs, agent.timings, agent.extra, now)) sendCheck(agent, now, due);
 }
 

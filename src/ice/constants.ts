@@ -33,6 +33,9 @@ export const NOMINATION_ROUND_TRIPS = 3;
 export const NOMINATION_MIN_MS = 100;
 export const NOMINATION_REPEATS = 3;
 
+/** While data goes through a relay, direct pairs that were given up are checked anew so often (SN-146). */
+export const SEEK_EVERY_MS = 30_000;
+
 /** Checks of addresses from which data came: so far apart, and answered within that time (SN-145). */
 export const SIGHTING_GAP_MS = 100;
 export const SIGHTING_MS = 2_000;

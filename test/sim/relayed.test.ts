@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { firstEvent, isEstablished, shown } from "./duo.ts";
-import { keepApart, listRelays, relayedDuo, stream, updateRelays } from "./relayed.ts";
+import { keepApart, letMeet, listRelays, relayedDuo, stream, updateRelays } from "./relayed.ts";
 
 const SEEDS = [1, 2, 3, 4, 5];
 
@@ -198,4 +198,31 @@ describe("time with relays", () => {
     const counters = duo.client.machine.connections.stats().counters;
     expect(counters.unknown_format).toBe(0);
   });
+});
+
+describe("a direct path that opens later", () => {
+  it.each(SEEDS)(
+    "SN-146: is found under traffic within 31 s, and no packet is lost on the way (seed %i)",
+    (seed) => {
+      const relayed = relayedDuo(seed);
+      const { world, duo, relays } = relayed;
+      listRelays(relayed, relays);
+      duo.establish(5_000);
+      // Until the direct pairs have been given up, at any point between two rounds.
+      expect(stream(relayed, duo.client, { count: 1_000 + 150 * seed, everyMs: 20 })).toBeLessThanOrEqual(60);
+      expect(shown(duo.client)?.path?.kind).not.toBe("peer-to-peer");
+      letMeet(duo);
+      const since = world.now();
+      let sent = 0;
+      while (shown(duo.client)?.path?.kind !== "peer-to-peer" && world.now() - since < 31_000) {
+        duo.send(duo.client, 5_000 + sent++);
+        world.run(20);
+      }
+      world.run(1_000);
+      expect(shown(duo.client)?.path?.kind).toBe("peer-to-peer");
+      expect(shown(duo.gateway)?.path?.kind).toBe("peer-to-peer");
+      const received = duo.gateway.received.filter((sequence) => sequence >= 5_000);
+      expect(received.toSorted()).toEqual(Array.from({ length: sent }, (_, i) => 5_000 + i));
+    },
+  );
 });

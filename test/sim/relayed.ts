@@ -36,6 +36,12 @@ export function keepApart({ client, gateway }: Duo): void {
   gateway.host.swallows = ({ destination }) => isAddressOf(client, destination.address);
 }
 
+/** Both firewalls are open from now on. */
+export function letMeet({ client, gateway }: Duo): void {
+  client.host.swallows = () => false;
+  gateway.host.swallows = () => false;
+}
+
 function isAddressOf({ host }: End, address: Uint8Array): boolean {
   return host.addresses.some((own) => equalIp(own, address));
 }
