@@ -22,6 +22,7 @@ import { type Child, startChild } from "../../src/program/lab/index.ts";
 import {
   METHOD_ALLOCATE,
   METHOD_CHANNEL_BIND,
+  METHOD_CREATE_PERMISSION,
   METHOD_REFRESH,
   type TurnFields,
   type TurnMessage,
@@ -52,6 +53,33 @@ const ADDRESSES = [
   "2001:db8::7/128",
   "2001:db8:9::9/128",
 ];
+/** One of each row of RL-57's table, and those that are worth most to whoever asks. */
+const REFUSED_PEERS = [
+  "0.0.0.0",
+  "0.1.2.3",
+  "127.0.0.1",
+  "169.254.169.254",
+  "224.0.0.251",
+  "240.0.0.1",
+  "255.255.255.255",
+  "10.0.0.1",
+  "172.16.0.1",
+  "192.168.0.1",
+  "100.64.0.1",
+  "198.18.0.1",
+  "::",
+  "::1",
+  "::10.0.0.1",
+  "::ffff:127.0.0.1",
+  "64:ff9b::a00:1",
+  "fe80::1",
+  "ff02::1",
+  "fd00:ec2::254",
+  "192.88.99.1",
+  "2001:db8:bad::1",
+];
+/** What the operator of this relay refuses besides. */
+const DENIED_PEERS = "192.88.99.0/24,2001:db8:bad::/48";
 const USERNAME = `4000000000:${saltOf("system")}`;
 
 describeWith(["netns", "ipv6", "build"], "postern relay", () => {
@@ -72,6 +100,7 @@ describeWith(["netns", "ipv6", "build"], "postern relay", () => {
     writeFileSync(join(folder, "secret"), SECRET);
     chmodSync(join(folder, "secret"), 0o600);
     const args = ["relay", "--public-ip4", "198.51.100.7", "--public-ip6", "2001:db8::7", "--stand-alone"];
+    args.push("--private-peers", "deny", "--denied-peers", DENIED_PEERS);
     relay = host.enter(() =>
       startChild({
         name: "relay",
@@ -222,6 +251,24 @@ describeWith(["netns", "ipv6", "build"], "postern relay", () => {
     expect((await received(fdOf(peer, 4), 100))[0]?.control.trafficClass).toBe(1);
     toAllocation(6, data, { trafficClass: 3 });
     expect((await received(fdOf(client, 4), 104))[0]?.control.trafficClass).toBe(3);
+  });
+
+  it("RL-57: refuses every peer of the table, as a channel and as a permission, and serves on", async () => {
+    const verdicts: unknown[] = [];
+    for (const [i, address] of REFUSED_PEERS.entries()) {
+      const peerAddress = { address: ip(address), port: 7 };
+      verdicts.push(
+        codeOf(await ask(METHOD_CHANNEL_BIND, { channelNumber: 0x4010 + i, peerAddress })),
+        codeOf(await ask(METHOD_CREATE_PERMISSION, { peerAddress })),
+      );
+    }
+    expect(verdicts).toEqual(REFUSED_PEERS.flatMap(() => [403, 403]));
+    // Of itself a relay sends to its allocations only; a permission names no port.
+    const own = { channelNumber: 0x4040, peerAddress: RELAY };
+    expect(codeOf(await ask(METHOD_CHANNEL_BIND, own))).toBe(403);
+    const data = filled(100, 3);
+    toRelay(channelData(0x4000, data));
+    expect(datagramsOf(await received(fdOf(peer, 4), 100))).toEqual([data]);
   });
 
   it("RL-73, PG-17: SIGTERM drains: nothing new, what is there goes on, and the end comes with the last", async () => {
