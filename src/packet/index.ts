@@ -10,7 +10,11 @@ export {
 } from "./build.ts";
 export { checksumAdd, checksumFinish, pseudoHeaderSum } from "./checksum.ts";
 export {
+  type AssignedIps,
   type ControlEvent,
+  type DomainStatus,
+  encodeAssignedIps,
+  encodeDomainStatus,
   encodeGoodbye,
   isControlEvent,
   type MalformedControlEvent,

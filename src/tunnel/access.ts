@@ -1,6 +1,6 @@
 /** The client's access to each resource: asked for, granted, refused (TN-28 to TN-35). */
 import { after, earliest, type Instant } from "../base/index.ts";
-import { INTENT_DEDUP_MS, PENDING_IDLE_MS } from "./constants.ts";
+import { INTENT_DEDUP_MS, PENDING_IDLE_MS, PENDING_PACKETS } from "./constants.ts";
 import { keepPacket } from "./waiting-packets.ts";
 
 export type Access =
@@ -80,7 +80,7 @@ export function wantAccess(
   const { access } = entry;
   const packets = access.kind === "asked" ? access.packets : [];
   entry.access = { kind: "asked", packets, lastTrigger: now, on: grantedOn(access) };
-  const dropped = packet === undefined ? 0 : keepPacket(packets, packet);
+  const dropped = packet === undefined ? 0 : keepPacket(packets, packet, PENDING_PACKETS);
   const isIntentDue = entry.askedAt === undefined || now - entry.askedAt >= INTENT_DEDUP_MS;
   if (isIntentDue) entry.askedAt = now;
   return { isIntentDue, dropped };

@@ -23,6 +23,10 @@ export const PENDING_PACKETS = 128;
 export const PENDING_IDLE_MS = 30_000;
 /** The least time between two intents caused by *prohibited* from a gateway (TN-36). */
 export const PROHIBITED_REINTENT_MS = 30_000;
+/** An unanswered *assigned IPs* is sent again that long after, by the next query or packet (TN-46). */
+export const NAT_SETUP_RETRY_MS = 2_000;
+/** Packets kept for a name until the gateway knows its addresses (TN-46). */
+export const NAT_SETUP_PACKETS = 32;
 /** How long a site counts as offline after the portal said so (TN-27). */
 export const OFFLINE_SITE_TTL_MS = 300_000;
 /** In-tunnel name servers of a gateway, UDP and TCP (TN-61 row 6). */

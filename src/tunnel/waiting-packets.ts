@@ -1,7 +1,6 @@
-/** The packets that wait for a resource's gateway, at most so many of them (TN-30). */
+/** Packets that wait for a gateway's access or answer, at most so many of them (TN-30, TN-46). */
 import { copyOf, equalBytes } from "../base/index.ts";
 import { PROTOCOL, viewPacket } from "../packet/index.ts";
-import { PENDING_PACKETS } from "./constants.ts";
 
 const FLAGS_AT = 13;
 const SYN_AND_ACK = 0x12;
@@ -13,7 +12,7 @@ const IDENTITY_BYTES = 8;
  * Keeps a copy unless it is there already; a repeated SYN replaces the stored one in place.
  * @returns how many packets were pushed out
  */
-export function keepPacket(packets: Uint8Array[], packet: Uint8Array): number {
+export function keepPacket(packets: Uint8Array[], packet: Uint8Array, limit: number): number {
   if (packets.some((stored) => equalBytes(stored, packet))) return 0;
   const again = packets.findIndex((stored) => isRepeatedSyn(stored, packet));
   if (again >= 0) {
@@ -21,7 +20,7 @@ export function keepPacket(packets: Uint8Array[], packet: Uint8Array): number {
     return 0;
   }
   packets.push(copyOf(packet));
-  if (packets.length <= PENDING_PACKETS) return 0;
+  if (packets.length <= limit) return 0;
   packets.shift();
   return 1;
 }
