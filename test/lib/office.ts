@@ -17,7 +17,7 @@ import { toHex } from "../../src/base/index.ts";
 import { createToken, hashToken, parseToken } from "../../src/portal/derive.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { systemRandom } from "../../src/program/system-random.ts";
-import { createInternet, type Families, type Internet } from "./internet.ts";
+import { createInternet, type Families, type Internet, type Site } from "./internet.ts";
 import type { Nat } from "./nat.ts";
 
 const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
@@ -76,6 +76,8 @@ export interface Office {
   readonly gatewayRouter: Namespace;
   /** There with `nats` only. */
   readonly internet: Internet | undefined;
+  /** Where client and gateway stand, with `nats` only. */
+  readonly sites: { readonly client: Site; readonly gateway: Site } | undefined;
   readonly portal: Namespace;
   readonly client: Namespace;
   readonly gateway: Namespace;
@@ -247,7 +249,7 @@ function hashOf(text: string): string {
   return `sha256:${toHex(hashToken(token))}`;
 }
 
-interface Machines extends Pick<Office, "router" | "gatewayRouter" | "internet" | "relays" | Role> {
+interface Machines extends Pick<Office, "router" | "gatewayRouter" | "internet" | "sites" | "relays" | Role> {
   readonly addresses: { readonly client: string; readonly gateway: string };
 }
 type Role = "portal" | "client" | "gateway" | "resource";
@@ -278,7 +280,7 @@ async function buildReachable(lab: Lab): Promise<Machines> {
   await gateway.ip("route add default via 10.31.0.1", "route add ::/0 via fd31::1");
   const resource = await addResource(lab, gateway);
   const addresses = { client: "10.30.0.2", gateway: "10.31.0.2" };
-  const routers = { router, gatewayRouter: router, internet: undefined };
+  const routers = { router, gatewayRouter: router, internet: undefined, sites: undefined };
   return { ...routers, relays: [], portal, client, gateway, resource, addresses };
 }
 
@@ -299,7 +301,17 @@ async function buildBehindNats(lab: Lab, nats: Nats, relayCount: number): Promis
   const resource = await addResource(lab, gateway, nats.families?.gateway);
   const addresses = { client: "172.30.0.100", gateway: isOneLan ? "172.30.0.101" : "172.31.0.100" };
   const routers = { router: home.router, gatewayRouter: office.router };
-  return { ...routers, internet, relays, portal, client, gateway, resource, addresses };
+  return {
+    ...routers,
+    internet,
+    sites: { client: home, gateway: office },
+    relays,
+    portal,
+    client,
+    gateway,
+    resource,
+    addresses,
+  };
 }
 
 /** A gateway with IPv4 only has no other inside either: it would be an address to reach it by. */

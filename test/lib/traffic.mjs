@@ -8,6 +8,8 @@
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
+ *   node traffic.mjs pour PORT               TCP; whoever connects is sent 1 MB/s, of which each word tells its place
+ *   node traffic.mjs take ADDRESS PORT       reads that; prints `took N at UNIX-MS`, `broken at N`, `error CODE`
  *   node traffic.mjs names ADDRESS           a name server: every name has that IPv4 address; prints `asked`
  */
 import { createHash } from "node:crypto";
@@ -53,6 +55,37 @@ function source(address, port) {
   });
 }
 
+/** Words of 4 bytes that count: what is lost, doubled or swapped shows. */
+function pour(port) {
+  const server = createTcpServer((socket) => {
+    let word = 0;
+    const timer = setInterval(() => {
+      if (socket.writableNeedDrain) return;
+      const chunk = Buffer.alloc(10_000);
+      for (let at = 0; at < chunk.length; at += 4) chunk.writeUInt32BE(word++ >>> 0, at);
+      socket.write(chunk);
+    }, 10);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => clearInterval(timer));
+  });
+  server.listen(port, "::", () => console.log("listening"));
+}
+
+function take(address, port) {
+  const socket = connect({ host: address, port });
+  let [bytes, value] = [0, 0];
+  let isWhole = true;
+  socket.on("error", (error) => console.log(`error ${error.code}`));
+  socket.on("data", (chunk) => {
+    for (const byte of chunk) {
+      value = ((value << 8) | byte) >>> 0;
+      bytes++;
+      if (bytes % 4 === 0 && value !== bytes / 4 - 1) isWhole = false;
+    }
+    console.log(isWhole ? `took ${bytes} at ${Date.now()}` : `broken at ${bytes}`);
+  });
+}
+
 function fountain(port) {
   const socket = createSocket({ type: "udp6" });
   socket.on("message", (_, from) => {
@@ -87,6 +120,8 @@ if (mode === "serve") serve(Number(first));
 else if (mode === "fetch") await fetchPage(first);
 else if (mode === "sink") sink(Number(first));
 else if (mode === "source") source(first, Number(second));
+else if (mode === "pour") pour(Number(first));
+else if (mode === "take") take(first, Number(second));
 else if (mode === "fountain") fountain(Number(first));
 else if (mode === "drink") drink(first, Number(second));
 else if (mode === "names") names(first);
