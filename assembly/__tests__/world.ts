@@ -2,17 +2,7 @@
  * A plane's records in memory, for the specifications. as-pect's own data lie above 1 MiB (`memoryBase` of
  * `as-pect.asconfig.json`), so that the addresses of the layout are free below.
  */
-import {
-  Ingress,
-  Path,
-  Peer,
-  PLANE_ADDRESS,
-  Plane,
-  Ring,
-  SESSIONS_PER_PEER,
-  Session,
-  Worker,
-} from "../layout";
+import { Path, Peer, PLANE_ADDRESS, Plane, Ring, SESSIONS_PER_PEER, Session, Worker } from "../layout";
 
 export const WORKER: usize = 0x50000;
 export const OUTPUT: usize = 0x60000;
@@ -80,9 +70,9 @@ export function pathWith(headRoom: u32, channel: u32): usize {
 
 /** The source of the batch at hand: an IPv4 address, in memory order. */
 export function receivedFrom(address: u32, port: u32): void {
-  store<u32>(WORKER, 4, Ingress.FROM_BYTES);
-  store<u32>(WORKER, port, Ingress.FROM_PORT);
-  store<u32>(WORKER, address, Ingress.FROM);
+  store<u32>(WORKER, 4, Worker.FROM_BYTES);
+  store<u32>(WORKER, port, Worker.FROM_PORT);
+  store<u32>(WORKER, address, Worker.FROM);
 }
 
 /** The egress worker's send buffer. */

@@ -23,6 +23,7 @@ import {
   RELAY_ROW_BYTES,
   RESPONSE_BYTES,
   TAG_BYTES,
+  Worker,
 } from "../layout";
 
 /** RFC 8489 §5, as it lies in memory at offset 4. */
@@ -72,7 +73,7 @@ export function isStun(at: usize, bytes: u32): bool {
  */
 export function isRelayed(worker: usize, at: usize, bytes: u32): bool {
   if (bytes < <u32>CHANNEL_HEADER_BYTES || load<u8>(at) >> 4 != 4) return false;
-  if (load<u32>(worker, Ingress.FROM_PORT) != RELAY_PORT) return false;
+  if (load<u32>(worker, Worker.FROM_PORT) != RELAY_PORT) return false;
   const length = channelLength(at);
   const rest = bytes - <u32>CHANNEL_HEADER_BYTES;
   if (length > rest || rest - length > CHANNEL_SURPLUS_BYTES) return false;
@@ -92,9 +93,9 @@ function isOurChannel(worker: usize, channel: u32): bool {
   if (load<u32>(worker, Ingress.CHANNEL) == channel) return true;
   const relays = atomic.load<usize>(PLANE_ADDRESS, Plane.RELAYS);
   if (relays == 0) return false;
-  const family = load<u32>(worker, Ingress.FROM_BYTES);
-  const port = load<u32>(worker, Ingress.FROM_PORT);
-  const from = v128.load(worker, Ingress.FROM);
+  const family = load<u32>(worker, Worker.FROM_BYTES);
+  const port = load<u32>(worker, Worker.FROM_PORT);
+  const from = v128.load(worker, Worker.FROM);
   let row = relays + 16;
   for (let left = load<u32>(relays); left != 0; left--, row += <usize>RELAY_ROW_BYTES) {
     if (load<u32>(row) != family || load<u32>(row, 4) != port || load<u32>(row, 8) != channel) continue;

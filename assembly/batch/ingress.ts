@@ -94,7 +94,7 @@ export function ingressBegin(worker: usize, bytes: u32, stride: u32): void {
   const datagrams = <u64>((bytes + stride - 1) / stride);
   count(worker, Counter.PACKETS_IN, datagrams);
   if (datagrams > 1) count(worker, Counter.SUPER_FRAMES_IN, 1);
-  if (load<u32>(worker, Ingress.LOCAL_BYTES) == 0) {
+  if (load<u32>(worker, Worker.LOCAL_BYTES) == 0) {
     dropped(worker, Drop.UDP_BAD_META, datagrams);
     return;
   }
@@ -317,14 +317,14 @@ function isFromEndpoint(worker: usize, peer: usize): bool {
   const path = atomic.load<usize>(peer, Peer.PATH);
   if (path == 0 || load<u32>(path, Path.KIND) != PATH_DIRECT) return false;
   const port = <u32>bswap<u16>(load<u16>(path, Path.DESTINATION + Sockaddr.PORT));
-  if (port != load<u32>(worker, Ingress.FROM_PORT)) return false;
+  if (port != load<u32>(worker, Worker.FROM_PORT)) return false;
   const isV6 = load<u16>(path, Path.DESTINATION + Sockaddr.FAMILY) == AF_INET6;
-  if (isV6 != (load<u32>(worker, Ingress.FROM_BYTES) == 16)) return false;
-  if (!isV6) return load<u32>(path, Path.DESTINATION + Sockaddr.ADDRESS4) == load<u32>(worker, Ingress.FROM);
+  if (isV6 != (load<u32>(worker, Worker.FROM_BYTES) == 16)) return false;
+  if (!isV6) return load<u32>(path, Path.DESTINATION + Sockaddr.ADDRESS4) == load<u32>(worker, Worker.FROM);
   const scope = load<u32>(path, Path.DESTINATION + Sockaddr.SCOPE6);
-  if (scope != load<u32>(worker, Ingress.FROM_SCOPE)) return false;
+  if (scope != load<u32>(worker, Worker.FROM_SCOPE)) return false;
   return !v128.any_true(
-    v128.xor(v128.load(path, Path.DESTINATION + Sockaddr.ADDRESS6), v128.load(worker, Ingress.FROM)),
+    v128.xor(v128.load(path, Path.DESTINATION + Sockaddr.ADDRESS6), v128.load(worker, Worker.FROM)),
   );
 }
 
@@ -343,7 +343,7 @@ function deliver(worker: usize, slot: u32, packet: usize, available: u32): void 
   const target = judgeIngress(slot, packet, found);
   if (target == TARGET_NONE) {
     clampArriving(slot, packet, found);
-    mergeEcn(packet, load<u32>(worker, Ingress.OUTER_ECN));
+    mergeEcn(packet, load<u32>(worker, Worker.OUTER_ECN));
     coalesceAccept(coalesce, found);
     count(worker, Counter.PACKETS_PASSED, 1);
     return;

@@ -2,6 +2,7 @@
  * Handing packets, datagrams and events to control through a worker's rings (D-10, PG-51, WG-51).
  * The twin: `test/twin/plane/worker.ts`.
  */
+import { fillDatagram, fillSource } from "../arrival";
 import { count, dropped, punted } from "../counters";
 import {
   CONTROL_EVENTS_PER_SECOND,
@@ -9,7 +10,6 @@ import {
   Drop,
   Entry,
   EVENT_ROAMED,
-  Ingress,
   NO_SLOT,
   Peer,
   PLANE_ADDRESS,
@@ -84,9 +84,7 @@ export function puntDatagram(
     dropped(worker, Drop.PUNT_CONTROL_FULL, 1);
     return;
   }
-  fill(entry, kind, NO_SLOT, 0, detail);
-  fillSource(worker, entry, channel);
-  memory.copy(load<usize>(entry, Entry.AT), at, <usize>bytes);
+  fillDatagram(worker, entry, kind, detail, channel, at, bytes);
   ringCommit(ring, entry);
   punted(worker);
 }
@@ -154,15 +152,4 @@ function fill(entry: usize, kind: u32, slot: u32, generation: u32, detail: u32):
   store<u32>(entry, slot == NO_SLOT ? 0 : load<u32>(peerRow(slot), Peer.PEER_ID), Entry.PEER_ID);
   store<u32>(entry, generation, Entry.GENERATION);
   store<u32>(entry, detail, Entry.DETAIL);
-}
-
-/** Source, local address and channel of the batch at hand. */
-function fillSource(worker: usize, entry: usize, channel: u32): void {
-  store<u32>(entry, load<u32>(worker, Ingress.FROM_BYTES), Entry.FROM_BYTES);
-  store<u32>(entry, load<u32>(worker, Ingress.FROM_PORT), Entry.FROM_PORT);
-  store<u32>(entry, load<u32>(worker, Ingress.FROM_SCOPE), Entry.FROM_SCOPE);
-  store<u32>(entry, load<u32>(worker, Ingress.LOCAL_BYTES), Entry.LOCAL_BYTES);
-  store<u32>(entry, channel, Entry.CHANNEL);
-  v128.store(entry, v128.load(worker, Ingress.FROM), Entry.FROM);
-  v128.store(entry, v128.load(worker, Ingress.LOCAL), Entry.LOCAL);
 }

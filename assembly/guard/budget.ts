@@ -60,14 +60,14 @@ export function takeBudget(worker: usize, share: u32, holder: u64): bool {
 
 /** Who holds the budget of the batch's source: an IPv4 address, or an IPv6 /64 (WG-32). */
 export function sourceHolder(worker: usize): u64 {
-  const address = load<u64>(worker, Ingress.FROM);
-  return mixed(load<u32>(worker, Ingress.FROM_BYTES) == 4 ? address & 0xffffffff : address);
+  const address = load<u64>(worker, Worker.FROM);
+  return mixed(load<u32>(worker, Worker.FROM_BYTES) == 4 ? address & 0xffffffff : address);
 }
 
 /** Who holds the budget of the batch's source where each socket has one of its own. */
 export function socketHolder(worker: usize): u64 {
   return (
-    mixed(sourceHolder(worker) ^ load<u64>(worker, Ingress.FROM + 8)) + load<u32>(worker, Ingress.FROM_PORT)
+    mixed(sourceHolder(worker) ^ load<u64>(worker, Worker.FROM + 8)) + load<u32>(worker, Worker.FROM_PORT)
   );
 }
 

@@ -26,9 +26,9 @@ export function cookieOf(worker: usize, guard: usize): usize {
   const cookie = worker + Ingress.COOKIE;
   store<u64>(source, load<u64>(worker, Worker.NOW) / COOKIE_PERIOD_MS);
   v128.store(secret, mac(guard + Guard.SECRET, KEY_BYTES, source, 8, scratch));
-  const addressBytes = load<u32>(worker, Ingress.FROM_BYTES);
-  v128.store(source, v128.load(worker, Ingress.FROM));
-  const port = bswap<u16>(<u16>load<u32>(worker, Ingress.FROM_PORT));
+  const addressBytes = load<u32>(worker, Worker.FROM_BYTES);
+  v128.store(source, v128.load(worker, Worker.FROM));
+  const port = bswap<u16>(<u16>load<u32>(worker, Worker.FROM_PORT));
   store<u16>(source + <usize>addressBytes, port);
   v128.store(cookie, mac(secret, MAC_BYTES, source, addressBytes + 2, scratch));
   return cookie;

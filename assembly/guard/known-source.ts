@@ -11,7 +11,6 @@
  * The twin is `test/twin/plane/guard.ts`.
  */
 import {
-  Ingress,
   KNOWN_SOURCES,
   KNOWN_UNIT_BITS,
   KNOWN_UNITS,
@@ -52,9 +51,9 @@ function entryOf(worker: usize): u64 {
 }
 
 function hashed(worker: usize, factor: u32): u32 {
-  let hash = load<u32>(worker, Ingress.FROM_PORT) ^ (load<u32>(worker, Ingress.FROM_BYTES) << 16);
+  let hash = load<u32>(worker, Worker.FROM_PORT) ^ (load<u32>(worker, Worker.FROM_BYTES) << 16);
   for (let i: usize = 0; i < 16; i += 4) {
-    hash = (hash ^ load<u32>(worker + i, Ingress.FROM)) * factor;
+    hash = (hash ^ load<u32>(worker + i, Worker.FROM)) * factor;
     hash ^= hash >> 15;
   }
   return hash;

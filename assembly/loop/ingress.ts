@@ -4,6 +4,7 @@
  * Both families are read in turn: the one that has something, until it is empty or has had its share
  * (PG-50). When both are empty the frame under construction is written and the worker waits.
  */
+import { readControl, readSource } from "../arrival";
 import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
 import { count, dropped } from "../counters";
@@ -15,16 +16,15 @@ import {
   Coalesce,
   Counter,
   Drop,
-  ENDED_SOCKET,
   ENDED_TUN_REMOVED,
   Ingress,
   Worker,
 } from "../layout";
-import { AF_INET6, EAGAIN, EBADF, EBADFD, EINTR, EIO, ENOTSOCK, POLLIN, POLLOUT } from "../linux";
+import { EAGAIN, EBADF, EBADFD, EINTR, EIO, POLLIN, POLLOUT } from "../linux";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysSendmsg, sysWrite, sysYield } from "../sys";
-import { readControl, writeAnswerControl } from "./control-message";
-import { countErrno } from "./errno";
+import { writeAnswerControl } from "./control-message";
+import { countErrno, noteReceiveError } from "./errno";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { beginBatch, isOver, isStopping, park, unpark, waitFor } from "./wait";
 
@@ -34,9 +34,6 @@ const SHARE: u32 = 32;
 const RECEIVE_BYTES: u32 = 65_536;
 const CONTROL_BYTES: u32 = 256;
 const NAME_BYTES: u32 = 28;
-/** More failures than this in a row within a second: the socket is broken (PG-47). */
-const ERRORS_MAX: u32 = 100;
-const ERRORS_WINDOW_MS: u64 = 1000;
 const TUN_WRITE_ATTEMPTS: u32 = 3;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
@@ -55,17 +52,17 @@ function ingressTurn(worker: usize): bool {
   if (isOver(worker)) return false;
   beginBatch(worker);
   if (load<u32>(worker, Worker.EPOCH) % CLOCK_EVERY == 0) tick(worker);
-  const isV6 = load<u32>(worker, Ingress.IS_V6_TURN) != 0;
+  const isV6 = load<u32>(worker, Worker.IS_V6_TURN) != 0;
   if (receive(worker, isV6)) {
-    store<u32>(worker, 0, Ingress.MISSES);
+    store<u32>(worker, 0, Worker.MISSES);
     const share = load<u32>(worker, Ingress.SHARE) + 1;
     store<u32>(worker, share, Ingress.SHARE);
     if (share >= SHARE) changeFamily(worker, isV6);
     return true;
   }
   changeFamily(worker, isV6);
-  const misses = load<u32>(worker, Ingress.MISSES) + 1;
-  store<u32>(worker, misses, Ingress.MISSES);
+  const misses = load<u32>(worker, Worker.MISSES) + 1;
+  store<u32>(worker, misses, Worker.MISSES);
   if (misses >= 2) rest(worker);
   return true;
 }
@@ -83,13 +80,13 @@ function tick(worker: usize): void {
 }
 
 function changeFamily(worker: usize, isV6: bool): void {
-  store<u32>(worker, isV6 ? 0 : 1, Ingress.IS_V6_TURN);
+  store<u32>(worker, isV6 ? 0 : 1, Worker.IS_V6_TURN);
   store<u32>(worker, 0, Ingress.SHARE);
 }
 
 /** Both sockets are empty. */
 function rest(worker: usize): void {
-  store<u32>(worker, 0, Ingress.MISSES);
+  store<u32>(worker, 0, Worker.MISSES);
   ingressFlush(worker);
   writeFrames(worker);
   park(worker);
@@ -107,33 +104,15 @@ function receive(worker: usize, isV6: bool): bool {
   writeMessage(worker, nameOf(worker), NAME_BYTES, at, RECEIVE_BYTES, CONTROL_BYTES);
   const bytes = sysRecvmsg(fd, worker + Worker.MESSAGE, 0);
   if (bytes < 0) return handleError(worker, sysErrno());
-  store<u32>(worker, 0, Ingress.ERRORS);
-  const overflowAt = worker + (isV6 ? Ingress.OVERFLOW6 : Ingress.OVERFLOW);
-  const overflowBefore = load<u32>(overflowAt);
-  const stride = readControl(worker, controlBytesOf(worker), overflowAt);
-  const lost = load<u32>(overflowAt) - overflowBefore;
-  if (lost != 0) count(worker, Counter.UDP_OVERFLOW, <u64>lost);
-  readName(worker);
+  store<u32>(worker, 0, Worker.ERRORS);
+  const overflowAt = worker + (isV6 ? Worker.OVERFLOW6 : Worker.OVERFLOW);
+  const stride = readControl(worker, worker + Worker.CONTROL, controlBytesOf(worker), overflowAt);
+  readSource(worker, nameOf(worker));
   ingressBegin(worker, <u32>bytes, stride == 0 ? <u32>bytes : stride);
   while (ingressStep(worker) != 0) writeFrames(worker);
   writeFrames(worker);
   if (load<u32>(worker, Ingress.REPLY_COUNT) != 0) sendReplies(worker, fd, isV6);
   return true;
-}
-
-/** The source of the receive: struct sockaddr_in or sockaddr_in6. */
-function readName(worker: usize): void {
-  const name = nameOf(worker);
-  const isV6 = <u32>load<u16>(name) == AF_INET6;
-  store<u32>(worker, isV6 ? 16 : 4, Ingress.FROM_BYTES);
-  store<u32>(worker, <u32>bswap<u16>(load<u16>(name, Sockaddr.PORT)), Ingress.FROM_PORT);
-  store<u32>(worker, isV6 ? load<u32>(name, Sockaddr.SCOPE6) : 0, Ingress.FROM_SCOPE);
-  if (isV6) {
-    v128.store(worker, v128.load(name, Sockaddr.ADDRESS6), Ingress.FROM);
-  } else {
-    v128.store(worker, i32x4.splat(0), Ingress.FROM);
-    store<u32>(worker, load<u32>(name, Sockaddr.ADDRESS4), Ingress.FROM);
-  }
 }
 
 /**
@@ -156,16 +135,7 @@ function sendReplies(worker: usize, fd: i32, isV6: bool): void {
 /** PG-47: counted, never swallowed, never the end unless the socket is broken. Returns as `receive`. */
 function handleError(worker: usize, error: i32): bool {
   if (error == EAGAIN) return false;
-  if (error == EINTR) return true;
-  count(worker, Counter.UDP_RECEIVE_ERRORS, 1);
-  countErrno(worker, Worker.RECEIVE_ERRNOS, error);
-  store<u32>(worker, <u32>error, Worker.LAST_ERRNO);
-  const now = load<u64>(worker, Worker.NOW);
-  const errors = load<u32>(worker, Ingress.ERRORS) + 1;
-  if (errors == 1) store<u64>(worker, now, Ingress.ERRORS_SINCE);
-  store<u32>(worker, errors, Ingress.ERRORS);
-  const isFlood = errors > ERRORS_MAX && now - load<u64>(worker, Ingress.ERRORS_SINCE) < ERRORS_WINDOW_MS;
-  if (isFlood || error == EBADF || error == ENOTSOCK) store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
+  if (error != EINTR) noteReceiveError(worker, error);
   return true;
 }
 

@@ -2,6 +2,7 @@
  * From clients to peers (RL-42): a message of the listening sockets, a datagram or a train of them, is walked
  * by its headers. STUN goes to control. The twin: `test/twin/relay/relay.ts`.
  */
+import { fillDatagram } from "../arrival";
 import { count, dropped, punted } from "../counters";
 import { Channel } from "../header";
 import {
@@ -9,10 +10,8 @@ import {
   CHANNEL_HEADER_BYTES,
   Counter,
   Drop,
-  Entry,
   EVENT_STUN,
   Forward,
-  NO_SLOT,
   RELAY_CHANNEL_FIRST,
   RELAY_CHANNEL_LAST,
   RELAY_PADDING_MAX,
@@ -73,8 +72,8 @@ function handleDatagram(worker: usize, at: usize, bytes: u32): void {
 /** The binding of the message's client with that channel; most trains have one channel. */
 function bindingOf(worker: usize, channel: u32): usize {
   if (load<u32>(worker, Forward.CHANNEL) == channel) return load<usize>(worker, Forward.BINDING);
-  const port = load<u32>(worker, Forward.FROM_PORT);
-  const row = findByChannel(worker + Forward.FROM, load<u32>(worker, Forward.FROM_BYTES), port, channel);
+  const port = load<u32>(worker, Worker.FROM_PORT);
+  const row = findByChannel(worker + Worker.FROM, load<u32>(worker, Worker.FROM_BYTES), port, channel);
   store<u32>(worker, channel, Forward.CHANNEL);
   store<usize>(worker, row, Forward.BINDING);
   return row;
@@ -113,19 +112,7 @@ function punt(worker: usize, at: usize, bytes: u32): void {
     dropped(worker, Drop.RELAY_PUNT_FULL, 1);
     return;
   }
-  store<u32>(entry, EVENT_STUN, Entry.KIND);
-  store<u32>(entry, NO_SLOT, Entry.SLOT);
-  store<u32>(entry, 0, Entry.PEER_ID);
-  store<u32>(entry, 0, Entry.GENERATION);
-  store<u32>(entry, 0, Entry.DETAIL);
-  store<u32>(entry, 0, Entry.CHANNEL);
-  store<u32>(entry, load<u32>(worker, Forward.FROM_BYTES), Entry.FROM_BYTES);
-  store<u32>(entry, load<u32>(worker, Forward.FROM_PORT), Entry.FROM_PORT);
-  store<u32>(entry, load<u32>(worker, Forward.FROM_SCOPE), Entry.FROM_SCOPE);
-  store<u32>(entry, load<u32>(worker, Forward.LOCAL_BYTES), Entry.LOCAL_BYTES);
-  v128.store(entry, v128.load(worker, Forward.FROM), Entry.FROM);
-  v128.store(entry, v128.load(worker, Forward.LOCAL), Entry.LOCAL);
-  memory.copy(load<usize>(entry, Entry.AT), at, <usize>bytes);
+  fillDatagram(worker, entry, EVENT_STUN, 0, 0, at, bytes);
   ringCommit(ring, entry);
   punted(worker);
 }

@@ -33,14 +33,14 @@ export function relayPeerLoop(worker: usize): u32 {
 export function relayClientTurn(worker: usize): bool {
   if (isOver(worker)) return false;
   beginBatch(worker);
-  const isV6 = load<u32>(worker, Forward.IS_V6_TURN) != 0;
-  store<u32>(worker, isV6 ? 0 : 1, Forward.IS_V6_TURN);
+  const isV6 = load<u32>(worker, Worker.IS_V6_TURN) != 0;
+  store<u32>(worker, isV6 ? 0 : 1, Worker.IS_V6_TURN);
   if (receiveFromClients(worker, isV6)) {
-    store<u32>(worker, 0, Forward.MISSES);
+    store<u32>(worker, 0, Worker.MISSES);
     return true;
   }
-  const misses = load<u32>(worker, Forward.MISSES) + 1;
-  store<u32>(worker, misses, Forward.MISSES);
+  const misses = load<u32>(worker, Worker.MISSES) + 1;
+  store<u32>(worker, misses, Worker.MISSES);
   if (misses >= 2) rest(worker, load<i32>(worker, Worker.UDP4), load<i32>(worker, Worker.UDP6));
   return true;
 }
@@ -70,7 +70,7 @@ export function relayPeerTurn(worker: usize): bool {
 
 /** Nothing to do: until something comes. */
 function rest(worker: usize, first: i32, second: i32): void {
-  store<u32>(worker, 0, Forward.MISSES);
+  store<u32>(worker, 0, Worker.MISSES);
   park(worker);
   if (!isStopping(worker)) waitFor(worker, first, second, POLLIN);
   unpark(worker);
@@ -80,7 +80,7 @@ function rest(worker: usize, first: i32, second: i32): void {
 function receiveFromClients(worker: usize, isV6: bool): bool {
   const fd = load<i32>(worker + (isV6 ? Worker.UDP6 : Worker.UDP4));
   if (fd < 0) return false;
-  const overflowAt = worker + (isV6 ? Forward.OVERFLOW6 : Forward.OVERFLOW);
+  const overflowAt = worker + (isV6 ? Worker.OVERFLOW6 : Worker.OVERFLOW);
   for (let i: u32 = 0; i < SHARE; i++) {
     const received = receiveMany(worker, fd);
     if (received == 0) return i != 0;

@@ -3,7 +3,7 @@
  * sender, and to nobody else (RL-31). The twin: `test/twin/relay/relay.ts`.
  */
 import { count, dropped } from "../counters";
-import { CHANNEL_HEADER_BYTES, Counter, Drop, Forward, RELAY_PAYLOAD_MAX } from "../layout";
+import { CHANNEL_HEADER_BYTES, Counter, Drop, RELAY_PAYLOAD_MAX, Worker } from "../layout";
 import { noteToClient } from "./activity";
 import { bufferOf, bytesOfMessage, readArrival } from "./receive";
 import { sendToClient } from "./send";
@@ -13,8 +13,8 @@ import { findByPeer } from "./table";
 export function handleFromPeer(worker: usize, i: u32, port: u32): void {
   const bytes = bytesOfMessage(worker, i);
   const stride = readArrival(worker, i, 0);
-  const fromPort = load<u32>(worker, Forward.FROM_PORT);
-  const row = findByPeer(port, worker + Forward.FROM, load<u32>(worker, Forward.FROM_BYTES), fromPort);
+  const fromPort = load<u32>(worker, Worker.FROM_PORT);
+  const row = findByPeer(port, worker + Worker.FROM, load<u32>(worker, Worker.FROM_BYTES), fromPort);
   if (row == 0) {
     dropped(worker, Drop.RELAY_NO_BINDING, bytes == 0 ? 1 : <u64>((bytes + stride - 1) / stride));
     return;

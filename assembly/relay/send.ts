@@ -24,6 +24,7 @@ import {
   RelaySend,
   SEND_BYTES,
   SEND_SEGMENTS,
+  Worker,
 } from "../layout";
 import {
   IOVEC_BYTES,
@@ -83,7 +84,7 @@ function joined(worker: usize, row: usize, fd: i32, wire: u32): usize {
   const send = load<usize>(worker, Forward.RUN);
   if (send == 0 || load<usize>(worker, Forward.RUN_BINDING) != row) return 0;
   if (load<i32>(worker, Forward.OUT_FD) != fd) return 0;
-  if (load<u32>(worker, Forward.RUN_ECN) != load<u32>(worker, Forward.ECN)) return 0;
+  if (load<u32>(worker, Forward.RUN_ECN) != load<u32>(worker, Worker.OUTER_ECN)) return 0;
   const segment = load<u32>(send, RelaySend.SEGMENT);
   // A segment has a length: empty datagrams go alone.
   if (load<u32>(send, RelaySend.IS_CLOSED) != 0 || wire == 0 || wire > segment) return 0;
@@ -112,7 +113,7 @@ function begin(worker: usize, row: usize, fd: i32, wire: u32): usize {
   store<u32>(send, 0, RelaySend.IS_CLOSED);
   store<usize>(worker, send, Forward.RUN);
   store<usize>(worker, row, Forward.RUN_BINDING);
-  store<u32>(worker, load<u32>(worker, Forward.ECN), Forward.RUN_ECN);
+  store<u32>(worker, load<u32>(worker, Worker.OUTER_ECN), Forward.RUN_ECN);
   return send;
 }
 
@@ -133,7 +134,7 @@ function open(worker: usize, send: usize, name: usize, isV6: bool, source: usize
   let used: u32 = 0;
   if (source != 0) used = writeSource(control, used, isV6, source);
   // DSCP is 0, and ECN is the received datagram's (RL-47).
-  const ecn = load<u32>(worker, Forward.ECN);
+  const ecn = load<u32>(worker, Worker.OUTER_ECN);
   if (ecn != 0) used = writeTrafficClass(control, used, isV6, ecn);
   store<u32>(send, used, RelaySend.CONTROL_BYTES);
   const base = load<u64>(PLANE_ADDRESS, Plane.BASE);

@@ -29,10 +29,10 @@ export function createLoopback(module, { mtu, mode = "plain", buffers = 1 }) {
   const ingress = words[(CONSTANTS.PLANE_ADDRESS + PLANE.ingress) >> 2];
   const pool = inTurn([words[(egress + WORKER.input) >> 2], ...spare]);
   words[(ingress + WORKER.input) >> 2] = words[(egress + WORKER.output) >> 2];
-  words[(ingress + INGRESS.fromBytes) >> 2] = 4;
-  words[(ingress + INGRESS.fromPort) >> 2] = PORT;
-  words[(ingress + INGRESS.localBytes) >> 2] = 4;
-  bytes.set(SOURCE, ingress + INGRESS.from);
+  words[(ingress + WORKER.fromBytes) >> 2] = 4;
+  words[(ingress + WORKER.fromPort) >> 2] = PORT;
+  words[(ingress + WORKER.localBytes) >> 2] = 4;
+  bytes.set(SOURCE, ingress + WORKER.from);
   const times = { egressMs: 0, ingressMs: 0, outBytes: 0 };
 
   /** Hands the complete send to the other worker. */

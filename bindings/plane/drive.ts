@@ -117,13 +117,13 @@ function writeMeta(
   ingress: number,
   { from, local, ecn = 0 }: PlaneReceive,
 ): void {
-  words[(ingress + INGRESS.fromBytes) >> 2] = from.address.length;
-  words[(ingress + INGRESS.fromPort) >> 2] = from.port;
-  words[(ingress + INGRESS.fromScope) >> 2] = from.scope ?? 0;
-  words[(ingress + INGRESS.localBytes) >> 2] = local?.length ?? 0;
-  words[(ingress + INGRESS.outerEcn) >> 2] = ecn;
-  bytes.fill(0, ingress + INGRESS.from, ingress + INGRESS.from + 16);
-  bytes.set(from.address, ingress + INGRESS.from);
-  bytes.fill(0, ingress + INGRESS.local, ingress + INGRESS.local + 16);
-  if (local !== undefined) bytes.set(local, ingress + INGRESS.local);
+  words[(ingress + WORKER.fromBytes) >> 2] = from.address.length;
+  words[(ingress + WORKER.fromPort) >> 2] = from.port;
+  words[(ingress + WORKER.fromScope) >> 2] = from.scope ?? 0;
+  words[(ingress + WORKER.localBytes) >> 2] = local?.length ?? 0;
+  words[(ingress + WORKER.outerEcn) >> 2] = ecn;
+  bytes.fill(0, ingress + WORKER.from, ingress + WORKER.from + 16);
+  bytes.set(from.address, ingress + WORKER.from);
+  bytes.fill(0, ingress + WORKER.local, ingress + WORKER.local + 16);
+  if (local !== undefined) bytes.set(local, ingress + WORKER.local);
 }
