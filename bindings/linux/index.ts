@@ -124,13 +124,22 @@ export {
 } from "./socket-constants.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
 export { startTcp, type TcpAttempt } from "./tcp.ts";
-export { interfaceIndex, OFFLOADS_ALL, OFFLOADS_TCP, openTun, type Tun, type TunOptions } from "./tun.ts";
+export {
+  interfaceIndex,
+  OFFLOADS_ALL,
+  OFFLOADS_TCP,
+  openTun,
+  TUN_PATH,
+  type Tun,
+  type TunOptions,
+} from "./tun.ts";
 export { VNET_HEADER_BYTES } from "./tun-constants.ts";
 export {
   boundPort,
   openUdpSockets,
   type PortChoice,
   setMark,
+  supportsSegmentation,
   type UdpOptions,
   type UdpSocket,
   type UdpSockets,

@@ -51,7 +51,7 @@ export interface Tun {
   close(): void;
 }
 
-const TUN_PATH = "/dev/net/tun";
+export const TUN_PATH = "/dev/net/tun";
 const NEEDS_PRIVILEGE = "run as root or grant CAP_NET_ADMIN";
 
 /**

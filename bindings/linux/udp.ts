@@ -156,6 +156,12 @@ export function setMark(kernel: Kernel, fd: number, mark: number): void {
   );
 }
 
+/** Whether one send can carry many segments (Linux 4.18). The socket is as before afterwards. */
+export function supportsSegmentation(kernel: Kernel, fd: number): boolean {
+  // 0 switches it off, which a kernel that does not know it refuses just the same.
+  return setSocketOption(kernel, fd, S.SOL_UDP, S.UDP_SEGMENT, 0) === 0;
+}
+
 function setFamilyOptions(kernel: Kernel, fd: number, family: 4 | 6): void {
   const wanted: readonly (readonly [level: number, name: number, value: number])[] =
     family === 4

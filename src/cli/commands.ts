@@ -6,6 +6,7 @@ import type { Program } from "../program/io.ts";
 import type {
   ClientOptions,
   DemoOptions,
+  DoctorOptions,
   GatewayOptions,
   PortalOptions,
   RelayOptions,
@@ -16,11 +17,13 @@ import { type Command, define } from "./define.ts";
 import {
   CLIENT_ONLY,
   DEMO_ONLY,
+  DOCTOR_ONLY,
   GATEWAY_ONLY,
   LOGGING,
   PEER,
   PLANE,
   PORTAL_ONLY,
+  SHOWING,
   WG_ONLY,
 } from "./options.ts";
 import { RELAY } from "./relay-options.ts";
@@ -161,6 +164,33 @@ const demo = define({
   },
 });
 
+const doctor = define({
+  name: "doctor",
+  summary: "examine this host and the way to portal and relays; changes nothing",
+  usage: "[ROLE]",
+  words: { min: 0, max: 1, oneOf: ["client", "gateway", "relay", "portal", "wg"] },
+  isAnnounced: false,
+  options: { ...DOCTOR_ONLY, ...SHOWING },
+  examples: [
+    ["sudo postern doctor gateway -u wss://portal.example.com", "what a gateway needs, and its portal"],
+    ["postern doctor --relay 198.51.100.7:3478 --relay 203.0.113.9:3478", "UDP, and what NAT there is"],
+    ["postern doctor --json", "for programs; exit 1 if something is wrong"],
+  ],
+  run: async (values, [role], io) => {
+    const { runDoctor } = await import("../program/doctor/index.ts");
+    return await runDoctor({ ...values, role } satisfies DoctorOptions, io);
+  },
+});
+
 export type { Command, Values } from "./define.ts";
 
-export const COMMANDS: readonly Command[] = [client, gateway, portal, relay, wg, demo, ...ASKING_COMMANDS];
+export const COMMANDS: readonly Command[] = [
+  client,
+  gateway,
+  portal,
+  relay,
+  wg,
+  demo,
+  doctor,
+  ...ASKING_COMMANDS,
+];

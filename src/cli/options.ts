@@ -383,6 +383,28 @@ export const STATUS_ONLY = {
   watch: { kind: "flag", default: false, hasVariable: false, help: "again every second" },
 } as const satisfies OptionTable;
 
+export const DOCTOR_ONLY = {
+  "api-url": {
+    kind: "text",
+    short: "u",
+    value: "URL",
+    check: parseApiUrl,
+    aliases: ["FIREZONE_API_URL"],
+    help: "try the way to this portal (default: that of the client or gateway that runs here)",
+  },
+  "ca-file": PEER["ca-file"],
+  "token-path": {
+    ...PEER["token-path"],
+    help: "the file to look at (default: /etc/postern/<role>-token)",
+  },
+  relay: {
+    kind: "list",
+    value: "ADDR:PORT",
+    hasVariable: false,
+    help: "try the way to this relay; two of them tell what kind of NAT there is",
+  },
+} as const satisfies OptionTable;
+
 export const RESET_ONLY = {
   reason: { kind: "text", value: "TEXT", hasVariable: false, help: "for the log" },
 } as const satisfies OptionTable;

@@ -120,6 +120,20 @@ export function setUpFirewall(tunName: string, log: Log): void {
 }
 
 /**
+ * Chains of others that drop forwarded packets, and whether the gateway can put its rules there (PG-70).
+ *
+ * @throws PosternError `host` when nft is missing or refuses
+ */
+export function listDropChains(): readonly { readonly name: string; readonly isOurs: boolean }[] {
+  const text = nft(["-j", "list", "chains"], "");
+  const chains: unknown = text === "" ? {} : JSON.parse(text);
+  return foreignDropChains(chains).map((drop) => ({
+    name: `${drop.family} ${drop.table} ${drop.name}`,
+    isOurs: acceptChain(drop, chains) !== undefined,
+  }));
+}
+
+/**
  * Whether the accept rules are in every chain that needs them. Others may have made a chain anew since, or a
  * first one.
  */

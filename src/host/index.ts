@@ -14,6 +14,7 @@ export {
   type DropChain,
   foreignDropChains,
   gatewayRuleset,
+  listDropChains,
   setUpFirewall,
   tearDownFirewall,
 } from "./firewall.ts";

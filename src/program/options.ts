@@ -97,6 +97,18 @@ export interface DemoOptions {
   readonly seconds: number;
 }
 
+/** `postern doctor [ROLE]` (PG-141). */
+export interface DoctorOptions {
+  readonly json: boolean;
+  /** Whose needs are examined; absent: whatever may run here. */
+  readonly role: string | undefined;
+  readonly apiUrl: string | undefined;
+  readonly caFile: string | undefined;
+  readonly tokenPath: string | undefined;
+  /** `ADDR:PORT` of relays. */
+  readonly relay: readonly string[];
+}
+
 /** `postern relay` (PG-6, RL-64). */
 export interface RelayOptions {
   /** Absent only with `standAlone`. */

@@ -224,6 +224,32 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
     expect((await ask(office.client, "status")).stdout).toContain("UDP does not pass");
   }, 90_000);
 
+  it("PG-141: doctor examines the host, and the portal of the client that runs here, and leaves nothing", async () => {
+    const seen = async (where: Namespace) => [
+      await where.run("ip", ["-j", "link"]),
+      await where.run("ip", ["-j", "rule"]),
+    ];
+    const before = await seen(office.client);
+    const { status, stdout } = await ask(office.client, "doctor", "client", "--json");
+    const { findings } = JSON.parse(stdout) as {
+      findings: { check: string; verdict: string; says: string }[];
+    };
+    expect(findings.filter(({ verdict }) => verdict === "fail")).toEqual([]);
+    expect(status).toBe(0);
+    const says = Object.fromEntries(findings.map(({ check, says }) => [check, says]));
+    expect(says).toMatchObject({
+      "TUN offloads": expect.stringMatching(/^TCP/),
+      "other tunnels": "a client or gateway runs already, by the device tun-postern",
+      "portal name": "ws://203.0.113.10:8080 is 203.0.113.10",
+      "portal answer": "healthy",
+    });
+    expect(says["egress"]).toContain("IPv4 wan by 10.30.0.1 as 10.30.0.2");
+    expect(await seen(office.client)).toEqual(before);
+    const alone = await ask(office.router, "doctor", "client");
+    expect(alone.status).toBe(1);
+    expect(alone.stdout).toMatch(/^fail {2}egress +no way into the internet$/m);
+  });
+
   it("PG-15, PG-108: stop ends each cleanly, and the socket is gone", async () => {
     for (const [where, program] of [
       [office.client, client],

@@ -11,3 +11,4 @@ export {
   showResources,
   showStatus,
 } from "./ask.ts";
+export { printable, wrap } from "./table.ts";

@@ -77,15 +77,16 @@ export function formatSeconds(seconds: number): string {
   return m > 0 ? `${m}m${two(s)}s` : `${s}s`;
 }
 
-/** Lines of words, none longer than `WIDTH`; those after the first begin with `indent`. */
-export function wrap(text: string, indent = ""): readonly string[] {
+/** Lines of words, none longer than `WIDTH`; the first begins with `lead`, the others with `indent`. */
+export function wrap(text: string, indent = "", lead = ""): readonly string[] {
+  const [first = "", ...others] = text.split(" ");
   const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > WIDTH) {
+  let line = `${lead}${first}`;
+  for (const word of others) {
+    if (line.length + 1 + word.length > WIDTH) {
       lines.push(line);
       line = `${indent}${word}`;
-    } else line = line === "" ? word : `${line} ${word}`;
+    } else line = `${line} ${word}`;
   }
   return [...lines, line];
 }

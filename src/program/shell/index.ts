@@ -3,7 +3,14 @@ export { readFeatures } from "./features.ts";
 export { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 export { FLOCK_MS, type HostWatch, watchHost } from "./host-watch.ts";
 export { createOutbox, type Outbox } from "./outbox.ts";
-export { openPlaneHost, type PlaneFeatures, type PlaneHost, type PlaneHostOptions } from "./plane-host.ts";
+export {
+  openPlaneHost,
+  type PlaneFeatures,
+  type PlaneHost,
+  type PlaneHostOptions,
+  RECEIVE_BUFFER_BYTES,
+  SEND_BUFFER_BYTES,
+} from "./plane-host.ts";
 export {
   createShell,
   RETRY_MS,

@@ -85,8 +85,8 @@ export interface PlaneHost {
 }
 
 /** Requested socket buffers (PG §1, `SNDBUF`, `RCVBUF`). */
-const SEND_BUFFER_BYTES = 16 << 20;
-const RECEIVE_BUFFER_BYTES = 128 << 20;
+export const SEND_BUFFER_BYTES = 16 << 20;
+export const RECEIVE_BUFFER_BYTES = 128 << 20;
 const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
 
 /** What is open; `udp` and `sockets` change when the sockets are bound again. */
