@@ -92,6 +92,8 @@ export interface Office {
   /** Starts a program and waits until it is ready; `args` come last. */
   startGateway(...args: readonly string[]): Promise<Child>;
   startClient(...args: readonly string[]): Promise<Child>;
+  /** Starts a client on a machine of its own, with the same token and another identifier. */
+  startClientAt(where: Namespace, id: string, ...args: readonly string[]): Promise<Child>;
   /** Starts the relay in `relays[index]` and waits until it serves. */
   startRelay(index: number, ...args: readonly string[]): Promise<Child>;
   /** Commands of ours that start later on a machine find this name server in their resolv.conf. */
@@ -121,12 +123,11 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     const name = args[0] ?? "postern";
     return where.start({ name, command, args: rest, env: { ...process.env, ...env } });
   };
-  const startPeer = async (role: "client" | "gateway", args: readonly string[]): Promise<Child> => {
-    const env = { POSTERN_TOKEN: tokens[role] };
+  const startPeer = (role: PeerRole, where: Namespace, args: readonly string[]): Promise<Child> => {
     const url = nats?.families?.[role] === "ipv6" ? API_URL_6 : API_URL;
-    const child = postern(machines[role], [role, "--api-url", url, "--id", `lab-${role}`, ...args], env);
-    await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
-    return child;
+    const defaults = role === "client" ? ["--dns-control", "disabled"] : [];
+    const token = { POSTERN_TOKEN: tokens[role] };
+    return untilReady(postern(where, [role, "--api-url", url, ...defaults, ...args], token));
   };
   return {
     lab,
@@ -151,8 +152,9 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
       await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
       return child;
     },
-    startGateway: (...args) => startPeer("gateway", args),
-    startClient: (...args) => startPeer("client", ["--dns-control", "disabled", ...args]),
+    startGateway: (...args) => startPeer("gateway", machines.gateway, ["--id", "lab-gateway", ...args]),
+    startClient: (...args) => startPeer("client", machines.client, ["--id", "lab-client", ...args]),
+    startClientAt: (where, id, ...args) => startPeer("client", where, ["--id", id, ...args]),
     startRelay: (index, ...args) => startRelay(postern, machines.relays, tokens.relay, { index, args }),
     useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
     postern,
@@ -176,6 +178,13 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
   };
 }
 
+type PeerRole = "client" | "gateway";
+
+async function untilReady(program: Child): Promise<Child> {
+  await program.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
+  return program;
+}
+
 function createTokens(): Office["tokens"] {
   const of = (kind: "client" | "gateway" | "relay"): string => createToken(kind, systemRandom);
   return { client: of("client"), gateway: of("gateway"), relay: of("relay") };
@@ -192,9 +201,7 @@ async function startRelay(
   const last = FIRST_RELAY + index;
   const addresses = ["--public-ip4", `203.0.113.${last}`, "--public-ip6", `2001:db8:113::${last}`];
   const env = { POSTERN_TOKEN: token };
-  const child = postern(relay, ["relay", "--api-url", API_URL, ...addresses, ...args], env);
-  await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
-  return child;
+  return untilReady(postern(relay, ["relay", "--api-url", API_URL, ...addresses, ...args], env));
 }
 
 /** As the machine sees it: /run/resolv.conf. */

@@ -6,6 +6,7 @@
  *   node traffic.mjs fetch URL               prints `fetched SHA-256 ADDRESS-THE-SERVER-SAW`
  *   node traffic.mjs sink PORT               TCP; prints `bytes N at UNIX-MS` as more comes
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
+ *   node traffic.mjs prod ADDRESS PORT N     UDP to whoever refuses it, N a second; prints `prodded N refused N`
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
  *   node traffic.mjs pour PORT               TCP; whoever connects is sent 1 MB/s, of which each word tells its place
@@ -101,6 +102,24 @@ function drink(address, port) {
   socket.send("please", port, address);
 }
 
+/** In bursts of 20 ms; answers are ICMP errors, which a connected socket is told of. */
+function prod(address, port, perSecond) {
+  const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+  let [prodded, refused] = [0, 0];
+  const note = (error) => {
+    if (error) refused++;
+  };
+  socket.on("error", note);
+  socket.connect(port, address, () => {
+    const begun = Date.now();
+    setInterval(() => {
+      for (const due = ((Date.now() - begun) * perSecond) / 1000; prodded < due; prodded++)
+        socket.send("prod", note);
+    }, 20);
+    setInterval(() => console.log(`prodded ${prodded} refused ${refused}`), 100);
+  });
+}
+
 function names(address) {
   const socket = createSocket("udp4");
   socket.on("message", (query, from) => {
@@ -115,13 +134,14 @@ function names(address) {
   socket.bind(53, () => console.log("listening"));
 }
 
-const [mode, first = "", second = ""] = process.argv.slice(2);
+const [mode, first = "", second = "", third = ""] = process.argv.slice(2);
 if (mode === "serve") serve(Number(first));
 else if (mode === "fetch") await fetchPage(first);
 else if (mode === "sink") sink(Number(first));
 else if (mode === "source") source(first, Number(second));
 else if (mode === "pour") pour(Number(first));
 else if (mode === "take") take(first, Number(second));
+else if (mode === "prod") prod(first, Number(second), Number(third));
 else if (mode === "fountain") fountain(Number(first));
 else if (mode === "drink") drink(first, Number(second));
 else if (mode === "names") names(first);
