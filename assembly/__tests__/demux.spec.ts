@@ -11,7 +11,6 @@ function oneRelay(): void {
   const row = RELAYS + 16;
   store<u32>(row, 4);
   store<u32>(row, 3478, 4);
-  store<u32>(row, CHANNEL, 8);
   store<u32>(row, RELAY, 16);
   store<usize>(PLANE_ADDRESS, RELAYS, Plane.RELAYS);
 }
@@ -71,7 +70,7 @@ describe("channel data", () => {
     receivedFrom(RELAY, 3478);
   });
 
-  test("SN-98: is ours with a path's channel, from its relay alone", () => {
+  test("SN-98: is ours from a relay of ours alone", () => {
     channelData(<u16>CHANNEL, 40);
     expect(isRelayed(WORKER, FREE, 44)).toBe(true);
     expect(load<u32>(WORKER, Ingress.CHANNEL)).toBe(CHANNEL);
@@ -83,9 +82,12 @@ describe("channel data", () => {
     expect(isRelayed(WORKER, FREE, 44)).toBe(false);
   });
 
-  test("SN-98: another channel of the same relay is not", () => {
-    channelData(<u16>(CHANNEL + 1), 40);
-    expect(isRelayed(WORKER, FREE, 44)).toBe(false);
+  test("SN-128: every channel of it is, one after the other in a batch", () => {
+    for (let channel: u16 = <u16>CHANNEL; channel < <u16>CHANNEL + 3; channel++) {
+      channelData(channel, 40);
+      expect(isRelayed(WORKER, FREE, 44)).toBe(true);
+      expect(load<u32>(WORKER, Ingress.CHANNEL)).toBe(<u32>channel);
+    }
   });
 
   test("RFC 8656 §12.5: up to 3 bytes of padding follow the message, and none are missing", () => {

@@ -68,8 +68,9 @@ export function isStun(at: usize, bytes: u32): bool {
 }
 
 /**
- * Whether the datagram is channel data (SN-98) of a path that we use; the worker's `channel` then holds
- * its number. The message lies 4 bytes further on, and its length is in the header.
+ * Whether the datagram is channel data (SN-98) from a relay of ours; the worker's `channel` then holds its
+ * number. The message lies 4 bytes further on, and its length is in the header. The channel need not be that of
+ * a path: the peer chooses its own way, and may be ahead of us or behind.
  */
 export function isRelayed(worker: usize, at: usize, bytes: u32): bool {
   if (bytes < <u32>CHANNEL_HEADER_BYTES || load<u8>(at) >> 4 != 4) return false;
@@ -77,9 +78,8 @@ export function isRelayed(worker: usize, at: usize, bytes: u32): bool {
   const length = channelLength(at);
   const rest = bytes - <u32>CHANNEL_HEADER_BYTES;
   if (length > rest || rest - length > CHANNEL_SURPLUS_BYTES) return false;
-  const channel = <u32>bswap<u16>(load<u16>(at, Channel.NUMBER));
-  if (!isOurChannel(worker, channel)) return false;
-  store<u32>(worker, channel, Ingress.CHANNEL);
+  if (!isFromRelay(worker)) return false;
+  store<u32>(worker, <u32>bswap<u16>(load<u16>(at, Channel.NUMBER)), Ingress.CHANNEL);
   return true;
 }
 
@@ -88,9 +88,9 @@ export function channelLength(at: usize): u32 {
   return <u32>bswap<u16>(load<u16>(at, Channel.LENGTH));
 }
 
-/** Whether the batch's source is the relay of a path with this channel; the channel found last is kept. */
-function isOurChannel(worker: usize, channel: u32): bool {
-  if (load<u32>(worker, Ingress.CHANNEL) == channel) return true;
+/** Whether the batch's source is a relay of ours; a channel found before in the batch says so. */
+function isFromRelay(worker: usize): bool {
+  if (load<u32>(worker, Ingress.CHANNEL) != 0) return true;
   const relays = atomic.load<usize>(PLANE_ADDRESS, Plane.RELAYS);
   if (relays == 0) return false;
   const family = load<u32>(worker, Worker.FROM_BYTES);
@@ -98,7 +98,7 @@ function isOurChannel(worker: usize, channel: u32): bool {
   const from = v128.load(worker, Worker.FROM);
   let row = relays + 16;
   for (let left = load<u32>(relays); left != 0; left--, row += <usize>RELAY_ROW_BYTES) {
-    if (load<u32>(row) != family || load<u32>(row, 4) != port || load<u32>(row, 8) != channel) continue;
+    if (load<u32>(row) != family || load<u32>(row, 4) != port) continue;
     if (!v128.any_true(v128.xor(v128.load(row, 16), from))) return true;
   }
   return false;

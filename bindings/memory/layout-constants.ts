@@ -50,7 +50,7 @@ export const CONSTANTS = {
   PATH_RELAYED: 2,
   CHANNEL_HEADER_BYTES: 4,
   RELAY_PORT: 3478,
-  /** Of a row in the relay list: address length, port, channel, unused, address. The list begins with its length, in 16 bytes. */
+  /** Of a row in the relay list: address length, port, two unused, address. The list begins with its length, in 16 bytes. */
   RELAY_ROW_BYTES: 32,
 
   /**

@@ -23,9 +23,9 @@ import {
   createPeerTable,
   createPlaneRecords,
   createQuiescence,
-  createRelayList,
   type PeerTable,
   setGuard,
+  setRelays,
   writePolicy,
 } from "../table/index.ts";
 import { createPlaneWorkers, createWorkerRecords, readWorkerCounters, setOffloads } from "../worker/index.ts";
@@ -67,6 +67,7 @@ export function createPlane(options: PlaneOptions): Plane {
       quiescence.reclaim();
       if (command.kind === "inject") rings.inject(command.slot, command.packets);
       else if (command.kind === "set-guard") setGuard(shared, quiescence, command.guard);
+      else if (command.kind === "set-relays") setRelays(shared, quiescence, command.relays);
       else execute({ shared, table, holds }, command);
     },
     publish(tables) {
@@ -102,7 +103,7 @@ function execute(
     table,
     holds,
   }: { readonly shared: SharedMemory; readonly table: PeerTable; readonly holds: Holds },
-  command: Exclude<PlaneCommand, { readonly kind: "inject" | "set-guard" }>,
+  command: Exclude<PlaneCommand, { readonly kind: "inject" | "set-guard" | "set-relays" }>,
 ): void {
   const setWord = (slot: number, field: number, value: number) =>
     Atomics.store(shared.words, (table.row(slot) + field) >> 2, value);
@@ -153,9 +154,8 @@ function createTables(
   const known = createKnownSources(shared);
   shared.words[(AT + PLANE.budgets) >> 2] = budgets;
   shared.words[(AT + PLANE.knownSources) >> 2] = known.address;
-  const relays = createRelayList(shared, quiescence);
   const limits = options.limits ?? DEFAULT_LIMITS;
-  return createPeerTable({ shared, index, relays, known, quiescence, peers, sessions, limits });
+  return createPeerTable({ shared, index, known, quiescence, peers, sessions, limits });
 }
 
 /** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */

@@ -5,4 +5,4 @@ export { createPeerTable, type PeerTable } from "./peer-table.ts";
 export { writePolicy } from "./policy-tables.ts";
 export { createQuiescence, type Quiescence } from "./quiescence.ts";
 export { createPlaneRecords } from "./records.ts";
-export { createRelayList, type RelayList } from "./relay-list.ts";
+export { setRelays } from "./relay-list.ts";

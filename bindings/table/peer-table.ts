@@ -9,7 +9,6 @@ import { BYTES, CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts
 import type { KnownSources } from "./known-sources.ts";
 import type { PeerIndex } from "./peer-index.ts";
 import type { Quiescence } from "./quiescence.ts";
-import type { RelayList } from "./relay-list.ts";
 
 const { peer: PEER, session: SESSION, path: PATH } = OFFSETS;
 const PATH_KINDS = {
@@ -40,7 +39,6 @@ export interface PeerTable {
 export interface PeerTableOptions {
   readonly shared: SharedMemory;
   readonly index: PeerIndex;
-  readonly relays: RelayList;
   readonly known: KnownSources;
   readonly quiescence: Quiescence;
   readonly peers: { readonly address: number; readonly capacity: number };
@@ -118,7 +116,7 @@ function clearRow({ words }: SharedMemory, row: number): void {
 }
 
 function removePeer(table: TableState, slot: number): void {
-  const { shared, index, relays, quiescence, leaving } = table;
+  const { shared, index, quiescence, leaving } = table;
   const row = usedRow(table, slot);
   const { words } = shared;
   index.remove(words[(row + PEER.peerId) >> 2] ?? 0);
@@ -128,7 +126,6 @@ function removePeer(table: TableState, slot: number): void {
     if (number !== 0) unlink(table, row, number);
   }
   replacePath(table, row, 0);
-  relays.forget(slot);
   leaving.add(slot);
   quiescence.after(() => leaving.delete(slot));
 }
@@ -163,10 +160,7 @@ function setPath(table: TableState, slot: number, path: PathRecord): void {
   const row = usedRow(table, slot);
   // ICE has checked it, or the operator has written it down (PG-160).
   if (path.kind === "direct" && path.destination !== undefined) table.known.note(path.destination);
-  // The list knows the channel before the path is used, and forgets it after.
-  if (path.kind === "relayed") table.relays.remember(slot, path);
   replacePath(table, row, table.paths.write(path));
-  if (path.kind !== "relayed") table.relays.forget(slot);
   Atomics.store(table.shared.words, (row + PEER.idle) >> 2, path.isIdle ? 1 : 0);
   Atomics.store(table.shared.words, (row + PEER.tooLong) >> 2, 1);
 }

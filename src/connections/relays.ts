@@ -45,7 +45,14 @@ export function updateRelays(state: ConnectionsState, { remove, add }: RelayUpda
     drainRelay(state, relay);
   }
   noteExhausted(state, before);
+  tellPlane(state);
   migrate(state);
+}
+
+/** The plane takes data of peers from any of them, whatever way its own goes (SN-128). */
+function tellPlane({ relays, commands }: ConnectionsState): void {
+  const sockets = [...relays.values()].flatMap(({ entry }) => socketsOf(entry));
+  commands.push({ kind: "set-relays", relays: sockets });
 }
 
 function isUsableEntry(state: ConnectionsState, entry: RelayEntry): boolean {
@@ -148,6 +155,7 @@ export function leaveFreed(state: ConnectionsState): boolean {
   const before = state.relays.size;
   for (const relay of freed) leave(state, relay, relay.client.freeReason() ?? "freed");
   noteExhausted(state, before);
+  tellPlane(state);
   migrate(state);
   return true;
 }
@@ -155,6 +163,7 @@ export function leaveFreed(state: ConnectionsState): boolean {
 /** At the end of all: their ports are free for others (RL-113). */
 export function leaveAll(state: ConnectionsState): void {
   for (const relay of [...state.relays.values()]) leave(state, relay, "closing");
+  tellPlane(state);
 }
 
 export function nextRelayTimeout({ relays }: ConnectionsState): Instant | undefined {

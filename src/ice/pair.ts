@@ -10,6 +10,7 @@ import {
   NOMINATION_ROUND_TRIPS,
   TRIGGERED_GAP_MS,
   TRIGGERED_MAX,
+  TYPE_PREFERENCE,
 } from "./constants.ts";
 
 export interface LocalEntry {
@@ -70,15 +71,24 @@ export interface Pair {
   isOnTrial: boolean;
 }
 
+/** No candidate that is not relayed has less (SN-18). */
+const DIRECT_PRIORITY_LEAST = TYPE_PREFERENCE.srflx * 2 ** 24;
+
 /** A pair is unique by the local base and the remote address (SN-42). */
 export function pairKey(base: SocketAddress, remote: SocketAddress): string {
   return `${formatSocketAddress(base)}>${formatSocketAddress(remote)}`;
 }
 
-/** RFC 8445 §6.1.2.3. Beyond 2^53, therefore a bigint (SN-20). */
+/**
+ * RFC 8445 §6.1.2.3. Beyond 2^53, therefore a bigint. Where one side is relayed, which side that is counts before
+ * the other candidate: behind a NAT that is a host to its own end, and server-reflexive to the peer (SN-20).
+ */
 export function pairPriority(controlling: number, controlled: number): bigint {
   const [low, high] = controlling < controlled ? [controlling, controlled] : [controlled, controlling];
-  return (BigInt(low) << 32n) + 2n * BigInt(high) + (controlling > controlled ? 1n : 0n);
+  const isOtherRelayed = controlling > controlled ? 1n : 0n;
+  const isHalfRelayed = low < DIRECT_PRIORITY_LEAST && high >= DIRECT_PRIORITY_LEAST;
+  const rest = isHalfRelayed ? (isOtherRelayed << 31n) + BigInt(high) : 2n * BigInt(high) + isOtherRelayed;
+  return (BigInt(low) << 32n) + rest;
 }
 
 /** SN-45: the pause after the n-th check. */

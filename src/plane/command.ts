@@ -77,6 +77,8 @@ export type PlaneCommand =
   | { readonly kind: "remove-peer"; readonly slot: number }
   /** Without a guard, because there is no key, handshake messages are not checked. */
   | { readonly kind: "set-guard"; readonly guard: HandshakeGuard | undefined }
+  /** The sockets of all relays in use, from which channel data is unwrapped (SN-128). Copied. */
+  | { readonly kind: "set-relays"; readonly relays: readonly SocketAddress[] }
   | { readonly kind: "inject"; readonly slot: number; readonly packets: readonly Uint8Array[] };
 
 /**

@@ -4,11 +4,10 @@
  */
 import { equalSocketAddress, type SocketAddress } from "../../../src/base/index.ts";
 import { isStunShaped } from "../../../src/stun/index.ts";
-import type { TwinPeer } from "./peer.ts";
 
 export type DatagramKind = "data" | "short-data" | "stun" | "handshake" | "other";
 
-/** Channel data of one of our paths, unwrapped. */
+/** Channel data from one of our relays, unwrapped. */
 export interface Relayed {
   readonly message: Uint8Array;
   readonly channel: number;
@@ -30,11 +29,11 @@ export function kindOf(bytes: Uint8Array): DatagramKind {
   return type !== undefined && HANDSHAKE_BYTES[type] === bytes.length ? "handshake" : "other";
 }
 
-/** Channel data from a relay through which one of our paths leads; anything else is `undefined`. */
+/** Channel data from a relay of ours; anything else is `undefined`. */
 export function unwrapChannelData(
   bytes: Uint8Array,
   from: SocketAddress,
-  peers: Iterable<TwinPeer>,
+  relays: readonly SocketAddress[],
 ): Relayed | undefined {
   const isShaped = bytes.length >= CHANNEL_HEADER_BYTES && (bytes[0] ?? 0) >> 4 === 4;
   if (!isShaped || from.port !== RELAY_PORT) return undefined;
@@ -42,12 +41,8 @@ export function unwrapChannelData(
   const length = viewOf(bytes).getUint16(2);
   const surplus = bytes.length - CHANNEL_HEADER_BYTES - length;
   if (surplus < 0 || surplus > CHANNEL_SURPLUS_BYTES) return undefined;
-  for (const { path } of peers) {
-    const isOurs = path?.kind === "relayed" && path.channel === channel && path.destination !== undefined;
-    if (!isOurs || !equalSocketAddress(path.destination, from)) continue;
-    return { message: bytes.subarray(CHANNEL_HEADER_BYTES, CHANNEL_HEADER_BYTES + length), channel };
-  }
-  return undefined;
+  if (!relays.some((relay) => equalSocketAddress(relay, from))) return undefined;
+  return { message: bytes.subarray(CHANNEL_HEADER_BYTES, CHANNEL_HEADER_BYTES + length), channel };
 }
 
 /** Receiver index and counter of a transport message. */

@@ -71,7 +71,7 @@ export function receiveBatch(
 function handleDatagram(state: TwinState, batch: Batch, bytes: Uint8Array): void {
   if (bytes.length > state.settings.maxDatagram) return drop(state.ingress, "udp_too_long");
   if (kindOf(bytes) === "data") return handleData(state, batch, bytes, bytes.length);
-  const relayed = unwrapChannelData(bytes, batch.from, state.peers.values());
+  const relayed = unwrapChannelData(bytes, batch.from, state.relays);
   if (relayed === undefined) return handleOther(state, batch, bytes, undefined);
   batch.isRelayed = true;
   if (kindOf(relayed.message) === "data") return handleData(state, batch, relayed.message, bytes.length);

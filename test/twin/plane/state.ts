@@ -1,7 +1,7 @@
 /** What the twin of the plane is made of, and what its two directions share. */
 import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
-import { assert } from "../../../src/base/index.ts";
+import { assert, type SocketAddress } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createGuard, type Guard } from "./guard.ts";
 import type { TwinPeer } from "./peer.ts";
@@ -54,6 +54,7 @@ export interface TwinState {
   readonly waiting: Map<number, Waiting>;
   readonly injected: Ring<Injected>;
   injectedInVain: number;
+  relays: readonly SocketAddress[];
   /** Nothing passes before the first is published. */
   policy: PolicyTables | undefined;
   /** For each publication that is not complete, how many punts of each worker lie before it (SN-139). */
@@ -86,6 +87,7 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
     waiting: new Map(),
     injected: createRing(CONSTANTS.INJECT_RING_ENTRIES, CONSTANTS.INJECT_RING_AREA),
     injectedInVain: 0,
+    relays: [],
     policy: undefined,
     publishing: [],
     published: 0,

@@ -43,6 +43,10 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
 function execute(state: TwinState, command: PlaneCommand): void {
   // What the guard does with a key is not modelled: handshakes come up as if nobody had judged them.
   if (command.kind === "set-guard") return;
+  if (command.kind === "set-relays") {
+    state.relays = command.relays.map(({ address, port }) => ({ address: copyOf(address), port }));
+    return;
+  }
   const { slot } = command;
   switch (command.kind) {
     case "add-peer":

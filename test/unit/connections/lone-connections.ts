@@ -135,7 +135,7 @@ export function createLoneConnections(
 function drain({ connections, commands, transmits, events, now }: LoneConnections): void {
   for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
     // What handshakes are judged with comes once, first of all, and concerns no connection.
-    if (next.kind !== "set-guard") commands.push(next);
+    if (next.kind !== "set-guard" && next.kind !== "set-relays") commands.push(next);
     // A publication takes its time: the test says when it is complete.
     if (next.kind !== "publish") connections.handleCarriedOut(now, next);
   }

@@ -58,6 +58,17 @@ describe("candidates", () => {
     expect(pairPriority(5, 3)).toBe((3n << 32n) + 10n + 1n);
   });
 
+  it("SN-20: ends behind NATs rank the two ways with one relayed side alike, each from its own sight", () => {
+    const [own, told, lent] = [2130706175, 1686109951, 37748479];
+    // The controlling host to the relay of the controlled end, against the other way round.
+    expect(pairPriority(own, lent)).toBeGreaterThan(pairPriority(lent, told));
+    expect(pairPriority(told, lent)).toBeGreaterThan(pairPriority(lent, own));
+    // The better relay counts first, and a host is still better than what its NAT makes of it.
+    expect(pairPriority(lent + 256, told)).toBeGreaterThan(pairPriority(own, lent));
+    expect(pairPriority(own, lent)).toBeGreaterThan(pairPriority(told, lent));
+    expect(pairPriority(lent, lent)).toBeLessThan(pairPriority(lent, told));
+  });
+
   it("SN-21: the order is total: equal priorities differ by text, and only equal candidates tie", () => {
     const list: Candidate[] = [
       { kind: "host", address: at("192.0.2.2"), priority: 7 },

@@ -85,14 +85,16 @@ describe("what a datagram is (D-9, SN-98 to SN-102, SN-128)", () => {
     expect(b.takeEvents(10).map(({ kind }) => kind)).toEqual(["other"]);
   });
 
-  it("forgets a channel with its path, and knows a new one (SN-127)", () => {
+  it("SN-128: forgets a relay that is told no more, and knows a new one", () => {
     const { b } = createPair({ relay: RELAY });
     const bytes = fromHex(`4abc0020${"04000000".padEnd(64, "0")}`) ?? new Uint8Array();
     const from = RELAY.address;
     b.drive.ingress(NOW, { from, local: B.address, bytes });
     expect(b.counters().ingress.drops).toEqual({ wg_unknown_index: 1 });
-    b.execute({ kind: "remove-peer", slot: 3 });
+    b.execute({ kind: "set-relays", relays: [{ ...RELAY.address, address: ip("192.0.2.2") }] });
     b.drive.ingress(NOW, { from, local: B.address, bytes });
     expect(b.takeEvents(10).map(({ kind }) => kind)).toEqual(["other"]);
+    b.drive.ingress(NOW, { from: { ...from, address: ip("192.0.2.2") }, local: B.address, bytes });
+    expect(b.counters().ingress.drops).toEqual({ wg_unknown_index: 2 });
   });
 });

@@ -115,6 +115,9 @@ export function createPair({ relay, session, sessionB, ...options }: PairOptions
     relay === undefined
       ? directPath(to)
       : directPath(relay.address, { kind: "relayed", channel: relay.channel, headRoom: 4 });
+  if (relay !== undefined) {
+    for (const plane of [a, b]) plane.execute({ kind: "set-relays", relays: [relay.address] });
+  }
   a.execute({ kind: "add-peer", slot: SLOT, peerId: PEER_B });
   b.execute({ kind: "add-peer", slot: SLOT, peerId: PEER_A });
   a.execute({ kind: "set-path", slot: SLOT, path: path(B) });
