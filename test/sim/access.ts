@@ -3,22 +3,20 @@
  * and a portal stub that authorises what the test tells it to (TS-12).
  */
 
-import { type Instant, type IpAddress, ip } from "../../src/base/index.ts";
-import { type ConnectionTransmit, createConnections, type PathWay } from "../../src/connections/index.ts";
-import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
+import { type IpAddress, ip } from "../../src/base/index.ts";
+import { createConnections, type PathWay } from "../../src/connections/index.ts";
 import type { Authorization } from "../../src/portal/protocol/index.ts";
 import {
   createTunnelClient,
   createTunnelGateway,
   type TunnelClient,
   type TunnelClientEvent,
-  type TunnelCommand,
   type TunnelGateway,
   type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
-import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
+import { createPolledPlane } from "../twin/polled-plane.ts";
 import {
   type Answer,
   createPortalStub,
@@ -28,24 +26,13 @@ import {
   initGateway,
   tellGatewayLeft,
 } from "./portal-stub.ts";
+import { putOnPlane, type TunnelOnPlane } from "./tunnel-on-plane.ts";
 import { type Host, pathMtuOf, type World } from "./world.ts";
 
 export { CID } from "./portal-stub.ts";
 
-type Machine = {
-  handleTimeout(now: Instant): void;
-  pollTimeout(): Instant | undefined;
-  pollCommand(): TunnelCommand | undefined;
-  pollTransmit(): ConnectionTransmit | undefined;
-} & Pick<TunnelClient, "handlePunt" | "handlePlaneEvent" | "handleOwnAddresses" | "handleCarriedOut">;
-
-interface End {
+interface End extends TunnelOnPlane {
   readonly host: Host;
-  readonly plane: PolledPlane;
-  /** Everything that was written to the TUN device, refusals included. */
-  readonly delivered: Uint8Array[];
-  /** Kinds of all commands so far, in their order. */
-  readonly commands: TunnelCommand["kind"][];
 }
 
 export interface ClientEnd extends End {
@@ -133,13 +120,12 @@ function createClientEnd(world: World, kind: PlaneKind): ClientEnd {
     role: "client",
     records: plane.records,
   });
+  const tunnel = createTunnelClient({ connections });
   return {
     host,
-    plane,
-    delivered: [],
-    commands: [],
+    ...putOnPlane(tunnel, plane),
     events: [],
-    tunnel: createTunnelClient({ connections }),
+    tunnel,
     publicKey: () => connections.publicKey(),
   };
 }
@@ -152,18 +138,17 @@ function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
     role: "gateway",
     records: plane.records,
   });
+  const tunnel = createTunnelGateway({
+    connections,
+    now: world.now(),
+    unixNow: world.unixNow(),
+    isHostOpen: false,
+  });
   return {
     host,
-    plane,
-    delivered: [],
-    commands: [],
+    ...putOnPlane(tunnel, plane),
     events: [],
-    tunnel: createTunnelGateway({
-      connections,
-      now: world.now(),
-      unixNow: world.unixNow(),
-      isHostOpen: false,
-    }),
+    tunnel,
     publicKey: () => connections.publicKey(),
   };
 }
@@ -189,57 +174,16 @@ function drainEvents<E>(
   }
 }
 
-/** Puts the end on its host. Commands go first, then what the plane says, until nothing comes. */
+/** Puts the end on its host. */
 function attach(world: World, end: ClientEnd | GatewayEnd, drain: () => void): void {
-  const tunnel: Machine = end.tunnel;
-  const { plane } = end;
-  const publishing: Publication[] = [];
-  let published = 0;
-
-  function settle(): void {
-    const now = world.now();
-    for (let isQuiet = false; !isQuiet; ) {
-      isQuiet = true;
-      for (let command = tunnel.pollCommand(); command !== undefined; command = tunnel.pollCommand()) {
-        end.commands.push(command.kind);
-        if (command.kind === "publish") {
-          publishing.push(command);
-          plane.publish(command.tables);
-        } else if (command.kind === "write-tun") end.delivered.push(command.packet);
-        else {
-          plane.execute(now, command satisfies PlaneCommand);
-          tunnel.handleCarriedOut(now, command);
-        }
-      }
-      for (let event = plane.pollEvent(); event !== undefined; event = plane.pollEvent()) {
-        tunnel.handlePlaneEvent(now, event);
-        isQuiet = false;
-      }
-      for (let punt = plane.pollPunt(); punt !== undefined; punt = plane.pollPunt()) {
-        tunnel.handlePunt(now, punt);
-        isQuiet = false;
-      }
-      for (; published < plane.published(); published++) {
-        const publication = publishing.shift();
-        if (publication !== undefined) tunnel.handleCarriedOut(now, publication);
-        isQuiet = false;
-      }
-    }
-    for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) {
-      end.delivered.push(next);
-    }
-  }
-
+  const { tunnel, plane } = end;
   end.host.program = {
     handleDatagram(now, datagram) {
       plane.handleDatagram(now, datagram);
     },
     handleTimeout: (now) => tunnel.handleTimeout(now),
     pollTimeout: () => tunnel.pollTimeout(),
-    pollTransmit() {
-      settle();
-      return tunnel.pollTransmit() ?? plane.pollTransmit();
-    },
+    pollTransmit: () => end.pollTransmit(world.now()),
     drain,
   };
   world.flush(end.host);

@@ -4,12 +4,14 @@
  *     client ── 3478: STUN ──▶ machine ── commands ──▶ bindings
  *     client ── 3478: channel data ──▶ binding ──▶ allocation port ──▶ peer
  */
+import { sha256 } from "@noble/hashes/sha2.js";
 import {
   formatSocketAddress,
   type Instant,
   type IpAddress,
   SILENT,
   type SocketAddress,
+  toHex,
 } from "../../src/base/index.ts";
 import type { RelayEntry } from "../../src/connections/index.ts";
 import type { RelayBinding } from "../../src/plane/index.ts";
@@ -35,6 +37,8 @@ export interface SimulatedRelay {
   relayed: number;
   /** As the portal lists it for a user, with credentials that live for that long. */
   entryFor(user: string, lifeSeconds?: number): RelayEntry;
+  /** What it registers with at the portal. */
+  stampSecret(): string;
   /** All state is lost: another process at the same address. */
   restart(): void;
 }
@@ -53,6 +57,7 @@ export function addRelay(world: World, id: string, options: HostOptions): Simula
     out: [],
     relayed: 0,
     entryFor: (user, lifeSeconds = 86_400) => entryFor(relay, user, lifeSeconds),
+    stampSecret: () => secretOf(id, relay.restarts),
     restart: () => restart(relay),
   };
   host.program = {
@@ -106,7 +111,7 @@ function createServer(world: World, id: string, { addresses }: Host, restarts: n
 }
 
 function secretOf(id: string, restarts: number): string {
-  return `secret of ${id}, start ${restarts}`;
+  return toHex(sha256(new TextEncoder().encode(`secret of ${id}, start ${restarts}`)));
 }
 
 function entryFor({ id, host, world, restarts }: RelayState, user: string, lifeSeconds: number): RelayEntry {
