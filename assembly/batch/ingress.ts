@@ -17,6 +17,7 @@ import { Data, Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
   CHANNEL_HEADER_BYTES,
+  CHECK_CHECKSUMS,
   Counter,
   DATA_HEADER_BYTES,
   Drop,
@@ -45,6 +46,7 @@ import {
 import { AF_INET6 } from "../linux";
 import { mergeEcn } from "../packet/ecn";
 import { validate } from "../packet/ip";
+import { checksumsHold } from "../packet/verify";
 import {
   coalesceAccept,
   coalesceBegin,
@@ -342,6 +344,9 @@ function deliver(worker: usize, slot: u32, packet: usize, available: u32): void 
   }
   const target = judgeIngress(slot, packet, found);
   if (target == TARGET_NONE) {
+    if ((load<u32>(PLANE_ADDRESS, Plane.CHECKS) & CHECK_CHECKSUMS) != 0 && !checksumsHold(packet, found)) {
+      count(worker, Counter.CHECKSUM_MISMATCH, 1);
+    }
     clampArriving(slot, packet, found);
     mergeEcn(packet, load<u32>(worker, Worker.OUTER_ECN));
     coalesceAccept(coalesce, found);

@@ -2,7 +2,18 @@
 import { reportOnce } from "../batch/punt";
 import { forgetSource, sendDone } from "../batch/send";
 import { count, dropped } from "../counters";
-import { BUFFER_LEAD, Counter, Drop, Egress, ENDED_SOCKET, EVENT_TOO_LONG, Peer, Worker } from "../layout";
+import {
+  BUFFER_LEAD,
+  Counter,
+  Drop,
+  Egress,
+  ENDED_SOCKET,
+  EVENT_TOO_LONG,
+  Peer,
+  PLANE_ADDRESS,
+  Plane,
+  Worker,
+} from "../layout";
 import {
   AF_INET6,
   EACCES,
@@ -157,7 +168,8 @@ function waitForRoom(worker: usize, fd: i32, datagrams: u32): i32 {
 
 function waitForBuffers(worker: usize, attempt: u32, datagrams: u32): i32 {
   count(worker, Counter.UDP_SEND_ENOBUFS, 1);
-  if (attempt >= ENOBUFS_MAX_RETRIES || isStopping(worker)) {
+  const isFinal = load<u32>(PLANE_ADDRESS, Plane.IS_ENOBUFS_FINAL) != 0;
+  if (isFinal || attempt >= ENOBUFS_MAX_RETRIES || isStopping(worker)) {
     dropped(worker, Drop.UDP_SEND_ENOBUFS_DROP, <u64>datagrams);
     return GIVEN_UP;
   }

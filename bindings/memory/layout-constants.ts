@@ -19,6 +19,7 @@ export const CONSTANTS = {
   CHECK_ARRIVING: 16,
   CHECK_CONTROL_EVENTS: 32,
   CHECK_ICMP: 64,
+  CHECK_CHECKSUMS: 128,
 
   /** A frame of 65,535 bytes with its header, and room around it for the copy-free tricks (PF-42). */
   BUFFER_BYTES: 0x22000,

@@ -144,6 +144,10 @@ export const COUNTERS = {
   events_deferred: { unit: "events", meaning: "plane events that found the ring full and come again" },
   gso_disabled: { unit: "events", meaning: "segmentation was switched off by an error of the kernel" },
   udp_send_enobufs: { unit: "events", meaning: "sends that had to be repeated for want of buffers" },
+  checksum_mismatch: {
+    unit: "packets",
+    meaning: "let in although a checksum is wrong; with --validate-checksums only",
+  },
   udp_send_again: { unit: "events", meaning: "sends that waited for room in the socket" },
   udp_source_refused: { unit: "events", meaning: "fixed source addresses forgotten (PF-41a)" },
   udp_receive_errors: { unit: "events", meaning: "receives that failed (PG-47)" },

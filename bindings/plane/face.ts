@@ -42,6 +42,10 @@ export interface PlaneOptions {
   readonly mode: PlaneMode;
   /** MTU of the TUN device in bytes. */
   readonly mtu: number;
+  /** Counts what is let in with a wrong checksum (`--validate-checksums`). */
+  readonly validatesChecksums?: boolean;
+  /** Whether a send is tried again for want of buffers (PG-46, PG-118); default true. */
+  readonly retriesEnobufs?: boolean;
   /** Most peers at a time; default 1,024, at most 65,536. Slots are below it. */
   readonly maxPeers?: number;
   /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */

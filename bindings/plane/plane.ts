@@ -164,10 +164,13 @@ function defaultSessions(maxPeers: number): number {
   return Math.min(all, Math.max(LARGEST_FULL_SESSIONS, maxPeers * 2));
 }
 
-function writeSettings(shared: SharedMemory, { mode, mtu, sys }: PlaneOptions): void {
+function writeSettings(shared: SharedMemory, options: PlaneOptions): void {
+  const { mode, mtu, sys, validatesChecksums = false, retriesEnobufs = true } = options;
   const { words, longs } = shared;
   longs[(AT + PLANE.base) >> 3] = sys?.base ?? 0n;
   words[(AT + PLANE.mtu) >> 2] = mtu;
   const rules = planeRules(mode, mtu);
   for (const name of RULE_NAMES) words[(AT + PLANE[name]) >> 2] = rules[name];
+  words[(AT + PLANE.checks) >> 2] = rules.checks | (validatesChecksums ? CONSTANTS.CHECK_CHECKSUMS : 0);
+  words[(AT + PLANE.isEnobufsFinal) >> 2] = retriesEnobufs ? 0 : 1;
 }

@@ -11,6 +11,8 @@ export interface PlaneOptions {
   readonly incBuf: boolean | undefined;
   readonly udpSendBuffer: number | undefined;
   readonly udpRecvBuffer: number | undefined;
+  /** Looks at the checksums of what comes out of the tunnel. */
+  readonly validateChecksums: boolean;
   /** Where metrics are served (PG-114). */
   readonly metricsAddr: string | undefined;
   /** Where metrics are pushed (PG-116). */

@@ -90,7 +90,7 @@ describeWith(["netns", "tun", "nft", "build"], "programs that can be asked", () 
       tun: { name: "tun-postern", mtu: 1280, stack: "dual" },
       sockets: { v4: 52625, v6: 52625, gso: true },
       egress: { v4: { interface: "wan", gateway: "10.30.0.1", source: "10.30.0.2" } },
-      flags: { gso: true, gro: true, tun_offload: true },
+      flags: { gso: true, gro: true, tun_offload: true, enobufs_retry: true },
     });
     expect(status.resources.map(({ name, status: is }) => [name, is])).toContainEqual(["Office", "online"]);
     const [connection] = status.connections;

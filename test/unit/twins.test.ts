@@ -40,6 +40,10 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
   "assembly/packet/ecn.ts": inStorms("congestion"),
   "assembly/packet/mss.ts": { twin: "test/twin/plane/mss.ts", test: "test/unit/plane/mss.test.ts" },
+  "assembly/packet/verify.ts": {
+    twin: "test/twin/plane/verify.ts",
+    test: "test/unit/plane/verify.test.ts",
+  },
   "assembly/segment/split.ts": {
     twin: "test/twin/plane/split.ts",
     test: "test/unit/plane/split.test.ts",

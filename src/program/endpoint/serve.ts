@@ -139,6 +139,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
     receiveBufferBytes: options.udpRecvBuffer,
     raisesLimits: options.incBuf ?? role.name === "gateway",
     features,
+    validatesChecksums: options.validateChecksums,
     threads,
     log,
   });

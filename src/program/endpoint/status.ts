@@ -57,7 +57,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
   const stats = connections.stats();
   const explanations = connections.explanations();
   const plane = host.plane.counters();
-  const { gso, gro, tunOffload } = features;
+  const { gso, gro, tunOffload, enobufsRetry } = features;
   return {
     ...program,
     id: login.externalId,
@@ -85,7 +85,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
         inject_full: plane.injectFull,
       }),
     },
-    flags: { gso, gro, tun_offload: tunOffload },
+    flags: { gso, gro, tun_offload: tunOffload, enobufs_retry: enobufsRetry },
     rss_mib: Math.round(process.memoryUsage.rss() / (1 << 20)),
   };
 }

@@ -55,5 +55,7 @@ function featureSamples({ egress, ingress }: PlaneCounters): readonly Sample[] {
     gro: into.super_frames_in,
     tun_offload: out.super_frames_in + into.super_frames_out,
     enobufs_retry: out.udp_send_enobufs,
+    // What it governs is still to come (TN-36); the series is there from the start.
+    icmp_error_creates_flow: 0,
   });
 }

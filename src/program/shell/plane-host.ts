@@ -47,16 +47,19 @@ export interface PlaneHostOptions {
   /** `--inc-buf`: raise the system's limits where the buffers are refused (PG-44). */
   readonly raisesLimits?: boolean;
   readonly features: PlaneFeatures;
+  /** `--validate-checksums`. */
+  readonly validatesChecksums: boolean;
   /** Threads of the workers that are up already. */
   readonly threads: PlaneThreads;
   readonly log: Log;
 }
 
-/** Offloads that can be switched off for fault finding (PG-60, PG-118). */
+/** What can be switched off for fault finding (PG-60, PG-118). */
 export interface PlaneFeatures {
   readonly gso: boolean;
   readonly gro: boolean;
   readonly tunOffload: boolean;
+  readonly enobufsRetry: boolean;
 }
 
 export interface PlaneHost {
@@ -147,6 +150,8 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
     threads: options.threads,
     mode: options.mode,
     mtu: options.mtu,
+    validatesChecksums: options.validatesChecksums,
+    retriesEnobufs: features.enobufsRetry,
     ...(options.maxPeers === undefined ? {} : { maxPeers: options.maxPeers }),
   });
   reportOffloads(tun, features, log);

@@ -1,11 +1,14 @@
-/** What the transport's sockets say is wrong, told by the log instead of swallowed (PG-46, PG-47). */
+/** What is wrong with sockets and packets, told by the log instead of swallowed (PG-46, PG-47). */
 import { errnoName } from "../../../bindings/linux/index.ts";
 import type { Log } from "../../base/index.ts";
 
 /** The workers count failed calls by error number, so that no line is written per datagram. */
 export interface SocketCounters {
   readonly egress: { readonly sendErrnos: Readonly<Record<number, number>> };
-  readonly ingress: { readonly receiveErrnos: Readonly<Record<number, number>> };
+  readonly ingress: {
+    readonly receiveErrnos: Readonly<Record<number, number>>;
+    readonly counters: { readonly checksum_mismatch: number };
+  };
 }
 
 export interface SocketErrorsOptions {
@@ -33,6 +36,7 @@ const BLOCKED = ["EPERM", "EACCES"];
 export function createSocketErrors({ read, port, log }: SocketErrorsOptions): SocketErrors {
   const seen = new Map<number, number>();
   let isBlockedSaid = false;
+  let mismatches = 0;
   let timer: NodeJS.Timeout | undefined;
 
   function blocked(): void {
@@ -55,6 +59,9 @@ export function createSocketErrors({ read, port, log }: SocketErrorsOptions): So
       const tell = UNREACHABLE.includes(name) ? log.debug : log.warn;
       tell?.("cannot receive on the transport socket", { errno: name, times: more });
     }
+    const more = ingress.counters.checksum_mismatch - mismatches;
+    mismatches += more;
+    if (more > 0) log.warn?.("packets out of the tunnel have a wrong checksum", { packets: more });
     const isRefused = Object.keys(egress.sendErrnos).some((number) =>
       BLOCKED.includes(errnoName(Number(number))),
     );

@@ -163,6 +163,7 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
     features: readFeatures(env, log),
+    validatesChecksums: options.validateChecksums,
     threads,
     log,
   });

@@ -15,6 +15,7 @@ export interface PacketExports {
   icmpReason(packet: number, d: number): number;
   isSyn(packet: number, d: number): number;
   clampMss(packet: number, d: number, mtu: number): void;
+  checksumsHold(packet: number, d: number): number;
   validate(packet: number, available: number, limit: number, isStrict: number, d: number): number;
   splitBegin(frame: number, bytes: number, limit: number, isStrict: number, d: number, state: number): number;
   splitNext(state: number): number;

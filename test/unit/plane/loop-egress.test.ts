@@ -194,6 +194,15 @@ describe("errors of sends (PG-46)", () => {
     expect(sendErrnos).toEqual({ [E.ENOBUFS]: refusals });
   });
 
+  it("PG-118: without enobufs_retry the first refusal for want of buffers is the last, and is counted", () => {
+    const { a } = createPair({ retriesEnobufs: false });
+    // The pair is made of test planes.
+    const { sent, drops, counters } = run({ frames: [FRAME], sends: [E.ENOBUFS] }, a as TestPlane);
+    expect(sent).toEqual([]);
+    expect(drops).toEqual({ udp_send_enobufs_drop: 1 });
+    expect(counters.udp_send_enobufs).toBe(1);
+  });
+
   it("PG-46: EIO on several segments: off for good, and each sent by itself", () => {
     const { sent, drops, counters } = run({ frames: [SUPER, SUPER], sends: [E.EIO] });
     expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 1072, 128, 1072, 1072, 1072, 128]);

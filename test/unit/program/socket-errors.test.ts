@@ -12,12 +12,13 @@ function rig() {
   const log: Log = { ...SILENT, warn: at("warn"), info: at("info"), debug: at("debug") };
   const sendErrnos: Record<number, number> = {};
   const receiveErrnos: Record<number, number> = {};
+  const counters = { checksum_mismatch: 0 };
   const errors = createSocketErrors({
-    read: () => ({ egress: { sendErrnos }, ingress: { receiveErrnos } }),
+    read: () => ({ egress: { sendErrnos }, ingress: { receiveErrnos, counters } }),
     port: () => 52625,
     log,
   });
-  return { errors, lines, sendErrnos, receiveErrnos };
+  return { errors, lines, sendErrnos, receiveErrnos, counters };
 }
 
 describe("errors of the transport's sockets", () => {
@@ -41,6 +42,20 @@ describe("errors of the transport's sockets", () => {
     receiveErrnos[errnoNumber("ECONNREFUSED")] = 1;
     errors.look();
     expect(lines.map(([level]) => level)).toEqual(["debug"]);
+  });
+
+  it("PG-6: packets with a wrong checksum are a WARN, when there are more of them", () => {
+    const { errors, lines, counters } = rig();
+    counters.checksum_mismatch = 2;
+    errors.look();
+    errors.look();
+    counters.checksum_mismatch = 5;
+    errors.look();
+    const event = "packets out of the tunnel have a wrong checksum";
+    expect(lines).toEqual([
+      ["warn", event, { packets: 2 }],
+      ["warn", event, { packets: 3 }],
+    ]);
   });
 
   it("PG-46: a local firewall is said once for each process, with our port, whoever ran into it", () => {
