@@ -36,6 +36,7 @@ export {
   covers,
   equalPrefix,
   formatPrefix,
+  LINK_LOCAL,
   LOOPBACK,
   type MalformedPrefix,
   type Prefix,

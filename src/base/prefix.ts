@@ -30,6 +30,9 @@ export function prefix(text: string): Prefix {
 /** Addresses of the host itself (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). */
 export const LOOPBACK: readonly Prefix[] = [prefix("127.0.0.0/8"), prefix("::1/128")];
 
+/** Addresses that mean one link only (RFC 3927, RFC 4291 §2.5.6). */
+export const LINK_LOCAL: readonly Prefix[] = [prefix("169.254.0.0/16"), prefix("fe80::/10")];
+
 export function toPrefix(address: IpAddress, bits: number): Prefix {
   const network = Uint8Array.from(address, (byte, i) => {
     const kept = Math.min(8, Math.max(0, bits - 8 * i));

@@ -6,12 +6,11 @@ import {
   RT_TABLE_MAIN,
   type Rtnetlink,
 } from "../../bindings/linux/index.ts";
-import { contains, equalIp, type IpAddress, prefix, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
+import { contains, equalIp, type IpAddress, LINK_LOCAL, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 
 const ADDRESSES_MAX_PER_FAMILY = 8;
 /** Devices of tunnels, whose addresses in our range are another instance's or product's. */
 const TUNNEL_KINDS = ["tun", "wireguard"];
-const LINK_LOCAL = [prefix("169.254.0.0/16"), prefix("fe80::/10")];
 
 export interface NetworkSnapshot {
   readonly links: readonly Link[];

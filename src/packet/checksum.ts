@@ -23,3 +23,13 @@ export function pseudoHeaderSum(options: {
   const words = options.protocol + (options.lengthBytes >>> 16) + (options.lengthBytes & 0xffff);
   return checksumAdd(options.destination, checksumAdd(options.source, words));
 }
+
+/**
+ * The checksum after `before` was replaced by `after`, at an even offset (RFC 1624 eqn. 3): a packet that was
+ * corrupted stays recognisably corrupted.
+ */
+export function checksumReplace(checksum: number, before: Uint8Array, after: Uint8Array): number {
+  let sum = (~checksum & 0xffff) + (~checksumAdd(before) & 0xffff) + checksumAdd(after);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}

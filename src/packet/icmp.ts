@@ -13,7 +13,8 @@ export interface IcmpQuote {
 
 export type MalformedIcmp = "icmp-quote" | "icmp-type";
 
-const ICMP_HEADER_BYTES = 8;
+/** Type, code, checksum and four bytes that depend on the type. */
+export const ICMP_HEADER_BYTES = 8;
 const ERRORS = { 4: [3, 11, 12], 6: [1, 2, 3, 4] } as const satisfies Record<4 | 6, readonly number[]>;
 /** Source quench and redirect: dropped in both directions. */
 const UNWANTED_V4: readonly number[] = [4, 5];

@@ -8,7 +8,7 @@ export {
   PACKET_HOP_LIMIT,
   type PacketTooBig,
 } from "./build.ts";
-export { checksumAdd, checksumFinish, pseudoHeaderSum } from "./checksum.ts";
+export { checksumAdd, checksumFinish, checksumReplace, pseudoHeaderSum } from "./checksum.ts";
 export {
   type AssignedIps,
   type ControlEvent,
@@ -20,7 +20,14 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
-export { ECHO_REQUEST, type IcmpQuote, isIcmpError, type MalformedIcmp, parseIcmpQuote } from "./icmp.ts";
+export {
+  ECHO_REQUEST,
+  ICMP_HEADER_BYTES,
+  type IcmpQuote,
+  isIcmpError,
+  type MalformedIcmp,
+  parseIcmpQuote,
+} from "./icmp.ts";
 export {
   type MalformedPacket,
   type PacketDescriptor,
@@ -28,6 +35,6 @@ export {
   PROTOCOL,
   parsePacket,
 } from "./ip.ts";
-export { encodeRefusal, encodeTooBig, type Refusal } from "./refusal.ts";
+export { encodeRefusal, encodeTooBig, ICMP_HOP_LIMIT, type Refusal } from "./refusal.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
 export { type PacketView, viewPacket } from "./view.ts";

@@ -10,7 +10,7 @@ import { type PacketView, viewPacket } from "./view.ts";
 export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
 
 /** Hop limit of ICMP errors that we make (tunnel.md §1). */
-const ICMP_HOP_LIMIT = 20;
+export const ICMP_HOP_LIMIT = 20;
 /** An ICMPv4 error quotes the IP header and this much behind it (RFC 792). */
 const ICMPV4_QUOTE_BYTES = 8;
 /** An ICMPv6 error fits into the least MTU of IPv6 (RFC 4443 §2.4(c)). */

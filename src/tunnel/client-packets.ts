@@ -48,7 +48,7 @@ function routeFirst(client: ClientState, now: Instant, packet: Uint8Array): void
     return;
   }
   // TN-22: the gateway would say the same, a round trip later.
-  if (!found.reach.allows(flow)) return refuseAll(client, [packet], "prohibited");
+  if (!found.reach.permits(flow)) return refuseAll(client, [packet], "prohibited");
   const { rid } = found.resource;
   const gid = gatewayOf(access, rid);
   if (gid !== undefined && connections.slotOf(gid) !== undefined) {

@@ -71,7 +71,7 @@ function handleGatewayLeft(client: ClientState, now: Instant, gid: string): void
   client.connections.checkPath(now, gid);
 }
 
-function applyChange(client: ClientState, now: Instant, change: ResourceChange): void {
+export function applyChange(client: ClientState, now: Instant, change: ResourceChange): void {
   for (const rid of change.removed) {
     const gid = gatewayOf(client.access, rid);
     endAccess(client.access, rid);

@@ -15,11 +15,13 @@ import {
 } from "./gateways.ts";
 import { clientPolicy } from "./policy.ts";
 import type { RelaysWanted } from "./relays.ts";
-import { allResources, networksOf, type ResourceTable } from "./resources.ts";
+import { activeResources, allResources, isActive, networksOf, type ResourceTable } from "./resources.ts";
 
 export interface ResourceStatus {
   readonly resource: ClientResource;
   readonly status: "unknown" | "online" | "offline";
+  /** Not while it is the internet and its switch is off (TN-23). */
+  readonly isEnabled: boolean;
 }
 
 export type TunnelClientEvent =
@@ -60,7 +62,8 @@ export function tablesOf(client: ClientState): PolicyTables {
     network,
     slot: slotFor(client, rid),
   }));
-  return clientPolicy({ ownAddresses: ownAddresses(client), gateways: peers, networks });
+  const hasInternet = activeResources(resources).some(({ reach }) => reach.isRest);
+  return clientPolicy({ ownAddresses: ownAddresses(client), gateways: peers, networks, hasInternet });
 }
 
 function slotFor({ connections, access }: ClientState, rid: string): number | undefined {
@@ -99,7 +102,7 @@ export function refuseAll(client: ClientState, packets: readonly Uint8Array[], r
 
 export function announceClientInterface(client: ClientState): void {
   if (client.own === undefined) return;
-  const networks = allResources(client.resources).flatMap(({ reach }) => reach.networks);
+  const networks = activeResources(client.resources).flatMap(({ reach }) => reach.routes);
   const peers = linkedGateways(client.gateways).flatMap(({ addresses }) => addresses);
   announceInterface(client, [...INTERNAL_RANGES, ...networks], peers);
 }
@@ -112,11 +115,12 @@ export function announceResources(client: ClientState): void {
 }
 
 export function listResources({ resources, gateways }: ClientState): readonly ResourceStatus[] {
-  return allResources(resources).map(({ resource }) => ({
-    resource,
+  return allResources(resources).map((entry) => ({
+    resource: entry.resource,
     status: statusOfSites(
       gateways,
-      resource.sites.map(({ id }) => id),
+      entry.resource.sites.map(({ id }) => id),
     ),
+    isEnabled: isActive(resources, entry),
   }));
 }

@@ -17,7 +17,7 @@ import {
   pollAccessTimeout,
 } from "./access.ts";
 import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
-import { handlePortalMessage } from "./client-portal.ts";
+import { applyChange, handlePortalMessage } from "./client-portal.ts";
 import {
   announceResources,
   type ClientState,
@@ -44,7 +44,7 @@ import {
   setGatewayOnline,
 } from "./gateways.ts";
 import { pollRelayTimeout } from "./relays.ts";
-import { createResourceTable } from "./resources.ts";
+import { createResourceTable, switchInternet } from "./resources.ts";
 import type { CandidateBatch } from "./signalling.ts";
 
 export type { ResourceStatus, TunnelClientCounter, TunnelClientEvent } from "./client-state.ts";
@@ -54,6 +54,8 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
   handlePunt(now: Instant, punt: DataPunt): void;
   /** The network changed: all connections go without goodbye, packets and resources stay (TN-35). */
   reset(now: Instant): void;
+  /** The user's switch for the internet resource (TN-23). */
+  setInternet(now: Instant, isOn: boolean): void;
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   resources(): readonly ResourceStatus[];
@@ -64,11 +66,14 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
 
 export interface TunnelClientOptions {
   readonly connections: Connections;
+  /** Where the switch for the internet resource stands at the start; default: off. */
+  readonly isInternetOn?: boolean;
   readonly log?: Log;
 }
 
-export function createTunnelClient({ connections, log = SILENT }: TunnelClientOptions): TunnelClient {
-  const client = createState(connections, log);
+export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
+  const { connections } = options;
+  const client = createState(options);
   const parts: EndParts<TunnelClientEvent> = {
     idField: "gid",
     handleConnectionEvent: (now, event) => handleConnectionEvent(client, now, event),
@@ -92,6 +97,10 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
       after(now);
       publish(client, now);
     },
+    setInternet(now, isOn) {
+      applyChange(client, now, switchInternet(client.resources, isOn));
+      after(now);
+    },
     handleTimeout(now) {
       connections.handleTimeout(now);
       client.counters["pending-idle"] += handleAccessTimeout(client.access, now);
@@ -111,10 +120,10 @@ export function createTunnelClient({ connections, log = SILENT }: TunnelClientOp
   };
 }
 
-function createState(connections: Connections, log: Log): ClientState {
+function createState({ connections, isInternetOn, log = SILENT }: TunnelClientOptions): ClientState {
   return {
     ...createEndState<TunnelClientEvent>(connections, log),
-    resources: createResourceTable(log),
+    resources: createResourceTable(log, isInternetOn),
     gateways: createGateways(),
     access: createAccessTable(),
     counters: { "pending-full": 0, "pending-idle": 0, "unknown-resource": 0, "p2p-bad": 0 },

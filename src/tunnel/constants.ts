@@ -4,13 +4,19 @@ import { type Prefix, prefix, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 /** Addresses of clients and gateways (TN-15). */
 export const TUNNEL_RANGES: readonly Prefix[] = [TUNNEL_V4, TUNNEL_V6];
 
-/** Proxy addresses and sentinels: reserved for DNS resources, never anybody's network (TN-18). */
-export const RESERVED_RANGES: readonly Prefix[] = [
-  prefix("100.96.0.0/11"),
+export const EVERYTHING: readonly Prefix[] = [prefix("0.0.0.0/0"), prefix("::/0")];
+
+/** Addresses that stand for names (TN-15), sentinels inside of them excepted. */
+export const PROXY_RANGES: readonly Prefix[] = [prefix("100.96.0.0/11"), prefix("fd00:2021:1111:8000::/107")];
+
+/** Addresses on which the client's resolver listens. */
+export const SENTINEL_RANGES: readonly Prefix[] = [
   prefix("100.100.111.0/24"),
-  prefix("fd00:2021:1111:8000::/107"),
   prefix("fd00:2021:1111:8000:100:100:111:0/120"),
 ];
+
+/** Proxy addresses and sentinels: reserved for DNS resources, never anybody's network (TN-18). */
+export const RESERVED_RANGES: readonly Prefix[] = [...PROXY_RANGES, ...SENTINEL_RANGES];
 
 /** All of it: ours, whatever a network or resource says. */
 export const INTERNAL_RANGES: readonly Prefix[] = [...TUNNEL_RANGES, ...RESERVED_RANGES];
@@ -27,6 +33,26 @@ export const PROHIBITED_REINTENT_MS = 30_000;
 export const NAT_SETUP_RETRY_MS = 2_000;
 /** Packets kept for a name until the gateway knows its addresses (TN-46). */
 export const NAT_SETUP_PACKETS = 32;
+/** Proxy addresses that a name has in each family (TN-45). */
+export const PROXIES_PER_FAMILY = 4;
+/** How long the resolution of a name may take at a gateway, and how many may run (TN-63). */
+export const RESOLVE_TIMEOUT_MS = 10_000;
+export const MAX_RESOLVES = 1_000;
+/** How long a mapping outlives its last packet (TN-68). */
+export const NAT_TTL_TCP_MS = 7_200_000;
+export const NAT_TTL_UDP_MS = 120_000;
+export const NAT_TTL_ICMP_MS = 120_000;
+/** The same for TCP, as long as nothing has come back. */
+export const NAT_TTL_UNANSWERED_MS = 60_000;
+/** How long it outlives FIN in both directions; RST ends it at once. */
+export const NAT_FIN_LINGER_MS = 5_000;
+/** The least time between two looks at what has aged. */
+export const SWEEP_MS = 1_000;
+/** As many as a client may have flows (TN-80). */
+export const MAPPINGS_PER_CLIENT = 16_384;
+/** Outside tuples of ended mappings that are remembered for a client, and for how long (TN-69). */
+export const EXPIRED_TUPLES = 4_096;
+export const EXPIRED_TTL_MS = 600_000;
 /** How long a site counts as offline after the portal said so (TN-27). */
 export const OFFLINE_SITE_TTL_MS = 300_000;
 /** In-tunnel name servers of a gateway, UDP and TCP (TN-61 row 6). */

@@ -3,13 +3,11 @@
  * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
  * what no row names is dropped under a reason, or refused.
  */
-import { type IpAddress, type Prefix, prefix, subtract, toPrefix } from "../base/index.ts";
+import { type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
 import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
-import { INTERNAL_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { EVERYTHING, INTERNAL_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
 import type { GrantedClient } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
-
-const EVERYTHING: readonly Prefix[] = [prefix("0.0.0.0/0"), prefix("::/0")];
 
 /** A gateway that the client has a connection to, with the resources authorised on it. */
 export interface GatewayPeer {
@@ -23,15 +21,17 @@ export interface ClientPolicyInput {
   readonly gateways: readonly GatewayPeer[];
   /** Networks of resources, each with the slot it is authorised on, or none: then it is asked for (TN-28). */
   readonly networks: readonly { readonly network: Prefix; readonly slot: number | undefined }[];
+  /** The internet leads here: what it does not have is refused at once (TN-21 no. 3). */
+  readonly hasInternet: boolean;
 }
 
 /** The tables of a client. */
 export function clientPolicy(input: ClientPolicyInput): PolicyTables {
   const routes: Route[] = [
-    ...EVERYTHING.map((range) => drop(range, "unknown-resource")),
+    ...EVERYTHING.map((range) => (input.hasInternet ? refuse(range) : drop(range, "unknown-resource"))),
     ...TUNNEL_RANGES.map((range) => drop(range, "unknown-peer")),
     // No DNS resource exists yet, so no proxy address is assigned: refused, never sent elsewhere (TN-21).
-    ...RESERVED_RANGES.map((range): Route => ({ prefix: range, target: { kind: "refuse" } })),
+    ...RESERVED_RANGES.map(refuse),
     ...input.gateways.flatMap(({ slot, addresses }) =>
       addresses.map((address) => toPeer(host(address), slot)),
     ),
@@ -101,6 +101,10 @@ function host(address: IpAddress): Prefix {
 
 function toPeer(range: Prefix, slot: number): Route {
   return { prefix: range, target: { kind: "peer", slot } };
+}
+
+function refuse(range: Prefix): Route {
+  return { prefix: range, target: { kind: "refuse" } };
 }
 
 function drop(range: Prefix, reason: string): Route {

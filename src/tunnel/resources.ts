@@ -1,5 +1,5 @@
 /** The client's list of resources and the question "whose is this address?" (TN-18, TN-21, TN-24 to TN-27). */
-import { contains, covers, equalPrefix, equalValues, type Log, type Prefix } from "../base/index.ts";
+import { contains, covers, equalValues, formatPrefix, type Log, type Prefix } from "../base/index.ts";
 import type { ClientResource } from "../portal/protocol/index.ts";
 import { INTERNAL_RANGES } from "./constants.ts";
 import type { Flow, Reach } from "./reach/face.ts";
@@ -12,6 +12,8 @@ export interface ListedResource {
 
 export interface ResourceTable {
   readonly listed: Map<string, ListedResource>;
+  /** The user's switch: whatever the portal lists or takes back, only the user changes it (TN-23). */
+  isInternetOn: boolean;
   readonly log: Log;
 }
 
@@ -27,8 +29,21 @@ export interface ResourceNetwork {
   readonly rid: string;
 }
 
-export function createResourceTable(log: Log): ResourceTable {
-  return { listed: new Map(), log };
+export function createResourceTable(log: Log, isInternetOn = false): ResourceTable {
+  return { listed: new Map(), isInternetOn, log };
+}
+
+/** Turning it off is like removing it without forgetting it (TN-23). */
+export function switchInternet(table: ResourceTable, isOn: boolean): ResourceChange {
+  if (table.isInternetOn === isOn) return { removed: [], isChanged: false };
+  table.isInternetOn = isOn;
+  const rids = [...table.listed].filter(([, { reach }]) => reach.isRest).map(([rid]) => rid);
+  return { removed: isOn ? [] : rids, isChanged: rids.length > 0 };
+}
+
+/** Whether packets go by it: the internet resource is only listed while its switch is off. */
+export function isActive({ isInternetOn }: ResourceTable, { reach }: ListedResource): boolean {
+  return isInternetOn || !reach.isRest;
 }
 
 /** Makes the list equal to `wanted`: what is missing goes first, then each is added or updated (TN-24). */
@@ -68,20 +83,21 @@ export function allResources({ listed }: ResourceTable): readonly ListedResource
 }
 
 /**
- * The resource that a flow belongs to (TN-21): one whose filters permit it before one whose do not, then
- * the longest prefix, then an authorised one, then the greatest id.
+ * The resource that a flow to an address belongs to (TN-21): a network before the internet, one whose filters
+ * permit it before one whose do not, then the longest prefix, then an authorised one, then the greatest id.
  */
 export function findResource(
-  { listed }: ResourceTable,
+  table: ResourceTable,
   flow: Flow,
   isAuthorised: (rid: string) => boolean,
 ): ListedResource | undefined {
-  const found = [...listed.values()].flatMap((entry) =>
+  const found = activeResources(table).flatMap((entry) =>
     entry.reach.networks
       .filter((network) => contains(network, flow.destination))
-      .map(({ bits }) => ({ entry, bits, isAllowed: entry.reach.allows(flow) })),
+      .map(({ bits }) => ({ entry, bits, isAllowed: entry.reach.permits(flow) })),
   );
   found.sort((a, b) => {
+    if (a.entry.reach.isRest !== b.entry.reach.isRest) return a.entry.reach.isRest ? 1 : -1;
     if (a.isAllowed !== b.isAllowed) return a.isAllowed ? -1 : 1;
     if (a.bits !== b.bits) return b.bits - a.bits;
     return isBetter(a.entry.resource.rid, b.entry.resource.rid, isAuthorised) ? -1 : 1;
@@ -91,19 +107,27 @@ export function findResource(
 
 /** Each distinct network once, with the resource that it belongs to as far as filters do not decide. */
 export function networksOf(
-  { listed }: ResourceTable,
+  table: ResourceTable,
   isAuthorised: (rid: string) => boolean,
 ): readonly ResourceNetwork[] {
-  const chosen: ResourceNetwork[] = [];
-  for (const [rid, { reach }] of listed) {
+  const chosen = new Map<string, ResourceNetwork & { readonly isRest: boolean }>();
+  for (const { resource, reach } of activeResources(table)) {
+    const { rid } = resource;
+    const { isRest } = reach;
     for (const network of reach.networks) {
-      const at = chosen.findIndex((other) => equalPrefix(other.network, network));
-      const rival = chosen[at];
-      if (rival === undefined) chosen.push({ network, rid });
-      else if (isBetter(rid, rival.rid, isAuthorised)) chosen[at] = { network, rid };
+      const key = formatPrefix(network);
+      const rival = chosen.get(key);
+      const isFirst = rival === undefined || (rival.isRest && !isRest);
+      const mayReplace = rival?.isRest === isRest && isBetter(rid, rival.rid, isAuthorised);
+      if (isFirst || mayReplace) chosen.set(key, { network, rid, isRest });
     }
   }
-  return chosen;
+  return [...chosen.values()].map(({ network, rid }) => ({ network, rid }));
+}
+
+/** Those that packets go by. */
+export function activeResources(table: ResourceTable): readonly ListedResource[] {
+  return [...table.listed.values()].filter((entry) => isActive(table, entry));
 }
 
 function isReserved({ resource, reach }: ListedResource, log: Log): boolean {

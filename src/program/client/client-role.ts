@@ -52,7 +52,7 @@ export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
   };
 }
 
-function toView({ resource, status }: ResourceStatus): ResourceView {
+function toView({ resource, status, isEnabled }: ResourceStatus): ResourceView {
   const { kind, rid, name, sites } = resource;
   const isHost = kind === "cidr" && resource.address.bits === resource.address.address.length * 8;
   return {
@@ -63,7 +63,7 @@ function toView({ resource, status }: ResourceStatus): ResourceView {
     description: (kind === "internet" ? undefined : resource.description) ?? null,
     sites,
     status,
-    enabled: true,
+    enabled: isEnabled,
   };
 }
 

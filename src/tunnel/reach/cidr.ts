@@ -1,5 +1,5 @@
 /** A network (TN-21 no. 2, TN-57). */
-import { contains, formatPrefix, type Prefix } from "../../base/index.ts";
+import { formatPrefix, type Prefix } from "../../base/index.ts";
 import type { Filter } from "../../portal/protocol/index.ts";
 import type { Reach } from "./face.ts";
 import { permits } from "./filters.ts";
@@ -12,7 +12,10 @@ export interface CidrResource {
 export function cidrReach({ address, filters }: CidrResource): Reach {
   return {
     networks: [address],
-    allows: (flow) => contains(address, flow.destination) && permits(filters, flow),
+    routes: [address],
+    isRest: false,
+    permits: (flow) => permits(filters, flow),
+    isFiltered: filters.length > 0,
     identity: `cidr ${formatPrefix(address)}`,
     rank: 1,
     // The plane decides by prefix until there are flow records (TN-74).

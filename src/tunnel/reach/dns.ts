@@ -1,16 +1,23 @@
-/** A name pattern (TN-21 no. 1). Not served yet: no address belongs to it. */
+/** A name pattern (TN-21 no. 1): its addresses are those that the client's resolver gives out. */
+import type { Filter } from "../../portal/protocol/index.ts";
 import type { Reach } from "./face.ts";
+import { permits } from "./filters.ts";
 
-export function dnsReach({
-  address,
-  ipStack,
-}: {
+export interface DnsResource {
   readonly address: string;
+  /** Only clients are told of it. */
   readonly ipStack?: string;
-}): Reach {
+  readonly filters: readonly Filter[];
+}
+
+export function dnsReach({ address, ipStack, filters }: DnsResource): Reach {
   return {
     networks: [],
-    allows: () => false,
+    routes: [],
+    pattern: address,
+    isRest: false,
+    permits: (flow) => permits(filters, flow),
+    isFiltered: filters.length > 0,
     identity: `dns ${address} ${ipStack ?? ""}`,
     rank: 1,
     obstacle: "this version does not serve DNS resources",

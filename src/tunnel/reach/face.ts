@@ -8,10 +8,18 @@ export type Flow = Pick<PacketView, "protocol" | "ports"> & {
 };
 
 export interface Reach {
-  /** Where packets of the resource go; empty while nothing is known by address. */
+  /** Where packets of the resource go, as far as addresses say it; none for names. */
   readonly networks: readonly Prefix[];
-  /** Whether the resource lets the flow pass (TN-21, TN-56). */
-  allows(flow: Flow): boolean;
+  /** What leads into the client's device for it (TN-16). */
+  readonly routes: readonly Prefix[];
+  /** The names it has, as a pattern (DN-27); absent: it is reached by address. */
+  readonly pattern?: string;
+  /** It has what no other resource has: the internet (TN-21 no. 3). */
+  readonly isRest: boolean;
+  /** Whether the filters let the flow pass, wherever it goes (TN-56). */
+  permits(flow: Flow): boolean;
+  /** There are filters: an address alone does not decide. */
+  readonly isFiltered: boolean;
   /** What access was granted to; if it becomes another, access ends (TN-25, TN-51). */
   readonly identity: string;
   /** Where it stands in a list (TN-19). */

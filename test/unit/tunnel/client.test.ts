@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { instant, ip, prefix } from "../../../src/base/index.ts";
+import { equalPrefix, instant, ip, prefix } from "../../../src/base/index.ts";
 import type { ClientMessage, ClientResource, FlowCreated } from "../../../src/portal/protocol/index.ts";
 import { createTunnelClient, type TunnelClientEvent } from "../../../src/tunnel/index.ts";
 import { CREDENTIALS, createLoneTunnel, GID, packetTo, RID, SITE, START } from "./lone-tunnel.ts";
@@ -122,6 +122,66 @@ describe("the client", () => {
     expect(client.connections.slotOf(GID)).toBeUndefined();
     expect(client.events.at(-1)).toMatchObject({ kind: "resources", resources: [] });
     expect(client.events.some((event) => event.kind === "disconnected" && event.gid === GID)).toBe(true);
+  });
+
+  describe("the internet resource", () => {
+    const internet: ClientResource = {
+      kind: "internet",
+      rid: RID,
+      name: "Internet",
+      canBeDisabled: true,
+      sites: [SITE],
+    };
+    const routesOf = (client: ReturnType<typeof createClient>) => {
+      const event = client.events.findLast(({ kind }) => kind === "interface");
+      return event?.kind === "interface" ? event.interface.routes : [];
+    };
+    const turn = (client: ReturnType<typeof createClient>, isOn: boolean) =>
+      client.apply((machine) => machine.setInternet(START, isOn));
+
+    it("TN-16, TN-23: leads into the device exactly while it is on", () => {
+      const client = createClient([internet]);
+      const defaults = [prefix("0.0.0.0/0"), prefix("::/0")];
+      expect(routesOf(client)).not.toContainEqual(defaults[0]);
+      expect(client.machine.resources()[0]?.isEnabled).toBe(false);
+      client.first("203.0.113.1");
+      expect(client.intents()).toBe(0);
+      turn(client, true);
+      expect(routesOf(client)).toEqual(expect.arrayContaining(defaults));
+      expect(client.machine.resources()[0]?.isEnabled).toBe(true);
+      client.first("203.0.113.1");
+      expect(client.intents()).toBe(1);
+      turn(client, false);
+      expect(routesOf(client)).not.toContainEqual(defaults[0]);
+    });
+
+    it("TN-23, TN-26: turning it off ends its access and closes a gateway that serves nothing else", () => {
+      const client = createClient([internet]);
+      turn(client, true);
+      client.first("203.0.113.1");
+      client.tell(created());
+      expect(client.connections.slotOf(GID)).toBeDefined();
+      turn(client, false);
+      expect(client.connections.slotOf(GID)).toBeUndefined();
+      expect(client.machine.resources()).toHaveLength(1);
+    });
+
+    it("TN-21 no. 3: what is not on the internet is refused here", () => {
+      const client = createClient([internet]);
+      turn(client, true);
+      const published = client.commands.findLast(({ kind }) => kind === "publish");
+      const routes = published?.kind === "publish" ? published.tables.routes : [];
+      const kindOf = (network: string) =>
+        routes.find((route) => equalPrefix(route.prefix, prefix(network)))?.target.kind;
+      expect(kindOf("0.0.0.0/0")).toBe("refuse");
+      expect(kindOf("11.0.0.0/8")).toBe("punt");
+      expect(kindOf("10.0.0.0/8")).toBeUndefined();
+      client.commands.length = 0;
+      client.apply((machine) =>
+        machine.handlePunt(START, { reason: "refused", packet: packetTo("10.0.0.1") }),
+      );
+      expect(client.kinds()).toEqual(["write-tun"]);
+    });
   });
 
   it("TN-44: an event that cannot be read is counted", () => {

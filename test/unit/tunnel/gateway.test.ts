@@ -62,7 +62,7 @@ describe("the gateway", () => {
 
   it.each([
     ["filters", { resource: { ...office, filters: [{ protocol: "icmp" }] } }],
-    ["a kind that is not served", { resource: { kind: "internet", rid: RID } }],
+    ["a kind that is not served", { resource: { ...office, kind: "dns", address: "*.example.com" } }],
     ["unusable credentials", { gatewayCredentials: { username: "x", password: "y" } }],
   ] satisfies readonly (readonly [string, Partial<AuthorizeFlow>])[])(
     "TN-52: %s: no grant and no answer",

@@ -32,6 +32,7 @@ describe("policy of a client", () => {
       { network: prefix("172.20.0.0/16"), slot: 4 },
       { network: prefix("172.20.7.0/24"), slot: undefined },
     ],
+    hasInternet: false,
   });
 
   it.each([
@@ -59,6 +60,7 @@ describe("policy of a client", () => {
       ownAddresses: [ip("100.64.0.2")],
       gateways: [],
       networks: [{ network: prefix("0.0.0.0/0"), slot: undefined }],
+      hasInternet: false,
     });
     expect(routed(all, "192.0.2.1")).toEqual({ kind: "punt" });
     expect(routed(all, "100.64.0.9")).toEqual({ kind: "drop", reason: "unknown-peer" });

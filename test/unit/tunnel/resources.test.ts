@@ -2,11 +2,14 @@ import { describe, expect, it } from "vitest";
 import { ip, prefix, SILENT } from "../../../src/base/index.ts";
 import type { ClientResource } from "../../../src/portal/protocol/index.ts";
 import {
+  activeResources,
   allResources,
   createResourceTable,
   findResource,
   type ResourceTable,
+  removeResource,
   replaceResources,
+  switchInternet,
   upsertResource,
 } from "../../../src/tunnel/resources.ts";
 
@@ -90,6 +93,51 @@ describe("the client's resources", () => {
       )?.resource.rid;
     expect(find(443)).toBe("web");
     expect(find(22)).toBe("wide");
+  });
+
+  it("TN-21, TN-23: the internet is what no network has, and only while its switch is on", () => {
+    const table = createResourceTable(SILENT);
+    const filters = [{ protocol: "icmp" } as const];
+    const internet: ClientResource = {
+      kind: "internet",
+      rid: "net",
+      name: "n",
+      canBeDisabled: true,
+      sites: [],
+    };
+    replaceResources(table, [internet, { ...cidr("lab", "198.51.100.0/24"), filters }]);
+    const find = (address: string) =>
+      findResource(
+        table,
+        { destination: ip(address), protocol: 6, ports: { source: 5000, destination: 22 } },
+        none,
+      )?.resource.rid;
+    expect(find("203.0.113.1")).toBeUndefined();
+    expect(switchInternet(table, true)).toEqual({ removed: [], isChanged: true });
+    expect(switchInternet(table, true)).toEqual({ removed: [], isChanged: false });
+    expect(find("203.0.113.1")).toBe("net");
+    expect(find("2001:db8::1")).toBe("net");
+    expect(find("10.0.0.1")).toBeUndefined();
+    // A network that refuses the packet keeps it.
+    expect(find("198.51.100.1")).toBe("lab");
+    expect(switchInternet(table, false)).toEqual({ removed: ["net"], isChanged: true });
+    expect(find("203.0.113.1")).toBeUndefined();
+  });
+
+  it("TN-23: the switch is the user's: taking the resource back and giving it again leaves it", () => {
+    const table = createResourceTable(SILENT, true);
+    const internet: ClientResource = {
+      kind: "internet",
+      rid: "net",
+      name: "n",
+      canBeDisabled: true,
+      sites: [],
+    };
+    upsertResource(table, internet);
+    removeResource(table, "net");
+    expect(switchInternet(table, true)).toEqual({ removed: [], isChanged: false });
+    upsertResource(table, internet);
+    expect(activeResources(table)).toHaveLength(1);
   });
 
   it("TN-19: lists the internet resource first, then by name, then by id", () => {

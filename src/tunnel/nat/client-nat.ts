@@ -1,0 +1,18 @@
+/** What a gateway translates for one client. */
+import { createEntries, type Entries } from "./entries.ts";
+import { createMappings, type Mappings } from "./mappings.ts";
+
+export interface ClientNat {
+  readonly entries: Entries;
+  readonly mappings: Mappings;
+}
+
+export function createClientNat(): ClientNat {
+  return { entries: createEntries(), mappings: createMappings() };
+}
+
+/** The client numbers its proxy addresses anew, or has other tunnel addresses (TN-52, TN-64). */
+export function resetClientNat({ entries, mappings }: ClientNat): void {
+  entries.clear();
+  mappings.clear();
+}
