@@ -25,6 +25,12 @@ interface CauseText {
 const OPEN_UDP = "allow UDP out at both ends, or open UDP 52625 towards the gateway";
 const SAME_IDENTIFIER = "postern reset at one end; see that no two hosts have the same identifier";
 
+const FORWARD = "for a direct path forward UDP 52625 to either end";
+
+function throughRelay({ relay, rttMs }: CauseFacts): string {
+  return `Data goes through the relay ${relay}${rttMs === undefined ? "" : ` (${rttMs} ms)`}`;
+}
+
 export const CAUSES = {
   direct: { sentence: () => "The path is direct." },
   searching: {
@@ -77,10 +83,24 @@ export const CAUSES = {
     remedy: SAME_IDENTIFIER,
   },
   "relayed-not-heard": {
-    sentence: ({ relay, rttMs, directPairs }) =>
-      `Data goes through the relay ${relay}${rttMs === undefined ? "" : ` (${rttMs} ms)`}: none of ${directPairs} direct pairs of addresses was answered.`,
-    remedy:
-      "for a direct path open UDP 52625 towards the gateway; two NATs that map anew per peer never meet",
+    sentence: (facts) =>
+      `${throughRelay(facts)}: none of ${facts.directPairs} direct pairs of addresses was answered.`,
+    remedy: "for a direct path allow UDP out at both ends, or open UDP 52625 towards the gateway",
+  },
+  "relayed-both-remap": {
+    sentence: (facts) =>
+      `${throughRelay(facts)}: the routers of both ends give every destination another port, so neither end knows where to send.`,
+    remedy: FORWARD,
+  },
+  "relayed-own-remaps": {
+    sentence: (facts) =>
+      `${throughRelay(facts)}: the router of this end gives every destination another port, and the other end lets in only what it knows.`,
+    remedy: FORWARD,
+  },
+  "relayed-peer-remaps": {
+    sentence: (facts) =>
+      `${throughRelay(facts)}: the router of the other end gives every destination another port, and this end lets in only what it knows.`,
+    remedy: FORWARD,
   },
   "relayed-one-way": {
     sentence: ({ relay }) =>

@@ -4,6 +4,7 @@ import type { PairReport } from "../ice/index.ts";
 import { CAUSES, type Cause, type CauseFacts } from "./causes.ts";
 import { routeOf } from "./changes.ts";
 import type { Explanation, FailReason, RelayStats } from "./face.ts";
+import { type NatSight, ownNat, peerNat } from "./nat-sight.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 import { relayStats } from "./stats.ts";
 
@@ -26,6 +27,8 @@ export interface Circumstances {
   /** Whether the peer has told any address, be it a relay's. */
   readonly hasPeerAddress: boolean;
   readonly isRefusing: boolean;
+  readonly ownNat: NatSight;
+  readonly peerNat: NatSight;
   readonly ageMs: number;
 }
 
@@ -63,6 +66,8 @@ function explain(state: ConnectionsState, connection: Connection, failure?: Fail
     hasUdpPassed: seen.pairs.some(isAlive),
     ownFamilies: [...seen.ownFamilies].sort(),
     peerFamilies: [...seen.peerFamilies].sort(),
+    ownNat: seen.ownNat,
+    peerNat: seen.peerNat,
     pairs: seen.pairs,
     ...(relay && { relay }),
   };
@@ -92,6 +97,8 @@ function circumstancesOf(
     peerFamilies: familiesOf(peer),
     hasPeerAddress: told.length > 0 || pairs.length > 0,
     isRefusing: agent.refusal() === "bad-integrity" || agent.refusal() === "unknown-username",
+    ownNat: ownNat([...state.relays.values()].map(({ client }) => client.candidates())),
+    peerNat: peerNat(told),
     ageMs: state.now - createdAt,
   };
 }
@@ -123,11 +130,15 @@ export function causeOf(seen: Circumstances): Cause {
   }
 }
 
-function causeOfRelayed({ pairs, ageMs }: Circumstances): Cause {
+function causeOfRelayed({ pairs, ageMs, ownNat, peerNat }: Circumstances): Cause {
   const direct = pairs.filter(isDirect);
   if (direct.length === 0) return "relayed-no-pair";
   if (direct.some(({ state }) => state === "checking") && ageMs < SEARCH_MS) return "relayed-for-now";
-  return direct.some(isAlive) ? "relayed-one-way" : "relayed-not-heard";
+  if (direct.some(isAlive)) return "relayed-one-way";
+  if (ownNat.mapping === "differs") {
+    return peerNat.mapping === "differs" ? "relayed-both-remap" : "relayed-own-remaps";
+  }
+  return peerNat.mapping === "differs" ? "relayed-peer-remaps" : "relayed-not-heard";
 }
 
 function causeOfNone(seen: Circumstances): Cause {

@@ -17,6 +17,7 @@ import type {
 import type { RelayState } from "../turn/index.ts";
 import type { HandshakeCrypto } from "../wireguard/index.ts";
 import type { Cause } from "./causes.ts";
+import type { NatSight } from "./nat-sight.ts";
 
 export type ConnectionRole = "client" | "gateway";
 
@@ -227,6 +228,8 @@ export interface Explanation {
   /** Of addresses that each end has told. */
   readonly ownFamilies: readonly (4 | 6)[];
   readonly peerFamilies: readonly (4 | 6)[];
+  readonly ownNat: NatSight;
+  readonly peerNat: NatSight;
   /** Best first, then those that were given up. */
   readonly pairs: readonly PairReport[];
   readonly relay?: RelayStats;

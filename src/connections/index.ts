@@ -29,3 +29,4 @@ export type {
   SendOutcome,
   UpsertOutcome,
 } from "./face.ts";
+export type { NatSight } from "./nat-sight.ts";

@@ -1,5 +1,5 @@
 /** What `postern why` prints (PG-190). Pure. */
-import type { ConnectionView, PairView, PeerStatus, WhyView } from "../control/index.ts";
+import type { ConnectionView, NatView, PairView, PeerStatus, WhyView } from "../control/index.ts";
 import { formatSeconds, printable, wrap } from "./table.ts";
 
 /** Which resources there are, and which connection serves them. */
@@ -66,11 +66,22 @@ export function formatWhy(view: WhyView): readonly string[] {
           `  relay ${relay.id} ${relay.state}${relay.rtt_ms === null ? "" : `, ${Math.round(relay.rtt_ms)} ms`}`,
         ]),
     `  UDP ${view.udp_passed ? "has passed between the ends" : "of the other end has never arrived"}`,
+    ...describeNat("this end's router", view.own_nat),
+    ...describeNat("the other end's router", view.peer_nat),
     ...([4, 6] as const).flatMap((family) => missingFamily(family, own_families, peer_families)),
     ...pairs.flatMap((pair) => [`  ${pair.local} to ${pair.remote}`, `      ${describePair(pair)}`]),
     ...wrap(sentence),
     ...(remedy === null ? [] : wrap(`What to do: ${remedy}.`)),
   ];
+}
+
+/** Nothing where nothing is known. */
+function describeNat(whose: string, { mapping, port_kept }: NatView): readonly string[] {
+  const port = port_kept === null ? "" : port_kept ? ", the host's own" : ", not the host's own";
+  if (mapping === "none") return [`  NAT: none before ${whose.replace("'s router", "")}`];
+  if (mapping === "differs") return [`  NAT: ${whose} gives every destination another port`];
+  if (mapping === "same") return [`  NAT: ${whose} gives all destinations one port${port}`];
+  return port_kept === null ? [] : [`  NAT: ${whose} gives a port${port}`];
 }
 
 function missingFamily(family: 4 | 6, own: readonly (4 | 6)[], peer: readonly (4 | 6)[]): readonly string[] {

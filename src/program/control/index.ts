@@ -24,6 +24,7 @@ export type {
   ConnectionView,
   Counts,
   EgressStatus,
+  NatView,
   PairView,
   PeerStatus,
   PortalLinkStatus,

@@ -136,8 +136,16 @@ export interface WhyView {
   readonly udp_passed: boolean;
   readonly own_families: readonly (4 | 6)[];
   readonly peer_families: readonly (4 | 6)[];
+  readonly own_nat: NatView;
+  readonly peer_nat: NatView;
   readonly relay: { readonly id: string; readonly state: string; readonly rtt_ms: number | null } | null;
   readonly pairs: readonly PairView[];
+}
+
+/** What relays and candidates show of a router: whether all destinations see one outside port, and which. */
+export interface NatView {
+  readonly mapping: "none" | "same" | "differs" | "unknown";
+  readonly port_kept: boolean | null;
 }
 
 export interface PairView {

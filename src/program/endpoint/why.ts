@@ -1,7 +1,7 @@
 /** Explanations of the connections as the control socket shows them (PG-190). */
 import { formatSocketAddress, type Instant } from "../../base/index.ts";
 import type { Explanation } from "../../connections/index.ts";
-import type { ConnectionView, PairView, WhyView } from "../control/index.ts";
+import type { ConnectionView, NatView, PairView, WhyView } from "../control/index.ts";
 
 export interface WhyParts {
   readonly explanations: readonly Explanation[];
@@ -23,10 +23,16 @@ export function whyViews({ explanations, role, now }: WhyParts): readonly WhyVie
       udp_passed: explanation.hasUdpPassed,
       own_families: explanation.ownFamilies,
       peer_families: explanation.peerFamilies,
+      own_nat: natView(explanation.ownNat),
+      peer_nat: natView(explanation.peerNat),
       relay: relay === undefined ? null : { id: relay.id, state: relay.state, rtt_ms: relay.rttMs ?? null },
       pairs: pairs.map((pair) => pairView(pair, now)),
     };
   });
+}
+
+function natView({ mapping, isPortKept }: Explanation["ownNat"]): NatView {
+  return { mapping, port_kept: isPortKept ?? null };
 }
 
 function pairView(pair: Explanation["pairs"][number], now: Instant): PairView {

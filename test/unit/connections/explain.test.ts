@@ -36,8 +36,11 @@ const NOT_HEARD: Circumstances = {
   peerFamilies: new Set([4]),
   hasPeerAddress: true,
   isRefusing: false,
+  ownNat: { mapping: "unknown" },
+  peerNat: { mapping: "unknown" },
   ageMs: 20_000,
 };
+const BOTH_DIFFER = { ownNat: { mapping: "differs" }, peerNat: { mapping: "differs" } } as const;
 const RELAYED: Partial<Circumstances> = { state: "connected", path: "relayed", failure: undefined };
 
 /** What makes each cause; a new one does not compile without its example. */
@@ -55,6 +58,17 @@ const EXAMPLES: Readonly<Record<Cause, Partial<Circumstances>>> = {
   "handshake-silent": { failure: "wireguard-expired", hadPath: true },
   "handshake-keys": { failure: "handshake-decrypt", hadPath: true },
   "relayed-not-heard": { ...RELAYED, pairs: [RELAYED_PAIR, SILENT_PAIR] },
+  "relayed-both-remap": { ...RELAYED, ...BOTH_DIFFER, pairs: [RELAYED_PAIR, SILENT_PAIR] },
+  "relayed-own-remaps": {
+    ...RELAYED,
+    ownNat: BOTH_DIFFER.ownNat,
+    pairs: [RELAYED_PAIR, SILENT_PAIR],
+  },
+  "relayed-peer-remaps": {
+    ...RELAYED,
+    peerNat: BOTH_DIFFER.peerNat,
+    pairs: [RELAYED_PAIR, SILENT_PAIR],
+  },
   "relayed-one-way": { ...RELAYED, pairs: [RELAYED_PAIR, { ...SILENT_PAIR, heardAt: NOW }] },
   "relayed-no-pair": { ...RELAYED, pairs: [RELAYED_PAIR] },
   "relayed-for-now": {
@@ -92,6 +106,12 @@ const SENTENCES: Readonly<Record<Cause, string>> = {
   "handshake-keys": "WireGuard's handshake was answered with other keys than agreed.",
   "relayed-not-heard":
     "Data goes through the relay berlin (12 ms): none of 4 direct pairs of addresses was answered.",
+  "relayed-both-remap":
+    "Data goes through the relay berlin (12 ms): the routers of both ends give every destination another port, so neither end knows where to send.",
+  "relayed-own-remaps":
+    "Data goes through the relay berlin (12 ms): the router of this end gives every destination another port, and the other end lets in only what it knows.",
+  "relayed-peer-remaps":
+    "Data goes through the relay berlin (12 ms): the router of the other end gives every destination another port, and this end lets in only what it knows.",
   "relayed-one-way":
     "Data goes through the relay berlin: checks of the other end arrive directly, but it answers none of ours.",
   "relayed-no-pair":

@@ -26,6 +26,8 @@ const VIEW: WhyView = {
   udp_passed: false,
   own_families: [4, 6],
   peer_families: [4],
+  own_nat: { mapping: "differs", port_kept: false },
+  peer_nat: { mapping: "same", port_kept: true },
   relay: { id: "berlin", state: "active", rtt_ms: 11.6 },
   pairs: [PAIR],
 };
@@ -54,6 +56,8 @@ describe("what why prints", () => {
       "5f0e9d7c-1111: failed, no path",
       "  relay berlin active, 12 ms",
       "  UDP of the other end has never arrived",
+      "  NAT: this end's router gives every destination another port",
+      "  NAT: the other end's router gives all destinations one port, the host's own",
       "  IPv6: the other end has no address of that family",
       "  host 192.0.2.1:52625 to srflx 198.51.100.7:40000",
       "      given up: never answered in 12 checks, the last 5s ago; the other side never spoke",
