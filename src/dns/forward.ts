@@ -43,8 +43,11 @@ export function checkResponse(
   return isSame ? parsed(message.value) : malformed("other-question");
 }
 
-/** The response for the asker: its own ID, and its question if the server left that out. */
-export function encodeReturned(response: DnsMessage, query: Query): Uint8Array<ArrayBuffer> {
+/**
+ * The response for the asker: its own ID, and its question if the server left that out.
+ * @param ageS how long it has lain in a cache of HTTP: TTLs are lowered by it (RFC 8484 §5.1)
+ */
+export function encodeReturned(response: DnsMessage, query: Query, ageS = 0): Uint8Array<ArrayBuffer> {
   const isWhole = response.question !== undefined;
   const bytes = isWhole
     ? copyOf(response.bytes)
@@ -55,6 +58,9 @@ export function encodeReturned(response: DnsMessage, query: Query): Uint8Array<A
       );
   const view = new DataView(bytes.buffer);
   view.setUint16(0, query.header.id);
+  if (isWhole && ageS > 0) {
+    for (const { dataAt, ttlS } of response.answers) view.setUint32(dataAt - 6, Math.max(0, ttlS - ageS));
+  }
   if (!isWhole) {
     view.setUint16(4, 1);
     // Records may have pointed into what has moved: only the OPT, which cannot, stays.

@@ -4,7 +4,8 @@ export {
   encodeQuery,
   parseResponse,
 } from "./address-query.ts";
-export { CLASS_IN, DNS_PORT, RCODE, TYPE } from "./constants.ts";
+export { MAX_NAMES, PROXIES_PER_FAMILY } from "./assignments.ts";
+export { CLASS_IN, DNS_PORT, GATEWAY_DNS_PORT, RCODE, TYPE } from "./constants.ts";
 export { checkResponse, encodeForwarded, encodeReturned, type UnacceptableResponse } from "./forward.ts";
 export { encodeLocal, fitAnswer, type LocalAnswer, type LocalRecord, udpLimitOf } from "./local-answer.ts";
 export { domainOf, labelsOf, type Name, parseName, toName } from "./name.ts";
@@ -16,7 +17,17 @@ export {
   parsePattern,
   type Ranked,
 } from "./pattern.ts";
+export {
+  isProxyAddress,
+  isSentinelRange,
+  LLMNR_GROUPS,
+  PROXY_V4,
+  PROXY_V6,
+  SENTINELS_V4,
+  SENTINELS_V6,
+} from "./pools.ts";
 export { checkQuery, type Query, type QueryCheck, type QueryFault } from "./query.ts";
+export { createResolver } from "./resolver.ts";
 export type {
   AssignedName,
   DirectQuery,

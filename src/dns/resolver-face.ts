@@ -147,6 +147,8 @@ export interface Resolver {
   configure(now: Instant, config: ResolverConfig): void;
   /** The servers that the host used before us, newest list (DN-16, DN-83). */
   handleSystemResolvers(now: Instant, servers: readonly Do53Server[]): void;
+  /** What the host asks was changed by us: servers that ask us in turn are looked for (DN-26). */
+  handleHostDnsChanged(now: Instant): void;
   /** Names of an earlier process (DN-46), before the first query; `false`: refused as a whole. */
   restore(names: readonly AssignedName[]): boolean;
   /** A validated packet of the TUN device to a sentinel or an LLMNR group (DN-58). */

@@ -62,6 +62,7 @@ export function encodeUdp(
   from: SocketAddress,
   to: SocketAddress,
   payload: Uint8Array,
+  hopLimit = PACKET_HOP_LIMIT,
 ): Parsed<Uint8Array<ArrayBuffer>, PacketTooBig> {
   const datagram = new Uint8Array(8 + payload.length);
   const view = new DataView(datagram.buffer);
@@ -74,7 +75,7 @@ export function encodeUdp(
   const checksum = checksumFinish(checksumAdd(datagram, pseudoHeaderSum(pseudo)));
   // Zero on the wire means that there is no checksum (RFC 768).
   view.setUint16(6, checksum === 0 ? 0xffff : checksum);
-  return encodeIp({ ...addresses, protocol: PROTOCOL.udp, transport: datagram });
+  return encodeIp({ ...addresses, protocol: PROTOCOL.udp, transport: datagram, hopLimit });
 }
 
 /** An ICMP or ICMPv6 message (type, code, checksum, rest of header, body) in an IP packet. */

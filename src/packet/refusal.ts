@@ -6,8 +6,11 @@ import { ECHO_REQUEST } from "./icmp.ts";
 import { PROTOCOL, V6_HEADER_BYTES, walkExtensions } from "./ip.ts";
 import { type PacketView, viewPacket } from "./view.ts";
 
-/** `host-unreachable` is what plain WireGuard answers where no peer is (WG-58). */
-export type Refusal = "prohibited" | "unreachable" | "host-unreachable";
+/**
+ * `host-unreachable` is what plain WireGuard answers where no peer is (WG-58), `port-unreachable` what a host does
+ * where nobody listens (DN-58).
+ */
+export type Refusal = "prohibited" | "unreachable" | "host-unreachable" | "port-unreachable";
 
 /** Hop limit of ICMP errors that we make (tunnel.md §1). */
 export const ICMP_HOP_LIMIT = 20;
@@ -21,6 +24,7 @@ const TYPE_AND_CODE = {
   prohibited: { v4: [3, 13], v6: [1, 1] },
   unreachable: { v4: [3, 0], v6: [1, 3] },
   "host-unreachable": { v4: [3, 1], v6: [1, 3] },
+  "port-unreachable": { v4: [3, 3], v6: [1, 4] },
 } as const satisfies Record<Refusal, { v4: readonly [number, number]; v6: readonly [number, number] }>;
 
 /** Fragmentation needed, and packet too big (RFC 1191 §4, RFC 4443 §3.2). */

@@ -1,6 +1,8 @@
 /** Constants of the tunnel's logic (docs/spec/tunnel.md §1). */
 import { type Prefix, prefix, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 
+export { GATEWAY_DNS_PORT, PROXIES_PER_FAMILY } from "../dns/index.ts";
+
 /** Addresses of clients and gateways (TN-15). */
 export const TUNNEL_RANGES: readonly Prefix[] = [TUNNEL_V4, TUNNEL_V6];
 
@@ -33,8 +35,6 @@ export const PROHIBITED_REINTENT_MS = 30_000;
 export const NAT_SETUP_RETRY_MS = 2_000;
 /** Packets kept for a name until the gateway knows its addresses (TN-46). */
 export const NAT_SETUP_PACKETS = 32;
-/** Proxy addresses that a name has in each family (TN-45). */
-export const PROXIES_PER_FAMILY = 4;
 /** How long the resolution of a name may take at a gateway, and how many may run (TN-63). */
 export const RESOLVE_TIMEOUT_MS = 10_000;
 export const MAX_RESOLVES = 1_000;
@@ -55,5 +55,3 @@ export const EXPIRED_TUPLES = 4_096;
 export const EXPIRED_TTL_MS = 600_000;
 /** How long a site counts as offline after the portal said so (TN-27). */
 export const OFFLINE_SITE_TTL_MS = 300_000;
-/** In-tunnel name servers of a gateway, UDP and TCP (TN-61 row 6). */
-export const GATEWAY_DNS_PORT = 53535;

@@ -1,0 +1,194 @@
+/** What the parts of the resolver share. */
+import {
+  createDeadlineQueue,
+  type DeadlineQueue,
+  type Instant,
+  type IpAddress,
+  type Log,
+  type QueueEntry,
+  type Random,
+  type SocketAddress,
+} from "../base/index.ts";
+import { type Assignments, createAssignments } from "./assignments.ts";
+import { type Cache, createCache } from "./cache.ts";
+import { addressKey } from "./pools.ts";
+import type { Query, QueryFault } from "./query.ts";
+import type {
+  DirectTransport,
+  Do53Server,
+  QueryDecision,
+  ResolverConfig,
+  ResolverEvent,
+  ResolverOptions,
+  SentinelMapping,
+  TransportFlow,
+  Upstream,
+} from "./resolver-face.ts";
+import { listResourceNames, type NamedResource, type ResourceNames } from "./resource-names.ts";
+import type { ChosenUpstreams } from "./upstreams.ts";
+
+/** Who has asked, and gets the answer. */
+export type Asker =
+  | { readonly kind: "udp"; readonly sentinel: SocketAddress; readonly peer: SocketAddress }
+  | { readonly kind: "lookup"; readonly token: number }
+  /** A question of our own, to see whether it comes back to us (DN-26). */
+  | { readonly kind: "loop-probe"; readonly upstream: string };
+
+/** Where a query is asked next. */
+export type Route =
+  | {
+      readonly kind: "direct";
+      readonly upstream: Exclude<Upstream, { readonly kind: "none" }>;
+      readonly transport: DirectTransport;
+    }
+  /** Attempts go round the servers: a gateway may have one family only (DN-66). */
+  | { readonly kind: "tunnel"; readonly servers: readonly SocketAddress[] }
+  /** For the connection to the site (DN-66). */
+  | { readonly kind: "waiting"; readonly rid: string; readonly isV6First: boolean };
+
+export type Attempt = { readonly id: number; readonly server: string } & (
+  | { readonly kind: "direct"; readonly token: number }
+  | { readonly kind: "tunnel"; readonly port: number }
+);
+
+/** A query that somebody else must answer. */
+export interface Flight extends QueueEntry {
+  readonly query: Query;
+  readonly asker: Asker;
+  readonly decision: QueryDecision;
+  readonly startedAt: Instant;
+  readonly repeatKey: string | undefined;
+  route: Route;
+  attempts: readonly Attempt[];
+  deadlineAt: Instant;
+  retransmitAt: Instant | undefined;
+  /** When it was last sent, so that repetitions do not multiply it (DN-70). */
+  sentAt: Instant;
+}
+
+/** A local port of the tunnel path, while answers to it may come. */
+export interface TunnelPort {
+  readonly flow: TransportFlow;
+  /** Absent: over, and late answers are dropped. */
+  flight: Flight | undefined;
+}
+
+export type ResolverCounter =
+  | QueryFault
+  | "dns_queries_udp"
+  | "dns_queries_llmnr"
+  | "dns_queries_lookup"
+  | "dns_drop_unmapped"
+  | "dns_drop_source"
+  | "dns_drop_other"
+  | "dns_local"
+  | "dns_cached"
+  | "dns_forwarded_direct"
+  | "dns_forwarded_tunnel"
+  | "dns_site"
+  | "dns_servfail"
+  | "dns_deadline"
+  | "dns_retransmit"
+  | "dns_stray"
+  | "dns_truncated"
+  | "dns_overload"
+  | "dns_site_overflow"
+  | "dns_loop";
+
+export interface ResolverState {
+  readonly random: Random;
+  readonly log: Log;
+  config: ResolverConfig;
+  system: readonly Do53Server[];
+  names: ResourceNames;
+  chosen: ChosenUpstreams;
+  mapping: readonly SentinelMapping[];
+  /** Sentinels of the mapping before, which the host may still ask (DN-22). */
+  retired: { readonly sentinels: ReadonlySet<string>; readonly until: Instant } | undefined;
+  readonly assignments: Assignments;
+  readonly cache: Cache;
+  readonly flights: DeadlineQueue<Flight>;
+  readonly active: { readonly direct: Set<Flight>; readonly tunnel: Set<Flight> };
+  readonly byToken: Map<number, Flight>;
+  readonly byRepeat: Map<string, Flight>;
+  readonly waiting: Map<string, Set<Flight>>;
+  /** IDs of queries in flight, by server (DN-61). */
+  readonly ids: Map<string, Set<number>>;
+  readonly ports: Map<number, TunnelPort>;
+  /** Ports that are over, the oldest first, and when they are forgotten. */
+  readonly lingering: Map<number, Instant>;
+  readonly probes: Map<string, { readonly upstream: string; readonly until: Instant }>;
+  readonly looping: Set<string>;
+  nextToken: number;
+  readonly packets: Uint8Array<ArrayBuffer>[];
+  readonly tunnelPackets: Uint8Array<ArrayBuffer>[];
+  readonly events: ResolverEvent[];
+  readonly counters: Map<ResolverCounter, number>;
+  readonly said: Map<string, Instant>;
+}
+
+const SAY_AGAIN_MS = 60_000;
+
+export function createResolverState({ random, log }: Required<ResolverOptions>): ResolverState {
+  return {
+    random,
+    log,
+    config: { addresses: {}, patterns: [], upstreamDo53: [], upstreamDoh: [], tunnelled: [] },
+    system: [],
+    names: listResourceNames([], log),
+    chosen: { upstreams: [], isCustom: false },
+    mapping: [],
+    retired: undefined,
+    assignments: createAssignments(),
+    cache: createCache(),
+    flights: createDeadlineQueue(),
+    active: { direct: new Set(), tunnel: new Set() },
+    byToken: new Map(),
+    byRepeat: new Map(),
+    waiting: new Map(),
+    ids: new Map(),
+    ports: new Map(),
+    lingering: new Map(),
+    probes: new Map(),
+    looping: new Set(),
+    nextToken: 1,
+    packets: [],
+    tunnelPackets: [],
+    events: [],
+    counters: new Map(),
+    said: new Map(),
+  };
+}
+
+export function count({ counters }: ResolverState, name: ResolverCounter): void {
+  counters.set(name, (counters.get(name) ?? 0) + 1);
+}
+
+/** Whether something is worth a line: each kind once a minute (DN-112). */
+export function maySay({ said }: ResolverState, now: Instant, kind: string): boolean {
+  const last = said.get(kind);
+  if (last !== undefined && now - last < SAY_AGAIN_MS) return false;
+  said.set(kind, now);
+  return true;
+}
+
+/** Our tunnel address of the same family. */
+export function ownAddress({ config }: ResolverState, like: IpAddress): IpAddress | undefined {
+  return like.length === 4 ? config.addresses.v4 : config.addresses.v6;
+}
+
+/** Whom a sentinel asks; that of the mapping before asks the first one for a while (DN-22). */
+export function upstreamOf(state: ResolverState, now: Instant, sentinel: IpAddress): Upstream | undefined {
+  const key = addressKey(sentinel);
+  const mapped = state.mapping.find((one) => addressKey(one.sentinel) === key);
+  if (mapped !== undefined) return mapped.upstream;
+  const { retired } = state;
+  const isServed = retired !== undefined && now < retired.until && retired.sentinels.has(key);
+  return isServed ? state.mapping[0]?.upstream : undefined;
+}
+
+/** Whether both the resource and the device have addresses of a family. */
+export function hasFamily({ config }: ResolverState, { ipStack }: NamedResource, family: 4 | 6): boolean {
+  if (family === 4) return ipStack !== "ipv6_only" && config.addresses.v4 !== undefined;
+  return ipStack !== "ipv4_only" && config.addresses.v6 !== undefined;
+}

@@ -1,0 +1,97 @@
+/** The client's resolver: sentinels, names of resources, and everything else passed on (dns.md §5 to §12). */
+import { copyOf, earliest, equalValues, type Instant, SILENT } from "../base/index.ts";
+import { encodeQuery } from "./address-query.ts";
+import { handleQuery } from "./answering.ts";
+import { assignmentOf, findAssigned, restoreAssignments } from "./assignments.ts";
+import { flush } from "./cache.ts";
+import { handleDirectResult, handleFlightTimeouts, handleSite, resetFlights } from "./flights.ts";
+import { toName } from "./name.ts";
+import type { Do53Server, Resolver, ResolverConfig, ResolverOptions } from "./resolver-face.ts";
+import { count, createResolverState, type ResolverState } from "./resolver-state.ts";
+import { listResourceNames } from "./resource-names.ts";
+import { handleTunnelPacket } from "./tunnel-answers.ts";
+import { handleLingerTimeouts, pollLingerTimeout } from "./tunnel-ports.ts";
+import { handlePacket } from "./udp-front.ts";
+import {
+  announceMapping,
+  handleProbeTimeouts,
+  pollProbeTimeout,
+  probeUpstreams,
+  updateUpstreams,
+} from "./upstream-changes.ts";
+
+export function createResolver({ random, log = SILENT }: ResolverOptions): Resolver {
+  const state = createResolverState({ random, log });
+  return {
+    configure: (now, config) => configure(state, now, config),
+    handleSystemResolvers: (now, servers) => takeSystemResolvers(state, now, servers),
+    handleHostDnsChanged: (now) => probeUpstreams(state, now),
+    restore: (names) => restoreAssignments(state.assignments, names),
+    handlePacket: (now, packet) => handlePacket(state, now, packet),
+    handleTunnelPacket: (now, packet) => handleTunnelPacket(state, now, packet),
+    handleDirectResult: (now, token, result) => handleDirectResult(state, now, token, result),
+    handleSite: (now, rid, result) => handleSite(state, now, rid, result),
+    lookup: (now, token, domain, type) => lookup(state, now, { token, domain, type }),
+    reset(now) {
+      flush(state.cache);
+      resetFlights(state, now);
+    },
+    handleTimeout(now) {
+      handleFlightTimeouts(state, now);
+      handleLingerTimeouts(state, now);
+      handleProbeTimeouts(state, now);
+    },
+    pollTimeout: () =>
+      earliest(state.flights.first()?.dueAt, pollLingerTimeout(state), pollProbeTimeout(state)),
+    pollPacket: () => state.packets.shift(),
+    pollTunnelPacket: () => state.tunnelPackets.shift(),
+    pollEvent: () => state.events.shift(),
+    assignmentOf: (address) => assignmentOf(state.assignments, address),
+    proxiesOf: (domain, rid) => findAssigned(state.assignments, domain, rid)?.proxies ?? [],
+    names: () => state.assignments.names.values(),
+    mapping: () => state.mapping,
+    counters: () => Object.fromEntries(state.counters),
+  };
+}
+
+function configure(state: ResolverState, now: Instant, config: ResolverConfig): void {
+  const before = state.config;
+  state.config = config;
+  const hasOtherNames = !equalValues(before.patterns, config.patterns);
+  if (hasOtherNames) state.names = listResourceNames(config.patterns, state.log);
+  if (hasOtherNames || !equalValues(before.tunnelled, config.tunnelled)) {
+    // What was answered may now be a resource's name, or come by another exit (DN-81).
+    flush(state.cache);
+    state.events.push({ kind: "flush-host-cache" });
+  }
+  const mapping = state.mapping;
+  updateUpstreams(state, now);
+  if (mapping === state.mapping && before.searchDomain !== config.searchDomain) announceMapping(state);
+}
+
+function takeSystemResolvers(state: ResolverState, now: Instant, servers: readonly Do53Server[]): void {
+  if (equalValues(servers, state.system)) return;
+  state.system = servers;
+  // A server that asked us may ask others now.
+  state.looping.clear();
+  updateUpstreams(state, now);
+}
+
+function lookup(
+  state: ResolverState,
+  now: Instant,
+  of: { readonly token: number; readonly domain: string; readonly type: number },
+): void {
+  const { token, domain, type } = of;
+  const name = toName(domain);
+  if (name === undefined) {
+    const decision = { kind: "malformed", reason: "not a domain name" } as const;
+    const report = { domain, type, rcode: 1, addresses: [], decision };
+    state.events.push({ kind: "looked-up", token, report });
+    return;
+  }
+  count(state, "dns_queries_lookup");
+  const bytes = copyOf(encodeQuery({ id: 0, name, type }));
+  const upstream = state.mapping[0]?.upstream ?? { kind: "none" };
+  handleQuery(state, now, { asker: { kind: "lookup", token }, bytes, upstream });
+}
