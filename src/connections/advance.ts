@@ -9,13 +9,18 @@ import { goIdleIfDue, idleDeadline, isStale, takePath } from "./path.ts";
 import { advanceMtu, mtuDeadline, noteSize } from "./path-mtu.ts";
 import { advanceRelays, leaveAll, leaveFreed } from "./relays.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
+import { advanceStreams, endStreams } from "./streams.ts";
 import { sendAlong, wayOf } from "./way.ts";
 
 /** All that is due at `connections.now`, everywhere (SN-114, SN-122). */
 export function advanceAll(state: ConnectionsState): void {
   advanceRelays(state);
+  advanceStreams(state);
   advanceConnections(state);
-  if (leaveFreed(state)) advanceConnections(state);
+  if (leaveFreed(state)) {
+    advanceStreams(state);
+    advanceConnections(state);
+  }
   for (
     let first = state.farewells[0];
     first !== undefined && first.dueAt <= state.now;
@@ -26,6 +31,7 @@ export function advanceAll(state: ConnectionsState): void {
   }
   if (state.leaveRelaysAt !== undefined && state.now >= state.leaveRelaysAt) {
     state.leaveRelaysAt = undefined;
+    endStreams(state);
     leaveAll(state);
   }
   advanceDevice(state);

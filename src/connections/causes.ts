@@ -12,6 +12,8 @@ export interface CauseFacts {
   /** The error that answered a check. */
   readonly errorCode?: number;
   readonly relay?: string;
+  /** By which the relay is reached. */
+  readonly transport?: string;
   readonly rttMs?: number;
   /** Since the connection was made. */
   readonly ageS: number;
@@ -115,6 +117,11 @@ export const CAUSES = {
   "relayed-for-now": {
     sentence: ({ relay }) =>
       `Data goes through the relay ${relay} while direct paths are still being checked.`,
+  },
+  "relayed-stream": {
+    sentence: ({ relay, transport, rttMs }) =>
+      `Data goes through the relay ${relay} over ${transport}${rttMs === undefined ? "" : ` (${rttMs} ms)`}: no relay answers by UDP.`,
+    remedy: "allow UDP out of this network, at least to port 3478 of the relays; TLS is slower by nature",
   },
 } as const satisfies Readonly<Record<string, CauseText>>;
 

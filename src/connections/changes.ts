@@ -1,6 +1,6 @@
 /** What became of connections, for people who watch: a bounded list that nobody has to read. */
-import type { ConnectionChange, PathKind } from "./face.ts";
-import type { Connection, ConnectionsState } from "./state.ts";
+import type { ConnectionChange, PathRoute } from "./face.ts";
+import type { Connection, ConnectionsState, Path } from "./state.ts";
 
 /** Of those that nobody takes, the newest are kept. */
 const CHANGES_MAX = 1_024;
@@ -11,12 +11,13 @@ export function noteChange(
   more: Pick<ConnectionChange, "reason" | "tookMs"> & { readonly state?: "failed" | "closed" } = {},
 ): void {
   const isOver = more.state !== undefined;
-  const path = isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path.kind);
+  const path = isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path);
   state.changes.push({ id, state: phase.kind, path, ...more });
   if (state.changes.length > CHANGES_MAX) state.changes.shift();
 }
 
-/** Whether a relay carries it, on either side. */
-export function routeOf(kind: PathKind): "direct" | "relayed" {
-  return kind === "peer-to-peer" ? "direct" : "relayed";
+/** Whether a relay carries it, on either side; and whether we reach ours by a stream (RL-212). */
+export function routeOf({ kind, relay }: Pick<Path, "kind" | "relay">): PathRoute {
+  if (kind === "peer-to-peer") return "direct";
+  return relay?.stream === undefined ? "relayed" : `relayed-${relay.stream.transport}`;
 }

@@ -36,6 +36,7 @@ import { mtuInside, recheckMtu } from "./path-mtu.ts";
 import { drainRelay, nextRelayTimeout, rememberRelay, updateRelays } from "./relays.ts";
 import { type Connection, type ConnectionsState, enter, pathOf } from "./state.ts";
 import { statsOf } from "./stats.ts";
+import { createStreams, handleStream, listStreams, nextStreamTimeout, resetStreams } from "./streams.ts";
 
 export function createConnections(options: ConnectionsOptions): Connections {
   const state = createState(options);
@@ -48,6 +49,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollCommand: () => state.commands.shift(),
     pollTransmit: () => state.transmits.shift(),
     pollEvent: () => state.events.shift(),
+    pollStream: () => state.streams.requests.shift(),
     explanations: () => explainAll(state),
     pollChange: () => state.changes.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
@@ -71,6 +73,7 @@ type InputName =
   | "removeRemoteCandidates"
   | "updateHostAddresses"
   | "updateRelays"
+  | "handleStream"
   | "handleDatagram"
   | "handlePlaneEvent"
   | "handlePunt"
@@ -109,7 +112,8 @@ function createInputs(state: ConnectionsState): Inputs {
       inputOf(state, now, id, (connection) => removeRemotes(state, connection, candidates));
     },
     updateHostAddresses: (now, addresses) => input(state, now, () => updateHosts(state, addresses)),
-    updateRelays: (now, update) => input(state, now, () => updateRelays(state, update)),
+    updateRelays: (now, update) => input(state, now, () => listStreams(state, updateRelays(state, update))),
+    handleStream: (now, news) => input(state, now, () => handleStream(state, news)),
     handleDatagram: (now, datagram) => input(state, now, () => handleDatagram(state, datagram)),
     handlePlaneEvent: (now, event) => input(state, now, () => handlePlaneEvent(state, event)),
     handlePunt: (now, slot, packet) =>
@@ -204,6 +208,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     hostAddresses: [],
     relays: new Map(),
     relayAt: new Map(),
+    streams: createStreams(),
     formerRelays: [],
     leaveRelaysAt: undefined,
     relayBytesSent: 0,
@@ -254,6 +259,7 @@ function reset(state: ConnectionsState): void {
   while (state.device.pollTransmit() !== undefined);
   state.device.setStaticKey(state.now, randomBytes(state.random, KEY_BYTES));
   state.hostAddresses = [];
+  resetStreams(state);
   for (const relay of state.relays.values()) {
     // What they still send to our old addresses comes late (SN-99).
     rememberRelay(state, relay);
@@ -323,6 +329,7 @@ function nextTimeout(state: ConnectionsState): Deadline | undefined {
     [connection?.dueReason ?? "ice", connection?.dueAt],
     ["farewell", earliest(state.farewells[0]?.dueAt, state.leaveRelaysAt)],
     ["relay", nextRelayTimeout(state)],
+    ["stream", nextStreamTimeout(state)],
     ["wireguard", state.device.pollTimeout()],
   ];
   let first: Deadline | undefined;

@@ -38,6 +38,18 @@ export const FORMER_RELAYS_MAX = 64;
 /** Relays that are taken in. Own limit. */
 export const RELAYS_MAX = 64;
 
+/** UDP has its chance first; two streams are tried at once, that which opens first is used (RL-208). */
+export const UDP_SILENT_MS = 3_000;
+export const STREAMS_TRIED = 2;
+/** While a stream is used, UDP is asked so often (RL-208). */
+export const UDP_PROBE_EVERY_MS = 60_000;
+/** How long a stream stays after the last connection has left it, and after UDP works again at most. */
+export const STREAM_LEAVE_AFTER_MS = 10_000;
+export const STREAM_LEAVE_WITHIN_MS = 60_000;
+/** Between two tries; it doubles (RL-209). */
+export const STREAM_RETRY_FIRST_MS = 1_000;
+export const STREAM_RETRY_LAST_MS = 60_000;
+
 /** How much slower than the fastest of two a relay may be, and how far from the median of more (SN-110). */
 export const RTT_FACTOR = 1.5;
 export const RTT_DEVIATIONS = 3;

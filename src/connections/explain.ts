@@ -86,9 +86,11 @@ function circumstancesOf(
     ...pairs.filter(({ remoteKind }) => remoteKind !== "relay").map(({ remote }) => remote),
   ];
   const isOver = failure !== undefined;
+  // Behind a stream a relay sees the bridge, not us.
+  const byUdp = [...state.relays.values()].filter(({ stream }) => stream === undefined);
   return {
     state: isOver ? "failed" : phase.kind,
-    path: isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path.kind),
+    path: isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path),
     failure,
     hadPath: phase.kind !== "connecting",
     hasOwnAddress: agent.hasHadLocal(),
@@ -97,7 +99,7 @@ function circumstancesOf(
     peerFamilies: familiesOf(peer),
     hasPeerAddress: told.length > 0 || pairs.length > 0,
     isRefusing: agent.refusal() === "bad-integrity" || agent.refusal() === "unknown-username",
-    ownNat: ownNat([...state.relays.values()].map(({ client }) => client.candidates())),
+    ownNat: ownNat(byUdp.map(({ client }) => client.candidates())),
     peerNat: peerNat(told),
     ageMs: state.now - createdAt,
   };
@@ -123,6 +125,9 @@ export function causeOf(seen: Circumstances): Cause {
       return "direct";
     case "relayed":
       return causeOfRelayed(seen);
+    case "relayed-tls":
+    case "relayed-tcp":
+      return "relayed-stream";
     case "none":
       return causeOfNone(seen);
     default:
@@ -168,7 +173,7 @@ function factsOf(
     ownFamilies: formatFamilies(ownFamilies),
     peerFamilies: formatFamilies(peerFamilies),
     ...(errorCode !== undefined && { errorCode }),
-    ...(relay && { relay: relay.id }),
+    ...(relay && { relay: relay.id, transport: relay.transport.toUpperCase() }),
     ...(relay?.rttMs !== undefined && { rttMs: Math.round(relay.rttMs) }),
     ageS: Math.round(ageMs / 1000),
   };

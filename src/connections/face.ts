@@ -59,7 +59,29 @@ export interface RelayEntry {
   readonly username: string;
   readonly password: string;
   readonly realm: string;
+  /** Where it takes TURN over streams, the best first (RL-207). */
+  readonly streams?: readonly StreamPlace[];
 }
+
+export interface StreamPlace {
+  readonly transport: "tls" | "tcp";
+  /** One per family, at least one. */
+  readonly addresses: readonly SocketAddress[];
+  /** With TLS: for which the certificate must be valid. */
+  readonly name?: string;
+}
+
+/** What the shell does for streams. `relay` is the id by which the portal lists it. */
+export type StreamRequest =
+  | { readonly kind: "open"; readonly relay: string; readonly place: StreamPlace }
+  | { readonly kind: "close"; readonly relay: string };
+
+/** What became of it. */
+export type StreamNews =
+  /** `socket`: the bridge's (RL-210). */
+  | { readonly kind: "opened"; readonly relay: string; readonly socket: SocketAddress }
+  /** It could not be opened, or it is over. Not told of one that was closed on request. */
+  | { readonly kind: "ended"; readonly relay: string; readonly reason: string };
 
 export interface RelayUpdate {
   readonly remove: readonly string[];
@@ -162,6 +184,7 @@ export type ConnectionTimeout =
   | "idle"
   | "farewell"
   | "relay"
+  | "stream"
   | "wireguard";
 
 export type ConnectionState = "connecting" | "connected" | "idle";
@@ -170,7 +193,7 @@ export type ConnectionState = "connecting" | "connected" | "idle";
 export interface ConnectionChange {
   readonly id: string;
   readonly state: ConnectionState | "failed" | "closed";
-  readonly path: "direct" | "relayed" | "none";
+  readonly path: PathRoute | "none";
   readonly reason?: string;
   /** Of the first path: since the wish for the connection. */
   readonly tookMs?: number;
@@ -184,6 +207,7 @@ export interface ConnectionStats {
   readonly state: ConnectionState;
   readonly path?: {
     readonly kind: PathKind;
+    readonly route: PathRoute;
     readonly source: SocketAddress;
     readonly destination: SocketAddress;
     /** Largest IP packets, in bytes, that it carries whole: outside, up to what is needed, and inside. */
@@ -208,6 +232,9 @@ export interface ConnectionStats {
   readonly activity: PeerActivity;
 }
 
+/** As people are told: whether a relay carries it, and whether our own relay is reached by a stream. */
+export type PathRoute = "direct" | "relayed" | "relayed-tls" | "relayed-tcp";
+
 /** From us to the peer, each directly or through a relay (SN-83). */
 export type PathKind = "peer-to-peer" | "peer-to-relay" | "relay-to-peer" | "relay-to-relay";
 
@@ -217,7 +244,7 @@ export interface Explanation {
   readonly state: ConnectionState | "failed";
   /** When it was made, or when it failed. */
   readonly since: Instant;
-  readonly path: "direct" | "relayed" | "none";
+  readonly path: PathRoute | "none";
   readonly cause: Cause;
   /** One sentence that says why. */
   readonly sentence: string;
@@ -247,7 +274,9 @@ export interface ConnectionsStats {
 }
 
 export interface RelayStats {
+  /** As the portal lists it. */
   readonly id: string;
+  readonly transport: "udp" | "tls" | "tcp";
   readonly state: RelayState;
   /** The relay's socket in use, else the first that is listed. */
   readonly address: SocketAddress;
@@ -278,6 +307,8 @@ export interface Connections {
   updateHostAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
   /** Relays that go and that come, as one step; those in neither list are asked whether they live (SN-109). */
   updateRelays(now: Instant, update: RelayUpdate): void;
+  /** How a stream that `pollStream` asked for fares (RL-208). */
+  handleStream(now: Instant, news: StreamNews): void;
 
   /** One datagram, or punt of kind `handshake`, `stun` or `other` (SN §5.7). */
   handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
@@ -309,6 +340,8 @@ export interface Connections {
   pollCommand(): ConnectionCommand | undefined;
   pollTransmit(): ConnectionTransmit | undefined;
   pollEvent(): ConnectionEvent | undefined;
+  /** Streams to open and close; none without `streams` in the options. */
+  pollStream(): StreamRequest | undefined;
 
   /** Of every connection, and of those that have failed since and were not made anew. */
   explanations(): readonly Explanation[];
@@ -345,6 +378,8 @@ export interface ConnectionsOptions {
   readonly now: Instant;
   /** Wall clock at `now`, for WireGuard's time stamps (WG-8). */
   readonly unixNow: UnixMs;
+  /** Which streams to relays may be opened where UDP does not pass. Absent: none (RL-207). */
+  readonly streams?: "tls" | "tls-and-tcp";
   /** What relays are told of us, in SOFTWARE (RL-85). Default "postern". */
   readonly software?: string;
   readonly log?: Log;

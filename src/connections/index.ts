@@ -1,7 +1,7 @@
 export type { IceCredentials } from "../ice/index.ts";
 export { CAUSES, type Cause, type CauseFacts } from "./causes.ts";
-export { routeOf } from "./changes.ts";
 export { createConnections } from "./connections.ts";
+export { RELAY_PORT } from "./constants.ts";
 export type {
   ConnectionChange,
   ConnectionCommand,
@@ -21,12 +21,16 @@ export type {
   Explanation,
   FailReason,
   PathKind,
+  PathRoute,
   PathWay,
   RelayEntry,
   RelayStats,
   RelayUpdate,
   RouteOpening,
   SendOutcome,
+  StreamNews,
+  StreamPlace,
+  StreamRequest,
   UpsertOutcome,
 } from "./face.ts";
 export type { NatSight } from "./nat-sight.ts";

@@ -1,8 +1,9 @@
 /** Our own candidates: what each agent is offered, in which order, and what the peer hears of it (SN-70). */
 import { equalSocketAddress, type SocketAddress } from "../base/index.ts";
 import type { LocalAddress } from "../ice/index.ts";
+import type { RelayCandidate } from "../turn/index.ts";
 import { noteActivity } from "./path.ts";
-import type { Connection, ConnectionsState } from "./state.ts";
+import type { Connection, ConnectionsState, Relay } from "./state.ts";
 import { bindChannel } from "./way.ts";
 
 /** Gives the agent all that it may offer; each that is new to it is signalled (SN-70, SN-137). */
@@ -24,10 +25,8 @@ export function toHostCandidate(address: SocketAddress): LocalAddress {
 
 /** Host and reflexive ones of everybody, relayed ones of the connection's relay, best first. */
 function ownCandidates(state: ConnectionsState, { relay }: Connection): readonly LocalAddress[] {
-  const shown = [...state.relays.values()].flatMap(({ client }) => client.candidates());
-  const lent = (relay?.isGone === false ? relay.client.candidates() : []).filter(
-    ({ kind }) => kind === "relay",
-  );
+  const shown = [...state.relays.values()].flatMap(offersOf);
+  const lent = (relay?.isGone === false ? offersOf(relay) : []).filter(({ kind }) => kind === "relay");
   return [
     ...ranked([...state.hostAddresses.map(toHostCandidate), ...shown.filter(({ kind }) => kind === "host")]),
     ...ranked(shown.filter(({ kind }) => kind === "srflx")),
@@ -44,6 +43,16 @@ function ranked(candidates: readonly LocalAddress[]): readonly LocalAddress[] {
   const v4 = distinct.filter(({ address }) => address.address.length === 4);
   const places = [...v6.map((local, k) => ({ local, k })), ...v4.map((local, k) => ({ local, k }))];
   return places.sort((a, b) => a.k - b.k).map(({ local }) => local);
+}
+
+export function offersOf(relay: Relay): readonly LocalAddress[] {
+  return relay.client.candidates().flatMap((candidate) => toOffer(relay, candidate) ?? []);
+}
+
+/** Behind a stream a relay sees the bridge, not us: only what it lends counts (RL-210). */
+export function toOffer({ stream }: Relay, candidate: RelayCandidate): LocalAddress | undefined {
+  if (stream === undefined) return candidate;
+  return candidate.kind === "relay" ? { ...candidate, isByStream: true } : undefined;
 }
 
 /** Channels to what the peer told of itself, before the first check needs one (SN-87). */

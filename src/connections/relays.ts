@@ -5,6 +5,7 @@ import {
   formatIp,
   formatSocketAddress,
   type Instant,
+  type LogFields,
   randomBelow,
   SILENT,
   type SocketAddress,
@@ -21,36 +22,34 @@ import {
   RTT_FACTOR,
 } from "./constants.ts";
 import type { RelayEntry, RelayUpdate } from "./face.ts";
-import { addLocal, bindToRemotes } from "./own-candidates.ts";
+import { addLocal, bindToRemotes, offersOf, toOffer } from "./own-candidates.ts";
 import { isStale, noteActivity } from "./path.ts";
 import { type Connection, type ConnectionsState, pathOf, type Relay } from "./state.ts";
 import { flushRelay } from "./way.ts";
 
-/** SN-109: atomic, in this order. */
-export function updateRelays(state: ConnectionsState, { remove, add }: RelayUpdate): void {
+/** SN-109: atomic, in this order. @returns what of it is usable */
+export function updateRelays(state: ConnectionsState, { remove, add }: RelayUpdate): RelayUpdate {
   const before = state.relays.size;
   for (const id of remove) {
     const relay = state.relays.get(id);
-    if (relay !== undefined) leave(state, relay, "removed");
+    if (relay !== undefined) leaveRelay(state, relay, "removed");
   }
-  const listed = new Set<string>();
-  for (const entry of add) {
-    if (!isUsableEntry(state, entry)) continue;
-    listed.add(entry.id);
-    take(state, entry);
-  }
+  const usable = add.filter((entry) => isUsableEntry(state, entry));
+  const listed = new Set(usable.map(({ id }) => id));
+  for (const entry of usable) take(state, entry);
   for (const relay of [...state.relays.values()]) {
-    // After a partition from the portal a relay may have vanished: better to know it at once.
-    if (!listed.has(relay.id)) relay.client.refresh(state.now);
+    // After a partition from the portal a relay may have vanished: better to know it at once. A stream tells.
+    if (!listed.has(relay.id) && relay.stream === undefined) relay.client.refresh(state.now);
     drainRelay(state, relay);
   }
   noteExhausted(state, before);
   tellPlane(state);
   migrate(state);
+  return { remove, add: usable };
 }
 
 /** The plane takes data of peers from any of them, whatever way its own goes (SN-128). */
-function tellPlane({ relays, commands }: ConnectionsState): void {
+export function tellPlane({ relays, commands }: ConnectionsState): void {
   const sockets = [...relays.values()].flatMap(({ entry }) => socketsOf(entry));
   commands.push({ kind: "set-relays", relays: sockets });
 }
@@ -74,25 +73,30 @@ function take(state: ConnectionsState, entry: RelayEntry): void {
       (socket) => state.relayAt.get(formatSocketAddress(socket)) === other,
     );
     // The same machine under another name: it was restarted (RL-70).
-    if (other.id !== entry.id && isSharing) leave(state, other, "restarted");
+    if (other.id !== entry.id && isSharing) leaveRelay(state, other, "restarted");
   }
   const known = state.relays.get(entry.id);
-  if (known === undefined) return create(state, entry);
+  if (known === undefined) return void createRelay(state, entry);
   const { username, password } = entry;
   if (!isSamePlace(known.entry, entry)) {
-    leave(state, known, "replaced");
-    create(state, entry);
+    leaveRelay(state, known, "replaced");
+    createRelay(state, entry);
   } else if (known.entry.username !== username || known.entry.password !== password) {
     known.entry = entry;
     known.client.renew(state.now, { username, password });
   }
 }
 
-function create(state: ConnectionsState, entry: RelayEntry): void {
+/** @param more `isProbe`: it gave up before, and whether it answers now is news */
+export function createRelay(
+  state: ConnectionsState,
+  entry: RelayEntry,
+  more: Partial<Pick<Relay, "stream" | "isProbe">> = {},
+): Relay | undefined {
   const { id, v4, v6, username, password, realm } = entry;
   if (state.relays.size >= RELAYS_MAX) {
     state.log.warn?.("relay skipped", { relay: id, reason: `more than ${RELAYS_MAX} relays` });
-    return;
+    return undefined;
   }
   const log = (state.options.log ?? SILENT).scope("connections", { relay: id });
   const { unixOffsetMs, now } = state;
@@ -107,15 +111,23 @@ function create(state: ConnectionsState, entry: RelayEntry): void {
     unixNow: unixMs(now + unixOffsetMs),
     log,
   });
-  const relay: Relay = { id, entry, client, log, isGone: false, hasAnswered: false };
+  const relay: Relay = { id, entry, client, log, isGone: false, hasAnswered: false, isProbe: false, ...more };
   state.relays.set(id, relay);
   for (const socket of socketsOf(entry)) state.relayAt.set(formatSocketAddress(socket), relay);
-  log.info?.("relay added", { sockets: socketsOf(entry).map(formatSocketAddress) });
+  tell(relay, "relay added", { sockets: socketsOf(entry).map(formatSocketAddress) });
+  drainRelay(state, relay);
+  return relay;
+}
+
+/** A relay that is asked once a minute in vain is worth no lines. */
+function tell({ log, isProbe, hasAnswered }: Relay, event: string, fields: LogFields): void {
+  if (isProbe && !hasAnswered) log.debug?.(event, fields);
+  else log.info?.(event, fields);
 }
 
 /** It takes its candidates with it; the connections that used it are moved afterwards. */
-function leave(state: ConnectionsState, relay: Relay, reason: string): void {
-  relay.log.info?.("relay left", { reason });
+export function leaveRelay(state: ConnectionsState, relay: Relay, reason: string): void {
+  tell(relay, "relay left", { reason });
   relay.client.close(state.now);
   drainRelay(state, relay);
   relay.isGone = true;
@@ -125,7 +137,7 @@ function leave(state: ConnectionsState, relay: Relay, reason: string): void {
 }
 
 /** There were relays, and now there is none (SN-113). */
-function noteExhausted(state: ConnectionsState, before: number): void {
+export function noteExhausted(state: ConnectionsState, before: number): void {
   if (before > 0 && state.relays.size === 0) state.events.push({ kind: "relays-exhausted" });
 }
 
@@ -153,7 +165,7 @@ export function leaveFreed(state: ConnectionsState): boolean {
   const freed = [...state.relays.values()].filter(({ client }) => client.freeReason() !== undefined);
   if (freed.length === 0) return false;
   const before = state.relays.size;
-  for (const relay of freed) leave(state, relay, relay.client.freeReason() ?? "freed");
+  for (const relay of freed) leaveRelay(state, relay, relay.client.freeReason() ?? "freed");
   noteExhausted(state, before);
   tellPlane(state);
   migrate(state);
@@ -162,7 +174,7 @@ export function leaveFreed(state: ConnectionsState): boolean {
 
 /** At the end of all: their ports are free for others (RL-113). */
 export function leaveAll(state: ConnectionsState): void {
-  for (const relay of [...state.relays.values()]) leave(state, relay, "closing");
+  for (const relay of [...state.relays.values()]) leaveRelay(state, relay, "closing");
   tellPlane(state);
 }
 
@@ -188,7 +200,8 @@ export function drainRelay(state: ConnectionsState, relay: Relay): void {
 function handleRelayEvent(state: ConnectionsState, relay: Relay, event: RelayClientEvent): void {
   switch (event.kind) {
     case "added": {
-      const { candidate } = event;
+      const candidate = toOffer(relay, event.candidate);
+      if (candidate === undefined) return;
       const isRelayed = candidate.kind === "relay";
       for (const connection of state.byId.values()) {
         // Host and reflexive addresses are everybody's, as in seeding (SN-71).
@@ -233,12 +246,12 @@ function touch(state: ConnectionsState, connection: Connection): void {
 
 /**
  * Connections whose relay is gone, or that never had one, get one, if there is any (SN-112, SN-138). All others
- * keep theirs, even if a faster one has come (SN-111).
+ * keep theirs, even if a faster one has come (SN-111), except for what UDP and streams mean (RL-208).
  */
 export function migrate(state: ConnectionsState): void {
   for (const connection of state.byId.values()) {
     const { relay: before, log } = connection;
-    if (before?.isGone === false) continue;
+    if (before?.isGone === false && !isOutdone(state, before)) continue;
     const relay = chooseRelay(state);
     connection.relay = relay;
     if (before !== undefined || relay !== undefined) {
@@ -247,16 +260,40 @@ export function migrate(state: ConnectionsState): void {
       else log.info?.("migrating", line);
     }
     if (relay === undefined) continue;
-    for (const candidate of relay.client.candidates()) addLocal(state, connection, candidate);
+    for (const candidate of offersOf(relay)) addLocal(state, connection, candidate);
     bindToRemotes(state, connection);
     noteActivity(state, connection, "relay migrated");
     touch(state, connection);
   }
 }
 
+/** A stream is used while no relay answers by UDP, and given up for one that relays by UDP (RL-208). */
+function isOutdone({ relays }: ConnectionsState, { stream, client }: Relay): boolean {
+  const others = [...relays.values()];
+  if (stream !== undefined)
+    return others.some((other) => isByUdp(other) && other.client.state() === "active");
+  return client.activeSocket() === undefined && !others.some(answersByUdp) && !others.every(isByUdp);
+}
+
+function isByUdp({ stream }: Relay): boolean {
+  return stream === undefined;
+}
+
+function answersByUdp(relay: Relay): boolean {
+  return isByUdp(relay) && relay.client.activeSocket() !== undefined;
+}
+
+/** While there is a stream, those that are silent by UDP are no choice. */
+function choicesOf({ relays }: ConnectionsState): readonly Relay[] {
+  const all = [...relays.values()];
+  if (all.every(isByUdp)) return all;
+  const answering = all.filter(answersByUdp);
+  return answering.length > 0 ? answering : all.filter((relay) => !isByUdp(relay));
+}
+
 /** SN-110: one of those that are not much slower than the others, drawn; a refusing one only for want of others. */
 export function chooseRelay(state: ConnectionsState): Relay | undefined {
-  const all = [...state.relays.values()];
+  const all = choicesOf(state);
   const willing = all.filter(({ client }) => client.state() !== "suspended");
   const eligible = willing.length > 0 ? willing : all;
   const rtts = eligible.flatMap(({ client }) => client.rttMs() ?? []);

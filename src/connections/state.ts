@@ -26,6 +26,8 @@ import type {
   FailReason,
   PathKind,
   RelayEntry,
+  StreamPlace,
+  StreamRequest,
 } from "./face.ts";
 
 /** A relay and what is spoken with it (SN-109). */
@@ -37,6 +39,47 @@ export interface Relay {
   /** Removed, replaced or given up: nothing goes through it any more. */
   isGone: boolean;
   hasAnswered: boolean;
+  /** Asked again after it had given up by UDP. */
+  readonly isProbe: boolean;
+  /** Reached by a stream, whose bridge is its socket (RL-210). */
+  readonly stream?: RelayStream;
+}
+
+export interface RelayStream {
+  /** The id by which the portal lists the relay. */
+  readonly relay: string;
+  readonly transport: "tls" | "tcp";
+  readonly name?: string;
+}
+
+/** A stream that the shell opens, or has opened. */
+export interface StreamAttempt {
+  readonly entry: RelayEntry;
+  readonly place: StreamPlace;
+  /** `undefined`: not open yet. */
+  relay: Relay | undefined;
+}
+
+/** What is known of streams to relays (`streams.ts`). */
+export interface StreamsState {
+  /** What the portal listed last, whatever has become of it by UDP. */
+  readonly listed: Map<string, RelayEntry>;
+  /** By the id of the listed relay. */
+  readonly attempts: Map<string, StreamAttempt>;
+  readonly requests: StreamRequest[];
+  /** Since when no relay has answered by UDP; `undefined`: one has, or there is none. */
+  silentSince: Instant | undefined;
+  /** Streams are tried again, not before. */
+  retryAt: Instant | undefined;
+  pauseMs: number;
+  /** Relays that gave up by UDP are asked again. */
+  probeAt: Instant | undefined;
+  /** The stream is of no use any more. */
+  leaveAt: Instant | undefined;
+  /** At the latest, even if something still goes through it. */
+  leaveBy: Instant | undefined;
+  lastFailure: string | undefined;
+  hasWarned: boolean;
 }
 
 /**
@@ -186,6 +229,8 @@ export interface ConnectionsState {
   readonly relays: Map<string, Relay>;
   /** The same by each of their sockets. */
   readonly relayAt: Map<string, Relay>;
+  /** Relays by stream (RL-208). */
+  readonly streams: StreamsState;
   /** IP addresses of relays that were left, the oldest first (SN-99). */
   readonly formerRelays: string[];
   /** When the relays are told that we leave: behind the last goodbye (RL-113). */

@@ -1,4 +1,5 @@
 /** What the connections show of themselves (SN-136). */
+import { routeOf } from "./changes.ts";
 import type { ConnectionStats, ConnectionsStats, RelayStats } from "./face.ts";
 import { mtuInside } from "./path-mtu.ts";
 import type { Connection, ConnectionsState, Path, Relay } from "./state.ts";
@@ -28,7 +29,7 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
     stunBytesSent: connection.stunBytesSent,
     stunBytesRelayed: connection.stunBytesRelayed,
     drops: Object.fromEntries(connection.drops),
-    ...(connection.relay && { relay: connection.relay.id }),
+    ...(connection.relay && { relay: connection.relay.stream?.relay ?? connection.relay.id }),
     bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
     ...(lastHandshake !== undefined && { lastHandshake }),
     createdAt: connection.createdAt,
@@ -39,12 +40,26 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
 
 function shownPath(path: Path): NonNullable<ConnectionStats["path"]> {
   const { kind, source, destination, mtu } = path;
-  return { kind, source, destination, mtu: { outside: mtu.bytes, inside: mtuInside(path) } };
+  return {
+    kind,
+    route: routeOf(path),
+    source,
+    destination,
+    mtu: { outside: mtu.bytes, inside: mtuInside(path) },
+  };
 }
 
-export function relayStats({ id, client, entry }: Relay): readonly RelayStats[] {
+export function relayStats({ id, client, entry, stream }: Relay): readonly RelayStats[] {
   const address = client.activeSocket() ?? entry.v4 ?? entry.v6;
   const rttMs = client.rttMs();
   if (address === undefined) return [];
-  return [{ id, address, state: client.state(), ...(rttMs !== undefined && { rttMs }) }];
+  return [
+    {
+      id: stream?.relay ?? id,
+      transport: stream?.transport ?? "udp",
+      address,
+      state: client.state(),
+      ...(rttMs !== undefined && { rttMs }),
+    },
+  ];
 }

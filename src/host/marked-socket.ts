@@ -39,6 +39,8 @@ export interface TlsTrust {
   readonly servername: string;
   /** All roots to trust (PEM), in place of the runtime's; absent: the runtime's. */
   readonly ca?: readonly string[];
+  /** Protocols to offer (RFC 7301); absent: none. */
+  readonly alpn?: readonly string[];
 }
 
 /** TLS over a connected socket: what `ws` wants from `createConnection` for `wss`. */
@@ -46,7 +48,8 @@ export function startTls(socket: Socket, trust: TlsTrust): Socket {
   // A literal address is no server name (RFC 6066 §3).
   const servername = parseIp(trust.servername).ok ? {} : { servername: trust.servername };
   const ca = trust.ca === undefined ? {} : { ca: [...trust.ca] };
-  return connectTls({ socket, host: trust.servername, ...servername, ...ca });
+  const alpn = trust.alpn === undefined ? {} : { ALPNProtocols: [...trust.alpn] };
+  return connectTls({ socket, host: trust.servername, ...servername, ...ca, ...alpn });
 }
 
 /**

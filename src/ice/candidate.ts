@@ -8,7 +8,13 @@ import {
   type SocketAddress,
 } from "../base/index.ts";
 import { crc32 } from "../stun/index.ts";
-import { COMPONENT, CROSS_FAMILY_PENALTY, LOCAL_PREFERENCE_START, TYPE_PREFERENCE } from "./constants.ts";
+import {
+  COMPONENT,
+  CROSS_FAMILY_PENALTY,
+  LOCAL_PREFERENCE_START,
+  STREAM_PENALTY,
+  TYPE_PREFERENCE,
+} from "./constants.ts";
 
 export type CandidateKind = "host" | "prflx" | "srflx" | "relay";
 
@@ -34,6 +40,8 @@ export interface LocalAddress {
   readonly base: SocketAddress;
   /** The relay that showed or allocated it. */
   readonly relay?: IpAddress;
+  /** The relay is reached by a stream: worse than any that is reached by UDP. */
+  readonly isByStream?: boolean;
 }
 
 /** Whether a local candidate may be made of it (SN-15). */
@@ -56,7 +64,8 @@ export function toLocalCandidate(local: LocalAddress, rank: number): LocalCandid
     LOCAL_PREFERENCE_START[local.kind] -
     (local.address.address.length === 4 ? 1 : 0) -
     2 * rank -
-    (isCrossFamily ? CROSS_FAMILY_PENALTY : 0);
+    (isCrossFamily ? CROSS_FAMILY_PENALTY : 0) -
+    (local.isByStream === true ? STREAM_PENALTY : 0);
   return {
     kind: local.kind,
     address: local.address,

@@ -67,5 +67,8 @@ export const LOCAL_PREFERENCE_START = { host: 65_535, prflx: 49_151, srflx: 32_7
 /** Subtracted where a relay's address has another family than the way to the relay (SN-18). */
 export const CROSS_FAMILY_PENALTY = 1_000;
 
+/** Subtracted where the way to the relay is a stream (SN-18). */
+export const STREAM_PENALTY = 2_000;
+
 /** There is one component, the datagrams (SN-15). */
 export const COMPONENT = 1;

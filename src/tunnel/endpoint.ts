@@ -19,6 +19,7 @@ import type {
   ConnectionTransmit,
   Datagram,
   DatagramOutcome,
+  StreamNews,
 } from "../connections/index.ts";
 import { encodeGoodbye, encodeTooBig, isControlEvent, parseControlEvent } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
@@ -57,6 +58,8 @@ export interface TunnelEnd<Event> {
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
   handleCarriedOut(now: Instant, command: ConnectionCommand): void;
+  /** How a stream to a relay fares that the connections asked for (RL-208). */
+  handleStream(now: Instant, news: StreamNews): void;
   /** The whole list of own addresses (SN-137). */
   handleOwnAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
   /** Says goodbye on every connection (TN-37). */
@@ -148,6 +151,10 @@ export function createTunnelEnd<Event>(
       const outcome = connections.handleDatagram(now, datagram);
       after(now);
       return outcome;
+    },
+    handleStream(now, news) {
+      connections.handleStream(now, news);
+      after(now);
     },
     handleCarriedOut(now, command) {
       connections.handleCarriedOut(now, command);

@@ -1,6 +1,6 @@
 /** Relays as the portal lists them, and when it is asked for others (TN-104). */
 import { after, type Instant, type Log, type SocketAddress } from "../base/index.ts";
-import type { Connections, RelayEntry } from "../connections/index.ts";
+import type { Connections, RelayEntry, StreamPlace } from "../connections/index.ts";
 import type { RelayEntry as ListedRelay } from "../portal/protocol/index.ts";
 
 /** Wire compatibility: the portal's protocol carries no realm (RL §2). */
@@ -63,12 +63,36 @@ export function takeRelays(
 /** The portal lists the IPv4 and the IPv6 address of a relay as two entries of one id (RL Part B). */
 function joinFamilies(listed: readonly ListedRelay[]): readonly RelayEntry[] {
   const byId = new Map<string, RelayEntry>();
-  for (const { id, address, username, password } of listed) {
+  for (const relay of listed) {
+    const { id, address, username, password } = relay;
     const family = familyOf(address);
     const entry = byId.get(id) ?? { id, username, password, realm: RELAY_REALM };
-    byId.set(id, { ...entry, [family]: entry[family] ?? address });
+    const streams = placesOf(relay).reduce(withPlace, entry.streams ?? []);
+    byId.set(id, {
+      ...entry,
+      [family]: entry[family] ?? address,
+      ...(streams.length > 0 && { streams }),
+    });
   }
   return [...byId.values()];
+}
+
+/** TLS comes first. */
+function placesOf({ tls, tcp }: ListedRelay): readonly StreamPlace[] {
+  return [
+    ...(tls ? [{ transport: "tls", addresses: [tls.address], name: tls.name } as const] : []),
+    ...(tcp ? [{ transport: "tcp", addresses: [tcp.address] } as const] : []),
+  ];
+}
+
+/** The same stream at the address of the other family is one place. */
+function withPlace(places: readonly StreamPlace[], place: StreamPlace): readonly StreamPlace[] {
+  const isSame = ({ transport, name }: StreamPlace): boolean =>
+    transport === place.transport && name === place.name;
+  if (!places.some(isSame)) return [...places, place];
+  return places.map((known) =>
+    isSame(known) ? { ...known, addresses: [...known.addresses, ...place.addresses] } : known,
+  );
 }
 
 function familyOf({ address }: SocketAddress): "v4" | "v6" {

@@ -21,7 +21,7 @@ export interface ConnectionChangeEvent {
   /** `gid` at a client, `cid` at a gateway. */
   readonly peer: string;
   readonly state: "connecting" | "connected" | "idle" | "failed" | "closed";
-  readonly path: "direct" | "relayed" | "none";
+  readonly path: "direct" | "relayed" | "relayed-tls" | "relayed-tcp" | "none";
   readonly reason?: string;
 }
 

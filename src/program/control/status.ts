@@ -73,10 +73,13 @@ export interface EgressStatus {
 
 export interface RelayStatus {
   readonly id: string;
+  readonly transport: "udp" | "tls" | "tcp";
   readonly address: string;
   readonly state: string;
   readonly rtt_ms: number | null;
   readonly allocated: boolean;
+  /** By stream: how many bytes wait to be written (RL-212). */
+  readonly waiting_bytes?: number;
 }
 
 export interface ResourceView {
@@ -96,7 +99,7 @@ export interface ConnectionView {
   readonly cid?: string;
   readonly name: string | null;
   readonly state: "connecting" | "connected" | "idle" | "failed";
-  readonly path: "direct" | "relayed" | "none";
+  readonly path: "direct" | "relayed" | "relayed-tls" | "relayed-tcp" | "none";
   readonly local: string | null;
   readonly remote: string | null;
   readonly relay: string | null;

@@ -1,6 +1,6 @@
 /** What a client or gateway measures of itself (PG-114). */
 import type { Instant } from "../../base/index.ts";
-import { type ConnectionChange, type Connections, routeOf } from "../../connections/index.ts";
+import type { ConnectionChange, Connections } from "../../connections/index.ts";
 import type { Counts, PortalLinkStatus, ResourceView } from "../control/index.ts";
 import {
   createHistogram,
@@ -41,17 +41,19 @@ export function peerSamples(parts: PeerSampleParts): readonly Sample[] {
   ];
 }
 
+const ROUTES = ["direct", "relayed", "relayed-tls", "relayed-tcp"] as const;
+
 type Stats = ReturnType<Connections["stats"]>;
 
 function connectionSamples({ connections, failures, counters, handshakes }: Stats): readonly Sample[] {
   const present = new Map<string, number>();
   for (const state of ["connecting", "connected", "idle"]) {
-    for (const path of state === "connecting" ? ["none"] : ["direct", "relayed"]) {
+    for (const path of state === "connecting" ? ["none"] : ROUTES) {
       present.set(`${state} ${path}`, 0);
     }
   }
   for (const { state, path } of connections) {
-    const key = `${state} ${path === undefined ? "none" : routeOf(path.kind)}`;
+    const key = `${state} ${path === undefined ? "none" : path.route}`;
     present.set(key, (present.get(key) ?? 0) + 1);
   }
   return [
@@ -98,7 +100,7 @@ export function createPathMeter(): PathMeter {
   const relayed = createHistogram(PATH_BOUNDS);
   return {
     note({ path, tookMs }) {
-      if (tookMs !== undefined) (path === "relayed" ? relayed : direct).observe(tookMs / 1000);
+      if (tookMs !== undefined) (path === "direct" ? direct : relayed).observe(tookMs / 1000);
     },
     samples: () => [
       sample("postern_ice_duration_seconds", direct.read(), { path: "direct" }),

@@ -62,6 +62,7 @@ export interface WatchedParts {
     purposeOf(id: string, now: Instant): ReturnType<StatusParts["purposeOf"]>;
   };
   readonly wiring: Pick<PeerWiring, "status" | "account">;
+  readonly streams: StatusParts["streams"];
   readonly features: PlaneFeatures;
   readonly mtu: number;
   readonly addresses: () => readonly IpAddress[];
@@ -229,6 +230,7 @@ function snapshot(state: WatchState, parts: WatchedParts): PeerStatus {
     portal: wiring.status(),
     ...{ host, mtu, features, connections },
     addresses: addresses(),
+    streams: parts.streams,
     counters: machine.counters(),
     resources: machine.resources(),
     purposeOf: machine.purposeOf,

@@ -1,6 +1,6 @@
 /** What client and gateway add to the common course, and what they are given for it. */
 import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.ts";
-import type { Connections } from "../../connections/index.ts";
+import type { Connections, StreamNews } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { ConnectionView, ControlEvent, PortalLinkStatus, ResourceView } from "../control/index.ts";
@@ -11,6 +11,7 @@ import type { Surroundings } from "./surroundings.ts";
 export interface PeerMachine extends ShellMachine {
   handleWallClock(now: Instant, unix: UnixMs): void;
   handleOwnAddresses(now: Instant, addresses: readonly { address: IpAddress; port: number }[]): void;
+  handleStream(now: Instant, news: StreamNews): void;
   reset(now: Instant): void;
   shutdown(now: Instant): void;
   counters(): Readonly<Record<string, number>>;

@@ -33,6 +33,7 @@ import {
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
+import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
 import { hostSurroundings } from "./surroundings.ts";
@@ -92,6 +93,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     connections: running.connections,
     machine: viewOf(course, running),
     wiring,
+    streams: () => running.streams?.figures() ?? NO_STREAMS,
     features: open.features,
     mtu: TUN_MTU,
     addresses: open.hostInterface.addresses,
@@ -179,6 +181,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
     ...{ fail: ending.fail, tell, onChange, onTurn },
   });
   undo.add("control loop", () => tunnel.shell.stop());
+  undo.add("streams to relays", () => tunnel.streams?.close());
   return { host: open.host, ...tunnel };
 }
 
@@ -264,10 +267,10 @@ function withPorts(host: PlaneHost, addresses: readonly IpAddress[]): readonly S
 /** What those who watch may ask of the machine. */
 function viewOf<Machine extends PeerMachine>(
   { role }: Course<Machine>,
-  { machine }: Running<Machine>,
+  { machine, streams }: Running<Machine>,
 ): WatchedParts["machine"] {
   return {
-    counters: () => machine.counters(),
+    counters: () => ({ ...machine.counters(), turn_stream_late: streams?.figures().late ?? 0 }),
     resources: () => role.resourcesOf(machine),
     purposeOf: (id, now) => role.purposeOf(machine, id, now),
   };

@@ -11,13 +11,7 @@ import {
   type Log,
   type LogFields,
 } from "../../base/index.ts";
-import {
-  type ConnectionStats,
-  type Connections,
-  type Explanation,
-  type RelayStats,
-  routeOf,
-} from "../../connections/index.ts";
+import type { ConnectionStats, Connections, Explanation, RelayStats } from "../../connections/index.ts";
 import { defaultRoutes } from "../../host/index.ts";
 import type {
   ConnectionView,
@@ -30,6 +24,7 @@ import type {
   ResourceView,
 } from "../control/index.ts";
 import type { PlaneFeatures, PlaneHost } from "../shell/index.ts";
+import type { StreamFigures } from "./relay-streams.ts";
 import type { Login } from "./role.ts";
 import { failedViews, whyOf } from "./why.ts";
 
@@ -44,6 +39,7 @@ export interface StatusParts {
   readonly addresses: readonly IpAddress[];
   readonly features: PlaneFeatures;
   readonly connections: Pick<Connections, "stats" | "explanations">;
+  readonly streams: () => StreamFigures;
   /** Drops that the tunnel decided. */
   readonly counters: Counts;
   readonly resources: readonly ResourceView[];
@@ -69,7 +65,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
     cipher: host.choice.name,
     egress: egressStatus(host),
     dns: { method: "none", sentinels: [], upstreams: [] },
-    relays: stats.relays.map(relayView),
+    relays: stats.relays.map((relay) => relayView(relay, parts.streams())),
     resources: parts.resources,
     connections: [
       ...stats.connections.map((connection) => connectionView(parts, connection, explanations)),
@@ -128,13 +124,18 @@ function egressStatus({ rtnetlink }: PlaneHost): PeerStatus["egress"] {
   return { v4: view(v4), v6: view(v6) };
 }
 
-function relayView({ id, address, state, rttMs }: RelayStats): RelayStatus {
+function relayView(
+  { id, transport, address, state, rttMs }: RelayStats,
+  { waiting }: StreamFigures,
+): RelayStatus {
   return {
     id,
+    transport,
     address: formatSocketAddress(address),
     state,
     rtt_ms: rttMs === undefined ? null : Math.round(rttMs),
     allocated: state === "active",
+    ...(transport !== "udp" && { waiting_bytes: waiting.get(id) ?? 0 }),
   };
 }
 
@@ -151,7 +152,7 @@ function connectionView(
     ...(program.role === "client" ? { gid: id } : { cid: id }),
     name: null,
     state,
-    path: path === undefined ? "none" : routeOf(path.kind),
+    path: path === undefined ? "none" : path.route,
     local: path === undefined ? null : formatSocketAddress(path.source),
     remote: path === undefined ? null : formatSocketAddress(path.destination),
     relay: relay ?? null,

@@ -10,6 +10,7 @@ import type { TunnelInterface } from "../../tunnel/index.ts";
 import { markedTcp, type OpenTcp } from "../portal-socket.ts";
 import { type Environment, reachTarget, type Target } from "../proxy/index.ts";
 import type { PlaneHost, ShellPlane, ShellTransmit } from "../shell/index.ts";
+import type { StreamSurroundings } from "./relay-streams.ts";
 
 export interface Surroundings {
   /** The packet plane, with its workers or in process. */
@@ -25,6 +26,8 @@ export interface Surroundings {
   readonly openTcp: OpenTcp;
   /** Addresses of the portal's name, asked past the tunnel; absent: the system's resolvers. */
   readonly resolve?: (host: string) => Promise<readonly IpAddress[]>;
+  /** For TURN over streams; absent: relays are reached by UDP only. */
+  readonly streams?: StreamSurroundings;
   /** Brings addresses and routes to what the tunnel wants; the first time is readiness (PG-82). */
   readonly applyInterface: (wanted: TunnelInterface) => void;
 }
@@ -42,6 +45,8 @@ export interface HostSurroundings {
 /** @throws PosternError `usage` when the environment's proxy cannot be read */
 export function hostSurroundings(options: HostSurroundings): Surroundings {
   const { host, applyInterface, portal, env, caFile, log } = options;
+  const openTcp = markedTcp(host.kernel, FWMARK);
+  const resolve = createNameResolver({ kernel: host.kernel, mark: FWMARK, log });
   return {
     plane: host.plane,
     now: host.now,
@@ -51,11 +56,12 @@ export function hostSurroundings(options: HostSurroundings): Surroundings {
     ...reachTarget({
       target: portal,
       env,
-      openTcp: markedTcp(host.kernel, FWMARK),
-      resolve: createNameResolver({ kernel: host.kernel, mark: FWMARK, log }),
+      openTcp,
+      resolve,
       caFile,
       log: log.scope("portal"),
     }),
+    streams: { udpPort: () => host.sockets().v4?.port, openTcp, resolve, env, caFile },
     applyInterface,
   };
 }

@@ -7,6 +7,7 @@ import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
 import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
 import { VERSION } from "../version.ts";
+import { createRelayStreams, type RelayStreams } from "./relay-streams.ts";
 import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -33,6 +34,8 @@ export interface Tunnel<Machine extends PeerMachine> {
   readonly shell: Shell;
   /** To the portal; nothing is connected yet. */
   readonly wiring: PeerWiring;
+  /** Absent where the surroundings have none. */
+  readonly streams: RelayStreams | undefined;
 }
 
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
@@ -48,6 +51,8 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     seed: randomBytes(32),
     ...clocks,
     software: `postern/${VERSION}`,
+    // A stream that anybody can read is no worse than a portal that anybody can read (RL-207).
+    ...(surroundings.streams && { streams: url.scheme === "ws" ? "tls-and-tcp" : "tls" }),
     log,
   });
   const machine = role.createMachine({ connections, ...clocks, log });
@@ -59,6 +64,9 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     send,
     writeTun: deliver,
     drainEvents(at) {
+      for (let wish = connections.pollStream(); wish !== undefined; wish = connections.pollStream()) {
+        streams?.take(wish);
+      }
       wiring.drainEvents(at);
       for (let change = connections.pollChange(); change !== undefined; change = connections.pollChange()) {
         onChange?.(change);
@@ -67,6 +75,14 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     ...(onTurn && { onTurn }),
     onDefect: fail,
   });
+  const streams =
+    surroundings.streams &&
+    createRelayStreams({
+      surroundings: surroundings.streams,
+      now,
+      tell: (news) => shell.input((at) => machine.handleStream(at, news)),
+      log: log.scope("connections"),
+    });
   const wiring = role.wire({
     machine,
     surroundings,
@@ -79,5 +95,5 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     tell,
     log,
   });
-  return { connections, machine, shell, wiring };
+  return { connections, machine, shell, wiring, streams };
 }

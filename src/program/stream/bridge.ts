@@ -14,10 +14,15 @@ import { createStreamQueue, createStreamReader, type StreamQueue, toStream } fro
 /** How much the stream itself may hold: what is beyond that waits where it can still be dropped. */
 const STREAM_BUFFER_BYTES = 64 << 10;
 
+/** The plane sends trains of up to 64 KiB at once; as much as the system grants. */
+const RECEIVE_BUFFER_BYTES = 1 << 20;
+
 export interface BridgeOptions {
   readonly stream: Socket;
-  /** Where the bridge's UDP socket listens: an address of 127/8; the port is the system's choice. */
+  /** Where the bridge's UDP socket listens: an address of 127/8. */
   readonly address: string;
+  /** Absent: the system's choice. */
+  readonly port?: number;
   /** Where messages of the stream go; what comes from anywhere else is dropped and counted. */
   readonly peer: () => SocketAddress;
   readonly now: () => Instant;
@@ -58,8 +63,8 @@ interface State {
 
 export async function openBridge(options: BridgeOptions): Promise<Bridge> {
   const { stream, now } = options;
-  const udp = createSocket("udp4");
-  udp.bind(0, options.address);
+  const udp = createSocket({ type: "udp4", recvBufferSize: RECEIVE_BUFFER_BYTES });
+  udp.bind(options.port ?? 0, options.address);
   await once(udp, "listening");
   const state: State = {
     options,

@@ -76,6 +76,7 @@ const EXAMPLES: Readonly<Record<Cause, Partial<Circumstances>>> = {
     ageMs: 1_000,
     pairs: [RELAYED_PAIR, { ...SILENT_PAIR, state: "checking" }],
   },
+  "relayed-stream": { ...RELAYED, path: "relayed-tls" },
 };
 
 const FACTS = {
@@ -84,6 +85,7 @@ const FACTS = {
   peerFamilies: "IPv6",
   errorCode: 401,
   relay: "berlin",
+  transport: "TLS",
   rttMs: 12,
   ageS: 3,
 };
@@ -117,6 +119,7 @@ const SENTENCES: Readonly<Record<Cause, string>> = {
   "relayed-no-pair":
     "Data goes through the relay berlin: no direct pair of addresses fits (own IPv4, other IPv6).",
   "relayed-for-now": "Data goes through the relay berlin while direct paths are still being checked.",
+  "relayed-stream": "Data goes through the relay berlin over TLS (12 ms): no relay answers by UDP.",
 };
 
 describe("why a connection goes as it does", () => {

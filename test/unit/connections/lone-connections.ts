@@ -16,6 +16,7 @@ import {
   type ConnectionRequest,
   type ConnectionRole,
   type Connections,
+  type ConnectionsOptions,
   type ConnectionTransmit,
   createConnections,
 } from "../../../src/connections/index.ts";
@@ -74,7 +75,7 @@ export function requestFor(id: string, change: Partial<ConnectionRequest> = {}):
 
 export function createLoneConnections(
   role: ConnectionRole,
-  options: { readonly connectionsMax?: number } = {},
+  options: Pick<ConnectionsOptions, "connectionsMax" | "streams"> = {},
 ): LoneConnections {
   const start = instant(1_000_000);
   const lines: LoneConnections["lines"] = [];

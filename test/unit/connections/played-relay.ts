@@ -49,7 +49,7 @@ export interface PlayedRelay {
 /** @param n makes its addresses: 203.0.113.n */
 export function playRelay(lone: LoneConnections, n: number, change: Partial<RelayEntry> = {}): PlayedRelay {
   const address = ip(`203.0.113.${n}`);
-  const socket = { address, port: 3478 };
+  const socket = change.v4 ?? { address, port: 3478 };
   const entry = {
     id: `relay-${n}`,
     v4: socket,

@@ -59,6 +59,7 @@ describe("relayed paths (SN-83 to SN-89)", () => {
     expect(paths(lone)[0]).not.toHaveProperty("source");
     expect(lone.connections.stats().connections[0]?.path).toEqual({
       kind: "relay-to-relay",
+      route: "relayed",
       source: relay.relayed,
       destination: REMOTE,
       mtu: { outside: 1344, inside: 1280 },

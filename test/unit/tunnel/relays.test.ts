@@ -54,6 +54,7 @@ function loneConnections(role: "client" | "gateway"): Connections {
     seed: createSeededRandom(1).fill(new Uint8Array(32)),
     now: START,
     unixNow: UNIX_START,
+    streams: "tls-and-tcp",
     records: {
       activity: () => NO_ACTIVITY,
       takeCounter: () => 0n,
@@ -129,6 +130,25 @@ function createEnd(role: "client" | "gateway") {
 }
 
 describe.each(["client", "gateway"] as const)("relays of a %s", (role) => {
+  it("RL-207: where both families of a relay take TLS, that is one stream, and it comes before TCP", () => {
+    const end = createEnd(role);
+    const at = (address: string, port: number) => ({ address: { address: ip(address), port } });
+    end.init(
+      ...["203.0.113.1", "2001:db8::1"].map((address) => ({
+        ...relay(RELAY_ID, address),
+        tls: { ...at(address, 443), name: "relay.example" },
+        tcp: at(address, 80),
+      })),
+    );
+    end.runTo(3_000);
+    const addresses = [at("203.0.113.1", 443).address, at("2001:db8::1", 443).address];
+    expect(end.connections.pollStream()).toEqual({
+      kind: "open",
+      relay: RELAY_ID,
+      place: { transport: "tls", addresses, name: "relay.example" },
+    });
+  });
+
   it("PT-53, PT-54: are what the portal lists; both families of one id are one relay", () => {
     const end = createEnd(role);
     end.init(relay(RELAY_ID, "203.0.113.1"), relay(RELAY_ID, "2001:db8::1"), relay(OTHER_ID, "203.0.113.2"));
