@@ -1,10 +1,12 @@
 /**
- * Builds what is missing or stale: `build/src`, `build/bindings` (tsc) and `build/plane-*.wasm` (asc).
+ * Builds what is missing or stale: `build/program` (the programs, bundled), `build/src` and `build/bindings` (tsc),
+ * and `build/*.wasm` (asc).
  *
  *   node scripts/build.mjs [--force] [--first]
  *
- * --first compiles, of the plane's modules, only those that this runtime will use, beside tsc, and the
- * relay's, and leaves `build/.rest` when others are missing: the launcher has them compiled while the program runs.
+ * --first makes what a start needs: the programs, and of the plane's modules those that this runtime will use,
+ * and the relay's. It leaves `build/.rest` when anything else is missing: the launcher has that made while the
+ * program runs.
  *
  * One build at a time: the lock is the launcher's, `.cache/start.lock`.
  *
@@ -17,6 +19,7 @@ import { existsSync, mkdirSync, rmSync, statSync, utimesSync, writeFileSync } fr
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileWasm, RELAY_TARGET } from "./asc.mjs";
+import { bundle, isBundled } from "./bundle.mjs";
 import { BIN, filesBelow, newest, ROOT, run, step } from "./steps.mjs";
 
 const BUILD = join(ROOT, "build");
@@ -25,6 +28,12 @@ const REST = join(BUILD, ".rest");
 /** What `flock` is told to end with when somebody else has the lock. */
 const IS_BUSY = 75;
 
+const PROGRAMS = {
+  name: "program",
+  title: "build: programs",
+  sources: ["src", "bindings", "scripts/bundle.mjs", "package-lock.json"],
+  make: bundle,
+};
 const TYPESCRIPT = {
   name: "src",
   title: "build: src, bindings",
@@ -37,7 +46,7 @@ const PLANE = {
   sources: ["assembly", "asconfig.json", "scripts/asc.mjs", "scripts/gen", "package-lock.json"],
   make: compilePlane,
 };
-const PARTS = [TYPESCRIPT, PLANE];
+const PARTS = [PROGRAMS, TYPESCRIPT, PLANE];
 
 async function compileTypeScript() {
   // Output without a source would still be found by imports, and by the tests.
@@ -60,12 +69,7 @@ async function compilePlane(targets = []) {
 
 /** The modules that this runtime would try, from the table by which programs choose. */
 async function candidates() {
-  // Node 24 reads TypeScript; before, the table must be compiled.
-  const canReadTypeScript =
-    process.features.typescript !== undefined && process.features.typescript !== false;
-  if (!canReadTypeScript) await stepIfStale(TYPESCRIPT);
-  const table = canReadTypeScript ? "bindings/cipher/candidates.ts" : "build/bindings/cipher/candidates.js";
-  const { candidatesFor, readRuntimeFacts } = await import(join(ROOT, table));
+  const { candidatesFor, readRuntimeFacts } = await import(join(BUILD, "program", "candidates.js"));
   return candidatesFor(readRuntimeFacts()).candidates.map(({ name }) => name);
 }
 
@@ -88,12 +92,17 @@ async function stepIfStale(part, isForced = false) {
 }
 
 async function buildFirst() {
-  if (!isStale(PLANE)) return await stepIfStale(TYPESCRIPT);
-  writeFileSync(REST, "");
+  if (isStale(TYPESCRIPT) || isStale(PLANE)) writeFileSync(REST, "");
+  const status = await buildPrograms();
+  if (status !== 0 || !isStale(PLANE)) return status;
   const targets = [...(await candidates()), RELAY_TARGET];
-  const compiled = step(`${PLANE.title}: ${targets.join(", ")}`, () => compilePlane(targets));
-  const statuses = [await stepIfStale(TYPESCRIPT), await compiled];
-  return Math.max(...statuses);
+  return await step(`${PLANE.title}: ${targets.join(", ")}`, () => compilePlane(targets));
+}
+
+/** Without a bundler the programs are what tsc makes. */
+async function buildPrograms() {
+  const status = await stepIfStale(PROGRAMS);
+  return status !== 0 || isBundled() ? status : await stepIfStale(TYPESCRIPT);
 }
 
 async function buildAll(isForced) {

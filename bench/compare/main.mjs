@@ -34,9 +34,15 @@ const ARMS = ["now", "again", "before"];
 /** One run of `bench/plane` warms up and measures four loads. */
 const PLANE_WITHIN_MS = 120_000;
 
+/** What a checkout's build starts; until 2026-11-29 nothing was bundled. */
+function mainOf(root) {
+  const bundled = join(root, "build", "program", "main.js");
+  return existsSync(bundled) ? bundled : join(root, "build", "src", "cli", "main.js");
+}
+
 async function main() {
   const { values } = parseArgs({ options: OPTIONS });
-  if (values.against === undefined || !existsSync(join(values.against, "build", "src", "cli", "main.js"))) {
+  if (values.against === undefined || !existsSync(mainOf(values.against))) {
     console.error("bench: --against wants the folder of another checkout that has been built");
     return 2;
   }
@@ -98,7 +104,7 @@ async function compareTunnels({ pairs, seconds, roots, runtime, mtu, draw }) {
   try {
     const arms = [];
     for (const name of ARMS) {
-      const main = join(roots[name], "build", "src", "cli", "main.js");
+      const main = mainOf(roots[name]);
       const arm = await openPosternWg(lab, { mtu: Number(mtu), runtime, name, main });
       await openServers(arm);
       for (const direction of ["up", "down"]) await tcp(arm, { direction, seconds: 2 });

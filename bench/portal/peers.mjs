@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
 import { ROOT } from "../../scripts/steps.mjs";
 
-const MAIN = join(ROOT, "build", "src", "cli", "main.js");
+const MAIN = join(ROOT, "build", "program", "main.js");
 
 const FILE = `version: 1
 resources: [{ name: Office, type: cidr, address: 172.20.0.0/16, site: default }]

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { addWire } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
 
-export const MAIN = join(ROOT, "build", "src", "cli", "main.js");
+export const MAIN = join(ROOT, "build", "program", "main.js");
 const PORT = 5555;
 const WITHIN_MS = 20_000;
 

@@ -1,2 +1,2 @@
-export { readBuiltModule } from "./built-module.ts";
+export { type Entry, entryFile, readBuiltModule, rootFile } from "./places.ts";
 export { currentRuntime, RUNTIMES, type Runtime } from "./runtime.ts";

@@ -2,6 +2,7 @@
  * The threads of the two workers, which may come up before there is anything for them to do: a thread
  * takes as long to start as the rest of the program takes to load (G-15).
  */
+import { entryFile } from "../runtime/index.ts";
 import { threadBackEnd } from "./back-end.ts";
 import type { ThreadBackEnd } from "./thread.ts";
 
@@ -28,11 +29,8 @@ export type WorkerReport =
   | { readonly kind: "loaded" | "ready" }
   | { readonly kind: "ended"; readonly code: number };
 
-/** Compiled code has compiled workers; sources have sources where the runtime can load them. */
-const WORKER_URL = new URL(
-  `../worker/main${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`,
-  import.meta.url,
-);
+/** Built code has built workers; sources have sources where the runtime can load them. */
+const WORKER_URL = entryFile("worker");
 
 export interface PlaneThread {
   /** Begins the loop; again only after it has ended. */

@@ -1,10 +1,10 @@
 /** From the words of a command line to an exit code: finds the command, parses, runs it. */
-import { readFileSync } from "node:fs";
 import { release, uptime } from "node:os";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
 import { STOP_WITHIN_MS } from "../program/shell/index.ts";
+import { VERSION } from "../program/version.ts";
 import { COMMANDS, type Command } from "./commands.ts";
 import { ignoredVariables, loadEnvFile, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
@@ -30,11 +30,11 @@ async function main(args: readonly string[]): Promise<number> {
   const token = takeToken(env);
   const [first, ...rest] = args;
   if (first === undefined) {
-    console.error(formatOverview(COMMANDS, version()));
+    console.error(formatOverview(COMMANDS, VERSION));
     return EXIT.usage;
   }
   if (first === "-V" || first === "--version" || first === "version") {
-    console.log(`postern ${version()}`);
+    console.log(`postern ${VERSION}`);
     return EXIT.ok;
   }
   if (first === "help" || first === "-h" || first === "--help") return help(rest[0]);
@@ -86,7 +86,7 @@ function logFileOf(
 function announce({ name, options, isAnnounced }: Command, { log }: ProgramIo): void {
   if (isAnnounced === false) return;
   log.info?.("starting", {
-    version: version(),
+    version: VERSION,
     role: name,
     runtime: `node ${process.versions.node}`,
     arch: process.arch,
@@ -117,7 +117,7 @@ async function run(
 }
 
 function help(name: string | undefined): number {
-  console.log(name === undefined ? formatOverview(COMMANDS, version()) : formatCommand(findCommand(name)));
+  console.log(name === undefined ? formatOverview(COMMANDS, VERSION) : formatCommand(findCommand(name)));
   return EXIT.ok;
 }
 
@@ -157,12 +157,6 @@ function checkWords(words: readonly string[], { name, words: allowed, usage: exp
   if (words.length >= min && words.length <= max && !isStray) return;
   const what = words.length < min ? "something is missing" : `'${words.at(-1)}' is unexpected`;
   throw usage(`${name}: ${what}`, `usage: postern ${name} ${expected}`.trim());
-}
-
-function version(): string {
-  const file = new URL("../../../package.json", import.meta.url);
-  const { version: text } = JSON.parse(readFileSync(file, "utf8")) as { version: string };
-  return text;
 }
 
 /** PG-18: the first defect decides the exit code; the program gets the chance to undo what it set. */

@@ -11,7 +11,7 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { relayCredentials } from "../../src/turn/index.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const SECRET = "a secret of the test";
 const RELAY = { v4: "198.51.100.7", v6: "2001:db8::7" } as const;
 const PEER = { v4: "203.0.113.9", v6: "2001:db8:9::9" } as const;

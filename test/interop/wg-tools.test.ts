@@ -269,7 +269,7 @@ describeWith(NEEDS, "postern wg and the tools of WireGuard", () => {
     const missing = ns.start({
       name: "postern wg",
       command: process.execPath,
-      args: [join(import.meta.dirname, "../../build/src/cli/main.js"), "wg", "/run/absent.conf"],
+      args: [join(import.meta.dirname, "../../build/program/main.js"), "wg", "/run/absent.conf"],
     });
     expect((await missing.exited).status).toBe(3);
     const holder = await untilReady(startPostern(ns, config("ListenPort = 52001"), [], "wg1"));

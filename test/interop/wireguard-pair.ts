@@ -9,7 +9,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 
-export const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+export const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 export const PORT = 51820;
 const WITHIN_MS = 15_000;
 

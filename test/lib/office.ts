@@ -20,7 +20,7 @@ import { systemRandom } from "../../src/program/system-random.ts";
 import { createInternet, type Families, type Internet, type Site } from "./internet.ts";
 import type { Nat } from "./nat.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
 
 export const API_URL = "ws://203.0.113.10:8080";

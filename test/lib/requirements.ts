@@ -26,7 +26,7 @@ const REASONS = {
   turnutils: () => needProgram("turnutils_uclient"),
   deno: () => (findRuntime("deno") === undefined ? "no deno in the path or POSTERN_TEST_DENO" : undefined),
   bun: () => (findRuntime("bun") === undefined ? "no bun in the path or POSTERN_TEST_BUN" : undefined),
-  build: () => (existsSync("build/src/cli/main.js") ? undefined : "needs npm run build"),
+  build: () => (existsSync("build/program/main.js") ? undefined : "needs npm run build"),
 } satisfies Record<string, () => string | undefined>;
 
 export type Requirement = keyof typeof REASONS;

@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const LAUNCHER = join(import.meta.dirname, "../../postern");
 const VERSION = (JSON.parse(readFileSync("package.json", "utf8")) as { version: string }).version;
 

@@ -7,7 +7,7 @@ import { type Child, startChild } from "../../src/program/lab/index.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const BUILD = join(import.meta.dirname, "../../build");
-const MAIN = join(BUILD, "src/cli/main.js");
+const MAIN = join(BUILD, "program/main.js");
 const NOBODY = 65_534;
 
 function startDemo(...args: string[]): Child {
@@ -22,7 +22,7 @@ function demoProcesses(): readonly string[] {
       try {
         const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
         const isOurs = line.includes(BUILD);
-        return isOurs && /--id demo-(client|gateway)|demo\/tool\.js|\/run\/demo\.yaml/.test(line)
+        return isOurs && /--id demo-(client|gateway)|program\/tool\.js|\/run\/demo\.yaml/.test(line)
           ? [line]
           : [];
       } catch {

@@ -10,7 +10,7 @@ import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { API_URL, createOffice, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const WITHIN_MS = 30_000;
 const timeout = 60_000;
 

@@ -15,7 +15,7 @@ import { describeWith } from "../lib/requirements.ts";
 import { transfer } from "../lib/transfer.ts";
 import { expectCounted, type WgSnapshot, wgSnapshot } from "../lib/wg-snapshot.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const PORT = 51820;
 const BYTES = 16 << 20;
 const ROUNDS = 20;

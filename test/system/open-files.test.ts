@@ -12,7 +12,7 @@ function start(limit: string) {
 
 /** A command without the launcher. */
 function startAlone(limit: string, ...args: readonly string[]) {
-  const command = `${limit}; exec "$0" -- build/src/cli/main.js "$@"`;
+  const command = `${limit}; exec "$0" -- build/program/main.js "$@"`;
   return spawnSync("sh", ["-c", command, process.execPath, ...args], { encoding: "utf8" });
 }
 

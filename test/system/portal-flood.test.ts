@@ -46,7 +46,7 @@ async function startPortal(): Promise<RunningPortal> {
   folders.push(folder);
   const config = join(folder, "portal.yaml");
   writeFileSync(config, OFFICE);
-  const args = ["build/src/cli/main.js", "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
+  const args = ["build/program/main.js", "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   children.push(child);
   const statuses: ((line: string) => void)[] = [];

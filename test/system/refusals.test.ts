@@ -5,7 +5,7 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { describeWith, missingRequirement } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const KEY = "aEFXZG0ig3ohmMU2yQ0vL1g5AqfKQH2xSg3Jc0Dm2Ek=";
 const PORTAL = "ws://127.0.0.1:8080";
 const WITHIN_MS = 25_000;

@@ -40,7 +40,7 @@ import {
 } from "../unit/relay/relay-world.ts";
 import { createNamespace, type OwnNamespace } from "./own-namespace.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
+const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const WITHIN_MS = 10_000;
 const RELAY: SocketAddress = { address: ip("198.51.100.7"), port: 3478 };
 const CLIENT = ip("192.0.2.1");

@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { entryFile } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { describeError, EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
@@ -134,7 +135,7 @@ function startProgram(
   args: readonly string[],
   token: string | undefined,
 ): Child {
-  const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
+  const main = fileURLToPath(entryFile("main"));
   const env = { ...stage.io.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) };
   const child = machine.start({ name, command: process.execPath, args: [main, ...args], env });
   stage.programs.push(child);

@@ -3,9 +3,11 @@
  * namespace of its own, as an ordinary user also in a user namespace. There `/run` is a fresh tmpfs:
  * with the last process all names, devices and mounts are gone, whatever ended them.
  */
+
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { rootFile } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
@@ -54,7 +56,7 @@ export async function enter(io: ProgramIo): Promise<number> {
 
 /** In a clone: what the demo uses of Debian is installed by root, else named (first-light notes). */
 function installPackages(): void {
-  const script = fileURLToPath(new URL("../../../../scripts/debian-packages.sh", import.meta.url));
+  const script = fileURLToPath(rootFile("scripts/debian-packages.sh"));
   if (existsSync(script)) spawnSync("sh", [script, "demo"], { stdio: ["ignore", "inherit", "inherit"] });
 }
 

@@ -1,5 +1,6 @@
 /** The demo's measurements, from the client's machine to the resource's. */
 import { fileURLToPath } from "node:url";
+import { entryFile } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper } from "../../host/index.ts";
 import type { Namespace } from "../lab/index.ts";
@@ -8,10 +9,7 @@ import { type Machines, RESOURCE_ADDRESS } from "./topology.ts";
 const WEB_PORT = 80;
 const METER_PORT = 5201;
 
-/** `tool.ts` beside this file, with the extension that this file has (built or not). */
-const TOOL = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "./tool.ts" : "./tool.js", import.meta.url),
-);
+const TOOL = fileURLToPath(entryFile("tool"));
 
 export interface HttpResult {
   readonly ok: boolean;

@@ -15,15 +15,13 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { rootFile } from "../../../bindings/runtime/index.ts";
 import { findHelper, helperEnvironment, type SysctlPath } from "../../host/index.ts";
 import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
 
 const NAME = /^pt(\d+)-/;
 const NETNS_FOLDER = "/run/netns";
-/** From the sources as well as from build/. */
-const CAPTURE = fileURLToPath(
-  new URL(`${import.meta.url.endsWith(".ts") ? "" : "../"}../../../scripts/capture.mjs`, import.meta.url),
-);
+const CAPTURE = fileURLToPath(rootFile("scripts/capture.mjs"));
 
 /**
  * IPv4 settings that the kernel copies from the first namespace into each new one (net.core.devconf_inherit_init_net

@@ -4,12 +4,11 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { rootFile } from "../../../bindings/runtime/index.ts";
 import { bringUp, type Lab, type Port } from "./namespaces.ts";
 
-/** From the sources as well as from build/. It is there in a clone only. */
-const WIRE = fileURLToPath(
-  new URL(`${import.meta.url.endsWith(".ts") ? "" : "../"}../../../scripts/wire.mjs`, import.meta.url),
-);
+/** It is there in a clone only. */
+const WIRE = fileURLToPath(rootFile("scripts/wire.mjs"));
 const WIRE_WITHIN_MS = 20_000;
 
 /** What is absent stays as it is; at first nothing is delayed, lost or limited. */
