@@ -1,4 +1,5 @@
 /** Commands that ask or command a running program (PG-1): rows of the table in `commands.ts`. */
+import { PosternError } from "../base/index.ts";
 import { type Command, define } from "./define.ts";
 import { ASKING, RESET_ONLY, SHOWING, STATUS_ONLY } from "./options.ts";
 
@@ -66,6 +67,22 @@ const reset = define({
   run: async (values, _words, io) => await (await ask()).commandReset(values, io),
 });
 
+const internet = define({
+  name: "internet",
+  summary: "turn the internet resource of a running client on or off",
+  usage: "on|off",
+  words: { min: 1, max: 1 },
+  isAnnounced: false,
+  options: ASKING,
+  examples: [
+    ["postern internet on", "whatever no other resource has goes through its gateway; the LAN stays"],
+  ],
+  run: async (values, [word], io) => {
+    if (word !== "on" && word !== "off") throw new PosternError("usage", `'${word}' is neither on nor off`);
+    return await (await ask()).commandInternet({ ...values, active: word === "on" }, io);
+  },
+});
+
 const log = define({
   name: "log",
   summary: "change what a running program logs; without FILTER back to that of its start",
@@ -109,6 +126,7 @@ export const ASKING_COMMANDS: readonly Command[] = [
   resources,
   why,
   reset,
+  internet,
   log,
   stop,
   healthcheck,

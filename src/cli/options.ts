@@ -239,8 +239,7 @@ export const CLIENT_ONLY = {
     kind: "flag",
     default: false,
     aliases: ["FIREZONE_ACTIVATE_INTERNET_RESOURCE"],
-    isLater: true,
-    help: "send all traffic through the tunnel",
+    help: "use the internet resource, if one is granted: whatever no other resource has goes through it",
   },
 } as const satisfies OptionTable;
 

@@ -55,6 +55,8 @@ export interface PeerOptions extends PlaneOptions {
 
 export interface ClientOptions extends PeerOptions {
   readonly dnsControl: DnsControl;
+  /** Where the switch of the internet resource stands at the start (TN-23). */
+  readonly internetResource: boolean;
 }
 
 export interface GatewayOptions extends PeerOptions {

@@ -42,10 +42,11 @@ export const NETWORKS = {
   /** The client's own network. */
   Home: "10.30.0.0/24",
 } as const;
-export type NetworkName = keyof typeof NETWORKS;
+/** What is reached by an address, and the rest of the world. */
+export type ResourceName = keyof typeof NETWORKS | "Internet";
 
 export interface Access {
-  readonly resource: NetworkName;
+  readonly resource: ResourceName;
   /** Fulfilled until then (PT-82); absent: always. */
   readonly until?: Date;
 }
@@ -85,7 +86,7 @@ export interface Office {
   /** At 203.0.113.101 and up. */
   readonly relays: readonly Namespace[];
   readonly tokens: { readonly client: string; readonly gateway: string; readonly relay: string };
-  /** Writes the portal's file, as an editor does. Every network is a resource; `access` are the policies. */
+  /** Writes the portal's file, as an editor does. Every network and the internet are resources; `access` are the policies. */
   configure(access: readonly Access[], options?: { readonly hasActor?: boolean }): void;
   /** The same file is given to each portal: state and tokens survive its restart. */
   startPortal(): Promise<Child>;
@@ -220,6 +221,7 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     address,
     site: "Berlin",
   }));
+  const internet = { name: "Internet", type: "internet", site: "Berlin" };
   const policies = access.map(({ resource, until }) => ({
     group: "Ops",
     resource,
@@ -233,7 +235,7 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     relay_tokens: [{ name: "relay", hash: hashOf(tokens.relay) }],
     actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
-    resources,
+    resources: [...resources, internet],
     policies,
   });
 }

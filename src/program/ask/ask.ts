@@ -131,6 +131,19 @@ export function commandStop(options: AskOptions, io: ProgramIo): Promise<number>
   return command(options, io, "stop", {});
 }
 
+/** PG-108, TN-23: the switch is the user's, so it may be set before the resource is granted. */
+export function commandInternet(
+  { active, ...options }: AskOptions & { readonly active: boolean },
+  io: ProgramIo,
+): Promise<number> {
+  return withInstance(options, io, async (client) => {
+    const result = (await client.ask("setInternetResource", { active })) as { readonly granted: boolean };
+    const state = `the internet resource is ${active ? "on" : "off"}`;
+    io.print(result.granted || !active ? state : `${state}, but the portal has granted none`);
+    return EXIT.ok;
+  });
+}
+
 async function command(
   options: AskOptions,
   io: ProgramIo,

@@ -1,6 +1,7 @@
 export {
   type AskOptions,
   checkHealth,
+  commandInternet,
   commandLog,
   commandReset,
   commandStop,

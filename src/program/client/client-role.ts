@@ -1,15 +1,31 @@
 /** What a client is, on a host or embedded: its machine, and how it answers to the portal. */
+import * as v from "valibot";
 import { equalValues, formatPrefix, type Log, unreachable } from "../../base/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
-import type { ResourceView } from "../control/index.ts";
+import { method, type ResourceView } from "../control/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
 import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
 
-export function clientRole(settings: LinkSettings): TunnelRole<TunnelClient> {
+export interface ClientSettings {
+  /** Where the switch of the internet resource stands at the start (TN-23). */
+  readonly isInternetOn: boolean;
+}
+
+export function clientRole(
+  settings: LinkSettings,
+  { isInternetOn }: ClientSettings,
+): TunnelRole<TunnelClient> {
   return {
     name: "client",
-    createMachine: ({ connections, log }) => createTunnelClient({ connections, log: log.scope("tunnel") }),
+    createMachine: ({ connections, log }) =>
+      createTunnelClient({ connections, isInternetOn, log: log.scope("tunnel") }),
+    methodsOf: (machine, input) => ({
+      setInternetResource: method({ active: v.boolean() }, ({ active }) => {
+        input((now) => machine.setInternet(now, active));
+        return { active, granted: machine.resources().some(({ resource }) => resource.kind === "internet") };
+      }),
+    }),
     resourcesOf: (machine) => machine.resources().map(toView),
     purposeOf: (machine, gid) => ({ resources: machine.resourcesOf(gid) }),
     wire(parts) {

@@ -7,7 +7,7 @@ import { clientRole } from "./client-role.ts";
 
 export function runClient(options: ClientOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
   const role = {
-    ...clientRole(options),
+    ...clientRole(options, { isInternetOn: options.internetResource }),
     // DNS control comes with DNS resources; until then the host's resolvers stay as they are.
     setUpHost: () => ({ parameters: [], tables: [], isGuarded: true }),
   };

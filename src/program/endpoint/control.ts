@@ -8,14 +8,17 @@ export interface PeerControlParts extends CommonParts {
   readonly why: () => readonly WhyView[];
   /** Connects anew (PG-75). */
   readonly reset: (reason: string) => void;
+  /** What only this role can be told. */
+  readonly ofRole: ControlMethods;
 }
 
 const REASON_CHARACTERS_MAX = 100;
 
 export function peerMethods(parts: PeerControlParts): ControlMethods {
-  const { status, why, reset } = parts;
+  const { status, why, reset, ofRole } = parts;
   return {
     ...commonMethods(parts),
+    ...ofRole,
     resources: method({}, () => status().resources),
     connections: method({}, () => status().connections),
     why: method({}, () => why()),

@@ -8,6 +8,7 @@ import type { ConnectionChange, Connections } from "../../connections/index.ts";
 import { createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type ControlEvent,
+  type ControlMethods,
   type ControlServer,
   type Counts,
   createEventBus,
@@ -67,6 +68,7 @@ export interface WatchedParts {
   readonly mtu: number;
   readonly addresses: () => readonly IpAddress[];
   readonly reset: (reason: string) => void;
+  readonly methods: ControlMethods;
 }
 
 export interface PeerWatch {
@@ -164,6 +166,7 @@ async function open(state: WatchState, parts: WatchedParts): Promise<void> {
       logControl: io.logControl,
       stop: ending.stop,
       reset: parts.reset,
+      ofRole: parts.methods,
     }),
     events,
     log: io.log,

@@ -3,7 +3,13 @@ import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.t
 import type { Connections, StreamNews } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
-import type { ConnectionView, ControlEvent, PortalLinkStatus, ResourceView } from "../control/index.ts";
+import type {
+  ConnectionView,
+  ControlEvent,
+  ControlMethods,
+  PortalLinkStatus,
+  ResourceView,
+} from "../control/index.ts";
 import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -33,6 +39,8 @@ export interface TunnelRole<Machine extends PeerMachine> {
   wire(parts: PeerParts<Machine>): PeerWiring;
   /** What the machine knows of resources, for status (PG-109). */
   resourcesOf(machine: Machine): readonly ResourceView[];
+  /** What only this role can be told (PG-108). */
+  methodsOf?(machine: Machine, input: PeerParts<Machine>["input"]): ControlMethods;
   /** What a connection is for. */
   purposeOf(machine: Machine, id: string, now: Instant): Pick<ConnectionView, "resources" | "authorizations">;
 }

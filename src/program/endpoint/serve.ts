@@ -98,6 +98,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     mtu: TUN_MTU,
     addresses: open.hostInterface.addresses,
     reset: network.resets.request,
+    methods: course.role.methodsOf?.(machine, shell.input) ?? {},
   };
   await watch.open(parts);
   ending.listen({

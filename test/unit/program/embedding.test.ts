@@ -176,7 +176,11 @@ describe("client and gateway embedded, without a TUN device", () => {
     ends.push(() => portal.stop());
     const gateway = await embed(gatewayRole(SETTINGS), portal.url, portal.tokens.gateway);
     await until(() => gateway.interfaces.length > 0);
-    const client = await embed(clientRole(SETTINGS), portal.url, portal.tokens.client);
+    const client = await embed(
+      clientRole(SETTINGS, { isInternetOn: false }),
+      portal.url,
+      portal.tokens.client,
+    );
     await until(() => (client.interfaces.at(-1)?.routes.length ?? 0) > 6);
     const own = client.interfaces.at(-1)?.addresses[0] ?? LOOPBACK;
     const server = ip("172.20.0.9");
