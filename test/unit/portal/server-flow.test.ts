@@ -259,6 +259,28 @@ describe("fail-over", () => {
   });
 });
 
+describe("a hundred fresh identities on two equal gateways", () => {
+  it.each([
+    ["that stay", false],
+    ["each gone before the next comes", true],
+  ])("PT-84: are shared out, 30 to 70 each: %s", (_, isPassing) => {
+    const world = createWorld();
+    const gateways = [world.gateway({ id: "a" }), world.gateway({ id: "b" })];
+    for (let i = 0; i < 100; i++) {
+      const client = world.client({ id: `client-${i}` });
+      client.send(createFlow(ridOf(client)));
+      for (const gateway of gateways) if (gateway.log.at(-1) === "authorize_flow") gateway.answer();
+      if (isPassing) client.close();
+      // PT-72: one a second may come of an address.
+      for (const peer of gateways) peer.frame("heartbeat", {}, "phoenix");
+      world.pass(1_000);
+    }
+    const shares = gateways.map(({ log }) => log.filter((event) => event === "authorize_flow").length);
+    expect(shares.reduce((sum, share) => sum + share)).toBe(100);
+    for (const share of shares) expect(Math.abs(share - 50), `shares ${shares}`).toBeLessThanOrEqual(20);
+  });
+});
+
 describe("candidates", () => {
   it("PT-87: go unread to the other end, both kinds and both ways", () => {
     const { client, gateway, flow, cid } = connected();
