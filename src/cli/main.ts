@@ -6,6 +6,7 @@
  * Node opens all modules of a program at once, and ends in a stack where it may not open so many. So this
  * file imports next to nothing before it knows better (PG-161).
  */
+import { limitHeapGrowth } from "../program/heap.ts";
 import { FILES_NEEDED, openFilesLimit } from "../program/open-files.ts";
 
 /** Of the host (PG-14); the table of codes has modules of its own. */
@@ -20,6 +21,7 @@ if (files < FILES_NEEDED) {
   process.exit(EXIT_HOST);
 }
 
+limitHeapGrowth();
 const { runCommandLine } = await import("./command-line.ts");
 const code = await runCommandLine(process.argv.slice(2));
 // Handles that a program forgot to close must not keep the process: its promise is its end. stdout
