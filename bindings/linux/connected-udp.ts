@@ -13,7 +13,7 @@ import {
   SOCKADDR_IN6_BYTES,
 } from "./socket-constants.ts";
 import { pollOne } from "./socket-option.ts";
-import { setMark } from "./udp.ts";
+import { type SocketWay, setWay } from "./socket-way.ts";
 
 export interface ConnectedUdp {
   /** 0, or the error number. */
@@ -33,13 +33,13 @@ const RECEIVE_BYTES = 4096;
  *
  * @throws PosternError `privilege` for a refused mark; `host` when there is no socket, or no way to `to`
  */
-export function connectUdp(kernel: Kernel, to: SocketAddress, mark: number | undefined): ConnectedUdp {
+export function connectUdp(kernel: Kernel, to: SocketAddress, way: SocketWay): ConnectedUdp {
   const { sys, scratch } = kernel;
   const family = to.address.length === 4 ? AF_INET : AF_INET6;
   const fd = sys.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw hostError("cannot open a UDP socket", "socket", sys.errno());
   try {
-    if (mark !== undefined) setMark(kernel, fd, mark);
+    setWay(kernel, fd, way);
     const errno = scratch.frame((room) => {
       const at = room.take(SOCKADDR_IN6_BYTES);
       const bytes = encodeSockaddr(to, room.bytes(at, SOCKADDR_IN6_BYTES));

@@ -123,6 +123,7 @@ export {
   MSGHDR_NAME_BYTES,
 } from "./socket-constants.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
+export { type SocketWay, setMark } from "./socket-way.ts";
 export { startTcp, type TcpAttempt } from "./tcp.ts";
 export {
   interfaceIndex,
@@ -138,7 +139,6 @@ export {
   boundPort,
   openUdpSockets,
   type PortChoice,
-  setMark,
   supportsSegmentation,
   type UdpOptions,
   type UdpSocket,

@@ -5,13 +5,12 @@ import type { Kernel } from "./kernel.ts";
 import { encodeSockaddr } from "./sockaddr.ts";
 import * as S from "./socket-constants.ts";
 import { getSocketOption, setSocketOption } from "./socket-option.ts";
+import { type SocketWay, setWay } from "./socket-way.ts";
 
-export interface MtuQuestion {
+export interface MtuQuestion extends SocketWay {
   /** Absent: the kernel chooses. */
   readonly source?: IpAddress;
   readonly destination: SocketAddress;
-  /** SO_MARK of the datagrams; absent: none. */
-  readonly mark?: number;
 }
 
 /** Options by the family of the destination. */
@@ -25,13 +24,16 @@ const OPTIONS = {
  * told of the destination. `undefined` where it knows no way. Nothing is sent: only a connected socket has a
  * route to ask for (ip(7), IP_MTU).
  */
-export function readPathMtu(kernel: Kernel, { source, destination, mark }: MtuQuestion): number | undefined {
+export function readPathMtu(
+  kernel: Kernel,
+  { source, destination, ...way }: MtuQuestion,
+): number | undefined {
   const { sys } = kernel;
   const { domain, level, mtu } = optionsOf(destination);
   const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_CLOEXEC, 0);
   if (fd < 0) return undefined;
   try {
-    if (mark !== undefined) setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_MARK, mark);
+    setWay(kernel, fd, way);
     // A source that the host has lost is no reason not to ask.
     if (source !== undefined)
       callWith(kernel, { address: source, port: 0 }, (at, bytes) => sys.bind(fd, at, bytes));

@@ -262,14 +262,22 @@ export function ruleRequest(rule: Rule, isNew: boolean): NetlinkRequest {
 }
 
 /** Asks by which way a packet with a mark would go. */
-export function bestRouteRequest(destination: IpAddress, mark: number | undefined): NetlinkRequest {
+export function bestRouteRequest(
+  destination: IpAddress,
+  mark: number | undefined,
+  outputIndex?: number,
+): NetlinkRequest {
   const header = new Uint8Array(N.RTMSG_BYTES);
   header[0] = destination.length === 4 ? AF_INET : AF_INET6;
   header[1] = destination.length * 8;
   return {
     type: N.RTM_GETROUTE,
     header,
-    attributes: [{ type: N.RTA_DST, value: destination }, ...optional(N.RTA_MARK, mark)],
+    attributes: [
+      { type: N.RTA_DST, value: destination },
+      ...optional(N.RTA_OIF, outputIndex),
+      ...optional(N.RTA_MARK, mark),
+    ],
   };
 }
 

@@ -49,8 +49,8 @@ export interface Rtnetlink {
   deleteRoute(route: DeviceRoute): Refusal | undefined;
   addRule(rule: Rule): Refusal | undefined;
   deleteRule(rule: Rule): Refusal | undefined;
-  /** `undefined` when there is no way to `destination`. */
-  bestRoute(destination: IpAddress, mark?: number): BestRoute | undefined;
+  /** `undefined` when there is no way to `destination`, or none by the interface, if one is given. */
+  bestRoute(destination: IpAddress, mark?: number, outputIndex?: number): BestRoute | undefined;
   close(): void;
 }
 
@@ -98,8 +98,8 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
     deleteRoute: (route) => change(routeRequest(route, false), 0),
     addRule: (rule) => change(ruleRequest(rule, true), NEW),
     deleteRule: (rule) => change(ruleRequest(rule, false), 0),
-    bestRoute(destination, mark) {
-      const outcome = netlink.request(bestRouteRequest(destination, mark), 0);
+    bestRoute(destination, mark, byIndex) {
+      const outcome = netlink.request(bestRouteRequest(destination, mark, byIndex), 0);
       const reply = outcome.ok ? outcome.messages[0] : undefined;
       const route = reply === undefined ? undefined : parseRoute(reply.body);
       if (!route?.ok || route.value.outputIndex === undefined || route.value.type !== N.RTN_UNICAST) {

@@ -20,6 +20,7 @@ export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
 export const SO_RXQ_OVFL = 40;
+export const SO_BINDTOIFINDEX = 62;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;

@@ -17,7 +17,7 @@ import {
   TCP_NODELAY,
 } from "./socket-constants.ts";
 import { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
-import { setMark } from "./udp.ts";
+import { type SocketWay, setWay } from "./socket-way.ts";
 
 export interface TcpAttempt {
   readonly fd: number;
@@ -29,15 +29,15 @@ export interface TcpAttempt {
 /**
  * Begins to connect a non-blocking socket.
  *
- * @throws PosternError `privilege` for a refused mark, `host` when there is no socket
+ * @throws PosternError `privilege` for a refused mark, `host` when there is no socket or device
  */
-export function startTcp(kernel: Kernel, to: SocketAddress, mark: number | undefined): TcpAttempt {
+export function startTcp(kernel: Kernel, to: SocketAddress, way: SocketWay): TcpAttempt {
   const { sys } = kernel;
   const family = to.address.length === 4 ? AF_INET : AF_INET6;
   const fd = sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw hostError("cannot open a TCP socket", "socket", sys.errno());
   try {
-    if (mark !== undefined) setMark(kernel, fd, mark);
+    setWay(kernel, fd, way);
   } catch (error) {
     sys.close(fd);
     throw error;

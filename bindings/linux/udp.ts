@@ -4,12 +4,13 @@
  * They are unconnected and bound to the unspecified address; neither SO_REUSEADDR nor SO_REUSEPORT is
  * ever set, so that no other process can take datagrams off our port.
  */
-import { PosternError, type SocketAddress } from "../../src/base/index.ts";
-import { errnoName, hostError, isErrno, SystemCallError } from "./errno.ts";
+import type { PosternError, SocketAddress } from "../../src/base/index.ts";
+import { hostError, isErrno } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
 import { encodeSockaddr, parseSockaddr } from "./sockaddr.ts";
 import * as S from "./socket-constants.ts";
 import { getSocketOption, setSocketOption } from "./socket-option.ts";
+import { type SocketWay, setWay } from "./socket-way.ts";
 
 /** Which port the sockets shall have. */
 export type PortChoice =
@@ -20,10 +21,8 @@ export type PortChoice =
   /** One that the system chooses, the same for both families (WG-57). */
   | { readonly kind: "any" };
 
-export interface UdpOptions {
+export interface UdpOptions extends SocketWay {
   readonly port: PortChoice;
-  /** SO_MARK of everything sent; absent: none. */
-  readonly mark?: number;
   /** Whether to ask for GRO runs (flag `gro`, PG-118). */
   readonly gro: boolean;
   readonly sendBufferBytes: number;
@@ -52,8 +51,8 @@ export interface UdpSockets {
 /**
  * Opens both sockets. A missing family is no error; two are.
  *
- * @throws PosternError `privilege` when the mark is refused; `host` when there is no socket at all, or
- * when a fixed port is taken. `errnoOf` gives the number.
+ * @throws PosternError `privilege` when the mark is refused; `host` when there is no socket at all, no such
+ * device, or when a fixed port is taken. `errnoOf` gives the number.
  */
 export function openUdpSockets(kernel: Kernel, options: UdpOptions): UdpSockets {
   for (let attempt = 1; ; attempt++) {
@@ -118,7 +117,7 @@ function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Open
   const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_NONBLOCK | S.SOCK_CLOEXEC, 0);
   if (fd < 0) return sys.errno();
   try {
-    if (options.mark !== undefined) setMark(kernel, fd, options.mark);
+    setWay(kernel, fd, options);
     setFamilyOptions(kernel, fd, family);
     const errno = bindTo(kernel, fd, family, options.port);
     if (errno !== 0) {
@@ -138,22 +137,6 @@ function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Open
     sys.close(fd);
     throw error;
   }
-}
-
-/**
- * Marks a socket, so that policy rules keep its packets out of the tunnel (PG-31).
- *
- * @throws PosternError `privilege`
- */
-export function setMark(kernel: Kernel, fd: number, mark: number): void {
-  const errno = setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_MARK, mark);
-  if (errno === 0) return;
-  throw new PosternError(
-    "privilege",
-    `cannot mark a socket: ${errnoName(errno)}`,
-    "run as root or grant CAP_NET_ADMIN",
-    { cause: new SystemCallError("setsockopt SO_MARK", errno) },
-  );
 }
 
 /** Whether one send can carry many segments (Linux 4.18). The socket is as before afterwards. */

@@ -218,8 +218,7 @@ export const PEER = {
     kind: "text",
     value: "NAME",
     check: parseDeviceName,
-    isLater: true,
-    help: "send tunnel traffic by this interface",
+    help: "let everything outside the tunnel leave and come by this interface",
   },
   "metrics-per-peer": { kind: "flag", default: false, help: "metrics with a label per peer" },
 } as const satisfies OptionTable;

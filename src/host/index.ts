@@ -1,3 +1,4 @@
+export { type BestRoutes, type BestRoutesOptions, createBestRoutes, type KnownRoute } from "./best-routes.ts";
 export { type BufferSizes, raiseBufferLimits } from "./buffer-limits.ts";
 export { readClock } from "./clock.ts";
 export {
@@ -57,11 +58,19 @@ export {
   defaultRoutes,
   NO_NETWORK,
   networkFingerprint,
+  PROBE_V4,
+  PROBE_V6,
 } from "./network-watch.ts";
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
 export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";
-export { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
+export {
+  addressesInHosts,
+  type NameServer,
+  namesToTry,
+  parseResolvConf,
+  type ResolverSettings,
+} from "./resolver-files.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {
   addPolicyRules,

@@ -7,15 +7,20 @@
 import { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { errnoNumber, type Kernel, SystemCallError, startTcp } from "../../bindings/linux/index.ts";
+import {
+  errnoNumber,
+  type Kernel,
+  type SocketWay,
+  SystemCallError,
+  startTcp,
+} from "../../bindings/linux/index.ts";
 import { formatSocketAddress, PosternError, parseIp, type SocketAddress } from "../base/index.ts";
 
 export const POLL_MS_MAX = 50;
 
-export interface MarkedTarget {
+/** Without mark and device: an ordinary connection. */
+export interface MarkedTarget extends SocketWay {
   readonly to: SocketAddress;
-  /** Absent: an ordinary connection. */
-  readonly mark?: number;
   readonly timeoutMs: number;
 }
 
@@ -25,9 +30,9 @@ export interface MarkedTarget {
  * @throws PosternError `connect-failed` with the system's reason; `privilege` for a refused mark
  */
 export async function openMarkedSocket(kernel: Kernel, target: MarkedTarget): Promise<Socket> {
-  const { to, mark, timeoutMs } = target;
+  const { to, timeoutMs } = target;
   try {
-    return new Socket({ fd: await connectMarked(kernel, to, mark, timeoutMs) });
+    return new Socket({ fd: await connectMarked(kernel, to, target, timeoutMs) });
   } catch (cause) {
     if (cause instanceof PosternError && cause.code === "privilege") throw cause;
     const what = `cannot connect to ${formatSocketAddress(to)}`;
@@ -60,10 +65,10 @@ export function startTls(socket: Socket, trust: TlsTrust): Socket {
 async function connectMarked(
   kernel: Kernel,
   to: SocketAddress,
-  mark: number | undefined,
+  way: SocketWay,
   timeoutMs: number,
 ): Promise<number> {
-  const attempt = startTcp(kernel, to, mark);
+  const attempt = startTcp(kernel, to, way);
   let waitedMs = 0;
   for (let pauseMs = 1; waitedMs <= timeoutMs; pauseMs = Math.min(2 * pauseMs, POLL_MS_MAX)) {
     const result = attempt.result();

@@ -9,8 +9,22 @@ import { randomInt } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
-import { type ConnectedUdp, connectUdp, errnoName, type Kernel } from "../../bindings/linux/index.ts";
-import { formatIp, type IpAddress, type Log, PosternError, parseIp } from "../base/index.ts";
+import {
+  type ConnectedUdp,
+  connectUdp,
+  errnoName,
+  interfaceIndex,
+  type Kernel,
+  type SocketWay,
+} from "../../bindings/linux/index.ts";
+import {
+  formatIp,
+  type IpAddress,
+  type Log,
+  PosternError,
+  parseIp,
+  type SocketAddress,
+} from "../base/index.ts";
 import {
   type AddressQuestion,
   type AddressResponse,
@@ -22,7 +36,13 @@ import {
   toName,
 } from "../dns/index.ts";
 import { openMarkedSocket, POLL_MS_MAX } from "./marked-socket.ts";
-import { addressesInHosts, namesToTry, parseResolvConf, type ResolverSettings } from "./resolver-files.ts";
+import {
+  addressesInHosts,
+  type NameServer,
+  namesToTry,
+  parseResolvConf,
+  type ResolverSettings,
+} from "./resolver-files.ts";
 
 const ANSWER_MS_MAX = 2_000;
 /** How often each server is asked before a name is given up. */
@@ -45,9 +65,8 @@ const SYSTEM_FILES: ResolverFiles = {
   hosts: "/etc/hosts",
 };
 
-export interface NameResolverOptions {
+export interface NameResolverOptions extends SocketWay {
   readonly kernel: Kernel;
-  readonly mark: number | undefined;
   readonly log: Log;
   /** The system's; tests have their own. */
   readonly files?: ResolverFiles;
@@ -87,7 +106,7 @@ export function createNameResolver(options: NameResolverOptions): NameResolver {
 
 function readSettings(files: ResolverFiles): ResolverSettings {
   const settings = parseResolvConf(readOrEmpty(files.resolvConf));
-  const isStub = settings.servers.every((server) => LOCAL_STUBS.includes(formatIp(server)));
+  const isStub = settings.servers.every((server) => LOCAL_STUBS.includes(formatIp(server.address)));
   if (!isStub) return settings;
   const { servers } = parseResolvConf(readOrEmpty(files.resolvedConf));
   return servers.length === 0 ? settings : { ...settings, servers };
@@ -111,7 +130,7 @@ async function askForName(
 /** Both families at once; a family that answers late does not hold up the other. */
 async function askBothFamilies(
   options: NameResolverOptions,
-  servers: readonly IpAddress[],
+  servers: readonly NameServer[],
   text: string,
 ): Promise<Outcome> {
   const name = toName(text);
@@ -132,7 +151,7 @@ async function askBothFamilies(
 
 async function askServers(
   options: NameResolverOptions,
-  servers: readonly IpAddress[],
+  servers: readonly NameServer[],
   what: Pick<AddressQuestion, "name" | "type">,
 ): Promise<Outcome> {
   let reason = "";
@@ -141,7 +160,7 @@ async function askServers(
       // Neither number nor port is used twice, so that nobody can guess what an answer must look like.
       const question = { ...what, id: randomInt(0x10000) };
       const answer = await askServer(options, server, question);
-      if (typeof answer === "string") reason = `${formatIp(server)}: ${answer}`;
+      if (typeof answer === "string") reason = `${formatIp(server.address)}: ${answer}`;
       else if (answer.addresses.length > 0) return { kind: "found", addresses: answer.addresses };
       else return { kind: "none" };
     }
@@ -152,7 +171,7 @@ async function askServers(
 /** The answer of one server, or why there is none. */
 async function askServer(
   options: NameResolverOptions,
-  server: IpAddress,
+  server: NameServer,
   question: AddressQuestion,
 ): Promise<AddressResponse | string> {
   try {
@@ -166,11 +185,11 @@ async function askServer(
 }
 
 async function askByUdp(
-  { kernel, mark, port = DNS_PORT }: NameResolverOptions,
-  server: IpAddress,
+  options: NameResolverOptions,
+  server: NameServer,
   question: AddressQuestion,
 ): Promise<AddressResponse> {
-  const socket = connectUdp(kernel, { address: server, port }, mark);
+  const socket = connectUdp(options.kernel, addressOf(options, server), options);
   try {
     const refusal = socket.send(encodeQuery(question));
     if (refusal !== 0) throw new Error(errnoName(refusal));
@@ -178,6 +197,17 @@ async function askByUdp(
   } finally {
     socket.close();
   }
+}
+
+/** A link-local server is one of a link, which is looked up each time: its number changes with the device. */
+function addressOf(
+  { kernel, port = DNS_PORT }: NameResolverOptions,
+  { address, zone }: NameServer,
+): SocketAddress {
+  if (zone === undefined) return { address, port };
+  const scope = /^\d+$/.test(zone) ? Number(zone) : interfaceIndex(kernel, zone);
+  if (scope === undefined) throw new Error(`no interface ${zone}`);
+  return { address, port, scope };
 }
 
 /** It looks now and then: a runtime cannot wait for a descriptor that it does not know. */
@@ -199,15 +229,13 @@ async function awaitAnswer(socket: ConnectedUdp, question: AddressQuestion): Pro
 
 /** The same question with its length in front (RFC 1035 §4.2.2). */
 async function askByTcp(
-  { kernel, mark, port = DNS_PORT }: NameResolverOptions,
-  server: IpAddress,
+  options: NameResolverOptions,
+  server: NameServer,
   question: AddressQuestion,
 ): Promise<AddressResponse> {
-  const socket = await openMarkedSocket(kernel, {
-    to: { address: server, port },
-    timeoutMs: ANSWER_MS_MAX,
-    ...(mark === undefined ? {} : { mark }),
-  });
+  const { kernel, mark, device } = options;
+  const to = addressOf(options, server);
+  const socket = await openMarkedSocket(kernel, { to, timeoutMs: ANSWER_MS_MAX, mark, device });
   const timer = setTimeout(() => socket.destroy(new Error("no answer")), ANSWER_MS_MAX);
   try {
     const query = encodeQuery(question);

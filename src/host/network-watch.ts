@@ -3,7 +3,7 @@
  * asked for deadlines; the caller looks at the host when a burst has settled.
  */
 import type { BestRoute, NetworkEvent, Rtnetlink } from "../../bindings/linux/index.ts";
-import { after, earliest, formatIp, type Instant, ip } from "../base/index.ts";
+import { after, earliest, formatIp, type Instant, type IpAddress, ip } from "../base/index.ts";
 import { FWMARK, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
 
 /** ROUTE_DEBOUNCE. A switch between two networks is to be over within a second and a half. */
@@ -63,21 +63,32 @@ function isOfOthers(event: NetworkEvent, tunIndex: number | undefined): boolean 
 export const NO_NETWORK = "none, none";
 
 /** Documentation addresses: never really there, so every route to them is the default one. */
-const PROBE_V4 = ip("198.51.100.1");
-const PROBE_V6 = ip("2001:db8::1");
+export const PROBE_V4 = ip("198.51.100.1");
+export const PROBE_V6 = ip("2001:db8::1");
 
 /** The way into the internet as one text per family: equal texts, no network change (PG-73). */
-export function networkFingerprint(rtnetlink: Pick<Rtnetlink, "bestRoute">): string {
-  const { v4, v6 } = defaultRoutes(rtnetlink);
+export function networkFingerprint(
+  rtnetlink: Pick<Rtnetlink, "bestRoute" | "links">,
+  device?: string,
+): string {
+  const { v4, v6 } = defaultRoutes(rtnetlink, device);
   return [v4, v6].map(describeRoute).join(", ");
 }
 
-/** The ways into the internet, by family. */
-export function defaultRoutes(rtnetlink: Pick<Rtnetlink, "bestRoute">): {
+export interface DefaultRoutes {
   readonly v4: BestRoute | undefined;
   readonly v6: BestRoute | undefined;
-} {
-  return { v4: rtnetlink.bestRoute(PROBE_V4, FWMARK), v6: rtnetlink.bestRoute(PROBE_V6, FWMARK) };
+}
+
+/** The ways into the internet, by family; with `device` those that lead by that interface (PG-62). */
+export function defaultRoutes(
+  rtnetlink: Pick<Rtnetlink, "bestRoute" | "links">,
+  device?: string,
+): DefaultRoutes {
+  const index = device && rtnetlink.links().find(({ name }) => name === device)?.index;
+  if (device !== undefined && index === undefined) return { v4: undefined, v6: undefined };
+  const find = (probe: IpAddress) => rtnetlink.bestRoute(probe, FWMARK, index || undefined);
+  return { v4: find(PROBE_V4), v6: find(PROBE_V6) };
 }
 
 function describeRoute(route: BestRoute | undefined): string {

@@ -26,11 +26,13 @@ export interface NetworkSnapshot {
 export function selectOwnAddresses(
   snapshot: NetworkSnapshot,
   tunIndex: number | undefined,
+  /** `--egress-interface`: what leaves by it alone has an address of it alone (PG-62). */
+  device?: string,
 ): readonly IpAddress[] {
   const usable = snapshot.addresses.filter(({ index, address, isTentative, isDeprecated }) => {
     const link = snapshot.links.find((one) => one.index === index);
     if (link === undefined || !link.isUp || link.isLoopback || index === tunIndex) return false;
-    if (isTentative || isDeprecated) return false;
+    if (isTentative || isDeprecated || (device !== undefined && link.name !== device)) return false;
     const isOfTunnel = link.kind !== undefined && TUNNEL_KINDS.includes(link.kind);
     const excluded = isOfTunnel ? [TUNNEL_V4, TUNNEL_V6, ...LINK_LOCAL] : LINK_LOCAL;
     return !excluded.some((network) => contains(network, address));

@@ -1,8 +1,14 @@
 /** What a host says about names: /etc/resolv.conf (resolv.conf(5)) and /etc/hosts (hosts(5)). */
 import { type IpAddress, parseIp } from "../base/index.ts";
 
+export interface NameServer {
+  readonly address: IpAddress;
+  /** Of a link-local address: name or number of the interface (RFC 4007 §11). */
+  readonly zone?: string;
+}
+
 export interface ResolverSettings {
-  readonly servers: readonly IpAddress[];
+  readonly servers: readonly NameServer[];
   /** Domains that short names are tried in. */
   readonly search: readonly string[];
   /** Names with at least that many dots are asked for as they are first. */
@@ -14,16 +20,16 @@ const SERVERS_MAX = 3;
 const SEARCH_MAX = 6;
 const DOTS_MAX = 15;
 
-/** Lines that cannot be read are skipped, as the system's resolver does. Servers with a zone are, too. */
+/** Lines that cannot be read are skipped, as the system's resolver does. */
 export function parseResolvConf(text: string): ResolverSettings {
-  const servers: IpAddress[] = [];
+  const servers: NameServer[] = [];
   let search: readonly string[] = [];
   let dotsMin = 1;
   for (const line of text.split("\n")) {
     const [keyword, ...words] = line.trim().split(/\s+/);
     if (keyword === "nameserver") {
-      const server = parseIp(words[0] ?? "");
-      if (server.ok && servers.length < SERVERS_MAX) servers.push(server.value);
+      const server = parseServer(words[0] ?? "");
+      if (server !== undefined && servers.length < SERVERS_MAX) servers.push(server);
     } else if (keyword === "search" || keyword === "domain") {
       // The last of these lines counts.
       search = words.slice(0, keyword === "domain" ? 1 : SEARCH_MAX).filter((domain) => domain !== ".");
@@ -35,6 +41,14 @@ export function parseResolvConf(text: string): ResolverSettings {
     }
   }
   return { servers, search, dotsMin };
+}
+
+function parseServer(text: string): NameServer | undefined {
+  const [host = "", zone, ...more] = text.split("%");
+  const address = parseIp(host);
+  if (!address.ok || more.length > 0 || zone === "") return undefined;
+  if (zone === undefined) return { address: address.value };
+  return address.value.length === 16 ? { address: address.value, zone } : undefined;
 }
 
 /** The names to ask for, in order, when somebody says `name`. */

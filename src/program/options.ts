@@ -47,6 +47,8 @@ export interface PeerOptions extends PlaneOptions {
   readonly listenPort: number;
   readonly tunName: string;
   readonly instance: string | undefined;
+  /** By which interface everything leaves and comes (PG-62). */
+  readonly egressInterface: string | undefined;
   /** A shell command for each event (PG-113). */
   readonly onEvent: string | undefined;
   /** Metrics with a label per peer (PG-114). */

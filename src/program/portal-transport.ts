@@ -17,8 +17,8 @@ const SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt";
 export type OpenTcp = (to: SocketAddress, timeoutMs: number) => Promise<Socket>;
 
 /** TCP connections that carry the bypass mark, so that no resource can capture them (PT-17). */
-export function markedTcp(kernel: Kernel, mark: number): OpenTcp {
-  return (to, timeoutMs) => openMarkedSocket(kernel, { to, mark, timeoutMs });
+export function markedTcp(kernel: Kernel, mark: number, device?: string): OpenTcp {
+  return (to, timeoutMs) => openMarkedSocket(kernel, { to, mark, device, timeoutMs });
 }
 
 /** Ordinary TCP connections, for processes without a tunnel of their own. */

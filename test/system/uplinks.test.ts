@@ -7,6 +7,8 @@ import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const UPLINKS = ["via 10.30.0.1 dev wan", "via 10.40.0.1 dev spare"] as const;
+/** Beside the client that runs, and with an interface that is not there. */
+const OTHER = ["--instance", "other", "--tun-name", "other", "--egress-interface", "nowhere"];
 const SWITCHES = 20;
 /** A reset does not begin within a second after another one (PG-76). */
 const SWITCH_EVERY_MS = 2_500;
@@ -71,5 +73,28 @@ describeWith(["netns", "tun", "nft", "build"], "two uplinks", () => {
       await outageAfter(() => office.client.ip("link set wan up", `route add default ${UPLINKS[0]}`)),
     ];
     expect(Math.max(...outages), `outages: ${outages.map(Math.round)} ms`).toBeLessThan(OUTAGE_MS_MAX);
+  });
+
+  it("PG-62: with --egress-interface everything goes by the spare uplink, whatever the better route", {
+    timeout: 60_000,
+  }, async () => {
+    client.signal("SIGTERM");
+    await client.wait(10_000);
+    client = await office.startClient("--egress-interface", "spare");
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 15_000);
+    const asked = office.postern(office.client, ["status", "--json"]);
+    await asked.wait(10_000);
+    expect(JSON.parse(asked.stdout())).toMatchObject({
+      egress: { v4: { interface: "spare", gateway: "10.40.0.1", source: "10.40.0.2" }, v6: null },
+      connections: [{ path: "direct", local: "10.40.0.2:52625" }],
+    });
+    const tcp = await office.portal.run("ss", ["-Htn", "state", "established", "sport = :8080"]);
+    expect(tcp).toContain("10.40.0.2:");
+    expect(tcp).not.toContain("10.30.0.2:");
+    const wrong = office.postern(office.client, ["client", "-u", "ws://203.0.113.10:8080", ...OTHER], {
+      POSTERN_TOKEN: office.tokens.client,
+    });
+    const { status } = await wrong.wait(15_000);
+    expect([status, wrong.stderr()]).toEqual([8, expect.stringContaining("there is no interface nowhere")]);
   });
 });

@@ -183,7 +183,9 @@ function readSysctls(device: string | undefined): HostFacts["sysctls"] {
 
 function nameServers(): readonly string[] {
   try {
-    return parseResolvConf(readFileSync("/etc/resolv.conf", "utf8")).servers.map(formatIp);
+    return parseResolvConf(readFileSync("/etc/resolv.conf", "utf8")).servers.map(({ address, zone }) =>
+      zone === undefined ? formatIp(address) : `${formatIp(address)}%${zone}`,
+    );
   } catch {
     // No file, no servers.
     return [];

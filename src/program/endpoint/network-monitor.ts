@@ -37,14 +37,19 @@ export interface NetworkListeners {
  */
 const SLEEP_MS_MAX = 5_000;
 
-export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: Log): NetworkMonitor {
+export function watchNetwork(
+  host: PlaneHost,
+  device: string | undefined,
+  listeners: NetworkListeners,
+  log: Log,
+): NetworkMonitor {
   const { rtnetlink, tun } = host;
   const events = openNetlinkEvents(host.kernel);
   const burst = createBurstWatch(tun.index);
   const suspend = createSuspendWatch();
   const clock = createWallClock(host.now(), unixMs(Date.now()));
-  let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index);
-  let fingerprint = networkFingerprint(rtnetlink);
+  let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
+  let fingerprint = networkFingerprint(rtnetlink, device);
   let timer: NodeJS.Timeout | undefined;
   let isWoken = false;
   // What comes later is told by events (PG-34); what is there already is not.
@@ -62,7 +67,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
   function lookAtNetwork(): void {
     synchroniseLinkRoutes(rtnetlink, tun.index, log);
     listeners.onNetwork();
-    const present = networkFingerprint(rtnetlink);
+    const present = networkFingerprint(rtnetlink, device);
     const isChanged = present !== fingerprint;
     fingerprint = present;
     if (isChanged) {
@@ -70,7 +75,7 @@ export function watchNetwork(host: PlaneHost, listeners: NetworkListeners, log: 
       // Without a way out there is nothing to connect to; the way that comes is a change in any case.
       if (present !== NO_NETWORK) listeners.onReset("network change");
     }
-    const found = selectOwnAddresses(readNetwork(rtnetlink), tun.index);
+    const found = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
     if (equalAddresses(found, addresses) && !isChanged) return;
     addresses = found;
     listeners.onAddresses(found);

@@ -5,7 +5,7 @@
 import type { Instant, IpAddress } from "../../base/index.ts";
 import { PosternError } from "../../base/index.ts";
 import type { ConnectionChange, Connections } from "../../connections/index.ts";
-import { createNameResolver, FWMARK } from "../../host/index.ts";
+import { type BestRoutes, createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type ControlEvent,
   type ControlMethods,
@@ -65,6 +65,7 @@ export interface WatchedParts {
   readonly wiring: Pick<PeerWiring, "status" | "account">;
   readonly streams: StatusParts["streams"];
   readonly features: PlaneFeatures;
+  readonly routes: BestRoutes;
   readonly mtu: number;
   readonly addresses: () => readonly IpAddress[];
   readonly reset: (reason: string) => void;
@@ -188,6 +189,7 @@ function pushSettings(
   { host, wiring }: WatchedParts,
 ): PushSettings {
   const { kernel } = host;
+  const { egressInterface: device } = options;
   return {
     attributes: () => ({
       "service.name": `postern-${role.name}`,
@@ -196,8 +198,8 @@ function pushSettings(
       "os.type": "linux",
       "postern.account_slug": wiring.account(),
     }),
-    openTcp: markedTcp(kernel, FWMARK),
-    resolve: createNameResolver({ kernel, mark: FWMARK, log: io.log }),
+    openTcp: markedTcp(kernel, FWMARK, device),
+    resolve: createNameResolver({ kernel, mark: FWMARK, device, log: io.log }),
     caFile: options.caFile,
     env: io.env,
   };
@@ -225,13 +227,13 @@ function programStatus({ setting, isReady }: WatchState): Omit<ProgramStatus, "r
 /** Everything there is to see, as one value (PG-109). */
 function snapshot(state: WatchState, parts: WatchedParts): PeerStatus {
   const { setting } = state;
-  const { host, machine, wiring, features, connections, mtu, addresses } = parts;
+  const { host, machine, wiring, features, routes, connections, mtu, addresses } = parts;
   return readStatus({
     program: { ...programStatus(state), role: setting.role.name },
     login: setting.login,
     account: wiring.account(),
     portal: wiring.status(),
-    ...{ host, mtu, features, connections },
+    ...{ host, mtu, features, routes, connections },
     addresses: addresses(),
     streams: parts.streams,
     counters: machine.counters(),

@@ -9,6 +9,8 @@
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { formatIp, type IpAddress, PosternError, type Secret, type SocketAddress } from "../../base/index.ts";
 import {
+  type BestRoutes,
+  createBestRoutes,
   FWMARK,
   flushPolicyRouting,
   otherTunnel,
@@ -66,6 +68,7 @@ interface OpenHost {
   readonly keeper: HostKeeper;
   readonly hostInterface: HostInterface;
   readonly features: PlaneFeatures;
+  readonly routes: BestRoutes;
   readonly watch: PeerWatch;
 }
 
@@ -95,6 +98,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     wiring,
     streams: () => running.streams?.figures() ?? NO_STREAMS,
     features: open.features,
+    routes: open.routes,
     mtu: TUN_MTU,
     addresses: open.hostInterface.addresses,
     reset: network.resets.request,
@@ -137,6 +141,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
     tunName: options.tunName,
     port: options.listenPort === 0 ? { kind: "any" } : { kind: "preferred", port: options.listenPort },
     mark: FWMARK,
+    device: options.egressInterface,
     cipher: options.cipher,
     sendBufferBytes: options.udpSendBuffer,
     receiveBufferBytes: options.udpRecvBuffer,
@@ -162,7 +167,13 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
   const onHost = role.setUpHost(host, undo, log);
   for (const table of onHost.tables) keeper.keep(table);
   const hostInterface = createHostInterface({ host, mtu: TUN_MTU, role: onHost, keeper, undo, log });
-  return { host, keeper, hostInterface, features };
+  const routes = createBestRoutes({
+    rtnetlink: host.rtnetlink,
+    mark: FWMARK,
+    device: options.egressInterface,
+    log,
+  });
+  return { host, keeper, hostInterface, features, routes };
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
@@ -174,6 +185,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
     portal: url,
     env: io.env,
     caFile: course.options.caFile,
+    device: course.options.egressInterface,
     log,
   });
   const { tell, onChange, onTurn } = open.watch;
@@ -215,9 +227,9 @@ interface NetworkFollower {
 }
 
 function followNetwork<Machine extends PeerMachine>(
-  { io, ending }: Course<Machine>,
+  { io, ending, options }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
-  { keeper, hostInterface, watch }: OpenHost,
+  { keeper, hostInterface, watch, routes }: OpenHost,
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
@@ -231,6 +243,7 @@ function followNetwork<Machine extends PeerMachine>(
   async function reset(reason: string): Promise<void> {
     log.info?.(`Resetting network state (${reason})`);
     watch.tell({ event: "reset", data: { reason } });
+    routes.reset();
     shell.input((now) => machine.reset(now));
     await host.rebind({}, () => {
       announce();
@@ -246,7 +259,7 @@ function followNetwork<Machine extends PeerMachine>(
     onClockStep: () => shell.input(() => {}),
     onReset: resets.request,
   };
-  const monitor: NetworkMonitor = watchNetwork(host, listeners, log);
+  const monitor: NetworkMonitor = watchNetwork(host, options.egressInterface, listeners, log);
   return {
     resets,
     ownSockets: () => withPorts(host, monitor.ownAddresses()),

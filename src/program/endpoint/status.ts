@@ -12,7 +12,7 @@ import {
   type LogFields,
 } from "../../base/index.ts";
 import type { ConnectionStats, Connections, Explanation, RelayStats } from "../../connections/index.ts";
-import { defaultRoutes } from "../../host/index.ts";
+import { type BestRoutes, PROBE_V4, PROBE_V6 } from "../../host/index.ts";
 import type {
   ConnectionView,
   Counts,
@@ -38,6 +38,7 @@ export interface StatusParts {
   /** Of the device, as accepted. */
   readonly addresses: readonly IpAddress[];
   readonly features: PlaneFeatures;
+  readonly routes: BestRoutes;
   readonly connections: Pick<Connections, "stats" | "explanations">;
   readonly streams: () => StreamFigures;
   /** Drops that the tunnel decided. */
@@ -63,7 +64,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
     tun: tunStatus(parts),
     sockets: socketsStatus(host, features),
     cipher: host.choice.name,
-    egress: egressStatus(host),
+    egress: egressStatus(parts.routes),
     dns: { method: "none", sentinels: [], upstreams: [] },
     relays: stats.relays.map((relay) => relayView(relay, parts.streams())),
     resources: parts.resources,
@@ -110,18 +111,18 @@ function socketsStatus(host: PlaneHost, { gso, gro }: PlaneFeatures): PeerStatus
   };
 }
 
-function egressStatus({ rtnetlink }: PlaneHost): PeerStatus["egress"] {
-  const { v4, v6 } = defaultRoutes(rtnetlink);
-  const names = new Map(rtnetlink.links().map(({ index, name }) => [index, name]));
-  const view = (route: typeof v4): EgressStatus | null =>
-    route === undefined
-      ? null
-      : {
-          interface: names.get(route.outputIndex) ?? String(route.outputIndex),
-          gateway: route.gateway === undefined ? null : formatIp(route.gateway),
-          source: route.source === undefined ? null : formatIp(route.source),
-        };
-  return { v4: view(v4), v6: view(v6) };
+function egressStatus(routes: BestRoutes): PeerStatus["egress"] {
+  const view = (probe: IpAddress): EgressStatus | null => {
+    const route = routes.find(probe);
+    if (route === undefined) return null;
+    const { device, gateway, source } = route;
+    return {
+      interface: device,
+      gateway: gateway === undefined ? null : formatIp(gateway),
+      source: source === undefined ? null : formatIp(source),
+    };
+  };
+  return { v4: view(PROBE_V4), v6: view(PROBE_V6) };
 }
 
 function relayView(

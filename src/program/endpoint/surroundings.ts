@@ -39,14 +39,16 @@ export interface HostSurroundings {
   readonly portal: Target;
   readonly env: Environment;
   readonly caFile: string | undefined;
+  /** `--egress-interface`. */
+  readonly device: string | undefined;
   readonly log: Log;
 }
 
 /** @throws PosternError `usage` when the environment's proxy cannot be read */
 export function hostSurroundings(options: HostSurroundings): Surroundings {
-  const { host, applyInterface, portal, env, caFile, log } = options;
-  const openTcp = markedTcp(host.kernel, FWMARK);
-  const resolve = createNameResolver({ kernel: host.kernel, mark: FWMARK, log });
+  const { host, applyInterface, portal, env, caFile, device, log } = options;
+  const openTcp = markedTcp(host.kernel, FWMARK, device);
+  const resolve = createNameResolver({ kernel: host.kernel, mark: FWMARK, device, log });
   return {
     plane: host.plane,
     now: host.now,

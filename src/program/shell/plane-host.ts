@@ -38,6 +38,8 @@ export interface PlaneHostOptions {
   readonly port: PortChoice;
   /** SO_MARK of the sockets; absent: none. */
   readonly mark?: number;
+  /** `--egress-interface`: the sockets are bound to it (PG-62). */
+  readonly device?: string | undefined;
   readonly maxPeers?: number;
   /** `--cipher`; absent: the fastest that passes its test (D-26). */
   readonly cipher: string | undefined;
@@ -123,8 +125,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     sockets: () => host.sockets,
     now: () => readClock(kernel),
     send: (transmit) => send(host, transmit),
-    pathMtu: (way) =>
-      readPathMtu(kernel, { ...way, ...(host.udp.mark !== undefined && { mark: host.udp.mark }) }),
+    pathMtu: (way) => readPathMtu(kernel, { ...way, mark: host.udp.mark, device: host.udp.device }),
     writeTun: (packet) => writeTun(host, packet),
     start: () => start(host),
     rebind: (changes = {}, onBound = () => {}) => rebind(host, changes, onBound),
@@ -167,7 +168,8 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
 function toUdpOptions(options: PlaneHostOptions): UdpOptions {
   return {
     port: options.port,
-    ...(options.mark === undefined ? {} : { mark: options.mark }),
+    mark: options.mark,
+    device: options.device,
     gro: options.features.gro,
     sendBufferBytes: options.sendBufferBytes ?? SEND_BUFFER_BYTES,
     receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,

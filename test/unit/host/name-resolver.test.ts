@@ -27,10 +27,22 @@ search old.example
 search a.example b.example .
 options timeout:1 ndots:2
 `);
-    expect(settings.servers.map(formatIp)).toEqual(["192.0.2.1", "2001:db8::1", "192.0.2.3"]);
+    const shown = settings.servers.map(({ address, zone }) => [formatIp(address), zone]);
+    expect(shown).toEqual([
+      ["192.0.2.1", undefined],
+      ["fe80::1", "eth0"],
+      ["2001:db8::1", undefined],
+    ]);
     expect(settings).toMatchObject({ search: ["a.example", "b.example"], dotsMin: 2 });
     expect(parseResolvConf("")).toEqual({ servers: [], search: [], dotsMin: 1 });
   });
+
+  it.each(["fe80::1%", "fe80::1%a%b", "192.0.2.1%eth0", "%eth0"])(
+    "PG-151: '%s' is no name server with a zone",
+    (server) => {
+      expect(parseResolvConf(`nameserver ${server}\n`).servers).toEqual([]);
+    },
+  );
 
   it("resolv.conf(5): short names are tried in the search domains first, long ones as they are", () => {
     const settings = { servers: [], search: ["lan", "corp.example"], dotsMin: 1 };
@@ -125,6 +137,29 @@ describe("names asked for past the tunnel", () => {
     manner = (name) => (name === "portal.example" ? "answers" : "nxdomain");
     expect(await resolve("portal", "nameserver 127.0.0.1\nsearch lan example")).toEqual(["192.0.2.9"]);
     expect(asked).toEqual(["portal.lan", "portal.example"]);
+  });
+
+  it("PG-151: a server with a zone is asked by that interface, the next one where there is none", async () => {
+    manner = () => "answers";
+    const udp6 = createSocket("udp6");
+    const zones: string[] = [];
+    udp6.on("message", (query, from) => {
+      zones.push(from.address);
+      const answer = answerTo(query, "answers");
+      if (answer !== undefined) udp6.send(answer, from.port, from.address);
+    });
+    await new Promise<void>((resolve) => udp6.bind(port(), "::1", resolve));
+    try {
+      expect(await resolve("portal.example", "nameserver ::1%lo")).toEqual(["192.0.2.9"]);
+      expect(await resolve("portal.example", "nameserver ::1%1")).toEqual(["192.0.2.9"]);
+      expect(zones.length).toBeGreaterThan(0);
+      expect(asked).toEqual([]);
+      const gone = "nameserver fe80::1%no-such-dev\nnameserver 127.0.0.1";
+      expect(await resolve("portal.example", gone)).toEqual(["192.0.2.9"]);
+      expect(asked).toEqual(["portal.example"]);
+    } finally {
+      udp6.close();
+    }
   });
 
   it("PG-151: a truncated answer is asked for again by TCP", async () => {

@@ -8,6 +8,7 @@ import {
   equalAddresses,
   foreignDropChains,
   gatewayRuleset,
+  NO_NETWORK,
   networkFingerprint,
   planForwarding,
   type SysctlPath,
@@ -162,6 +163,7 @@ describe("network changes", () => {
   it("PG-73: interface, gateway and source of the marked default route make the fingerprint", () => {
     const print = (route: BestRoute | undefined) =>
       networkFingerprint({
+        links: () => [],
         bestRoute: (destination, mark) =>
           destination.length === 4 && mark === 0xfd002021 ? route : undefined,
       });
@@ -175,6 +177,28 @@ describe("network changes", () => {
       { outputIndex: ETH },
     ];
     expect(new Set([home, ...others].map(print)).size).toBe(6);
+  });
+});
+
+describe("one interface for everything (--egress-interface)", () => {
+  it("PG-62, PG-73: the way by that interface makes the fingerprint; without it there is no network", () => {
+    const print = (device: string) =>
+      networkFingerprint(
+        {
+          links: () => LINKS,
+          bestRoute: (destination, _mark, outputIndex) =>
+            destination.length === 4 && outputIndex !== undefined ? { outputIndex } : undefined,
+        },
+        device,
+      );
+    expect(print("wlan0")).toBe(`interface ${WLAN} via direct from any, none`);
+    expect(print("ppp0")).toBe(NO_NETWORK);
+  });
+
+  it("PG-62, PG-142: only its addresses are own addresses", () => {
+    const addresses = [address(ETH, "192.0.2.1"), address(WLAN, "192.0.2.2")];
+    const own = selectOwnAddresses({ links: LINKS, addresses, routes: [] }, TUN, "wlan0");
+    expect(own.map(formatIp)).toEqual(["192.0.2.2"]);
   });
 });
 
