@@ -48,6 +48,7 @@ export namespace Tcp {
 
   export const FIN: u32 = 0x01;
   export const SYN: u32 = 0x02;
+  export const RST: u32 = 0x04;
   export const PSH: u32 = 0x08;
   export const ACK: u32 = 0x10;
   export const CWR: u32 = 0x80;

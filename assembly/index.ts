@@ -20,3 +20,4 @@ export { egressLoop } from "./loop/egress";
 export { ingressLoop } from "./loop/ingress";
 export { constantsEnd, layoutHash } from "./module";
 export { coalesceInit } from "./segment/coalesce";
+export { flowLink, flowSweep, flowUnlink } from "./table/flow";

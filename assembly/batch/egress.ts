@@ -18,6 +18,7 @@ import {
   EVENT_ACTIVITY,
   EVENT_COUNTER,
   EVENT_WAKE,
+  FLOW_IN,
   LIMIT_REJECT,
   LIMIT_REKEY,
   NO_SLOT,
@@ -29,6 +30,7 @@ import {
   PUNT_DROP,
   PUNT_FIRST,
   PUNT_FLOW,
+  PUNT_ICMP_ERROR,
   PUNT_NO_SESSION,
   PUNT_REFUSED,
   PUNT_TOO_BIG,
@@ -43,6 +45,7 @@ import {
   STAGED_MAX,
   TARGET_DROP,
   TARGET_FLOW,
+  TARGET_ICMP_ERROR,
   TARGET_PEER,
   TARGET_PUNT,
   Transit,
@@ -54,8 +57,19 @@ import { ringPeek, ringTake } from "../ring";
 import { splitBegin, splitNext } from "../segment/split";
 import { currentSession, peerRow, takeCounters } from "../table/session";
 import { clampPacket, doesFit } from "./fit";
+import { egressDirection, followFlow, kindOfTarget, slotOfTarget, translateFrame } from "./flow";
 import { judgeEgress } from "./policy";
-import { mayRefuse, publishEvent, puntPacket, reportOnce, reserveEvent } from "./punt";
+import {
+  mayHandErrorOut,
+  mayHandFlowOut,
+  mayRefuse,
+  publishEvent,
+  puntDetail,
+  puntFlow,
+  puntPacket,
+  reportOnce,
+  reserveEvent,
+} from "./punt";
 import { completeSend, sealInto } from "./send";
 
 /** Takes the frame of `bytes` bytes in the input buffer, as the TUN device gave it. */
@@ -76,7 +90,11 @@ export function egressBegin(worker: usize, bytes: u32): void {
   if (segments > 1) count(worker, Counter.SUPER_FRAMES_IN, 1);
   const packet = frame + <usize>VNET_HEADER_BYTES;
   store<u32>(worker, innerEcn(packet), Egress.FRAME + Transit.ECN);
-  lead(worker, judgeEgress(packet, found), <u32>segments);
+  // A frame is a batch of its own: nothing is known from the one before.
+  store<usize>(worker, 0, Worker.FLOW);
+  const isIn = egressDirection() == FLOW_IN;
+  const judged = judgeEgress(packet, found);
+  lead(worker, followFlow(worker, judged, packet, found, isIn, TARGET_PEER, <u32>segments), <u32>segments);
 }
 
 /**
@@ -165,26 +183,41 @@ function isSamePeer(entry: usize): bool {
 function lead(worker: usize, target: u32, segments: u32): void {
   store<usize>(worker, 0, Egress.SEGMENT_AT);
   store<u32>(worker, 0, Egress.FRAME + Transit.RESERVED);
-  store<u32>(worker, NO_SLOT, Egress.FRAME + Transit.SLOT);
+  store<u32>(worker, slotOfTarget(target, NO_SLOT), Egress.FRAME + Transit.SLOT);
   store<u32>(worker, 0, Egress.PUNT);
-  if (target >= TARGET_PEER) {
+  const kind = kindOfTarget(target);
+  if (kind == TARGET_FLOW || kind == TARGET_ICMP_ERROR) {
+    leadToControl(worker, kind == TARGET_FLOW ? PUNT_FLOW : PUNT_ICMP_ERROR, segments);
+  } else if (target >= TARGET_PEER) {
     leadToPeer(worker, target - TARGET_PEER, segments);
   } else if (target >= TARGET_DROP) {
     dropped(worker, target - TARGET_DROP, <u64>segments);
   } else if (target == TARGET_PUNT) {
     store<u32>(worker, PUNT_FIRST, Egress.PUNT);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
-  } else if (target == TARGET_FLOW) {
-    store<u32>(worker, PUNT_FLOW, Egress.PUNT);
-    store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   } else {
     refuse(worker, PUNT_REFUSED, load<u32>(PLANE_ADDRESS, Plane.REFUSAL_REASON), segments);
   }
 }
 
-function leadToPeer(worker: usize, slot: u32, segments: u32): void {
+/** About the whole frame control decides; it may know the peer. */
+function leadToControl(worker: usize, kind: u32, segments: u32): void {
+  const slot = load<u32>(worker, Egress.FRAME + Transit.SLOT);
+  if (slot != NO_SLOT && !hasPeer(slot)) {
+    dropped(worker, Drop.NO_PEER_STATE, <u64>segments);
+    return;
+  }
+  store<u32>(worker, kind, Egress.PUNT);
+  store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
+}
+
+function hasPeer(slot: u32): bool {
   const isKnown = slot < load<u32>(PLANE_ADDRESS, Plane.PEER_CAPACITY);
-  if (!isKnown || atomic.load<u32>(peerRow(slot), Peer.PEER_ID) == 0) {
+  return isKnown && atomic.load<u32>(peerRow(slot), Peer.PEER_ID) != 0;
+}
+
+function leadToPeer(worker: usize, slot: u32, segments: u32): void {
+  if (!hasPeer(slot)) {
     dropped(worker, Drop.NO_PEER_STATE, <u64>segments);
     return;
   }
@@ -197,6 +230,8 @@ function leadToPeer(worker: usize, slot: u32, segments: u32): void {
     refuse(worker, PUNT_TOO_BIG, Drop.PATH_TOO_BIG, segments);
     return;
   }
+  // Whoever is told that a packet is too big knows it by the addresses it had; all that follows, by the new ones.
+  translateFrame(worker, worker + Egress.SPLIT, egressDirection() == FLOW_IN);
   if (atomic.load<u32>(peerRow(slot), Peer.HOLD) != 0) {
     store<u32>(worker, PUNT_NO_SESSION, Egress.PUNT);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
@@ -302,10 +337,17 @@ function punt(worker: usize, packet: usize, bytes: u32): void {
   if (kind == PUNT_DROP) {
     dropped(worker, load<u32>(worker, Egress.REASON), 1);
   } else if (kind == PUNT_REFUSED || kind == PUNT_TOO_BIG) {
-    puntPacket(worker, kind, slot, packet, bytes);
+    puntDetail(worker, kind, slot, load<u32>(worker, Worker.REFUSAL), packet, bytes);
     store<u32>(worker, PUNT_DROP, Egress.PUNT);
   } else if (kind == PUNT_NO_SESSION) {
     puntWaiting(worker, slot, packet, bytes);
+  } else if (kind == PUNT_FLOW) {
+    if (slot != NO_SLOT && !mayHandFlowOut(worker, slot)) dropped(worker, Drop.FLOW_RATE, 1);
+    else puntFlow(worker, slot, egressDirection(), packet, bytes);
+  } else if (kind == PUNT_ICMP_ERROR) {
+    if (slot == NO_SLOT ? mayRefuse(worker) : mayHandErrorOut(worker, slot)) {
+      puntDetail(worker, kind, slot, egressDirection(), packet, bytes);
+    } else dropped(worker, Drop.ICMP_RATE, 1);
   } else {
     puntPacket(worker, kind, slot, packet, bytes);
   }

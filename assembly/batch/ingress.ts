@@ -26,6 +26,7 @@ import {
   EVENT_HANDSHAKE,
   EVENT_STUN,
   EVENT_WAKE,
+  FLOW_OUT,
   Ingress,
   JUDGED,
   PATH_DIRECT,
@@ -34,11 +35,14 @@ import {
   PLANE_ADDRESS,
   Plane,
   PUNT_CONTROL_EVENT,
+  PUNT_ICMP_ERROR,
   PUNT_REFUSED,
   Session,
   TAG_BYTES,
   TARGET_CONTROL,
   TARGET_DROP,
+  TARGET_FLOW_OF,
+  TARGET_ICMP_ERROR_OF,
   TARGET_NONE,
   TARGET_REFUSE,
   Worker,
@@ -59,12 +63,17 @@ import { accept, isFresh } from "../table/replay-window";
 import { findSession, peerRow, sessionNumber, sessionRow } from "../table/session";
 import { channelLength, isData, isRelayed, isShortData, kindForControl } from "./demux";
 import { clampArriving } from "./fit";
+import { followFlow, translate } from "./flow";
 import { judgeIngress } from "./policy";
 import {
+  mayHandError,
   mayHandEvent,
+  mayHandFlow,
   mayRefusePeer,
   publishEvent,
   puntDatagram,
+  puntDetail,
+  puntFlow,
   puntPacket,
   reportOnce,
   reportRoamed,
@@ -85,6 +94,7 @@ export function ingressBegin(worker: usize, bytes: u32, stride: u32): void {
   store<u32>(worker, 0, Ingress.CHANNEL);
   store<u32>(worker, 0, Ingress.REPLY_COUNT);
   store<usize>(worker, 0, Ingress.PEER);
+  store<usize>(worker, 0, Worker.FLOW);
   if (bytes == 0) return;
   count(worker, Counter.READS, 1);
   count(worker, Counter.BYTES_IN, <u64>bytes);
@@ -342,11 +352,13 @@ function deliver(worker: usize, slot: u32, packet: usize, available: u32): void 
     dropped(worker, <u32>-length, 1);
     return;
   }
-  const target = judgeIngress(slot, packet, found);
+  const judged = judgeIngress(slot, packet, found);
+  const target = followFlow(worker, judged, packet, found, false, TARGET_NONE, 1);
   if (target == TARGET_NONE) {
     if ((load<u32>(PLANE_ADDRESS, Plane.CHECKS) & CHECK_CHECKSUMS) != 0 && !checksumsHold(packet, found)) {
       count(worker, Counter.CHECKSUM_MISMATCH, 1);
     }
+    translate(worker, packet, false);
     clampArriving(slot, packet, found);
     mergeEcn(packet, load<u32>(worker, Worker.OUTER_ECN));
     coalesceAccept(coalesce, found);
@@ -363,8 +375,15 @@ function handToControl(worker: usize, target: u32, slot: u32, packet: usize, byt
     if (mayHandEvent(worker, slot)) puntPacket(worker, PUNT_CONTROL_EVENT, slot, packet, bytes);
     else dropped(worker, Drop.PUNT_RATE, 1);
   } else if (target == TARGET_REFUSE) {
-    if (mayRefusePeer(worker, slot)) puntPacket(worker, PUNT_REFUSED, slot, packet, bytes);
+    const refusal = load<u32>(worker, Worker.REFUSAL);
+    if (mayRefusePeer(worker, slot)) puntDetail(worker, PUNT_REFUSED, slot, refusal, packet, bytes);
     else dropped(worker, Drop.REFUSE_RATE, 1);
+  } else if (target >= TARGET_ICMP_ERROR_OF) {
+    if (mayHandError(worker, slot)) puntDetail(worker, PUNT_ICMP_ERROR, slot, FLOW_OUT, packet, bytes);
+    else dropped(worker, Drop.ICMP_RATE, 1);
+  } else if (target >= TARGET_FLOW_OF) {
+    if (mayHandFlow(worker, slot)) puntFlow(worker, slot, FLOW_OUT, packet, bytes);
+    else dropped(worker, Drop.FLOW_RATE, 1);
   } else {
     dropped(worker, target - TARGET_DROP, 1);
   }

@@ -1,5 +1,5 @@
 /**
- * The policy before flows exist: prefix tables carry all of it (TN-20, TN-38, TN-61, TN-62, WG-58).
+ * What prefix tables decide (TN-20, TN-38, TN-61, TN-62, TN-110, WG-58); where they leave it to flows, `flow.ts` goes on.
  *
  * One judgement per frame on egress, one per packet on ingress; the packets have passed validation.
  * A judgement is a `TARGET_…` number and has no effect of its own. What else is asked of packets stands in
@@ -18,12 +18,19 @@ import {
   CHECK_SOURCES_OUT,
   Drop,
   Packet,
+  PERMIT_BY_FLOW,
+  PERMIT_MEMBER,
   Permit,
   PLANE_ADDRESS,
   Plane,
   Policy,
   TARGET_CONTROL,
   TARGET_DROP,
+  TARGET_FLOW,
+  TARGET_FLOW_OF,
+  TARGET_FLOW_OR_PEER,
+  TARGET_ICMP_ERROR,
+  TARGET_ICMP_ERROR_OF,
   TARGET_NONE,
   TARGET_PEER,
   TARGET_REFUSE,
@@ -43,14 +50,24 @@ export function judgeEgress(packet: usize, found: usize): u32 {
   if (reason != 0) return TARGET_DROP + reason;
   const target = destinationIn(policy + Policy.ROUTES, packet);
   if (target == TARGET_NONE) return load<u32>(PLANE_ADDRESS, Plane.MISS_TARGET);
+  if (target == TARGET_FLOW && isIcmpError(packet, found)) return TARGET_ICMP_ERROR;
   if (target < TARGET_PEER || (checks & CHECK_SOURCES_OUT) == 0) return target;
-  const permit = permitOf(policy, target - TARGET_PEER);
+  return judgeByEgressPermit(policy, target, packet, found);
+}
+
+/** TN-62 rows 3 to 10: `target` is the peer to which the packet's destination leads. */
+function judgeByEgressPermit(policy: usize, target: u32, packet: usize, found: usize): u32 {
+  const slot = target - TARGET_PEER;
+  const permit = permitOf(policy, slot);
   if (permit == 0) return TARGET_DROP + Drop.NO_PEER_STATE;
+  const isTranslated = load<u32>(permit, Permit.IS_TRANSLATED) != 0;
   // Errors come from routers on the way and are never filtered (TN-62 row 4).
-  const isChecked = load<u32>(permit, Permit.HAS_EGRESS_SOURCES) != 0 && !isIcmpError(packet, found);
-  if (isChecked && sourceIn(permit + Permit.EGRESS_SOURCES, packet) == 0)
-    return TARGET_DROP + Drop.NOT_ALLOWED;
-  return target;
+  if (isIcmpError(packet, found)) return isTranslated ? TARGET_ICMP_ERROR_OF + slot : target;
+  let member = sourceIn(permit + Permit.EGRESS_SOURCES, packet);
+  if (member == 0 && load<u32>(permit, Permit.HAS_EGRESS_SOURCES) == 0) member = PERMIT_MEMBER;
+  if (isTranslated) return (member == PERMIT_MEMBER ? TARGET_FLOW_OR_PEER : TARGET_FLOW_OF) + slot;
+  if (member == PERMIT_BY_FLOW) return TARGET_FLOW_OF + slot;
+  return member == 0 ? TARGET_DROP + Drop.NOT_ALLOWED : target;
 }
 
 /** What is wrong with a packet whatever its route (TN-20, TN-62 row 1): a reason, or 0. */
@@ -62,13 +79,21 @@ function reasonNotToLeave(checks: u32, policy: usize, packet: usize, found: usiz
     if (sourceIn(policy + Policy.OWN, packet) == 0) return Drop.BAD_SOURCE;
     if (destinationIn(policy + Policy.OWN, packet) != 0) return Drop.TO_SELF;
   }
-  if (isLeaving && isIcmpError(packet, found)) return Drop.ICMP_ERROR_OUT;
+  // One that quotes a translated packet is for control to translate (TN-20 row 6).
+  if (
+    isLeaving &&
+    isIcmpError(packet, found) &&
+    destinationIn(policy + Policy.ROUTES, packet) != TARGET_FLOW
+  ) {
+    return Drop.ICMP_ERROR_OUT;
+  }
   return (checks & CHECK_ICMP) != 0 ? icmpReason(packet, found) : 0;
 }
 
 /**
  * What becomes of the packet that the peer of `slot` sent: TARGET_NONE lets it pass, TARGET_REFUSE and
- * TARGET_CONTROL hand it to control, anything else is TARGET_DROP plus a reason.
+ * TARGET_CONTROL hand it to control, TARGET_FLOW_OF and TARGET_ICMP_ERROR_OF name the peer once more, anything
+ * else is TARGET_DROP plus a reason.
  */
 export function judgeIngress(slot: u32, packet: usize, found: usize): u32 {
   const policy = atomic.load<usize>(PLANE_ADDRESS, Plane.POLICY);
@@ -91,18 +116,23 @@ export function judgeIngress(slot: u32, packet: usize, found: usize): u32 {
 function judgeByPermit(checks: u32, policy: usize, slot: u32, packet: usize, found: usize): u32 {
   const permit = permitOf(policy, slot);
   if (permit == 0) return TARGET_DROP + Drop.NO_PEER_STATE;
-  if ((checks & CHECK_ARRIVING) != 0) {
-    if (isMulticast(packet)) return TARGET_DROP + Drop.MULTICAST;
-    if (isIcmpError(packet, found)) return TARGET_DROP + Drop.ICMP_ERROR_OUT;
-  }
+  const isArriving = (checks & CHECK_ARRIVING) != 0;
+  if (isArriving && isMulticast(packet)) return TARGET_DROP + Drop.MULTICAST;
+  const member = destinationIn(permit + Permit.DESTINATIONS, packet);
+  const isError = isArriving && isIcmpError(packet, found);
+  if (isError && member != PERMIT_BY_FLOW) return TARGET_DROP + Drop.ICMP_ERROR_OUT;
   if (sourceIn(permit + Permit.SOURCES, packet) == 0) {
     return TARGET_DROP + load<u32>(PLANE_ADDRESS, Plane.SOURCE_REASON);
   }
   if (load<u32>(policy, Policy.HAS_OWN) != 0 && destinationIn(policy + Policy.OWN, packet) == 0) {
     return TARGET_DROP + Drop.BAD_DESTINATION;
   }
-  if (load<u32>(permit, Permit.HAS_DESTINATIONS) == 0) return TARGET_NONE;
-  if (destinationIn(permit + Permit.DESTINATIONS, packet) != 0) return TARGET_NONE;
+  if (member == PERMIT_BY_FLOW) {
+    const reason = (checks & CHECK_ICMP) != 0 ? icmpReason(packet, found) : 0;
+    if (reason != 0) return TARGET_DROP + reason;
+    return (isError ? TARGET_ICMP_ERROR_OF : TARGET_FLOW_OF) + slot;
+  }
+  if (member != 0 || load<u32>(permit, Permit.HAS_DESTINATIONS) == 0) return TARGET_NONE;
   if (load<u32>(permit, Permit.REFUSES_DESTINATION) != 0) return TARGET_REFUSE;
   return TARGET_DROP + Drop.NOT_GRANTED;
 }

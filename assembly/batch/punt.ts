@@ -10,11 +10,16 @@ import {
   Drop,
   Entry,
   EVENT_ROAMED,
+  FLOW_PUNTS_PER_PEER,
+  FlowSide,
+  ICMP_ERRORS_PER_PEER,
   NO_SLOT,
   Peer,
   PLANE_ADDRESS,
   Plane,
+  PUNT_FLOW,
   REFUSALS_PER_PEER,
+  Ring,
   Worker,
 } from "../layout";
 import { ringCommit, ringReserve } from "../ring";
@@ -91,13 +96,39 @@ export function puntDatagram(
 
 /** Hands an IP packet to control; counts what becomes of it. Returns false when the ring is full. */
 export function puntPacket(worker: usize, kind: u32, slot: u32, packet: usize, bytes: u32): bool {
+  return puntDetail(worker, kind, slot, 0, packet, bytes);
+}
+
+/**
+ * The same for a packet about which flows decide. If its flow is held, the hold word gets a value of its own for this
+ * punt: a release that control decided on before it saw the punt fails, or is undone right here (TN-87).
+ */
+export function puntFlow(worker: usize, slot: u32, direction: u32, packet: usize, bytes: u32): void {
+  if (!puntDetail(worker, PUNT_FLOW, slot, direction, packet, bytes)) return;
+  const side = load<usize>(worker, Worker.FLOW_SIDE);
+  if (side == 0) return;
+  const put = load<u32>(load<usize>(worker, Worker.DATA_RING), Ring.HEAD);
+  atomic.store<u32>(side, (put << 1) | 1, FlowSide.HOLD);
+}
+
+/** Hands an IP packet to control with a number that says more. Returns false when the ring is full. */
+export function puntDetail(
+  worker: usize,
+  kind: u32,
+  slot: u32,
+  detail: u32,
+  packet: usize,
+  bytes: u32,
+): bool {
   const ring = load<usize>(worker, Worker.DATA_RING);
   const entry = ringReserve(ring, bytes);
   if (entry == 0) {
     dropped(worker, Drop.PUNT_FULL, 1);
     return false;
   }
-  fill(entry, kind, slot, 0, 0);
+  fill(entry, kind, slot, 0, detail);
+  const isHeld = kind == PUNT_FLOW && load<usize>(worker, Worker.FLOW_SIDE) != 0;
+  store<u32>(entry, isHeld ? load<u32>(worker, Worker.FLOW) : 0, Entry.FLOW);
   store<u32>(entry, 0, Entry.CHANNEL);
   store<u32>(entry, 0, Entry.FROM_BYTES);
   memory.copy(load<usize>(entry, Entry.AT), packet, <usize>bytes);
@@ -127,7 +158,26 @@ export function mayHandEvent(worker: usize, slot: u32): bool {
   return takeOf(windowOf(worker, slot) + Peer.CONTROL_EVENTS, CONTROL_EVENTS_PER_SECOND);
 }
 
-/** The peer's row; its counts begin anew with every second. */
+/** Whether one more of its packets without a flow's record may (TN-78). */
+export function mayHandFlow(worker: usize, slot: u32): bool {
+  return takeOf(windowOf(worker, slot) + Peer.FLOWS, FLOW_PUNTS_PER_PEER);
+}
+
+/** Whether one more of its ICMP errors may. */
+export function mayHandError(worker: usize, slot: u32): bool {
+  return takeOf(windowOf(worker, slot) + Peer.ERRORS, ICMP_ERRORS_PER_PEER);
+}
+
+/** The same two for packets to the peer. */
+export function mayHandFlowOut(worker: usize, slot: u32): bool {
+  return takeOf(outWindowOf(worker, slot) + Peer.OUT_FLOWS, FLOW_PUNTS_PER_PEER);
+}
+
+export function mayHandErrorOut(worker: usize, slot: u32): bool {
+  return takeOf(outWindowOf(worker, slot) + Peer.OUT_ERRORS, ICMP_ERRORS_PER_PEER);
+}
+
+/** The peer's row; the ingress worker's counts begin anew with every second. */
 function windowOf(worker: usize, slot: u32): usize {
   const now = load<u64>(worker, Worker.NOW);
   const peer = peerRow(slot);
@@ -135,6 +185,20 @@ function windowOf(worker: usize, slot: u32): usize {
     store<u64>(peer, now, Peer.PUNT_WINDOW);
     store<u32>(peer, 0, Peer.REFUSALS);
     store<u32>(peer, 0, Peer.CONTROL_EVENTS);
+    store<u32>(peer, 0, Peer.FLOWS);
+    store<u32>(peer, 0, Peer.ERRORS);
+  }
+  return peer;
+}
+
+/** The same for the egress worker's. */
+function outWindowOf(worker: usize, slot: u32): usize {
+  const now = load<u64>(worker, Worker.NOW);
+  const peer = peerRow(slot);
+  if (now - load<u64>(peer, Peer.OUT_WINDOW) >= SECOND_MS) {
+    store<u64>(peer, now, Peer.OUT_WINDOW);
+    store<u32>(peer, 0, Peer.OUT_FLOWS);
+    store<u32>(peer, 0, Peer.OUT_ERRORS);
   }
   return peer;
 }

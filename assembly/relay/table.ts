@@ -5,10 +5,8 @@
  * that was unlinked keeps its own links, so that a worker that stands on it finds its way on. Its row is used
  * again only after both workers have passed a quiescent point. The twin, `test/twin/relay/relay.ts`, searches a list.
  */
+import { mix } from "../hash";
 import { Binding, PLANE_ADDRESS, Plane, Relay } from "../layout";
-
-/** The golden ratio, as SplitMix64 has it. */
-const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 
 /** The binding of a client's channel, or 0. The address is 16 bytes, zeros behind IPv4. */
 export function findByChannel(address: usize, bytes: u32, port: u32, channel: u32): usize {
@@ -107,11 +105,6 @@ function chainOf(relay: usize, chains: usize, address: usize, rest: u32): usize 
   hash = mix(hash, load<u64>(address, 8));
   hash = mix(hash, <u64>rest);
   return chains + ((<usize>(<u32>(hash >> 32) & load<u32>(relay, Relay.CHAIN_MASK))) << 2);
-}
-
-function mix(hash: u64, value: u64): u64 {
-  const mixed = (hash ^ value) * MULTIPLIER;
-  return mixed ^ (mixed >> 32);
 }
 
 // @ts-ignore: a decorator

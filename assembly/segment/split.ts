@@ -94,6 +94,12 @@ export function splitNext(state: usize): usize {
   return stamp(packet, total, index, count, state);
 }
 
+/** The headers of the frame have been changed since `splitBegin`, not their lengths: they are taken again. */
+export function splitRefresh(state: usize): void {
+  const header = load<u32>(state, Split.HEADER_BYTES);
+  if (header != 0) keepHeader(load<usize>(state, Split.PACKET), header, state);
+}
+
 /** A packet without segmentation: completes its checksum if the kernel left that to us (PF-32). */
 function beginSingle(frame: usize, packet: usize, total: u32, found: usize, state: usize): i32 {
   store<u32>(state, 0, Split.HEADER_BYTES);

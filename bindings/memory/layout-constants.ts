@@ -1,3 +1,4 @@
+import { FLOW_CONSTANTS } from "./layout-flow.ts";
 import { PACKET_CONSTANTS } from "./layout-packet.ts";
 import { RELAY_CONSTANTS } from "./layout-relay.ts";
 
@@ -5,6 +6,7 @@ import { RELAY_CONSTANTS } from "./layout-relay.ts";
 export const CONSTANTS = {
   ...PACKET_CONSTANTS,
   ...RELAY_CONSTANTS,
+  ...FLOW_CONSTANTS,
 
   PLANE_ADDRESS: 0x40000,
   SCRATCH_ADDRESS: 0x50000,
@@ -62,10 +64,19 @@ export const CONSTANTS = {
   TARGET_PUNT: 1,
   TARGET_REFUSE: 2,
   TARGET_CONTROL: 3,
-  /** The record of the packet's flow decides (TN-74). */
+  /** The record of the packet's flow decides (TN-110). */
   TARGET_FLOW: 4,
+  /** An ICMP error that control translates (TN-78). */
+  TARGET_ICMP_ERROR: 5,
   TARGET_DROP: 0x1000,
   TARGET_PEER: 0x10000,
+  /** The three of them with the peer concerned: plus a slot. The second passes to the peer if it has no record. */
+  TARGET_FLOW_OF: 0x20000,
+  TARGET_FLOW_OR_PEER: 0x30000,
+  TARGET_ICMP_ERROR_OF: 0x40000,
+  /** Values of a permit's range sets. */
+  PERMIT_MEMBER: 1,
+  PERMIT_BY_FLOW: 2,
 
   /** At most so many datagrams, and so many bytes, in one send (PF-38, PF-39). */
   SEND_SEGMENTS: 64,
@@ -154,6 +165,7 @@ export const CONSTANTS = {
   PUNT_FLOW: 22,
   PUNT_ICMP_ERROR: 23,
   /** `entry.detail` of these two: resource to client; else client to resource. */
+  FLOW_OUT: 0,
   FLOW_IN: 1,
 
   /** No link of IPv6 takes less (RFC 8200 §5). */

@@ -49,6 +49,7 @@ export const plane = {
   knownSources: { type: "u32", writer: "control", doc: "address of the sources that are known" },
   egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
   ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
+  flows: { type: "u32", writer: "control", doc: "address of the flow table; 0: there is none" },
   relay: { type: "u32", writer: "control", doc: "address of the relay's record; 0: this is no relay" },
   wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
 } as const satisfies RecordLayout;
@@ -99,15 +100,24 @@ export const peer = {
     writer: "any",
     doc: "1: a send too long for the kernel reports `too-long` (PG-46)",
   },
+  outWindow: { type: "u64", writer: "egress", doc: "ms: second in which the next two are counted (TN-78)" },
+  outFlows: { type: "u32", writer: "egress", doc: "packets to it without a record that control got" },
+  outErrors: { type: "u32", writer: "egress", doc: "ICMP errors to it that control got" },
   recvAny: { type: "u64", line: true, writer: "any", doc: "ms" },
   recvData: { type: "u64", writer: "ingress", doc: "ms" },
   unreplied: { type: "u64", writer: "any", doc: "ms: first data received since anything was sent" },
   rxPackets: { type: "u64", writer: "any", doc: "data packets" },
   rxBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
-  puntWindow: { type: "u64", writer: "ingress", doc: "ms: second in which the next two are counted (TN-14)" },
+  puntWindow: {
+    type: "u64",
+    writer: "ingress",
+    doc: "ms: second in which its packets for control are counted",
+  },
   refusals: { type: "u32", writer: "ingress", doc: "its refused packets that control got" },
   controlEvents: { type: "u32", writer: "ingress", doc: "its control events that control got" },
   roamedAt: { type: "u64", writer: "ingress", doc: "ms: its last report `roamed`" },
+  flows: { type: "u32", writer: "ingress", doc: "its packets without a record that control got" },
+  errors: { type: "u32", writer: "ingress", doc: "its ICMP errors that control got" },
 } as const satisfies RecordLayout;
 
 /** A session (WG-44). Filled completely, then published by its peer's ring. */
@@ -178,7 +188,12 @@ export const permit = {
   refusesDestination: { type: "u32", writer: "control", doc: "1: a wrong destination is punted `refused`" },
   hasDestinations: { type: "u32", writer: "control", doc: "1: destinations are checked" },
   hasEgressSources: { type: "u32", writer: "control", doc: "1: sources of packets to the peer are checked" },
+  isTranslated: {
+    type: "u32",
+    writer: "control",
+    doc: "1: packets to the peer are looked up first (TN-110)",
+  },
   sources: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
-  destinations: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
-  egressSources: { type: "bytes", bytes: 24, writer: "control", doc: "a range set" },
+  destinations: { type: "bytes", bytes: 24, writer: "control", doc: "a range set of PERMIT_..." },
+  egressSources: { type: "bytes", bytes: 24, writer: "control", doc: "a range set of PERMIT_..." },
 } as const satisfies RecordLayout;

@@ -23,7 +23,12 @@ export const entry = {
   slot: { type: "u32", writer: "any", doc: "peer, or NO_SLOT" },
   peerId: { type: "u32", writer: "any", doc: "of the peer: another may have the slot when it is read" },
   generation: { type: "u32", writer: "any", doc: "of the session concerned" },
-  detail: { type: "u32", writer: "any", doc: "of `counter`: LIMIT_...; of `handshake`: JUDGED" },
+  detail: {
+    type: "u32",
+    writer: "any",
+    doc: "of `counter`: LIMIT_...; `handshake`: JUDGED; a refusal: VERDICT_...",
+  },
+  flow: { type: "u32", writer: "any", doc: "record that holds the packet's flow; 0: none (TN-87)" },
   at: { type: "u32", writer: "any", doc: "address of the bytes" },
   length: { type: "u32", writer: "any", doc: "number of bytes" },
   areaEnd: { type: "u32", writer: "any", doc: "areaTail once this entry is taken" },
@@ -107,6 +112,9 @@ export const worker = {
     writer: "worker",
     doc: "descriptor of the packet at hand",
   },
+  flow: { type: "u32", writer: "worker", doc: "record of the packet at hand; 0: none" },
+  flowSide: { type: "u32", writer: "worker", doc: "its direction, if packets of that are held; else 0" },
+  refusal: { type: "u32", writer: "worker", doc: "VERDICT_... of a packet to be refused; 0: tables refuse" },
   keysAhead: {
     type: "bytes",
     bytes: 512,

@@ -14,6 +14,7 @@
  *              peers, sessions, paths, policy tables
  */
 import { CONSTANTS } from "./layout-constants.ts";
+import { flow, flowSide, flowTable } from "./layout-flow.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
 import { binding, forward, relay, relaySend } from "./layout-relay.ts";
@@ -34,6 +35,9 @@ export const RECORDS = {
   rangeSet: { fields: rangeSet },
   policy: { fields: policy },
   permit: { fields: permit },
+  flowTable: { fields: flowTable },
+  flow: { fields: flow },
+  flowSide: { fields: flowSide },
   ring: { fields: ring },
   entry: { fields: entry },
   packet: { fields: packet },
@@ -65,6 +69,9 @@ export const OFFSETS = {
   rangeSet: placeFields(rangeSet).offsets,
   policy: placeFields(policy).offsets,
   permit: placeFields(permit).offsets,
+  flowTable: placeFields(flowTable).offsets,
+  flow: placeFields(flow).offsets,
+  flowSide: placeFields(flowSide).offsets,
   ring: placeFields(ring).offsets,
   entry: placeFields(entry).offsets,
   packet: placeFields(packet).offsets,
@@ -91,6 +98,9 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   rangeSet: placeFields(rangeSet).bytes,
   policy: placeFields(policy).bytes,
   permit: placeFields(permit).bytes,
+  flowTable: placeFields(flowTable).bytes,
+  flow: placeFields(flow).bytes,
+  flowSide: placeFields(flowSide).bytes,
   ring: placeFields(ring).bytes,
   entry: placeFields(entry).bytes,
   packet: placeFields(packet).bytes,

@@ -23,6 +23,9 @@ export type PlaneExports = ModuleExports & {
   ingressStep(worker: number): number;
   ingressFlush(worker: number): void;
   coalesceInit(record: number, arena: number, arenaBytes: number, features: number): void;
+  flowLink(row: number): void;
+  flowUnlink(row: number): void;
+  flowSweep(now: number, at: number, end: number, list: number, most: number): number;
 };
 
 /** What `assembly/relay/index.ts` exports. */

@@ -52,6 +52,7 @@ export const REASONS = {
   "not-a-peer": path("destination outside the tunnel range", "TN-62 row 2"),
   "no-peer-state": path("no state for the peer concerned", "TN-61 row 2, TN-62 row 3"),
   "not-allowed": path("source is not granted to the client", "TN-62 rows 6, 10"),
+  "expired-nat": path("answer to a translation that is over", "TN-62 row 8"),
   "p2p-on-tun": path("control event read from the TUN device", "TN-62 row 1"),
   "path-too-big": path("longer than what the path carries whole", "TN-108"),
   "inject-stale": path("injected packet finds no usable session or path", "TN-85"),
@@ -82,6 +83,8 @@ export const REASONS = {
   // Hand-over to control.
   "punt-full": ring("data ring full", "PG-51, TN-78"),
   "punt-control-full": ring("control ring full", "PG-51"),
+  "icmp-rate": ring("more ICMP errors of a peer than control shall translate", "TN-78"),
+  "flow-rate": ring("more packets without a flow's record than control shall judge", "TN-78"),
   "punt-rate": ring("more datagrams of their kind than control can judge", "PG-51"),
   "refuse-rate": ring("more refusals than control shall answer", "WG-58, TN-13"),
 

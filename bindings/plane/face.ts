@@ -13,11 +13,12 @@
  * command of the machines. Both sides of a peer's order are kept as WG-46 wants it if commands are
  * executed in the order in which the machines gave them.
  */
-import type { Instant, IpAddress, SocketAddress } from "../../src/base/index.ts";
+import type { Instant, IpAddress, Random, SocketAddress } from "../../src/base/index.ts";
 import type {
   DataPunt,
   PlaneCommand,
   PlaneEvent,
+  PlaneFlows,
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
@@ -50,13 +51,26 @@ export interface PlaneOptions {
   readonly maxPeers?: number;
   /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */
   readonly maxSessions?: number;
+  /** Room for flow records; absent: the plane has none (`postern wg`). */
+  readonly flows?: FlowOptions;
   /** Message limits, lowered by tests only (WG-45). */
   readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
+}
+
+export interface FlowOptions {
+  /** Draws the secret of the hash (TN-75). */
+  readonly random: Random;
+  /** Most records at a time; default 16,384 on a client, 131,072 on a gateway. */
+  readonly capacity?: number;
+  /** Most records of one peer; default 16,384. */
+  readonly mostPerPeer?: number;
 }
 
 export interface Plane {
   /** Reads and stamps that need no waiting (`PlaneRecords`). */
   readonly records: PlaneRecords;
+  /** Flow records (TN-74). */
+  readonly flows: PlaneFlows;
   /** In process, without workers: benchmarks, tests, embedding (D-15). Not while workers run. */
   readonly drive: PlaneDrive;
 
@@ -69,6 +83,12 @@ export interface Plane {
    * by those has been taken. Asked after `takePunts`, when what that gave has been handled.
    */
   published(): number;
+
+  /**
+   * Everything that `takePunts` gave has been handled, and what follows from it carried out: flows whose packets came
+   * that way are let go (TN-87). Returns whether some have to wait; then it is asked again soon.
+   */
+  releaseFlows(): boolean;
 
   /** Up to `limit` events from the control rings, oldest first per worker. */
   takeEvents(limit: number): readonly PlaneEvent[];

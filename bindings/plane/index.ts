@@ -1,6 +1,7 @@
 export { createPlaneMemory, type PlaneMemory } from "../memory/index.ts";
 export type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
 export type {
+  FlowOptions,
   Plane,
   PlaneCounters,
   PlaneDrive,

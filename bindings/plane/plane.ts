@@ -1,6 +1,6 @@
 /** The packet plane: its memory, its tables, its workers. `face.ts` describes how it is used. */
 import { assert, unreachable } from "../../src/base/index.ts";
-import type { PlaneCommand } from "../../src/plane/index.ts";
+import type { PlaneCommand, PlaneFlows } from "../../src/plane/index.ts";
 import {
   BYTES,
   CONSTANTS,
@@ -10,6 +10,7 @@ import {
   type SharedMemory,
 } from "../memory/index.ts";
 import {
+  createFlowOrder,
   createHolds,
   createPlaneRings,
   createPublications,
@@ -18,11 +19,14 @@ import {
   type Ports,
 } from "../ring/index.ts";
 import {
+  createFlowTable,
   createKnownSources,
   createPeerIndex,
   createPeerTable,
   createPlaneRecords,
   createQuiescence,
+  type FlowTableOptions,
+  NO_FLOWS,
   type PeerTable,
   setGuard,
   setRelays,
@@ -30,7 +34,7 @@ import {
 } from "../table/index.ts";
 import { createPlaneWorkers, createWorkerRecords, readWorkerCounters, setOffloads } from "../worker/index.ts";
 import { createPlaneDrive } from "./drive.ts";
-import type { Plane, PlaneOptions } from "./face.ts";
+import type { Plane, PlaneMode, PlaneOptions } from "./face.ts";
 import { planeRules, RULE_NAMES } from "./rules.ts";
 
 const { plane: PLANE, peer: PEER } = OFFSETS;
@@ -38,6 +42,10 @@ const AT = CONSTANTS.PLANE_ADDRESS;
 const DEFAULT_PEERS = 1024;
 const MOST_PEERS = 65_536;
 const LARGEST_FULL_SESSIONS = 65_536;
+/** tunnel.md §1: `FLOW_RECORDS`, and of one client on a gateway. Half a million take 100 MB. */
+const CLIENT_FLOWS = 16_384;
+const GATEWAY_FLOWS = 131_072;
+const MOST_FLOWS = 524_288;
 /** WireGuard's limits (paper §6.1). */
 const DEFAULT_LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n ** 64n - 2n ** 13n - 1n };
 
@@ -56,12 +64,15 @@ export function createPlane(options: PlaneOptions): Plane {
   const holds = createHolds(shared, table);
   const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
   const publications = createPublications(shared, quiescence, [workers.egress, workers.ingress]);
-  const rings = createPlaneRings({ shared, table, holds, nudge: threads.nudge, workers });
+  const flowOrder = createFlowOrder({ shared, quiescence, ...flowWorkers(options.mode, workers) });
+  const rings = createPlaneRings({ shared, table, holds, flowOrder, nudge: threads.nudge, workers });
+  const flows = createFlows({ shared, exports, quiescence, maxPeers, onLink: flowOrder.begin }, options);
   writeSettings(shared, options);
   let ports: Ports = {};
 
   return {
     records: createPlaneRecords(shared, table),
+    flows,
     drive: createPlaneDrive(shared, exports, workers),
     execute(command) {
       quiescence.reclaim();
@@ -69,6 +80,8 @@ export function createPlane(options: PlaneOptions): Plane {
       else if (command.kind === "set-guard") setGuard(shared, quiescence, command.guard);
       else if (command.kind === "set-relays") setRelays(shared, quiescence, command.relays);
       else execute({ shared, table, holds }, command);
+      // Whoever has the slot next is another (TN-82).
+      if (command.kind === "remove-peer") flows.revoke(command.slot);
     },
     publish(tables) {
       const policy = writePolicy(shared, tables);
@@ -78,6 +91,7 @@ export function createPlane(options: PlaneOptions): Plane {
       });
     },
     published: () => publications.completed(),
+    releaseFlows: () => flowOrder.release(),
     takeEvents: (limit) => rings.takeEvents(limit, ports),
     takePunts: (limit) => rings.takePunts(limit),
     onWake: (wake) => listenForWakes(shared, AT + PLANE.wake, wake),
@@ -156,6 +170,24 @@ function createTables(
   shared.words[(AT + PLANE.knownSources) >> 2] = known.address;
   const limits = options.limits ?? DEFAULT_LIMITS;
   return createPeerTable({ shared, index, known, quiescence, peers, sessions, limits });
+}
+
+/** On a gateway packets from the client come from the network. */
+function flowWorkers(
+  mode: PlaneMode,
+  { egress, ingress }: { readonly egress: number; readonly ingress: number },
+) {
+  return mode === "gateway" ? { out: ingress, in: egress } : { out: egress, in: ingress };
+}
+
+function createFlows(
+  surroundings: Omit<FlowTableOptions, "random" | "capacity" | "mostPerPeer">,
+  { mode, flows }: PlaneOptions,
+): PlaneFlows {
+  if (flows === undefined) return NO_FLOWS;
+  const capacity = flows.capacity ?? (mode === "gateway" ? GATEWAY_FLOWS : CLIENT_FLOWS);
+  assert(capacity > 0 && capacity <= MOST_FLOWS, `between 1 and ${MOST_FLOWS} flow records`);
+  return createFlowTable({ mostPerPeer: CLIENT_FLOWS, ...surroundings, ...flows, capacity });
 }
 
 /** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */

@@ -70,7 +70,12 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
       return { reason, direction, ...(slot !== CONSTANTS.NO_SLOT && { slot }), packet };
     }
     case CONSTANTS.PUNT_REFUSED:
-      return slot === CONSTANTS.NO_SLOT ? { reason: "refused", packet } : { reason: "refused", slot, packet };
+      return {
+        reason: "refused",
+        ...(slot !== CONSTANTS.NO_SLOT && { slot }),
+        ...refusalOf(word(ENTRY.detail)),
+        packet,
+      };
     case CONSTANTS.PUNT_TOO_BIG:
       return { reason: "too-big", slot, packet };
     case CONSTANTS.PUNT_CONTROL_EVENT:
@@ -78,6 +83,11 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
     default:
       return undefined;
   }
+}
+
+function refusalOf(verdict: number): Pick<Extract<DataPunt, { reason: "refused" }>, "refusal"> {
+  if (verdict === CONSTANTS.VERDICT_PROHIBITED) return { refusal: "prohibited" };
+  return verdict === CONSTANTS.VERDICT_UNREACHABLE ? { refusal: "unreachable" } : {};
 }
 
 function readBytes(shared: SharedMemory, entry: number): Uint8Array {

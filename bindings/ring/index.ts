@@ -1,4 +1,5 @@
 export { readEvent } from "./entries.ts";
+export { createFlowOrder, type FlowOrder } from "./flow-order.ts";
 export { createHolds, type Holds } from "./hold.ts";
 export { createPublications, type Publications } from "./publications.ts";
 export { createRing, drainRing, RING_SIZES } from "./ring.ts";

@@ -3,6 +3,7 @@ import type { DataPunt, PlaneEvent } from "../../src/plane/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { PeerTable } from "../table/index.ts";
 import { readEvent, readPunt } from "./entries.ts";
+import type { FlowOrder } from "./flow-order.ts";
 import type { Holds } from "./hold.ts";
 import { drainRing, putPacket } from "./ring.ts";
 
@@ -29,12 +30,14 @@ export interface PlaneRingsOptions {
   readonly shared: SharedMemory;
   readonly table: PeerTable;
   readonly holds: Holds;
+  readonly flowOrder: FlowOrder;
   /** Wakes the egress worker if it waits: something was injected. */
   readonly nudge: () => void;
   readonly workers: { readonly egress: number; readonly ingress: number };
 }
 
-export function createPlaneRings({ shared, table, holds, nudge, workers }: PlaneRingsOptions): PlaneRings {
+export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
+  const { shared, table, holds, flowOrder, nudge, workers } = options;
   const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
   const both = [workers.egress, workers.ingress];
   const injectRing = ringOf(workers.egress, WORKER.injectRing);
@@ -84,6 +87,7 @@ export function createPlaneRings({ shared, table, holds, nudge, workers }: Plane
           if (punt !== undefined) punts.push(punt);
           const isWaiting = shared.words[(entry + ENTRY.kind) >> 2] === CONSTANTS.PUNT_NO_SESSION;
           if (isWaiting) holds.handOut(shared.words[(entry + ENTRY.slot) >> 2] ?? 0);
+          flowOrder.handOut(entry, worker);
         });
       }
       return punts;

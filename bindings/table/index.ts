@@ -1,3 +1,4 @@
+export { createFlowTable, type FlowTableOptions, NO_FLOWS } from "./flow-table.ts";
 export { setGuard } from "./guard-record.ts";
 export { createKnownSources, type KnownSources } from "./known-sources.ts";
 export { createPeerIndex, type PeerIndex } from "./peer-index.ts";

@@ -5,7 +5,7 @@ import { BYTES, CONSTANTS, OFFSETS, reasonNumber, roundUp, type SharedMemory } f
 import { flatten, type ValuedPrefix } from "./range-set.ts";
 
 const { policy: POLICY, permit: PERMIT, rangeSet: RANGE_SET } = OFFSETS;
-const MEMBER = 1;
+const { PERMIT_MEMBER, PERMIT_BY_FLOW } = CONSTANTS;
 
 interface Piece {
   readonly bytes: number;
@@ -69,12 +69,17 @@ function targetNumber(target: RouteTarget): number {
   }
 }
 
-function members(prefixes: readonly Prefix[]): readonly ValuedPrefix[] {
-  return prefixes.map((prefix) => ({ prefix, value: MEMBER }));
+/** Of two equal prefixes the later counts (TN-110). */
+function members(prefixes: readonly Prefix[] = [], byFlow: readonly Prefix[] = []): readonly ValuedPrefix[] {
+  return [
+    ...prefixes.map((prefix) => ({ prefix, value: PERMIT_MEMBER })),
+    ...byFlow.map((prefix) => ({ prefix, value: PERMIT_BY_FLOW })),
+  ];
 }
 
 /** A permit row and its range sets; `rows` gives the address of the first row. */
 function addPermits(shared: SharedMemory, pieces: Piece[], permits: PeerPermits, rows: () => number): void {
+  const { byFlow } = permits;
   const row = () => rows() + permits.slot * BYTES.permit;
   pieces.push({
     bytes: 0,
@@ -84,11 +89,14 @@ function addPermits(shared: SharedMemory, pieces: Piece[], permits: PeerPermits,
       words[(row() + PERMIT.refusesDestination) >> 2] = permits.refuseDestination ? 1 : 0;
       words[(row() + PERMIT.hasDestinations) >> 2] = permits.destinations === undefined ? 0 : 1;
       words[(row() + PERMIT.hasEgressSources) >> 2] = permits.egressSources === undefined ? 0 : 1;
+      words[(row() + PERMIT.isTranslated) >> 2] = byFlow?.isTranslated === true ? 1 : 0;
     },
   });
   addRangeSet(shared, pieces, members(permits.sources), () => row() + PERMIT.sources);
-  addRangeSet(shared, pieces, members(permits.destinations ?? []), () => row() + PERMIT.destinations);
-  addRangeSet(shared, pieces, members(permits.egressSources ?? []), () => row() + PERMIT.egressSources);
+  const destinations = members(permits.destinations, byFlow?.destinations);
+  addRangeSet(shared, pieces, destinations, () => row() + PERMIT.destinations);
+  const egressSources = members(permits.egressSources, byFlow?.egressSources);
+  addRangeSet(shared, pieces, egressSources, () => row() + PERMIT.egressSources);
 }
 
 /** The ranges of a set as one piece, and the set's record at the address that `record` gives. */

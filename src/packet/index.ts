@@ -36,5 +36,6 @@ export {
   parsePacket,
 } from "./ip.ts";
 export { encodeRefusal, encodeTooBig, ICMP_HOP_LIMIT, type Refusal } from "./refusal.ts";
+export { type Translation, translated } from "./rewrite.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
 export { type PacketView, viewPacket } from "./view.ts";

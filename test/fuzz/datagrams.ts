@@ -11,6 +11,7 @@ import { STUN_HEADER } from "../unit/plane/pair.ts";
 import type { Chance } from "./chance.ts";
 import { createInnerPackets, type InnerPackets } from "./inner-packets.ts";
 import {
+  BY_FLOW,
   CHANNEL,
   ENDPOINT,
   LIMITS,
@@ -44,6 +45,8 @@ interface Source {
   readonly alice: WorldPeer;
   readonly inner: InnerPackets;
   readonly innerOfAlice: InnerPackets;
+  /** What passes whatever control has decided about flows. */
+  readonly honest: InnerPackets;
   /** Messages that were good when they were made. */
   readonly captured: Uint8Array[];
   /** The next counter of each session. */
@@ -57,11 +60,17 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
   const mallory = peerNamed(world.peers, "mallory");
   const alice = peerNamed(world.peers, "alice");
   const bob = peerNamed(world.peers, "bob");
-  const innerOf = (own: WorldPeer, others: readonly WorldPeer[]): InnerPackets =>
+  const granted = world.policy.ownAddresses ?? [ip("10.2.0.9"), ip("fd02::9")];
+  const byFlow = world.mode === "gateway" ? BY_FLOW : [];
+  const innerOf = (
+    own: WorldPeer,
+    others: readonly WorldPeer[],
+    destinations: readonly Uint8Array[] = [...granted, ...byFlow],
+  ) =>
     createInnerPackets(chance, {
       own: [own.v4, own.v6],
       foreign: others.flatMap(({ v4, v6 }) => [v4, v6]),
-      destinations: world.policy.ownAddresses ?? [ip("10.2.0.9"), ip("fd02::9")],
+      destinations,
       payloadMax: world.mtu - 80,
     });
   const source: Source = {
@@ -70,6 +79,7 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
     alice,
     inner: innerOf(mallory, [alice, bob]),
     innerOfAlice: innerOf(alice, [mallory, bob]),
+    honest: innerOf(mallory, [alice, bob], granted),
     captured: [],
     counters: new Map(),
   };
@@ -86,7 +96,7 @@ function batch(source: Source): PlaneReceive {
   return { from, ...local, ecn: chance.pick([0, 0, 1, 2, 3]), ...body };
 }
 
-function honest({ mallory, inner, counters }: Source): ReturnType<DatagramSource["honest"]> {
+function honest({ mallory, honest: inner, counters }: Source): ReturnType<DatagramSource["honest"]> {
   const packet = inner.good();
   const session = firstOf(mallory.sessions);
   const next = counters.get(session) ?? 0n;

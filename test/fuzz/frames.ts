@@ -4,14 +4,16 @@ import { encodeVnet, type VnetHeader } from "../twin/plane/split.ts";
 import { tcp, udp } from "../unit/plane/packets.ts";
 import type { Chance } from "./chance.ts";
 import { createInnerPackets } from "./inner-packets.ts";
-import type { PlaneWorld } from "./plane-world.ts";
+import { BY_FLOW, OUTSIDE, type PlaneWorld } from "./plane-world.ts";
 
 export interface FrameSource {
   frame(): Uint8Array<ArrayBuffer>;
 }
 
-/** Routes of `plane-world.ts`: first packet to control, by flow, refusal, drop, a vacant slot. */
-const VERDICTS = ["10.50.0.1", "10.55.0.1", "10.60.0.1", "10.70.0.1", "10.80.0.1"].map(ip);
+/** Routes of `plane-world.ts`: first packet to control, refusal, drop, a vacant slot; and by flow. */
+const VERDICTS = ["10.50.0.1", "10.60.0.1", "10.70.0.1", "10.80.0.1"].map(ip);
+
+const BY_ROUTE = ["10.55.0.1", "fd55::1"].map(ip);
 
 const PLAIN: VnetHeader = {
   needsChecksum: false,
@@ -23,10 +25,11 @@ const PLAIN: VnetHeader = {
 };
 
 export function createFrameSource(chance: Chance, world: PlaneWorld): FrameSource {
-  const own = world.policy.ownAddresses ?? [ip("10.2.0.9"), ip("fd02::9")];
+  const granted = [ip("10.2.0.9"), ip("fd02::9")];
+  const own = world.policy.ownAddresses ?? [...granted, ...granted, ...granted, ...BY_FLOW, ...OUTSIDE];
   const peers = world.peers.flatMap(({ v4, v6 }) => [v4, v6]);
   // Each peer twice as often as a route that leads to a verdict.
-  const destinations = [...peers, ...peers, ...VERDICTS];
+  const destinations = [...peers, ...peers, ...VERDICTS, ...BY_ROUTE, ...BY_ROUTE];
   const inner = createInnerPackets(chance, {
     own,
     foreign: peers,

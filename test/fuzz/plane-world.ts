@@ -21,6 +21,10 @@ export const CHANNEL = 0x4abc;
 /** Below WireGuard's own, so that received counters at the limit are ordinary numbers (WG-45). */
 export const LIMITS = { rekeyAfterMessages: 2n ** 40n, rejectAfterMessages: 2n ** 41n };
 
+/** About these, behind a gateway, flows decide; and real addresses that only translations know. */
+export const BY_FLOW = [ip("10.2.0.10"), ip("fd02::a")];
+export const OUTSIDE = [ip("10.66.0.1"), ip("fd66::1")];
+
 export interface WorldPeer {
   readonly name: "mallory" | "alice" | "bob";
   readonly slot: number;
@@ -136,6 +140,7 @@ function createPolicy(mode: PlaneMode, peers: readonly WorldPeer[]): PolicyTable
   const verdicts: readonly Route[] = [
     { prefix: prefix("10.50.0.0/16"), target: { kind: "punt" } },
     { prefix: prefix("10.55.0.0/16"), target: { kind: "flow" } },
+    { prefix: prefix("fd55::/16"), target: { kind: "flow" } },
     { prefix: prefix("10.60.0.0/16"), target: { kind: "refuse" } },
     { prefix: prefix("10.70.0.0/16"), target: { kind: "drop", reason: "unknown-peer" } },
     // Inside mallory's network: the longer prefix belongs to alice.
@@ -143,7 +148,7 @@ function createPolicy(mode: PlaneMode, peers: readonly WorldPeer[]): PolicyTable
     // A slot that no peer has.
     { prefix: prefix("10.80.0.0/16"), target: { kind: "peer", slot: 9 } },
   ];
-  if (mode === "plain") return { routes: [...routes, ...verdicts.slice(4)], permits: [] };
+  if (mode === "plain") return { routes: [...routes, ...verdicts.slice(5)], permits: [] };
   const permits = peers.flatMap(({ name, slot, v4, v6 }) => {
     if (name === "bob") return [];
     const sources =
@@ -151,7 +156,9 @@ function createPolicy(mode: PlaneMode, peers: readonly WorldPeer[]): PolicyTable
     const granted = [prefix("10.2.0.0/16"), prefix("fd02::/16")];
     if (mode === "client") return [{ slot, sources, refuseDestination: false }];
     const refuseDestination = name === "mallory";
-    return [{ slot, sources, destinations: granted, egressSources: granted, refuseDestination }];
+    const hosts = BY_FLOW.map((address) => toPrefix(address, address.length * 8));
+    const byFlow = { destinations: hosts, egressSources: hosts, isTranslated: name === "alice" };
+    return [{ slot, sources, destinations: granted, egressSources: granted, refuseDestination, byFlow }];
   });
   const own = mode === "client" ? { ownAddresses: [ip("10.2.0.1"), ip("fd02::1")] } : {};
   return { ...own, routes: [...routes, ...verdicts], permits };

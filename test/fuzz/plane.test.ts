@@ -11,8 +11,8 @@ import type { PlaneMode } from "../../bindings/plane/index.ts";
 import { createChance, fuzz, fuzzOptions } from "./chance.ts";
 import { runStorm } from "./storm.ts";
 
-const INPUTS = 1500;
-const OPTIONS = fuzzOptions({ seed: 1, rounds: 4 });
+const INPUTS = 1600;
+const OPTIONS = fuzzOptions({ seed: 1, rounds: 6 });
 
 /** Reasons that a mode cannot have, or that the storm's set-up excludes: everything else must occur. */
 const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
@@ -27,12 +27,12 @@ const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
     // Its refusals have reasons of their own, and it takes whatever UDP can carry.
     "refuse-rate",
     "udp_too_long",
-    // Its paths have no limit.
-    "path-too-big",
+    // Its paths have no limit, and no flow is decided about.
+    ...(["path-too-big", "expired-nat"] as const),
   ],
   client: [
     ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),
-    ...(["not-a-peer", "not-allowed", "not-client-ip", "not-granted"] as const),
+    ...(["not-a-peer", "not-client-ip", "not-granted"] as const),
   ],
   gateway: [
     ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),
@@ -47,11 +47,12 @@ const OF_RELAY: readonly Reason[] = [
 ];
 
 /**
- * Always: there is a policy, and rings larger than what the storm may hand over between two drains. What the
- * guard refuses once there is a key, `test/unit/plane/guard.test.ts` compares.
+ * Always: there is a policy, and rings and budgets are larger than what the storm may hand over between two drains.
+ * What the guard refuses once there is a key, `test/unit/plane/guard.test.ts` compares.
  */
 const NEVER: readonly Reason[] = [
   ...(["not-configured", "punt-full", "punt-control-full"] as const),
+  ...(["flow-rate", "icmp-rate"] as const),
   ...(["wg_bad_mac1", "wg_cookie_asked", "wg_under_load", "wg_source_rate"] as const),
 ];
 

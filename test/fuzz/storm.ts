@@ -14,6 +14,7 @@ import { openMessage } from "../twin/plane/message.ts";
 import { datagramsOf } from "../unit/plane/pair.ts";
 import type { Chance } from "./chance.ts";
 import { createDatagramSource, type DatagramSource } from "./datagrams.ts";
+import { createFlowControl, type FlowControl } from "./flows.ts";
 import { createFrameSource, type FrameSource } from "./frames.ts";
 import { createMemoryGuard, type MemoryGuard } from "./memory-guard.ts";
 import { createPlaneWorld, ENDPOINT, LIMITS, OWN, type PlaneWorld, START, setUp } from "./plane-world.ts";
@@ -36,6 +37,7 @@ interface Storm {
   readonly sealed: Map<number, bigint>;
   /** By slot: punts of its peer that control has handled (WG-46). */
   readonly handled: Map<number, number>;
+  readonly flows: FlowControl;
   now: Instant;
   /** What left the frame under construction open. */
   expectedPackets: Uint8Array[];
@@ -55,6 +57,7 @@ export function runStorm(chance: Chance, mode: PlaneMode, inputs: number): Storm
   }
   drainRings(storm, Number.POSITIVE_INFINITY);
   proveAlive(storm);
+  storm.flows.check();
   storm.guard.checkAll();
   checkCounters(storm);
   return reportOf(storm, inputs);
@@ -73,6 +76,7 @@ function createStorm(chance: Chance, mode: PlaneMode): Storm {
     guard: createMemoryGuard(world.plane.memory),
     sealed: new Map(),
     handled: new Map(),
+    flows: createFlowControl(chance, world, twin),
     now: START,
     expectedPackets: [],
     receivedFrames: [],
@@ -82,12 +86,14 @@ function createStorm(chance: Chance, mode: PlaneMode): Storm {
 function step(storm: Storm): void {
   const { chance } = storm;
   storm.now = instant(storm.now + chance.pick([0, 0, 1, 3, 40, chance.isOneIn(10) ? 700 : 0]));
-  const what = chance.below(16);
+  if (chance.isOneIn(200)) storm.now = instant(storm.now + chance.pick([5000, 11_000, 130_000]));
+  const what = chance.below(18);
   if (what < 9) receiveBatch(storm);
   else if (what < 14) readFrame(storm);
+  else if (chance.isOneIn(2)) storm.flows.act(storm.now);
   else act(storm);
   checkRecords(storm);
-  if (chance.isOneIn(8)) drainRings(storm, chance.pick([1, 7, 100, 3000]));
+  if (chance.isOneIn(6)) drainRings(storm, chance.pick([1, 7, 100, 3000]));
 }
 
 function receiveBatch(storm: Storm): void {
@@ -276,13 +282,14 @@ function replacePeer(storm: Storm, slot: number): void {
 }
 
 /** Control takes what is in the rings: exactly what the twin put there, in its order. */
-function drainRings({ world: { plane }, twin, handled }: Storm, limit: number): void {
+function drainRings({ world: { plane }, twin, handled, flows, now }: Storm, limit: number): void {
   compare("events", plane.takeEvents(limit), twin.takeEvents(limit));
   const punts = twin.takePunts(limit);
   compare("punts", plane.takePunts(limit), punts);
   compare("publications", [plane.published()], [twin.published()]);
   for (const punt of punts) {
     if (punt.reason === "no-session") handled.set(punt.slot, (handled.get(punt.slot) ?? 0) + 1);
+    if (punt.reason === "flow") flows.decide(now, punt);
   }
 }
 

@@ -10,6 +10,7 @@ import type {
   DataPunt,
   PlaneCommand,
   PlaneEvent,
+  PlaneFlows,
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
@@ -23,10 +24,13 @@ export type { SealedDatagram } from "./plane/egress.ts";
 
 export interface DrivenPlane {
   readonly records: PlaneRecords;
+  readonly flows: PlaneFlows;
   execute(command: PlaneCommand): void;
   publish(tables: PolicyTables): void;
   /** How many publications are complete (SN-139). */
   published(): number;
+  /** All that was taken has been handled: flows are let go (TN-87). */
+  releaseFlows(): boolean;
   /** From both workers, the oldest first; default: all. */
   takeEvents(limit?: number): readonly PlaneEvent[];
   takePunts(limit?: number): readonly DataPunt[];
@@ -75,9 +79,11 @@ function driveWebAssembly({ mode, mtu = defaultMtu(mode), ...options }: DrivenPl
   const { drive } = plane;
   return {
     records: plane.records,
+    flows: plane.flows,
     execute: (command) => plane.execute(command),
     publish: (tables) => plane.publish(tables),
     published: () => plane.published(),
+    releaseFlows: () => plane.releaseFlows(),
     takeEvents: (limit = Number.POSITIVE_INFINITY) => plane.takeEvents(limit),
     takePunts: (limit = Number.POSITIVE_INFINITY) => plane.takePunts(limit),
     egress(now, frame) {

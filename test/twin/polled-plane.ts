@@ -5,6 +5,7 @@ import type {
   DataPunt,
   PlaneCommand,
   PlaneEvent,
+  PlaneFlows,
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
@@ -18,10 +19,13 @@ import {
 
 export interface PolledPlane {
   readonly records: PlaneRecords;
+  readonly flows: PlaneFlows;
   execute(now: Instant, command: PlaneCommand): void;
   publish(tables: PolicyTables): void;
   /** How many publications are complete; asked when all punts have been handled (SN-139). */
   published(): number;
+  /** All that was taken has been handled (TN-87). */
+  releaseFlows(): boolean;
   /** A datagram from the network. */
   handleDatagram(now: Instant, datagram: PlaneDatagram): void;
   /** An IP packet from the TUN device. */
@@ -67,12 +71,14 @@ export function createPolledPlane(kind: PlaneKind, options: DrivenPlaneOptions):
 
   return {
     records: plane.records,
+    flows: plane.flows,
     execute(now, command) {
       plane.execute(command);
       if (command.kind === "inject") transmits.push(...plane.egress(now));
     },
     publish: (tables) => plane.publish(tables),
     published: () => plane.published(),
+    releaseFlows: () => plane.releaseFlows(),
     handleDatagram(now, { bytes, from, local }) {
       ports.set(local.address.length, local.port);
       packets.push(...plane.ingress(now, { bytes, from, local: local.address }));

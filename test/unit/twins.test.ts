@@ -39,6 +39,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/packet/ip.ts": { twin: "src/packet/ip.ts", test: "test/unit/plane/validate.test.ts" },
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
   "assembly/packet/ecn.ts": inStorms("congestion"),
+  "assembly/packet/rewrite.ts": { twin: "src/packet/rewrite.ts", test: "test/unit/packet/rewrite.test.ts" },
   "assembly/packet/mss.ts": { twin: "test/twin/plane/mss.ts", test: "test/unit/plane/mss.test.ts" },
   "assembly/packet/verify.ts": {
     twin: "test/twin/plane/verify.ts",
@@ -53,6 +54,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
     test: "test/unit/plane/coalesce.test.ts",
   },
   "assembly/table/activity.ts": inStorms("peer"),
+  "assembly/table/flow.ts": inStorms("flows"),
   "assembly/table/range-set.ts": inStorms("policy"),
   "assembly/table/replay-window.ts": {
     twin: "test/twin/plane/replay-window.ts",
@@ -62,6 +64,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/batch/demux.ts": inStorms("demux"),
   "assembly/batch/egress.ts": inStorms("egress"),
   "assembly/batch/fit.ts": inStorms("fit"),
+  "assembly/batch/flow.ts": inStorms("flows"),
   "assembly/batch/ingress.ts": inStorms("ingress"),
   "assembly/batch/policy.ts": inStorms("policy"),
   "assembly/batch/punt.ts": inStorms("worker"),

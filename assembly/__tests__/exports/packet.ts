@@ -7,6 +7,7 @@ export { innerEcn, mergeEcn } from "../../packet/ecn";
 export { icmpReason, isIcmpError } from "../../packet/icmp";
 export { validate } from "../../packet/ip";
 export { clampMss, isSyn } from "../../packet/mss";
+export { rewriteDestination, rewriteSource } from "../../packet/rewrite";
 export { checksumsHold } from "../../packet/verify";
 export {
   coalesceAccept,

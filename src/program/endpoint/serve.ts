@@ -32,6 +32,7 @@ import {
   type UndoStack,
   watchPlane,
 } from "../shell/index.ts";
+import { systemRandom } from "../system-random.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
@@ -148,6 +149,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
     raisesLimits: options.incBuf ?? role.name === "gateway",
     features,
     validatesChecksums: options.validateChecksums,
+    flows: { random: systemRandom },
     threads,
     log,
   });

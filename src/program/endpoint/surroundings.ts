@@ -5,7 +5,7 @@
 import type { Instant, IpAddress, Log } from "../../base/index.ts";
 import type { PathWay } from "../../connections/index.ts";
 import { createNameResolver, FWMARK } from "../../host/index.ts";
-import type { PlaneRecords } from "../../plane/index.ts";
+import type { PlaneFlows, PlaneRecords } from "../../plane/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import { markedTcp, type OpenTcp } from "../portal-socket.ts";
 import { type Environment, reachTarget, type Target } from "../proxy/index.ts";
@@ -14,7 +14,7 @@ import type { StreamSurroundings } from "./relay-streams.ts";
 
 export interface Surroundings {
   /** The packet plane, with its workers or in process. */
-  readonly plane: ShellPlane & { readonly records: PlaneRecords };
+  readonly plane: ShellPlane & { readonly records: PlaneRecords; readonly flows: PlaneFlows };
   readonly now: () => Instant;
   /** Sends one datagram of control without blocking; `busy`: it may be sent again later (PG-46). */
   readonly send: (transmit: ShellTransmit) => "done" | "busy";

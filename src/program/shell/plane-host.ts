@@ -24,7 +24,13 @@ import {
   type UdpSockets,
   VNET_HEADER_BYTES,
 } from "../../../bindings/linux/index.ts";
-import { createPlane, createPlaneMemory, type Plane, type PlaneMode } from "../../../bindings/plane/index.ts";
+import {
+  createPlane,
+  createPlaneMemory,
+  type FlowOptions,
+  type Plane,
+  type PlaneMode,
+} from "../../../bindings/plane/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Instant, Log } from "../../base/index.ts";
 import { raiseBufferLimits, readClock } from "../../host/index.ts";
@@ -41,6 +47,8 @@ export interface PlaneHostOptions {
   /** `--egress-interface`: the sockets are bound to it (PG-62). */
   readonly device?: string | undefined;
   readonly maxPeers?: number;
+  /** Room for flow records; absent: none (`postern wg`). */
+  readonly flows?: FlowOptions;
   /** `--cipher`; absent: the fastest that passes its test (D-26). */
   readonly cipher: string | undefined;
   /** Socket buffers to ask for; `undefined`: what PG §1 says. */
@@ -154,6 +162,7 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
     validatesChecksums: options.validatesChecksums,
     retriesEnobufs: features.enobufsRetry,
     ...(options.maxPeers === undefined ? {} : { maxPeers: options.maxPeers }),
+    ...(options.flows === undefined ? {} : { flows: options.flows }),
   });
   reportOffloads(tun, features, log);
   const errors = createSocketErrors({

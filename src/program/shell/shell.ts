@@ -48,6 +48,8 @@ export interface ShellPlane {
   publish(tables: PolicyTables): void;
   /** How many publications are complete. */
   published(): number;
+  /** What was taken has been handled and carried out: lets flows go (TN-87). Returns whether some have to wait. */
+  releaseFlows(): boolean;
   takeEvents(limit: number): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   onWake(wake: () => void): () => void;
@@ -165,7 +167,8 @@ function finish(loop: Loop, now: Instant): void {
   drain(loop, now);
   loop.options.drainEvents(now);
   drain(loop, now);
-  setAlarm(loop, now);
+  // Now all that was punted of them before is ahead of what they bring next.
+  setAlarm(loop, now, loop.options.plane.releaseFlows());
 }
 
 function drain(loop: Loop, now: Instant): void {
@@ -192,9 +195,9 @@ function carryOut({ options, publishing }: Loop, now: Instant, command: ShellCom
   }
 }
 
-function setAlarm({ options, outbox, publishing, alarm }: Loop, now: Instant): void {
+function setAlarm({ options, outbox, publishing, alarm }: Loop, now: Instant, hasHeldFlows: boolean): void {
   const due = options.machine.pollTimeout();
-  const isWaiting = outbox.isWaiting() || publishing.length > 0;
+  const isWaiting = outbox.isWaiting() || publishing.length > 0 || hasHeldFlows;
   const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
   alarm.ringIn(waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)));
 }

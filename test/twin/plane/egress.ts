@@ -9,14 +9,16 @@ import type { Reason } from "../../../bindings/memory/index.ts";
 import type { Instant, IpAddress, SocketAddress } from "../../../src/base/index.ts";
 import { concatBytes } from "../../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../../src/packet/index.ts";
+import type { FlowDirection } from "../../../src/plane/index.ts";
 import { ecnOf } from "./congestion.ts";
 import { isTooBig, lowered } from "./fit.ts";
+import { followFlow, type TwinSide, translate } from "./flows.ts";
 import { sealMessage } from "./message.ts";
-import { noteData, stampSent, type TwinPeer, type TwinSession, usableSession } from "./peer.ts";
+import { mayHandOut, noteData, stampSent, type TwinPeer, type TwinSession, usableSession } from "./peer.ts";
 import { judgeEgress } from "./policy.ts";
 import { splitFrame } from "./split.ts";
 import { type TwinState, waitingOf } from "./state.ts";
-import { drop, mayRefuse, mayReport, punt, report } from "./worker.ts";
+import { drop, mayRefuse, mayReport, punt, puntFlow, report } from "./worker.ts";
 
 /** A datagram as it leaves, and where to. */
 export interface SealedDatagram {
@@ -62,20 +64,21 @@ export function readFrame(state: TwinState, now: Instant, frame: Uint8Array): re
     return sent;
   }
   worker.packetsIn += packets.value.length;
+  const read = { packets: packets.value, isSingle: frame[1] === 0 };
   const { packet, found } = judgedOf(frame, packets.value, validation);
   const verdict = judgeEgress({ mode, policy, packet, found });
   switch (verdict.kind) {
     case "peer":
-      sent.push(
-        ...leadToPeer(state, now, verdict.slot, { packets: packets.value, isSingle: frame[1] === 0 }),
-      );
+      sent.push(...leadToPeer(state, now, verdict.slot, read));
       break;
     case "punt":
       for (const segment of packets.value) punt(worker, { reason: "first", packet: segment });
       break;
     case "flow":
-      for (const segment of packets.value)
-        punt(worker, { reason: "flow", direction: "out", packet: segment });
+      sent.push(...follow(state, now, read, { ...verdict, packet, found }));
+      break;
+    case "icmp-error":
+      handError(state, now, packets.value, verdict.slot);
       break;
     case "refuse":
       refuse(state, now, packets.value, { as: "refused", plainReason: "wg_no_route" });
@@ -84,6 +87,104 @@ export function readFrame(state: TwinState, now: Instant, frame: Uint8Array): re
       drop(worker, verdict.reason, packets.value.length);
   }
   return sent;
+}
+
+interface ReadFrame {
+  readonly packets: readonly Uint8Array[];
+  readonly isSingle: boolean;
+  /** What becomes of each packet when it is known that it fits. */
+  readonly change?: (packet: Uint8Array) => Uint8Array;
+}
+
+interface ByFlow {
+  readonly slot?: number;
+  readonly isElseAllowed?: boolean;
+  readonly packet: Uint8Array;
+  readonly found: PacketDescriptor;
+}
+
+/** Flows decide (TN-76, TN-78). */
+function follow(
+  state: TwinState,
+  now: Instant,
+  read: ReadFrame,
+  { slot, isElseAllowed, packet, found }: ByFlow,
+): readonly SealedDatagram[] {
+  const { egress: worker, settings } = state;
+  const direction = settings.mode === "gateway" ? "in" : "out";
+  const followed = followFlow(state, now, { direction, slot, packet, found, packets: read.packets.length });
+  switch (followed.kind) {
+    case "pass":
+      return leadToPeer(state, now, followed.flow.record.slot ?? 0, read);
+    case "nat": {
+      const change = (each: Uint8Array) => translate(followed.flow, direction, each, describe(each));
+      return leadToPeer(state, now, followed.flow.record.slot ?? 0, { ...read, change });
+    }
+    case "refuse":
+      refuse(state, now, read.packets, {
+        as: "refused",
+        plainReason: "wg_no_route",
+        refusal: followed.refusal,
+      });
+      return [];
+    case "drop":
+      drop(worker, followed.reason, read.packets.length);
+      return [];
+    case "unknown":
+      if (isElseAllowed === true && slot !== undefined) return leadToPeer(state, now, slot, read);
+      handFlow(state, now, read.packets, { direction, slot });
+      return [];
+    default:
+      handFlow(state, now, read.packets, { direction, slot, side: followed.side });
+      return [];
+  }
+}
+
+interface ForControl {
+  readonly direction: FlowDirection;
+  readonly slot: number | undefined;
+  readonly side?: TwinSide | undefined;
+}
+
+function handFlow(
+  { egress: worker, peers }: TwinState,
+  now: Instant,
+  packets: readonly Uint8Array[],
+  { direction, slot, side }: ForControl,
+): void {
+  const peer = slot === undefined ? undefined : peers.get(slot);
+  if (slot !== undefined && peer === undefined) return drop(worker, "no-peer-state", packets.length);
+  for (const packet of packets) {
+    const item = { reason: "flow", direction, ...(slot !== undefined && { slot }), packet } as const;
+    if (peer !== undefined && !mayHandOut(peer, now, "flows")) drop(worker, "flow-rate");
+    else puntFlow(worker, item, { peerId: peer?.peerId, side });
+  }
+}
+
+function handError(
+  { egress: worker, peers, settings }: TwinState,
+  now: Instant,
+  packets: readonly Uint8Array[],
+  slot: number | undefined,
+): void {
+  const direction = settings.mode === "gateway" ? "in" : "out";
+  const peer = slot === undefined ? undefined : peers.get(slot);
+  if (slot !== undefined && peer === undefined) return drop(worker, "no-peer-state", packets.length);
+  for (const packet of packets) {
+    const may =
+      peer === undefined
+        ? mayRefuse(worker, now, settings.refusalsPerSecond)
+        : mayHandOut(peer, now, "errors");
+    const item = { reason: "icmp-error", direction, ...(slot !== undefined && { slot }), packet } as const;
+    if (may) punt(worker, item, peer?.peerId);
+    else drop(worker, "icmp-rate");
+  }
+}
+
+function describe(packet: Uint8Array): PacketDescriptor {
+  const found = parsePacket(packet, { limitBytes: 65_535, mode: "plain" });
+  if (!found.ok) throw new Error("the packet has been described before");
+  return found.value;
 }
 
 /** What is judged, once per frame: a packet as it will leave, or a super-frame as a whole (TN-4). */
@@ -103,7 +204,7 @@ function leadToPeer(
   state: TwinState,
   now: Instant,
   slot: number,
-  frame: { readonly packets: readonly Uint8Array[]; readonly isSingle: boolean },
+  frame: ReadFrame,
 ): readonly SealedDatagram[] {
   const { egress: worker, settings } = state;
   const peer = state.peers.get(slot);
@@ -119,7 +220,8 @@ function leadToPeer(
     refuse(state, now, frame.packets, { as: "too-big", peer });
     return [];
   }
-  const packets = frame.isSingle ? frame.packets.map((packet) => lowered(peer, packet)) : frame.packets;
+  const fitting = frame.isSingle ? frame.packets.map((packet) => lowered(peer, packet)) : frame.packets;
+  const packets = frame.change === undefined ? fitting : fitting.map(frame.change);
   const session = peer.isHeld ? undefined : usableSession(peer, now);
   if (session === undefined) {
     wait(state, peer, packets);
@@ -142,7 +244,12 @@ function leadToPeer(
 }
 
 type Refused =
-  | { readonly as: "refused"; readonly plainReason: Reason; readonly peer?: TwinPeer }
+  | {
+      readonly as: "refused";
+      readonly plainReason: Reason;
+      readonly peer?: TwinPeer;
+      readonly refusal?: "prohibited" | "unreachable";
+    }
   | { readonly as: "too-big"; readonly peer: TwinPeer };
 
 /** TN-20, TN-108, WG-58: one packet goes to control, which answers its sender; there are few in a second. */
@@ -153,7 +260,8 @@ function refuse(state: TwinState, now: Instant, packets: readonly Uint8Array[], 
   const reason = reasonOf(refused, settings.mode);
   if (!mayRefuse(worker, now, settings.refusalsPerSecond)) return drop(worker, reason, packets.length);
   const { as, peer } = refused;
-  if (peer === undefined) punt(worker, { reason: "refused", packet });
+  const refusal = "refusal" in refused && refused.refusal !== undefined ? { refusal: refused.refusal } : {};
+  if (peer === undefined) punt(worker, { reason: "refused", ...refusal, packet });
   else punt(worker, { reason: as, slot: peer.slot, packet }, peer.peerId);
   drop(worker, reason, packets.length - 1);
 }

@@ -7,17 +7,18 @@
 import type { Reason } from "../../../bindings/memory/index.ts";
 import type { PlaneReceive } from "../../../bindings/plane/index.ts";
 import { copyOf, equalSocketAddress, type Instant, type SocketAddress } from "../../../src/base/index.ts";
-import { parsePacket } from "../../../src/packet/index.ts";
+import { type PacketDescriptor, parsePacket } from "../../../src/packet/index.ts";
 import type { PlaneEvent } from "../../../src/plane/index.ts";
 import { markCongestion } from "./congestion.ts";
 import { headerOf, kindOf, unwrapChannelData } from "./demux.ts";
 import { loweredAs } from "./fit.ts";
+import { followFlow, translate } from "./flows.ts";
 import { mayBeJudged, noteKnown } from "./guard.ts";
 import { openMessage } from "./message.ts";
 import { mayHand, noteData, sessionOf, stampReceived, type TwinPeer, type TwinSession } from "./peer.ts";
 import { judgeIngress } from "./policy.ts";
 import type { TwinState } from "./state.ts";
-import { drop, mayReport, punt, report } from "./worker.ts";
+import { drop, mayReport, punt, puntFlow, report } from "./worker.ts";
 
 interface Batch {
   readonly now: Instant;
@@ -193,13 +194,14 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
   const packet = text.slice(0, found.value.totalBytes);
   const verdict = judgeIngress(slot, { mode: settings.mode, policy, packet, found: found.value });
   switch (verdict.kind) {
-    case "pass": {
-      const passed = loweredAs(peer, packet, found.value);
-      if (batch.ecn === CE) markCongestion(passed);
-      batch.out.push(passed);
-      worker.passed++;
+    case "pass":
+      return pass(state, batch, peer, packet);
+    case "flow":
+      return follow(state, batch, peer, packet);
+    case "icmp-error":
+      if (!mayHand(peer, batch.now, "errors")) return drop(worker, "icmp-rate");
+      punt(worker, { reason: "icmp-error", direction: "out", slot, packet }, peerId);
       return;
-    }
     case "control":
       if (!mayHand(peer, batch.now, "events")) return drop(worker, "punt-rate");
       punt(worker, { reason: "control-event", slot, packet }, peerId);
@@ -211,4 +213,45 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
     default:
       return drop(worker, verdict.reason);
   }
+}
+
+/** For the TUN device. */
+function pass({ ingress: worker }: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Array): void {
+  const passed = loweredAs(peer, packet, describe(packet));
+  if (batch.ecn === CE) markCongestion(passed);
+  batch.out.push(passed);
+  worker.passed++;
+}
+
+/** Flows decide (TN-76, TN-78). */
+function follow(state: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Array): void {
+  const { ingress: worker } = state;
+  const { slot, peerId } = peer;
+  const found = describe(packet);
+  const direction = "out";
+  const followed = followFlow(state, batch.now, { direction, slot, packet, found, packets: 1 });
+  switch (followed.kind) {
+    case "pass":
+      return pass(state, batch, peer, packet);
+    case "nat":
+      return pass(state, batch, peer, translate(followed.flow, direction, packet, found));
+    case "drop":
+      return drop(worker, followed.reason);
+    case "refuse": {
+      if (!mayHand(peer, batch.now, "refusals")) return drop(worker, "refuse-rate");
+      punt(worker, { reason: "refused", slot, refusal: followed.refusal, packet }, peerId);
+      return;
+    }
+    default: {
+      if (!mayHand(peer, batch.now, "flows")) return drop(worker, "flow-rate");
+      const side = followed.kind === "control" ? followed.side : undefined;
+      return puntFlow(worker, { reason: "flow", direction, slot, packet }, { peerId, side });
+    }
+  }
+}
+
+function describe(packet: Uint8Array): PacketDescriptor {
+  const found = parsePacket(packet, { limitBytes: 65_535, mode: "plain" });
+  if (!found.ok) throw new Error("the packet has been described before");
+  return found.value;
 }

@@ -36,14 +36,21 @@ export interface TwinPeer {
   roamedAt: number;
   /** The second in which the next two are counted: what control got of its packets in it (TN-14, TN-40). */
   puntWindow: number;
-  handed: { refusals: number; events: number };
+  handed: Handed;
+  /** The same of packets to the peer, of which the other worker takes care (TN-78). */
+  outWindow: number;
+  handedOut: Handed;
   readonly activity: Mutable<PeerActivity>;
 }
+
+/** What control got in one second. */
+type Handed = Record<"refusals" | "events" | "flows" | "errors", number>;
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const SESSIONS_PER_PEER = 8;
-const HANDED_PER_SECOND = 100;
+const PER_SECOND: Handed = { refusals: 100, events: 100, flows: 4000, errors: 200 };
+const NONE: Handed = { refusals: 0, events: 0, flows: 0, errors: 0 };
 
 export function createPeer(slot: number, peerId: number): TwinPeer {
   return {
@@ -58,7 +65,9 @@ export function createPeer(slot: number, peerId: number): TwinPeer {
     isRoaming: false,
     roamedAt: Number.NEGATIVE_INFINITY,
     puntWindow: 0,
-    handed: { refusals: 0, events: 0 },
+    handed: { ...NONE },
+    outWindow: 0,
+    handedOut: { ...NONE },
     activity: { ...NO_ACTIVITY },
   };
 }
@@ -94,13 +103,26 @@ export function usableSession({ path, current }: TwinPeer, now: Instant): TwinSe
 }
 
 /** Whether control is to see one more of the peer's packets of that kind in this second. */
-export function mayHand(peer: TwinPeer, now: Instant, kind: "refusals" | "events"): boolean {
+export function mayHand(peer: TwinPeer, now: Instant, kind: keyof Handed): boolean {
   if (now - peer.puntWindow >= 1000) {
     peer.puntWindow = now;
-    peer.handed = { refusals: 0, events: 0 };
+    peer.handed = { ...NONE };
   }
-  if (peer.handed[kind] >= HANDED_PER_SECOND) return false;
-  peer.handed[kind]++;
+  return take(peer.handed, kind);
+}
+
+/** Whether it is to see one more of the packets to the peer. */
+export function mayHandOut(peer: TwinPeer, now: Instant, kind: "flows" | "errors"): boolean {
+  if (now - peer.outWindow >= 1000) {
+    peer.outWindow = now;
+    peer.handedOut = { ...NONE };
+  }
+  return take(peer.handedOut, kind);
+}
+
+function take(handed: Handed, kind: keyof Handed): boolean {
+  if (handed[kind] >= PER_SECOND[kind]) return false;
+  handed[kind]++;
   return true;
 }
 

@@ -10,11 +10,14 @@ import type { PolicyTables } from "../../../src/plane/index.ts";
 
 export type EgressVerdict =
   | { readonly kind: "peer"; readonly slot: number }
-  | { readonly kind: "punt" | "flow" | "refuse" }
+  | { readonly kind: "punt" | "refuse" }
+  /** `slot`: the peer to which the packet goes; `isElseAllowed`: it does so without a record as well. */
+  | { readonly kind: "flow"; readonly slot?: number; readonly isElseAllowed?: boolean }
+  | { readonly kind: "icmp-error"; readonly slot?: number }
   | { readonly kind: "drop"; readonly reason: Reason };
 
 export type IngressVerdict =
-  | { readonly kind: "pass" | "refuse" | "control" }
+  | { readonly kind: "pass" | "refuse" | "control" | "flow" | "icmp-error" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
 export interface Judged {
@@ -36,21 +39,28 @@ export function judgeEgress({ mode, policy, packet, found }: Judged): EgressVerd
     if (!isOwn(policy, source)) return drop("bad-source");
     if (isOwn(policy, destination)) return drop("to-self");
   }
-  if (mode === "client" && isIcmpError(packet, found)) return drop("icmp-error-out");
+  const target = longestMatch(policy, destination);
+  const isError = mode !== "plain" && isIcmpError(packet, found);
+  if (mode === "client" && isError && target?.kind !== "flow") return drop("icmp-error-out");
   const reason = mode === "plain" ? undefined : icmpReason(packet, found);
   if (reason !== undefined) return drop(reason);
-  const target = longestMatch(policy, destination);
   if (target === undefined) {
     if (mode === "plain") return { kind: "refuse" };
     return drop(mode === "client" ? "unknown-resource" : "not-a-peer");
   }
   // Names of reasons are what a route's reason is made of.
   if (target.kind === "drop") return drop(target.reason as Reason);
+  if (target.kind === "flow" && isError) return { kind: "icmp-error" };
   if (target.kind !== "peer" || mode !== "gateway") return target;
   const permit = policy.permits.find(({ slot }) => slot === target.slot);
   if (permit === undefined) return drop("no-peer-state");
-  if (permit.egressSources === undefined || isIcmpError(packet, found)) return target;
-  return isIn(permit.egressSources, source) ? target : drop("not-allowed");
+  const { slot } = target;
+  const isTranslated = permit.byFlow?.isTranslated === true;
+  if (isError) return isTranslated ? { kind: "icmp-error", slot } : target;
+  const member = memberOf(permit.egressSources, permit.byFlow?.egressSources, source);
+  if (isTranslated) return { kind: "flow", slot, isElseAllowed: member === "allowed" };
+  if (member === "by flow") return { kind: "flow", slot };
+  return member === "allowed" ? target : drop("not-allowed");
 }
 
 export function judgeIngress(slot: number, { mode, policy, packet, found }: Judged): IngressVerdict {
@@ -64,19 +74,32 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   if (isControlEvent(packet, found)) return { kind: "control" };
   const permit = policy.permits.find((candidate) => candidate.slot === slot);
   if (permit === undefined) return drop("no-peer-state");
-  if (mode === "gateway") {
-    if (isMulticast(destination)) return drop("multicast");
-    if (isIcmpError(packet, found)) return drop("icmp-error-out");
-  }
+  const isError = mode === "gateway" && isIcmpError(packet, found);
+  const member = memberOf(permit.destinations, permit.byFlow?.destinations, destination);
+  if (mode === "gateway" && isMulticast(destination)) return drop("multicast");
+  if (isError && member !== "by flow") return drop("icmp-error-out");
   if (!isIn(permit.sources, source)) {
     return drop(mode === "client" ? "not-allowed-source" : "not-client-ip");
   }
   if (!isOwn(policy, destination)) return drop("bad-destination");
-  if (permit.destinations !== undefined && !isIn(permit.destinations, destination)) {
-    return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
-  }
+  if (member === "none") return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
   const reason = icmpReason(packet, found);
-  return reason === undefined ? { kind: "pass" } : drop(reason);
+  if (reason !== undefined) return drop(reason);
+  if (member === "allowed") return { kind: "pass" };
+  return { kind: isError ? "icmp-error" : "flow" };
+}
+
+/** Of all prefixes that hold the address the longest counts; of equal ones the one by flow (TN-110). */
+function memberOf(
+  allowed: readonly Prefix[] | undefined,
+  byFlow: readonly Prefix[] = [],
+  address: Uint8Array,
+): "none" | "allowed" | "by flow" {
+  const longest = (prefixes: readonly Prefix[]) =>
+    Math.max(-1, ...prefixes.filter((each) => contains(each, address)).map(({ bits }) => bits));
+  const [ofFlow, ofAllowed] = [longest(byFlow), longest(allowed ?? [])];
+  if (ofFlow >= 0 && ofFlow >= ofAllowed) return "by flow";
+  return ofAllowed >= 0 || allowed === undefined ? "allowed" : "none";
 }
 
 function addressesOf(packet: Uint8Array): { source: Uint8Array; destination: Uint8Array } {

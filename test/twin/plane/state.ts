@@ -3,6 +3,7 @@ import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
 import { assert, type SocketAddress } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
+import { createTwinFlows, type TwinFlows } from "./flows.ts";
 import { createGuard, type Guard } from "./guard.ts";
 import type { TwinPeer } from "./peer.ts";
 import { createRing, type Ring } from "./ring.ts";
@@ -55,6 +56,7 @@ export interface TwinState {
   readonly injected: Ring<Injected>;
   injectedInVain: number;
   relays: readonly SocketAddress[];
+  readonly flows: TwinFlows;
   /** Nothing passes before the first is published. */
   policy: PolicyTables | undefined;
   /** For each publication that is not complete, how many punts of each worker lie before it (SN-139). */
@@ -88,6 +90,7 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
     injected: createRing(CONSTANTS.INJECT_RING_ENTRIES, CONSTANTS.INJECT_RING_AREA),
     injectedInVain: 0,
     relays: [],
+    flows: createTwinFlows(),
     policy: undefined,
     publishing: [],
     published: 0,

@@ -12,6 +12,7 @@ import { copyOf, unreachable } from "../../../src/base/index.ts";
 import type { DataPunt, PlaneCommand, PlaneEvent } from "../../../src/plane/index.ts";
 import type { DrivenPlane, WorkerTally } from "../driven-plane.ts";
 import { readFrame, sendInjected } from "./egress.ts";
+import { handOf, releaseFlows, takeHeld } from "./flows.ts";
 import { noteKnown } from "./guard.ts";
 import { receiveBatch } from "./ingress.ts";
 import { createPeer, install, retire, sessionOf } from "./peer.ts";
@@ -23,6 +24,7 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
   const state = createState(options);
   return {
     records: createRecords(state),
+    flows: handOf(state),
     execute: (command) => execute(state, command),
     publish(tables) {
       state.policy = tables;
@@ -32,6 +34,7 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
       });
     },
     published: () => published(state),
+    releaseFlows: () => releaseFlows(state),
     takeEvents: (limit = Number.POSITIVE_INFINITY) => takeEvents(state, limit),
     takePunts: (limit = Number.POSITIVE_INFINITY) => takePunts(state, limit),
     egress: (now, frame) => (frame === undefined ? sendInjected(state, now) : readFrame(state, now, frame)),
@@ -57,6 +60,7 @@ function execute(state: TwinState, command: PlaneCommand): void {
     case "remove-peer":
       state.slotsById.delete(peerOf(state, slot).peerId);
       state.peers.delete(slot);
+      handOf(state).revoke(slot);
       return;
     case "install":
       return install(peerOf(state, slot), command.session);
@@ -134,7 +138,8 @@ function takeEvents(state: TwinState, limit: number): readonly PlaneEvent[] {
 function takePunts(state: TwinState, limit: number): readonly DataPunt[] {
   const punts: DataPunt[] = [];
   for (const worker of [state.egress, state.ingress]) {
-    for (const { item, peerId } of worker.data.drain(limit)) {
+    for (const { item, peerId, side } of worker.data.drain(limit)) {
+      if (side !== undefined) takeHeld(state, worker, side);
       if (item.reason === "no-session") waitingOf(state, item.slot).taken++;
       if (isCurrent(state, "slot" in item ? item.slot : undefined, peerId)) punts.push(item);
     }

@@ -3,12 +3,15 @@
 import type { Reason } from "../../../bindings/memory/index.ts";
 import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { DataPunt, PlaneEvent } from "../../../src/plane/index.ts";
+import type { TwinSide } from "./flows.ts";
 import { createRing, type Ring } from "./ring.ts";
 
 /** An entry concerns the peer that had its slot when it was put; without a peer, `peerId` is absent. */
 interface Entry<T> {
   readonly item: T;
   readonly peerId?: number;
+  /** The direction of a flow that is held (TN-87). */
+  readonly side?: TwinSide;
 }
 
 export interface Worker {
@@ -55,6 +58,19 @@ export function punt(worker: Worker, item: DataPunt, peerId?: number): boolean {
   worker.data.put(peerId === undefined ? { item } : { item, peerId }, item.packet.length);
   worker.punted++;
   return true;
+}
+
+/** The same for a packet of a flow, which may be held: then the hold changes with it. */
+export function puntFlow(
+  worker: Worker,
+  item: Extract<DataPunt, { reason: "flow" }>,
+  { peerId, side }: { readonly peerId?: number | undefined; readonly side?: TwinSide | undefined },
+): void {
+  if (!worker.data.fits(item.packet.length)) return drop(worker, "punt-full");
+  const entry = { item, ...(peerId !== undefined && { peerId }), ...(side !== undefined && { side }) };
+  worker.data.put(entry, item.packet.length);
+  worker.punted++;
+  if (side !== undefined) side.hold = worker.data.ends().put * 2 + 3;
 }
 
 /** Whether there is room for an event; without it the event comes with a later batch (PG-51). */

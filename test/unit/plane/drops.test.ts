@@ -13,7 +13,7 @@ import {
   type SocketAddress,
   toPrefix,
 } from "../../../src/base/index.ts";
-import type { PeerPermits } from "../../../src/plane/index.ts";
+import type { PeerPermits, PermitsByFlow } from "../../../src/plane/index.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";
 import { expectLaw } from "./law.ts";
@@ -139,6 +139,9 @@ const ICMP_ERROR = ipPacket(
   concatBytes(new Uint8Array([3, 1, 0, 0, 0, 0, 0, 0]), GOOD.subarray(0, 28)),
   ROUTED,
 );
+const BY_FLOW: PermitsByFlow = { destinations: [], egressSources: [], isTranslated: false };
+/** What an error from A to B may quote. */
+const BACK = udp(counting(64), { family: 4, source: NET_B.v4, destination: NET_A.v4 });
 const CONTROL_EVENT = ipPacket(255, new Uint8Array([1]), {
   family: 6,
   source: new Uint8Array(16),
@@ -341,6 +344,38 @@ const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
     plane.publish({ routes: [{ prefix: prefix("10.2.0.0/16"), target: { kind: "refuse" } }], permits: [] });
     for (let i = 0; i < 201; i++) plane.drive.egress(NOW, plainFrame(GOOD));
     return plane;
+  },
+  "flow-rate": () => {
+    const { b } = createPair(GATEWAY);
+    asGateway(b, "b", NET_A.v4, { byFlow: { ...BY_FLOW, destinations: [host(NET_B.v4)] } });
+    for (let i = 0n; i <= 4000n; i++) {
+      receive(b, message(GOOD, i));
+      b.takePunts(1);
+    }
+    return b;
+  },
+  "icmp-rate": () => {
+    const { a } = createPair(GATEWAY);
+    asGateway(a, "a", NET_B.v4, { byFlow: { ...BY_FLOW, isTranslated: true } });
+    const error = ipPacket(
+      1,
+      concatBytes(new Uint8Array([3, 1, 0, 0, 0, 0, 0, 0]), BACK.subarray(0, 28)),
+      ROUTED,
+    );
+    for (let i = 0; i <= 200; i++) sendAll(a, plainFrame(error));
+    return a;
+  },
+  "expired-nat": () => {
+    const { a } = createPair(GATEWAY);
+    asGateway(a, "a", NET_B.v4, { byFlow: { ...BY_FLOW, egressSources: [host(NET_A.v4)] } });
+    const [client, remote] = [
+      { address: NET_B.v4, port: 80 },
+      { address: NET_A.v4, port: 53780 },
+    ];
+    a.flows.link(NOW, { protocol: 17, client, remote, in: "drop", reason: "expired-nat", slot: SLOT });
+    a.releaseFlows();
+    sendAll(a, plainFrame(GOOD));
+    return a;
   },
 };
 

@@ -16,6 +16,8 @@ export interface PacketExports {
   isSyn(packet: number, d: number): number;
   clampMss(packet: number, d: number, mtu: number): void;
   checksumsHold(packet: number, d: number): number;
+  rewriteSource(packet: number, d: number, address: number, port: number): void;
+  rewriteDestination(packet: number, d: number, address: number, port: number): void;
   validate(packet: number, available: number, limit: number, isStrict: number, d: number): number;
   splitBegin(frame: number, bytes: number, limit: number, isStrict: number, d: number, state: number): number;
   splitNext(state: number): number;

@@ -9,6 +9,7 @@ import {
 } from "../../../bindings/plane/index.ts";
 import {
   concatBytes,
+  createSeededRandom,
   type Instant,
   instant,
   ip,
@@ -32,7 +33,9 @@ export function testPlane({ variant = "turbofan", ...options }: TestPlaneOptions
   const module = modules.get(variant) ?? compileVariant(variant);
   modules.set(variant, module);
   const { memory } = createPlaneMemory();
-  return { memory, ...createPlane({ memory, module, mode: "plain", mtu: 1420, maxPeers: 16, ...options }) };
+  const flows = { random: createSeededRandom(1), capacity: 4096 };
+  const given = { memory, module, mode: "plain", mtu: 1420, maxPeers: 16, flows, ...options } as const;
+  return { memory, ...createPlane(given) };
 }
 
 export const NOW: Instant = instant(1_000_000);

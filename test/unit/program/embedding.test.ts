@@ -96,12 +96,14 @@ function surround(mode: "client" | "gateway", socket: Socket, own: SocketAddress
     surroundings: {
       plane: {
         records: plane.records,
+        flows: plane.flows,
         execute(command) {
           plane.execute(now(), command);
           carry();
         },
         publish: plane.publish,
         published: plane.published,
+        releaseFlows: plane.releaseFlows,
         takeEvents: (limit) => taken(plane.pollEvent, limit),
         takePunts: (limit) => taken(plane.pollPunt, limit),
         onWake(listener) {

@@ -4,7 +4,7 @@ import type { DataPunt, PlaneEvent } from "../../../src/plane/index.ts";
 import { createShell, type ShellMachine, type ShellTransmit } from "../../../src/program/shell/index.ts";
 
 /** A machine that writes down what it is told; the ring and socket are arrays. */
-function rig() {
+function rig(held = createHeldFlows()) {
   const trace: string[] = [];
   const commands: ReturnType<ShellMachine["pollCommand"]>[] = [];
   const transmits: ShellTransmit[] = [];
@@ -12,8 +12,7 @@ function rig() {
   const punts: DataPunt[] = [];
   const defects: unknown[] = [];
   let due: Instant | undefined;
-  let isBusy = false;
-  let published = 0;
+  let [isBusy, published] = [false, 0];
   let wake = (): void => {};
   const start = Date.now();
   const now = (): Instant => instant(Date.now() - start);
@@ -34,6 +33,7 @@ function rig() {
       execute: (command) => trace.push(`execute ${command.kind}`),
       publish: () => trace.push("publish"),
       published: () => published,
+      releaseFlows: () => held.release(trace),
       takeEvents: (limit) => events.splice(0, limit),
       takePunts: (limit) => punts.splice(0, limit),
       onWake(listener) {
@@ -68,8 +68,25 @@ function rig() {
     setPublished: (value: number) => {
       published = value;
     },
+    setHeld: held.set,
     setBusy: (value: boolean) => {
       isBusy = value;
+    },
+  };
+}
+
+/** Flows that are let go when they have been asked about so often. */
+function createHeldFlows() {
+  let held = 0;
+  return {
+    set(value: number) {
+      held = value;
+    },
+    release(trace: string[]): boolean {
+      if (held === 0) return false;
+      trace.push("release flows");
+      held--;
+      return held > 0;
     },
   };
 }
@@ -116,6 +133,20 @@ describe("the control thread's loop", () => {
     expect(it.trace).toEqual(["punt first", "done publish", "events"]);
     vi.advanceTimersByTime(100);
     expect(it.trace).toHaveLength(3);
+  });
+
+  it("TN-87: flows are let go behind all that was done, and again until none is held", () => {
+    const it = rig();
+    it.setHeld(2);
+    it.punts.push({ reason: "flow", direction: "out", packet: Uint8Array.of(0x45) });
+    it.commands.push({ kind: "inject", slot: 1, packets: [] });
+    it.wake();
+    expect(it.trace).toEqual(["execute inject", "done inject", "punt flow", "events", "release flows"]);
+    vi.advanceTimersByTime(1);
+    expect(it.trace.slice(-2)).toEqual(["events", "release flows"]);
+    it.trace.length = 0;
+    vi.advanceTimersByTime(100);
+    expect(it.trace).toEqual([]);
   });
 
   it("wakes exactly when the machine asks for it, and not again", () => {
