@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
+import type { Socket as Stream } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -14,6 +15,7 @@ import {
   type SocketAddress,
   unixMs,
 } from "../../src/base/index.ts";
+import { openBridge } from "../../src/program/stream/index.ts";
 import {
   CHANNEL_LAST,
   createRelayClient,
@@ -22,39 +24,33 @@ import {
   parseTurn,
   type RelayClient,
   type RelayClientEvent,
+  type RelayServers,
 } from "../../src/turn/index.ts";
 
 export const USER = { username: "anna", password: "secret" };
 export const OTHER_USER = { username: "berta", password: "secret too" };
 const REALM = "postern.example";
+const VECTORS = join(import.meta.dirname, "../vectors/portal/localhost");
 const LOOPBACK = ["127.0.0.1", "::1"] as const;
 
 export interface Coturn {
+  /** Of UDP and TCP. */
   readonly port: number;
+  readonly tlsPort: number;
   close(): Promise<void>;
 }
 
 /** @param options of turnserver besides those that every test needs */
 export async function startCoturn(options: readonly string[] = []): Promise<Coturn> {
   const folder = mkdtempSync(join(tmpdir(), "postern-coturn-"));
-  const port = await freePort();
+  const [port, tlsPort] = [await freePort(), await freePort()];
   const users = [USER, OTHER_USER].flatMap(({ username, password }) => ["-u", `${username}:${password}`]);
   const addresses = LOOPBACK.flatMap((address) => ["-L", address, "-E", address]);
   const child = spawn(
     "turnserver",
     [
-      ...[
-        "-n",
-        "--no-cli",
-        "--no-tls",
-        "--no-dtls",
-        "--no-tcp",
-        "--lt-cred-mech",
-        "-r",
-        REALM,
-        "-p",
-        `${port}`,
-      ],
+      ...["-n", "--no-cli", "--no-dtls", "--lt-cred-mech", "-r", REALM, "-p", `${port}`],
+      ...["--tls-listening-port", `${tlsPort}`, "--cert", `${VECTORS}.crt`, "--pkey", `${VECTORS}.key`],
       ...["--userdb", join(folder, "turndb"), "--pidfile", join(folder, "pid"), "--log-file", "stdout"],
       ...["--allow-loopback-peers", "--denied-peer-ip", "127.0.0.9", ...users, ...addresses, ...options],
     ],
@@ -72,7 +68,7 @@ export async function startCoturn(options: readonly string[] = []): Promise<Cotu
     await close();
     throw error;
   }
-  return { port, close };
+  return { port, tlsPort, close };
 }
 
 /** Asks by Binding until both families answer. */
@@ -110,17 +106,47 @@ export interface LiveRelayClient {
   close(): Promise<void>;
 }
 
+/** By UDP, over both families. */
 export async function openRelayClient(port: number, credentials = USER): Promise<LiveRelayClient> {
+  const servers = { v4: { address: ip("127.0.0.1"), port }, v6: { address: ip("::1"), port } };
+  return createLiveClient(await Promise.all(LOOPBACK.map(openSocket)), servers, credentials);
+}
+
+/** By a stream that is open, through the bridge that client and gateway have (RL-210). */
+export async function openStreamClient(stream: Stream): Promise<LiveRelayClient> {
   const sockets = await Promise.all(LOOPBACK.map(openSocket));
+  const own = { address: ip("127.0.0.1"), port: sockets[0]?.address().port ?? 0 };
+  const bridge = await openBridge({
+    stream,
+    address: "127.128.0.9",
+    peer: () => own,
+    now,
+    onEnd: () => {},
+  });
+  const client = createLiveClient(sockets, { v4: bridge.udp }, USER);
+  return {
+    ...client,
+    async close() {
+      bridge.close();
+      await client.close();
+    },
+  };
+}
+
+function createLiveClient(
+  sockets: readonly Socket[],
+  servers: RelayServers,
+  credentials: typeof USER,
+): LiveRelayClient {
   const codes: number[] = [];
   const client: Mutable = {
     machine: createRelayClient({
-      servers: { v4: { address: ip("127.0.0.1"), port }, v6: { address: ip("::1"), port } },
+      servers,
       credentials,
       realm: REALM,
       dialect: "rfc",
       software: "postern/test",
-      random: createSeededRandom(port),
+      random: createSeededRandom(servers.v4?.port ?? 0),
       now: now(),
       unixNow: unixMs(Date.now()),
       acceptsLoopback: true,

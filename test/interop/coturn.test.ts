@@ -1,4 +1,9 @@
 /** The relay client with coturn (TS-32, RL §23 item 12): the rfc dialect on real sockets. */
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect as dial } from "node:net";
+import { join } from "node:path";
+import { connect as dialTls } from "node:tls";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -8,9 +13,12 @@ import {
   OTHER_USER,
   openEcho,
   openRelayClient,
+  openStreamClient,
   startCoturn,
   USER,
 } from "./coturn-server.ts";
+
+const CERTIFICATE = readFileSync(join(import.meta.dirname, "../vectors/portal/localhost.crt"), "utf8");
 
 describeWith(["coturn", "ipv6"], "the relay client and coturn", () => {
   let coturn: Coturn;
@@ -68,6 +76,27 @@ describeWith(["coturn", "ipv6"], "the relay client and coturn", () => {
       }
     },
   );
+
+  it.each(["TCP", "TLS"])("RL-201, RL-210: by %s it gets an allocation, and data both ways", async (kind) => {
+    const stream =
+      kind === "TCP"
+        ? dial(coturn.port, "127.0.0.1")
+        : dialTls({ port: coturn.tlsPort, host: "127.0.0.1", servername: "localhost", ca: CERTIFICATE });
+    await once(stream, kind === "TCP" ? "connect" : "secureConnect");
+    const client = await openStreamClient(stream);
+    clients.push(client);
+    await client.until(() => client.machine.state() === "active", 5_000);
+    const echo = await openEcho("127.0.0.1");
+    try {
+      for (const text of ["hello", "again, and no multiple of four"]) {
+        client.send(echo.at, text);
+        await client.until(() => client.received.at(-1)?.text === text.toUpperCase(), 2_000);
+      }
+      expect(client.received.map(({ peer }) => peer)).toEqual([echo.at, echo.at]);
+    } finally {
+      echo.close();
+    }
+  });
 
   it("RL-97: a peer that coturn denies is reported", async () => {
     const client = await active();
