@@ -40,6 +40,8 @@ export const ANSWERABLE_FAST = 4;
 export const REKEY_ATTEMPT_TIME_MS = 90_000;
 /** The same in tunnel mode, where a failed connection is made anew instead (WG-37). */
 export const TUNNEL_ATTEMPT_TIME_MS = 15_000;
+/** Pauses before what confirms a first session is repeated (WG-77). */
+export const CONFIRMATION_PAUSES_MS: readonly number[] = [250, 500, 1_000];
 /** Persistent keepalive of a client in tunnel mode. */
 export const CLIENT_KEEPALIVE_MS = 25_000;
 

@@ -18,6 +18,8 @@ export interface WgPolicy {
   readonly renewsUnanswered: boolean;
   /** An idle session is renewed before it expires, and after it (T7b, T9). */
   readonly renewsIdle: boolean;
+  /** A first session is confirmed again and again until something comes back (WG-77). */
+  readonly repeatsConfirmation: boolean;
   /** Whether keepalives count as "sent" for the renewal at 120 s (T7a). */
   readonly keepalivesRenew: boolean;
 }
@@ -31,6 +33,7 @@ export const PLAIN_POLICY: WgPolicy = {
   keepaliveInitiates: true,
   renewsUnanswered: true,
   renewsIdle: false,
+  repeatsConfirmation: false,
   keepalivesRenew: true,
 };
 
@@ -43,6 +46,7 @@ export const CLIENT_POLICY: WgPolicy = {
   keepaliveInitiates: false,
   renewsUnanswered: true,
   renewsIdle: true,
+  repeatsConfirmation: true,
   keepalivesRenew: false,
 };
 
@@ -55,5 +59,6 @@ export const GATEWAY_POLICY: WgPolicy = {
   keepaliveInitiates: false,
   renewsUnanswered: false,
   renewsIdle: false,
+  repeatsConfirmation: false,
   keepalivesRenew: false,
 };

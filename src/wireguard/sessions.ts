@@ -60,6 +60,7 @@ export function installSession(
     recvUntil: (now + REJECT_AFTER_TIME_MS) as Instant,
     sendKey: copyOf(keys.sendKey),
     isConfirmed: isInitiator,
+    confirmations: { count: 0, lastAt: now },
     isExhausted: false,
     isInstalled: false,
     keepaliveAt: undefined,

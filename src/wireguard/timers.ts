@@ -1,5 +1,5 @@
 /**
- * The triggers T1 to T11 (WG-42), in the order of the table, and the instant at which the next of
+ * The triggers T1 to T12 (WG-42), in the order of the table, and the instant at which the next of
  * them can fire (WG-43).
  *
  * Deadlines that hang on traffic are read from the plane's activity block. Between two readings the
@@ -11,6 +11,7 @@ import type { Instant } from "../base/index.ts";
 import type { PeerActivity } from "../plane/index.ts";
 import { expire, giveUp, retransmit, schedule, sendScheduled } from "./attempt.ts";
 import {
+  CONFIRMATION_PAUSES_MS,
   COOKIE_USE_LIFE_MS,
   KEEPALIVE_TIMEOUT_MS,
   LAST_MINUTE_MS,
@@ -47,6 +48,7 @@ export function fireTriggers(core: DeviceCore, peer: Peer, now: Instant): void {
     scheduleIfDue(core, peer, now); // T7, T8, T9
     replyToData(core, peer, now); // T10
   }
+  confirmAgain(core, peer, now); // T12
   keepAlive(core, peer, now); // T11
 }
 
@@ -178,6 +180,25 @@ function keepaliveDeadline(core: DeviceCore, peer: Peer, now: Instant): number |
   return Math.max(sentAny, recvAny, began) + peer.keepaliveMs;
 }
 
+function confirmAgain(core: DeviceCore, peer: Peer, now: Instant): void {
+  const due = confirmationDeadline(core, peer, now);
+  const session = usableSession(peer, now);
+  if (due === undefined || now < due || session === undefined) return;
+  session.confirmations = { count: session.confirmations.count + 1, lastAt: now };
+  queueKeepalive(core, peer, now, session);
+}
+
+/** T12: the responder of a first session cannot send before something has come on it (WG-77). */
+function confirmationDeadline(core: DeviceCore, peer: Peer, now: Instant): number | undefined {
+  const session = usableSession(peer, now);
+  if (!peer.policy.repeatsConfirmation || !session?.isInitiator) return undefined;
+  const isFirst = peer.sessions.every((other) => other === undefined || other === session);
+  if (!isFirst || activityOf(core.records, peer).recvAny > session.madeAt) return undefined;
+  const { count, lastAt } = session.confirmations;
+  const pauseMs = CONFIRMATION_PAUSES_MS[count];
+  return pauseMs === undefined ? undefined : lastAt + pauseMs;
+}
+
 export interface Deadline {
   readonly at: number;
   readonly reason: string;
@@ -200,6 +221,7 @@ export function nextDeadline(
     ...renewalDeadlines(core, peer, activity, now),
     ...traffic.deadlines,
     named(keepaliveDeadline(core, peer, now), "persistent keepalive"),
+    named(confirmationDeadline(core, peer, now), "confirmation"),
   ];
   return { deadline: firstOf(deadlines), needsWatch: traffic.needsWatch };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { contents, createAccess, testPacket } from "./access.ts";
+import { createDuo, isEstablished } from "./duo.ts";
 import { createWorld } from "./world.ts";
 
 const OFFICE = "00000000-0000-4000-8000-0000000000a1";
@@ -38,5 +39,16 @@ describe("setting up under loss", () => {
     const times = Array.from({ length: SEEDS }, (_, seed) => setUpMs(seed)).sort((a, b) => a - b);
     expect(times.filter((ms) => ms <= 2_000).length).toBeGreaterThanOrEqual(99);
     expect(times.filter((ms) => ms <= 1_000).length).toBeGreaterThanOrEqual(95);
+  });
+
+  it("WG-77: at 20 % each way, the gateway of 99 in 100 can send 2 s after its client, without any data", () => {
+    const late = Array.from({ length: SEEDS }, (_, seed) => {
+      const world = createWorld(seed);
+      const { client, gateway, ...duo } = createDuo(world, { client: { link: { loss: 0.2 } } });
+      duo.connect();
+      expect(world.runUntil(() => isEstablished(client), 30_000)).toBeDefined();
+      return world.runUntil(() => isEstablished(gateway), 2_000) === undefined;
+    });
+    expect(late.filter((isLate) => isLate).length).toBeLessThanOrEqual(1);
   });
 });
