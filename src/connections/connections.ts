@@ -52,6 +52,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     pollStream: () => state.streams.requests.shift(),
     explanations: () => explainAll(state),
     pollChange: () => state.changes.shift(),
+    pollRelayChange: () => state.relayChanges.shift(),
     slotOf: (id) => state.byId.get(id)?.peer.slot,
     connectionOf: (slot) => state.bySlot.get(slot)?.id,
     mtuOf(slot) {
@@ -204,6 +205,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     handshakes: { established: 0, expired: 0, undecryptable: 0 },
     failed: new Map(),
     changes: [],
+    relayChanges: [],
     cookieLocals: new Map(),
     hostAddresses: [],
     relays: new Map(),

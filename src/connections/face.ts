@@ -199,6 +199,13 @@ export interface ConnectionChange {
   readonly tookMs?: number;
 }
 
+/** What became of a relay, for those who watch (PG-112). */
+export interface RelayChange {
+  /** As the portal lists it. */
+  readonly id: string;
+  readonly state: RelayState;
+}
+
 export interface ConnectionStats {
   readonly id: string;
   readonly slot: number;
@@ -347,6 +354,8 @@ export interface Connections {
   explanations(): readonly Explanation[];
   /** The oldest change that nobody has taken; the newest 1,024 wait. */
   pollChange(): ConnectionChange | undefined;
+  /** The same of relays. */
+  pollRelayChange(): RelayChange | undefined;
   slotOf(id: string): number | undefined;
   connectionOf(slot: number): string | undefined;
   /** The largest packet that the path of this peer carries whole; `undefined`: there is no path (TN-108). */

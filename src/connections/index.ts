@@ -23,6 +23,7 @@ export type {
   PathKind,
   PathRoute,
   PathWay,
+  RelayChange,
   RelayEntry,
   RelayStats,
   RelayUpdate,

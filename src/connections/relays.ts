@@ -13,6 +13,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import { areUsableCredentials, createRelayClient, type RelayClientEvent } from "../turn/index.ts";
+import { noteRelay } from "./changes.ts";
 import {
   FORMER_RELAYS_MAX,
   RELAY_PORT,
@@ -195,6 +196,7 @@ export function drainRelay(state: ConnectionsState, relay: Relay): void {
   for (let event = client.pollEvent(); event !== undefined; event = client.pollEvent()) {
     handleRelayEvent(state, relay, event);
   }
+  noteRelay(state, relay);
 }
 
 function handleRelayEvent(state: ConnectionsState, relay: Relay, event: RelayClientEvent): void {

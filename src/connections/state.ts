@@ -10,7 +10,7 @@ import {
 } from "../base/index.ts";
 import type { IceAgent } from "../ice/index.ts";
 import type { PlaneCommand, PlaneRecords, Publication } from "../plane/index.ts";
-import type { RelayClient } from "../turn/index.ts";
+import type { RelayClient, RelayState } from "../turn/index.ts";
 import type { PeerRef, WgDevice } from "../wireguard/index.ts";
 import { RECENTLY_CLOSED_MAX, RECENTLY_CLOSED_MS } from "./constants.ts";
 import type {
@@ -25,6 +25,7 @@ import type {
   Explanation,
   FailReason,
   PathKind,
+  RelayChange,
   RelayEntry,
   StreamPlace,
   StreamRequest,
@@ -39,6 +40,8 @@ export interface Relay {
   /** Removed, replaced or given up: nothing goes through it any more. */
   isGone: boolean;
   hasAnswered: boolean;
+  /** Its state, as those who watch were told last (`changes.ts`). */
+  noted?: RelayState;
   /** Asked again after it had given up by UDP. */
   readonly isProbe: boolean;
   /** Reached by a stream, whose bridge is its socket (RL-210). */
@@ -223,6 +226,7 @@ export interface ConnectionsState {
   readonly failed: Map<string, Explanation>;
   /** For those who watch (`changes.ts`). */
   readonly changes: ConnectionChange[];
+  readonly relayChanges: RelayChange[];
   /** Where datagrams that await a cookie reply arrived, by their source. */
   readonly cookieLocals: Map<string, SocketAddress>;
   hostAddresses: readonly SocketAddress[];

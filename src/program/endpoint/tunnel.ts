@@ -71,6 +71,10 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
       for (let change = connections.pollChange(); change !== undefined; change = connections.pollChange()) {
         onChange?.(change);
       }
+      const { pollRelayChange } = connections;
+      for (let change = pollRelayChange(); change !== undefined; change = pollRelayChange()) {
+        tell({ event: "relay", data: change });
+      }
     },
     ...(onTurn && { onTurn }),
     onDefect: fail,

@@ -56,6 +56,27 @@ describe("the list of relays (SN-109)", () => {
     ]);
   });
 
+  it("PG-112: who watches hears of each state of a relay, once, and of its end", () => {
+    const lone = createLoneConnections("client");
+    const relay = playRelay(lone, 1);
+    const heard = () => {
+      const changes: string[] = [];
+      const { pollRelayChange } = lone.connections;
+      for (let change = pollRelayChange(); change !== undefined; change = pollRelayChange()) {
+        changes.push(`${change.id} ${change.state}`);
+      }
+      return changes;
+    };
+    listRelays(lone, relay);
+    expect(heard()).toEqual(["relay-1 probing"]);
+    relay.activate();
+    expect(heard()).toEqual(["relay-1 allocating", "relay-1 active"]);
+    listRelays(lone, relay);
+    expect(heard()).toEqual([]);
+    lone.apply((connections, now) => connections.updateRelays(now, { remove: ["relay-1"], add: [] }));
+    expect(heard()).toEqual(["relay-1 closed"]);
+  });
+
   it("SN-109, RL-117: other credentials are tried on the allocation that is there", () => {
     const { lone, relay } = withRelay();
     listRelays(lone, playRelay(lone, 1, { password: "other" }));
