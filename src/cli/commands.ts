@@ -84,6 +84,7 @@ const portal = define({
     "--dev | --config FILE | check FILE | access FILE CLIENT RESOURCE[:PORT][/PROTOCOL] | token new --kind KIND",
   words: { min: 0, max: 4 },
   options: { ...PORTAL_ONLY, ...LOGGING },
+  stopWithinMs: ({ drain = PORTAL_DRAIN_MS }) => Number(drain) + STOP_MARGIN_MS,
   examples: [
     ["postern portal --dev", "try it: prints the URL and a token for each role"],
     [
@@ -125,7 +126,9 @@ const relay = define({
   },
 });
 
-/** What a relay takes to close besides its drain. */
+/** What the portal takes when nothing else is said (PT-190). */
+const PORTAL_DRAIN_MS = 10_000;
+/** What a relay or portal takes to close besides its drain. */
 const STOP_MARGIN_MS = 10_000;
 
 const wg = define({

@@ -330,9 +330,7 @@ export const PORTAL_ONLY = {
   drain: {
     kind: "duration",
     value: "DURATION",
-    default: 10_000,
-    isLater: true,
-    help: "time to finish at stop",
+    help: "within which a stop sends peers away, one by one (default 10s; --dev: at once)",
   },
   "health-addr": HEALTH_ADDR,
   "metrics-addr": METRICS_ADDR,

@@ -87,6 +87,8 @@ export interface PortalOptions {
   readonly healthAddr?: string | undefined;
   /** A file with the token that `/status.json` asks for (PT-117). */
   readonly statusToken?: string | undefined;
+  /** Milliseconds in which peers are sent away at the stop (PT-190). */
+  readonly drain?: number | undefined;
   /** Per token; 0 means no limit (PT-77). */
   readonly userDevices?: number | undefined;
   readonly serviceDevices?: number | undefined;

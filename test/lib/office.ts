@@ -148,6 +148,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
         "/run/portal.yaml",
         "--data",
         "/run/data",
+        "--drain",
+        "0s",
       ];
       const child = postern(machines.portal, ["portal", ...args]);
       await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });

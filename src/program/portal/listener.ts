@@ -14,6 +14,7 @@ import {
   type IpAddress,
   PosternError,
   type Prefix,
+  type Random,
   type SocketAddress,
 } from "../../base/index.ts";
 import { MAX_PORTAL_FRAME_BYTES, type Topic } from "../../portal/protocol/index.ts";
@@ -27,6 +28,7 @@ import {
 import { openFilesLimit } from "../open-files.ts";
 import { readTlsFiles, type TlsPaths } from "../tls-files.ts";
 import { type ConnectionShares, createConnectionShares, type ShareLimits } from "./connection-shares.ts";
+import { type Drain, drain } from "./drain.ts";
 import { addressOf, answer, type PortalDocuments, refuse, toUpgradeRequest } from "./http-answer.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { type Carrier, MAX_HEADER_BYTES, readOneRequest } from "./one-request.ts";
@@ -55,6 +57,8 @@ export interface Listener {
   serve(documents: PortalDocuments): void;
   /** Reads the certificate anew, if there is one. @throws PosternError, and then the old one stays */
   reloadTls(): boolean;
+  /** No new sockets; those there are closed one by one (PT-190). Resolves when none is left, or in time. */
+  drain(withinMs: number, random: Random): Promise<void>;
   /** No new sockets; those there are closed, at last by force. */
   close(): Promise<void>;
 }
@@ -102,6 +106,7 @@ interface Hall {
   readonly unsent: Unsent<WebSocket>;
   documents: PortalDocuments;
   isClosing: boolean;
+  draining: Drain | undefined;
 }
 
 /** @throws PosternError `socket-…` when the address cannot be had, `config-…` for unusable TLS files */
@@ -126,6 +131,14 @@ export async function openListener(options: ListenerOptions, events: ListenerEve
       if (tls === undefined || tlsServer === undefined) return false;
       tlsServer.setSecureContext(readTlsFiles(tls));
       return true;
+    },
+    async drain(withinMs, random) {
+      hall.isClosing = true;
+      const peers = [...hall.sockets.values()].map((socket) => ({
+        close: () => socket.close(CLOSE_GOING_AWAY, "going away"),
+      }));
+      hall.draining = drain(peers, withinMs, random);
+      await hall.draining.over;
     },
     async close() {
       clearInterval(checks);
@@ -170,6 +183,7 @@ function createHall({ trustedProxies }: ListenerOptions, events: ListenerEvents)
     unsent: createUnsent(),
     documents: () => undefined,
     isClosing: false,
+    draining: undefined,
   };
   hall.http.on("request", (request: IncomingMessage, response) => {
     const answered = fenced(() => {
@@ -313,6 +327,7 @@ function adopt(hall: Hall, id: number, kind: Topic, socket: WebSocket): void {
     intake.close(id);
     unsent.remove(socket);
     events.close(id);
+    hall.draining?.left(sockets.size === 0);
   });
 }
 

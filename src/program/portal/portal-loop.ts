@@ -23,6 +23,8 @@ export interface PortalLoop {
   status(): ServerStatus;
   /** A new configuration takes effect. */
   reload(model: PortalModel): void;
+  /** Serves those who are there until they have been sent away, one by one (PT-190). */
+  drain(withinMs: number): Promise<void>;
   /** Closes sockets and writes what is not written yet. */
   close(): Promise<void>;
 }
@@ -78,6 +80,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     server,
     status: () => server.status(monotonicNow()),
     reload: (next) => turn(loop, (now) => server.handleModel(now, next)),
+    drain: (withinMs) => listener.drain(withinMs, random),
     async close() {
       loop.isClosing = true;
       await listener.close();

@@ -15,6 +15,8 @@ import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./port
 import { openPortalWatch, type PortalWatch } from "./portal-watch.ts";
 import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
+/** `--drain`; a portal for trying out has nobody to spare. */
+const DRAIN_MS = 10_000;
 const DEFAULT_DATA = "/var/lib/postern/portal";
 
 /** Runs until it is told to stop; resolves to the exit code (PG-14). */
@@ -83,6 +85,10 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
     announce(loop, options, tokens, io);
     await untilStopped(loop, source, io, { log, watch, stop });
     watch.stopping();
+    const drainMs = options.drain ?? (options.dev ? 0 : DRAIN_MS);
+    const { clients, gateways, relays } = loop.status();
+    log.info?.("stopping", { peers: clients.length + gateways.length + relays, drainMs });
+    await loop.drain(drainMs);
     await loop.close();
     await watch.close();
     log.info?.("stopped");
