@@ -16,6 +16,7 @@ import { pollOne } from "./socket-option.ts";
 import { type SocketWay, setWay } from "./socket-way.ts";
 
 export interface ConnectedUdp {
+  readonly fd: number;
   /** 0, or the error number. */
   send(bytes: Uint8Array): number;
   /**
@@ -51,6 +52,7 @@ export function connectUdp(kernel: Kernel, to: SocketAddress, way: SocketWay): C
     throw error;
   }
   return {
+    fd,
     send: (bytes) =>
       scratch.frame((room) => (sys.write(fd, room.put(bytes), bytes.length) < 0 ? sys.errno() : 0)),
     receive() {

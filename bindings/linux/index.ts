@@ -87,6 +87,12 @@ export {
   verdict,
 } from "./nftables-codec.ts";
 export { type MtuQuestion, readPathMtu, sendWhole } from "./path-mtu.ts";
+export {
+  openQuerySockets,
+  type QueryOutcome,
+  type QuerySockets,
+  type QuerySocketsOptions,
+} from "./query-sockets.ts";
 export { watchReadable } from "./readable-signal.ts";
 export { openRelaySocket, type RelaySocket, type RelaySocketOptions } from "./relay-udp.ts";
 export { type BestRoute, openRtnetlink, type Rtnetlink } from "./rtnetlink.ts";

@@ -18,11 +18,14 @@ export function watchReadable(kernel: Kernel, fds: readonly number[], listener: 
   if (!isInstalled) process.on("SIGIO", tellAll);
   isInstalled = true;
   listeners.add(listener);
-  for (const fd of fds) {
-    kernel.sys.fcntl(fd, F_SETOWN, process.pid);
-    kernel.sys.fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
-  }
+  for (const fd of fds) askForSignal(kernel, fd);
   return () => void listeners.delete(listener);
+}
+
+/** One more descriptor for a listener that watches already. */
+export function askForSignal({ sys }: Kernel, fd: number): void {
+  sys.fcntl(fd, F_SETOWN, process.pid);
+  sys.fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
 }
 
 function tellAll(): void {

@@ -1,0 +1,147 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createSecureServer, type Http2SecureServer } from "node:http2";
+import { createServer as createHttpsServer, type Server } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { fromBase64, ip, SILENT, toHex } from "../../../../src/base/index.ts";
+import { createDohClient, type DohClient } from "../../../../src/program/dns/doh.ts";
+import { plainTcp } from "../../../../src/program/portal-transport.ts";
+
+/** The query of RFC 8484 §4.1.1. */
+const QUERY = fromBase64("AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB") ?? new Uint8Array(0);
+
+interface Answer {
+  readonly status?: number;
+  readonly type?: string;
+  readonly age?: string;
+  readonly body?: Uint8Array;
+}
+
+const hasOpenssl = canRun("openssl");
+
+function canRun(program: string): boolean {
+  try {
+    execFileSync(program, ["version"], { stdio: "pipe" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe.skipIf(!hasOpenssl)("DNS over HTTPS (needs openssl)", () => {
+  let folder: string;
+  let cert: string;
+  let key: string;
+  let server: Http2SecureServer | Server;
+  let client: DohClient;
+  let paths: string[];
+  const open = new Set<Socket>();
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "postern-doh-"));
+    const files = ["-keyout", join(folder, "key"), "-out", join(folder, "crt")];
+    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    const request = ["req", "-x509", "-subj", "/CN=dns.example", "-addext", "subjectAltName=DNS:dns.example"];
+    execFileSync("openssl", [...request, ...kind, ...files], { stdio: "pipe" });
+    cert = readFileSync(join(folder, "crt"), "utf8");
+    key = readFileSync(join(folder, "key"), "utf8");
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+  afterEach(() => {
+    client.close();
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+
+  /** A server that answers all with the same; resolves to its URL. */
+  async function serve(answer: Answer, { isOld = false, roots = [cert] } = {}): Promise<string> {
+    paths = [];
+    const { status = 200, type = "application/dns-message", age, body = Uint8Array.of(1, 2, 3) } = answer;
+    const listener = (path: string, respond: (headers: Record<string, string>) => void): void => {
+      paths.push(path);
+      respond({ "content-type": type, ...(age !== undefined && { age }) });
+    };
+    server = isOld
+      ? createHttpsServer({ cert, key }, (request, response) =>
+          listener(request.url ?? "", (headers) => response.writeHead(status, headers).end(body)),
+        )
+      : createSecureServer({ cert, key }, (request, response) =>
+          listener(request.url, (headers) => {
+            response.writeHead(status, headers);
+            response.end(body);
+          }),
+        );
+    server.on("connection", (socket: Socket) => open.add(socket));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    client = createDohClient({
+      openTcp: plainTcp,
+      resolve: (host) => Promise.resolve(host === "dns.example" ? [ip("127.0.0.9"), ip("127.0.0.1")] : []),
+      roots,
+      log: SILENT,
+    });
+    return `https://dns.example:${(server.address() as AddressInfo).port}/dns-query`;
+  }
+
+  const ask = async (url: string): Promise<string> => {
+    const result = await client
+      .ask(url, QUERY, AbortSignal.timeout(10_000))
+      .catch((error: Error) => ({ kind: "failed", reason: error.message }) as const);
+    return result.kind === "failed" ? result.reason : `${toHex(result.message)} age ${result.ageS}`;
+  };
+
+  it("DN-71: the query is part of the URL, as in the example of RFC 8484", async () => {
+    const url = await serve({ type: "Application/DNS-message; x=y", age: "30" });
+    expect(await ask(url)).toBe("010203 age 30");
+    expect(paths).toEqual(["/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB"]);
+  });
+
+  it("DN-71: a server without HTTP/2 is asked by HTTP/1.1", async () => {
+    const url = await serve({}, { isOld: true });
+    expect(await ask(url)).toBe("010203 age 0");
+    expect(await ask(url)).toBe("010203 age 0");
+    expect(paths).toHaveLength(2);
+  });
+
+  it("DN-73: queries share a connection, and a lost one is opened anew", async () => {
+    const url = await serve({});
+    let connections = 0;
+    server.on("secureConnection", () => connections++);
+    client.want([url]);
+    expect(await Promise.all([ask(url), ask(url), ask(url)])).toEqual(Array(3).fill("010203 age 0"));
+    expect(connections).toBe(1);
+    client.reset();
+    expect(await ask(url)).toBe("010203 age 0");
+    expect(connections).toBe(2);
+    client.want([]);
+    expect(await ask(url)).toBe("010203 age 0");
+    expect(connections).toBe(3);
+  });
+
+  it.each<[string, Answer]>([
+    ["status 204", { status: 204 }],
+    ["status 302", { status: 302 }],
+    ["status 500", { status: 500 }],
+    ["media type text/html", { type: "text/html" }],
+    ["the answer is too long", { body: new Uint8Array(1 << 20) }],
+  ])("DN-72: %s is a failure", async (reason, answer) => {
+    expect(await ask(await serve(answer))).toBe(reason);
+  });
+
+  it("DN-71: a certificate of nobody we trust is a failure", async () => {
+    expect(await ask(await serve({}, { roots: [] }))).toMatch(/self-signed|issuer|verify/);
+  });
+
+  it("DN-71: a certificate for another name is a failure", async () => {
+    const url = (await serve({})).replace("dns.example", "127.0.0.1");
+    expect(await ask(url)).toMatch(/does not match|altnames/i);
+  });
+
+  it("DN-74: a server that is not reached is a failure, and the next query tries again", async () => {
+    const url = await serve({});
+    expect(await ask(url.replace("dns.example", "nowhere.example"))).not.toContain("age");
+    expect(await ask(url)).toBe("010203 age 0");
+  });
+});
