@@ -102,6 +102,8 @@ export type ResolverEvent =
       readonly kind: "mapping-changed";
       readonly mapping: readonly SentinelMapping[];
       readonly searchDomain: string | undefined;
+      /** Ends of the resources' patterns, without wildcards (DN-100). */
+      readonly suffixes: readonly string[];
     }
   /** Answers that the host keeps may be wrong now (DN-101). */
   | { readonly kind: "flush-host-cache" }

@@ -8,7 +8,7 @@ import { handleDirectResult, handleFlightTimeouts, handleSite, resetFlights } fr
 import { toName } from "./name.ts";
 import type { Do53Server, Resolver, ResolverConfig, ResolverOptions } from "./resolver-face.ts";
 import { count, createResolverState, type ResolverState } from "./resolver-state.ts";
-import { listResourceNames } from "./resource-names.ts";
+import { listResourceNames, suffixesOf } from "./resource-names.ts";
 import { handleTunnelPacket } from "./tunnel-answers.ts";
 import { handleLingerTimeouts, pollLingerTimeout } from "./tunnel-ports.ts";
 import { handlePacket } from "./udp-front.ts";
@@ -58,6 +58,7 @@ function configure(state: ResolverState, now: Instant, config: ResolverConfig): 
   const before = state.config;
   state.config = config;
   const hasOtherNames = !equalValues(before.patterns, config.patterns);
+  const suffixes = suffixesOf(state.names);
   if (hasOtherNames) state.names = listResourceNames(config.patterns, state.log);
   if (hasOtherNames || !equalValues(before.tunnelled, config.tunnelled)) {
     // What was answered may now be a resource's name, or come by another exit (DN-81).
@@ -66,7 +67,9 @@ function configure(state: ResolverState, now: Instant, config: ResolverConfig): 
   }
   const mapping = state.mapping;
   updateUpstreams(state, now);
-  if (mapping === state.mapping && before.searchDomain !== config.searchDomain) announceMapping(state);
+  const isOther =
+    before.searchDomain !== config.searchDomain || !equalValues(suffixes, suffixesOf(state.names));
+  if (mapping === state.mapping && isOther) announceMapping(state);
 }
 
 function takeSystemResolvers(state: ResolverState, now: Instant, servers: readonly Do53Server[]): void {

@@ -42,3 +42,9 @@ export function findNamedResource(names: ResourceNames, name: Name): NamedResour
   }
   return names.wildcards.find(({ pattern }) => matches(pattern, name));
 }
+
+/** Under which ends of names resources lie, each once. */
+export function suffixesOf({ literals, wildcards }: ResourceNames): readonly string[] {
+  const suffixes = [...literals.values(), ...wildcards].map(({ pattern }) => pattern.suffix);
+  return [...new Set(suffixes)].filter((suffix) => suffix !== "").sort();
+}

@@ -9,6 +9,7 @@ import { addressKey } from "./pools.ts";
 import { checkQuery, type Query } from "./query.ts";
 import type { Upstream } from "./resolver-face.ts";
 import { count, type ResolverState } from "./resolver-state.ts";
+import { suffixesOf } from "./resource-names.ts";
 import { chooseUpstreams, isSameSet, mapUpstreams, upstreamKey } from "./upstreams.ts";
 
 const RETIRED_MS = 120_000;
@@ -39,7 +40,8 @@ export function updateUpstreams(state: ResolverState, now: Instant): void {
 
 export function announceMapping(state: ResolverState): void {
   const { mapping, config } = state;
-  state.events.push({ kind: "mapping-changed", mapping, searchDomain: config.searchDomain });
+  const suffixes = suffixesOf(state.names);
+  state.events.push({ kind: "mapping-changed", mapping, searchDomain: config.searchDomain, suffixes });
 }
 
 /** The host's DNS was changed: who reads it may ask us from now on. */

@@ -11,6 +11,17 @@ export {
   WG_TABLE,
 } from "./constants.ts";
 export {
+  DNS_CONTROL_PATHS,
+  type DnsControl,
+  type DnsControlOptions,
+  type DnsControlPaths,
+  type HostDnsWanted,
+  openDnsControl,
+  type Resolvectl,
+  revertHostDns,
+} from "./dns-control.ts";
+export type { DnsMode } from "./dns-mode.ts";
+export {
   acceptChain,
   type DropChain,
   foreignDropChains,
@@ -64,6 +75,7 @@ export {
 export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
 export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";
+export type { NamedServer } from "./resolv-conf.ts";
 export {
   addressesInHosts,
   type NameServer,

@@ -16,8 +16,8 @@ export interface ResolverSettings {
 }
 
 /** glibc reads no more of either. */
-const SERVERS_MAX = 3;
-const SEARCH_MAX = 6;
+export const SERVERS_MAX = 3;
+export const SEARCH_MAX = 6;
 const DOTS_MAX = 15;
 
 /** Lines that cannot be read are skipped, as the system's resolver does. */

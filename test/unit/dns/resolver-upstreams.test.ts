@@ -128,6 +128,22 @@ describe("sentinels", () => {
   });
 });
 
+describe("what the host is told", () => {
+  it("DN-100: where resources lie, and when that changes", () => {
+    const world = createWorld();
+    world.configure({ patterns: [{ rid: "r", pattern: "**.other.example", ipStack: "dual" }] });
+    world.configure({ patterns: [{ rid: "r", pattern: "*.other.example", ipStack: "dual" }] });
+    expect(world.eventsOf("mapping-changed").map(({ suffixes }) => suffixes)).toEqual([["other.example"]]);
+    world.configure();
+    expect(world.eventsOf("mapping-changed").at(-1)?.suffixes).toEqual([
+      "corp",
+      "four.example",
+      "six.example",
+      "wiki.corp",
+    ]);
+  });
+});
+
 describe("the guard against loops", () => {
   it("DN-26: a server that asks us is left out until the host has other servers", () => {
     const world = createWorld({}, ["192.0.2.1", "127.0.0.1"]);

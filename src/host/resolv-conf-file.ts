@@ -1,0 +1,134 @@
+/**
+ * Writing /etc/resolv.conf and putting it back (DN-103 to DN-106). All of it at once and in the foreground: the
+ * file must be right again before the process ends, however it ends.
+ */
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeSync,
+} from "node:fs";
+import type { IpAddress, Log } from "../base/index.ts";
+import { isOurs, recoverOriginal, toOurText, type WantedDns } from "./resolv-conf.ts";
+
+export interface ResolvConfPaths {
+  readonly file: string;
+  readonly backup: string;
+}
+
+export const RESOLV_CONF_PATHS: ResolvConfPaths = {
+  file: "/etc/resolv.conf",
+  backup: "/etc/resolv.conf.before-postern",
+};
+
+export interface ResolvConfFile {
+  /** Makes the file say what is wanted. @throws Error of the system */
+  apply(wanted: WantedDns): void;
+  /** The file as it was, unless somebody else has written it meanwhile. Idempotent. */
+  revert(): void;
+  /** Whether somebody else has written the file since `apply`. */
+  isOverwritten(): boolean;
+  /** The host's own text: what stood there before us. */
+  original(): string;
+}
+
+/** What a rename cannot replace: bind mounts of containers, and folders that nobody may write. */
+const IN_PLACE_CODES: readonly unknown[] = ["EBUSY", "EXDEV", "EROFS", "EACCES", "EPERM"];
+
+export function openResolvConf(
+  paths: ResolvConfPaths,
+  isSentinel: (address: IpAddress) => boolean,
+  log: Log,
+): ResolvConfFile {
+  /** What the backup says, or what can be read out of our own text. */
+  function originalOf(text: string): string {
+    if (!isOurs(text)) return text;
+    const backup = readText(paths.backup);
+    if (backup !== undefined && !isOurs(backup)) return backup;
+    log.warn?.("the file of DNS servers as it was is lost: it is put together from ours", {
+      backup: paths.backup,
+    });
+    return recoverOriginal(text, isSentinel);
+  }
+
+  return {
+    apply(wanted) {
+      const before = readText(paths.file) ?? "";
+      const original = originalOf(before);
+      if (original !== readText(paths.backup)) replace(paths.backup, original, statOf(paths.file));
+      const text = toOurText(original, wanted, paths.backup);
+      if (text !== before) replace(paths.file, text, statOf(paths.file));
+    },
+    revert() {
+      const text = readText(paths.file);
+      if (text === undefined || !isOurs(text)) return;
+      // The backup stays: a loss of power may undo what is written now.
+      replace(paths.file, originalOf(text), statOf(paths.file));
+    },
+    isOverwritten: () => !isOurs(readText(paths.file) ?? ""),
+    original: () => originalOf(readText(paths.file) ?? ""),
+  };
+}
+
+/** A new file in its place, or, where that is refused, the new text in the old one. */
+function replace(path: string, text: string, like: Stats | undefined): void {
+  const temporary = `${path}.postern-new`;
+  try {
+    write(temporary, text);
+    if (like !== undefined) {
+      chmodSync(temporary, like.mode & 0o7777);
+      chownSync(temporary, like.uid, like.gid);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (!IN_PLACE_CODES.includes(code)) throw error;
+    overwrite(path, text);
+  }
+}
+
+function write(path: string, text: string): void {
+  const fd = openSync(path, "w", 0o644);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** First the text, then the length: who is killed in between leaves a file that begins as it should. */
+function overwrite(path: string, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  const fd = openSync(path, "r+");
+  try {
+    writeSync(fd, bytes, 0, bytes.length, 0);
+    ftruncateSync(fd, bytes.length);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function statOf(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
+
+/** `undefined` if it is not there. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // Not there.
+    return undefined;
+  }
+}
