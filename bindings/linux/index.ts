@@ -150,3 +150,4 @@ export {
   type UdpSocket,
   type UdpSockets,
 } from "./udp.ts";
+export { encodeUnixName, sendUnixDatagram } from "./unix-datagram.ts";

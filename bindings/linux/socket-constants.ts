@@ -1,6 +1,7 @@
 /** Sockets, their options and control messages: the values of the uapi headers (PF-36, PF-37, PF-41). */
 
 export const AF_UNSPEC = 0;
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -63,6 +64,7 @@ export const MSG_NOSIGNAL = 0x4000;
 
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
+export const SOCKADDR_UN_BYTES = 110;
 
 /** `struct msghdr` on 64-bit Linux (PF-37). */
 export const MSGHDR_BYTES = 56;

@@ -24,6 +24,8 @@ export interface WorkerCounters {
   readonly tunErrnos: Readonly<Record<number, number>>;
   /** Rises while the worker lives: its batches. */
   readonly epoch: number;
+  /** It waits, and reads nothing meanwhile. */
+  readonly isParked: boolean;
 }
 
 export function readWorkerCounters(shared: SharedMemory, worker: number): WorkerCounters {
@@ -44,6 +46,7 @@ export function readWorkerCounters(shared: SharedMemory, worker: number): Worker
     receiveErrnos: readErrnos(shared, worker + WORKER.receiveErrnos),
     tunErrnos: readErrnos(shared, worker + WORKER.tunErrnos),
     epoch: Atomics.load(shared.words, (worker + WORKER.epoch) >> 2),
+    isParked: Atomics.load(shared.words, (worker + WORKER.parked) >> 2) === 1,
   };
 }
 

@@ -6,7 +6,7 @@ import type { ProgramIo } from "../program/io.ts";
 import { STOP_WITHIN_MS } from "../program/shell/index.ts";
 import { VERSION } from "../program/version.ts";
 import { COMMANDS, type Command } from "./commands.ts";
-import { ignoredVariables, loadEnvFile, takeToken } from "./environment.ts";
+import { ignoredVariables, loadEnvFile, takeSupervisor, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
 import { createIo } from "./io.ts";
 import { parseArguments, usage } from "./parse.ts";
@@ -28,6 +28,7 @@ async function main(args: readonly string[]): Promise<number> {
   // First of all, before anything else can start or print (PG-9).
   const env = process.env;
   const token = takeToken(env);
+  const supervisor = takeSupervisor(env, process.pid);
   const [first, ...rest] = args;
   if (first === undefined) {
     console.error(formatOverview(COMMANDS, VERSION));
@@ -59,6 +60,7 @@ async function main(args: readonly string[]): Promise<number> {
     logFormat,
     logFile: logFileOf(values, command),
     token: token ?? fromFile,
+    supervisor,
     env: { ...env },
     onSignal,
   });

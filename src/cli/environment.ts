@@ -1,6 +1,7 @@
 /** Variables: files of them (PG-4), and tokens, which leave the environment at once (PG-9). */
 import { readFileSync } from "node:fs";
 import { PosternError, type Secret, secret } from "../base/index.ts";
+import type { SupervisorAddress } from "../program/io.ts";
 import { usage } from "./parse.ts";
 
 const TOKEN_VARIABLES = ["POSTERN_TOKEN", "FIREZONE_TOKEN"];
@@ -21,6 +22,21 @@ export function takeToken(env: Record<string, string | undefined>): Secret<strin
     delete env[name];
   }
   return found === undefined ? undefined : secret(found);
+}
+
+const SUPERVISOR_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] as const;
+
+/** Takes the service manager's address out of `env`, so that no child believes that it is meant (PG-81). */
+export function takeSupervisor(
+  env: Record<string, string | undefined>,
+  ownPid: number,
+): SupervisorAddress | undefined {
+  const [socket = "", usec = "", pid = ""] = SUPERVISOR_VARIABLES.map((name) => env[name]);
+  for (const name of SUPERVISOR_VARIABLES) delete env[name];
+  if (socket === "") return undefined;
+  const isMeant = pid === "" || Number(pid) === ownPid;
+  const watchdogUsec = isMeant && /^\d{1,15}$/.test(usec) ? Number(usec) : 0;
+  return { socket, watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined };
 }
 
 /** The variables that are set and mean nothing here, so that nobody wonders (PG-7). */

@@ -14,6 +14,7 @@ export interface IoOptions {
   /** Where files go, and whose they are (PG-100). */
   readonly logFile?: { readonly folder: string; readonly instance: string } | undefined;
   readonly token: Secret<string> | undefined;
+  readonly supervisor: ProgramIo["supervisor"];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly onSignal: ProgramIo["onSignal"];
 }
@@ -23,7 +24,8 @@ export interface ProcessIo extends ProgramIo {
   readonly drainLog: () => Promise<void>;
 }
 
-export function createIo({ filter, logFormat, logFile, token, env, onSignal }: IoOptions): ProcessIo {
+export function createIo(options: IoOptions): ProcessIo {
+  const { filter, logFormat, logFile, token, supervisor, env, onSignal } = options;
   let ready: ProgramLog | undefined;
   const file =
     logFile && openLogFile(logFile, (level, event, reason) => ready?.log[level]?.(event, { reason }));
@@ -34,6 +36,7 @@ export function createIo({ filter, logFormat, logFile, token, env, onSignal }: I
     printError: (line) => writeTo(process.stderr, line),
     env,
     token,
+    supervisor,
     log: programLog.log,
     logControl: controlOf(programLog, filter, file),
     onSignal,

@@ -21,6 +21,14 @@ export interface LogControl {
   reopen(): void;
 }
 
+/** The service manager that started the process, as the environment had it (PG-81). */
+export interface SupervisorAddress {
+  /** A path, or `@` and an abstract name. */
+  readonly socket: string;
+  /** Within which it wants signs of life; absent: it wants none. */
+  readonly watchdogMs: number | undefined;
+}
+
 export interface ProgramIo {
   /** Writes a line to stdout: command output only, never logs (PG-89). */
   readonly print: (line: string) => void;
@@ -30,6 +38,8 @@ export interface ProgramIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The value of `POSTERN_TOKEN` or its alias, taken out of the environment (PG-9, PG-19). */
   readonly token: Secret<string> | undefined;
+  /** Absent: nobody supervises the process. */
+  readonly supervisor?: SupervisorAddress | undefined;
   /** Set up from `--log`, `--log-format` and the terminal (PG-89 to PG-94). */
   readonly log: Log;
   readonly logControl: LogControl;

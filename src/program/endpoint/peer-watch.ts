@@ -34,6 +34,7 @@ import {
 import type { PeerOptions } from "../options.ts";
 import { markedTcp } from "../portal-transport.ts";
 import type { PlaneFeatures, PlaneHost, UndoStack } from "../shell/index.ts";
+import { createSupervisor, livenessOf, type Supervisor } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { peerMethods } from "./control.ts";
 import { createPathMeter, type PathMeter, peerSamples } from "./peer-samples.ts";
@@ -94,6 +95,8 @@ interface WatchState {
   readonly paths: PathMeter;
   parts: WatchedParts | undefined;
   control: ControlServer | undefined;
+  /** The service manager, if there is one (PG-81). */
+  readonly supervisor: Supervisor;
   isReady: boolean;
   isStopping: boolean;
 }
@@ -106,6 +109,7 @@ export function createPeerWatch(setting: WatchSetting): PeerWatch {
     paths: createPathMeter(),
     parts: undefined,
     control: undefined,
+    supervisor: createSupervisor(setting.io.supervisor, setting.io.log),
     isReady: false,
     isStopping: false,
   };
@@ -125,12 +129,14 @@ export function createPeerWatch(setting: WatchSetting): PeerWatch {
     ready(ms) {
       state.isReady = true;
       emit({ event: "ready", data: { ms } });
+      superviseWorkers(state);
     },
     open: (parts) => open(state, parts),
     log: () => state.parts && logStatus(setting.io.log, snapshot(state, state.parts)),
     stopping() {
       state.isStopping = true;
       state.control?.refuse("the program is stopping");
+      state.supervisor.stopping();
       emit({ event: "stopping", data: {} });
     },
     failed(error) {
@@ -138,6 +144,22 @@ export function createPeerWatch(setting: WatchSetting): PeerWatch {
       emit({ event: "error", data: { code, message: describeError(error) } });
     },
   };
+}
+
+function superviseWorkers({ supervisor, parts }: WatchState): void {
+  if (parts === undefined) return;
+  const { host, wiring, connections } = parts;
+  supervisor.ready({
+    statusLine() {
+      const all = connections.stats().connections;
+      const direct = all.filter(({ path }) => path?.kind === "peer-to-peer").length;
+      return `portal ${wiring.status().state}; connections: ${all.length}, of which direct: ${direct}`;
+    },
+    isAlive: livenessOf(() => {
+      const { egress, ingress } = host.plane.counters();
+      return [egress, ingress];
+    }),
+  });
 }
 
 /** The operator's command hears everything from here on, the end included (PG-113). */

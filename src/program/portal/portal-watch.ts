@@ -13,6 +13,7 @@ import type { ProgramIo } from "../io.ts";
 import { formatMetrics, openServices, processSamples, type Sample } from "../metrics/index.ts";
 import type { PortalOptions } from "../options.ts";
 import { plainTcp } from "../portal-transport.ts";
+import { createSupervisor } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import type { PortalDocuments } from "./http-answer.ts";
 import type { PortalLoop } from "./portal-loop.ts";
@@ -41,6 +42,7 @@ export interface PortalWatch {
 export async function openPortalWatch(parts: PortalWatchParts): Promise<PortalWatch> {
   const { options, io, log, loop, startedAt } = parts;
   const events = createEventBus();
+  const supervisor = createSupervisor(io.supervisor, log);
   let state: "starting" | "ready" | "stopping" = "starting";
   const status = (): PortalServerStatus =>
     readPortalStatus({
@@ -80,12 +82,20 @@ export async function openPortalWatch(parts: PortalWatchParts): Promise<PortalWa
     ready() {
       state = "ready";
       events.emit({ event: "ready", data: { ms: Math.round(performance.now() - startedAt) } });
+      supervisor.ready({
+        statusLine() {
+          const { clients, gateways, relays } = status();
+          return `clients: ${clients.length}, gateways: ${gateways.length}, relays: ${relays}`;
+        },
+        isAlive: () => true,
+      });
     },
     log: () => logPortalStatus(log, status()),
     stopping() {
       state = "stopping";
       control?.refuse("the portal is stopping");
       events.emit({ event: "stopping", data: {} });
+      supervisor.stopping();
     },
     async close() {
       await services.close();

@@ -25,6 +25,7 @@ import type { RelayOptions } from "../options.ts";
 import { plainTcp } from "../portal-transport.ts";
 import type { UndoStack } from "../shell/index.ts";
 import { watchPlane } from "../shell/index.ts";
+import { createSupervisor, livenessOf, type Supervisor } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { connectRelay, type RelayLink } from "./relay-link.ts";
 import { type RelayLoop, startRelayLoop } from "./relay-loop.ts";
@@ -62,6 +63,7 @@ interface Running {
   /** `undefined`: not yet. */
   streams: RelayStreams | undefined;
   readonly events: EventBus;
+  readonly supervisor: Supervisor;
   /** `undefined`: stand-alone, or not yet. */
   link: RelayLink | undefined;
   isReady: boolean;
@@ -165,6 +167,7 @@ function open(course: RelayCourse): Running {
     loop,
     streams: undefined,
     events: createEventBus(),
+    supervisor: createSupervisor(io.supervisor, log),
     link: undefined,
     isReady: false,
     isDraining: false,
@@ -273,6 +276,16 @@ function becomeReady(running: Running): void {
   const ms = Math.round(performance.now() - startedAt);
   io.log.info?.("ready", { readyMs: ms, relay: deriveRelayId(stampSecret.reveal()) });
   running.events.emit({ event: "ready", data: { ms } });
+  running.supervisor.ready({
+    statusLine() {
+      const { allocations, boundChannels } = running.server.stats();
+      return `allocations: ${allocations}, channels: ${boundChannels}`;
+    },
+    isAlive: livenessOf(() => {
+      const { client, peer } = running.plane.counters();
+      return [client, peer];
+    }),
+  });
   if (!options.exit) return;
   io.print(`ready in ${ms} ms`);
   ending.stop();
@@ -283,6 +296,7 @@ async function drain(running: Running): Promise<void> {
   const { course, server, loop, events } = running;
   const { io, options } = course;
   running.isDraining = true;
+  running.supervisor.stopping();
   events.emit({ event: "stopping", data: {} });
   loop.input((now) => server.startDrain(now));
   // Clients and gateways learn from the portal that they should move.

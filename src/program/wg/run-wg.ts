@@ -34,6 +34,7 @@ import {
   watchHost,
   watchPlane,
 } from "../shell/index.ts";
+import { createSupervisor, livenessOf } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { runHooks } from "./hooks.ts";
 import { setUpNetwork } from "./network.ts";
@@ -113,6 +114,15 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   undo.add("resolver", () => resolver.stop());
   await serveMetrics(start, host, mark, undo);
   io.print("ready");
+  const supervisor = createSupervisor(io.supervisor, log);
+  supervisor.ready({
+    statusLine: () => `peers: ${config.peers.length}`,
+    isAlive: livenessOf(() => {
+      const { egress, ingress } = host.plane.counters();
+      return [egress, ingress];
+    }),
+  });
+  undo.add("service manager", () => supervisor.stopping());
 }
 
 async function serveMetrics(
