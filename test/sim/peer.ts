@@ -2,7 +2,14 @@
  * Clients and gateways of the simulated network: the tunnel, the connections, the plane and the connection to
  * the portal as the programs tie them together. Behind every gateway is a server that echoes.
  */
-import { earliest, type Instant, type IpAddress, ip } from "../../src/base/index.ts";
+import {
+  earliest,
+  type Instant,
+  type IpAddress,
+  ip,
+  type Log,
+  type LogFields,
+} from "../../src/base/index.ts";
 import { type Connections, createConnections } from "../../src/connections/index.ts";
 import { clientChannel, gatewayChannel } from "../../src/portal/protocol/index.ts";
 import {
@@ -31,6 +38,8 @@ export interface Peer {
   readonly line: Pick<PortalLine<never>, "connect" | "vanish" | "events">;
   /** All datagrams that it has sent. */
   readonly sent: OutgoingDatagram[];
+  /** What it logged from WARN up, as `level event` with the fields. */
+  readonly complaints: { readonly line: string; readonly fields: LogFields }[];
   /** It has another address, or the same at another place; connections begin anew (TN-35). */
   roam(): void;
   /** Other addresses beside those that it keeps: nothing begins anew (SN-137). */
@@ -58,8 +67,8 @@ const PING_EVERY_MS = 50;
 
 export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
   const { world } = portal;
-  const { connections, plane } = createMachines(world, host, "client");
-  const tunnel = createTunnelClient({ connections });
+  const { connections, plane, complaints, log } = createMachines(world, host, "client");
+  const tunnel = createTunnelClient({ connections, log });
   const onPlane = putOnPlane(tunnel, plane);
   const echoes = new Map<number, Instant>();
   let own: IpAddress | undefined;
@@ -70,7 +79,7 @@ export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
     handleMessage: (message) => tunnel.handlePortalMessage(world.now(), message),
   });
   const client: ClientPeer = {
-    ...createPeer({ world, host, connections, tunnel, line, onPlane }, () => {
+    ...createPeer({ world, host, connections, tunnel, line, onPlane, complaints }, () => {
       for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
         if (event.kind === "request") line.send(event.request);
         else if (event.kind === "relays-wanted") line.connect();
@@ -97,16 +106,16 @@ export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
 
 export function addGateway(portal: SimulatedPortal, host: Host): GatewayPeer {
   const { world } = portal;
-  const { connections, plane } = createMachines(world, host, "gateway");
+  const { connections, plane, complaints, log } = createMachines(world, host, "gateway");
   const clocks = { now: world.now(), unixNow: world.unixNow() };
-  const tunnel = createTunnelGateway({ connections, ...clocks, isHostOpen: false });
+  const tunnel = createTunnelGateway({ connections, ...clocks, isHostOpen: false, log });
   const onPlane = putOnPlane(tunnel, plane);
   const line = dial(portal, {
     ...loginOf(host, "gateway", connections),
     channel: gatewayChannel,
     handleMessage: (message) => tunnel.handlePortalMessage(world.now(), message),
   });
-  const peer = createPeer({ world, host, connections, tunnel, line, onPlane }, () => {
+  const peer = createPeer({ world, host, connections, tunnel, line, onPlane, complaints }, () => {
     for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
       if (event.kind === "request") line.send(event.request);
       else if (event.kind === "relays-wanted") line.connect();
@@ -119,7 +128,9 @@ function createMachines(
   world: World,
   host: Host,
   role: "client" | "gateway",
-): { readonly connections: Connections; readonly plane: PolledPlane } {
+): Pick<Parts, "connections" | "complaints"> & { readonly plane: PolledPlane; readonly log: Log } {
+  const complaints: Peer["complaints"] = [];
+  const log = recorder(complaints);
   const plane = createPolledPlane(DEFAULT_PLANE, { mode: role });
   const connections = createConnections({
     role,
@@ -129,8 +140,9 @@ function createMachines(
     now: world.now(),
     unixNow: world.unixNow(),
     pathMtu: ({ destination }) => pathMtuOf(host, destination),
+    log,
   });
-  return { connections, plane };
+  return { connections, plane, complaints, log };
 }
 
 function loginOf<Role extends "client" | "gateway">(host: Host, role: Role, connections: Connections) {
@@ -147,10 +159,14 @@ interface Parts {
   readonly tunnel: TunnelClient | TunnelGateway;
   readonly line: PortalLine<never>;
   readonly onPlane: TunnelOnPlane;
+  readonly complaints: Peer["complaints"];
 }
 
 /** Puts the machines on the host. `drain` takes what the tunnel says and delivers. */
-function createPeer({ world, host, connections, tunnel, line, onPlane }: Parts, drain: () => void): Peer {
+function createPeer(
+  { world, host, connections, tunnel, line, onPlane, complaints }: Parts,
+  drain: () => void,
+): Peer {
   const sent: OutgoingDatagram[] = [];
   const isGateway = "grantsOf" in tunnel;
   const tellAddresses = (): void => {
@@ -161,8 +177,8 @@ function createPeer({ world, host, connections, tunnel, line, onPlane }: Parts, 
   host.program = {
     handleDatagram: (now, datagram) => onPlane.plane.handleDatagram(now, datagram),
     handleTimeout(now) {
-      if (isDue(tunnel.pollTimeout(), now)) tunnel.handleTimeout(now);
-      if (isDue(line.pollTimeout(), now)) line.handleTimeout();
+      tunnel.handleTimeout(now);
+      line.handleTimeout();
     },
     pollTimeout: () => earliest(tunnel.pollTimeout(), line.pollTimeout()),
     pollTransmit() {
@@ -180,6 +196,7 @@ function createPeer({ world, host, connections, tunnel, line, onPlane }: Parts, 
     connections,
     line,
     sent,
+    complaints,
     tellAddresses,
     roam() {
       tunnel.reset(world.now());
@@ -190,8 +207,11 @@ function createPeer({ world, host, connections, tunnel, line, onPlane }: Parts, 
   };
 }
 
-function isDue(at: Instant | undefined, now: Instant): boolean {
-  return at !== undefined && at <= now;
+function recorder(lines: Peer["complaints"]): Log {
+  const at = (level: string) => (event: string, fields?: LogFields) =>
+    void lines.push({ line: `${level} ${event}`, fields: fields ?? {} });
+  const log: Log = { error: at("error"), warn: at("warn"), scope: () => log };
+  return log;
 }
 
 /** The server behind a gateway. @returns whether it has said anything */

@@ -255,8 +255,8 @@ function addRelayPart(state: State, name: string, part: HostPart): RelayPart {
   const withLine = {
     ...program,
     handleTimeout(now: Parameters<typeof program.handleTimeout>[0]) {
-      if ((program.pollTimeout() ?? Number.POSITIVE_INFINITY) <= now) program.handleTimeout(now);
-      if ((line.pollTimeout() ?? Number.POSITIVE_INFINITY) <= now) line.handleTimeout();
+      program.handleTimeout(now);
+      line.handleTimeout();
     },
     pollTimeout: () => earliest(program.pollTimeout(), line.pollTimeout()),
   };

@@ -69,6 +69,8 @@ export interface Host {
   /** A middlebox on the way out: what it returns `true` for is lost. */
   swallows: (datagram: OutgoingDatagram) => boolean;
   program: Program | undefined;
+  /** How long its program oversleeps each time, in milliseconds. */
+  lagMs: number;
   /** What its kernel has learnt of paths, by destination address. */
   readonly pathMtus: Map<string, number>;
 }
@@ -79,6 +81,7 @@ export interface World {
   unixNow(): UnixMs;
   random(label: string): ReturnType<typeof createStream>;
   readonly internet: Network;
+  hosts(): readonly Host[];
   addHost(name: string, options: HostOptions): Host;
   /** A network behind a router of its own. */
   addNetwork(name: string, options: NetworkOptions): RoutedNetwork;
@@ -146,6 +149,7 @@ export function createWorld(seed: number): World {
     unixNow: () => unixMs(UNIX_AT_START + Math.floor((sim.nowUs - START_US) / 1000)),
     random: (label) => createStream(seed, label),
     internet: sim.internet,
+    hosts: () => sim.hosts,
     addHost(name, options) {
       const host = createHost(sim, name, options);
       sim.hosts.push(host);
@@ -188,6 +192,7 @@ function createHost({ internet }: Simulation, name: string, options: HostOptions
     swallows: () => false,
     takesPort: (port) => port === host.port,
     program: undefined,
+    lagMs: 0,
     pathMtus: new Map(),
   };
   return host;
@@ -227,18 +232,24 @@ function advance(sim: Simulation, untilUs: number, isDone: () => boolean): boole
 /** When the next thing happens. A wake in the past is a defect of the program (TS-13). */
 function nextUs({ entries, hosts, nowUs }: Simulation): number {
   let first = entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
-  for (const { program } of hosts) {
-    const due = program?.pollTimeout();
-    if (due !== undefined) first = Math.min(first, Math.max(due * 1000, nowUs));
+  for (const host of hosts) {
+    const due = wakeOf(host);
+    if (due !== undefined) first = Math.min(first, due * 1000);
   }
-  return first;
+  // What was due while everything slept is late.
+  return Math.max(first, nowUs);
+}
+
+function wakeOf({ program, lagMs }: Host): number | undefined {
+  const due = program?.pollTimeout();
+  return due === undefined ? undefined : due + lagMs;
 }
 
 function step(sim: Simulation): void {
   const { entries, hosts } = sim;
   while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= sim.nowUs) entries.shift()?.action();
   for (const host of hosts) {
-    const due = host.program?.pollTimeout();
+    const due = wakeOf(host);
     if (due === undefined || due > nowOf(sim)) continue;
     host.program?.handleTimeout(nowOf(sim));
     flush(sim, host);
