@@ -253,10 +253,9 @@ export const GATEWAY_ONLY = {
     kind: "choice",
     choices: ["dns", "all"],
     default: "dns",
-    isLater: true,
     help: "what of the gateway's own tunnel addresses clients reach",
   },
-  "allow-link-local": { kind: "flag", default: false, isLater: true, help: "permit link-local destinations" },
+  "allow-link-local": { kind: "flag", default: false, help: "names may lead to link-local addresses" },
   "flow-logs": {
     kind: "flag",
     default: false,

@@ -62,7 +62,12 @@ export { type KeptTable, keepFirewall } from "./kept-table.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings, whyNoIpv6 } from "./link.ts";
 export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
-export { createNameResolver, type NameResolver, type NameResolverOptions } from "./name-resolver.ts";
+export {
+  createNameLookup,
+  createNameResolver,
+  type NameResolver,
+  type NameResolverOptions,
+} from "./name-resolver.ts";
 export {
   type BurstWatch,
   createBurstWatch,

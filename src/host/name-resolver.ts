@@ -32,6 +32,7 @@ import {
   encodeQuery,
   parseResponse,
   RCODE,
+  type SetupResult,
   TYPE,
   toName,
 } from "../dns/index.ts";
@@ -100,6 +101,26 @@ export function createNameResolver(options: NameResolverOptions): NameResolver {
         throw unresolved(name, outcome.reason);
       case "none":
         return await askSystem(name);
+    }
+  };
+}
+
+/** The same for whoever must tell "no such name" from "nobody knows" (DN-88): it never rejects. */
+export function createNameLookup(options: NameResolverOptions): (name: string) => Promise<SetupResult> {
+  const files = options.files ?? SYSTEM_FILES;
+  return async (name) => {
+    const known = addressesInHosts(readOrEmpty(files.hosts), name);
+    if (known.length > 0) return { kind: "addresses", addresses: known };
+    const outcome = await askForName(options, readSettings(files), name);
+    switch (outcome.kind) {
+      case "found":
+        return { kind: "addresses", addresses: outcome.addresses };
+      case "none":
+        return { kind: "none" };
+      case "failed":
+        return { kind: "error" };
+      default:
+        return outcome satisfies never;
     }
   };
 }

@@ -65,6 +65,10 @@ export interface GatewayOptions extends PeerOptions {
   /** Where health is served (PG-85). */
   readonly healthAddr: string | undefined;
   readonly masquerade: "auto" | "off";
+  /** Whether clients reach more of the gateway host than DNS and echo (TN-61 row 6). */
+  readonly hostAccess: "dns" | "all";
+  /** Whether names may lead to link-local addresses (TN-64). */
+  readonly allowLinkLocal: boolean;
 }
 
 /** `postern portal …` (PT-110, PT-111). */

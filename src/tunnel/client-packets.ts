@@ -11,7 +11,7 @@ import {
   publish,
   refuseAll,
 } from "./client-state.ts";
-import { answerTooBig, isGoodbye } from "./endpoint.ts";
+import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
 import { findResource } from "./resources.ts";
 
@@ -63,12 +63,11 @@ function routeFirst(client: ClientState, now: Instant, packet: Uint8Array): void
 function handleControlEvent(client: ClientState, now: Instant, slot: number, packet: Uint8Array): void {
   const { connections, counters, log } = client;
   const gid = connections.connectionOf(slot);
-  const goodbye = isGoodbye(packet);
-  if (gid === undefined || goodbye === undefined) {
+  const event = readControlEvent(packet);
+  if (gid === undefined || event?.kind !== "goodbye") {
     counters["p2p-bad"]++;
     return;
   }
-  if (!goodbye) return;
   log.info?.("gateway said goodbye", { gid });
   connections.removeConnection(now, { id: gid, reason: "goodbye" });
   forgetGateway(client, now, gid);

@@ -21,7 +21,13 @@ import type {
   DatagramOutcome,
   StreamNews,
 } from "../connections/index.ts";
-import { encodeGoodbye, encodeTooBig, isControlEvent, parseControlEvent } from "../packet/index.ts";
+import {
+  type ControlEvent,
+  encodeGoodbye,
+  encodeTooBig,
+  isControlEvent,
+  parseControlEvent,
+} from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import type { TunnelAddresses } from "../portal/protocol/index.ts";
 import {
@@ -216,8 +222,8 @@ export function answerTooBig(
   if (error !== undefined) commands.push({ kind: "write-tun", packet: error });
 }
 
-/** Whether a punted control event says goodbye (TN-43); `undefined`: it is none that can be read (TN-44). */
-export function isGoodbye(packet: Uint8Array): boolean | undefined {
+/** A punted control event; `undefined`: it is none that can be read (TN-44). */
+export function readControlEvent(packet: Uint8Array): ControlEvent | undefined {
   const event = isControlEvent(packet) ? parseControlEvent(packet) : undefined;
-  return event?.ok ? event.value.kind === "goodbye" : undefined;
+  return event?.ok ? event.value : undefined;
 }

@@ -1,10 +1,16 @@
 /** What the portal's messages do at a gateway (TN-51). */
-import { type Instant, unreachable } from "../base/index.ts";
+import { equalValues, type Instant, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
 import { isForUs } from "./endpoint.ts";
-import { announceGatewayInterface, applyRevocations, type GatewayState, publish } from "./gateway-state.ts";
+import {
+  announceGatewayInterface,
+  applyRevocations,
+  forgetFlows,
+  type GatewayState,
+  publish,
+} from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
-import { reachOf } from "./reach/reach.ts";
+import { resetClientNat } from "./nat/client-nat.ts";
 import { takeRelays, wantRelays } from "./relays.ts";
 
 export function handlePortalMessage(gateway: GatewayState, now: Instant, message: GatewayMessage): void {
@@ -27,6 +33,10 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
     case "resource-updated": {
       const { resource } = message;
       const lost = grants.updateResource(resource);
+      const holders = grants.clients().filter((client) => client.grants.has(resource.rid));
+      for (const { cid } of holders) forgetFlows(gateway, cid);
+      // Filters may be there now, or no more: which networks flows decide about.
+      if (holders.length > 0) publish(gateway, now);
       if (lost.length > 0) log.error?.("a granted resource changed what it opens", { rid: resource.rid });
       return applyRevocations(gateway, now, lost);
     }
@@ -61,8 +71,6 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
   const fields = { cid: client.cid, rid: resource.rid };
   if (gateway.own === undefined)
     return log.warn?.("access refused", { ...fields, reason: "the portal has not sent our addresses yet" });
-  const { obstacle } = reachOf(resource);
-  if (obstacle !== undefined) return log.warn?.("access refused", { ...fields, reason: obstacle });
   const outcome = connections.upsertConnection(now, {
     id: client.cid,
     remoteKey: client.publicKey,
@@ -79,8 +87,13 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
     });
   }
   const grant: Grant = flow.expiresAt === undefined ? { resource } : { resource, expiresAt: flow.expiresAt };
-  const lost = grants.insert(client.cid, [client.ipv4, client.ipv6], grant);
+  const addresses = [client.ipv4, client.ipv6];
+  const before = grants.client(client.cid)?.addresses;
+  const nat = gateway.nats.get(client.cid);
+  if (nat !== undefined && !equalValues(before, addresses)) resetClientNat(nat);
+  const lost = grants.insert(client.cid, addresses, grant);
   log.info?.("access allowed", fields);
+  forgetFlows(gateway, client.cid);
   applyRevocations(gateway, now, lost);
   publish(gateway, now);
   // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The

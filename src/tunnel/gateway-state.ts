@@ -1,21 +1,40 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
-import type { Instant, WallClock } from "../base/index.ts";
-import { encodeGoodbye, type TokenBucket } from "../packet/index.ts";
+import type { Instant, IpAddress, WallClock } from "../base/index.ts";
+import type { SetupQuery } from "../dns/index.ts";
+import { createTokenBucket, encodeGoodbye, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import type { FlowBook } from "./flow-book.ts";
 import type { Grants, Revocation } from "./grants.ts";
+import { type ClientNat, createClientNat } from "./nat/client-nat.ts";
+import type { Setups } from "./nat/setups.ts";
 import { gatewayPolicy } from "./policy.ts";
 import type { RelaysWanted } from "./relays.ts";
+import type { Verdict } from "./verdict.ts";
 
 export type TunnelGatewayEvent =
   | { readonly kind: "request"; readonly request: GatewayRequest }
   | { readonly kind: "interface"; readonly interface: TunnelInterface }
   | { readonly kind: "connected" | "disconnected"; readonly cid: string }
+  /** A name to be looked up; the answer is `handleSetupResult` (TN-63). */
+  | { readonly kind: "resolve-setup"; readonly query: SetupQuery }
   | RelaysWanted;
 
 /** Drops that the gateway's control decides, by the reasons of tunnel.md. */
-export type TunnelGatewayCounter = "refused" | "icmp-rate" | "p2p-bad" | "no-peer-state";
+export type TunnelGatewayCounter =
+  | "refused"
+  | "icmp-rate"
+  | "p2p-bad"
+  | "no-peer-state"
+  | "not-allowed"
+  | "expired-nat"
+  | "icmp-quote"
+  | "icmp-error-out"
+  | "flow-table-full";
+
+/** Refusals made for one client (tunnel.md §1, `ICMP_MAKE_RATE`). */
+const REFUSAL_LIMIT = { ratePerSecond: 100, burst: 50 };
 
 export interface GatewayState extends EndState<TunnelGatewayEvent> {
   /** What expires, expires by it (TN-53). */
@@ -23,20 +42,50 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   readonly grants: Grants;
   /** Per client: how many refusals it may cause (tunnel.md §1, `ICMP_MAKE_RATE`). */
   readonly refusals: Map<string, TokenBucket>;
+  /** By client; it goes with the client's last grant (TN-50). */
+  readonly nats: Map<string, ClientNat>;
+  readonly setups: Setups;
+  readonly flows: FlowBook<Verdict>;
+  /** When mappings are looked at; none without mappings. */
+  sweepAt: Instant | undefined;
   readonly isHostOpen: boolean;
+  /** `--allow-link-local`: names may lead to link-local addresses (TN-64). */
+  readonly isLinkLocalAllowed: boolean;
   readonly counters: Record<TunnelGatewayCounter, number>;
 }
 
 export function publish(gateway: GatewayState, now: Instant): void {
-  const { connections, grants, isHostOpen } = gateway;
+  const { connections, grants, nats, isHostOpen } = gateway;
   const tables = gatewayPolicy({
     ownAddresses: ownAddresses(gateway),
     clients: grants.clients(),
     slotOf: (cid) => connections.slotOf(cid),
+    realsOf: (cid) => realsOf(nats.get(cid)),
     isHostOpen,
   });
   connections.publish(now, tables);
   announceGatewayInterface(gateway);
+}
+
+export function natOf(nats: Map<string, ClientNat>, cid: string): ClientNat {
+  const nat = nats.get(cid) ?? createClientNat();
+  nats.set(cid, nat);
+  return nat;
+}
+
+export function realsOf(nat: ClientNat | undefined): readonly IpAddress[] {
+  return [...(nat?.entries.values() ?? [])].flatMap(({ real }) => real ?? []);
+}
+
+/** What was decided about the client's flows holds no more: each is judged again (TN-82). */
+export function forgetFlows({ flows, connections }: GatewayState, cid: string): void {
+  flows.revoke(cid, connections.slotOf(cid));
+}
+
+export function mayRefuse({ refusals }: GatewayState, now: Instant, cid: string): boolean {
+  const bucket = refusals.get(cid) ?? createTokenBucket(REFUSAL_LIMIT);
+  refusals.set(cid, bucket);
+  return bucket.take(now);
 }
 
 /** Nothing before the portal has said who we are. */
@@ -59,8 +108,10 @@ export function applyRevocations(
   if (revocations.length === 0) return;
   for (const { cid, rid, reason, isLast } of revocations) {
     gateway.log.info?.("access ended", { cid, rid, reason });
+    forgetFlows(gateway, cid);
     if (!isLast) continue;
     gateway.refusals.delete(cid);
+    gateway.nats.delete(cid);
     if (reason === "goodbye") gateway.connections.removeConnection(now, { id: cid, reason });
     else gateway.connections.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });
   }

@@ -9,13 +9,16 @@ import {
   earliest,
   type Instant,
   type Log,
+  after as laterBy,
   SILENT,
   type UnixMs,
   unreachable,
 } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
-import type { DataPunt } from "../plane/index.ts";
+import type { SetupResult } from "../dns/index.ts";
+import type { DataPunt, PlaneFlows } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
+import { SWEEP_MS } from "./constants.ts";
 import {
   createEndState,
   createTunnelEnd,
@@ -25,16 +28,21 @@ import {
   resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
+import { createFlowBook } from "./flow-book.ts";
+import { endFlow } from "./gateway-flows.ts";
+import { handleSetupResult, handleSetupTimeout } from "./gateway-names.ts";
 import { handlePunt } from "./gateway-packets.ts";
 import { handlePortalMessage } from "./gateway-portal.ts";
 import {
   applyRevocations,
+  forgetFlows,
   type GatewayState,
   publish,
   type TunnelGatewayCounter,
   type TunnelGatewayEvent,
 } from "./gateway-state.ts";
 import { createGrants, type Grant } from "./grants.ts";
+import { createSetups } from "./nat/setups.ts";
 import { pollRelayTimeout } from "./relays.ts";
 import type { CandidateBatch } from "./signalling.ts";
 
@@ -48,6 +56,8 @@ export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
+  /** What a name came to that `resolve-setup` asked for (TN-64). */
+  handleSetupResult(now: Instant, token: number, result: SetupResult): void;
   /** What a client may reach now, and for how long; without end if there is no time. */
   grantsOf(cid: string, now: Instant): readonly RunningGrant[];
 }
@@ -64,6 +74,9 @@ export interface TunnelGatewayOptions {
   readonly unixNow: UnixMs;
   /** `--host-access all`: every service of the gateway host, instead of DNS and echo only (PG-6). */
   readonly isHostOpen: boolean;
+  /** `--allow-link-local`: names may lead to link-local addresses (PG-6). */
+  readonly isLinkLocalAllowed?: boolean;
+  readonly flows: PlaneFlows;
   readonly log?: Log;
 }
 
@@ -75,7 +88,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     handleConnectionEvent: (now, event) => handleConnectionEvent(gateway, now, event),
     toRequest,
   };
-  const after = (now: Instant): void => drainConnections(gateway, now, parts);
+  const after = (now: Instant): void => {
+    drainConnections(gateway, now, parts);
+    for (let query = gateway.setups.pollQuery(); query !== undefined; query = gateway.setups.pollQuery()) {
+      gateway.events.push({ kind: "resolve-setup", query });
+    }
+  };
   return {
     ...createTunnelEnd(gateway, after),
     /** A step of the clock moves what expires with it (TN-53). */
@@ -99,10 +117,23 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     handleTimeout(now) {
       connections.handleTimeout(now);
       applyRevocations(gateway, now, gateway.grants.handleTimeout(now));
+      handleSetupTimeout(gateway, now);
+      age(gateway, now);
       after(now);
     },
     pollTimeout: () =>
-      earliest(connections.pollTimeout(), pollRelayTimeout(gateway), gateway.grants.pollTimeout()),
+      earliest(
+        connections.pollTimeout(),
+        pollRelayTimeout(gateway),
+        gateway.grants.pollTimeout(),
+        gateway.setups.pollTimeout(),
+        gateway.flows.pollTimeout(),
+        gateway.sweepAt,
+      ),
+    handleSetupResult(now, token, result) {
+      handleSetupResult(gateway, now, token, result);
+      after(now);
+    },
     counters: () => gateway.counters,
     grantsOf: (cid, now) =>
       [...(gateway.grants.client(cid)?.grants.values() ?? [])].map((grant) => running(gateway, now, grant)),
@@ -114,16 +145,44 @@ function running({ clock }: GatewayState, now: Instant, { resource, expiresAt }:
   return { resource, expiresInMs: Math.max(0, expiresAt - clock.wallNow(now)) };
 }
 
+/** Flows that are over go to their mappings, and mappings go that nothing keeps any more (TN-68, TN-90). */
+function age(gateway: GatewayState, now: Instant): void {
+  const { flows, nats, sweepAt } = gateway;
+  for (const flow of flows.sweep(now)) endFlow(gateway, flow);
+  if (sweepAt === undefined || now < sweepAt) return;
+  let mayEnd = false;
+  for (const { mappings } of nats.values()) {
+    mappings.sweep(now);
+    mayEnd ||= mappings.mayEnd();
+  }
+  gateway.sweepAt = mayEnd ? laterBy(now, SWEEP_MS) : undefined;
+}
+
 function createState(options: TunnelGatewayOptions): GatewayState {
-  const { connections, now, unixNow, isHostOpen, log = SILENT } = options;
+  const { connections, now, unixNow, isHostOpen, isLinkLocalAllowed = false, flows, log = SILENT } = options;
   const clock = createWallClock(now, unixNow);
   return {
     ...createEndState<TunnelGatewayEvent>(connections, log),
     clock,
     grants: createGrants(clock),
     refusals: new Map(),
+    nats: new Map(),
+    setups: createSetups(),
+    flows: createFlowBook(flows),
+    sweepAt: undefined,
     isHostOpen,
-    counters: { refused: 0, "icmp-rate": 0, "p2p-bad": 0, "no-peer-state": 0 },
+    isLinkLocalAllowed,
+    counters: {
+      refused: 0,
+      "icmp-rate": 0,
+      "p2p-bad": 0,
+      "no-peer-state": 0,
+      "not-allowed": 0,
+      "expired-nat": 0,
+      "icmp-quote": 0,
+      "icmp-error-out": 0,
+      "flow-table-full": 0,
+    },
   };
 }
 
@@ -139,6 +198,7 @@ function handleConnectionEvent(gateway: GatewayState, now: Instant, event: LifeE
     case "connection-failed":
     case "connection-closed":
       // Grants outlive the connection: the client may come back and still believe in them (TN-50).
+      forgetFlows(gateway, event.id);
       gateway.events.push({ kind: "disconnected", cid: event.id });
       return publish(gateway, now);
     default:

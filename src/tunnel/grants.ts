@@ -130,7 +130,7 @@ function reconcile(clients: Clients, listed: readonly ListedAuthorization[]): re
 
 function updateResource(clients: Clients, resource: GatewayResource): readonly Revocation[] {
   const isOver = (_cid: string, grant: Grant): boolean =>
-    grant.resource.rid === resource.rid && !isGrantable(grant.resource, resource);
+    grant.resource.rid === resource.rid && !isSameReach(grant.resource, resource);
   const lost = revokeWhere(clients, "resource-changed", isOver);
   for (const client of clients.values()) {
     const grant = client.grants.get(resource.rid);
@@ -167,8 +167,7 @@ function expiring(resource: GatewayResource, expiresAt: UnixMs | undefined): Gra
   return expiresAt === undefined ? { resource } : { resource, expiresAt };
 }
 
-/** Whether a grant for `held` stays when the resource becomes `updated`: it opens the same, and can be enforced. */
-function isGrantable(held: GatewayResource, updated: GatewayResource): boolean {
-  const [before, next] = [reachOf(held), reachOf(updated)];
-  return before.identity === next.identity && next.obstacle === undefined;
+/** Whether a grant for `held` stays when the resource becomes `updated`: filters may change, what it opens may not. */
+function isSameReach(held: GatewayResource, updated: GatewayResource): boolean {
+  return reachOf(held).identity === reachOf(updated).identity;
 }

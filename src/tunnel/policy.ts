@@ -3,9 +3,9 @@
  * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
  * what no row names is dropped under a reason, or refused.
  */
-import { type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
-import type { PeerPermits, PolicyTables, Route } from "../plane/index.ts";
-import { EVERYTHING, INTERNAL_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import { contains, type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
+import type { PeerPermits, PermitsByFlow, PolicyTables, Route } from "../plane/index.ts";
+import { EVERYTHING, INTERNAL_RANGES, PROXY_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
 import type { GrantedClient } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
 
@@ -55,6 +55,8 @@ export interface GatewayPolicyInput {
   readonly clients: readonly GrantedClient[];
   /** The plane's peer of a client; none while it has no connection. */
   readonly slotOf: (cid: string) => number | undefined;
+  /** Real addresses that a client's names lead to. */
+  readonly realsOf: (cid: string) => readonly IpAddress[];
   /** Whether every service of the gateway host may be reached, instead of DNS and echo only (TN-61 row 6). */
   readonly isHostOpen: boolean;
 }
@@ -70,29 +72,45 @@ export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
   for (const client of input.clients) {
     const slot = input.slotOf(client.cid);
     if (slot === undefined) continue;
-    const networks = grantedNetworks(client);
+    const { plain, byFlow } = grantedNetworks(client, input.realsOf(client.cid));
     routes.push(...client.addresses.map((address) => toPeer(host(address), slot)));
     permits.push({
       slot,
       sources: client.addresses.map(host),
-      destinations: input.isHostOpen ? [...networks, ...own] : networks,
-      egressSources: [...networks, ...own],
+      destinations: input.isHostOpen ? [...plain, ...own] : plain,
+      egressSources: [...plain, ...own],
       refuseDestination: true,
+      ...(byFlow && { byFlow }),
     });
   }
   return { routes: lastOfEach(routes), permits };
 }
 
+export interface GrantedNetworks {
+  /** What prefixes alone decide. */
+  readonly plain: readonly Prefix[];
+  readonly byFlow?: PermitsByFlow;
+}
+
 /**
- * What a client's grants open: each network without the ranges that the tunnel itself uses, because a
- * network that covers them opens neither other clients nor proxy addresses (TN-18, TN-61 rows 6 to 8).
- * What cannot be enforced opens nothing.
+ * What a client's grants open: each network without the ranges that the tunnel itself uses, because a network that
+ * covers them opens neither other clients nor proxy addresses (TN-18, TN-61 rows 6 to 8). Flows decide where there
+ * are filters or translations (TN-110), and where a network has an address that a name leads to, too: the plane must
+ * know which flow of it is which.
  */
-export function grantedNetworks(client: GrantedClient): readonly Prefix[] {
-  return [...client.grants.values()].flatMap(({ resource }) => {
-    const { obstacle, networks } = reachOf(resource);
-    return obstacle === undefined ? networks.flatMap((network) => subtract(network, INTERNAL_RANGES)) : [];
-  });
+export function grantedNetworks(client: GrantedClient, reals: readonly IpAddress[]): GrantedNetworks {
+  const reaches = [...client.grants.values()].map(({ resource }) => reachOf(resource));
+  const networksOf = (isFiltered: boolean): readonly Prefix[] =>
+    reaches
+      .filter((reach) => reach.isFiltered === isFiltered)
+      .flatMap(({ networks }) => networks.flatMap((network) => subtract(network, INTERNAL_RANGES)));
+  const plain = networksOf(false);
+  const shared = reals.filter((real) => plain.some((network) => contains(network, real))).map(host);
+  const filtered = [...networksOf(true), ...shared];
+  const isTranslated = reaches.some(({ pattern }) => pattern !== undefined);
+  if (filtered.length === 0 && !isTranslated) return { plain };
+  const destinations = isTranslated ? [...filtered, ...PROXY_RANGES] : filtered;
+  return { plain, byFlow: { destinations, egressSources: filtered, isTranslated } };
 }
 
 function host(address: IpAddress): Prefix {

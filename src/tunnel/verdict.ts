@@ -3,7 +3,6 @@
  * granted and translated; the caller obeys.
  */
 import { contains, equalIp, type Instant, type IpAddress } from "../base/index.ts";
-import type { Refusal } from "../packet/index.ts";
 import type { GrantedClient } from "./grants.ts";
 import type { ClientNat } from "./nat/client-nat.ts";
 import { entryOf } from "./nat/entries.ts";
@@ -25,7 +24,7 @@ export type Verdict =
   | { readonly kind: "nat"; readonly rid: string; readonly mapping: Mapping }
   | {
       readonly kind: "refuse";
-      readonly refusal: Exclude<Refusal, "host-unreachable">;
+      readonly refusal: "prohibited" | "unreachable";
       readonly cause: string;
     }
   | { readonly kind: "drop"; readonly reason: "expired-nat" | "not-allowed" };

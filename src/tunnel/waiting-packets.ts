@@ -1,10 +1,7 @@
 /** Packets that wait for a gateway's access or answer, at most so many of them (TN-30, TN-46). */
 import { copyOf, equalBytes } from "../base/index.ts";
-import { PROTOCOL, viewPacket } from "../packet/index.ts";
+import { isSyn, viewPacket } from "../packet/index.ts";
 
-const FLAGS_AT = 13;
-const SYN_AND_ACK = 0x12;
-const SYN = 0x02;
 /** Ports and sequence number, at the beginning of a TCP header. */
 const IDENTITY_BYTES = 8;
 
@@ -35,8 +32,4 @@ function isRepeatedSyn(a: Uint8Array, b: Uint8Array): boolean {
     equalBytes(x.destination, y.destination) &&
     equalBytes(x.transport.subarray(0, IDENTITY_BYTES), y.transport.subarray(0, IDENTITY_BYTES))
   );
-}
-
-function isSyn({ protocol, transport }: ReturnType<typeof viewPacket>): boolean {
-  return protocol === PROTOCOL.tcp && ((transport[FLAGS_AT] ?? 0) & SYN_AND_ACK) === SYN;
 }

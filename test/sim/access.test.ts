@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ip, unixMs } from "../../src/base/index.ts";
+import { encodeEchoRequest } from "../../src/packet/index.ts";
 import { DEFAULT_PLANE, PLANE_KINDS, type PlaneKind } from "../twin/driven-plane.ts";
 import { type Access, CID, contents, createAccess, sourceOf, testPacket } from "./access.ts";
 import { createWorld } from "./world.ts";
@@ -223,13 +224,36 @@ describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-13
     expect(contents(access.gateway.delivered)).toEqual([0, 5]);
   });
 
-  it("TN-56: a resource with filters is not opened while filters cannot be enforced", () => {
+  it("TN-56 to TN-61: filters pass what they name, both ways, and refuse the rest at once", () => {
     const access = createOffice();
     access.answers.set(OFFICE, { kind: "grant", filters: [{ protocol: "icmp" }] });
+    // The client is not told of the filters: the gateway's verdict is the one that counts (TN-22).
     access.send(access.client, toServer(1));
     access.world.run(5_000);
-    expect(access.gateway.delivered).toEqual([]);
-    expect(access.gateway.events.filter(({ kind }) => kind === "request")).toEqual([]);
+    expect(contents(access.gateway.delivered)).toEqual([]);
+    expect(contents(access.client.delivered)).toEqual(["prohibited"]);
+    const echo = (source: string, destination: string) => {
+      const way = { source: ip(source), destination: ip(destination) };
+      const made = encodeEchoRequest({ ...way, identifier: 9, sequence: 1, body: new Uint8Array(4) });
+      if (!made.ok) throw new Error(made.reason);
+      return made.value;
+    };
+    access.send(access.client, echo("100.64.0.2", "172.20.0.9"));
+    access.world.run(100);
+    expect(access.gateway.delivered).toEqual([echo("100.64.0.2", "172.20.0.9")]);
+    access.send(access.gateway, echo("172.20.0.9", "100.64.0.2"));
+    access.world.run(100);
+    expect(access.client.delivered.at(-1)).toEqual(echo("172.20.0.9", "100.64.0.2"));
+    access.send(access.gateway, toClient(2));
+    access.world.run(100);
+    expect(access.client.delivered).toHaveLength(2);
+    const permitted = Array.from({ length: 20 }, () => echo("100.64.0.2", "172.20.0.9"));
+    const before = access.gateway.plane.punted();
+    for (const packet of permitted) access.send(access.client, packet);
+    access.world.run(100);
+    expect(access.gateway.delivered).toHaveLength(21);
+    // A flow that is known never reaches control.
+    expect(access.gateway.plane.punted()).toBe(before);
   });
 
   it("TN-26: a resource that is taken from the list closes its gateway with goodbye", () => {

@@ -142,6 +142,7 @@ function createGatewayEnd(world: World, kind: PlaneKind): GatewayEnd {
     connections,
     now: world.now(),
     unixNow: world.unixNow(),
+    flows: plane.flows,
     isHostOpen: false,
   });
   return {

@@ -108,7 +108,8 @@ export function addGateway(portal: SimulatedPortal, host: Host): GatewayPeer {
   const { world } = portal;
   const { connections, plane, complaints, log } = createMachines(world, host, "gateway");
   const clocks = { now: world.now(), unixNow: world.unixNow() };
-  const tunnel = createTunnelGateway({ connections, ...clocks, isHostOpen: false, log });
+  const { flows } = plane;
+  const tunnel = createTunnelGateway({ connections, flows, ...clocks, isHostOpen: false, log });
   const onPlane = putOnPlane(tunnel, plane);
   const line = dial(portal, {
     ...loginOf(host, "gateway", connections),

@@ -56,6 +56,8 @@ export function putOnPlane(tunnel: TunnelClient | TunnelGateway, plane: PolledPl
         isQuiet = false;
       }
     }
+    // Everything that was punted has been handled, and carried out (TN-87).
+    plane.releaseFlows();
     for (let next = plane.pollPacket(); next !== undefined; next = plane.pollPacket()) delivered.push(next);
   }
 

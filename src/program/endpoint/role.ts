@@ -2,6 +2,7 @@
 import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.ts";
 import type { Connections, StreamNews } from "../../connections/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
+import type { PlaneFlows } from "../../plane/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type {
   ConnectionView,
@@ -26,6 +27,7 @@ export interface PeerMachine extends ShellMachine {
 /** What the machine of a role is made of. */
 export interface MachineParts {
   readonly connections: Connections;
+  readonly flows: PlaneFlows;
   readonly now: Instant;
   readonly unixNow: UnixMs;
   readonly log: Log;

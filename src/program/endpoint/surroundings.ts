@@ -4,7 +4,8 @@
  */
 import type { Instant, IpAddress, Log } from "../../base/index.ts";
 import type { PathWay } from "../../connections/index.ts";
-import { createNameResolver, FWMARK } from "../../host/index.ts";
+import type { SetupResult } from "../../dns/index.ts";
+import { createNameLookup, createNameResolver, FWMARK } from "../../host/index.ts";
 import type { PlaneFlows, PlaneRecords } from "../../plane/index.ts";
 import type { TunnelInterface } from "../../tunnel/index.ts";
 import { markedTcp, type OpenTcp } from "../portal-socket.ts";
@@ -26,6 +27,8 @@ export interface Surroundings {
   readonly openTcp: OpenTcp;
   /** Addresses of the portal's name, asked past the tunnel; absent: the system's resolvers. */
   readonly resolve?: (host: string) => Promise<readonly IpAddress[]>;
+  /** What a gateway finds for its clients' names (DN-88); absent: nothing. */
+  readonly lookUp?: (name: string) => Promise<SetupResult>;
   /** For TURN over streams; absent: relays are reached by UDP only. */
   readonly streams?: StreamSurroundings;
   /** Brings addresses and routes to what the tunnel wants; the first time is readiness (PG-82). */
@@ -48,7 +51,8 @@ export interface HostSurroundings {
 export function hostSurroundings(options: HostSurroundings): Surroundings {
   const { host, applyInterface, portal, env, caFile, device, log } = options;
   const openTcp = markedTcp(host.kernel, FWMARK, device);
-  const resolve = createNameResolver({ kernel: host.kernel, mark: FWMARK, device, log });
+  const resolution = { kernel: host.kernel, mark: FWMARK, device, log };
+  const resolve = createNameResolver(resolution);
   return {
     plane: host.plane,
     now: host.now,
@@ -63,6 +67,7 @@ export function hostSurroundings(options: HostSurroundings): Surroundings {
       caFile,
       log: log.scope("portal"),
     }),
+    lookUp: createNameLookup(resolution),
     streams: { udpPort: () => host.sockets().v4?.port, openTcp, resolve, env, caFile },
     applyInterface,
   };

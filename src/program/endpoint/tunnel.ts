@@ -55,7 +55,7 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     ...(surroundings.streams && { streams: url.scheme === "ws" ? "tls-and-tcp" : "tls" }),
     log,
   });
-  const machine = role.createMachine({ connections, ...clocks, log });
+  const machine = role.createMachine({ connections, flows: plane.flows, ...clocks, log });
   const shell = createShell({
     machine,
     plane,

@@ -1,14 +1,25 @@
 /** What a gateway is, on a host or embedded: its machine, and how it answers to the portal. */
+import type { SetupQuery, SetupResult } from "../../dns/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
-import type { TunnelRole } from "../endpoint/role.ts";
+import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
 
-export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
+export interface GatewaySettings {
+  /** `--allow-link-local`: names may lead to link-local addresses (TN-64). */
+  readonly isLinkLocalAllowed: boolean;
+  /** `--host-access all` (TN-61 row 6). */
+  readonly isHostOpen: boolean;
+}
+
+export function gatewayRole(
+  settings: LinkSettings,
+  { isLinkLocalAllowed, isHostOpen }: GatewaySettings,
+): TunnelRole<TunnelGateway> {
   return {
     name: "gateway",
     createMachine: (parts) =>
-      createTunnelGateway({ ...parts, isHostOpen: false, log: parts.log.scope("tunnel") }),
+      createTunnelGateway({ ...parts, isHostOpen, isLinkLocalAllowed, log: parts.log.scope("tunnel") }),
     resourcesOf: () => [],
     purposeOf: (machine, cid, now) => ({
       authorizations: machine.grantsOf(cid, now).map(({ resource, expiresInMs }) => ({
@@ -31,6 +42,7 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
             if (event.kind === "request") request(event.request);
             else if (event.kind === "interface") parts.surroundings.applyInterface(event.interface);
             else if (event.kind === "relays-wanted") link.reconnect();
+            else if (event.kind === "resolve-setup") void lookUp(parts, event.query);
             else log.info?.(`client ${event.kind}`, { cid: event.cid });
           }
         },
@@ -38,4 +50,17 @@ export function gatewayRole(settings: LinkSettings): TunnelRole<TunnelGateway> {
       return link;
     },
   };
+}
+
+/** Without a resolver, or when it fails on its own account, nobody knows the name. */
+async function lookUp(
+  { machine, surroundings, input, log }: PeerParts<TunnelGateway>,
+  { token, domain }: SetupQuery,
+): Promise<void> {
+  const unknown: SetupResult = { kind: "error" };
+  const result = await (surroundings.lookUp?.(domain) ?? Promise.resolve(unknown)).catch((error: unknown) => {
+    log.debug?.("name not looked up", { error });
+    return unknown;
+  });
+  input((now) => machine.handleSetupResult(now, token, result));
 }

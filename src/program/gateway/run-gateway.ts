@@ -20,7 +20,10 @@ export function runGateway(options: GatewayOptions, io: ProgramIo, threads: Plan
 
 function gatewayOnHost(options: GatewayOptions): PeerRole<TunnelGateway> {
   return {
-    ...gatewayRole(options),
+    ...gatewayRole(options, {
+      isHostOpen: options.hostAccess === "all",
+      isLinkLocalAllowed: options.allowLinkLocal,
+    }),
     setUpHost(host, undo, log) {
       if (options.masquerade === "off") return { parameters: [], tables: [], isGuarded: false };
       // What a crash left behind goes first (D-22); the transaction itself is idempotent.

@@ -5,10 +5,12 @@ import { createMappings, type Mappings } from "./mappings.ts";
 export interface ClientNat {
   readonly entries: Entries;
   readonly mappings: Mappings;
+  /** Outside tuples of its untranslated flows, and how many have each: a mapping takes none of them (TN-65). */
+  readonly untranslated: Map<string, number>;
 }
 
 export function createClientNat(): ClientNat {
-  return { entries: createEntries(), mappings: createMappings() };
+  return { entries: createEntries(), mappings: createMappings(), untranslated: new Map() };
 }
 
 /** The client numbers its proxy addresses anew, or has other tunnel addresses (TN-52, TN-64). */

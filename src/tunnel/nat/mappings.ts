@@ -110,7 +110,8 @@ export function createMappings(): Mappings {
       if (row === undefined) return;
       if (direction === "out") row.lastOut = now;
       else row.lastIn = now;
-      prolong(row, endOf(row.inside.protocol, { ...row, hasFin: false, hasRst: false }));
+      // While there are flows, these say when it is over: FIN and RST are seen by the plane.
+      if (row.flows === 0) prolong(row, endOf(row.inside.protocol, { ...row, hasFin: false, hasRst: false }));
     },
     sweep: (now) => sweep(nat, now),
     mayEnd: () => nat.outside.size + nat.expired.size > 0,
@@ -161,7 +162,8 @@ function endFlow(nat: State, mapping: Mapping, stamps: NatStamps): void {
   const row = rowOf(nat, mapping);
   if (row === undefined) return;
   row.flows--;
-  prolong(row, endOf(row.inside.protocol, stamps));
+  const lastIn = stamps.lastIn ?? row.lastIn;
+  prolong(row, endOf(row.inside.protocol, { ...stamps, lastIn }));
 }
 
 function prolong(row: Row, until: Instant): void {

@@ -18,7 +18,5 @@ export function cidrReach({ address, filters }: CidrResource): Reach {
     isFiltered: filters.length > 0,
     identity: `cidr ${formatPrefix(address)}`,
     rank: 1,
-    // The plane decides by prefix until there are flow records (TN-74).
-    ...(filters.length > 0 && { obstacle: "the resource has filters, which this version cannot enforce" }),
   };
 }

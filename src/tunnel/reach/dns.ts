@@ -20,6 +20,5 @@ export function dnsReach({ address, ipStack, filters }: DnsResource): Reach {
     isFiltered: filters.length > 0,
     identity: `dns ${address} ${ipStack ?? ""}`,
     rank: 1,
-    obstacle: "this version does not serve DNS resources",
   };
 }

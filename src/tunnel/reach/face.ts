@@ -24,6 +24,4 @@ export interface Reach {
   readonly identity: string;
   /** Where it stands in a list (TN-19). */
   readonly rank: number;
-  /** Why this version cannot open it at a gateway; absent: it can. */
-  readonly obstacle?: string;
 }

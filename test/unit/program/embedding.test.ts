@@ -176,7 +176,11 @@ describe("client and gateway embedded, without a TUN device", () => {
     writeFileSync(config, OFFICE);
     const portal = await startPortal({ config });
     ends.push(() => portal.stop());
-    const gateway = await embed(gatewayRole(SETTINGS), portal.url, portal.tokens.gateway);
+    const gateway = await embed(
+      gatewayRole(SETTINGS, { isHostOpen: false, isLinkLocalAllowed: false }),
+      portal.url,
+      portal.tokens.gateway,
+    );
     await until(() => gateway.interfaces.length > 0);
     const client = await embed(
       clientRole(SETTINGS, { isInternetOn: false }),

@@ -3,7 +3,16 @@ import { formatIp, instant, ip, prefix, unixMs } from "../../../src/base/index.t
 import { encodeGoodbye } from "../../../src/packet/index.ts";
 import type { AuthorizeFlow, GatewayMessage, GatewayResource } from "../../../src/portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGatewayEvent } from "../../../src/tunnel/index.ts";
-import { CID, CREDENTIALS, createLoneTunnel, packetTo, RID, START, UNIX_START } from "./lone-tunnel.ts";
+import {
+  CID,
+  CREDENTIALS,
+  createLoneFlows,
+  createLoneTunnel,
+  packetTo,
+  RID,
+  START,
+  UNIX_START,
+} from "./lone-tunnel.ts";
 
 const office: GatewayResource = {
   kind: "cidr",
@@ -32,9 +41,11 @@ const authorize = (change: Partial<AuthorizeFlow> = {}): AuthorizeFlow => ({
 });
 
 function createGateway(isReady = true) {
+  const flows = createLoneFlows();
   const lone = createLoneTunnel<TunnelGatewayEvent, ReturnType<typeof createTunnelGateway>>(
     "gateway",
-    (connections) => createTunnelGateway({ connections, now: START, unixNow: UNIX_START, isHostOpen: false }),
+    (connections) =>
+      createTunnelGateway({ connections, flows, now: START, unixNow: UNIX_START, isHostOpen: false }),
   );
   const tell = (message: GatewayMessage): void =>
     lone.apply((gateway) => gateway.handlePortalMessage(START, message));
@@ -44,7 +55,7 @@ function createGateway(isReady = true) {
     lone.events.flatMap((event) =>
       event.kind === "request" && event.request.kind === "flow-authorized" ? [event.request.ref] : [],
     );
-  return { ...lone, tell, answers };
+  return { ...lone, tell, answers, flows };
 }
 
 describe("the gateway", () => {
@@ -61,8 +72,6 @@ describe("the gateway", () => {
   });
 
   it.each([
-    ["filters", { resource: { ...office, filters: [{ protocol: "icmp" }] } }],
-    ["a kind that is not served", { resource: { ...office, kind: "dns", address: "*.example.com" } }],
     ["unusable credentials", { gatewayCredentials: { username: "x", password: "y" } }],
   ] satisfies readonly (readonly [string, Partial<AuthorizeFlow>])[])(
     "TN-52: %s: no grant and no answer",

@@ -1,7 +1,14 @@
 /** A client or gateway with real connections, and a plane that does nothing: what it says is recorded. */
 import { instant, ip, unixMs } from "../../../src/base/index.ts";
 import { type ConnectionRole, type Connections, createConnections } from "../../../src/connections/index.ts";
-import { NO_ACTIVITY } from "../../../src/plane/index.ts";
+import {
+  type EndedFlow,
+  type FlowRecord,
+  type FlowStamps,
+  type FlowUsage,
+  NO_ACTIVITY,
+  type PlaneFlows,
+} from "../../../src/plane/index.ts";
 import type { TunnelCommand, TunnelEnd } from "../../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 
@@ -73,4 +80,42 @@ export function packetTo(destination: string, source = "100.64.0.2"): Uint8Array
   packet.set(ip(source), 12);
   packet.set(ip(destination), 16);
   return packet;
+}
+
+export interface LoneFlows extends PlaneFlows {
+  /** Records that are linked, by id. */
+  readonly linked: Map<number, FlowRecord>;
+  /** Slots of all revocations, in order. */
+  readonly revoked: (number | undefined)[];
+  /** What the next sweep gives. */
+  readonly over: EndedFlow[];
+  /** What is seen of a flow; without it: nothing yet. */
+  readonly seen: Map<number, FlowUsage>;
+}
+
+const UNSEEN: FlowStamps = { last: instant(0), packets: 0, bytes: 0, hasFin: false, hasRst: false };
+export const UNUSED: FlowUsage = { out: UNSEEN, in: UNSEEN };
+
+/** Flow records without a plane. */
+export function createLoneFlows(): LoneFlows {
+  let id = 0;
+  const flows: LoneFlows = {
+    linked: new Map(),
+    revoked: [],
+    over: [],
+    seen: new Map(),
+    link(_now, flow) {
+      flows.linked.set(++id, flow);
+      return id;
+    },
+    unlink: (one) => (flows.linked.delete(one) ? (flows.seen.get(one) ?? UNUSED) : undefined),
+    usage: (one) => (flows.linked.has(one) ? (flows.seen.get(one) ?? UNUSED) : undefined),
+    revoke: (slot) => void flows.revoked.push(slot),
+    sweep() {
+      const ended = flows.over.splice(0);
+      for (const one of ended) flows.linked.delete(one.id);
+      return ended;
+    },
+  };
+  return flows;
 }

@@ -92,6 +92,7 @@ describe("policy of a gateway", () => {
     ownAddresses: [ip("100.64.0.1")],
     clients: grants.clients(),
     slotOf: (cid: string) => (cid === "alice" ? 7 : undefined),
+    realsOf: () => [],
   };
   const tables = gatewayPolicy({ ...input, isHostOpen: false });
   const alice = tables.permits.find(({ slot }) => slot === 7);
@@ -120,9 +121,32 @@ describe("policy of a gateway", () => {
     expect(permits(alice?.destinations, "100.128.0.1")).toBe(true);
   });
 
-  it("TN-56: a grant with filters opens nothing while they are not evaluated", () => {
-    expect(permits(alice?.destinations, "10.0.0.1")).toBe(false);
-    expect(permits(alice?.egressSources, "10.0.0.1")).toBe(false);
+  it("TN-56, TN-110: about a network with filters flows decide, in both directions", () => {
+    for (const way of ["destinations", "egressSources"] as const) {
+      expect(permits(alice?.[way], "10.0.0.1")).toBe(false);
+      expect(permits(alice?.byFlow?.[way], "10.0.0.1")).toBe(true);
+      expect(permits(alice?.byFlow?.[way], "172.20.0.1")).toBe(false);
+    }
+    expect(alice?.byFlow?.isTranslated).toBe(false);
+  });
+
+  it("TN-65, TN-110: with a name, flows decide about proxy addresses and shared real ones", () => {
+    const named = createGrants(createWallClock(instant(0), unixMs(0)));
+    named.insert("alice", [ip("100.64.0.2")], {
+      resource: { kind: "dns", rid: "w", name: "w", address: "*.example.com", filters: [] },
+    });
+    named.insert("alice", [ip("100.64.0.2")], {
+      resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
+    });
+    const realsOf = () => [ip("172.20.0.9"), ip("198.51.100.7")];
+    const [peer] = gatewayPolicy({ ...input, clients: named.clients(), realsOf, isHostOpen: false }).permits;
+    expect(peer?.byFlow?.isTranslated).toBe(true);
+    expect(permits(peer?.byFlow?.destinations, "100.96.0.1")).toBe(true);
+    expect(permits(peer?.byFlow?.destinations, "fd00:2021:1111:8000::1")).toBe(true);
+    expect(permits(peer?.byFlow?.destinations, "172.20.0.9")).toBe(true);
+    expect(permits(peer?.byFlow?.egressSources, "172.20.0.9")).toBe(true);
+    expect(permits(peer?.byFlow?.destinations, "172.20.0.8")).toBe(false);
+    expect(permits(peer?.byFlow?.destinations, "198.51.100.7")).toBe(false);
   });
 
   it("TN-62 rows 5, 9, 10: towards the client only from granted networks and the gateway itself", () => {

@@ -47,10 +47,6 @@ describe("the reach of a resource", () => {
     expect(new Set(all).size).toBe(4);
   });
 
-  it("TN-52: what has filters is not opened while they cannot be enforced", () => {
-    expect(reachOf(cidr([{ protocol: "icmp" }])).obstacle).toContain("filters");
-  });
-
   it.each([
     ["an empty list permits everything", [], flow(253), true],
     [

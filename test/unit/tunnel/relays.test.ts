@@ -16,7 +16,7 @@ import {
 } from "../../../src/tunnel/index.ts";
 import { encodeTurn, parseTurn } from "../../../src/turn/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
-import { START, UNIX_START } from "./lone-tunnel.ts";
+import { createLoneFlows, START, UNIX_START } from "./lone-tunnel.ts";
 
 const RELAY_ID = "00000000-0000-4000-8000-0000000000f1";
 const OTHER_ID = "00000000-0000-4000-8000-0000000000f2";
@@ -71,7 +71,13 @@ function createEnd(role: "client" | "gateway") {
   const machine: TunnelClient | TunnelGateway =
     role === "client"
       ? createTunnelClient({ connections })
-      : createTunnelGateway({ connections, now: START, unixNow: UNIX_START, isHostOpen: false });
+      : createTunnelGateway({
+          connections,
+          flows: createLoneFlows(),
+          now: START,
+          unixNow: UNIX_START,
+          isHostOpen: false,
+        });
   const end = {
     connections,
     now: START as Instant,

@@ -1,0 +1,160 @@
+/**
+ * What control remembers of the flows that it has linked in the plane: by which tuple each is found again, what it
+ * was decided for, and whether that still holds (TN-82 to TN-86, TN-90).
+ */
+import { after, type Instant, type IpAddress } from "../base/index.ts";
+import type { PacketView } from "../packet/index.ts";
+import type { EndedFlow, FlowDirection, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
+import { SWEEP_MS } from "./constants.ts";
+import { addressKey } from "./nat/keys.ts";
+
+export interface DecidedFlow<Note> {
+  /** Whose decisions end together: a client's id at a gateway. */
+  readonly owner: string;
+  readonly record: FlowRecord;
+  readonly note: Note;
+}
+
+export interface BookedFlow<Note> extends DecidedFlow<Note> {
+  readonly id: number;
+}
+
+export interface FlowBook<Note> {
+  /** The flow that a packet belongs to, if what was decided still holds. */
+  find(direction: FlowDirection, tuple: FlowTuple): BookedFlow<Note> | undefined;
+  /** `false`: the plane has no room for it. */
+  link(now: Instant, flow: DecidedFlow<Note>): boolean;
+  /** Takes a flow out at once; `undefined` if the plane has done so already. */
+  unlink(flow: BookedFlow<Note>): FlowUsage | undefined;
+  /** Whether FIN or RST has been seen. */
+  isClosing(flow: BookedFlow<Note>): boolean;
+  /** Nothing that was decided for the owner holds any more; its records have that slot. */
+  revoke(owner: string, slot: number | undefined): void;
+  /** Nothing at all holds any more. */
+  revokeAll(): void;
+  /** Looks at what has aged, at most once per `SWEEP`. */
+  sweep(now: Instant): readonly (EndedFlow & BookedFlow<Note>)[];
+  /** An idle machine is not woken: none without flows. */
+  pollTimeout(): Instant | undefined;
+}
+
+/** A packet's addresses and identities, as it goes through the plane. */
+export interface FlowTuple {
+  readonly slot: number | undefined;
+  readonly protocol: number;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly ports?: PacketView["ports"];
+}
+
+interface Row<Note> extends BookedFlow<Note> {
+  readonly keys: readonly string[];
+}
+
+interface Book<Note> {
+  readonly flows: PlaneFlows;
+  /** All that the plane has not given back yet. */
+  readonly byId: Map<number, Row<Note>>;
+  /** Those that hold. */
+  readonly byKey: Map<string, Row<Note>>;
+  readonly byOwner: Map<string, Set<Row<Note>>>;
+  sweepAt: Instant | undefined;
+}
+
+export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
+  const book: Book<Note> = {
+    flows,
+    byId: new Map(),
+    byKey: new Map(),
+    byOwner: new Map(),
+    sweepAt: undefined,
+  };
+  return {
+    find: (direction, tuple) => book.byKey.get(keyOf(direction, tuple)),
+    link: (now, flow) => link(book, now, flow),
+    unlink(flow) {
+      const row = book.byId.get(flow.id);
+      if (row !== undefined) remove(book, row);
+      return flows.unlink(flow.id);
+    },
+    isClosing({ id }) {
+      const usage = flows.usage(id);
+      return usage !== undefined && [usage.out, usage.in].some(({ hasFin, hasRst }) => hasFin || hasRst);
+    },
+    revoke(owner, slot) {
+      if (slot !== undefined) flows.revoke(slot);
+      for (const row of book.byOwner.get(owner) ?? []) forget(book, row);
+    },
+    revokeAll() {
+      flows.revoke();
+      book.byKey.clear();
+      book.byOwner.clear();
+    },
+    sweep: (now) => sweep(book, now),
+    pollTimeout: () => book.sweepAt,
+  };
+}
+
+function link<Note>(book: Book<Note>, now: Instant, flow: DecidedFlow<Note>): boolean {
+  const id = book.flows.link(now, flow.record);
+  if (id === undefined) return false;
+  const row: Row<Note> = { ...flow, id, keys: keysOf(flow.record) };
+  book.byId.set(id, row);
+  const rows = book.byOwner.get(flow.owner) ?? new Set();
+  book.byOwner.set(flow.owner, rows.add(row));
+  for (const key of row.keys) book.byKey.set(key, row);
+  book.sweepAt ??= after(now, SWEEP_MS);
+  return true;
+}
+
+function sweep<Note>(book: Book<Note>, now: Instant): readonly (EndedFlow & BookedFlow<Note>)[] {
+  if (book.sweepAt === undefined || now < book.sweepAt) return [];
+  const ended = book.flows.sweep(now).flatMap((flow) => {
+    const row = book.byId.get(flow.id);
+    if (row === undefined) return [];
+    remove(book, row);
+    return [{ ...row, ...flow }];
+  });
+  book.sweepAt = book.byId.size > 0 ? after(now, SWEEP_MS) : undefined;
+  return ended;
+}
+
+function remove<Note>(book: Book<Note>, row: Row<Note>): void {
+  book.byId.delete(row.id);
+  forget(book, row);
+}
+
+/** It holds no more; the plane may still have it. */
+function forget<Note>({ byKey, byOwner }: Book<Note>, row: Row<Note>): void {
+  for (const key of row.keys) if (byKey.get(key) === row) byKey.delete(key);
+  const rows = byOwner.get(row.owner);
+  if (rows?.delete(row) && rows.size === 0) byOwner.delete(row.owner);
+}
+
+/** Inward a flow is found from its remote end, outside of a translation (TN-75). */
+function keysOf({ protocol, client, remote, outside, out, in: inward, slot }: FlowRecord): readonly string[] {
+  const far = outside ?? { address: remote.address, port: client.port };
+  // An echo has one identifier for both ends.
+  const isEcho = remote.port === 0;
+  const outKey = keyOf("out", {
+    slot,
+    protocol,
+    source: client.address,
+    destination: remote.address,
+    ports: { source: client.port, destination: isEcho ? client.port : remote.port },
+  });
+  const inKey = keyOf("in", {
+    slot,
+    protocol,
+    source: far.address,
+    destination: client.address,
+    ports: { source: isEcho ? far.port : remote.port, destination: far.port },
+  });
+  return [...(out === undefined ? [] : [outKey]), ...(inward === undefined ? [] : [inKey])];
+}
+
+function keyOf(direction: FlowDirection, { slot, protocol, source, destination, ports }: FlowTuple): string {
+  const { source: a, destination: b } = ports ?? { source: 0, destination: 0 };
+  const head = String.fromCharCode(direction === "out" ? 1 : 2, slot ?? 0xffff, protocol, a, b);
+  return head + addressKey(source) + addressKey(destination);
+}

@@ -1,0 +1,337 @@
+/** Packets about which flows decide, at a gateway: judged, linked in the plane, settled (TN-61, TN-62, TN-85). */
+import { after, copyOf, equalIp, type Instant } from "../base/index.ts";
+import {
+  encodeRefusal,
+  isSyn,
+  type PacketDescriptor,
+  type PacketView,
+  PROTOCOL,
+  parseIcmpQuote,
+  parsePacket,
+  type Refusal,
+  translated,
+  viewPacket,
+} from "../packet/index.ts";
+import type { DataPunt, FlowRecord, FlowUsage, FlowVerdict } from "../plane/index.ts";
+import { SWEEP_MS } from "./constants.ts";
+import { ownAddresses } from "./endpoint.ts";
+import type { BookedFlow, FlowTuple } from "./flow-book.ts";
+import { type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
+import { isHostService } from "./host-service.ts";
+import { entryOf } from "./nat/entries.ts";
+import { translateError } from "./nat/icmp-error.ts";
+import { tupleKey } from "./nat/keys.ts";
+import type { Mapping } from "./nat/mappings.ts";
+import { isProxyAddress } from "./ranges.ts";
+import type { Flow } from "./reach/face.ts";
+import { judgeInbound, judgeOutbound, type Party, type Verdict } from "./verdict.ts";
+
+/** Validated by the plane, which splits what is longer than a packet. */
+const VALIDATED = { limitBytes: 0xffff, mode: "strict" } as const;
+
+type FlowPunt = Extract<DataPunt, { readonly reason: "flow" | "icmp-error" }>;
+
+/** A packet, and whose it is. */
+interface Arrival {
+  readonly cid: string;
+  readonly slot: number;
+  readonly party: Party;
+  readonly packet: Uint8Array;
+  readonly view: PacketView;
+}
+
+export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt): void {
+  const arrival = arrivalOf(gateway, punt);
+  if (arrival === undefined) return;
+  const { direction } = punt;
+  const tuple: FlowTuple = { slot: arrival.slot, ...arrival.view };
+  const known = gateway.flows.find(direction, tuple);
+  const isOver = known !== undefined && isAnew(gateway, known, arrival.view);
+  if (isOver) unlinkFlow(gateway, known);
+  else if (known !== undefined) {
+    return settle(gateway, now, arrival, { verdict: known.note, direction });
+  }
+  const verdict = judge(gateway, now, arrival, direction);
+  link(gateway, now, arrival, { verdict, direction });
+  settle(gateway, now, arrival, { verdict, direction });
+}
+
+/** TN-61 rows 6 to 14 for what tables refuse: they may be older than the grants, or the packet for the host. */
+export function handleRefused(
+  gateway: GatewayState,
+  now: Instant,
+  punt: Extract<DataPunt, { readonly reason: "refused" }>,
+): void {
+  const arrival = arrivalOf(gateway, punt);
+  if (arrival === undefined) return;
+  const { refusal } = punt;
+  const verdict: Verdict =
+    refusal === undefined
+      ? judge(gateway, now, arrival, "out")
+      : { kind: "refuse", refusal, cause: "refused before" };
+  settle(gateway, now, arrival, { verdict, direction: "out" });
+}
+
+function arrivalOf(
+  { connections, grants, nats, counters }: GatewayState,
+  { slot, packet }: { readonly slot?: number; readonly packet: Uint8Array },
+): Arrival | undefined {
+  const cid = slot === undefined ? undefined : connections.connectionOf(slot);
+  const client = cid === undefined ? undefined : grants.client(cid);
+  if (slot === undefined || cid === undefined || client === undefined) {
+    counters["no-peer-state"]++;
+    return undefined;
+  }
+  return { cid, slot, party: { client, nat: natOf(nats, cid) }, packet, view: viewPacket(packet) };
+}
+
+function unlinkFlow(gateway: GatewayState, flow: BookedFlow<Verdict>): void {
+  const usage = gateway.flows.unlink(flow);
+  if (usage !== undefined) endFlow(gateway, { ...flow, ...usage });
+}
+
+/** A SYN on a flow that was closed: the tuple is used again, by another connection (TN-78). */
+function isAnew({ flows }: GatewayState, known: BookedFlow<Verdict>, view: PacketView): boolean {
+  return isSyn(view) && flows.isClosing(known);
+}
+
+function judge(
+  gateway: GatewayState,
+  now: Instant,
+  { party, packet, view }: Arrival,
+  direction: "out" | "in",
+): Verdict {
+  const own = ownAddresses(gateway);
+  if (direction === "in") return judgeInbound(party, inwardFlow(view), { ownAddresses: own });
+  const flow: Flow = { ...view, destination: copyOf(view.destination) };
+  return judgeOutbound(party, flow, {
+    now,
+    ownAddresses: own,
+    isHostService: gateway.isHostOpen || isHostService(packet),
+    isUsed: ({ protocol, port, real }) => party.nat.untranslated.has(tupleKey(protocol, port, real)),
+  });
+}
+
+/** As the client sees it (TN-58). */
+function inwardFlow({ source, protocol, ports }: PacketView): Flow {
+  const exchanged = ports && { source: ports.destination, destination: ports.source };
+  return { destination: copyOf(source), protocol, ...(exchanged && { ports: exchanged }) };
+}
+
+interface Decision {
+  readonly verdict: Verdict;
+  readonly direction: "out" | "in";
+}
+
+function link(gateway: GatewayState, now: Instant, arrival: Arrival, decision: Decision): void {
+  const { flows, counters } = gateway;
+  const { cid, party } = arrival;
+  const { verdict } = decision;
+  const record = recordOf(arrival, decision);
+  if (!flows.link(now, { owner: cid, record, note: verdict })) {
+    counters["flow-table-full"]++;
+    return;
+  }
+  if (verdict.kind === "nat") {
+    party.nat.mappings.addFlow(verdict.mapping);
+    gateway.sweepAt ??= after(now, SWEEP_MS);
+  }
+  if (verdict.kind === "pass") countUntranslated(party.nat.untranslated, record, 1);
+}
+
+function recordOf({ slot, view }: Arrival, { verdict, direction }: Decision): FlowRecord {
+  const { protocol, ports } = view;
+  const isEcho = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+  const isOut = direction === "out";
+  const near = isOut ? ports?.source : ports?.destination;
+  const far = isOut ? ports?.destination : ports?.source;
+  const remotePort = isEcho ? 0 : (far ?? 0);
+  const client = { address: copyOf(isOut ? view.source : view.destination), port: near ?? 0 };
+  const remote = { address: copyOf(isOut ? view.destination : view.source), port: remotePort };
+  const plain = { protocol, slot, client, remote };
+  switch (verdict.kind) {
+    case "pass":
+      return { ...plain, out: "pass", in: "pass" };
+    case "nat": {
+      const { inside, outside } = verdict.mapping;
+      return {
+        ...{ protocol, slot, out: "nat", in: "nat" },
+        client: { ...client, port: inside.port },
+        remote: { address: inside.proxy, port: remotePort },
+        outside: { address: outside.real, port: outside.port },
+      };
+    }
+    case "refuse":
+      return { ...plain, out: verdict.refusal satisfies FlowVerdict };
+    case "drop":
+      return { ...plain, in: "drop", reason: verdict.reason };
+    default:
+      return verdict satisfies never;
+  }
+}
+
+/** A record that is gone: what it has seen goes to its mapping (TN-68, TN-90). */
+export function endFlow(
+  { nats }: GatewayState,
+  { owner, record, note, out, in: inward }: FlowUsage & BookedFlow<Verdict>,
+): void {
+  const nat = nats.get(owner);
+  if (nat === undefined) return;
+  if (note.kind === "pass") countUntranslated(nat.untranslated, record, -1);
+  if (note.kind !== "nat") return;
+  nat.mappings.endFlow(note.mapping, {
+    lastOut: out.last === 0 ? undefined : out.last,
+    lastIn: inward.last === 0 ? undefined : inward.last,
+    hasFin: out.hasFin && inward.hasFin,
+    hasRst: out.hasRst || inward.hasRst,
+  });
+}
+
+function countUntranslated(counts: Map<string, number>, record: FlowRecord, by: 1 | -1): void {
+  const { protocol, client, remote } = record;
+  if (client.port === 0) return;
+  const key = tupleKey(protocol, client.port, remote.address);
+  const count = (counts.get(key) ?? 0) + by;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+}
+
+function settle(
+  gateway: GatewayState,
+  now: Instant,
+  { cid, party, packet }: Arrival,
+  { verdict, direction }: Decision,
+): void {
+  switch (verdict.kind) {
+    case "pass":
+      return deliver(gateway, now, { cid, direction }, packet);
+    case "nat":
+      party.nat.mappings.note(now, verdict.mapping, direction);
+      return deliver(gateway, now, { cid, direction }, translate(packet, verdict.mapping, direction));
+    case "refuse":
+      return refuse(gateway, now, { cid, packet, refusal: verdict.refusal, cause: verdict.cause });
+    case "drop":
+      gateway.counters[verdict.reason]++;
+      return;
+    default:
+      return verdict satisfies never;
+  }
+}
+
+function deliver(
+  { connections, commands }: GatewayState,
+  now: Instant,
+  { cid, direction }: { readonly cid: string; readonly direction: "out" | "in" },
+  packet: Uint8Array,
+): void {
+  if (direction === "out") commands.push({ kind: "write-tun", packet });
+  else connections.sendPacket(now, cid, packet);
+}
+
+function translate(packet: Uint8Array, { inside, outside }: Mapping, direction: "out" | "in"): Uint8Array {
+  const to =
+    direction === "out"
+      ? ({ field: "destination", address: outside.real, port: outside.port } as const)
+      : ({ field: "source", address: inside.proxy, port: inside.port } as const);
+  return translated(packet, describe(packet), to);
+}
+
+function describe(packet: Uint8Array): PacketDescriptor {
+  const found = parsePacket(packet, VALIDATED);
+  if (!found.ok) throw new Error(`the plane hands up what it has not validated: ${found.reason}`);
+  return found.value;
+}
+
+interface RefusedPacket {
+  readonly cid: string;
+  readonly packet: Uint8Array;
+  readonly refusal: Refusal;
+  readonly cause: string;
+}
+
+function refuse(gateway: GatewayState, now: Instant, { cid, packet, refusal, cause }: RefusedPacket): void {
+  const { counters, connections, log } = gateway;
+  if (!mayRefuse(gateway, now, cid)) {
+    counters["icmp-rate"]++;
+    return;
+  }
+  counters.refused++;
+  // Within the budget of refusals, so never a line per packet (TN-60).
+  log.debug?.("packet refused", { cid, refusal, cause });
+  const error = encodeRefusal(packet, refusal);
+  if (error !== undefined) connections.sendPacket(now, cid, error);
+}
+
+/** ICMP errors are never filtered; what they are about decides how they look (TN-70, TN-120). */
+export function handleIcmpError(gateway: GatewayState, now: Instant, punt: FlowPunt): void {
+  const arrival = arrivalOf(gateway, punt);
+  if (arrival === undefined) return;
+  const { packet } = arrival;
+  const found = describe(packet);
+  const quoted = parseIcmpQuote(packet, found);
+  if (!quoted.ok || quoted.value === undefined) {
+    gateway.counters["icmp-quote"]++;
+    return;
+  }
+  const error: IcmpErrorAt = { ...arrival, found, quoted: quoted.value };
+  if (punt.direction === "in") passErrorIn(gateway, now, error);
+  else passErrorOut(gateway, error);
+}
+
+interface IcmpErrorAt extends Arrival {
+  readonly found: PacketDescriptor;
+  readonly quoted: NonNullable<Extract<ReturnType<typeof parseIcmpQuote>, { readonly ok: true }>["value"]>;
+}
+
+function passErrorIn(gateway: GatewayState, now: Instant, error: IcmpErrorAt): void {
+  const { cid, party, packet, view, found, quoted } = error;
+  const { connections, counters } = gateway;
+  if (!party.client.addresses.some((address) => equalIp(address, quoted.source))) {
+    counters["icmp-quote"]++;
+    return;
+  }
+  const { protocol, ports } = quoted;
+  const { mappings } = party.nat;
+  const mapping = ports && mappings.ofOutside({ protocol, port: ports.source, real: quoted.destination });
+  if (mapping === "expired") {
+    counters["expired-nat"]++;
+    return;
+  }
+  if (mapping === undefined) {
+    connections.sendPacket(now, cid, packet);
+    return;
+  }
+  mappings.note(now, mapping, "in");
+  const { proxy, port } = mapping.inside;
+  // The first hop of a trace is the gateway itself; all behind it stay hidden (TN-72).
+  const isOwn = ownAddresses(gateway).some((address) => equalIp(address, view.source));
+  const made = translateError(packet, found, quoted, {
+    source: isOwn ? copyOf(view.source) : proxy,
+    destination: copyOf(view.destination),
+    quote: { field: "destination", address: proxy, port },
+  });
+  connections.sendPacket(now, cid, made);
+}
+
+function passErrorOut(gateway: GatewayState, { party, packet, view, found, quoted }: IcmpErrorAt): void {
+  const { commands, counters } = gateway;
+  const { protocol, ports } = quoted;
+  const isOfClient = party.client.addresses.some((address) => equalIp(address, quoted.destination));
+  const rid = entryOf(party.nat.entries, quoted.source)?.rid;
+  const isGranted = rid !== undefined && party.client.grants.has(rid);
+  const mapping =
+    ports && isOfClient && isGranted && isProxyAddress(view.destination)
+      ? party.nat.mappings.ofInside({ protocol, port: ports.destination, proxy: quoted.source })
+      : undefined;
+  if (mapping === undefined) {
+    counters["icmp-error-out"]++;
+    return;
+  }
+  const { real, port } = mapping.outside;
+  const made = translateError(packet, found, quoted, {
+    source: copyOf(view.source),
+    destination: real,
+    quote: { field: "source", address: real, port },
+  });
+  commands.push({ kind: "write-tun", packet: made });
+}
