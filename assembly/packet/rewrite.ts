@@ -31,11 +31,14 @@ export function rewriteDestination(packet: usize, found: usize, address: usize, 
 /** @param field the port's offset in TCP and UDP */
 function rewrite(packet: usize, found: usize, at: usize, address: usize, field: usize, port: u32): void {
   const isV6 = load<u32>(found, Packet.FAMILY) == 6;
-  const bytes: u32 = isV6 ? 16 : 4;
-  const oldAddress = sum(at, bytes);
-  memory.copy(at, address, <usize>bytes);
-  const newAddress = sum(at, bytes);
-  if (!isV6) mend(packet + Ip4.CHECKSUM, oldAddress, newAddress);
+  const oldAddress = isV6 ? sum(at, 16) : <u64>load<u32>(at);
+  const newAddress = isV6 ? sum(address, 16) : <u64>load<u32>(address);
+  if (isV6) {
+    v128.store(at, v128.load(address));
+  } else {
+    store<u32>(at, load<u32>(address));
+    mend(packet + Ip4.CHECKSUM, oldAddress, newAddress);
+  }
   const flags = load<u32>(found, Packet.FLAGS);
   // Of a fragment nobody knows whether its transport header is there.
   if ((flags & PACKET_FLAG_FRAGMENT) != 0) return;

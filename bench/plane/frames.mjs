@@ -44,10 +44,10 @@ export function tcpFrame(mss) {
 }
 
 /** A single datagram. */
-export function udpFrame(payloadBytes) {
+export function udpFrame(payloadBytes, sourcePort = 5000) {
   const options = { protocol: 17, gsoType: 0, gsoBytes: 0, checksumOffset: 6 };
   const { bytes, view } = frame(8, payloadBytes, options);
-  view.setUint16(VNET_BYTES + IP_BYTES, 5000);
+  view.setUint16(VNET_BYTES + IP_BYTES, sourcePort);
   view.setUint16(VNET_BYTES + IP_BYTES + 2, 5001);
   view.setUint16(VNET_BYTES + IP_BYTES + 4, 8 + payloadBytes);
   return { bytes, packets: 1 };

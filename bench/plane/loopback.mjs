@@ -4,7 +4,7 @@
  */
 import { CONSTANTS, instantiatePlane, OFFSETS } from "../../build/bindings/memory/index.js";
 import { createPlane, createPlaneMemory } from "../../build/bindings/plane/index.js";
-import { instant, ip, prefix } from "../../build/src/base/index.js";
+import { createSeededRandom, instant, ip, prefix } from "../../build/src/base/index.js";
 
 const { plane: PLANE, worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } = OFFSETS;
 const PEER_ID = 0x123456;
@@ -12,16 +12,33 @@ const INDEX = PEER_ID * 256 + 1;
 const SOURCE = ip("192.0.2.1");
 const PORT = 51820;
 const PAGE_BYTES = 65_536;
+const SEED = createSeededRandom(1);
+
+const all = [prefix("0.0.0.0/0"), prefix("::/0")];
+const routes = all.map((range) => ({ prefix: range, target: { kind: "peer", slot: 0 } }));
+/** Prefixes decide, and let everything pass. */
+export const EVERYTHING = { routes, permits: [{ slot: 0, sources: all, refuseDestination: false }] };
+/** A gateway with a resource like the client's own network, without filters: prefixes decide. */
+const cidr = { slot: 0, sources: all, destinations: all, egressSources: all, refuseDestination: true };
+export const CIDR = { routes, permits: [cidr] };
+/** The same as a translated resource with filters: flows decide about all of it (TN-110). */
+const byFlow = { destinations: all, egressSources: all, isTranslated: true };
+export const BY_FLOW = { routes, permits: [{ ...cidr, destinations: [], egressSources: [], byFlow }] };
 
 /**
  * @returns `run(frame)`: carries one frame as the TUN device gives it, `packets` in all, and returns the
  *   milliseconds spent on egress and on ingress, and the bytes of the frames that came out
  */
-export function createLoopback(module, { mtu, mode = "plain", buffers = 1 }) {
+export function createLoopback(
+  module,
+  { mtu, mode = "plain", buffers = 1, tables = EVERYTHING, flows = [] },
+) {
   const { memory } = createPlaneMemory();
-  const plane = createPlane({ memory, module, mode, mtu, maxPeers: 4 });
+  const plane = createPlane({ memory, module, mode, mtu, maxPeers: 4, flows: { random: SEED } });
   const exports = instantiatePlane(module, memory);
-  connectToItself(plane);
+  connectToItself(plane, tables);
+  for (const flow of flows) plane.flows.link(instant(0), flow);
+  plane.releaseFlows();
   const spare = addBuffers(memory, buffers - 1);
   const words = new Uint32Array(memory.buffer);
   const bytes = new Uint8Array(memory.buffer);
@@ -99,7 +116,7 @@ function inTurn(buffers) {
   };
 }
 
-function connectToItself(plane) {
+function connectToItself(plane, tables) {
   const key = new Uint8Array(32).fill(7);
   const far = instant(Number.MAX_SAFE_INTEGER / 2);
   const session = {
@@ -112,7 +129,6 @@ function connectToItself(plane) {
     sendUntil: far,
     recvUntil: far,
   };
-  const everything = [prefix("0.0.0.0/0"), prefix("::/0")];
   plane.execute({ kind: "add-peer", slot: 0, peerId: PEER_ID });
   plane.execute({
     kind: "set-path",
@@ -128,8 +144,5 @@ function connectToItself(plane) {
   });
   plane.execute({ kind: "install", slot: 0, peerId: PEER_ID, session });
   plane.execute({ kind: "set-current", slot: 0, local: INDEX });
-  plane.publish({
-    routes: everything.map((range) => ({ prefix: range, target: { kind: "peer", slot: 0 } })),
-    permits: [{ slot: 0, sources: everything, refuseDestination: false }],
-  });
+  plane.publish(tables);
 }

@@ -1,8 +1,13 @@
 /**
  * The plane in memory, frames to datagrams and back, one thread (D-15).
  *
- *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--buffers 1] [--json]
+ *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--buffers 1]
+ *     [--load TEXT] [--json]
  *
+ * Of a gateway, mode and MTU of the product, two more cells per load: what goes by flow records and is translated
+ * both ways, against what prefixes let pass (G-4).
+ *
+ * --load TEXT runs the loads whose name has it.
  * --buffers N reads frames into N buffers in turn, as a pool would hand them out (PG-56).
  *
  * Per load two cells: what enters the plane's egress per second, and what its ingress takes. The baseline
@@ -13,12 +18,13 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chooseCipher, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
+import { ip } from "../../build/src/base/index.js";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled } from "../lib/statistics.mjs";
 import { tcpFrame, udpFrame } from "./frames.mjs";
-import { createLoopback } from "./loopback.mjs";
+import { BY_FLOW, CIDR, createLoopback } from "./loopback.mjs";
 
 /** A disturbed sample is repeated so often (TS-50). */
 const ATTEMPTS = 10;
@@ -29,6 +35,7 @@ const OPTIONS = {
   pairs: { type: "string", default: "7" },
   ms: { type: "string", default: "400" },
   buffers: { type: "string", default: "1" },
+  load: { type: "string", default: "" },
   seed: { type: "string", default: "1" },
   json: { type: "boolean", default: false },
 };
@@ -39,6 +46,18 @@ const LOADS = [
   { name: "tcp super-frames, MTU 1280", mtu: 1280, text: 1280, frames: [tcpFrame(1240)] },
   { name: "udp 1200 bytes, one by one", mtu: 1420, text: 1232, frames: Array(43).fill(udpFrame(1200)) },
   { name: "udp 64 bytes, one by one", mtu: 1420, text: 96, frames: Array(64).fill(udpFrame(64)) },
+];
+
+/** One datagram of each of so many flows in turn: nothing is known from the one before. */
+const MANY = 1000;
+const FLOW_LOADS = [
+  { name: "gateway, tcp super-frames", frames: [tcpFrame(1240)], ports: [[0, 0]] },
+  { name: "gateway, udp 1200 bytes", frames: Array(43).fill(udpFrame(1200)), ports: [[5000, 5001]] },
+  {
+    name: `gateway, udp 64 bytes, ${MANY} flows`,
+    frames: Array.from({ length: MANY }, (_, i) => udpFrame(64, 5000 + i)),
+    ports: Array.from({ length: MANY }, (_, i) => [5000 + i, 5001]),
+  },
 ];
 
 async function main() {
@@ -55,7 +74,11 @@ async function main() {
     baselines: {},
   });
   const draw = createDraw(Number(values.seed));
-  for (const load of LOADS) result.cells.push(...cellsFor(load, { module, bench, draw, values }));
+  const wanted = ({ name }) => name.includes(values.load);
+  for (const load of LOADS.filter(wanted))
+    result.cells.push(...cellsFor(load, { module, bench, draw, values }));
+  for (const load of FLOW_LOADS.filter(wanted))
+    result.cells.push(...flowCellsFor(load, { module, draw, values }));
   console.error(table(result.cells));
   endResult(result, values);
   return 0;
@@ -67,6 +90,71 @@ function runOn(path) {
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
   return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+}
+
+/** By flow against by prefix, in turn. */
+function flowCellsFor(load, { module, draw, values }) {
+  const options = { mtu: 1280, mode: "gateway", buffers: Number(values.buffers) };
+  const loopbacks = {
+    postern: createLoopback(module, { ...options, tables: BY_FLOW, flows: flowsOf(load) }),
+    prefix: createLoopback(module, { ...options, tables: CIDR }),
+  };
+  const milliseconds = Number(values.ms);
+  for (const loopback of Object.values(loopbacks)) measurePlane(loopback, load, milliseconds);
+  const samples = [];
+  for (let pair = 0; pair < Number(values.pairs); pair++) {
+    const arms = Object.entries(loopbacks).map(([arm, loopback]) => () => ({
+      arm,
+      pair,
+      ...validSample(() => measurePlane(loopback, load, milliseconds), ATTEMPTS),
+    }));
+    for (const measure of shuffled(arms, draw)) samples.push(measure());
+  }
+  for (const loopback of Object.values(loopbacks)) expectNoLoss(load, loopback);
+  return ["egress", "ingress"].map((path) =>
+    cellOf({
+      name: `${load.name}: ${path} by flow, translated`,
+      params: { mtu: 1280, flows: load.ports.length },
+      unit: "Mpackets/s",
+      arms: ["postern", "prefix"],
+      samples: samples.map((sample) => ({ ...sample, value: sample.value[path].mpps })),
+    }),
+  );
+}
+
+/**
+ * What leaves is a reply from 10.0.0.1 that becomes one of 10.0.0.3; arriving, that is a client's packet to
+ * 10.0.0.2, which becomes one to 10.0.0.4.
+ */
+function flowsOf({ frames, ports }) {
+  const protocol = frames[0].bytes[10 + 9];
+  return ports.flatMap(([source, destination]) => [
+    {
+      protocol,
+      client: { address: ip("10.0.0.2"), port: destination },
+      remote: { address: ip("10.0.0.3"), port: source },
+      outside: { address: ip("10.0.0.1"), port: destination },
+      in: "nat",
+      slot: 0,
+    },
+    {
+      protocol,
+      client: { address: ip("10.0.0.3"), port: source },
+      remote: { address: ip("10.0.0.2"), port: destination },
+      outside: { address: ip("10.0.0.4"), port: source },
+      out: "nat",
+      slot: 0,
+    },
+  ]);
+}
+
+function expectNoLoss({ name }, loopback) {
+  const { egress, ingress } = loopback.counters();
+  for (const { drops, counters } of [egress, ingress]) {
+    if (Object.keys(drops).length > 0) throw new Error(`${name}: dropped ${JSON.stringify(drops)}`);
+    if (counters.packets_punted > 0)
+      throw new Error(`${name}: ${counters.packets_punted} packets without a record`);
+  }
 }
 
 function cellsFor(load, { module, bench, draw, values }) {
@@ -85,8 +173,7 @@ function cellsFor(load, { module, bench, draw, values }) {
     ];
     for (const measure of shuffled(arms, draw)) samples.push(measure());
   }
-  const { drops } = loopback.counters().ingress;
-  if (Object.keys(drops).length > 0) throw new Error(`${load.name}: dropped ${JSON.stringify(drops)}`);
+  expectNoLoss(load, loopback);
   return ["egress", "ingress"].map((path) =>
     cellOf({
       name: `${load.name}: ${path}`,
@@ -157,14 +244,12 @@ function gigabytes(samples, path) {
 }
 
 function table(cells) {
-  const head = ["", "Mpackets/s", "AEAD alone", "ratio", "notes"];
-  const rows = cells.map((cell) => [
-    cell.name,
-    cell.arms.postern.median.toFixed(3),
-    cell.arms.aead.median.toFixed(3),
-    cell.ratio_to.aead.median.toFixed(3),
-    cell.notes,
-  ]);
+  const head = ["", "Mpackets/s", "baseline", "", "ratio", "notes"];
+  const rows = cells.map((cell) => {
+    const [baseline] = Object.keys(cell.ratio_to);
+    const numbers = [cell.arms.postern, cell.arms[baseline]].map(({ median }) => median.toFixed(3));
+    return [cell.name, ...numbers, baseline, cell.ratio_to[baseline].median.toFixed(3), cell.notes ?? ""];
+  });
   return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
