@@ -105,12 +105,16 @@ function judgeInitiation(worker: usize, guard: usize, at: usize, signed: u32, is
     store<u64>(worker, now + LOAD_MS, Ingress.LOAD_UNTIL);
   }
   const source = sourceHolder(worker);
-  const cookie = cookieOf(worker, guard);
-  if (hasValidMac2(worker, cookie, at, signed + MAC_FIELD_BYTES)) {
+  // Most of a flood has no mac2 and gets no reply: for that nothing is hashed but mac1.
+  const mac2 = at + <usize>(signed + MAC_FIELD_BYTES);
+  const isAnswering = v128.any_true(v128.load(mac2));
+  if (isAnswering && hasValidMac2(worker, cookieOf(worker, guard), at, signed + MAC_FIELD_BYTES)) {
     if (!takeBudget(worker, SHARE_COOKIE, source)) return Drop.WG_SOURCE_RATE;
     return takeShare(worker, SHARE_COOKIE, COOKIE_SHARE) ? 0 : Drop.PUNT_RATE;
   }
   if (!takeBudget(worker, SHARE_REPLY, source)) return Drop.WG_UNDER_LOAD;
   if (!takeShare(worker, SHARE_REPLY, REPLY_SHARE)) return Drop.WG_UNDER_LOAD;
-  return replyWithCookie(worker, guard, cookie, at, signed) ? Drop.WG_COOKIE_ASKED : Drop.WG_UNDER_LOAD;
+  return replyWithCookie(worker, guard, cookieOf(worker, guard), at, signed)
+    ? Drop.WG_COOKIE_ASKED
+    : Drop.WG_UNDER_LOAD;
 }
