@@ -15,6 +15,8 @@ export interface CauseFacts {
   /** By which the relay is reached. */
   readonly transport?: string;
   readonly rttMs?: number;
+  /** Of the last stream to a relay, while UDP is silent. */
+  readonly streamFailure?: string;
   /** Since the connection was made. */
   readonly ageS: number;
 }
@@ -65,6 +67,12 @@ export const CAUSES = {
     sentence: ({ directPairs }) =>
       `UDP does not pass: none of ${directPairs} direct pairs of addresses was answered, and nothing of the other end arrived.`,
     remedy: OPEN_UDP,
+  },
+  "nothing-passes": {
+    sentence: ({ streamFailure }) =>
+      `This network lets nothing pass: UDP is answered neither by the other end nor by a relay, and a TLS connection to a relay fails (${streamFailure}).`,
+    remedy:
+      "allow UDP out, or TCP 443 to the relays; where an HTTP proxy is the way out, name it in HTTPS_PROXY",
   },
   "one-way": {
     sentence: () =>

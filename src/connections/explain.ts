@@ -29,6 +29,8 @@ export interface Circumstances {
   readonly isRefusing: boolean;
   readonly ownNat: NatSight;
   readonly peerNat: NatSight;
+  /** Why relays are not reached by stream either; `undefined`: one is, or UDP reaches them. */
+  readonly streamFailure: string | undefined;
   readonly ageMs: number;
 }
 
@@ -101,6 +103,7 @@ function circumstancesOf(
     isRefusing: agent.refusal() === "bad-integrity" || agent.refusal() === "unknown-username",
     ownNat: ownNat(byUdp.map(({ client }) => client.candidates())),
     peerNat: peerNat(told),
+    streamFailure: state.streams.hasWarned ? state.streams.lastFailure : undefined,
     ageMs: state.now - createdAt,
   };
 }
@@ -160,11 +163,12 @@ function causeOfNone(seen: Circumstances): Cause {
   if (pairs.some(({ errorCode }) => errorCode !== undefined)) return "answered-by-error";
   if (isRefusing) return "checks-refused";
   if (failure === undefined && seen.ageMs < SEARCH_MS) return "searching";
-  return pairs.some(isAlive) ? "one-way" : "not-heard";
+  if (pairs.some(isAlive)) return "one-way";
+  return seen.streamFailure === undefined ? "not-heard" : "nothing-passes";
 }
 
 function factsOf(
-  { pairs, ownFamilies, peerFamilies, ageMs }: Circumstances,
+  { pairs, ownFamilies, peerFamilies, streamFailure, ageMs }: Circumstances,
   relay: RelayStats | undefined,
 ): CauseFacts {
   const errorCode = pairs.find((pair) => pair.errorCode !== undefined)?.errorCode;
@@ -173,6 +177,7 @@ function factsOf(
     ownFamilies: formatFamilies(ownFamilies),
     peerFamilies: formatFamilies(peerFamilies),
     ...(errorCode !== undefined && { errorCode }),
+    ...(streamFailure !== undefined && { streamFailure }),
     ...(relay && { relay: relay.id, transport: relay.transport.toUpperCase() }),
     ...(relay?.rttMs !== undefined && { rttMs: Math.round(relay.rttMs) }),
     ageS: Math.round(ageMs / 1000),

@@ -107,12 +107,12 @@ function connectionTable(connections: readonly ConnectionView[]): readonly strin
 }
 
 function relayLines(status: RelayServerStatus): readonly string[] {
-  const { addresses, port, portal, allocations, channels, relayed, draining } = status;
+  const { addresses, port, portal, allocations, channels, relayed, draining, streams } = status;
   return [
     summary(status),
     `portal     ${portal === null ? "none: stands alone" : printable(`${portal.url} ${portal.state}`)}`,
     `listening  ${addresses.join(", ")}, UDP port ${port}${draining ? ", draining" : ""}`,
-    `serving    ${allocations} allocations, ${channels} channels`,
+    `serving    ${allocations} allocations, ${channels} channels${streams === undefined ? "" : `, ${streams} streams`}`,
     `relayed    ${formatBytes(relayed.to_peers.bytes)} to peers, ${formatBytes(relayed.to_clients.bytes)} to clients`,
   ];
 }

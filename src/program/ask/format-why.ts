@@ -60,11 +60,7 @@ export function formatWhy(view: WhyView): readonly string[] {
   const way = path === "none" ? "no path" : `${path} path`;
   return [
     `${idOf(view)}: ${state}, ${way}`,
-    ...(relay === null
-      ? []
-      : [
-          `  relay ${relay.id} ${relay.state}${relay.rtt_ms === null ? "" : `, ${Math.round(relay.rtt_ms)} ms`}`,
-        ]),
+    ...(relay === null ? [] : [describeRelay(relay)]),
     `  UDP ${view.udp_passed ? "has passed between the ends" : "of the other end has never arrived"}`,
     ...describeNat("this end's router", view.own_nat),
     ...describeNat("the other end's router", view.peer_nat),
@@ -73,6 +69,11 @@ export function formatWhy(view: WhyView): readonly string[] {
     ...wrap(sentence),
     ...(remedy === null ? [] : wrap(`What to do: ${remedy}.`)),
   ];
+}
+
+function describeRelay({ id, transport, state, rtt_ms }: NonNullable<WhyView["relay"]>): string {
+  const by = transport === "udp" ? "" : ` by ${transport.toUpperCase()}`;
+  return `  relay ${id}${by} ${state}${rtt_ms === null ? "" : `, ${Math.round(rtt_ms)} ms`}`;
 }
 
 /** Nothing where nothing is known. */

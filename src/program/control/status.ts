@@ -141,7 +141,12 @@ export interface WhyView {
   readonly peer_families: readonly (4 | 6)[];
   readonly own_nat: NatView;
   readonly peer_nat: NatView;
-  readonly relay: { readonly id: string; readonly state: string; readonly rtt_ms: number | null } | null;
+  readonly relay: {
+    readonly id: string;
+    readonly transport: RelayStatus["transport"];
+    readonly state: string;
+    readonly rtt_ms: number | null;
+  } | null;
   readonly pairs: readonly PairView[];
 }
 

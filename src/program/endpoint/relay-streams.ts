@@ -113,7 +113,7 @@ async function open(state: State, relay: string, place: StreamPlace): Promise<vo
   } catch (error) {
     if (!isCurrent()) return;
     state.dials.delete(relay);
-    tell({ kind: "ended", relay, reason: reasonOf(error) });
+    tell({ kind: "ended", relay, reason: reasonsOf(error) });
   } finally {
     clearTimeout(timer);
   }
@@ -178,6 +178,14 @@ async function connectTcp(
   if (isDirect) return await firstOf(addresses, openTcp);
   const reach = reachTarget({ target, env, openTcp, resolve, caFile, log });
   return await firstConnection(await reach.resolve(target.host), target.port, reach.openTcp);
+}
+
+/** Of all addresses that were tried; a family that the host does not have is no reason beside others. */
+function reasonsOf(error: unknown): string {
+  if (!(error instanceof AggregateError)) return reasonOf(error);
+  const reasons = [...new Set(error.errors.map(reasonOf))];
+  const telling = reasons.filter((reason) => !reason.includes("ENETUNREACH"));
+  return (telling.length > 0 ? telling : reasons).join("; ");
 }
 
 async function firstOf(addresses: readonly SocketAddress[], openTcp: OpenTcp): Promise<Socket> {

@@ -25,7 +25,10 @@ export function whyViews({ explanations, role, now }: WhyParts): readonly WhyVie
       peer_families: explanation.peerFamilies,
       own_nat: natView(explanation.ownNat),
       peer_nat: natView(explanation.peerNat),
-      relay: relay === undefined ? null : { id: relay.id, state: relay.state, rtt_ms: relay.rttMs ?? null },
+      relay:
+        relay === undefined
+          ? null
+          : { id: relay.id, transport: relay.transport, state: relay.state, rtt_ms: relay.rttMs ?? null },
       pairs: pairs.map((pair) => pairView(pair, now)),
     };
   });

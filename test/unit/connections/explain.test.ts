@@ -38,6 +38,7 @@ const NOT_HEARD: Circumstances = {
   isRefusing: false,
   ownNat: { mapping: "unknown" },
   peerNat: { mapping: "unknown" },
+  streamFailure: undefined,
   ageMs: 20_000,
 };
 const BOTH_DIFFER = { ownNat: { mapping: "differs" }, peerNat: { mapping: "differs" } } as const;
@@ -53,6 +54,7 @@ const EXAMPLES: Readonly<Record<Cause, Partial<Circumstances>>> = {
   "answered-by-error": { pairs: [{ ...SILENT_PAIR, errorCode: 401 }] },
   "checks-refused": { isRefusing: true },
   "not-heard": {},
+  "nothing-passes": { streamFailure: "ECONNREFUSED" },
   "one-way": { pairs: [{ ...SILENT_PAIR, heardAt: NOW }] },
   "path-died": { hadPath: true },
   "handshake-silent": { failure: "wireguard-expired", hadPath: true },
@@ -86,6 +88,7 @@ const FACTS = {
   errorCode: 401,
   relay: "berlin",
   transport: "TLS",
+  streamFailure: "ECONNREFUSED",
   rttMs: 12,
   ageS: 3,
 };
@@ -101,6 +104,8 @@ const SENTENCES: Readonly<Record<Cause, string>> = {
   "checks-refused": "Checks of the other end arrive, but are not signed as agreed: the ends disagree.",
   "not-heard":
     "UDP does not pass: none of 4 direct pairs of addresses was answered, and nothing of the other end arrived.",
+  "nothing-passes":
+    "This network lets nothing pass: UDP is answered neither by the other end nor by a relay, and a TLS connection to a relay fails (ECONNREFUSED).",
   "one-way":
     "Checks of the other end arrive here, but it answers none of ours: what this end sends gets lost.",
   "path-died": "The path worked and then nobody answered any more: the other end, or the way to it, is gone.",

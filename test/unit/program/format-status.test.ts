@@ -87,6 +87,12 @@ describe("what status prints", () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(WIDTH);
   });
 
+  it("PG-111, RL-212: the longest name of a path leaves the lines within 80 columns", () => {
+    const lines = formatStatus({ ...CLIENT, connections: [{ ...CONNECTION, path: "relayed-tls" }] });
+    expect(lines.at(-1)).toMatch(/ +connected +relayed-tls +\[2001.*… +12 ms /);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(WIDTH);
+  });
+
   it("PG-111: what the program does not have is said in words", () => {
     const lines = formatStatus({ ...CLIENT, resources: [], connections: [], ready: false });
     expect(lines[0]).toContain("client: starting");

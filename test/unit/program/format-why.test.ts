@@ -28,7 +28,7 @@ const VIEW: WhyView = {
   peer_families: [4],
   own_nat: { mapping: "differs", port_kept: false },
   peer_nat: { mapping: "same", port_kept: true },
-  relay: { id: "berlin", state: "active", rtt_ms: 11.6 },
+  relay: { id: "berlin", transport: "udp", state: "active", rtt_ms: 11.6 },
   pairs: [PAIR],
 };
 
@@ -63,6 +63,15 @@ describe("what why prints", () => {
       "      given up: never answered in 12 checks, the last 5s ago; the other side never spoke",
       "UDP does not pass.",
       "What to do: allow UDP.",
+    ]);
+  });
+
+  it("RL-212: a relay that is reached by stream says so", () => {
+    const relay = { id: "berlin", transport: "tls", state: "active", rtt_ms: null } as const;
+    const lines = formatWhy({ ...VIEW, state: "connected", path: "relayed-tls", relay });
+    expect(lines.slice(0, 2)).toEqual([
+      "5f0e9d7c-1111: connected, relayed-tls path",
+      "  relay berlin by TLS active",
     ]);
   });
 

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { formatIp, instant, ip, SILENT } from "../../../../src/base/index.ts";
 import type { StreamNews, StreamPlace } from "../../../../src/connections/index.ts";
 import { createRelayStreams, type RelayStreams } from "../../../../src/program/endpoint/relay-streams.ts";
-import { plainTcp } from "../../../../src/program/portal-transport.ts";
+import { type OpenTcp, plainTcp } from "../../../../src/program/portal-transport.ts";
 import { openStreamListener } from "../../../../src/program/stream/index.ts";
 import { encodeChannelData } from "../../../../src/turn/index.ts";
 
@@ -53,11 +53,11 @@ interface Dialer {
   next(): Promise<StreamNews>;
 }
 
-async function createDialer(env: Record<string, string> = {}): Promise<Dialer> {
+async function createDialer(env: Record<string, string> = {}, openTcp: OpenTcp = plainTcp): Promise<Dialer> {
   const plane = await openUdp();
   const told: StreamNews[] = [];
   const streams = createRelayStreams({
-    surroundings: { udpPort: () => plane.address().port, openTcp: plainTcp, env, caFile: CA },
+    surroundings: { udpPort: () => plane.address().port, openTcp, env, caFile: CA },
     bridgePort: 0,
     now: () => instant(0),
     tell: (news) => told.push(news),
@@ -133,6 +133,16 @@ describe("streams to relays", () => {
     const addresses = [{ address: LOOPBACK, port: 1 }];
     dialer.streams.take({ kind: "open", relay: "r", place: { transport: "tcp", addresses } });
     expect(await dialer.next()).toEqual({ kind: "ended", relay: "r", reason: "ECONNREFUSED" });
+  });
+
+  it("RL-209: the reason is that of an address that the host has a way to", async () => {
+    const refused: OpenTcp = async ({ address }) => {
+      throw Object.assign(new Error(), { code: address.length === 4 ? "ETIMEDOUT" : "ENETUNREACH" });
+    };
+    const dialer = await createDialer({}, refused);
+    const addresses = [LOOPBACK, ip("::1")].map((address) => ({ address, port: 1 }));
+    dialer.streams.take({ kind: "open", relay: "r", place: { transport: "tcp", addresses } });
+    expect(await dialer.next()).toMatchObject({ reason: "ETIMEDOUT" });
   });
 
   it("RL-211: the proxy of the environment is asked for the address, unless NO_PROXY has the name", async () => {
