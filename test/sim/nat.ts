@@ -44,15 +44,16 @@ export function natOptions(kind: NatKind, change: Partial<NatOptions> = {}): Nat
 }
 
 export interface Nat {
-  readonly options: NatOptions;
+  /** What is changed of it concerns new packets; mappings stay. */
+  options: NatOptions;
   /** The outside port of a packet on its way out; `undefined`: no port is left. */
   translateOut(now: Instant, inside: SocketAddress, to: SocketAddress): number | undefined;
   /** Whose packet it is that came to an outside port; `undefined`: nobody's. */
   translateIn(now: Instant, port: number, from: SocketAddress): SocketAddress | undefined;
   /** Mappings that are alive. */
   size(now: Instant): number;
-  /** All mappings are forgotten; with options it is another NAT afterwards. */
-  reboot(options?: NatOptions): void;
+  /** All mappings are forgotten. */
+  reboot(): void;
 }
 
 interface Mapping {
@@ -87,18 +88,20 @@ export function createNat(options: NatOptions, stream: ReturnType<typeof createS
     get options() {
       return table.options;
     },
+    set options(next) {
+      table.options = next;
+    },
     translateOut: (now, inside, to) => translateOut(table, now, inside, to),
     translateIn: (now, port, from) => translateIn(table, now, port, from),
     size(now) {
       forgetOld(table, now);
       return table.byKey.size;
     },
-    reboot(next = table.options) {
-      table.options = next;
+    reboot() {
       table.byKey.clear();
       table.byPort.clear();
       table.forwarded.clear();
-      table.nextPort = next.ports.lowest;
+      table.nextPort = table.options.ports.lowest;
     },
   };
 }

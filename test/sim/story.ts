@@ -66,9 +66,11 @@ export interface Story {
 export interface RelayPart {
   readonly relay: SimulatedRelay;
   readonly line: PortalLine<never>;
-  /** Killed, and started again as another process (RL-70). */
   kill(): void;
+  /** Started again as another process (RL-70). */
   start(): void;
+  /** SIGTERM (RL-73). */
+  drain(): void;
 }
 
 /** Parts by their names; without one the only of its kind. */
@@ -79,6 +81,8 @@ export interface Play {
   gateway(name?: string): GatewayPeer;
   relay(name?: string): RelayPart;
   router(network: string): Router;
+  /** From now on the router of its network sends the peer's port on to it. */
+  forward(peer: ClientPeer | GatewayPeer): void;
   /** Moves a peer's host into a network, and tells it (SN-115). */
   roam(peer: ClientPeer | GatewayPeer, network: string): void;
   /** Of a client's only connection. */
@@ -161,6 +165,7 @@ function begin(state: State): Play {
     gateway: (name) => named(gateways, name),
     relay: (name) => named(relays, name),
     router: (name) => named(networks, name).router,
+    forward: ({ host }) => forward(host.network, host),
     roam(peer, network) {
       const addresses = addressesIn(
         state,
@@ -230,7 +235,7 @@ function forward(network: Network | undefined, { addresses, port, name }: Host):
   const nat = network?.router?.nat;
   const address = addresses.find(({ length }) => length === 4);
   if (nat === undefined || address === undefined) throw new Error(`nothing forwards to ${name}`);
-  nat.reboot({ ...nat.options, forward: { port, to: { address, port } } });
+  nat.options = { ...nat.options, forward: { port, to: { address, port } } };
 }
 
 function addRelayPart(state: State, name: string, part: HostPart): RelayPart {
@@ -266,6 +271,11 @@ function addRelayPart(state: State, name: string, part: HostPart): RelayPart {
     line,
     kill() {
       host.program = undefined;
+      line.vanish(true);
+    },
+    drain() {
+      relay.server.startDrain(world.now());
+      world.flush(host);
       line.vanish(true);
     },
     start() {
