@@ -44,7 +44,13 @@ async function main(args: readonly string[]): Promise<number> {
 
   for (const path of envFilesOf(rest)) loadEnvFile(path, env);
   const fromFile = takeToken(env);
-  const { values, words, warnings } = parseArguments(rest, env, command.options, command.name);
+  const { values, words, warnings } = parseArguments(
+    rest,
+    env,
+    command.options,
+    command.name,
+    command.waives,
+  );
   checkWords(words, command);
   const { log: filter = "info" } = values;
   const logFormat = values["logFormat"] === "json" ? "json" : "human";

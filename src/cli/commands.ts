@@ -12,6 +12,7 @@ import type {
   RelayOptions,
   WgOptions,
 } from "../program/options.ts";
+import { ADMINISTERING_COMMANDS } from "./administering.ts";
 import { ASKING_COMMANDS } from "./asking.ts";
 import { type Command, define } from "./define.ts";
 import {
@@ -27,6 +28,9 @@ import {
   WG_ONLY,
 } from "./options.ts";
 import { RELAY } from "./relay-options.ts";
+
+/** Forwarding without a gateway, for who starts one with fewer privileges (PG-68). */
+const FORWARDING_ONLY = ["setup", "teardown"] as const;
 
 /** `standalone` is the reference's word for the same. */
 const RUN = { min: 0, max: 1, oneOf: ["run", "standalone"] } as const;
@@ -57,8 +61,9 @@ const client = define({
 const gateway = define({
   name: "gateway",
   summary: "give clients access to what this host can reach",
-  usage: "[run] --api-url URL",
-  words: RUN,
+  usage: "[run] --api-url URL | setup | teardown",
+  words: { min: 0, max: 1, oneOf: [...RUN.oneOf, ...FORWARDING_ONLY] },
+  waives: FORWARDING_ONLY,
   options: { ...PEER, ...GATEWAY_ONLY, ...PLANE, ...LOGGING },
   examples: [
     [
@@ -69,11 +74,12 @@ const gateway = define({
       "postern gateway -u ws://192.0.2.10:8080 --id gw --masquerade off",
       "forwarding is set up by somebody else",
     ],
+    ["sudo postern gateway setup", "forwarding and masquerading alone; teardown removes the rules"],
     ["kill -USR2 PID", "log a snapshot: connections, resources, every counter"],
   ],
-  run: async (values, _words, io) => {
+  run: async (values, [word], io) => {
     const { runGateway } = await import("../program/gateway/index.ts");
-    return await (runGateway satisfies Program<GatewayOptions>)(values, io);
+    return await (runGateway satisfies Program<GatewayOptions>)({ ...values, word }, io);
   },
 });
 
@@ -195,5 +201,6 @@ export const COMMANDS: readonly Command[] = [
   wg,
   demo,
   doctor,
+  ...ADMINISTERING_COMMANDS,
   ...ASKING_COMMANDS,
 ];

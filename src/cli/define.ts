@@ -35,6 +35,8 @@ export interface Command {
     readonly oneOf?: readonly string[];
   };
   readonly options: OptionTable;
+  /** Words with which nothing is required. */
+  readonly waives?: readonly string[];
   /** The longest clean stop, as the options have it; 5 s if absent (PG-15). */
   readonly stopWithinMs?: (values: Readonly<Record<string, unknown>>) => number;
   /** It says itself what runs here (PG-139). */

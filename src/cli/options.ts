@@ -377,6 +377,26 @@ export const STATUS_ONLY = {
   watch: { kind: "flag", default: false, hasVariable: false, help: "again every second" },
 } as const satisfies OptionTable;
 
+export const SERVICE_ONLY = {
+  "dry-run": {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "say what would be done, and do nothing",
+  },
+  root: { kind: "text", value: "DIR", hasVariable: false, help: "write files below DIR, for images" },
+} as const satisfies OptionTable;
+
+export const TOKEN_ONLY = {
+  replace: { kind: "flag", default: false, hasVariable: false, help: "replace a token that is there" },
+  "token-path": {
+    ...PEER["token-path"],
+    help: "where to store it (default /etc/postern/<role>-token)",
+  },
+} as const satisfies OptionTable;
+
+export const ID_ONLY = { id: PEER.id, instance: PEER.instance } as const satisfies OptionTable;
+
 export const DOCTOR_ONLY = {
   "api-url": {
     kind: "text",

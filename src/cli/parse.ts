@@ -25,9 +25,12 @@ export function parseArguments(
   env: Environment,
   table: OptionTable,
   command: string,
+  /** Words with which nothing is required. */
+  waives: readonly string[] = [],
 ): ParsedArguments {
   const warnings: string[] = [];
   const { given, words } = readCommandLine(args, table, command, warnings);
+  const isWaived = words.some((word) => waives.includes(word));
   const values: Record<string, unknown> = {};
   const idle: string[] = [];
   for (const [name, spec] of Object.entries(table)) {
@@ -35,7 +38,7 @@ export function parseArguments(
     const wanted = given.get(name) ?? fromEnvironment(name, spec, env, warnings);
     const value = wanted ?? defaultOf(spec);
     if (spec.isLater && asksForMore(wanted, spec)) idle.push(`--${name}`);
-    if (value === undefined && spec.kind === "text" && spec.isRequired) {
+    if (value === undefined && spec.kind === "text" && spec.isRequired && !isWaived) {
       throw usage(`--${name} is required`, `give it, or set ${variableOf(name)}`);
     }
     values[camelCase(name)] = value;

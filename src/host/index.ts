@@ -105,6 +105,7 @@ export {
 export { createSuspendWatch, type SuspendWatch } from "./suspend-watch.ts";
 export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
 export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
+export { storeToken, type TokenStore } from "./token-file.ts";
 export {
   describeNetworks,
   type TunnelNetworks,

@@ -62,6 +62,8 @@ export interface ClientOptions extends PeerOptions {
 }
 
 export interface GatewayOptions extends PeerOptions {
+  /** What follows `gateway`: nothing, `run`, `setup` or `teardown`. */
+  readonly word?: string | undefined;
   /** Where health is served (PG-85). */
   readonly healthAddr: string | undefined;
   readonly masquerade: "auto" | "off";
@@ -107,6 +109,30 @@ export interface DemoOptions {
   readonly json: boolean;
   /** Length of each throughput measurement. */
   readonly seconds: number;
+}
+
+/** `postern service ACTION ROLE` (PG-78). */
+export interface ServiceOptions {
+  readonly words: readonly string[];
+  readonly dryRun: boolean;
+  /** Files go below it, and no command is run. */
+  readonly root: string | undefined;
+  /** The file that runs. */
+  readonly main: string;
+}
+
+/** `postern token install ROLE` (PG-20). */
+export interface TokenOptions {
+  readonly words: readonly string[];
+  readonly replace: boolean;
+  readonly tokenPath: string | undefined;
+}
+
+/** `postern id [ROLE]`. */
+export interface IdOptions {
+  readonly role: string | undefined;
+  readonly instance: string | undefined;
+  readonly id: string | undefined;
 }
 
 /** `postern doctor [ROLE]` (PG-141). */

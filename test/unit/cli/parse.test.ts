@@ -61,6 +61,13 @@ it("PG-6: a variable that asks for what is not spoken here ends the start", () =
   expect(refusal(() => parseArguments([], { OTHER: "1" }, table, "x"))).toContain("OTHER: not spoken");
 });
 
+it("PG-68: a word may do without what is required", () => {
+  const table = { url: { kind: "text", value: "X", isRequired: true, help: "" } } as const;
+  const values = (word: string) => parseArguments([word], {}, table, "gateway", ["setup"]).values;
+  expect(values("setup")).toEqual({ url: undefined });
+  expect(() => values("run")).toThrow("--url is required");
+});
+
 describe("options on the command line", () => {
   it.each([
     ["--api-url ws://a", { apiUrl: "ws://a" }],
