@@ -1,31 +1,25 @@
 /** What the plane hands to a client's control (TN-20, TN-38). */
-import { copyOf, type Instant, unreachable } from "../base/index.ts";
-import { viewPacket } from "../packet/index.ts";
+import { type Instant, unreachable } from "../base/index.ts";
 import type { DataPunt } from "../plane/index.ts";
-import { authorisedOn, gatewayOf, loseGateway, wantAccess } from "./access.ts";
-import {
-  announceResources,
-  ask,
-  type ClientState,
-  isAuthorised,
-  publish,
-  refuseAll,
-} from "./client-state.ts";
+import { authorisedOn, loseGateway, wantAccess } from "./access.ts";
+import { handleForResolver } from "./client-dns.ts";
+import { route, routeFlow, routeIcmpError } from "./client-flows.ts";
+import { handleDomainStatus } from "./client-names.ts";
+import { announceResources, ask, type ClientState, publish, refuseAll } from "./client-state.ts";
 import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
-import { findResource } from "./resources.ts";
 
 export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): void {
   switch (punt.reason) {
     case "first":
-    case "flow":
       return routeFirst(client, now, punt.packet);
+    case "flow":
+      return routeFlow(client, now, punt.packet);
     case "no-session":
       client.connections.handlePunt(now, punt.slot, punt.packet);
       return;
     case "icmp-error":
-      // No table asks for them yet.
-      return;
+      return routeIcmpError(client, now, punt.packet);
     case "refused":
       return refuseAll(client, [punt.packet], punt.refusal ?? "unreachable");
     case "too-big":
@@ -37,33 +31,18 @@ export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): v
   }
 }
 
-/** TN-20 from step 8 on, for a packet that the plane had no peer for. */
+/** A packet that the plane had no peer for. */
 function routeFirst(client: ClientState, now: Instant, packet: Uint8Array): void {
-  const { connections, resources, access, counters } = client;
-  const { destination, ...transport } = viewPacket(packet);
-  const flow = { ...transport, destination: copyOf(destination) };
-  const found = findResource(resources, flow, isAuthorised(client));
-  if (found === undefined) {
-    counters["unknown-resource"]++;
-    return;
-  }
-  // TN-22: the gateway would say the same, a round trip later.
-  if (!found.reach.permits(flow)) return refuseAll(client, [packet], "prohibited");
-  const { rid } = found.resource;
-  const gid = gatewayOf(access, rid);
-  if (gid !== undefined && connections.slotOf(gid) !== undefined) {
-    connections.sendPacket(now, gid, packet);
-    return;
-  }
-  const { isIntentDue, dropped } = wantAccess(access, now, { rid, packet });
-  counters["pending-full"] += dropped;
-  if (isIntentDue) ask(client, rid);
+  if (!handleForResolver(client, now, packet)) route(client, now, packet, { isLinked: false });
 }
 
 function handleControlEvent(client: ClientState, now: Instant, slot: number, packet: Uint8Array): void {
   const { connections, counters, log } = client;
   const gid = connections.connectionOf(slot);
   const event = readControlEvent(packet);
+  if (gid !== undefined && event?.kind === "domain-status") {
+    return handleDomainStatus(client, now, gid, event);
+  }
   if (gid === undefined || event?.kind !== "goodbye") {
     counters["p2p-bad"]++;
     return;
@@ -88,6 +67,7 @@ export function loseConnection(
 /** Access through this gateway ended: the next packet asks again (TN-34). */
 export function forgetGateway(client: ClientState, now: Instant, gid: string): void {
   loseGateway(client.access, gid);
+  client.nat.clearGateway(gid);
   if (!removeGateway(client.gateways, gid)) return;
   client.events.push({ kind: "disconnected", gid });
   announceResources(client);

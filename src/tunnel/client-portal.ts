@@ -2,6 +2,8 @@
 import { type Instant, unreachable } from "../base/index.ts";
 import type { ClientMessage, FlowCreated, FlowFailureReason } from "../portal/protocol/index.ts";
 import { accessTo, endAccess, gatewayOf, grantAccess, refuseAccess, restartIntents } from "./access.ts";
+import { route } from "./client-flows.ts";
+import { tellNames } from "./client-names.ts";
 import {
   announceClientInterface,
   announceResources,
@@ -75,6 +77,7 @@ export function applyChange(client: ClientState, now: Instant, change: ResourceC
   for (const rid of change.removed) {
     const gid = gatewayOf(client.access, rid);
     endAccess(client.access, rid);
+    client.nat.clearResource(rid);
     closeUnused(client, now, gid);
   }
   if (!change.isChanged) return;
@@ -111,8 +114,13 @@ function handleFlowCreated(client: ClientState, now: Instant, flow: FlowCreated)
   client.refusals.delete(rid);
   const packets = grantAccess(access, rid, gid);
   closeUnused(client, now, before);
-  // Behind the new tables, in their order (no. 6).
-  connections.openRoute(now, gid, { tables: tablesOf(client), packets });
+  client.flows.revokeAll();
+  const isNamed = resources.listed.get(rid)?.reach.pattern !== undefined;
+  // Behind the new tables, in their order (no. 6); those to names wait for the gateway to know them (no. 4).
+  connections.openRoute(now, gid, { tables: tablesOf(client), packets: isNamed ? [] : packets });
+  if (!isNamed) return;
+  tellNames(client, now, rid);
+  for (const packet of packets) route(client, now, packet, { isLinked: false });
 }
 
 /** What people want to know first; said once, until access is granted or the reason is another (PT-56). */

@@ -1,11 +1,20 @@
 /** What the parts of the client share, and what they all derive from it: routes, tables, announcements. */
 import { equalValues, type Instant } from "../base/index.ts";
+import type { Resolver } from "../dns/index.ts";
 import { encodeGoodbye, encodeRefusal, type Refusal } from "../packet/index.ts";
 import type { PolicyTables } from "../plane/index.ts";
-import type { ClientRequest, ClientResource, FlowFailureReason } from "../portal/protocol/index.ts";
+import type {
+  ClientInterface,
+  ClientRequest,
+  ClientResource,
+  FlowFailureReason,
+} from "../portal/protocol/index.ts";
 import { type AccessTable, authorisedOn, gatewayOf, lastServedBy } from "./access.ts";
+import { type ClientDnsEvent, configureResolver } from "./client-dns.ts";
 import { INTERNAL_RANGES } from "./constants.ts";
+import type { DnsNat } from "./dns-nat.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import type { FlowBook } from "./flow-book.ts";
 import {
   type Gateways,
   linkedGateways,
@@ -13,6 +22,7 @@ import {
   removeGateway,
   statusOfSites,
 } from "./gateways.ts";
+import { proxiesByResource } from "./named.ts";
 import { clientPolicy } from "./policy.ts";
 import type { RelaysWanted } from "./relays.ts";
 import { activeResources, allResources, isActive, networksOf, type ResourceTable } from "./resources.ts";
@@ -29,15 +39,33 @@ export type TunnelClientEvent =
   | { readonly kind: "interface"; readonly interface: TunnelInterface }
   | { readonly kind: "resources"; readonly resources: readonly ResourceStatus[] }
   | { readonly kind: "connected" | "disconnected"; readonly gid: string }
+  | { readonly kind: "dns"; readonly event: ClientDnsEvent }
   | RelaysWanted;
 
 /** Drops that the tunnel itself decides, by the reasons of tunnel.md. */
-export type TunnelClientCounter = "pending-full" | "pending-idle" | "unknown-resource" | "p2p-bad";
+export type TunnelClientCounter =
+  | "pending-full"
+  | "pending-idle"
+  | "unknown-resource"
+  | "p2p-bad"
+  | "icmp-error-out"
+  | "flow-table-full";
+
+/** What was decided about a flow. */
+export type ClientVerdict =
+  | { readonly kind: "pass"; readonly gid: string }
+  | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" };
 
 export interface ClientState extends EndState<TunnelClientEvent> {
   readonly resources: ResourceTable;
   readonly gateways: Gateways;
   readonly access: AccessTable;
+  own: ClientInterface | undefined;
+  /** Absent: names are somebody else's business, and sentinels are refused. */
+  readonly resolver: Resolver | undefined;
+  /** Which gateway knows which name (TN-46). */
+  readonly nat: DnsNat;
+  readonly flows: FlowBook<ClientVerdict>;
   readonly counters: Record<TunnelClientCounter, number>;
   /** Why the portal refused a resource last; each reason is worth one line. */
   readonly refusals: Map<string, FlowFailureReason>;
@@ -51,19 +79,27 @@ export function isAuthorised({ access }: ClientState): (rid: string) => boolean 
 /** The tables of the present state. */
 export function tablesOf(client: ClientState): PolicyTables {
   const { connections, resources, access } = client;
+  const proxies = proxiesByResource(client.resolver?.names() ?? []);
   const peers = linkedGateways(client.gateways).flatMap(({ gid, addresses }) => {
     const slot = connections.slotOf(gid);
     if (slot === undefined) return [];
     const rids = authorisedOn(access, gid);
-    const networks = rids.flatMap((rid) => resources.listed.get(rid)?.reach.networks ?? []);
+    const networks = rids.flatMap((rid) => [
+      ...(resources.listed.get(rid)?.reach.networks ?? []),
+      ...(proxies.get(rid) ?? []),
+    ]);
     return [{ slot, addresses, networks }];
   });
-  const networks = networksOf(resources, isAuthorised(client)).map(({ network, rid }) => ({
-    network,
-    slot: slotFor(client, rid),
+  const networks = networksOf(resources, isAuthorised(client)).map((owned) => ({
+    network: owned.network,
+    isByFlow: owned.isFiltered,
+    slot: slotFor(client, owned.rid),
   }));
   const hasInternet = activeResources(resources).some(({ reach }) => reach.isRest);
-  return clientPolicy({ ownAddresses: ownAddresses(client), gateways: peers, networks, hasInternet });
+  const hasResolver = client.resolver !== undefined;
+  return clientPolicy({
+    ...{ ownAddresses: ownAddresses(client), gateways: peers, networks, hasInternet, hasResolver },
+  });
 }
 
 function slotFor({ connections, access }: ClientState, rid: string): number | undefined {
@@ -71,7 +107,15 @@ function slotFor({ connections, access }: ClientState, rid: string): number | un
   return gid === undefined ? undefined : connections.slotOf(gid);
 }
 
+/** New names: nothing that was decided before changes. */
+export function publishNames(client: ClientState, now: Instant): void {
+  client.connections.publish(now, tablesOf(client));
+}
+
+/** The policy is another one: what was decided about flows holds no more (TN-84). */
 export function publish(client: ClientState, now: Instant): void {
+  configureResolver(client, now);
+  client.flows.revokeAll();
   client.connections.publish(now, tablesOf(client));
   announceClientInterface(client);
 }

@@ -7,7 +7,8 @@
  */
 import { earliest, type Instant, type Log, SILENT, unreachable } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
-import type { DataPunt } from "../plane/index.ts";
+import type { Resolver } from "../dns/index.ts";
+import type { DataPunt, PlaneFlows } from "../plane/index.ts";
 import type { ClientMessage } from "../portal/protocol/index.ts";
 import {
   authorisedOn,
@@ -16,6 +17,8 @@ import {
   handleAccessTimeout,
   pollAccessTimeout,
 } from "./access.ts";
+import { drainResolver } from "./client-dns.ts";
+import { noteQuery } from "./client-names.ts";
 import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
 import { applyChange, handlePortalMessage } from "./client-portal.ts";
 import {
@@ -27,6 +30,7 @@ import {
   type TunnelClientCounter,
   type TunnelClientEvent,
 } from "./client-state.ts";
+import { createDnsNat } from "./dns-nat.ts";
 import {
   createEndState,
   createTunnelEnd,
@@ -36,6 +40,7 @@ import {
   resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
+import { createFlowBook } from "./flow-book.ts";
 import {
   createGateways,
   handleGatewaysTimeout,
@@ -54,6 +59,8 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
   handlePunt(now: Instant, punt: DataPunt): void;
   /** The network changed: all connections go without goodbye, packets and resources stay (TN-35). */
   reset(now: Instant): void;
+  /** An input for the resolver, such as what a server has answered; nothing without one. */
+  useResolver(now: Instant, use: (resolver: Resolver) => void): void;
   /** The user's switch for the internet resource (TN-23). */
   setInternet(now: Instant, isOn: boolean): void;
   handleTimeout(now: Instant): void;
@@ -66,6 +73,9 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
 
 export interface TunnelClientOptions {
   readonly connections: Connections;
+  readonly flows: PlaneFlows;
+  /** Answers queries at sentinels; absent: nobody does. */
+  readonly resolver?: Resolver;
   /** Where the switch for the internet resource stands at the start; default: off. */
   readonly isInternetOn?: boolean;
   readonly log?: Log;
@@ -79,7 +89,10 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
     handleConnectionEvent: (now, event) => handleConnectionEvent(client, now, event),
     toRequest,
   };
-  const after = (now: Instant): void => drainConnections(client, now, parts);
+  const after = (now: Instant): void => {
+    drainConnections(client, now, parts);
+    drainResolver(client, now, (name) => noteQuery(client, now, name));
+  };
   return {
     ...createTunnelEnd(client, after),
     handlePortalMessage(now, message) {
@@ -94,8 +107,14 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
       resetEnd(client, now);
       forgetGrants(client.access);
       removeAllGateways(client.gateways);
+      client.resolver?.reset(now);
+      client.nat.clear();
       after(now);
       publish(client, now);
+    },
+    useResolver(now, use) {
+      if (client.resolver !== undefined) use(client.resolver);
+      after(now);
     },
     setInternet(now, isOn) {
       applyChange(client, now, switchInternet(client.resources, isOn));
@@ -105,6 +124,8 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
       connections.handleTimeout(now);
       client.counters["pending-idle"] += handleAccessTimeout(client.access, now);
       if (handleGatewaysTimeout(client.gateways, now)) announceResources(client);
+      client.resolver?.handleTimeout(now);
+      client.flows.sweep(now);
       after(now);
     },
     pollTimeout: () =>
@@ -113,6 +134,8 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
         pollRelayTimeout(client),
         pollAccessTimeout(client.access),
         pollGatewaysTimeout(client.gateways),
+        client.resolver?.pollTimeout(),
+        client.flows.pollTimeout(),
       ),
     resources: () => listResources(client),
     resourcesOf: (gid) => authorisedOn(client.access, gid),
@@ -120,13 +143,30 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
   };
 }
 
-function createState({ connections, isInternetOn, log = SILENT }: TunnelClientOptions): ClientState {
+function createState({
+  connections,
+  flows,
+  resolver,
+  isInternetOn,
+  log = SILENT,
+}: TunnelClientOptions): ClientState {
   return {
     ...createEndState<TunnelClientEvent>(connections, log),
     resources: createResourceTable(log, isInternetOn),
     gateways: createGateways(),
     access: createAccessTable(),
-    counters: { "pending-full": 0, "pending-idle": 0, "unknown-resource": 0, "p2p-bad": 0 },
+    own: undefined,
+    resolver,
+    nat: createDnsNat(),
+    flows: createFlowBook(flows),
+    counters: {
+      "pending-full": 0,
+      "pending-idle": 0,
+      "unknown-resource": 0,
+      "p2p-bad": 0,
+      "icmp-error-out": 0,
+      "flow-table-full": 0,
+    },
     refusals: new Map(),
     announcedResources: [],
   };

@@ -2,14 +2,14 @@
  * What control remembers of the flows that it has linked in the plane: by which tuple each is found again, what it
  * was decided for, and whether that still holds (TN-82 to TN-86, TN-90).
  */
-import { after, type Instant, type IpAddress } from "../base/index.ts";
-import type { PacketView } from "../packet/index.ts";
+import { after, copyOf, type Instant, type IpAddress } from "../base/index.ts";
+import { type PacketView, PROTOCOL } from "../packet/index.ts";
 import type { EndedFlow, FlowDirection, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
 import { SWEEP_MS } from "./constants.ts";
 import { addressKey } from "./nat/keys.ts";
 
 export interface DecidedFlow<Note> {
-  /** Whose decisions end together: a client's id at a gateway. */
+  /** Whose decisions end together: a client's id at a gateway, a name or all addresses at a client. */
   readonly owner: string;
   readonly record: FlowRecord;
   readonly note: Note;
@@ -30,6 +30,8 @@ export interface FlowBook<Note> {
   isClosing(flow: BookedFlow<Note>): boolean;
   /** Nothing that was decided for the owner holds any more; its records have that slot. */
   revoke(owner: string, slot: number | undefined): void;
+  /** The owner's flows are taken out, one by one; what others have goes on. */
+  drop(owner: string): void;
   /** Nothing at all holds any more. */
   revokeAll(): void;
   /** Looks at what has aged, at most once per `SWEEP`. */
@@ -40,11 +42,27 @@ export interface FlowBook<Note> {
 
 /** A packet's addresses and identities, as it goes through the plane. */
 export interface FlowTuple {
-  readonly slot: number | undefined;
   readonly protocol: number;
   readonly source: IpAddress;
   readonly destination: IpAddress;
   readonly ports?: PacketView["ports"];
+}
+
+/** Both ends of a packet's flow, as the client sees them: a record has 0 where there is no port of its own (TN-75). */
+export function endsOf(
+  view: PacketView,
+  direction: FlowDirection,
+): Pick<FlowRecord, "protocol" | "client" | "remote"> {
+  const { protocol, ports } = view;
+  const isOut = direction === "out";
+  const isEcho = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+  const near = isOut ? ports?.source : ports?.destination;
+  const far = isOut ? ports?.destination : ports?.source;
+  return {
+    protocol,
+    client: { address: copyOf(isOut ? view.source : view.destination), port: near ?? 0 },
+    remote: { address: copyOf(isOut ? view.destination : view.source), port: isEcho ? 0 : (far ?? 0) },
+  };
 }
 
 interface Row<Note> extends BookedFlow<Note> {
@@ -84,6 +102,12 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
     revoke(owner, slot) {
       if (slot !== undefined) flows.revoke(slot);
       for (const row of book.byOwner.get(owner) ?? []) forget(book, row);
+    },
+    drop(owner) {
+      for (const row of book.byOwner.get(owner) ?? []) {
+        remove(book, row);
+        flows.unlink(row.id);
+      }
     },
     revokeAll() {
       flows.revoke();
@@ -132,19 +156,17 @@ function forget<Note>({ byKey, byOwner }: Book<Note>, row: Row<Note>): void {
 }
 
 /** Inward a flow is found from its remote end, outside of a translation (TN-75). */
-function keysOf({ protocol, client, remote, outside, out, in: inward, slot }: FlowRecord): readonly string[] {
+function keysOf({ protocol, client, remote, outside, out, in: inward }: FlowRecord): readonly string[] {
   const far = outside ?? { address: remote.address, port: client.port };
   // An echo has one identifier for both ends.
   const isEcho = remote.port === 0;
   const outKey = keyOf("out", {
-    slot,
     protocol,
     source: client.address,
     destination: remote.address,
     ports: { source: client.port, destination: isEcho ? client.port : remote.port },
   });
   const inKey = keyOf("in", {
-    slot,
     protocol,
     source: far.address,
     destination: client.address,
@@ -153,8 +175,9 @@ function keysOf({ protocol, client, remote, outside, out, in: inward, slot }: Fl
   return [...(out === undefined ? [] : [outKey]), ...(inward === undefined ? [] : [inKey])];
 }
 
-function keyOf(direction: FlowDirection, { slot, protocol, source, destination, ports }: FlowTuple): string {
+/** One of the addresses is a client's, which nobody else has. */
+function keyOf(direction: FlowDirection, { protocol, source, destination, ports }: FlowTuple): string {
   const { source: a, destination: b } = ports ?? { source: 0, destination: 0 };
-  const head = String.fromCharCode(direction === "out" ? 1 : 2, slot ?? 0xffff, protocol, a, b);
+  const head = String.fromCharCode(direction === "out" ? 1 : 2, protocol, a, b);
   return head + addressKey(source) + addressKey(destination);
 }

@@ -5,7 +5,6 @@ import {
   isSyn,
   type PacketDescriptor,
   type PacketView,
-  PROTOCOL,
   parseIcmpQuote,
   parsePacket,
   type Refusal,
@@ -15,7 +14,7 @@ import {
 import type { DataPunt, FlowRecord, FlowUsage, FlowVerdict } from "../plane/index.ts";
 import { SWEEP_MS } from "./constants.ts";
 import { ownAddresses } from "./endpoint.ts";
-import type { BookedFlow, FlowTuple } from "./flow-book.ts";
+import { type BookedFlow, endsOf } from "./flow-book.ts";
 import { type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
 import { isHostService } from "./host-service.ts";
 import { entryOf } from "./nat/entries.ts";
@@ -44,8 +43,7 @@ export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt):
   const arrival = arrivalOf(gateway, punt);
   if (arrival === undefined) return;
   const { direction } = punt;
-  const tuple: FlowTuple = { slot: arrival.slot, ...arrival.view };
-  const known = gateway.flows.find(direction, tuple);
+  const known = findFlow(gateway, arrival, direction);
   const isOver = known !== undefined && isAnew(gateway, known, arrival.view);
   if (isOver) unlinkFlow(gateway, known);
   else if (known !== undefined) {
@@ -83,6 +81,12 @@ function arrivalOf(
     return undefined;
   }
   return { cid, slot, party: { client, nat: natOf(nats, cid) }, packet, view: viewPacket(packet) };
+}
+
+function findFlow({ flows }: GatewayState, { cid, view }: Arrival, direction: "out" | "in") {
+  const found = flows.find(direction, view);
+  // An address may have been another client's.
+  return found?.owner === cid ? found : undefined;
 }
 
 function unlinkFlow(gateway: GatewayState, flow: BookedFlow<Verdict>): void {
@@ -140,24 +144,16 @@ function link(gateway: GatewayState, now: Instant, arrival: Arrival, decision: D
 }
 
 function recordOf({ slot, view }: Arrival, { verdict, direction }: Decision): FlowRecord {
-  const { protocol, ports } = view;
-  const isEcho = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
-  const isOut = direction === "out";
-  const near = isOut ? ports?.source : ports?.destination;
-  const far = isOut ? ports?.destination : ports?.source;
-  const remotePort = isEcho ? 0 : (far ?? 0);
-  const client = { address: copyOf(isOut ? view.source : view.destination), port: near ?? 0 };
-  const remote = { address: copyOf(isOut ? view.destination : view.source), port: remotePort };
-  const plain = { protocol, slot, client, remote };
+  const plain = { slot, ...endsOf(view, direction) };
   switch (verdict.kind) {
     case "pass":
       return { ...plain, out: "pass", in: "pass" };
     case "nat": {
       const { inside, outside } = verdict.mapping;
       return {
-        ...{ protocol, slot, out: "nat", in: "nat" },
-        client: { ...client, port: inside.port },
-        remote: { address: inside.proxy, port: remotePort },
+        ...{ ...plain, out: "nat", in: "nat" },
+        client: { ...plain.client, port: inside.port },
+        remote: { ...plain.remote, address: inside.proxy },
         outside: { address: outside.real, port: outside.port },
       };
     }

@@ -4,8 +4,16 @@
  * what no row names is dropped under a reason, or refused.
  */
 import { contains, type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
+import { LLMNR_GROUPS } from "../dns/index.ts";
 import type { PeerPermits, PermitsByFlow, PolicyTables, Route } from "../plane/index.ts";
-import { EVERYTHING, INTERNAL_RANGES, PROXY_RANGES, RESERVED_RANGES, TUNNEL_RANGES } from "./constants.ts";
+import {
+  EVERYTHING,
+  INTERNAL_RANGES,
+  PROXY_RANGES,
+  RESERVED_RANGES,
+  SENTINEL_RANGES,
+  TUNNEL_RANGES,
+} from "./constants.ts";
 import type { GrantedClient } from "./grants.ts";
 import { reachOf } from "./reach/reach.ts";
 
@@ -16,13 +24,22 @@ export interface GatewayPeer {
   readonly networks: readonly Prefix[];
 }
 
+export interface ClientNetwork {
+  readonly network: Prefix;
+  readonly slot: number | undefined;
+  /** Filters decide, so each flow does (TN-22). */
+  readonly isByFlow: boolean;
+}
+
 export interface ClientPolicyInput {
   readonly ownAddresses: readonly IpAddress[];
   readonly gateways: readonly GatewayPeer[];
   /** Networks of resources, each with the slot it is authorised on, or none: then it is asked for (TN-28). */
-  readonly networks: readonly { readonly network: Prefix; readonly slot: number | undefined }[];
+  readonly networks: readonly ClientNetwork[];
   /** The internet leads here: what it does not have is refused at once (TN-21 no. 3). */
   readonly hasInternet: boolean;
+  /** Queries to sentinels, and those that are asked of the whole link, are answered here (DN-58). */
+  readonly hasResolver: boolean;
 }
 
 /** The tables of a client. */
@@ -30,15 +47,17 @@ export function clientPolicy(input: ClientPolicyInput): PolicyTables {
   const routes: Route[] = [
     ...EVERYTHING.map((range) => (input.hasInternet ? refuse(range) : drop(range, "unknown-resource"))),
     ...TUNNEL_RANGES.map((range) => drop(range, "unknown-peer")),
-    // No DNS resource exists yet, so no proxy address is assigned: refused, never sent elsewhere (TN-21).
+    // Without a resolver no proxy address is assigned: refused, never sent elsewhere (TN-21).
     ...RESERVED_RANGES.map(refuse),
+    ...(input.hasResolver ? PROXY_RANGES.map(byFlow) : []),
+    ...(input.hasResolver ? [...SENTINEL_RANGES, ...LLMNR_GROUPS.map(host)].map(punt) : []),
     ...input.gateways.flatMap(({ slot, addresses }) =>
       addresses.map((address) => toPeer(host(address), slot)),
     ),
-    ...input.networks.map(
-      ({ network, slot }): Route =>
-        slot === undefined ? { prefix: network, target: { kind: "punt" } } : toPeer(network, slot),
-    ),
+    ...input.networks.map(({ network, slot, isByFlow }): Route => {
+      if (isByFlow) return byFlow(network);
+      return slot === undefined ? punt(network) : toPeer(network, slot);
+    }),
   ];
   const permits = input.gateways.map(
     ({ slot, addresses, networks }): PeerPermits => ({
@@ -123,6 +142,14 @@ function toPeer(range: Prefix, slot: number): Route {
 
 function refuse(range: Prefix): Route {
   return { prefix: range, target: { kind: "refuse" } };
+}
+
+function byFlow(range: Prefix): Route {
+  return { prefix: range, target: { kind: "flow" } };
+}
+
+function punt(range: Prefix): Route {
+  return { prefix: range, target: { kind: "punt" } };
 }
 
 function drop(range: Prefix, reason: string): Route {

@@ -27,6 +27,8 @@ export interface ResourceChange {
 export interface ResourceNetwork {
   readonly network: Prefix;
   readonly rid: string;
+  /** A resource of this very network has filters: whose a packet is, its port decides. */
+  readonly isFiltered: boolean;
 }
 
 export function createResourceTable(log: Log, isInternetOn = false): ResourceTable {
@@ -119,10 +121,12 @@ export function networksOf(
       const rival = chosen.get(key);
       const isFirst = rival === undefined || (rival.isRest && !isRest);
       const mayReplace = rival?.isRest === isRest && isBetter(rid, rival.rid, isAuthorised);
-      if (isFirst || mayReplace) chosen.set(key, { network, rid, isRest });
+      const isFiltered = reach.isFiltered || (rival?.isFiltered ?? false);
+      const owner = isFirst || mayReplace ? { rid, isRest } : rival;
+      chosen.set(key, { ...owner, network, isFiltered });
     }
   }
-  return [...chosen.values()].map(({ network, rid }) => ({ network, rid }));
+  return [...chosen.values()].map(({ network, rid, isFiltered }) => ({ network, rid, isFiltered }));
 }
 
 /** Those that packets go by. */

@@ -5,6 +5,7 @@
 
 import { type IpAddress, ip } from "../../src/base/index.ts";
 import { createConnections, type PathWay } from "../../src/connections/index.ts";
+import { createResolver, type SetupQuery } from "../../src/dns/index.ts";
 import type { Authorization } from "../../src/portal/protocol/index.ts";
 import {
   createTunnelClient,
@@ -55,6 +56,10 @@ export interface Access {
   readonly answers: Map<string, Answer>;
   /** Resource ids of all intents so far. */
   readonly intents: string[];
+  /** What the gateway's resolver finds: addresses by name; what is missing does not exist. */
+  readonly records: Map<string, readonly string[]>;
+  /** Names that the gateway has looked up so far. */
+  readonly lookups: string[];
   init(networks: Readonly<Record<string, string>>): void;
   /** The portal says that it has lost the gateway. */
   tellLeft(): void;
@@ -82,6 +87,8 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
     gateway,
     answers: stub.answers,
     intents: stub.intents,
+    records: new Map(),
+    lookups: [],
     init: (networks) => initClient(stub, client.publicKey(), networks),
     tellLeft: () => tellGatewayLeft(stub),
     initGateway: (authorizations) => initGateway(stub, gateway.publicKey(), authorizations),
@@ -102,6 +109,7 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
   attach(world, gateway, () =>
     drainEvents(gateway, (event) => {
       if (event.kind === "request") handleGatewayRequest(stub, event.request);
+      if (event.kind === "resolve-setup") lookUp(access, event.query);
     }),
   );
   for (const end of [client, gateway]) {
@@ -112,6 +120,19 @@ export function createAccess(world: World, kind: PlaneKind = DEFAULT_PLANE): Acc
   return access;
 }
 
+const LOOKUP_MS = 20;
+
+function lookUp(access: Access, { token, domain }: SetupQuery): void {
+  const { world, gateway, records, lookups } = access;
+  lookups.push(domain);
+  const addresses = records.get(domain)?.map(ip);
+  const result =
+    addresses === undefined ? ({ kind: "none" } as const) : ({ kind: "addresses", addresses } as const);
+  world.at(LOOKUP_MS, () =>
+    access.apply(gateway, ({ tunnel }) => tunnel.handleSetupResult(world.now(), token, result)),
+  );
+}
+
 function createClientEnd(world: World, kind: PlaneKind): ClientEnd {
   const host = world.addHost("client", { addresses: ["192.0.2.10"], link: { latencyMs: 10 } });
   const plane = createPolledPlane(kind, { mode: "client" });
@@ -120,7 +141,8 @@ function createClientEnd(world: World, kind: PlaneKind): ClientEnd {
     role: "client",
     records: plane.records,
   });
-  const tunnel = createTunnelClient({ connections });
+  const resolver = createResolver({ random: world.random("client/dns") });
+  const tunnel = createTunnelClient({ connections, flows: plane.flows, resolver });
   return {
     host,
     ...putOnPlane(tunnel, plane),

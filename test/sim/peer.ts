@@ -68,7 +68,7 @@ const PING_EVERY_MS = 50;
 export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
   const { world } = portal;
   const { connections, plane, complaints, log } = createMachines(world, host, "client");
-  const tunnel = createTunnelClient({ connections, log });
+  const tunnel = createTunnelClient({ connections, flows: plane.flows, log });
   const onPlane = putOnPlane(tunnel, plane);
   const echoes = new Map<number, Instant>();
   let own: IpAddress | undefined;

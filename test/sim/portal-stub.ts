@@ -1,6 +1,6 @@
 /** A portal stub of the simulated world: it authorises what the test tells it to (TS-12). */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, ip, prefix, toHex, type UnixMs } from "../../src/base/index.ts";
+import { concatBytes, ip, parsePrefix, toHex, type UnixMs } from "../../src/base/index.ts";
 import type {
   Authorization,
   ClientRequest,
@@ -54,7 +54,7 @@ export function createPortalStub(world: World, joined: Joined): PortalStub {
   return { world, joined, listed: new Map(), answers: new Map(), intents: [], waiting: new Map() };
 }
 
-/** Tells the client at once that it may want these networks, by resource id, and no others. */
+/** Tells the client at once that it may want these networks or names, by resource id, and no others. */
 export function initClient(
   stub: PortalStub,
   key: Uint8Array,
@@ -63,15 +63,11 @@ export function initClient(
   const { joined, listed } = stub;
   joined.clientKey = key;
   listed.clear();
-  for (const [rid, network] of Object.entries(networks)) {
-    listed.set(rid, {
-      kind: "cidr",
-      rid,
-      name: rid,
-      address: prefix(network),
-      sites: [SITE],
-      filters: [],
-    });
+  for (const [rid, address] of Object.entries(networks)) {
+    const common = { rid, name: rid, sites: [SITE], filters: [] };
+    const network = parsePrefix(address);
+    if (network.ok) listed.set(rid, { ...common, kind: "cidr", address: network.value });
+    else listed.set(rid, { ...common, kind: "dns", address, ipStack: "dual" });
   }
   joined.toClient({
     kind: "init",
@@ -123,7 +119,7 @@ function answer(stub: PortalStub, rid: string): void {
   const { joined, listed, answers, waiting } = stub;
   const decision = answers.get(rid) ?? { kind: "grant" };
   const resource = listed.get(rid);
-  if (decision.kind === "refuse" || resource?.kind !== "cidr") {
+  if (decision.kind === "refuse" || resource === undefined || resource.kind === "internet") {
     const reason = decision.kind === "refuse" ? decision.reason : "not_found";
     return tellClient(stub, { kind: "flow-creation-failed", rid, reason, violatedProperties: [] });
   }
@@ -145,12 +141,21 @@ function answer(stub: PortalStub, rid: string): void {
   tellGateway(stub, {
     kind: "authorize-flow",
     ref: rid,
-    resource: { kind: "cidr", rid, name: rid, address: resource.address, filters: decision.filters ?? [] },
+    resource: grantedOf(resource, decision.filters ?? []),
     client: { ...CLIENT_ADDRESSES, cid: CID, publicKey: joined.clientKey, presharedKey, device: {} },
     ...credentials,
     ...(decision.expiresAt !== undefined && { expiresAt: decision.expiresAt }),
     subject: {},
   });
+}
+
+function grantedOf(
+  resource: Exclude<ClientResource, { kind: "internet" }>,
+  filters: Cidr["filters"],
+): GatewayResource {
+  const { rid, name } = resource;
+  if (resource.kind === "cidr") return { kind: "cidr", rid, name, address: resource.address, filters };
+  return { kind: "dns", rid, name, address: resource.address, filters };
 }
 
 /** The secrets of a flow follow from the keys of both: the same pair gets the same ones again. */

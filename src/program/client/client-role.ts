@@ -18,8 +18,8 @@ export function clientRole(
 ): TunnelRole<TunnelClient> {
   return {
     name: "client",
-    createMachine: ({ connections, log }) =>
-      createTunnelClient({ connections, isInternetOn, log: log.scope("tunnel") }),
+    createMachine: ({ connections, flows, log }) =>
+      createTunnelClient({ connections, flows, isInternetOn, log: log.scope("tunnel") }),
     methodsOf: (machine, input) => ({
       setInternetResource: method({ active: v.boolean() }, ({ active }) => {
         input((now) => machine.setInternet(now, active));
@@ -49,6 +49,9 @@ export function clientRole(
               case "resources":
                 tellResources(tell, present, event.resources);
                 present = logResources(log, present, event.resources);
+                break;
+              case "dns":
+                // Without a resolver there is nothing to carry out.
                 break;
               case "relays-wanted":
                 link.reconnect();

@@ -2,7 +2,16 @@ import { describe, expect, it } from "vitest";
 import { equalPrefix, instant, ip, prefix } from "../../../src/base/index.ts";
 import type { ClientMessage, ClientResource, FlowCreated } from "../../../src/portal/protocol/index.ts";
 import { createTunnelClient, type TunnelClientEvent } from "../../../src/tunnel/index.ts";
-import { CREDENTIALS, createLoneTunnel, GID, packetTo, RID, SITE, START } from "./lone-tunnel.ts";
+import {
+  CREDENTIALS,
+  createLoneFlows,
+  createLoneTunnel,
+  GID,
+  packetTo,
+  RID,
+  SITE,
+  START,
+} from "./lone-tunnel.ts";
 
 const SERVER = "172.20.0.9";
 const office: ClientResource = {
@@ -43,7 +52,7 @@ const created = (change: Partial<FlowCreated> = {}): FlowCreated => ({
 function createClient(resources: readonly ClientResource[] = [office]) {
   const lone = createLoneTunnel<TunnelClientEvent, ReturnType<typeof createTunnelClient>>(
     "client",
-    (connections) => createTunnelClient({ connections }),
+    (connections) => createTunnelClient({ connections, flows: createLoneFlows() }),
   );
   const tell = (message: ClientMessage, at = START): void =>
     lone.apply((client) => client.handlePortalMessage(at, message));

@@ -29,10 +29,11 @@ describe("policy of a client", () => {
     ownAddresses: [ip("100.64.0.2")],
     gateways: [{ slot: 4, addresses: [ip("100.64.0.1")], networks: [prefix("172.20.0.0/16")] }],
     networks: [
-      { network: prefix("172.20.0.0/16"), slot: 4 },
-      { network: prefix("172.20.7.0/24"), slot: undefined },
+      { network: prefix("172.20.0.0/16"), slot: 4, isByFlow: false },
+      { network: prefix("172.20.7.0/24"), slot: undefined, isByFlow: false },
     ],
     hasInternet: false,
+    hasResolver: false,
   });
 
   it.each([
@@ -59,8 +60,9 @@ describe("policy of a client", () => {
     const all = clientPolicy({
       ownAddresses: [ip("100.64.0.2")],
       gateways: [],
-      networks: [{ network: prefix("0.0.0.0/0"), slot: undefined }],
+      networks: [{ network: prefix("0.0.0.0/0"), slot: undefined, isByFlow: false }],
       hasInternet: false,
+      hasResolver: false,
     });
     expect(routed(all, "192.0.2.1")).toEqual({ kind: "punt" });
     expect(routed(all, "100.64.0.9")).toEqual({ kind: "drop", reason: "unknown-peer" });

@@ -70,7 +70,7 @@ function createEnd(role: "client" | "gateway") {
   const connections = loneConnections(role);
   const machine: TunnelClient | TunnelGateway =
     role === "client"
-      ? createTunnelClient({ connections })
+      ? createTunnelClient({ connections, flows: createLoneFlows() })
       : createTunnelGateway({
           connections,
           flows: createLoneFlows(),

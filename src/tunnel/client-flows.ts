@@ -1,0 +1,120 @@
+/** Where a client's packets go: to a resource by its address or its name, or back to their sender (TN-20, TN-21). */
+import { copyOf, type Instant } from "../base/index.ts";
+import { isSyn, type PacketView, viewPacket } from "../packet/index.ts";
+import { gatewayOf, wantAccess } from "./access.ts";
+import { holdForName } from "./client-names.ts";
+import { ask, type ClientState, type ClientVerdict, isAuthorised, refuseAll } from "./client-state.ts";
+import { endsOf } from "./flow-book.ts";
+import { type Named, ownerOf } from "./named.ts";
+import { isProxyAddress } from "./ranges.ts";
+import type { Flow } from "./reach/face.ts";
+import { findResource } from "./resources.ts";
+
+/** Flows to addresses end together, those to a name with the name. */
+const ADDRESSES = "addresses";
+
+/** A packet about which the plane asks flow by flow (TN-110). */
+export function routeFlow(client: ClientState, now: Instant, packet: Uint8Array): void {
+  const { flows } = client;
+  const view = viewPacket(packet);
+  const known = flows.find("out", view);
+  if (known !== undefined && !(isSyn(view) && flows.isClosing(known))) {
+    return settle(client, now, packet, known.note);
+  }
+  if (known !== undefined) flows.unlink(known);
+  route(client, now, packet, { isLinked: true });
+}
+
+/** TN-20 from step 8 on. `isLinked`: the plane shall do the same with what follows, by itself. */
+export function route(
+  client: ClientState,
+  now: Instant,
+  packet: Uint8Array,
+  { isLinked }: { readonly isLinked: boolean },
+): void {
+  const view = viewPacket(packet);
+  const flow: Flow = { ...view, destination: copyOf(view.destination) };
+  const target = targetOf(client, flow);
+  if (target.kind === "unknown") {
+    client.counters["unknown-resource"]++;
+    return;
+  }
+  const decided = target.kind === "resource" ? pass(client, now, packet, target) : target;
+  if (decided === undefined) return;
+  const owner = target.kind === "resource" && target.name ? ownerOf(target.name) : ADDRESSES;
+  if (isLinked) link(client, now, view, { owner, verdict: decided });
+  settle(client, now, packet, decided);
+}
+
+type Target =
+  | { readonly kind: "resource"; readonly rid: string; readonly name?: Named }
+  | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" }
+  | { readonly kind: "unknown" };
+
+/** A proxy address never falls through to networks or the internet (TN-21). */
+function targetOf(client: ClientState, flow: Flow): Target {
+  const { resources, resolver } = client;
+  if (!isProxyAddress(flow.destination)) {
+    const found = findResource(resources, flow, isAuthorised(client));
+    if (found === undefined) return { kind: "unknown" };
+    // TN-22: the gateway would say the same, a round trip later.
+    if (!found.reach.permits(flow)) return { kind: "refuse", refusal: "prohibited" };
+    return { kind: "resource", rid: found.resource.rid };
+  }
+  const name = resolver?.assignmentOf(flow.destination);
+  const listed = name && resources.listed.get(name.rid);
+  if (name === undefined || listed?.reach.pattern === undefined) {
+    return { kind: "refuse", refusal: "unreachable" };
+  }
+  if (!listed.reach.permits(flow)) return { kind: "refuse", refusal: "prohibited" };
+  return { kind: "resource", rid: name.rid, name };
+}
+
+/** `undefined`: the packet is kept until its gateway is there, or knows the name (TN-28, TN-46). */
+function pass(
+  client: ClientState,
+  now: Instant,
+  packet: Uint8Array,
+  { rid, name }: Extract<Target, { readonly kind: "resource" }>,
+): ClientVerdict | undefined {
+  const { connections, access, counters } = client;
+  const gid = gatewayOf(access, rid);
+  if (gid === undefined || connections.slotOf(gid) === undefined) {
+    const { isIntentDue, dropped } = wantAccess(access, now, { rid, packet });
+    counters["pending-full"] += dropped;
+    if (isIntentDue) ask(client, rid);
+    return undefined;
+  }
+  if (name !== undefined && holdForName(client, now, { ...name, gid }, packet)) return undefined;
+  return { kind: "pass", gid };
+}
+
+function link(
+  { flows, connections, counters }: ClientState,
+  now: Instant,
+  view: PacketView,
+  { owner, verdict }: { readonly owner: string; readonly verdict: ClientVerdict },
+): void {
+  const ends = endsOf(view, "out");
+  const slot = verdict.kind === "pass" ? connections.slotOf(verdict.gid) : undefined;
+  const out = verdict.kind === "pass" ? "pass" : verdict.refusal;
+  const record = { ...ends, out, ...(slot !== undefined && { slot }) } as const;
+  if (!flows.link(now, { owner, record, note: verdict })) counters["flow-table-full"]++;
+}
+
+function settle(client: ClientState, now: Instant, packet: Uint8Array, verdict: ClientVerdict): void {
+  if (verdict.kind === "pass") client.connections.sendPacket(now, verdict.gid, packet);
+  else refuseAll(client, [packet], verdict.refusal);
+}
+
+/** An error of this host about a packet of a name: its gateway knows what it is about (TN-120). */
+export function routeIcmpError(client: ClientState, now: Instant, packet: Uint8Array): void {
+  const { connections, access, counters, resolver } = client;
+  const name = resolver?.assignmentOf(copyOf(viewPacket(packet).destination));
+  const gid = name && gatewayOf(access, name.rid);
+  if (gid === undefined || connections.slotOf(gid) === undefined) {
+    counters["icmp-error-out"]++;
+    return;
+  }
+  connections.sendPacket(now, gid, packet);
+}
