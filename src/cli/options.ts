@@ -220,6 +220,13 @@ export const PEER = {
     check: parseDeviceName,
     help: "let everything outside the tunnel leave and come by this interface",
   },
+  "flow-records": {
+    kind: "integer",
+    value: "N",
+    min: 1024,
+    max: 524_288,
+    help: "most flow records at a time (client 16384, gateway 131072)",
+  },
   "metrics-per-peer": { kind: "flag", default: false, help: "metrics with a label per peer" },
 } as const satisfies OptionTable;
 

@@ -51,6 +51,8 @@ export interface PeerOptions extends PlaneOptions {
   readonly egressInterface: string | undefined;
   /** A shell command for each event (PG-113). */
   readonly onEvent: string | undefined;
+  /** Most flow records at a time (TN-80). */
+  readonly flowRecords: number | undefined;
   /** Metrics with a label per peer (PG-114). */
   readonly metricsPerPeer: boolean;
 }

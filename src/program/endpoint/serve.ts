@@ -149,7 +149,10 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
     raisesLimits: options.incBuf ?? role.name === "gateway",
     features,
     validatesChecksums: options.validateChecksums,
-    flows: { random: systemRandom },
+    flows: {
+      random: systemRandom,
+      ...(options.flowRecords === undefined ? {} : { capacity: options.flowRecords }),
+    },
     threads,
     log,
   });
