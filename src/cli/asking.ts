@@ -56,6 +56,20 @@ const why = define({
   run: async (values, [word], io) => await (await ask()).explainConnections({ ...values, word }, io),
 });
 
+const lookup = define({
+  name: "lookup",
+  summary: "what a running client makes of a name: its addresses, and why",
+  usage: "NAME",
+  words: { min: 1, max: 1 },
+  isAnnounced: false,
+  options: { ...SHOWING, ...ASKING },
+  examples: [
+    ["postern lookup wiki.corp", "a name of a resource: the addresses that stand for it in the tunnel"],
+    ["postern lookup example.com", "any other name: which server is asked, and what it says"],
+  ],
+  run: async (values, [name = ""], io) => await (await ask()).lookUpName({ ...values, name }, io),
+});
+
 const reset = define({
   name: "reset",
   summary: "let a running client or gateway connect anew, as after a change of networks",
@@ -125,6 +139,7 @@ export const ASKING_COMMANDS: readonly Command[] = [
   connections,
   resources,
   why,
+  lookup,
   reset,
   internet,
   log,

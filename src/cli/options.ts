@@ -234,13 +234,12 @@ export const DNS_CONTROL = {
   kind: "choice",
   choices: ["auto", "systemd-resolved", "etc-resolv-conf", "disabled"],
   aliases: ["FIREZONE_DNS_CONTROL"],
-  isLater: true,
   help: "how the system's DNS is pointed at the tunnel",
 } as const satisfies OptionSpec;
 
 export const CLIENT_ONLY = {
   "dns-control": { ...DNS_CONTROL, default: "auto" },
-  "revert-dns": { kind: "flag", default: false, isLater: true, help: "undo DNS control and exit" },
+  "revert-dns": { kind: "flag", default: false, help: "undo DNS control and exit" },
   "internet-resource": {
     kind: "flag",
     default: false,
@@ -279,7 +278,7 @@ export const WG_ONLY = {
     default: false,
     help: "run PreUp, PostUp, PreDown and PostDown of the file",
   },
-  "dns-control": { ...DNS_CONTROL, default: "disabled" },
+  "dns-control": { ...DNS_CONTROL, default: "disabled", isLater: true },
 } as const satisfies OptionTable;
 
 export const PORTAL_ONLY = {

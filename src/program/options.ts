@@ -59,6 +59,8 @@ export interface PeerOptions extends PlaneOptions {
 
 export interface ClientOptions extends PeerOptions {
   readonly dnsControl: DnsControl;
+  /** `--revert-dns`: undo DNS control and exit (DN-108). */
+  readonly revertDns: boolean;
   /** Where the switch of the internet resource stands at the start (TN-23). */
   readonly internetResource: boolean;
 }

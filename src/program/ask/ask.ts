@@ -7,6 +7,7 @@ import {
   type ConnectionView,
   type ControlClient,
   findInstances,
+  type LookupView,
   openControlClient,
   type PeerStatus,
   type ResourceView,
@@ -14,6 +15,7 @@ import {
 } from "../control/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
+import { formatLookup } from "./format-lookup.ts";
 import { formatConnections, formatResources, formatStatus } from "./format-status.ts";
 import { explainAbsence, formatWhy, selectViews } from "./format-why.ts";
 
@@ -117,6 +119,19 @@ export function explainConnections(
     else if (chosen.length === 0) for (const line of explainAbsence(status, word)) io.print(line);
     else for (const line of chosen.flatMap(formatWhy)) io.print(line);
     return EXIT.ok;
+  });
+}
+
+/** PG-195: what the client makes of a name, and why. */
+export function lookUpName(
+  { name, ...options }: ShowOptions & { readonly name: string },
+  io: ProgramIo,
+): Promise<number> {
+  return withInstance(options, io, async (client) => {
+    const views = (await client.ask("lookup", { name })) as readonly LookupView[];
+    if (options.json) io.print(JSON.stringify(views));
+    else for (const line of formatLookup(views)) io.print(line);
+    return views.some(({ addresses }) => addresses.length > 0) ? EXIT.ok : EXIT.failure;
   });
 }
 

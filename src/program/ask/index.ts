@@ -6,6 +6,7 @@ export {
   commandReset,
   commandStop,
   explainConnections,
+  lookUpName,
   type ShowOptions,
   type StatusOptions,
   showConnections,

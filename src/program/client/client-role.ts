@@ -1,26 +1,45 @@
 /** What a client is, on a host or embedded: its machine, and how it answers to the portal. */
 import * as v from "valibot";
 import { equalValues, formatPrefix, type Log, unreachable } from "../../base/index.ts";
+import { createResolver } from "../../dns/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
 import { method, type ResourceView } from "../control/index.ts";
+import type { DnsService } from "../dns/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
-import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
+import type { PeerParts, PeerWiring, TunnelRole } from "../endpoint/role.ts";
+import { systemRandom } from "../system-random.ts";
+import { lookupViews } from "./lookup.ts";
+
+/** Opens the world around the resolver (`src/program/dns`). */
+export type OpenDns = (parts: PeerParts<TunnelClient>) => DnsService;
 
 export interface ClientSettings {
+  /** Absent: names are not resolved here, as in an embedding without a host. */
+  readonly openDns?: OpenDns;
   /** Where the switch of the internet resource stands at the start (TN-23). */
   readonly isInternetOn: boolean;
 }
 
 export function clientRole(
   settings: LinkSettings,
-  { isInternetOn }: ClientSettings,
+  { isInternetOn, openDns }: ClientSettings,
 ): TunnelRole<TunnelClient> {
+  let dns: DnsService | undefined;
   return {
     name: "client",
-    createMachine: ({ connections, flows, log }) =>
-      createTunnelClient({ connections, flows, isInternetOn, log: log.scope("tunnel") }),
+    createMachine({ connections, flows, log }) {
+      const resolver = openDns && createResolver({ random: systemRandom, log: log.scope("dns") });
+      return createTunnelClient({
+        ...{ connections, flows, isInternetOn, log: log.scope("tunnel") },
+        ...(resolver && { resolver }),
+      });
+    },
+    dnsView: () => dns?.status(),
     methodsOf: (machine, input) => ({
+      lookup: method({ name: v.pipe(v.string(), v.maxLength(NAME_CHARACTERS_MAX)) }, ({ name }) =>
+        lookupViews(dns, machine, name),
+      ),
       setInternetResource: method({ active: v.boolean() }, ({ active }) => {
         input((now) => machine.setInternet(now, active));
         return { active, granted: machine.resources().some(({ resource }) => resource.kind === "internet") };
@@ -31,6 +50,7 @@ export function clientRole(
     wire(parts) {
       const { machine, tell, log } = parts;
       let present: readonly ResourceStatus[] = [];
+      dns = openDns?.(parts);
       const link = createPortalLink({
         parts,
         component: "headless-client",
@@ -51,7 +71,7 @@ export function clientRole(
                 present = logResources(log, present, event.resources);
                 break;
               case "dns":
-                // Without a resolver there is nothing to carry out.
+                dns?.handleEvent(event.event);
                 break;
               case "relays-wanted":
                 link.reconnect();
@@ -66,7 +86,29 @@ export function clientRole(
           }
         },
       });
-      return link;
+      return dns === undefined ? link : withDns(link, dns);
+    },
+  };
+}
+
+/** A presentation name of 255 octets that are all escaped. */
+const NAME_CHARACTERS_MAX = 1_024;
+
+/** Names are served before the portal is reached, and the network's change is theirs, too. */
+function withDns(link: PeerWiring, dns: DnsService): PeerWiring {
+  return {
+    ...link,
+    connect() {
+      dns.start();
+      link.connect();
+    },
+    reconnect() {
+      dns.reset();
+      link.reconnect();
+    },
+    async close() {
+      dns.close();
+      await link.close();
     },
   };
 }

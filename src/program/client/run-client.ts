@@ -1,15 +1,87 @@
 /** `postern client`: the headless client (PG-2, PG-9). */
+import { interfaceIndex } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
+import type { Log } from "../../base/index.ts";
+import {
+  createNameResolver,
+  type DnsControl,
+  FWMARK,
+  openDnsControl,
+  requirePrivilege,
+  revertHostDns,
+  runFolders,
+} from "../../host/index.ts";
+import type { TunnelClient } from "../../tunnel/index.ts";
+import { createDirectPath, createDnsService, createDohClient } from "../dns/index.ts";
 import { runPeer } from "../endpoint/peer.ts";
+import type { PeerRole } from "../endpoint/role.ts";
+import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { ClientOptions } from "../options.ts";
-import { clientRole } from "./client-role.ts";
+import { loadRoots, markedTcp } from "../portal-transport.ts";
+import type { PlaneHost } from "../shell/index.ts";
+import { clientRole, type OpenDns } from "./client-role.ts";
 
-export function runClient(options: ClientOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
-  const role = {
-    ...clientRole(options, { isInternetOn: options.internetResource }),
-    // DNS control comes with DNS resources; until then the host's resolvers stay as they are.
-    setUpHost: () => ({ parameters: [], tables: [], isGuarded: true }),
+export async function runClient(
+  options: ClientOptions,
+  io: ProgramIo,
+  threads: PlaneThreads,
+): Promise<number> {
+  if (options.revertDns) return revertDns(options, io);
+  return await runPeer(hostRole(options, io), options, io, threads);
+}
+
+/** `--revert-dns`: what a client that died has left (DN-108). */
+function revertDns({ noCheck, tunName }: ClientOptions, io: ProgramIo): number {
+  if (!noCheck) requirePrivilege("client");
+  revertHostDns({ tunName, log: io.log.scope("dns") });
+  io.print("the host's DNS is as it was");
+  return EXIT.ok;
+}
+
+function hostRole(options: ClientOptions, io: ProgramIo): PeerRole<TunnelClient> {
+  const log = io.log.scope("dns");
+  let opened: { readonly host: PlaneHost; readonly control: DnsControl } | undefined;
+  const openDns: OpenDns = (parts) => {
+    if (opened === undefined) throw new Error("the host is set up before the tunnel");
+    return openService({ ...opened, options, io, log }, parts);
   };
-  return runPeer(role, options, io, threads);
+  return {
+    ...clientRole(options, { isInternetOn: options.internetResource, openDns }),
+    setUpHost(host, undo) {
+      const control = openDnsControl({ wanted: options.dnsControl, tunName: host.tun.name, log });
+      undo.add("DNS control", () => control.revert());
+      opened = { host, control };
+      return { parameters: [], tables: [], isGuarded: true };
+    },
+  };
+}
+
+interface ServiceParts {
+  readonly host: PlaneHost;
+  readonly control: DnsControl;
+  readonly options: ClientOptions;
+  readonly io: ProgramIo;
+  readonly log: Log;
+}
+
+function openService(
+  { host, control, options, io, log }: ServiceParts,
+  { machine, input }: Parameters<OpenDns>[0],
+): ReturnType<OpenDns> {
+  const { kernel } = host;
+  const way = { mark: FWMARK, device: options.egressInterface };
+  const openTcp = markedTcp(kernel, FWMARK, options.egressInterface);
+  const doh = createDohClient({
+    ...{ openTcp, roots: loadRoots(options.caFile), log },
+    resolve: createNameResolver({ kernel, ...way, log }),
+  });
+  const [folder] = runFolders(io.env);
+  return createDnsService({
+    ...{ control, doh, now: host.now, log },
+    openPath: (onResult) => createDirectPath({ kernel, way, openTcp, doh, onResult }),
+    give: (use) => input((now) => machine.useResolver(now, (resolver) => use(resolver, now))),
+    indexOf: (name) => interfaceIndex(kernel, name),
+    namesFile: folder === undefined ? undefined : `${folder}/${options.instance ?? "client"}-dns.json`,
+  });
 }

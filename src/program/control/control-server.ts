@@ -135,22 +135,25 @@ async function answerAll(conversation: Conversation, lines: readonly ReadLine[])
       socket.destroy();
       return;
     }
-    await sent(socket, answer(conversation, line));
+    await sent(socket, await answer(conversation, line));
     if (conversation.badLines >= BAD_LINES_MAX) socket.destroySoon();
     await otherWork();
   }
 }
 
-function answer(conversation: Conversation, line: Exclude<ReadLine, { kind: "too-long" }>): string {
-  if (line.kind === "request") return answerOne(conversation, line.request);
+async function answer(
+  conversation: Conversation,
+  line: Exclude<ReadLine, { kind: "too-long" }>,
+): Promise<string> {
+  if (line.kind === "request") return await answerOne(conversation, line.request);
   conversation.badLines++;
   return errorLine(line.id, "bad_request", line.message);
 }
 
-function answerOne({ hall, methods }: Conversation, request: ControlRequest): string {
+async function answerOne({ hall, methods }: Conversation, request: ControlRequest): Promise<string> {
   if (hall.refusal !== undefined) return errorLine(request.id, "not_ready", hall.refusal);
   try {
-    return resultLine(request.id, answerRequest(methods, request));
+    return resultLine(request.id, await answerRequest(methods, request));
   } catch (error) {
     if (error instanceof ControlRefusal) return errorLine(request.id, error.code, error.message);
     hall.options.log.error?.("a request could not be answered", { method: request.method, error });

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { ControlRefusal, type ControlRequest } from "./protocol.ts";
 
 export interface ControlMethod {
-  /** @throws ControlRefusal */
+  /** What it returns may be a promise. @throws ControlRefusal, or rejects with it */
   readonly answer: (params: Readonly<Record<string, unknown>>) => unknown;
 }
 

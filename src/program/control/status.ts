@@ -13,6 +13,25 @@ export interface ProgramStatus {
   readonly ready: boolean;
 }
 
+/** How the host's names are resolved (PG-109). */
+export interface DnsStatus {
+  /** `none`: this program resolves no names. */
+  readonly method: string;
+  readonly sentinels: readonly string[];
+  readonly upstreams: readonly string[];
+}
+
+/** What became of a question for a name, and why (PG-195). */
+export interface LookupView {
+  readonly name: string;
+  readonly type: "A" | "AAAA";
+  readonly rcode: string;
+  readonly addresses: readonly string[];
+  readonly decision: "refused" | "cached" | "local" | "resource" | "site" | "forwarded";
+  readonly why: string;
+  readonly rid: string | null;
+}
+
 export interface PeerStatus extends ProgramStatus {
   readonly role: "client" | "gateway";
   /** The identifier that the portal and metrics carry, too (PG-26). */
@@ -24,7 +43,7 @@ export interface PeerStatus extends ProgramStatus {
   readonly sockets: SocketsStatus;
   readonly cipher: string;
   readonly egress: { readonly v4: EgressStatus | null; readonly v6: EgressStatus | null };
-  readonly dns: { readonly method: string; readonly sentinels: []; readonly upstreams: [] };
+  readonly dns: DnsStatus;
   readonly relays: readonly RelayStatus[];
   readonly resources: readonly ResourceView[];
   readonly connections: readonly ConnectionView[];

@@ -61,6 +61,7 @@ export interface WatchedParts {
   readonly machine: {
     counters(): Counts;
     resources(): readonly ResourceView[];
+    dns(): StatusParts["dns"];
     purposeOf(id: string, now: Instant): ReturnType<StatusParts["purposeOf"]>;
   };
   readonly wiring: Pick<PeerWiring, "status" | "account">;
@@ -260,6 +261,7 @@ function snapshot(state: WatchState, parts: WatchedParts): PeerStatus {
     streams: parts.streams,
     counters: machine.counters(),
     resources: machine.resources(),
+    dns: machine.dns(),
     purposeOf: machine.purposeOf,
   });
 }

@@ -8,6 +8,7 @@ import type {
   ConnectionView,
   ControlEvent,
   ControlMethods,
+  DnsStatus,
   PortalLinkStatus,
   ResourceView,
 } from "../control/index.ts";
@@ -43,6 +44,8 @@ export interface TunnelRole<Machine extends PeerMachine> {
   resourcesOf(machine: Machine): readonly ResourceView[];
   /** What only this role can be told (PG-108). */
   methodsOf?(machine: Machine, input: PeerParts<Machine>["input"]): ControlMethods;
+  /** How it resolves names, if it does (PG-109). */
+  dnsView?(): DnsStatus | undefined;
   /** What a connection is for. */
   purposeOf(machine: Machine, id: string, now: Instant): Pick<ConnectionView, "resources" | "authorizations">;
 }

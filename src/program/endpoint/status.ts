@@ -16,6 +16,7 @@ import { type BestRoutes, PROBE_V4, PROBE_V6 } from "../../host/index.ts";
 import type {
   ConnectionView,
   Counts,
+  DnsStatus,
   EgressStatus,
   PeerStatus,
   PortalLinkStatus,
@@ -44,6 +45,7 @@ export interface StatusParts {
   /** Drops that the tunnel decided. */
   readonly counters: Counts;
   readonly resources: readonly ResourceView[];
+  readonly dns: DnsStatus | undefined;
   readonly purposeOf: (id: string, now: Instant) => Pick<ConnectionView, "resources" | "authorizations">;
 }
 
@@ -65,7 +67,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
     sockets: socketsStatus(host, features),
     cipher: host.choice.name,
     egress: egressStatus(parts.routes),
-    dns: { method: "none", sentinels: [], upstreams: [] },
+    dns: parts.dns ?? { method: "none", sentinels: [], upstreams: [] },
     relays: stats.relays.map((relay) => relayView(relay, parts.streams())),
     resources: parts.resources,
     connections: [

@@ -1,0 +1,9 @@
+export { createDirectPath, type DirectPath, type DirectPathOptions } from "./direct-path.ts";
+export {
+  createDnsService,
+  type DnsService,
+  type DnsServiceEvent,
+  type DnsServiceOptions,
+  describeUpstream,
+} from "./dns-service.ts";
+export { createDohClient, type DohClient, type DohOptions } from "./doh.ts";

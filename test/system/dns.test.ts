@@ -1,0 +1,71 @@
+/** The client's resolver and the host's DNS, with the real program in namespaces (dns.md §7, §15). */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { eventually } from "../lib/observe.ts";
+import { createOffice, type Office } from "../lib/office.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const timeout = 60_000;
+/** The client's router, where a name server knows one address for all names. */
+const NAME_SERVER = "10.30.0.1";
+const ADDRESS = "203.0.113.10";
+const BEFORE = `nameserver ${NAME_SERVER}\n`;
+const WITH_RESOLV_CONF = 'mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"';
+
+describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "DNS control by resolv.conf", () => {
+  let office: Office;
+
+  beforeAll(async () => {
+    office = await createOffice();
+    office.configure([{ resource: "Office" }]);
+    await office.startPortal();
+    office.traffic(office.router, "names", ADDRESS);
+    office.useNameServer(office.client, NAME_SERVER);
+  });
+  afterAll(() => office?.close());
+
+  const resolvConf = (): string => readFileSync(join(office.client.runFolder, "resolv.conf"), "utf8");
+  /** As any program does it: glibc, by the file. */
+  const resolve = async (name: string): Promise<string> => {
+    const command = ["sh", "-c", WITH_RESOLV_CONF, "sh", "getent", "ahostsv4", name] as const;
+    const said = await office.client.run(command[0], command.slice(1), { withinMs: 20_000 });
+    return said.split(/\s/)[0] ?? "";
+  };
+  const start = () => office.startClient("--dns-control", "etc-resolv-conf");
+
+  it("DN-103 to DN-105: names resolve through the tunnel's own server, and the file is as before at the end", {
+    timeout,
+  }, async () => {
+    const client = await start();
+    await eventually(() => expect(resolvConf()).toContain("nameserver 100.100.111.1\n"));
+    expect(await resolve("anything.example")).toBe(ADDRESS);
+    const lookup = office.postern(office.client, ["lookup", "anything.example"]);
+    await lookup.wait(10_000);
+    expect(lookup.stdout()).toContain(`anything.example  A     ${ADDRESS}`);
+    expect(lookup.stdout()).toContain(`no resource has it: ${NAME_SERVER} is asked past the tunnel`);
+    await client.stop();
+    expect(resolvConf()).toBe(BEFORE);
+  });
+
+  it("DN-105, DN-108: after SIGKILL the next start undoes it, or --revert-dns", { timeout }, async () => {
+    const killed = await start();
+    await eventually(() => expect(resolvConf()).toContain("Postern"));
+    await killed.stop({ signal: "SIGKILL" });
+    expect(resolvConf()).toContain("Postern");
+    const revert = office.postern(office.client, [
+      "client",
+      "--revert-dns",
+      "--api-url",
+      "ws://unused.example",
+    ]);
+    expect(await revert.wait(10_000)).toMatchObject({ status: 0 });
+    expect(resolvConf()).toBe(BEFORE);
+
+    await (await start()).stop({ signal: "SIGKILL" });
+    const next = await start();
+    await eventually(async () => expect(await resolve("other.example")).toBe(ADDRESS));
+    await next.stop();
+    expect(resolvConf()).toBe(BEFORE);
+  });
+});
