@@ -2,9 +2,9 @@
  * From received datagrams to frames for the TUN device (WG-47), without system calls.
  *
  * Driven like this: the loop writes source, local address and ECN of the receive into the worker's
- * record, then `ingressBegin`, then `ingressStep` until it returns 0. After each step the listed frames
- * of `coalesce` are written; the next step, or the next batch, reuses their room. When the sockets have
- * nothing more: `ingressFlush`, and the same.
+ * record, then `ingressBegin`, then `ingressStep` until it returns 0. Where it returns 1 the listed frames of
+ * `coalesce` must be written, and their count set to 0; behind the last step they may wait for those of the next
+ * batch. When the sockets have nothing more: `ingressFlush`, and the same.
  *
  * All datagrams of a batch have one source, so that activity and roaming are noted once per batch and
  * peer. The twin: `test/twin/plane/ingress.ts`.
@@ -18,6 +18,7 @@ import {
   BUFFER_LEAD,
   CHANNEL_HEADER_BYTES,
   CHECK_CHECKSUMS,
+  Coalesce,
   Counter,
   DATA_HEADER_BYTES,
   Drop,
@@ -119,7 +120,7 @@ export function ingressBegin(worker: usize, bytes: u32, stride: u32): void {
  * @returns 1: write the listed frames and step on; 0: the batch is done, and frames may be listed
  */
 export function ingressStep(worker: usize): i32 {
-  coalesceBegin(worker + Ingress.COALESCE);
+  beginFrames(worker + Ingress.COALESCE);
   const bytes = load<u32>(worker, Ingress.BATCH_BYTES);
   const stride = load<u32>(worker, Ingress.STRIDE);
   const input = load<usize>(worker, Worker.INPUT) + BUFFER_LEAD;
@@ -139,8 +140,13 @@ export function ingressStep(worker: usize): i32 {
 
 /** Lists the frame under construction, because nothing more is coming (PF-58). */
 export function ingressFlush(worker: usize): void {
-  coalesceBegin(worker + Ingress.COALESCE);
+  beginFrames(worker + Ingress.COALESCE);
   coalesceClose(worker + Ingress.COALESCE);
+}
+
+/** Listed frames that have not been written yet keep their room. */
+function beginFrames(coalesce: usize): void {
+  if (load<u32>(coalesce, Coalesce.COUNT) == 0) coalesceBegin(coalesce);
 }
 
 /**

@@ -7,20 +7,18 @@
 import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egress";
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
-import { BUFFER_LEAD, Counter, Egress, ENDED_TUN_REMOVED, FRAME_MAX_BYTES, Worker } from "../layout";
+import { BUFFER_LEAD, Egress, ENDED_TUN_REMOVED, FRAME_MAX_BYTES, Worker } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, POLLIN } from "../linux";
 import { ringPeek } from "../ring";
 import { sysErrno, sysRead, sysYield } from "../sys";
 import { countErrno } from "./errno";
+import { isBusy } from "./pace";
 import { transmit } from "./transmit";
 import { beginBatch, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;
 const TUN_ERROR_PAUSE_MS: i32 = 10;
-const PACE_PERIOD_MS: u64 = 8;
-/** TCP at 1 Gbit/s brings as many super-frames one way, and acknowledgments the other. */
-const PACE_READS_PER_MS: u64 = 2;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
 export function egressLoop(worker: usize): u32 {
@@ -57,25 +55,6 @@ function tick(worker: usize): void {
   store<u32>(worker, load<u32>(worker, Egress.SEND_BYTES), Egress.SEND_SEEN);
 }
 
-/**
- * Whether frames come so fast that there are more as soon as whoever sends them has run. Then the worker
- * does not sleep but makes way once: what it finds behind that goes in one send, and nobody has to wake
- * it. Two processors: TCP at 0.90 to 0.95 of the processor time, small datagrams at half (PF-74). A
- * packet now and then is not held up so: where others wait for the processor, they would go first.
- */
-function isBusy(worker: usize): bool {
-  const now = load<u64>(worker, Worker.NOW);
-  const passed = now - load<u64>(worker, Egress.PACE_SINCE);
-  if (passed >= PACE_PERIOD_MS) {
-    const reads = load<u64>(worker, Counter.READS);
-    const isFast = reads - load<u64>(worker, Egress.PACE_READS) >= passed * PACE_READS_PER_MS;
-    store<u32>(worker, isFast ? 1 : 0, Egress.IS_BUSY);
-    store<u64>(worker, now, Egress.PACE_SINCE);
-    store<u64>(worker, reads, Egress.PACE_READS);
-  }
-  return load<u32>(worker, Egress.IS_BUSY) != 0;
-}
-
 /** The device gave no frame. Returns false if it never will again (PG-38). */
 function handleNothing(worker: usize, bytes: i32): bool {
   const error = bytes == 0 ? EBADFD : sysErrno();
@@ -83,6 +62,7 @@ function handleNothing(worker: usize, bytes: i32): bool {
   if (error == EAGAIN) {
     if (egressFlush(worker) != 0) {
       transmit(worker);
+      // Two processors: TCP at 0.90 to 0.95 of the processor time, small datagrams at half (PF-74).
       if (isBusy(worker)) {
         sysYield();
         readClock(worker);

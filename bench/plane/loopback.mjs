@@ -63,11 +63,9 @@ export function createLoopback(
     times.ingressMs += performance.now() - began;
   }
 
-  function countFrames() {
-    const record = ingress + INGRESS.coalesce;
-    const count = words[(record + COALESCE.count) >> 2];
-    for (let i = 0; i < count; i++) times.outBytes += words[((record + COALESCE.listBytes) >> 2) + i] - 10;
-  }
+  const countFrames = () => {
+    times.outBytes += takeFrames(words, ingress + INGRESS.coalesce);
+  };
 
   /** Runs the egress worker; its time is what the turns in between do not take. */
   function timed(step) {
@@ -145,4 +143,13 @@ function connectToItself(plane, tables) {
   plane.execute({ kind: "install", slot: 0, peerId: PEER_ID, session });
   plane.execute({ kind: "set-current", slot: 0, local: INDEX });
   plane.publish(tables);
+}
+
+/** Takes the listed frames as the loop does, which writes them: bytes of packets in them. */
+function takeFrames(words, record) {
+  const count = words[(record + COALESCE.count) >> 2];
+  words[(record + COALESCE.count) >> 2] = 0;
+  let bytes = 0;
+  for (let i = 0; i < count; i++) bytes += words[((record + COALESCE.listBytes) >> 2) + i] - 10;
+  return bytes;
 }

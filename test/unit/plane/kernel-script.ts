@@ -64,6 +64,8 @@ export interface KernelRun {
   readonly reads: readonly number[];
   /** Of each yield: how many sends and TUN writes there had been. */
   readonly yields: readonly number[];
+  /** Of each write: how many receives had brought something. */
+  readonly writtenBehind: readonly number[];
 }
 
 const EAGAIN = 11;
@@ -82,6 +84,7 @@ interface Recording {
   readonly polls: KernelRun["polls"][number][];
   readonly reads: number[];
   readonly yields: number[];
+  readonly writtenBehind: number[];
 }
 
 export function runLoop(
@@ -93,7 +96,7 @@ export function runLoop(
   const view = new DataView(memory.buffer);
   const worker = view.getUint32(CONSTANTS.PLANE_ADDRESS + PLANE[kind], true);
   const set = (field: number, value: number) => view.setInt32(worker + field, value, true);
-  const recording: Recording = { sent: [], written: [], polls: [], reads: [], yields: [] };
+  const recording: Recording = { sent: [], written: [], polls: [], reads: [], yields: [], writtenBehind: [] };
   const sys = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
   set(WORKER.tun, FD.tun);
   set(WORKER.udp4, FD.udp4);
@@ -122,6 +125,7 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
   };
   let errno = 0;
   let waits = 0;
+  let received = 0;
   const fail = (error: number) => {
     errno = error;
     return -1;
@@ -147,6 +151,7 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
       const error = lists.writes.shift() ?? 0;
       if (error !== 0) return fail(error);
       recording.written.push(copyOf(bytes.subarray(at, at + length)));
+      recording.writtenBehind.push(received);
       return length;
     },
     sendmsg(fd: number, at: number) {
@@ -158,7 +163,9 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
     },
     recvmsg(fd: number, at: number) {
       const next = (fd === FD.udp4 ? lists[FD.udp4] : lists[FD.udp6]).shift() ?? EAGAIN;
-      return typeof next === "number" ? fail(next) : writeMessage(view, bytes, at, next);
+      if (typeof next === "number") return fail(next);
+      received++;
+      return writeMessage(view, bytes, at, next);
     },
     recvmmsg: unused,
     sendmmsg: unused,

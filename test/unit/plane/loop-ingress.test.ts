@@ -101,6 +101,43 @@ describe("the ingress loop", () => {
     expect(bulk.yields).toEqual([]);
   });
 
+  /** Receives so many messages fast, and then what is given; the clock goes on by a period at each wait. */
+  function afterFast(receives: number, then: KernelScript["receives4"] = []) {
+    let now = NOW;
+    return run({
+      receives4: [
+        ...[received(message(0)), E.EAGAIN],
+        ...Array.from({ length: receives }, (_, i) => received(message(i + 1))),
+        ...[E.EAGAIN, ...then],
+      ],
+      isIpv6Missing: true,
+      now: () => now,
+      waits: 5,
+      onPoll: () => {
+        now = instant(now + 8);
+      },
+    });
+  }
+
+  it.each([
+    [15, []],
+    // Behind the last of them and one more; then nothing comes, and it waits.
+    [16, [17, 18]],
+  ])("PF-79: makes way behind frames instead of waiting after %i receives in 8 ms", (receives, expected) => {
+    const { yields, written } = afterFast(receives, [received(message(90)), E.EAGAIN]);
+    expect({ yields, frames: written.length }).toEqual({ yields: expected, frames: receives + 2 });
+  });
+
+  it("PF-79: hands four frames to the device at once while datagrams come fast, all of them before it waits", () => {
+    const many = (first: number, length: number) =>
+      Array.from({ length }, (_, i) => received(message(first + i)));
+    const fast = afterFast(16, [...many(50, 7), E.EAGAIN]);
+    expect(ports(fast.written).slice(17)).toEqual([51, 52, 53, 54, 55, 56, 57]);
+    expect(fast.writtenBehind.slice(17)).toEqual([22, 22, 22, 22, 24, 24, 24]);
+    const slow = afterFast(15, [...many(50, 7), E.EAGAIN]);
+    expect(slow.writtenBehind.slice(16)).toEqual([18, 19, 20, 21, 22, 23, 23]);
+  });
+
   it("PG-50: the other family gets its turn after 32 receives of one", () => {
     const many = Array.from({ length: 40 }, (_, i) => received(message(i)));
     const { written } = run({ receives4: many, receives6: [received(message(99), [CONTROL.info6], V6)] });
