@@ -21,6 +21,8 @@ export interface Session {
   readonly sendKey: Uint8Array;
   /** As responder: whether a packet was received on it (WG-16). */
   isConfirmed: boolean;
+  /** No other was alive when it was made: until it is confirmed the peer can send on none (WG-77). */
+  readonly isFirst: boolean;
   /** As initiator: how often what confirms it was repeated, and when the last time (WG-77). */
   confirmations: { readonly count: number; readonly lastAt: Instant };
   /** The plane reported REJECT_AFTER_MESSAGES: nothing more can be sent on it (WG-45). */

@@ -10,7 +10,7 @@ import {
 import { countDrop, type DeviceCore } from "./device-core.ts";
 import { formatIndex } from "./messages.ts";
 import { forget, type TransportKeys } from "./noise.ts";
-import { type Peer, type Session, usableSession } from "./peer.ts";
+import { hasSession, type Peer, type Session, usableSession } from "./peer.ts";
 import type { WgDropReason } from "./reasons.ts";
 
 /**
@@ -60,6 +60,7 @@ export function installSession(
     recvUntil: (now + REJECT_AFTER_TIME_MS) as Instant,
     sendKey: copyOf(keys.sendKey),
     isConfirmed: isInitiator,
+    isFirst: !hasSession(peer),
     confirmations: { count: 0, lastAt: now },
     isExhausted: false,
     isInstalled: false,

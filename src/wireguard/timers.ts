@@ -191,9 +191,8 @@ function confirmAgain(core: DeviceCore, peer: Peer, now: Instant): void {
 /** T12: the responder of a first session cannot send before something has come on it (WG-77). */
 function confirmationDeadline(core: DeviceCore, peer: Peer, now: Instant): number | undefined {
   const session = usableSession(peer, now);
-  if (!peer.policy.repeatsConfirmation || !session?.isInitiator) return undefined;
-  const isFirst = peer.sessions.every((other) => other === undefined || other === session);
-  if (!isFirst || activityOf(core.records, peer).recvAny > session.madeAt) return undefined;
+  if (!peer.policy.repeatsConfirmation || !session?.isInitiator || !session.isFirst) return undefined;
+  if (activityOf(core.records, peer).recvAny > session.madeAt) return undefined;
   const { count, lastAt } = session.confirmations;
   const pauseMs = CONFIRMATION_PAUSES_MS[count];
   return pauseMs === undefined ? undefined : lastAt + pauseMs;
