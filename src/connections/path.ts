@@ -32,7 +32,7 @@ export function takePath(
       break;
     case "connected":
     case "idle":
-      if (isSamePath(phase.path, path)) return;
+      if (isSamePath(phase.path, path)) return noteKind(state, connection, path.kind);
       connection.phase = { ...phase, path };
       logPath(state, connection, phase.path, path);
       rollOver(state, connection);
@@ -43,6 +43,16 @@ export function takePath(
   state.failed.delete(connection.id);
   noteChange(state, connection, tookMs === undefined ? {} : { tookMs });
   state.unpublished.add(connection);
+}
+
+/** The address that a check had taught turns out to be a relay's (SN-33). */
+function noteKind(state: ConnectionsState, connection: Connection, kind: Path["kind"]): void {
+  const { phase } = connection;
+  if (phase.kind === "connecting" || phase.path.kind === kind) return;
+  const before = phase.path;
+  connection.phase = { ...phase, path: { ...before, kind } };
+  logPath(state, connection, before, connection.phase.path);
+  noteChange(state, connection);
 }
 
 /** What waited for a path goes first; a client then wants a session (SN-83). */

@@ -9,7 +9,15 @@ import type { IceAgent, IceAgentOptions } from "./agent-face.ts";
 import { type AgentState, createAgentState } from "./agent-state.ts";
 import type { LocalAddress } from "./candidate.ts";
 import { type CandidateText, formatCandidate } from "./candidate-text.ts";
-import { advance, applyTimings, dropPairs, evaluate, forgetPairs, pairUp } from "./checking.ts";
+import {
+  advance,
+  announceSelected,
+  applyTimings,
+  dropPairs,
+  evaluate,
+  forgetPairs,
+  pairUp,
+} from "./checking.ts";
 import { rerankPairs, takePairs } from "./checklist.ts";
 import { isIceConnected } from "./connectivity.ts";
 import { COMPONENT, PROBE_TIMINGS, SUSPECT_AFTER } from "./constants.ts";
@@ -112,7 +120,12 @@ function addRemote(agent: AgentState, now: Instant, text: CandidateText): Return
   for (const entry of [addition.entry, ...addOptimistic(agent.remotes)]) {
     for (const local of agent.locals) pairUp(agent, now, local, entry);
   }
+  const before = agent.selected;
   advance(agent, now);
+  const isSelected = before !== undefined && before === agent.selected && before.remote === addition.entry;
+  if (addition.kind === "replaced" && isSelected && candidate.kind === "relay") {
+    announceSelected(agent, before);
+  }
   return "accepted";
 }
 

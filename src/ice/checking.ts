@@ -56,12 +56,17 @@ function select(agent: AgentState, now: Instant): void {
   agent.selected = best;
   forgetSizeChecks(agent);
   if (best.nomination.kind === "none") best.nomination = { kind: "pending", since: now };
-  agent.events.push({
+  announceSelected(agent, best);
+}
+
+/** Also when it turns out that the pair goes through a relay (SN-33). */
+export function announceSelected({ events }: AgentState, { local, remote }: Pair): void {
+  events.push({
     kind: "selected",
-    source: best.local.candidate.base,
-    destination: best.remote.candidate.address,
-    localKind: best.local.candidate.kind,
-    remoteKind: best.remote.candidate.kind,
+    source: local.candidate.base,
+    destination: remote.candidate.address,
+    localKind: local.candidate.kind,
+    remoteKind: remote.candidate.kind,
   });
 }
 

@@ -121,7 +121,8 @@ describe.each(["controlling", "controlled"] as const)("an agent, %s", (role) => 
         lone.now = instant(lone.now + lateMs);
         lone.tick();
         const sent = lone.checks.length - before;
-        expect(sent).toBeLessThanOrEqual(pairs);
+        // The tick may form pairs, too (SN-146).
+        expect(sent).toBeLessThanOrEqual(Math.max(pairs, lone.agent.pairCount()));
         lone.tick();
         expect(lone.checks.length - before).toBe(sent);
       }),

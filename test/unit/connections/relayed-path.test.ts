@@ -66,6 +66,33 @@ describe("relayed paths (SN-83 to SN-89)", () => {
     });
   });
 
+  it("SN-33, SN-83: a path to an address that only checks had shown is called relayed once the peer says so", () => {
+    const lone = createLoneConnections("gateway");
+    lone.apply((connections, now) => connections.updateHostAddresses(now, [LOCAL]));
+    lone.apply((connections, now) => connections.upsertConnection(now, REQUEST));
+    const learnt = { address: ip("198.51.100.2"), port: 40_000 };
+    lone.apply((connections, now) =>
+      connections.handleDatagram(now, { local: LOCAL, from: learnt, bytes: check(1, true) }),
+    );
+    const kind = (): string | undefined => lone.connections.stats().connections[0]?.path?.kind;
+    expect(kind()).toBe("peer-to-peer");
+    const changes = (): readonly string[] => {
+      const all: string[] = [];
+      for (
+        let next = lone.connections.pollChange();
+        next !== undefined;
+        next = lone.connections.pollChange()
+      ) {
+        all.push(next.path);
+      }
+      return all;
+    };
+    expect(changes()).toEqual(["none", "direct"]);
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, REQUEST.id, [RELAY_TEXT]));
+    expect(kind()).toBe("peer-to-relay");
+    expect(changes()).toEqual(["relayed"]);
+  });
+
   it("SN-150, SN-151: it is checked for full size through the channel, whole, and its record names what fits", () => {
     const { lone, relay } = nominated();
     expect(paths(lone)[0]?.mtu).toBe(1280);

@@ -166,6 +166,15 @@ describe("remote candidates", () => {
     expect(lone.agent.remoteCount()).toBe(2);
   });
 
+  it("SN-33, SN-83: that it is a relay's is announced while its pair stays selected", () => {
+    const lone = agentWithHost("controlling");
+    lone.check("203.0.113.9:50000", { priority: 1_849_687_807 });
+    lone.answer(lone.lastTo("203.0.113.9:50000"));
+    lone.addRemote("relay", "203.0.113.9:50000", RELAY);
+    const kinds = lone.events.flatMap((event) => (event.kind === "selected" ? [event.remoteKind] : []));
+    expect(kinds).toEqual(["prflx", "relay"]);
+  });
+
   it("SN-33, SN-64: a temporary candidate has one pair; once signalled it is paired with all", () => {
     const lone = agentWithHost();
     lone.addHost("192.0.2.2");
