@@ -124,10 +124,6 @@ export function roundTripMs({ client, gateway, relays }: Topology): number {
   return 2 * (ofLink(client.link) + ofLink(gateway.link) + 2 * relayed + routers);
 }
 
-export function isLossy({ client, gateway }: Topology): boolean {
-  return [client, gateway].some(({ link }) => link === "lossy");
-}
-
 function isDirect(topology: Topology, family: 4 | 6): boolean {
   const { client, gateway, relays } = topology;
   const other: Families = family === 4 ? "ipv6" : "ipv4";
