@@ -10,7 +10,7 @@ set -eu
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
 wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn"
 
-[ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables"
+[ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl"
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing() {

@@ -363,6 +363,18 @@ export const DEMO_ONLY = {
     hasVariable: false,
     help: "length of each throughput measurement",
   },
+  relayed: {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "let no UDP pass between client and gateway, so that data goes through the relay",
+  },
+  tls: {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "let no UDP out of the client's network, so that data goes through the relay by TLS",
+  },
 } as const satisfies OptionTable;
 
 /** Commands that speak with a running program. */

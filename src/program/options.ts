@@ -113,6 +113,8 @@ export interface DemoOptions {
   readonly json: boolean;
   /** Length of each throughput measurement. */
   readonly seconds: number;
+  readonly relayed: boolean;
+  readonly tls: boolean;
 }
 
 /** `postern service ACTION ROLE` (PG-78). */

@@ -22,7 +22,8 @@ function demoProcesses(): readonly string[] {
       try {
         const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
         const isOurs = line.includes(BUILD);
-        return isOurs && /--id demo-(client|gateway)|program\/tool\.js|\/run\/demo\.yaml/.test(line)
+        return isOurs &&
+          /--id demo-(client|gateway)|--public-ip4 203|program\/tool\.js|\/run\/demo\.yaml/.test(line)
           ? [line]
           : [];
       } catch {
@@ -53,32 +54,40 @@ function isForbiddenToOthers(): boolean {
   return isReadableByOthers() && asNobody("test", "-w", "/dev/net/tun").status === 1;
 }
 
-describeWith(["root", "netns", "tun", "nft", "build"], "postern demo", () => {
-  it("PG-86: reaches a server through the tunnel, measures, and leaves nothing", {
-    timeout: 90_000,
-  }, async () => {
-    const demo = startDemo("--json", "--seconds", "1");
-    const { status } = await demo.wait(80_000);
-    expect(status, demo.stderr()).toBe(0);
-    const lines = demo.stdout().trimEnd().split("\n");
-    expect(lines.length).toBe(1);
-    const result = JSON.parse(lines[0] ?? "");
-    expect(result).toMatchObject({ v: 1, ok: true, http: { ok: true, bytes: 4 << 20 } });
-    expect(result.pingMs).toBeGreaterThan(0);
-    expect(result.setUpMs).toBeGreaterThan(0);
-    expect(result.tcp.upGbps).toBeGreaterThan(0);
-    expect(result.tcp.downGbps).toBeGreaterThan(0);
-    expect(result).not.toHaveProperty("error");
-    expect(demoProcesses()).toEqual([]);
-    expect(abandonedFolders()).toEqual([]);
-  });
+describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo", () => {
+  it.each([
+    ["straight through two NATs", "direct", []],
+    ["by the relay where no UDP passes between the two", "relayed", ["--relayed"]],
+    ["by TLS where no UDP leaves the client's network", "relayed-tls", ["--tls"]],
+  ] as const)(
+    "PG-86: reaches a server %s, measures, and leaves nothing",
+    {
+      timeout: 90_000,
+    },
+    async (_how, path, options) => {
+      const demo = startDemo("--json", "--seconds", "1", ...options);
+      const { status } = await demo.wait(80_000);
+      expect(status, demo.stderr()).toBe(0);
+      const lines = demo.stdout().trimEnd().split("\n");
+      expect(lines.length).toBe(1);
+      const result = JSON.parse(lines[0] ?? "");
+      expect(result).toMatchObject({ v: 1, ok: true, path, http: { ok: true, bytes: 4 << 20 } });
+      expect(result.pingMs).toBeGreaterThan(0);
+      expect(result.setUpMs).toBeGreaterThan(0);
+      expect(result.tcp.upGbps).toBeGreaterThan(0);
+      expect(result.tcp.downGbps).toBeGreaterThan(0);
+      expect(result).not.toHaveProperty("error");
+      expect(demoProcesses()).toEqual([]);
+      expect(abandonedFolders()).toEqual([]);
+    },
+  );
 
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const)("PG-15: %s in the middle ends it with %i and leaves no process", async (signal, expected) => {
     const demo = startDemo("--json");
-    await demo.waitForLine(/Building five machines/, { withinMs: 30_000 });
+    await demo.waitForLine(/Building eight machines/, { withinMs: 30_000 });
     demo.signal(signal);
     const { status } = await demo.wait(20_000);
     expect(status).toBe(expected);

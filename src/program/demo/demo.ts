@@ -11,17 +11,21 @@ import { describeError, EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../lab/index.ts";
 import type { DemoOptions } from "../options.ts";
+import { type Certificate, makeCertificate } from "./certificate.ts";
 import { enter, isInside } from "./enter.ts";
 import * as measure from "./measure.ts";
 import {
   buildMachines,
   type Machines,
+  type Obstacle,
   PORTAL_ADDRESS,
   PORTAL_PORT,
+  RELAY_ADDRESS,
   RESOURCE_ADDRESS,
   RESOURCE_NETWORK,
 } from "./topology.ts";
 
+const MAIN = fileURLToPath(entryFile("main"));
 const START_WITHIN_MS = 20_000;
 const CONNECT_WITHIN_MS = 15_000;
 
@@ -29,6 +33,7 @@ const CONNECT_WITHIN_MS = 15_000;
 interface DemoResult {
   v: 1;
   ok: boolean;
+  path?: measure.Path;
   pingMs?: number;
   http?: measure.HttpResult;
   tcp?: measure.Throughput;
@@ -76,25 +81,57 @@ export async function runDemo(options: DemoOptions, io: ProgramIo): Promise<numb
 
 async function play(stage: Stage, lab: Lab): Promise<void> {
   const { say } = stage;
-  say("Building five machines out of network namespaces: a portal on the Internet, a client and a");
-  say("gateway in different networks with a router between them, and a web server behind the gateway.");
-  const machines = await buildMachines(lab);
-  const sha256 = await measure.startWebServer(machines.resource);
+  const expected = expectedPath(stage.options);
+  say(
+    "Building eight machines out of network namespaces: a portal and a relay on the Internet, a client at home and a",
+  );
+  say("gateway in an office, each behind a router that lets nobody in, and a web server behind the gateway.");
+  const certificate = expected === "relayed-tls" ? makeCertificate() : undefined;
+  const machines = await buildMachines(lab, OBSTACLES[expected].obstacle);
+  const [sha256, tokens] = await Promise.all([
+    measure.startWebServer(machines.resource),
+    startPortal(stage, machines.portal),
+  ]);
   say(`The web server is at ${RESOURCE_ADDRESS}. The client has no route to it, and it has none back.`);
+  if (expected !== "direct") say(OBSTACLES[expected].text);
   say("");
-  const tokens = await startPortal(stage, machines.portal);
-  await startPeer(stage, machines.gateway, "gateway", tokens.gateway);
-  say("The gateway has joined the portal; it listens to nobody on the Internet.");
+  await Promise.all([
+    startRelay(stage, machines.relay, tokens.relay, certificate),
+    startPeer(stage, machines.gateway, "gateway", { token: tokens.gateway, args: [] }),
+  ]);
+  say("Gateway and relay have joined the portal. The gateway listens to nobody on the Internet.");
   const started = performance.now();
-  await startPeer(stage, machines.client, "client", tokens.client);
+  const args = ["--dns-control", "disabled", ...trust(machines.client, certificate)];
+  await startPeer(stage, machines.client, "client", { token: tokens.client, args });
   say(`The client has joined, too, and was told that ${RESOURCE_NETWORK} is reachable through that gateway.`);
   say("");
   await connectAndPing(stage, machines.client, started);
   await fetchAndCompare(stage, machines.client, sha256);
+  await checkPath(stage, machines.client, expected);
   await measureSpeed(stage, machines);
 }
 
-async function startPortal(stage: Stage, portal: Namespace): Promise<{ client: string; gateway: string }> {
+const OBSTACLES: Readonly<Record<measure.Path, { readonly obstacle: Obstacle; readonly text: string }>> = {
+  direct: { obstacle: "none", text: "" },
+  relayed: { obstacle: "direct-udp", text: "No UDP passes between home and office: only the relay is left." },
+  "relayed-tls": {
+    obstacle: "udp",
+    text: "The client's network lets out no UDP at all: only the relay by TLS is left.",
+  },
+};
+
+function expectedPath({ tls, relayed }: DemoOptions): measure.Path {
+  if (tls) return "relayed-tls";
+  return relayed ? "relayed" : "direct";
+}
+
+interface Tokens {
+  readonly client: string;
+  readonly gateway: string;
+  readonly relay: string;
+}
+
+async function startPortal(stage: Stage, portal: Namespace): Promise<Tokens> {
   const file = join(portal.runFolder, "demo.yaml");
   const resource = `{ name: Office, type: cidr, address: ${RESOURCE_NETWORK}, site: default }`;
   writeFileSync(file, `version: 1\nresources: [${resource}]\npolicies: [{ group: dev, resource: Office }]\n`);
@@ -104,7 +141,11 @@ async function startPortal(stage: Stage, portal: Namespace): Promise<{ client: s
   await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
   stage.say("The portal is up. Its policy: group dev may reach the resource Office, which is");
   stage.say(`${RESOURCE_NETWORK} behind the gateways of the site 'default'.`);
-  return { client: await tokenOf(child, "CLIENT"), gateway: await tokenOf(child, "GATEWAY") };
+  return {
+    client: await tokenOf(child, "CLIENT"),
+    gateway: await tokenOf(child, "GATEWAY"),
+    relay: await tokenOf(child, "RELAY"),
+  };
 }
 
 async function tokenOf(portal: Child, label: string): Promise<string> {
@@ -115,16 +156,41 @@ async function tokenOf(portal: Child, label: string): Promise<string> {
   return match[1] ?? "";
 }
 
+const API_URL = `ws://${PORTAL_ADDRESS}:${PORTAL_PORT}`;
+
 async function startPeer(
   stage: Stage,
   machine: Namespace,
   role: "client" | "gateway",
-  token: string,
+  { token, args }: { readonly token: string; readonly args: readonly string[] },
 ): Promise<void> {
-  const args = [role, "--api-url", `ws://${PORTAL_ADDRESS}:${PORTAL_PORT}`, "--id", `demo-${role}`];
-  if (role === "client") args.push("--dns-control", "disabled");
-  const child = startProgram(stage, machine, role, args, token);
+  const words = [role, "--api-url", API_URL, "--id", `demo-${role}`, ...args];
+  const child = startProgram(stage, machine, role, words, token);
   await child.waitForLine(/\bready\b/i, { withinMs: START_WITHIN_MS });
+}
+
+async function startRelay(
+  stage: Stage,
+  machine: Namespace,
+  token: string,
+  certificate: Certificate | undefined,
+): Promise<void> {
+  const args = ["relay", "--api-url", API_URL, "--public-ip4", RELAY_ADDRESS];
+  if (certificate !== undefined) {
+    writeFileSync(join(machine.runFolder, "relay.crt"), certificate.cert);
+    writeFileSync(join(machine.runFolder, "relay.key"), certificate.key, { mode: 0o600 });
+    const files = ["--tls-cert", "/run/relay.crt", "--tls-key", "/run/relay.key"];
+    args.push("--tls-listen", `${RELAY_ADDRESS}:443`, ...files);
+  }
+  const child = startProgram(stage, machine, "relay", args, token);
+  await child.waitForLine(/\bready\b/i, { withinMs: START_WITHIN_MS });
+}
+
+/** What lets the client take the demo's certificate for a good one. */
+function trust(client: Namespace, certificate: Certificate | undefined): readonly string[] {
+  if (certificate === undefined) return [];
+  writeFileSync(join(client.runFolder, "relay.crt"), certificate.cert);
+  return ["--ca-file", "/run/relay.crt"];
 }
 
 /** Starts one of our own commands on a machine. */
@@ -135,9 +201,8 @@ function startProgram(
   args: readonly string[],
   token: string | undefined,
 ): Child {
-  const main = fileURLToPath(entryFile("main"));
   const env = { ...stage.io.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) };
-  const child = machine.start({ name, command: process.execPath, args: [main, ...args], env });
+  const child = machine.start({ name, command: process.execPath, args: [MAIN, ...args], env });
   stage.programs.push(child);
   return child;
 }
@@ -167,6 +232,28 @@ async function fetchAndCompare(stage: Stage, client: Namespace, sha256: string):
   if (!http.ok) throw new PosternError("demo-http", "the page that came is not the page that was served");
   stage.say(`Fetched a page of ${http.bytes} bytes; its SHA-256 is the one that the web server computed.`);
 }
+
+/** A path may begin by the relay and become direct while it is used (SN-47). */
+async function checkPath(stage: Stage, client: Namespace, expected: measure.Path): Promise<void> {
+  const { io, say, result } = stage;
+  const deadline = performance.now() + CONNECT_WITHIN_MS;
+  let path: measure.Path | undefined;
+  do path = await measure.pathOf(client, MAIN, io.env);
+  while (path !== expected && performance.now() < deadline);
+  if (path !== undefined) result.path = path;
+  if (path !== expected) {
+    throw new PosternError("demo-path", `data goes ${path ?? "nowhere"}, not ${expected}`);
+  }
+  say(PATH_TEXTS[expected]);
+}
+
+const PATH_TEXTS: Readonly<Record<measure.Path, string>> = {
+  direct:
+    "Data goes straight from router to router: ICE has opened a way through both, and the relay carries nothing.",
+  relayed: "Data goes through the relay, which cannot read it: it is sealed from end to end.",
+  "relayed-tls":
+    "Data goes through the relay, to which the client speaks TLS on port 443; it stays sealed from end to end.",
+};
 
 async function measureSpeed(stage: Stage, machines: Machines): Promise<void> {
   const withIperf = measure.hasIperf();

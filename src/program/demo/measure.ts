@@ -50,6 +50,25 @@ export async function pingOnce(client: Namespace): Promise<boolean> {
   }
 }
 
+/** How data travels, as `postern connections` names it (PG-110). */
+export type Path = "direct" | "relayed" | "relayed-tls";
+
+/** What the client says of its connection; `undefined`: nothing that is meant here. */
+export async function pathOf(
+  client: Namespace,
+  main: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Path | undefined> {
+  const args = [main, "connections", "--json"];
+  const child = client.start({ name: "connections", command: process.execPath, args, env });
+  await child.wait(10_000);
+  const views: unknown = JSON.parse(child.stdout() || "[]");
+  const path = Array.isArray(views) ? objectIn(views[0], "path") : undefined;
+  return PATHS.find((one) => one === path);
+}
+
+const PATHS: readonly Path[] = ["direct", "relayed", "relayed-tls"];
+
 /** The mean round trip of twenty echo requests, in ms. */
 export async function ping(client: Namespace): Promise<number> {
   const args = ["-n", "-q", "-c", "20", "-i", "0.05", "-W", "2", RESOURCE_ADDRESS];

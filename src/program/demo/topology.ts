@@ -2,57 +2,130 @@
  * The machines of the demo, each a network namespace.
  *
  * ```
- *   client 10.30.0.2 ──┐                      ┌── gateway 10.31.0.2 | 172.20.0.1 ── resource 172.20.0.100
- *                      ├── router (Internet) ─┤
- *                      └── portal 203.0.113.10 ┘
+ *   client 10.30.0.2 ──── home 203.0.113.130 ───┐          ┌─ portal 203.0.113.10
+ *                                               ├─ internet ─┤
+ *   gateway 10.31.0.2 ── office 203.0.113.194 ──┘          └─ relay 203.0.113.70
+ *      └ 172.20.0.1 ── resource 172.20.0.100
  * ```
  *
- * The resource has no route back and the client none to it: what passes, passes the tunnel and the
- * gateway's masquerading (PG-69).
+ * Home and office are routers that translate addresses and let nobody in. The resource has no route back
+ * and the client none to it: what passes, passes the tunnel and the gateway's masquerading (PG-69).
  */
 import type { Lab, Namespace } from "../lab/index.ts";
 
 export const PORTAL_ADDRESS = "203.0.113.10";
 export const PORTAL_PORT = 8080;
+export const RELAY_ADDRESS = "203.0.113.70";
 export const RESOURCE_ADDRESS = "172.20.0.100";
 export const RESOURCE_NETWORK = "172.20.0.0/16";
 
+const HOME_ADDRESS = "203.0.113.130";
+const OFFICE_ADDRESS = "203.0.113.194";
+
+/** What the client's network lets out: everything, UDP to the relay but not to the office, or no UDP. */
+export type Obstacle = "none" | "direct-udp" | "udp";
+
 export interface Machines {
-  readonly router: Namespace;
+  readonly internet: Namespace;
   readonly portal: Namespace;
+  readonly relay: Namespace;
+  readonly home: Namespace;
+  readonly office: Namespace;
   readonly client: Namespace;
   readonly gateway: Namespace;
   readonly resource: Namespace;
 }
 
-export async function buildMachines(lab: Lab): Promise<Machines> {
-  const machines: Machines = {
-    router: await lab.add("router"),
-    portal: await lab.add("portal"),
-    client: await lab.add("client"),
-    gateway: await lab.add("gateway"),
-    resource: await lab.add("resource"),
-  };
-  const { router, portal, client, gateway, resource } = machines;
-  await router.sysctl("net/ipv4/ip_forward", "1");
-  await lab.connect(
-    { namespace: portal, device: "wan", addresses: [`${PORTAL_ADDRESS}/24`] },
-    { namespace: router, device: "portal", addresses: ["203.0.113.1/24"] },
-  );
-  await lab.connect(
-    { namespace: client, device: "wan", addresses: ["10.30.0.2/24"] },
-    { namespace: router, device: "client", addresses: ["10.30.0.1/24"] },
-  );
-  await lab.connect(
-    { namespace: gateway, device: "wan", addresses: ["10.31.0.2/24"] },
-    { namespace: router, device: "gateway", addresses: ["10.31.0.1/24"] },
-  );
-  await lab.connect(
-    { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16"] },
-    { namespace: resource, device: "lan", addresses: [`${RESOURCE_ADDRESS}/16`] },
-  );
-  await portal.ip("route add default via 203.0.113.1");
-  await client.ip("route add default via 10.30.0.1");
-  await gateway.ip("route add default via 10.31.0.1");
+const ROLES = ["internet", "portal", "relay", "home", "office", "client", "gateway", "resource"] as const;
+
+export async function buildMachines(lab: Lab, obstacle: Obstacle): Promise<Machines> {
+  const added = await Promise.all(ROLES.map(async (role) => [role, await lab.add(role)] as const));
+  const machines = Object.fromEntries(added) as Record<(typeof ROLES)[number], Namespace>;
+  const { internet, portal, relay, home, office, client, gateway, resource } = machines;
+  await Promise.all([
+    forward(internet),
+    plug(lab, internet, { host: portal, role: "portal", address: PORTAL_ADDRESS, router: "203.0.113.1" }),
+    plug(lab, internet, { host: relay, role: "relay", address: RELAY_ADDRESS, router: "203.0.113.65" }),
+    plug(lab, internet, { host: home, role: "home", address: HOME_ADDRESS, router: "203.0.113.129" }),
+    plug(lab, internet, { host: office, role: "office", address: OFFICE_ADDRESS, router: "203.0.113.193" }),
+    shelter(lab, { router: home, host: client, network: "10.30.0", dropped: dropRule(obstacle) }),
+    shelter(lab, { router: office, host: gateway, network: "10.31.0", dropped: "" }),
+    lab.connect(
+      { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16"] },
+      { namespace: resource, device: "lan", addresses: [`${RESOURCE_ADDRESS}/16`] },
+    ),
+  ]);
   return machines;
+}
+
+interface Plug {
+  readonly host: Namespace;
+  readonly role: string;
+  readonly address: string;
+  /** The internet's end of the cable. */
+  readonly router: string;
+}
+
+async function plug(lab: Lab, internet: Namespace, { host, role, address, router }: Plug): Promise<void> {
+  await lab.connect(
+    { namespace: host, device: "wan", addresses: [`${address}/26`] },
+    { namespace: internet, device: role, addresses: [`${router}/26`] },
+  );
+  await host.ip(`route add default via ${router}`);
+}
+
+interface Shelter {
+  readonly router: Namespace;
+  readonly host: Namespace;
+  /** The first three bytes of a /24. */
+  readonly network: string;
+  /** A rule about what comes from inside; empty: everything passes. */
+  readonly dropped: string;
+}
+
+/** A host behind a router with NAT, as at home and in most offices. */
+async function shelter(lab: Lab, { router, host, network, dropped }: Shelter): Promise<void> {
+  await lab.connect(
+    { namespace: host, device: "wan", addresses: [`${network}.2/24`] },
+    { namespace: router, device: "lan", addresses: [`${network}.1/24`] },
+  );
+  await host.ip(`route add default via ${network}.1`);
+  await forward(router);
+  await router.run("nft", ["--", natRules(dropped)]);
+}
+
+async function forward(router: Namespace): Promise<void> {
+  await router.sysctl("net/ipv4/ip_forward", "1");
+}
+
+function dropRule(obstacle: Obstacle): string {
+  if (obstacle === "none") return "";
+  return obstacle === "udp"
+    ? 'iifname "lan" meta l4proto udp drop'
+    : `iifname "lan" ip daddr ${OFFICE_ADDRESS} meta l4proto udp drop`;
+}
+
+/**
+ * What comes unasked is dropped on both ways: a flow that the router took for its own would make it give the same
+ * ports to nobody inside.
+ */
+function natRules(dropped: string): string {
+  return `
+    table ip nat {
+      chain postrouting {
+        type nat hook postrouting priority srcnat;
+        oifname "wan" masquerade
+      }
+    }
+    table ip filter {
+      chain input {
+        type filter hook input priority filter;
+        iifname "wan" ct state new drop
+      }
+      chain forward {
+        type filter hook forward priority filter;
+        iifname "wan" ct state new drop
+        ${dropped}
+      }
+    }`;
 }
