@@ -1,0 +1,236 @@
+/**
+ * What a relay costs: processor seconds per gigabyte against coturn (G-10), for trains and for single datagrams.
+ *
+ *   npm run bench -- relay [--runtime node24|node20|system|PATH] [--pairs 5] [--seconds 4]
+ *       [--cells trains,single] [--json]
+ *
+ * ```
+ *   client 10.9.1.2 ── 10.9.1.1 [both relays, one after the other] 203.0.113.1 ── 203.0.113.2 peer
+ * ```
+ *
+ * A client with a channel and its peer send at an even rate that both relays can follow; the devices behind the relay
+ * count what came. Needs root and coturn.
+ */
+import { spawnSync } from "node:child_process";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { createLab } from "../../build/src/program/lab/index.js";
+import { relayCredentials } from "../../build/src/turn/index.js";
+import { ROOT } from "../../scripts/steps.mjs";
+import { cpuSeconds } from "../lib/processor.mjs";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { createDraw, shuffled } from "../lib/statistics.mjs";
+import { MAIN } from "../tunnel/arms.mjs";
+
+const LOAD = join(ROOT, "bench", "relay", "load.mjs");
+const RELAY = "10.9.1.1";
+const CLIENT = "10.9.1.2";
+const OUTSIDE = "203.0.113.1";
+const PEER = { address: "203.0.113.2", port: 4000 };
+const SECRET = "a secret of the benchmark";
+const WITHIN_MS = 20_000;
+/** What is smaller than this part of what was sent is no fair comparison any more. */
+const ARRIVED_MIN = 0.95;
+
+/** A tunnel's datagrams at MTU 1280; a train is what fits into one call. */
+const CELLS = {
+  "trains, up": { direction: "up", bytes: 1312, count: 44, sendsPerSecond: 400 },
+  "trains, down": { direction: "down", bytes: 1312, count: 44, sendsPerSecond: 400 },
+  "single, up": { direction: "up", bytes: 1312, count: 1, sendsPerSecond: 15_000 },
+  "single, down": { direction: "down", bytes: 1312, count: 1, sendsPerSecond: 15_000 },
+};
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      runtime: { type: "string", default: "node24" },
+      pairs: { type: "string", default: "5" },
+      seconds: { type: "string", default: "4" },
+      cells: { type: "string", default: "trains,single" },
+      seed: { type: "string", default: "1" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  return {
+    runtime: findRuntime(values.runtime),
+    pairs: Number(values.pairs),
+    seconds: Number(values.seconds),
+    cells: values.cells.split(","),
+    seed: Number(values.seed),
+    json: values.json,
+  };
+}
+
+async function buildMachines(lab) {
+  const [near, middle, far] = [await lab.add("near"), await lab.add("middle"), await lab.add("far")];
+  await lab.connect(
+    { namespace: near, device: "wan", addresses: [`${CLIENT}/24`] },
+    { namespace: middle, device: "near", addresses: [`${RELAY}/24`] },
+  );
+  await lab.connect(
+    { namespace: far, device: "wan", addresses: [`${PEER.address}/24`] },
+    { namespace: middle, device: "far", addresses: [`${OUTSIDE}/24`] },
+  );
+  return { near, middle, far };
+}
+
+function writeSecret(file, text) {
+  writeFileSync(file, text);
+  chmodSync(file, 0o600);
+}
+
+/** Both relays share a machine and run the whole time: one works while the other is idle. */
+async function startPostern({ middle }, { runtime }) {
+  writeSecret(join(middle.runFolder, "stamp"), SECRET);
+  const args = [
+    ...[MAIN, "relay", "--stand-alone", "--stamp-secret-path", "/run/stamp"],
+    ...["--public-ip4", OUTSIDE],
+    ...["--lowest-port", "50000", "--highest-port", "54999"],
+  ];
+  const child = middle.start({ name: "postern relay", command: runtime.path, args });
+  await child.waitForLine(/ ready /, { withinMs: WITHIN_MS, stream: "stderr" });
+  const expiry = Math.floor(Date.now() / 1000) + 86_400;
+  const credentials = relayCredentials(SECRET, { expiry, salt: "s".repeat(43) });
+  return { child, port: 3478, realm: "firezone", ...credentials };
+}
+
+async function startCoturn({ middle }) {
+  const [username, password] = ["bench", "bench-password"];
+  const folder = middle.runFolder;
+  // A file, as a password does not belong on a command line.
+  writeSecret(
+    join(folder, "turn.conf"),
+    [
+      ...["no-cli", "no-tls", "no-dtls", "lt-cred-mech", "realm=bench", `user=${username}:${password}`],
+      ...["listening-port=3479", `listening-ip=${RELAY}`, `relay-ip=${OUTSIDE}`],
+      ...["min-port=55000", "max-port=59999", "userdb=/run/turndb", "pidfile=/run/pid"],
+      "",
+    ].join("\n"),
+  );
+  const child = middle.start({
+    name: "coturn",
+    command: "turnserver",
+    args: ["-c", "/run/turn.conf", "--log-file", "stdout"],
+  });
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  if (!child.isRunning()) throw new Error(`coturn ended: ${child.stdout()}${child.stderr()}`);
+  return { child, port: 3479, realm: "bench", username, password };
+}
+
+async function startLoad(end, name, plan) {
+  const [file, job] = [`${name}.plan`, `${name}.job`];
+  writeSecret(join(end.runFolder, file), JSON.stringify(plan));
+  const child = end.start({ name, command: process.execPath, args: [LOAD, `/run/${file}`, `/run/${job}`] });
+  const [, said] = await child.waitForLine(/^ready (.*)$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  return { child, jobFile: join(end.runFolder, job), ...JSON.parse(said) };
+}
+
+async function openArm(machines, name, start, options, i) {
+  const relay = await start(machines, options);
+  const { username, password, realm, port } = relay;
+  const client = await startLoad(machines.near, `client-${name}`, {
+    ...{ own: CLIENT, port: 5000 + i, username, password, realm },
+    ...{ server: { address: RELAY, port }, peer: PEER },
+  });
+  return { name, relay: relay.child, client: { ...client, server: { address: RELAY, port } } };
+}
+
+/** Bytes that a device of an end has received. */
+function received(child) {
+  const text = readFileSync(`/proc/${child.pid}/net/dev`, "utf8");
+  return Number(/^\s*wan:\s*(\d+)/m.exec(text)?.[1]);
+}
+
+async function measure({ relay, client }, peer, { seconds, load }) {
+  const { direction, bytes, count, sendsPerSecond } = load;
+  const [from, to] = direction === "up" ? [client, peer] : [peer, client];
+  const target = direction === "up" ? client.server : { address: client.address, port: client.port };
+  writeFileSync(from.jobFile, JSON.stringify({ to: target, bytes, count, sendsPerSecond, seconds }));
+  const [cpuBefore, bytesBefore] = [cpuSeconds(relay.pid), received(to.child)];
+  const done = nextLine(from.child, seconds);
+  from.child.signal("SIGUSR2");
+  const { sent, refused } = await done;
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const gigabytes = (received(to.child) - bytesBefore) / 1e9;
+  const used = cpuSeconds(relay.pid) - cpuBefore;
+  const share = (gigabytes * 1e9) / ((sent - refused) * count * bytes);
+  const isValid = share > ARRIVED_MIN;
+  return {
+    value: used / gigabytes,
+    gbps: (gigabytes * 8) / seconds,
+    share,
+    valid: isValid,
+    ...(isValid ? {} : { reason: `${Math.round(share * 100)} % arrived` }),
+  };
+}
+
+/** Lines are waited for by pattern, and the same comes after every run: they are counted. */
+async function nextLine(child, seconds) {
+  const linesOf = () => [...child.stdout().matchAll(/^sent (.*)$/gm)];
+  const before = linesOf().length;
+  const end = performance.now() + (seconds + 10) * 1000;
+  while (linesOf().length === before) {
+    if (performance.now() > end) throw new Error("the load did not end");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return JSON.parse(linesOf().at(-1)[1]);
+}
+
+async function runCell(name, load, { arms, peer, draw, options }) {
+  const samples = [];
+  for (let pair = 0; pair < options.pairs; pair++) {
+    for (const arm of shuffled(arms, draw)) {
+      const sample = await measure(arm, peer, { seconds: options.seconds, load });
+      samples.push({ arm: arm.name, pair, ...sample });
+      console.error(
+        `${name.padEnd(13)} ${arm.name.padEnd(8)} ${sample.value.toFixed(3)} s/GB at ${sample.gbps.toFixed(2)} Gbit/s`,
+      );
+    }
+  }
+  const names = arms.map((arm) => arm.name);
+  return cellOf({
+    name,
+    params: { ...load, seconds: options.seconds },
+    unit: "s CPU/GB",
+    samples,
+    arms: names,
+  });
+}
+
+async function main() {
+  const options = readOptions();
+  const version = spawnSync("turnserver", ["--version"], { encoding: "utf8" })
+    .stdout?.trim()
+    .split("\n")
+    .at(-1);
+  if (version === undefined) throw new Error("the benchmark needs coturn: install the package coturn");
+  const result = beginResult("relay", {
+    topology: "namespaces joined by veth: a client, both relays, a peer",
+    seed: options.seed,
+    runtime: `node ${options.runtime.version}`,
+    baselines: { coturn: version },
+  });
+  const lab = createLab();
+  try {
+    const machines = await buildMachines(lab);
+    const peer = await startLoad(machines.far, "peer", { own: PEER.address, port: PEER.port });
+    const arms = [
+      await openArm(machines, "postern", startPostern, options, 0),
+      await openArm(machines, "coturn", startCoturn, options, 1),
+    ];
+    const draw = createDraw(options.seed);
+    for (const [name, load] of Object.entries(CELLS)) {
+      if (!options.cells.includes(name.split(",")[0])) continue;
+      const cell = await runCell(name, load, { arms, peer, draw, options });
+      result.cells.push(cell);
+      console.error(`${name}: ${cell.ratio_to.coturn?.median.toFixed(2)} of coturn's processor time`);
+    }
+  } finally {
+    await lab.close();
+  }
+  endResult(result, options);
+}
+
+await main();
