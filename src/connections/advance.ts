@@ -9,7 +9,7 @@ import { goIdleIfDue, idleDeadline, isStale, takePath } from "./path.ts";
 import { advanceMtu, mtuDeadline, noteSize } from "./path-mtu.ts";
 import { advanceRelays, leaveAll, leaveFreed } from "./relays.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
-import { advanceStreams, endStreams } from "./streams.ts";
+import { advanceStreams, checkUdp, endStreams } from "./streams.ts";
 import { sendAlong, wayOf } from "./way.ts";
 
 /** All that is due at `connections.now`, everywhere (SN-114, SN-122). */
@@ -115,6 +115,7 @@ function noteIceState(state: ConnectionsState, connection: Connection, is: IceSt
   const { log, disconnectedAt } = connection;
   if (is === "disconnected") {
     connection.disconnectedAt ??= state.now;
+    checkUdp(state);
     log.debug?.("ICE disconnected", { graceMs: DISCONNECT_GRACE_MS });
   } else if (disconnectedAt !== undefined) {
     connection.disconnectedAt = undefined;
@@ -140,6 +141,7 @@ function noteSuspicion(state: ConnectionsState, connection: Connection): void {
   const isSuspect = connection.phase.kind !== "connecting" && connection.agent.isSuspect();
   if (isSuspect === connection.isSuspect) return;
   connection.isSuspect = isSuspect;
+  if (isSuspect) checkUdp(state);
   state.device.setPathSuspect(state.now, connection.peer, isSuspect);
 }
 

@@ -21,6 +21,7 @@ import {
   RTT_DEVIATION_LEAST_MS,
   RTT_DEVIATIONS,
   RTT_FACTOR,
+  UDP_SILENT_MS,
 } from "./constants.ts";
 import type { RelayEntry, RelayUpdate } from "./face.ts";
 import { addLocal, bindToRemotes, offersOf, toOffer } from "./own-candidates.ts";
@@ -270,26 +271,30 @@ export function migrate(state: ConnectionsState): void {
 }
 
 /** A stream is used while no relay answers by UDP, and given up for one that relays by UDP (RL-208). */
-function isOutdone({ relays }: ConnectionsState, { stream, client }: Relay): boolean {
+function isOutdone({ relays, now }: ConnectionsState, { stream, client }: Relay): boolean {
   const others = [...relays.values()];
   if (stream !== undefined)
-    return others.some((other) => isByUdp(other) && other.client.state() === "active");
-  return client.activeSocket() === undefined && !others.some(answersByUdp) && !others.every(isByUdp);
+    return others.some((other) => answersByUdp(other, now) && other.client.state() === "active");
+  if (others.every(isByUdp) || others.some((other) => answersByUdp(other, now))) return false;
+  return client.activeSocket() === undefined || client.silentSince() !== undefined;
 }
 
 function isByUdp({ stream }: Relay): boolean {
   return stream === undefined;
 }
 
-function answersByUdp(relay: Relay): boolean {
-  return isByUdp(relay) && relay.client.activeSocket() !== undefined;
+/** An answer may take its time, but not so long. */
+export function answersByUdp(relay: Relay, now: Instant): boolean {
+  if (!isByUdp(relay) || relay.client.activeSocket() === undefined) return false;
+  const since = relay.client.silentSince();
+  return since === undefined || now - since < UDP_SILENT_MS;
 }
 
 /** While there is a stream, those that are silent by UDP are no choice. */
-function choicesOf({ relays }: ConnectionsState): readonly Relay[] {
+function choicesOf({ relays, now }: ConnectionsState): readonly Relay[] {
   const all = [...relays.values()];
   if (all.every(isByUdp)) return all;
-  const answering = all.filter(answersByUdp);
+  const answering = all.filter((relay) => answersByUdp(relay, now));
   return answering.length > 0 ? answering : all.filter((relay) => !isByUdp(relay));
 }
 

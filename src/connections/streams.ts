@@ -18,7 +18,15 @@ import {
   UDP_SILENT_MS,
 } from "./constants.ts";
 import type { RelayEntry, RelayUpdate, StreamNews, StreamPlace } from "./face.ts";
-import { createRelay, leaveRelay, migrate, noteExhausted, tellPlane } from "./relays.ts";
+import {
+  answersByUdp,
+  createRelay,
+  drainRelay,
+  leaveRelay,
+  migrate,
+  noteExhausted,
+  tellPlane,
+} from "./relays.ts";
 import { type ConnectionsState, pathOf, type Relay, type StreamAttempt, type StreamsState } from "./state.ts";
 
 export function createStreams(): StreamsState {
@@ -151,18 +159,39 @@ export function advanceStreams(state: ConnectionsState): void {
   const { streams, now } = state;
   if (streams.listed.size === 0 && streams.attempts.size === 0) return forgetDeadlines(streams);
   noteLost(state);
-  const isUdpAlive = [...state.relays.values()].some(
-    ({ stream, client }) => stream === undefined && client.activeSocket() !== undefined,
-  );
-  if (isUdpAlive) noteUdp(state);
+  const relays = [...state.relays.values()];
+  if (relays.some((relay) => answersByUdp(relay, now))) noteUdp(state);
   else {
-    streams.silentSince ??= now;
+    streams.silentSince ??= latestSilence(relays) ?? now;
     streams.leaveAt = undefined;
     streams.leaveBy = undefined;
     openIfDue(state, streams.silentSince);
   }
   if (isDue(streams.probeAt, now)) probeUdp(state);
   leaveIfDue(state);
+}
+
+/** Of those that had answered: since when the last of them is awaited. */
+function latestSilence(relays: readonly Relay[]): Instant | undefined {
+  let latest: Instant | undefined;
+  for (const { stream, client } of relays) {
+    const since = stream === undefined ? client.silentSince() : undefined;
+    if (since !== undefined && (latest === undefined || since > latest)) latest = since;
+  }
+  return latest;
+}
+
+/**
+ * A path is in doubt. It may be the peer, or UDP as a whole: the relays know, long before their keep-alives
+ * would tell (RL-208).
+ */
+export function checkUdp(state: ConnectionsState): void {
+  if (![...state.streams.listed.values()].some((entry) => placeOf(state, entry) !== undefined)) return;
+  for (const relay of state.relays.values()) {
+    if (relay.stream !== undefined) continue;
+    relay.client.checkAlive(state.now);
+    drainRelay(state, relay);
+  }
 }
 
 /** Without relays nothing is due. */
@@ -267,7 +296,19 @@ export function nextStreamTimeout(state: ConnectionsState): Instant | undefined 
     attempts.size === 0 &&
     [...listed.values()].some((entry) => placeOf(state, entry) !== undefined);
   const openAt = isWorthTrying ? tryAt(streams, silentSince) : undefined;
-  return earliest(openAt, probeAt, leaveAt, leaveBy);
+  return earliest(openAt, probeAt, leaveAt, leaveBy, nextSilence(state));
+}
+
+/** When one that is awaited counts as silent. */
+function nextSilence({ relays, streams, now }: ConnectionsState): Instant | undefined {
+  if (streams.listed.size === 0) return undefined;
+  let next: Instant | undefined;
+  for (const { stream, client } of relays.values()) {
+    const since = stream === undefined ? client.silentSince() : undefined;
+    const at = since === undefined ? undefined : after(since, UDP_SILENT_MS);
+    if (at !== undefined && at > now) next = earliest(next, at);
+  }
+  return next;
 }
 
 function isDue(at: Instant | undefined, now: Instant): boolean {

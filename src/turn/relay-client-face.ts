@@ -68,6 +68,8 @@ export interface RelayClient {
   activeSocket(): SocketAddress | undefined;
   /** Smoothed round-trip time (RL-84). */
   rttMs(): number | undefined;
+  /** Since when the active socket has sent nothing, while an answer is awaited from it. */
+  silentSince(): Instant | undefined;
   /** Shown only after its events were taken (RL-81). */
   freeReason(): RelayFreeReason | undefined;
   /** Host, server-reflexive, relayed: at most one each per family. */
@@ -85,6 +87,8 @@ export interface RelayClient {
   /** Whose data comes on that channel; notes that it came (RL-102, RL-103). */
   peerOf(now: Instant, channel: number): SocketAddress | undefined;
   noteChannelDataSent(now: Instant, channel: number): void;
+  /** Asks whether the relay is there, with a request that gives up no sooner than others (RL-208). */
+  checkAlive(now: Instant): void;
   /** One request with a deadline of 1 s: is the relay still there? (RL-89) */
   refresh(now: Instant): void;
   /** After a network reset: all is forgotten but the credentials (RL-116). */

@@ -61,7 +61,9 @@ export interface RelayRequest {
   readonly signature: RequestSignature | undefined;
   /** How often it was repeated for the sake of authentication (RL-92). */
   readonly rounds: number;
+  readonly madeAt: Instant;
   sends: number;
+  /** The last time. */
   sentAt: Instant;
   dueAt: Instant;
 }

@@ -29,6 +29,7 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
     state: () => state.phase.kind,
     activeSocket: () => activeSocketOf(state),
     rttMs: () => state.rttMs,
+    silentSince: () => silentSince(state),
     freeReason() {
       return state.phase.kind === "freed" && state.events.length === 0 ? state.phase.reason : undefined;
     },
@@ -50,6 +51,7 @@ type Inputs = Pick<
   | "peerOf"
   | "noteChannelDataSent"
   | "refresh"
+  | "checkAlive"
   | "restart"
   | "renew"
   | "close"
@@ -77,6 +79,7 @@ function createInputs(state: RelayClientState): Inputs {
     peerOf: (now, channel) => peerOf(state, now, channel),
     noteChannelDataSent: (now, channel) => noteChannelDataSent(state, now, channel),
     refresh: (now) => input(now, () => refresh(state, now)),
+    checkAlive: (now) => input(now, () => checkAlive(state, now)),
     restart: (now) => restart(state, now),
     renew: (now, credentials) => input(now, () => renew(state, now, credentials)),
     close: (now) => close(state, now),
@@ -158,6 +161,24 @@ function keepAlive(state: RelayClientState, now: Instant, dueAt: Instant): void 
   state.phase = { ...phase, keepAliveAt: (now + KEEP_ALIVE_MS) as Instant };
   if ((lastDataSentAt ?? since) > since && (lastReceivedAt ?? since) > since) return;
   sendRequest(state, now, { purpose: { kind: "binding" }, to: phase.socket });
+}
+
+/** A keep-alive before its time; a request that is in flight asks as well. */
+function checkAlive(state: RelayClientState, now: Instant): void {
+  const socket = activeSocketOf(state);
+  if (socket === undefined || silentSince(state) !== undefined) return;
+  sendRequest(state, now, { purpose: { kind: "binding" }, to: socket });
+}
+
+function silentSince(state: RelayClientState): Instant | undefined {
+  const socket = activeSocketOf(state);
+  let first: Instant | undefined;
+  for (const { to, madeAt } of state.requests.values()) {
+    if (socket !== undefined && equalSocketAddress(to, socket)) first = earliest(first, madeAt);
+  }
+  const { lastReceivedAt } = state;
+  if (first === undefined || lastReceivedAt === undefined) return first;
+  return lastReceivedAt > first ? lastReceivedAt : first;
 }
 
 /** A request was never answered (RL-83). */

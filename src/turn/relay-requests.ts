@@ -66,6 +66,7 @@ export function sendRequest(state: RelayClientState, now: Instant, wanted: NewRe
     isOnDemand,
     signature,
     rounds,
+    madeAt: now,
     sends: 0,
     sentAt: now,
     dueAt: now,

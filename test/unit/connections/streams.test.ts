@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { after, ip } from "../../../src/base/index.ts";
 import type { ConnectionsOptions, StreamNews, StreamPlace } from "../../../src/connections/index.ts";
-import { createLoneConnections, type LoneConnections, requestFor } from "./lone-connections.ts";
+import { createLoneConnections, type LoneConnections, REMOTE_TEXT, requestFor } from "./lone-connections.ts";
 import { listRelays, MAPPED, type PlayedRelay, playRelay } from "./played-relay.ts";
 
 const REQUEST = requestFor("peer-1");
@@ -129,6 +129,67 @@ describe("when a stream is tried (RL-208)", () => {
     const { lone } = silent(places, streams);
     wait(lone, 30_000);
     expect(wishes(lone)).toEqual(expected);
+  });
+});
+
+describe("UDP that stops to pass (RL-208)", () => {
+  /** A direct path, and a relay that has answered. */
+  function connected(): World {
+    const world = silent();
+    const { lone, relay } = world;
+    relay.activate();
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, REQUEST.id, [REMOTE_TEXT]));
+    lone.answer(REQUEST);
+    relay.confirm();
+    expect(lone.connections.stats().connections[0]?.path?.route).toBe("direct");
+    return world;
+  }
+
+  /** Lets a direct path die until the relay is asked. */
+  function untilAsked({ lone, relay }: World, before: number): void {
+    for (let waited = 0; relay.requests("binding").length === before; waited += 100) {
+      if (waited > 15_000) throw new Error("the relay was not asked");
+      wait(lone, 100);
+    }
+  }
+
+  it("RL-208: a relay that leaves a keep-alive unanswered for 3 s is silent, before it is given up", () => {
+    const { lone, relay } = silent();
+    relay.activate();
+    wait(lone, 27_999);
+    expect(wishes(lone)).toEqual([]);
+    wait(lone, 1);
+    expect(wishes(lone)).toEqual(["open relay-1 tls"]);
+    relay.succeed(relay.last("binding"), { mappedAddress: MAPPED });
+    expect(wishes(lone)).toEqual(["close relay-1"]);
+  });
+
+  it("RL-208: a path in doubt has the relay asked at once, and a stream opened 3 s later", () => {
+    const world = connected();
+    const { lone, relay } = world;
+    const before = relay.requests("binding").length;
+    untilAsked(world, before);
+    const [doubt] = lone.connections.stats().connections;
+    expect(doubt?.path?.route).toBe("direct");
+    wait(lone, 2_899);
+    expect(wishes(lone)).toEqual([]);
+    wait(lone, 101);
+    expect(wishes(lone)).toEqual(["open relay-1 tls"]);
+    tell(lone, opened());
+    expect(relayOf(lone)).toBe("relay-1 udp,tls");
+    expect(candidates(lone).at(-1)).not.toContain("203.0.113.2");
+    playRelay(lone, 2, { v4: BRIDGE }).activate();
+    expect(candidates(lone).at(-1)).toContain("203.0.113.2 50002 typ relay");
+  });
+
+  it("RL-208: if the relay answers, it is the peer, and nothing is opened", () => {
+    const world = connected();
+    const { lone, relay } = world;
+    const before = relay.requests("binding").length;
+    untilAsked(world, before);
+    relay.succeed(relay.last("binding"), { mappedAddress: MAPPED });
+    wait(lone, 5_000);
+    expect(wishes(lone)).toEqual([]);
   });
 });
 

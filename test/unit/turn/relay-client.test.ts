@@ -305,6 +305,20 @@ describe("the life of an allocation", () => {
     expect(client.count("binding")).toBe(bindings + 5);
   });
 
+  it("RL-208: asked whether it is alive, it sends one Binding request, unless one is in flight", () => {
+    const client = active();
+    client.pass(10_000);
+    const bindings = client.count("binding");
+    client.run((machine, now) => machine.checkAlive(now));
+    client.run((machine, now) => machine.checkAlive(now));
+    expect(client.count("binding")).toBe(bindings + 1);
+    const asked = client.machine.silentSince();
+    client.pass(500);
+    expect(client.machine.silentSince()).toBe(asked);
+    client.succeed(client.last("binding"), { mappedAddress: MAPPED4 });
+    expect(client.machine.silentSince()).toBeUndefined();
+  });
+
   it("RL-89: refresh on demand is one request; without answer within 1 s the relay is gone", () => {
     const lone = active();
     lone.pass(10_000);
