@@ -14,7 +14,9 @@ import type {
 } from "../program/options.ts";
 import { ADMINISTERING_COMMANDS } from "./administering.ts";
 import { ASKING_COMMANDS } from "./asking.ts";
+import { formatCompletion, SHELLS } from "./completion.ts";
 import { type Command, define } from "./define.ts";
+import { formatMan } from "./man.ts";
 import {
   CLIENT_ONLY,
   DEMO_ONLY,
@@ -191,6 +193,44 @@ const doctor = define({
   },
 });
 
+const completion = define({
+  name: "completion",
+  summary: "print a script that completes commands and options in a shell",
+  usage: "bash|zsh|fish",
+  words: { min: 1, max: 1, oneOf: SHELLS },
+  isAnnounced: false,
+  options: {},
+  examples: [
+    ["postern completion bash | sudo tee /etc/bash_completion.d/postern", "for everybody on this host"],
+    ["postern completion fish > ~/.config/fish/completions/postern.fish", "for yourself"],
+  ],
+  run: async (_values, [word], io) => {
+    const shell = SHELLS.find((one) => one === word) ?? "bash";
+    io.print(formatCompletion(shell, COMMANDS).trimEnd());
+    return 0;
+  },
+});
+
+const man = define({
+  name: "man",
+  summary: "print the man page",
+  usage: "",
+  words: { min: 0, max: 0 },
+  isAnnounced: false,
+  options: {},
+  examples: [
+    ["postern man | man -l -", "read it"],
+    [
+      "postern man | sudo tee /usr/local/share/man/man1/postern.1 > /dev/null",
+      "so that `man postern` finds it",
+    ],
+  ],
+  run: async (_values, _words, io) => {
+    io.print(formatMan(COMMANDS).trimEnd());
+    return 0;
+  },
+});
+
 export type { Command, Values } from "./define.ts";
 
 export const COMMANDS: readonly Command[] = [
@@ -202,5 +242,7 @@ export const COMMANDS: readonly Command[] = [
   demo,
   doctor,
   ...ADMINISTERING_COMMANDS,
+  completion,
+  man,
   ...ASKING_COMMANDS,
 ];

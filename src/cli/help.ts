@@ -1,5 +1,5 @@
 /** Usage on stdout, made from the tables (PG-1). */
-import type { Command } from "./commands.ts";
+import type { Command } from "./define.ts";
 import type { OptionSpec, OptionTable } from "./options.ts";
 import { variableOf } from "./parse.ts";
 
@@ -70,17 +70,24 @@ function describeOptions(table: OptionTable, isWanted: (spec: OptionSpec) => boo
   return Object.entries(table)
     .filter(([, spec]) => isWanted(spec))
     .map(([name, spec]) => {
-      const short = spec.short === undefined ? "    " : `-${spec.short}, `;
-      const value = spec.kind === "flag" ? "" : ` ${valueName(spec)}`;
-      return row(`  ${short}--${name}${value}`, describe(name, spec));
+      const indent = spec.short === undefined ? "      " : "  ";
+      return row(`${indent}${optionName(name, spec)}`, describeOption(name, spec));
     });
+}
+
+/** `-u, --api-url URL`. */
+export function optionName(name: string, spec: OptionSpec): string {
+  const short = spec.short === undefined ? "" : `-${spec.short}, `;
+  const value = spec.kind === "flag" ? "" : ` ${valueName(spec)}`;
+  return `${short}--${name}${value}`;
 }
 
 function valueName(spec: Exclude<OptionSpec, { kind: "flag" }>): string {
   return spec.kind === "choice" ? spec.choices.join("|") : spec.value;
 }
 
-function describe(name: string, spec: OptionSpec): string {
+/** What it does, its default and its other names. */
+export function describeOption(name: string, spec: OptionSpec): string {
   const notes: string[] = [];
   if (spec.kind === "text" && spec.isRequired) notes.push("required");
   if (spec.kind === "list") notes.push("may be repeated");
