@@ -8,83 +8,17 @@
  * seconds }, and sends. `count` above 1 hands the kernel a train by one call (UDP_SEGMENT), as a tunnel does; a client
  * puts the channel in front of each datagram. What arrives is thrown away: devices count it.
  */
-import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import { openKernel, sendDatagram } from "../../build/bindings/linux/index.js";
-import { formatIp, instant, ip, unixMs } from "../../build/src/base/index.js";
-import { systemRandom } from "../../build/src/program/system-random.js";
-import { createRelayClient, encodeChannelData, parseTurn } from "../../build/src/turn/index.js";
+import { formatIp, ip } from "../../build/src/base/index.js";
+import { encodeChannelData } from "../../build/src/turn/index.js";
+import { allocate, openSocket } from "./client.mjs";
 
 const TICK_MS = 1;
 const CHANNEL_HEADER_BYTES = 4;
 
-const now = () => instant(Math.floor(performance.now()));
-
-async function openSocket(address, port = 0) {
-  const socket = createSocket("udp4");
-  await new Promise((resolve) => socket.bind(port, address, resolve));
-  return socket;
-}
-
-/** Drives the machine until the channel is bound; it goes on refreshing. */
-async function allocate(socket, { server, username, password, realm, peer }) {
-  const machine = createRelayClient({
-    servers: { v4: { address: ip(server.address), port: server.port } },
-    credentials: { username, password },
-    realm,
-    dialect: "rfc",
-    software: "postern/bench",
-    random: systemRandom,
-    now: now(),
-    unixNow: unixMs(Date.now()),
-  });
-  const to = { address: ip(peer.address), port: peer.port };
-  let timer;
-  const settle = () => {
-    for (let next = machine.pollTransmit(); next !== undefined; next = machine.pollTransmit()) {
-      socket.send(next.datagram, next.to.port, formatIp(next.to.address));
-    }
-    while (machine.pollEvent() !== undefined);
-    clearTimeout(timer);
-    const due = machine.pollTimeout();
-    if (due === undefined) return;
-    timer = setTimeout(
-      () => {
-        machine.handleTimeout(now());
-        settle();
-      },
-      Math.max(1, due - now()),
-    );
-  };
-  const { address, port } = socket.address();
-  socket.on("message", (bytes, from) => {
-    const message = parseTurn(Uint8Array.from(bytes));
-    if (!message.ok) return;
-    const sender = { address: ip(from.address), port: from.port };
-    machine.handleStun(now(), {
-      from: sender,
-      local: { address: ip(address), port },
-      message: message.value,
-    });
-    settle();
-  });
-  settle();
-  await until(() => machine.relayed(4) !== undefined, "allocation");
-  machine.bindChannel(now(), to);
-  settle();
-  await until(() => machine.channelTo(now(), to) !== undefined, "channel");
-  // The answer to the binding is on its way: before it, channel data would be dropped.
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  return { channel: machine.channelTo(now(), to), relayed: machine.relayed(4) };
-}
-
-async function until(condition, what) {
-  const end = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`no ${what} within 10 s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+/** The answer to a binding is on its way when its channel is told: before it, channel data would be dropped. */
+const BOUND_AFTER_MS = 200;
 
 /** One train, or one datagram; with a channel each begins with its header. */
 function trainOf({ bytes, count, channel }) {
@@ -118,13 +52,15 @@ async function main([planFile, jobFile]) {
   const kernel = openKernel();
   const plan = JSON.parse(readFileSync(planFile, "utf8"));
   const socket = await openSocket(plan.own, plan.port);
-  const allocation = plan.server === undefined ? undefined : await allocate(socket, plan);
+  const allocation =
+    plan.server === undefined ? undefined : await allocate(socket, { ...plan, peers: [plan.peer] });
+  await new Promise((resolve) => setTimeout(resolve, BOUND_AFTER_MS));
   if (allocation === undefined) socket.on("message", () => {});
   // Node tells no descriptor of a socket by a public name.
   const { fd } = socket._handle;
   process.on("SIGUSR2", () => {
     const { to, bytes, count, sendsPerSecond, seconds } = JSON.parse(readFileSync(jobFile, "utf8"));
-    const train = trainOf({ bytes, count, channel: allocation?.channel });
+    const train = trainOf({ bytes, count, channel: allocation?.channels[0] });
     void send(kernel, fd, { to: { address: ip(to.address), port: to.port }, train, sendsPerSecond, seconds });
   });
   const { address, port } = allocation?.relayed ?? {};

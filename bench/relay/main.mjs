@@ -2,14 +2,15 @@
  * What a relay costs: processor seconds per gigabyte against coturn (G-10), for trains and for single datagrams.
  *
  *   npm run bench -- relay [--runtime node24|node20|system|PATH] [--pairs 5] [--seconds 4]
- *       [--cells trains,single] [--json]
+ *       [--cells trains,single,held] [--allocations 10000] [--json]
  *
  * ```
  *   client 10.9.1.2 ── 10.9.1.1 [both relays, one after the other] 203.0.113.1 ── 203.0.113.2 peer
  * ```
  *
  * A client with a channel and its peer send at an even rate that both relays can follow; the devices behind the relay
- * count what came. Needs root and coturn.
+ * count what came. `held`: memory and processor time of our relay with many allocations and channels (RL-66). Needs
+ * root and coturn.
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
@@ -25,6 +26,7 @@ import { createDraw, shuffled } from "../lib/statistics.mjs";
 import { MAIN } from "../tunnel/arms.mjs";
 
 const LOAD = join(ROOT, "bench", "relay", "load.mjs");
+const HOLD = join(ROOT, "bench", "relay", "hold.mjs");
 const RELAY = "10.9.1.1";
 const CLIENT = "10.9.1.2";
 const OUTSIDE = "203.0.113.1";
@@ -48,7 +50,8 @@ function readOptions() {
       runtime: { type: "string", default: "node24" },
       pairs: { type: "string", default: "5" },
       seconds: { type: "string", default: "4" },
-      cells: { type: "string", default: "trains,single" },
+      cells: { type: "string", default: "trains,single,held" },
+      allocations: { type: "string", default: "10000" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
@@ -58,6 +61,7 @@ function readOptions() {
     pairs: Number(values.pairs),
     seconds: Number(values.seconds),
     cells: values.cells.split(","),
+    allocations: Number(values.allocations),
     seed: Number(values.seed),
     json: values.json,
   };
@@ -81,15 +85,23 @@ function writeSecret(file, text) {
   chmodSync(file, 0o600);
 }
 
+/** More than most hosts allow a process: two sockets an allocation (RL-65). */
+function withFiles(command, args) {
+  return ["-c", 'ulimit -n 40000; exec "$@"', "sh", command, ...args];
+}
+
 /** Both relays share a machine and run the whole time: one works while the other is idle. */
-async function startPostern({ middle }, { runtime }) {
+async function startPostern(
+  { middle },
+  { runtime, more = ["--lowest-port", "50000", "--highest-port", "54999"] },
+) {
   writeSecret(join(middle.runFolder, "stamp"), SECRET);
   const args = [
     ...[MAIN, "relay", "--stand-alone", "--stamp-secret-path", "/run/stamp"],
     ...["--public-ip4", OUTSIDE],
-    ...["--lowest-port", "50000", "--highest-port", "54999"],
+    ...more,
   ];
-  const child = middle.start({ name: "postern relay", command: runtime.path, args });
+  const child = middle.start({ name: "postern relay", command: "sh", args: withFiles(runtime.path, args) });
   await child.waitForLine(/ ready /, { withinMs: WITHIN_MS, stream: "stderr" });
   const expiry = Math.floor(Date.now() / 1000) + 86_400;
   const credentials = relayCredentials(SECRET, { expiry, salt: "s".repeat(43) });
@@ -199,6 +211,71 @@ async function runCell(name, load, { arms, peer, draw, options }) {
   });
 }
 
+const HELD_CHANNELS = 6;
+const HELD_RATE_PER_SECOND = 200;
+const IDLE_SECONDS = 20;
+
+/** What a relay needs that holds all this and relays nothing. */
+async function runHeld(options) {
+  const lab = createLab();
+  try {
+    const machines = await buildMachines(lab);
+    const { near, middle } = machines;
+    await near.ip("route add local 10.10.0.0/16 dev lo");
+    await middle.ip(`route add 10.10.0.0/16 via ${CLIENT}`);
+    const { allocations } = options;
+    const more = ["--allocations-per-user", "0", "--max-allocations", String(allocations)];
+    const { child, username, password, realm, port } = await startPostern(machines, { ...options, more });
+    const emptyMb = residentMb(child);
+    const peers = Array.from({ length: HELD_CHANNELS }, (_, i) => ({ ...PEER, port: PEER.port + i }));
+    const server = { address: RELAY, port };
+    const plan = {
+      server,
+      username,
+      password,
+      realm,
+      peers,
+      allocations,
+      ratePerSecond: HELD_RATE_PER_SECOND,
+    };
+    writeSecret(join(near.runFolder, "hold.plan"), JSON.stringify(plan));
+    const before = cpuSeconds(child.pid);
+    const args = withFiles(process.execPath, [HOLD, "/run/hold.plan"]);
+    const holder = near.start({ name: "holder", command: "sh", args });
+    const withinMs = (allocations / HELD_RATE_PER_SECOND) * 3000 + 60_000;
+    const [, said] = await holder.waitForLine(/^held (.*)$/, { withinMs, stream: "stdout" });
+    const { seconds, failed, failure } = JSON.parse(said);
+    const setUpUs = ((cpuSeconds(child.pid) - before) / allocations) * 1e6;
+    const idleFrom = cpuSeconds(child.pid);
+    await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000));
+    const idlePercent = ((cpuSeconds(child.pid) - idleFrom) / IDLE_SECONDS) * 100;
+    const sample = {
+      ...{
+        arm: "postern",
+        pair: 0,
+        value: residentMb(child),
+        emptyMb,
+        seconds,
+        failed,
+        idlePercent,
+        setUpUs,
+      },
+      valid: failed === 0,
+      ...(failed === 0 ? {} : { reason: `${failed} failed: ${failure}` }),
+    };
+    console.error(`held ${JSON.stringify(sample)}`);
+    const params = { allocations, channels: allocations * HELD_CHANNELS };
+    const notes = `${setUpUs.toFixed(0)} µs CPU each with ${HELD_CHANNELS} channels; then ${idlePercent.toFixed(1)} % of a core`;
+    return cellOf({ name: "held", params, unit: "MiB", samples: [sample], arms: ["postern"], notes });
+  } finally {
+    await lab.close();
+  }
+}
+
+function residentMb({ pid }) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}
+
 async function main() {
   const options = readOptions();
   const version = spawnSync("turnserver", ["--version"], { encoding: "utf8" })
@@ -230,6 +307,7 @@ async function main() {
   } finally {
     await lab.close();
   }
+  if (options.cells.includes("held")) result.cells.push(await runHeld(options));
   endResult(result, options);
 }
 

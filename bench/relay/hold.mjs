@@ -1,0 +1,30 @@
+/**
+ * Holds many allocations, each with some channels, until it is ended.
+ *
+ *   node hold.mjs PLAN     { server, username, password, realm, peers, allocations, ratePerSecond }
+ *
+ * Clients come from addresses of 10.10.0.0/16, a few each, since a relay limits what one address may ask (RL-59).
+ */
+import { readFileSync } from "node:fs";
+import { allocate, openSocket } from "./client.mjs";
+
+const CLIENTS_PER_ADDRESS = 20;
+
+async function main([planFile]) {
+  const plan = JSON.parse(readFileSync(planFile, "utf8"));
+  const started = performance.now();
+  const pending = [];
+  const failures = [];
+  for (let i = 0; i < plan.allocations; i++) {
+    const wait = started + (i * 1000) / plan.ratePerSecond - performance.now();
+    if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
+    const host = Math.floor(i / CLIENTS_PER_ADDRESS) + 1;
+    const socket = await openSocket(`10.10.${host >> 8}.${host & 255}`);
+    pending.push(allocate(socket, plan).catch((error) => failures.push(String(error))));
+  }
+  await Promise.all(pending);
+  const seconds = (performance.now() - started) / 1000;
+  console.log(`held ${JSON.stringify({ seconds, failed: failures.length, failure: failures[0] })}`);
+}
+
+await main(process.argv.slice(2));
