@@ -109,7 +109,7 @@ function forward(
     const server: SocketAddress = { address: upstream.server.address, port: DNS_PORT };
     return launch(state, now, { asker, query, route: { kind: "tunnel", servers: [server] }, decision });
   }
-  const transport = upstream.kind === "doh" ? "doh" : "udp";
+  const transport = upstream.kind === "doh" ? "doh" : asker.kind === "tcp" ? "tcp" : "udp";
   return launch(state, now, { asker, query, route: { kind: "direct", upstream, transport }, decision });
 }
 

@@ -5,7 +5,7 @@ export {
   parseResponse,
 } from "./address-query.ts";
 export { MAX_NAMES, PROXIES_PER_FAMILY } from "./assignments.ts";
-export { CLASS_IN, DNS_PORT, GATEWAY_DNS_PORT, RCODE, TYPE } from "./constants.ts";
+export { CLASS_IN, DNS_PORT, GATEWAY_DNS_PORT, RCODE, TCP_LENGTH_BYTES, TYPE } from "./constants.ts";
 export { checkResponse, encodeForwarded, encodeReturned, type UnacceptableResponse } from "./forward.ts";
 export { encodeLocal, fitAnswer, type LocalAnswer, type LocalRecord, udpLimitOf } from "./local-answer.ts";
 export { domainOf, labelsOf, type Name, parseName, toName } from "./name.ts";

@@ -9,6 +9,7 @@ import {
   type Random,
   type SocketAddress,
 } from "../base/index.ts";
+import type { TcpHost } from "../tcp/index.ts";
 import { type Assignments, createAssignments } from "./assignments.ts";
 import { type Cache, createCache } from "./cache.ts";
 import { addressKey } from "./pools.ts";
@@ -30,6 +31,7 @@ import type { ChosenUpstreams } from "./upstreams.ts";
 /** Who has asked, and gets the answer. */
 export type Asker =
   | { readonly kind: "udp"; readonly sentinel: SocketAddress; readonly peer: SocketAddress }
+  | { readonly kind: "tcp"; readonly stream: number }
   | { readonly kind: "lookup"; readonly token: number }
   /** A question of our own, to see whether it comes back to us (DN-26). */
   | { readonly kind: "loop-probe"; readonly upstream: string };
@@ -73,9 +75,21 @@ export interface TunnelPort {
   flight: Flight | undefined;
 }
 
+/** A connection of the TCP front end, as framing sees it. */
+export interface TcpStream extends QueueEntry {
+  readonly id: number;
+  readonly sentinel: IpAddress;
+  /** What has come and is no whole query yet, or may not be one now. */
+  unread: Uint8Array<ArrayBuffer>;
+  unanswered: number;
+  /** The asker has no more to ask. */
+  isEnded: boolean;
+}
+
 export type ResolverCounter =
   | QueryFault
   | "dns_queries_udp"
+  | "dns_queries_tcp"
   | "dns_queries_llmnr"
   | "dns_queries_lookup"
   | "dns_drop_unmapped"
@@ -120,6 +134,11 @@ export interface ResolverState {
   readonly probes: Map<string, { readonly upstream: string; readonly until: Instant }>;
   readonly looping: Set<string>;
   nextToken: number;
+  readonly tcp: TcpHost;
+  readonly streams: Map<number, TcpStream>;
+  /** Connections without a query for a while (DN-90). */
+  readonly idle: DeadlineQueue<TcpStream>;
+  readonly tcpAnswers: { readonly stream: number; readonly bytes: Uint8Array }[];
   readonly packets: Uint8Array<ArrayBuffer>[];
   readonly tunnelPackets: Uint8Array<ArrayBuffer>[];
   readonly events: ResolverEvent[];
@@ -129,7 +148,7 @@ export interface ResolverState {
 
 const SAY_AGAIN_MS = 60_000;
 
-export function createResolverState({ random, log }: Required<ResolverOptions>): ResolverState {
+export function createResolverState({ random, log }: Required<ResolverOptions>, tcp: TcpHost): ResolverState {
   return {
     random,
     log,
@@ -152,6 +171,10 @@ export function createResolverState({ random, log }: Required<ResolverOptions>):
     probes: new Map(),
     looping: new Set(),
     nextToken: 1,
+    tcp,
+    streams: new Map(),
+    idle: createDeadlineQueue(),
+    tcpAnswers: [],
     packets: [],
     tunnelPackets: [],
     events: [],

@@ -9,6 +9,7 @@ import { toName } from "./name.ts";
 import type { Do53Server, Resolver, ResolverConfig, ResolverOptions } from "./resolver-face.ts";
 import { count, createResolverState, type ResolverState } from "./resolver-state.ts";
 import { listResourceNames, suffixesOf } from "./resource-names.ts";
+import { drainTcp, handleTcpTimeouts, openTcpFront } from "./tcp-front.ts";
 import { handleTunnelPacket } from "./tunnel-answers.ts";
 import { handleLingerTimeouts, pollLingerTimeout } from "./tunnel-ports.ts";
 import { handlePacket } from "./udp-front.ts";
@@ -21,28 +22,46 @@ import {
 } from "./upstream-changes.ts";
 
 export function createResolver({ random, log = SILENT }: ResolverOptions): Resolver {
-  const state = createResolverState({ random, log });
+  const state = createResolverState({ random, log }, openTcpFront({ random }));
+  /** Answers over TCP need the time at which they are sent. */
+  const thenDrain =
+    <A extends readonly unknown[]>(act: (now: Instant, ...rest: A) => void) =>
+    (now: Instant, ...rest: A): void => {
+      act(now, ...rest);
+      drainTcp(state, now);
+    };
   return {
     configure: (now, config) => configure(state, now, config),
     handleSystemResolvers: (now, servers) => takeSystemResolvers(state, now, servers),
     handleHostDnsChanged: (now) => probeUpstreams(state, now),
     restore: (names) => restoreAssignments(state.assignments, names),
     handlePacket: (now, packet) => handlePacket(state, now, packet),
-    handleTunnelPacket: (now, packet) => handleTunnelPacket(state, now, packet),
-    handleDirectResult: (now, token, result) => handleDirectResult(state, now, token, result),
-    handleSite: (now, rid, result) => handleSite(state, now, rid, result),
+    handleTunnelPacket(now, packet) {
+      const isTaken = handleTunnelPacket(state, now, packet);
+      drainTcp(state, now);
+      return isTaken;
+    },
+    handleDirectResult: thenDrain((now, token, result) => handleDirectResult(state, now, token, result)),
+    handleSite: thenDrain((now, rid, result) => handleSite(state, now, rid, result)),
     lookup: (now, token, domain, type) => lookup(state, now, { token, domain, type }),
-    reset(now) {
+    reset: thenDrain((now) => {
       flush(state.cache);
       resetFlights(state, now);
-    },
+    }),
     handleTimeout(now) {
       handleFlightTimeouts(state, now);
       handleLingerTimeouts(state, now);
       handleProbeTimeouts(state, now);
+      handleTcpTimeouts(state, now);
     },
     pollTimeout: () =>
-      earliest(state.flights.first()?.dueAt, pollLingerTimeout(state), pollProbeTimeout(state)),
+      earliest(
+        state.flights.first()?.dueAt,
+        pollLingerTimeout(state),
+        pollProbeTimeout(state),
+        state.tcp.pollTimeout(),
+        state.idle.first()?.dueAt,
+      ),
     pollPacket: () => state.packets.shift(),
     pollTunnelPacket: () => state.tunnelPackets.shift(),
     pollEvent: () => state.events.shift(),

@@ -38,6 +38,8 @@ export function respond(
       if (fitting !== answer) count(state, "dns_truncated");
       return sendAnswer(state, asker, fitting);
     }
+    case "tcp":
+      return sendAnswer(state, asker, answer);
     case "lookup":
       state.events.push({ kind: "looked-up", token: asker.token, report: toReport(query, answer, decision) });
       return;
@@ -49,6 +51,7 @@ export function respond(
 }
 
 export function sendAnswer(state: ResolverState, asker: Asker, answer: Uint8Array): void {
+  if (asker.kind === "tcp") state.tcpAnswers.push({ stream: asker.stream, bytes: answer });
   if (asker.kind !== "udp") return;
   const packet = encodeUdp(asker.sentinel, asker.peer, answer);
   // What fits into UDP_MAX fits into a packet.

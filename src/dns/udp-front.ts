@@ -11,6 +11,7 @@ import { LLMNR_GROUPS } from "./pools.ts";
 import { checkQuery } from "./query.ts";
 import { count, hasFamily, ownAddress, type ResolverState, upstreamOf } from "./resolver-state.ts";
 import { findNamedResource } from "./resource-names.ts";
+import { handleTcpPacket } from "./tcp-front.ts";
 
 export const LLMNR_PORT = 5355;
 const LLMNR_HOP_LIMIT = 255;
@@ -26,6 +27,7 @@ export function handlePacket(state: ResolverState, now: Instant, packet: Uint8Ar
   if (LLMNR_GROUPS.some((group) => equalIp(group, view.destination))) return handleLlmnr(state, view);
   const upstream = upstreamOf(state, now, view.destination);
   if (upstream === undefined) return count(state, "dns_drop_unmapped");
+  if (view.protocol === PROTOCOL.tcp) return handleTcpPacket(state, now, packet);
   if (view.protocol !== PROTOCOL.udp || view.ports === undefined) return count(state, "dns_drop_other");
   if (view.ports.destination !== DNS_PORT) {
     count(state, "dns_drop_other");

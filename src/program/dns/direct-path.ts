@@ -9,7 +9,13 @@ import {
   type SocketWay,
 } from "../../../bindings/linux/index.ts";
 import { concatBytes, type SocketAddress } from "../../base/index.ts";
-import { type DirectQuery, type DirectResult, DNS_PORT, type Do53Server } from "../../dns/index.ts";
+import {
+  type DirectQuery,
+  type DirectResult,
+  DNS_PORT,
+  type Do53Server,
+  TCP_LENGTH_BYTES,
+} from "../../dns/index.ts";
 import type { OpenTcp } from "../portal-transport.ts";
 import type { DohClient } from "./doh.ts";
 
@@ -32,7 +38,6 @@ export interface DirectPath {
 }
 
 const STREAM_OPEN_MS_MAX = 5_000;
-const LENGTH_BYTES = 2;
 
 export function createDirectPath(options: DirectPathOptions): DirectPath {
   const { kernel, way, doh, onResult } = options;
@@ -91,10 +96,10 @@ async function askByTcp(
     for await (const chunk of socket) {
       received = concatBytes(received, chunk as Uint8Array);
       const length =
-        received.length < LENGTH_BYTES ? undefined : ((received[0] ?? 0) << 8) | (received[1] ?? 0);
-      if (length === undefined || received.length < LENGTH_BYTES + length) continue;
+        received.length < TCP_LENGTH_BYTES ? undefined : ((received[0] ?? 0) << 8) | (received[1] ?? 0);
+      if (length === undefined || received.length < TCP_LENGTH_BYTES + length) continue;
       if (length === 0) break;
-      return { kind: "message", message: received.subarray(LENGTH_BYTES, LENGTH_BYTES + length) };
+      return { kind: "message", message: received.subarray(TCP_LENGTH_BYTES, TCP_LENGTH_BYTES + length) };
     }
     return { kind: "failed", reason: "the server closed the connection" };
   } finally {

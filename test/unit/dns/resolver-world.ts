@@ -11,6 +11,7 @@ import {
 import {
   createResolver,
   type DirectQuery,
+  type DirectResult,
   domainOf,
   encodeQuery,
   parseMessage,
@@ -105,69 +106,101 @@ function passTime(resolver: Resolver, end: Instant, tick: (due: Instant) => Inst
 
 type World = ReturnType<typeof createWorld>;
 
-export function createWorld(given: Partial<ResolverConfig> = {}, servers = ["192.0.2.53"]) {
+/** The resolver, the time, and what has come out. */
+function createCore(given: Partial<ResolverConfig>) {
   const resolver = createResolver({ random: createSeededRandom(7) });
-  let now = instant(1_000_000);
   const events: ResolverEvent[] = [];
   const direct: DirectQuery[] = [];
+  const core = {
+    ...{ resolver, events, direct, given },
+    now: instant(1_000_000),
+    drain(): void {
+      for (let event = resolver.pollEvent(); event !== undefined; event = resolver.pollEvent()) {
+        events.push(event);
+        if (event.kind === "direct-query") direct.push(event.query);
+      }
+    },
+    tick(at: Instant): Instant {
+      core.now = at;
+      resolver.handleTimeout(at);
+      core.drain();
+      return at;
+    },
+  };
+  return core;
+}
 
-  function drain(): void {
-    for (let event = resolver.pollEvent(); event !== undefined; event = resolver.pollEvent()) {
-      events.push(event);
-      if (event.kind === "direct-query") direct.push(event.query);
-    }
-  }
+type Core = ReturnType<typeof createCore>;
 
-  function give(packet: Uint8Array): Uint8Array[] {
-    resolver.handlePacket(now, packet);
-    drain();
-    return packetsOf(resolver);
-  }
-
-  const world = {
-    resolver,
-    events,
-    now: (): Instant => now,
+/** What the host and the tunnel give. */
+function hostOf(core: Core) {
+  const { resolver } = core;
+  return {
     configure(config: Partial<ResolverConfig> = {}) {
-      resolver.configure(now, { ...CONFIG, ...given, ...config });
-      drain();
+      resolver.configure(core.now, { ...CONFIG, ...core.given, ...config });
+      core.drain();
     },
     systemServers(...list: readonly string[]) {
-      resolver.handleSystemResolvers(now, list.map(toServer));
-      drain();
+      resolver.handleSystemResolvers(core.now, list.map(toServer));
+      core.drain();
     },
-    /** What comes back at once. */
-    ask: (name: string, ask: Ask = {}): Told[] => give(packetOf(name, ask)).map(toTold),
-    give,
+    give(packet: Uint8Array): Uint8Array[] {
+      if (packet.length > 0) resolver.handlePacket(core.now, packet);
+      core.drain();
+      return packetsOf(resolver);
+    },
+  };
+}
+
+/** What the servers of the direct path give. */
+function serversOf(core: Core) {
+  const { resolver, direct } = core;
+  function result(query: DirectQuery, of: DirectResult): void {
+    resolver.handleDirectResult(core.now, query.token, of);
+    core.drain();
+  }
+  function told(query: DirectQuery, of: DirectResult): Told[] {
+    result(query, of);
+    return answersOf(resolver);
+  }
+  return {
     /** Queries that went past the tunnel since the last call. */
     sent: (): DirectQuery[] => direct.splice(0),
-    reply(query: DirectQuery, message: Uint8Array, ageS?: number): Told[] {
-      resolver.handleDirectResult(now, query.token, { kind: "message", message, ...(ageS && { ageS }) });
-      drain();
-      return answersOf(resolver);
-    },
-    break(query: DirectQuery): Told[] {
-      resolver.handleDirectResult(now, query.token, { kind: "failed", reason: "refused" });
-      drain();
-      return answersOf(resolver);
-    },
+    reply: (query: DirectQuery, message: Uint8Array, ageS = 0): Told[] =>
+      told(query, { kind: "message", message, ageS }),
+    /** The same; what is answered stays in the resolver. */
+    replyLater: (query: DirectQuery, message: Uint8Array): void =>
+      result(query, { kind: "message", message }),
+    break: (query: DirectQuery): Told[] => told(query, { kind: "failed", reason: "refused" }),
+  };
+}
+
+export function createWorld(given: Partial<ResolverConfig> = {}, servers = ["192.0.2.53"]) {
+  const core = createCore(given);
+  const { resolver, events, drain } = core;
+  const host = hostOf(core);
+  const world = {
+    ...{ resolver, events, drain, packetOf },
+    ...host,
+    ...serversOf(core),
+    now: (): Instant => core.now,
+    /** What comes back at once. */
+    ask: (name: string, ask: Ask = {}): Told[] => host.give(packetOf(name, ask)).map(toTold),
     wait(ms: number): Told[] {
-      const end = instant(now + ms);
-      const told = passTime(resolver, end, (due) => {
-        now = instant(Math.max(now, due));
-        resolver.handleTimeout(now);
-        drain();
-        return now;
-      });
-      now = end;
-      return told;
+      const end = instant(core.now + ms);
+      const all = passTime(resolver, end, (due) => core.tick(instant(Math.max(core.now, due))));
+      core.now = end;
+      return all;
     },
-    drain,
+    /** One late tick; the packets that it sends. */
+    passTime(ms: number): Uint8Array[] {
+      core.tick(instant(core.now + ms));
+      return packetsOf(resolver);
+    },
     answers: () => answersOf(resolver),
     eventsOf<K extends ResolverEvent["kind"]>(kind: K): Extract<ResolverEvent, { kind: K }>[] {
       return events.filter((event): event is Extract<ResolverEvent, { kind: K }> => event.kind === kind);
     },
-    packetOf,
   };
   settle(world, servers);
   events.length = 0;

@@ -25,7 +25,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: NOBLE,
     isMachine: true,
   },
-  "src/dns": { rooms: ["src/base", "src/packet"], isMachine: true },
+  "src/tcp": { rooms: ["src/base", "src/packet"], packages: NOBLE, isMachine: true },
+  "src/dns": { rooms: ["src/base", "src/packet", "src/tcp"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {

@@ -1,0 +1,1 @@
+export { type Admission, createTcpHost, type TcpEvent, type TcpHost, type TcpHostOptions } from "./host.ts";
