@@ -12,6 +12,9 @@ export declare function sysSendmsg(fd: i32, message: usize, flags: i32): i32;
 // @ts-ignore: a decorator
 @external("sys", "recvmsg")
 export declare function sysRecvmsg(fd: i32, message: usize, flags: i32): i32;
+// @ts-ignore: a decorator
+@external("sys", "setsockopt")
+export declare function sysSetsockopt(fd: i32, level: i32, name: i32, at: usize, bytes: u32): i32;
 /** Returns how many messages were received; there is no time-out. */
 // @ts-ignore: a decorator
 @external("sys", "recvmmsg")

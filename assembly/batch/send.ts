@@ -89,12 +89,19 @@ function beginSend(worker: usize, transit: usize, datagram: u32): void {
   store<u32>(worker, load<u32>(transit, Transit.ECN), Egress.SEND_ECN);
   store<u32>(worker, load<u32>(transit, Transit.SLOT), Egress.SEND_SLOT);
   store<u32>(worker, serial, Egress.SEND_SERIAL);
+  store<u32>(worker, limitOf(path), Egress.SEND_LIMIT);
   store<u32>(worker, load<u32>(path, Path.DESTINATION_BYTES), Egress.SEND_NAME_BYTES);
   v128.store(worker, v128.load(path, Path.DESTINATION), Egress.SEND_NAME);
   v128.store(worker, v128.load(path, Path.DESTINATION + 16), Egress.SEND_NAME + 16);
   const isRefused = load<u32>(refusedSource(worker, serial), Egress.REFUSED_SOURCES) == serial;
   store<u32>(worker, isRefused ? 0 : load<u32>(path, Path.SOURCE_BYTES), Egress.SEND_SOURCE_BYTES);
   v128.store(worker, v128.load(path, Path.SOURCE), Egress.SEND_SOURCE);
+}
+
+/** The longest datagram that the path carries whole (SN-150); 0: any. */
+function limitOf(path: usize): u32 {
+  const mtu = load<u32>(path, Path.MTU);
+  return mtu == 0 ? 0 : load<u32>(path, Path.HEAD_ROOM) + DATA_HEADER_BYTES + mtu + TAG_BYTES;
 }
 
 /**

@@ -32,9 +32,13 @@ import {
   ENOBUFS,
   ENOTSOCK,
   EPERM,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_DONT,
+  IP_PMTUDISC_WANT,
+  IPPROTO_IP,
   POLLOUT,
 } from "../linux";
-import { sysErrno, sysSendmsg } from "../sys";
+import { sysErrno, sysSendmsg, sysSetsockopt } from "../sys";
 import { peerRow } from "../table/session";
 import { writeControl } from "./control-message";
 import { countErrno } from "./errno";
@@ -46,6 +50,9 @@ const ENOBUFS_MAX_RETRIES: u32 = 24;
 /** Below 2^20 ns a wait is a mere yield: poll counts in milliseconds. */
 const ENOBUFS_YIELDS: u32 = 20;
 
+/** An int. */
+const OPTION_BYTES: u32 = 4;
+
 const AGAIN: i32 = 1;
 const SPLIT: i32 = 2;
 const GIVEN_UP: i32 = 3;
@@ -56,14 +63,39 @@ export function transmit(worker: usize): void {
   const bytes = load<u32>(worker, Egress.SEND_BYTES);
   const segment = load<u32>(worker, Egress.SEND_SEGMENT);
   const datagrams = load<u32>(worker, Egress.SEND_COUNT);
-  let isWhole = datagrams == 1 || load<u32>(worker, Worker.IS_GSO_OFF) == 0;
+  const isCut = isToBeCut(worker, segment);
+  if (isCut) setDiscovery(worker, IP_PMTUDISC_DONT);
+  let isWhole = datagrams == 1 || (!isCut && load<u32>(worker, Worker.IS_GSO_OFF) == 0);
   if (isWhole) isWhole = sendRange(worker, at, bytes, datagrams > 1 ? segment : 0, datagrams);
   if (!isWhole) {
     for (let sent: u32 = 0; sent < bytes; sent += segment) {
       sendRange(worker, at + <usize>sent, min<u32>(segment, bytes - sent), 0, 1);
     }
   }
+  if (isCut) setDiscovery(worker, IP_PMTUDISC_WANT);
   sendDone(worker);
+}
+
+/**
+ * Whether datagrams of the send are longer than what the path carries whole, as TN-108 has it for packets whose
+ * sender cannot be told. The kernel, which may not know of that path, would forbid to cut them up: it is
+ * told not to (PG-43). IPv6 knows nobody on the way who would cut.
+ */
+function isToBeCut(worker: usize, segment: u32): bool {
+  const limit = load<u32>(worker, Egress.SEND_LIMIT);
+  return limit != 0 && segment > limit && <u32>load<u16>(worker, Egress.SEND_NAME) != AF_INET6;
+}
+
+/** Whether datagrams go with DF. Others that go in this moment may go without, which harms nobody. */
+function setDiscovery(worker: usize, value: i32): void {
+  store<i32>(worker, value, Worker.VECTOR);
+  sysSetsockopt(
+    load<i32>(worker, Worker.UDP4),
+    IPPROTO_IP,
+    IP_MTU_DISCOVER,
+    worker + Worker.VECTOR,
+    OPTION_BYTES,
+  );
 }
 
 /** Sends one range until it is gone or given up. Returns false if it must go datagram by datagram. */

@@ -48,16 +48,15 @@ export function readPathMtu(
  * Sends one datagram with DF, or not at all where the kernel knows that it is too long: `dropped`, `too-long`.
  *
  * The option is the socket's: of what a worker sends in this moment, too long a datagram is lost. The others
- * have DF in any case.
+ * have DF in any case. Afterwards it is as PG-43 has it, whatever a worker has set for a moment of its own.
  */
 export function sendWhole(kernel: Kernel, fd: number, datagram: Datagram): SendOutcome {
   const { level, discover } = optionsOf(datagram.to);
-  const before = getSocketOption(kernel, fd, level, discover) ?? S.IP_PMTUDISC_WANT;
   setSocketOption(kernel, fd, level, discover, S.IP_PMTUDISC_DO);
   try {
     return sendDatagram(kernel, fd, datagram);
   } finally {
-    setSocketOption(kernel, fd, level, discover, before);
+    setSocketOption(kernel, fd, level, discover, S.IP_PMTUDISC_WANT);
   }
 }
 

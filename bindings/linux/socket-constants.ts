@@ -30,6 +30,8 @@ export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 export const IP_RECVTOS = 13;
 export const IP_MTU = 14;
+/** No DF: whoever finds it too long may cut it up. */
+export const IP_PMTUDISC_DONT = 0;
 /** Learn the path's MTU, and fragment what does not fit (PG-43). */
 export const IP_PMTUDISC_WANT = 1;
 /** Send nothing that does not fit; of IPv6 the same number. */

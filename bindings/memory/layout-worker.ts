@@ -185,6 +185,7 @@ export const egress = {
   sendSlot: { type: "u32", writer: "egress", doc: "peer it goes to" },
   sendSeen: { type: "u32", writer: "egress", doc: "its bytes when the clock was read last" },
   sendSerial: { type: "u32", writer: "egress", doc: "path publication it goes by" },
+  sendLimit: { type: "u32", writer: "egress", doc: "longest datagram that its path carries whole; 0: any" },
   sendNameBytes: { type: "u32", writer: "egress", doc: "length of the destination" },
   sendName: { type: "bytes", bytes: 32, writer: "egress", doc: "destination: a copy of the path's" },
   sendSourceBytes: { type: "u32", writer: "egress", doc: "0, 4 or 16" },

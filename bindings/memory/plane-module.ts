@@ -75,6 +75,7 @@ const NO_CALLS: PlaneCalls = {
   recvmsg: noCall,
   recvmmsg: noCall,
   sendmmsg: noCall,
+  setsockopt: noCall,
   epoll_wait: noCall,
   poll: noCall,
   clock_gettime: noCall,

@@ -19,6 +19,7 @@ function bindPlaneCalls({ address, bind, errno }: CLibrary): PlaneCalls {
   const recvmsg = bind("recvmsg", ["int", "pointer", "int"]);
   const recvmmsg = bind("recvmmsg", ["int", "pointer", "uint", "int", "ulong"]);
   const sendmmsg = bind("sendmmsg", ["int", "pointer", "uint", "int"]);
+  const setsockopt = bind("setsockopt", ["int", "int", "int", "pointer", "uint"]);
   const epollWait = bind("epoll_wait", ["int", "pointer", "int", "int"]);
   const poll = bind("poll", ["pointer", "uint", "int"]);
   const clockGetTime = bind("clock_gettime", ["int", "pointer"]);
@@ -30,6 +31,7 @@ function bindPlaneCalls({ address, bind, errno }: CLibrary): PlaneCalls {
     recvmsg: (fd, offset, flags) => recvmsg(fd, address(offset), flags),
     recvmmsg: (fd, offset, count, flags) => recvmmsg(fd, address(offset), count, flags, NO_TIME_OUT),
     sendmmsg: (fd, offset, count, flags) => sendmmsg(fd, address(offset), count, flags),
+    setsockopt: (fd, level, name, offset, bytes) => setsockopt(fd, level, name, address(offset), bytes),
     epoll_wait: (epoll, offset, count, timeoutMs) => epollWait(epoll, address(offset), count, timeoutMs),
     poll: (offset, count, timeoutMs) => poll(address(offset), count, timeoutMs),
     clock_gettime: (clock, offset) => clockGetTime(clock, address(offset)),
@@ -53,7 +55,6 @@ function bindControlCalls({ address, bind }: CLibrary): ControlCalls {
   const bindSocket = bind("bind", ["int", "pointer", "uint"]);
   const connect = bind("connect", ["int", "pointer", "uint"]);
   const getsockname = bind("getsockname", ["int", "pointer", "pointer"]);
-  const setsockopt = bind("setsockopt", ["int", "int", "int", "pointer", "uint"]);
   const getsockopt = bind("getsockopt", ["int", "int", "int", "pointer", "pointer"]);
   const eventfd = bind("eventfd", ["uint", "int"]);
   const epollCreate = bind("epoll_create1", ["int"]);
@@ -71,7 +72,6 @@ function bindControlCalls({ address, bind }: CLibrary): ControlCalls {
     bind: (fd, offset, bytes) => bindSocket(fd, address(offset), bytes),
     connect: (fd, offset, bytes) => connect(fd, address(offset), bytes),
     getsockname: (fd, offset, lengthOffset) => getsockname(fd, address(offset), address(lengthOffset)),
-    setsockopt: (fd, level, name, offset, bytes) => setsockopt(fd, level, name, address(offset), bytes),
     getsockopt: (fd, level, name, offset, lengthOffset) =>
       getsockopt(fd, level, name, address(offset), address(lengthOffset)),
     eventfd: (initial, flags) => eventfd(initial, flags),

@@ -13,6 +13,7 @@ export interface PlaneCalls {
   /** `offset` of an array of `count` `struct mmsghdr`; returns how many messages were received. */
   recvmmsg(fd: number, offset: number, count: number, flags: number): number;
   sendmmsg(fd: number, offset: number, count: number, flags: number): number;
+  setsockopt(fd: number, level: number, name: number, offset: number, bytes: number): number;
   /** `offset` of an array of `count` `struct epoll_event`. */
   epoll_wait(epoll: number, offset: number, count: number, timeoutMs: number): number;
   /** `offset` of an array of `count` `struct pollfd`. */
@@ -36,7 +37,6 @@ export interface SysCalls extends PlaneCalls {
   bind(fd: number, offset: number, bytes: number): number;
   connect(fd: number, offset: number, bytes: number): number;
   getsockname(fd: number, offset: number, lengthOffset: number): number;
-  setsockopt(fd: number, level: number, name: number, offset: number, bytes: number): number;
   getsockopt(fd: number, level: number, name: number, offset: number, lengthOffset: number): number;
   eventfd(initial: number, flags: number): number;
   /** epoll_create1(2). */

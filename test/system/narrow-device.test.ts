@@ -1,11 +1,11 @@
 /**
- * A device of 1,300 bytes between two routers, and nobody who says so (TN-109, SN-150). The routers take no
- * super-frames there, so that every packet is judged by its own length.
+ * A device of 1,300 bytes between two routers, and nobody who says so (TN-109, SN-150, PG-43). The routers take
+ * no super-frames there, so that every packet is judged by its own length.
  *
  *     client ── router ══ 1,300 ══ far router ── gateway
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Child } from "../../src/program/lab/index.ts";
+import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { addWire } from "../../src/program/lab/index.ts";
 import { echo, eventually, newest } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, OFFICE_V6, type Office } from "../lib/office.ts";
@@ -18,14 +18,18 @@ const POUR = "9000";
 const BULK_BYTES = 4e6;
 const timeout = 90_000;
 
-/** Neither does anybody hear that a packet was too big, nor does a fragment arrive. */
-const SILENCE = `
+/** Nobody hears that a packet was too big. */
+const NO_ICMP = `
   table inet silence {
     chain out {
       type filter hook output priority filter;
       icmp type destination-unreachable drop
       icmpv6 type packet-too-big drop
     }
+  }`;
+/** Nor does a fragment arrive. */
+const NO_FRAGMENTS = `
+  table inet whole {
     chain through {
       type filter hook forward priority filter;
       ip frag-off & 0x3fff != 0 drop
@@ -35,11 +39,15 @@ const SILENCE = `
 
 describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a narrow device between routers", () => {
   let office: Office;
+  let routers: readonly Namespace[];
   let programs: readonly Child[];
 
   beforeAll(async () => {
     office = await createOffice();
-    await buildFarRouter(office);
+    routers = [office.router, await buildFarRouter(office)];
+    for (const where of routers) await where.run("nft", ["--", `${NO_ICMP}${NO_FRAGMENTS}`]);
+    // Outside everything is IPv4, which alone has routers that cut packets up.
+    await office.router.sysctl("net/ipv6/conf/all/forwarding", "0");
     office.configure([{ resource: "Office" }, { resource: "Office6" }]);
     await office.startPortal();
     office.traffic(office.resource, "pour", POUR);
@@ -65,9 +73,26 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a narrow device 
       await download.stop();
     }
   });
+
+  it("PG-43, TN-108: what nobody may make shorter goes in fragments, where these pass", {
+    timeout,
+  }, async () => {
+    // IPv4 without DF, and IPv6 of the 1,280 bytes that every network carries.
+    const full = [
+      ["-M", "dont", "-s", "1252", OFFICE_V4],
+      ["-s", "1232", OFFICE_V6],
+    ] as const;
+    const answered = async ([...args]: readonly string[]): Promise<boolean> => {
+      const to = args.pop() ?? "";
+      return (await echo(office.client, to, ...args)) === "answered";
+    };
+    for (const args of full) expect(await answered(args), "fragments are dropped").toBe(false);
+    for (const where of routers) await where.run("nft", ["delete", "table", "inet", "whole"]);
+    for (const args of full) expect(await answered(args), args.join(" ")).toBe(true);
+  });
 });
 
-async function buildFarRouter({ lab, router, gateway }: Office): Promise<void> {
+async function buildFarRouter({ lab, router, gateway }: Office): Promise<Namespace> {
   const far = await lab.add("far-router");
   await far.sysctl("net/ipv4/ip_forward", "1");
   await far.sysctl("net/ipv6/conf/all/forwarding", "1");
@@ -85,5 +110,5 @@ async function buildFarRouter({ lab, router, gateway }: Office): Promise<void> {
   await gateway.ip("route add default via 10.33.0.1", "route add ::/0 via fd33::1");
   await far.ip("route add default dev line", "route add ::/0 dev line");
   await router.ip("route add 10.33.0.0/24 dev line", "route add fd33::/64 dev line");
-  for (const where of [router, far]) await where.run("nft", ["--", SILENCE]);
+  return far;
 }

@@ -66,6 +66,16 @@ export interface KernelRun {
   readonly yields: readonly number[];
   /** Of each write: how many receives had brought something. */
   readonly writtenBehind: readonly number[];
+  /** Of each option that was set: how many sends there had been. */
+  readonly options: readonly SetOption[];
+}
+
+export interface SetOption {
+  readonly fd: number;
+  readonly level: number;
+  readonly name: number;
+  readonly value: number;
+  readonly sent: number;
 }
 
 const EAGAIN = 11;
@@ -85,6 +95,7 @@ interface Recording {
   readonly reads: number[];
   readonly yields: number[];
   readonly writtenBehind: number[];
+  readonly options: SetOption[];
 }
 
 export function runLoop(
@@ -96,7 +107,15 @@ export function runLoop(
   const view = new DataView(memory.buffer);
   const worker = view.getUint32(CONSTANTS.PLANE_ADDRESS + PLANE[kind], true);
   const set = (field: number, value: number) => view.setInt32(worker + field, value, true);
-  const recording: Recording = { sent: [], written: [], polls: [], reads: [], yields: [], writtenBehind: [] };
+  const recording: Recording = {
+    sent: [],
+    written: [],
+    polls: [],
+    reads: [],
+    yields: [],
+    writtenBehind: [],
+    options: [],
+  };
   const sys = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
   set(WORKER.tun, FD.tun);
   set(WORKER.udp4, FD.udp4);
@@ -112,6 +131,20 @@ export function runLoop(
 /** Of the relay's workers only. */
 function unused(): never {
   throw new Error("the tunnel's workers do not make this call");
+}
+
+/** Calls that are only noted. */
+function recordedCalls(view: DataView, { options, sent, written, yields }: Recording) {
+  return {
+    setsockopt(fd: number, level: number, name: number, at: number) {
+      options.push({ fd, level, name, value: view.getInt32(at, true), sent: sent.length });
+      return 0;
+    },
+    sched_yield() {
+      yields.push(sent.length + written.length);
+      return 0;
+    },
+  };
 }
 
 /** The system calls of the plane, answered from the script. */
@@ -167,13 +200,10 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
       received++;
       return writeMessage(view, bytes, at, next);
     },
+    ...recordedCalls(view, recording),
     recvmmsg: unused,
     sendmmsg: unused,
     epoll_wait: unused,
-    sched_yield: () => {
-      recording.yields.push(recording.sent.length + recording.written.length);
-      return 0;
-    },
     poll(at: number, count: number) {
       recording.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
       if (count > 0) waits++;

@@ -28,6 +28,8 @@ const E = {
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const FRAME = plainFrame(udp(counting(100), ROUTED));
+/** 1,040 bytes, without DF. */
+const LONG = plainFrame(udp(counting(1012), { ...ROUTED, fragmentField: 0 }));
 /** Three datagrams of 1,072 bytes and one of 128. */
 const SUPER = concatBytes(
   encodeVnet({
@@ -209,6 +211,28 @@ describe("errors of sends (PG-46)", () => {
     expect(sent.flatMap(({ control }) => control)).toEqual([]);
     expect(drops).toEqual({});
     expect(counters).toMatchObject({ gso_disabled: 1, segments_out: 8, super_frames_out: 0 });
+  });
+
+  it("PG-43, TN-108: what is longer than the path goes without DF, one by one, and the next with it again", () => {
+    const plane = planeA(directPath(B, { mtu: 1000 }));
+    const frames = [LONG, LONG, E.EAGAIN, FRAME];
+    const { sent, options, counters } = run({ frames, waits: 2 }, plane);
+    expect(sent.map(({ bytes }) => bytes.length)).toEqual([1072, 1072, 160]);
+    expect(sent.flatMap(({ control }) => control)).toEqual([]);
+    const discovery = { fd: FD.udp4, level: 0, name: 10 };
+    expect(options).toEqual([
+      { ...discovery, value: 0, sent: 0 },
+      { ...discovery, value: 1, sent: 2 },
+    ]);
+    expect(counters.gso_disabled).toBe(0);
+  });
+
+  it("PG-43: what just fits, and what goes over IPv6, leaves the socket as it is", () => {
+    const fits = run({ frames: [LONG, LONG] }, planeA(directPath(B, { mtu: 1040 })));
+    expect([fits.options, fits.sent.length]).toEqual([[], 1]);
+    const relayed = { kind: "relayed", channel: 0x4001, headRoom: 4 } as const;
+    expect(run({ frames: [LONG] }, planeA(directPath(B, { ...relayed, mtu: 1040 }))).options).toEqual([]);
+    expect(run({ frames: [LONG] }, planeA(directPath(V6, { mtu: 1000 }))).options).toEqual([]);
   });
 
   it.each([E.EMSGSIZE, E.EINVAL])(

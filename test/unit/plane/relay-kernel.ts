@@ -185,6 +185,7 @@ function createCalls(shared: SharedMemory, scene: Scene) {
     write: unused,
     sendmsg: unused,
     recvmsg: unused,
+    setsockopt: unused,
     sched_yield: unused,
     clock_gettime(_clock: number, at: number) {
       shared.longs[at >> 3] = BigInt(Math.floor(scene.now / 1000));

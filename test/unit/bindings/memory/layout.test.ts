@@ -19,6 +19,7 @@ const NO_CALLS = {
   recvmsg: noCall,
   recvmmsg: noCall,
   sendmmsg: noCall,
+  setsockopt: noCall,
   epoll_wait: noCall,
   poll: noCall,
   clock_gettime: noCall,
