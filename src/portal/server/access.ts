@@ -4,7 +4,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex, type UnixMs, unixMs } from "../../base/index.ts";
-import { type Circumstances, checkConditions } from "./conditions.ts";
+import { type Circumstances, checkConditions, mayHoldAt } from "./conditions.ts";
 import type { Actor, ConditionProperty, ConfiguredResource, Group, Policy, PortalModel } from "./model.ts";
 import { identityOf } from "./view.ts";
 
@@ -38,11 +38,19 @@ export function connectableResources(
   let changesAt: UnixMs | undefined;
   for (const resource of model.resources.values()) {
     const grant = decideGrant(model, subject, resource.id);
+    if (grant.kind === "forbidden") changesAt = earlier(changesAt, beginsAt(model, subject, resource.id));
     if (grant.kind !== "granted") continue;
     resources.push(resource);
     changesAt = earlier(changesAt, grant.expiresAt);
   }
   return changesAt === undefined ? { resources } : { resources, changesAt };
+}
+
+/** When the first of the policies that do not hold now may hold, because its time comes (PT-82). */
+function beginsAt(model: PortalModel, subject: Subject, rid: string): UnixMs | undefined {
+  return policiesOf(model, subject.actor, rid)
+    .map((policy) => mayHoldAt(policy, subject.circumstances))
+    .reduce(earlier, undefined);
 }
 
 /**

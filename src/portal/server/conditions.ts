@@ -3,7 +3,7 @@
  */
 import { contains, type IpAddress, type UnixMs, unixMs, unreachable } from "../../base/index.ts";
 import type { Condition, ConditionProperty, Policy } from "./model.ts";
-import { withinWeek } from "./week-range.ts";
+import { nextBegin, withinWeek } from "./week-range.ts";
 
 /** What conditions are checked against. */
 export interface Circumstances {
@@ -31,6 +31,22 @@ export function checkConditions(policy: Policy, circumstances: Circumstances): C
   }
   if (violated.length > 0) return { holds: false, violated };
   return until === undefined ? { holds: true } : { holds: true, until };
+}
+
+/**
+ * When a policy whose conditions do not hold may hold, because time passes: the latest beginning of its times.
+ * `undefined`: something else is violated too, which no time mends.
+ */
+export function mayHoldAt(policy: Policy, circumstances: Circumstances): UnixMs | undefined {
+  let latest: UnixMs | undefined;
+  for (const condition of policy.conditions) {
+    if (checkCondition(condition, circumstances).holds) continue;
+    if (condition.property !== "current_utc_datetime") return undefined;
+    const begin = nextBegin(condition.ranges, circumstances.wallNow);
+    if (begin === undefined) return undefined;
+    if (latest === undefined || begin > latest) latest = begin;
+  }
+  return latest;
 }
 
 export function checkCondition(

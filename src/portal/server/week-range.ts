@@ -61,6 +61,21 @@ export function withinWeek(
   return { isWithin: true, until: unixMs(end) };
 }
 
+/**
+ * When the next of the ranges begins, seen from a time outside all of them. A clock that is set forward over
+ * the beginning may make it a little early: whoever asks then asks again.
+ */
+export function nextBegin(ranges: readonly WeekRange[], at: UnixMs): UnixMs | undefined {
+  let earliest: number | undefined;
+  for (const { startS, zone } of ranges) {
+    const local = at + offsetMs(zone, at);
+    const aheadS = (((startS - weekSecond(local)) % WEEK_S) + WEEK_S) % WEEK_S;
+    const begin = fromLocal(zone, local + aheadS * 1000, at);
+    if (begin > at && (earliest === undefined || begin < earliest)) earliest = begin;
+  }
+  return earliest === undefined ? undefined : unixMs(earliest);
+}
+
 /** The latest end of the ranges that hold `at`. */
 function endOfRangeAt(ranges: readonly WeekRange[], at: UnixMs): number | undefined {
   let latest: number | undefined;

@@ -250,6 +250,16 @@ describe("conditions and time", () => {
     expect(client.log.at(-1)).toBe("resource_created_or_updated");
   });
 
+  it("PT-82, PT-90: a resource comes in the second in which its time begins", () => {
+    const world = createWorld(timed("['T/13:00:07-14/UTC', 'W/9-10/UTC']"));
+    const client = world.client();
+    expect(shownTo(client).size).toBe(0);
+    world.pass(60 * 60_000 + 6_999);
+    expect(client.log).toEqual(["reply ok", "init"]);
+    world.pass(1);
+    expect(client.log.at(-1)).toBe("resource_created_or_updated");
+  });
+
   it("PT-83: an authorisation ends with its time", () => {
     const world = createWorld(timed("[T/9-12:30/UTC]"));
     const gateway = world.gateway();

@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { unixMs } from "../../../src/base/index.ts";
-import { parseWeekRanges, type WeekRange, withinWeek } from "../../../src/portal/server/week-range.ts";
+import {
+  nextBegin,
+  parseWeekRanges,
+  type WeekRange,
+  withinWeek,
+} from "../../../src/portal/server/week-range.ts";
 
 function ranges(...texts: readonly string[]): readonly WeekRange[] {
   return texts.flatMap((text) => {
@@ -112,5 +117,41 @@ describe("within a week", () => {
     // 2026-10-25, a Sunday: at 3:00 clocks in Berlin go back to 2:00.
     const sunday = ranges("U/true/Europe/Berlin");
     expect(until(sunday, "2026-10-24T22:30:00Z")).toBe("2026-10-25T23:00:00Z");
+  });
+});
+
+describe("the next beginning", () => {
+  const begin = (own: readonly WeekRange[], iso: string) => {
+    const next = nextBegin(own, at(iso));
+    return next === undefined ? undefined : new Date(next).toISOString().replace(".000Z", "Z");
+  };
+
+  it("PT-82: is the first of the ranges ahead, to the second, also in the week after", () => {
+    const own = ranges("M/9:00:07-12,14-15/UTC", "W/0-1/UTC");
+    expect(begin(own, `${MONDAY}T08:59:59.500Z`)).toBe(`${MONDAY}T09:00:07Z`);
+    expect(begin(own, `${MONDAY}T12:00:00Z`)).toBe(`${MONDAY}T14:00:00Z`);
+    expect(begin(ranges("M/9-10/UTC"), `${MONDAY}T10:00:00Z`)).toBe(
+      new Date(Date.parse(`${MONDAY}T09:00:00Z`) + 7 * 86_400_000).toISOString().replace(".000Z", "Z"),
+    );
+    expect(begin([], `${MONDAY}T10:00:00Z`)).toBeUndefined();
+  });
+
+  it("PT-82: counts in the zone's clock, with the offset at that instant", () => {
+    expect(begin(ranges("M/9-17/Europe/Berlin"), `${MONDAY}T07:59:59Z`)).toBe(`${MONDAY}T08:00:00Z`);
+    // 2026-03-29, a Sunday: at 2:00 clocks in Berlin go to 3:00.
+    expect(begin(ranges("U/9-10/Europe/Berlin"), "2026-03-28T22:00:00Z")).toBe("2026-03-29T07:00:00Z");
+  });
+
+  it("PT-82: what begins then holds then, whatever the week and the zone", () => {
+    for (const zone of ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]) {
+      const own = ranges(`T/4:30:15-6/${zone}`, `S/23-24:00/${zone}`);
+      for (let day = 0; day < 366; day += 5) {
+        const now = unixMs(Date.UTC(2026, 0, 1, 12) + day * 86_400_000);
+        if (withinWeek(own, now).isWithin) continue;
+        const next = nextBegin(own, now) ?? expect.fail("a range begins every week");
+        expect(withinWeek(own, next).isWithin, `${zone} ${new Date(next).toISOString()}`).toBe(true);
+        expect(withinWeek(own, unixMs(next - 1)).isWithin).toBe(false);
+      }
+    }
   });
 });
