@@ -8,7 +8,7 @@ import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PortalOptions } from "../options.ts";
 import { systemRandom } from "../system-random.ts";
-import { type ConfigSource, loadModel, watchFile } from "./config-source.ts";
+import { type ConfigSource, type FileWatch, loadModel, watchFiles } from "./config-source.ts";
 import { check, explain } from "./explain.ts";
 import { openPortalLoop, type PortalLoop } from "./portal-loop.ts";
 import { limitsOf, listenAddress, tlsPaths, trustedProxies, usage } from "./portal-options.ts";
@@ -83,7 +83,7 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
     );
     watch.ready();
     announce(loop, options, tokens, io);
-    await untilStopped(loop, source, io, { log, watch, stop });
+    await untilStopped(loop, source, io, { log, watch, stop, loadedFiles: loaded.files });
     watch.stopping();
     const drainMs = options.drain ?? (options.dev ? 0 : DRAIN_MS);
     const { clients, gateways, relays } = loop.status();
@@ -135,16 +135,19 @@ interface Watching {
   readonly log: Log;
   readonly watch: PortalWatch;
   readonly stop: Stop;
+  /** What the model was read from (PT-114). */
+  readonly loadedFiles: readonly string[];
 }
 
 async function untilStopped(
   loop: PortalLoop,
   source: ConfigSource,
   io: ProgramIo,
-  { log, watch, stop }: Watching,
+  { log, watch, stop, loadedFiles }: Watching,
 ): Promise<void> {
-  const reload = (): void => reloadConfig(loop, source, log);
-  const file = source.path === undefined ? undefined : watchFile(source.path, reload, log);
+  const reload = (): void => reloadConfig(loop, source, files, log);
+  const files = watchFiles(reload, log);
+  files.follow(loadedFiles);
   const forget = io.onSignal((signal) => {
     switch (signal) {
       case "SIGINT":
@@ -163,7 +166,7 @@ async function untilStopped(
   });
   await stop.begun;
   forget();
-  file?.close();
+  files.close();
 }
 
 /** A certificate that was renewed serves new connections; one that cannot be used changes nothing. */
@@ -176,9 +179,10 @@ function reloadTls(loop: PortalLoop, log: Log): void {
 }
 
 /** A file that cannot be used changes nothing (PT-114). */
-function reloadConfig(loop: PortalLoop, source: ConfigSource, log: Log): void {
+function reloadConfig(loop: PortalLoop, source: ConfigSource, files: FileWatch, log: Log): void {
   try {
     const loaded = loadModel(source);
+    files.follow(loaded.files);
     if (loaded.ok) {
       loop.reload(loaded.model);
       for (const warning of loaded.warnings) log.warn?.(warning);
