@@ -3,6 +3,7 @@
  *
  *   node caller.mjs prepare PEERS            prints private and public keys as JSON
  *   node caller.mjs call FILE ADDRESS PORT   reads { responder, keys, rounds, window, warmUp } from FILE
+ *   node caller.mjs one-by-one FILE ADDRESS PORT   each peer once: how long it waited for its response
  *
  * All messages are made before the clock starts, so that the responder's work is measured. A responder
  * under load asks for cookies: the message is sent again with one, as a peer would (WG-30). Each peer
@@ -26,6 +27,9 @@ import { stampOf } from "../../build/src/wireguard/tai64n.js";
 /** An initiation that is not answered is sent again, sooner than a peer would (5 s), and in the end lost. */
 const RESEND_AFTER_MS = 100;
 const TIMES_MAX = 20;
+/** One by one. */
+const GIVE_UP_AFTER_MS = 1000;
+const PAUSE_MS = 100;
 
 const crypto = createNodeCrypto();
 const base64 = (bytes) => Buffer.from(bytes).toString("base64");
@@ -134,6 +138,39 @@ async function send(peers, { from, to, window }) {
   return result;
 }
 
+/** Milliseconds until the response, a cookie answered at once; null: none within a second. */
+function tryOnce({ remote, initiations: [datagram], socket }, result) {
+  return new Promise((resolve) => {
+    const started = performance.now();
+    const end = (time) => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(time);
+    };
+    const timer = setTimeout(() => end(null), GIVE_UP_AFTER_MS);
+    socket.on("message", (bytes) => {
+      const message = parseMessage(bytes);
+      if (!message.ok || message.value.receiver !== senderOf(datagram)) return;
+      if (message.value.kind !== "cookie-reply") return end(performance.now() - started);
+      result.cookies++;
+      const cookie = openCookieReply(crypto, remote, message.value, macFields(datagram).mac1);
+      sealMacs(crypto, datagram, remote, cookie);
+      socket.send(datagram);
+    });
+    socket.send(datagram);
+  });
+}
+
+async function oneByOne(file, address, port) {
+  const peers = await createPeers(JSON.parse(readFileSync(file, "utf8")), address, port);
+  const result = { times: [], cookies: 0 };
+  for (const peer of peers) {
+    result.times.push(await tryOnce(peer, result));
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+  console.log(JSON.stringify(result));
+}
+
 function senderOf(datagram) {
   return new DataView(datagram.buffer, datagram.byteOffset).getUint32(4, true);
 }
@@ -153,4 +190,5 @@ async function call(file, address, port) {
 
 const [mode, first, second, third] = process.argv.slice(2);
 if (mode === "prepare") prepare(Number(first));
+else if (mode === "one-by-one") await oneByOne(first, second, Number(third));
 else await call(first, second, Number(third));

@@ -3,10 +3,10 @@
  * wireguard-go (G-12).
  *
  *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 500] [--rounds 5]
- *       [--pairs 5] [--flood 50000] [--seconds 8] [--cells responder,flood] [--json]
+ *       [--pairs 5] [--flood 50000] [--seconds 8] [--cells responder,flood,genuine] [--json]
  *
  * Responder: a caller in another namespace plays many peers, each at an address of its own, and answers
- * cookies; the first round only warms up. Flood: `flooded.mjs`. Needs root, iperf3 and wireguard-tools.
+ * cookies; the first round only warms up. Flood: `flooded.mjs`. Genuine: `genuine.mjs`. Needs root, iperf3 and wireguard-tools.
  */
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +21,7 @@ import { MAIN, openPosternWg, openWireguardGo } from "../tunnel/arms.mjs";
 import { openServers } from "../tunnel/loads.mjs";
 import { findWireguardGo } from "../tunnel/wireguard-go.mjs";
 import { addStranger, measureFlooded } from "./flooded.mjs";
+import { addCaller, measureGenuine } from "./genuine.mjs";
 
 const CALLER = join(ROOT, "bench", "handshake", "caller.mjs");
 const PORT = 5555;
@@ -38,7 +39,7 @@ function readOptions() {
       pairs: { type: "string", default: "5" },
       flood: { type: "string", default: "50000" },
       seconds: { type: "string", default: "8" },
-      cells: { type: "string", default: "responder,flood" },
+      cells: { type: "string", default: "responder,flood,genuine" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
@@ -178,6 +179,36 @@ async function runFlood(arms, draw, options) {
   return cellOf({ name: "flood", params: { rate, seconds }, unit: "share", samples, arms: names, notes });
 }
 
+/** How long 19 of 20 genuine handshakes wait during a flood at one tenth of the rate, and at the rate. */
+async function runGenuine(arms, draw, options, rate) {
+  const samples = [];
+  for (let pair = 0; pair < options.pairs; pair++) {
+    for (const { name, open } of shuffled(arms, draw)) {
+      const lab = createLab();
+      try {
+        const arm = await open(lab, options);
+        const sample = await measureGenuine(await addCaller(lab, arm), await addStranger(lab, arm), rate);
+        samples.push({ arm: name, pair, ...sample });
+        console.error(
+          `${name.padEnd(14)} flood of ${rate}/s: ${sample.in_time} of ${sample.tries} within 100 ms, ${sample.value.toFixed(1)} ms for 19 in 20`,
+        );
+      } finally {
+        await lab.close();
+      }
+    }
+  }
+  const names = arms.map(({ name }) => name);
+  const notes = "longest of 19 in 20; 1000: no response";
+  return cellOf({
+    name: `genuine, flood ${rate}/s`,
+    params: { rate },
+    unit: "ms",
+    samples,
+    arms: names,
+    notes,
+  });
+}
+
 async function main() {
   const options = readOptions();
   const baseline = findWireguardGo();
@@ -197,6 +228,10 @@ async function main() {
   const all = { ...options, program, mtu: MTU };
   if (options.cells.includes("responder")) result.cells.push(await runResponder(arms, draw, all));
   if (options.cells.includes("flood")) result.cells.push(await runFlood(arms, draw, all));
+  if (options.cells.includes("genuine")) {
+    for (const rate of [options.rate / 10, options.rate])
+      result.cells.push(await runGenuine(arms, draw, all, rate));
+  }
   for (const { name, ratio_to } of result.cells) {
     const ratio = ratio_to["wireguard-go"];
     if (ratio === undefined) continue;
