@@ -15,9 +15,9 @@ import { ROOT } from "../../scripts/steps.mjs";
 const CALLER = join(ROOT, "bench", "handshake", "caller.mjs");
 const FLOOD = join(ROOT, "bench", "handshake", "flood.mjs");
 const PORT = 5555;
-const TRIES = 40;
+const TRIES = 20;
 /** A try and the pause behind it take up to 1.1 s. */
-const FLOOD_S = 50;
+const FLOOD_S = 25;
 const WITHIN_MS = 60_000;
 /** What is wanted of nineteen in twenty, besides two round trips, which take nothing here. */
 const WANTED_MS = 100;
