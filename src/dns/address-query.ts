@@ -24,6 +24,8 @@ export interface AddressResponse {
   readonly isTruncated: boolean;
   /** Of the asked name, or of the name that it is an alias of. */
   readonly addresses: readonly IpAddress[];
+  /** The smallest TTL of all answers; 0 if there are none. */
+  readonly lifetimeS: number;
 }
 
 export function encodeQuery({ id, name, type }: AddressQuestion): Uint8Array<ArrayBuffer> {
@@ -44,7 +46,8 @@ export function parseResponse(
   if (!response.ok) return malformed(response.reason);
   const { rcode, isTruncated } = response.value.header;
   const addresses = isTruncated ? [] : addressesIn(response.value, name.key, type);
-  return parsed({ rcode, isTruncated, addresses });
+  const ttls = response.value.answers.map(({ ttlS }) => ttlS);
+  return parsed({ rcode, isTruncated, addresses, lifetimeS: ttls.length === 0 ? 0 : Math.min(...ttls) });
 }
 
 /** The addresses of the asked name, by way of its aliases. */

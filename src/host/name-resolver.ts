@@ -30,6 +30,7 @@ import {
   type AddressResponse,
   DNS_PORT,
   encodeQuery,
+  isSentinelRange,
   parseResponse,
   RCODE,
   type SetupResult,
@@ -37,6 +38,8 @@ import {
   toName,
 } from "../dns/index.ts";
 import { openMarkedSocket, POLL_MS_MAX } from "./marked-socket.ts";
+import { isOurs, recoverOriginal } from "./resolv-conf.ts";
+import { RESOLV_CONF_PATHS } from "./resolv-conf-file.ts";
 import {
   addressesInHosts,
   type NameServer,
@@ -44,6 +47,7 @@ import {
   parseResolvConf,
   type ResolverSettings,
 } from "./resolver-files.ts";
+import { shareLookups, type TimedResult } from "./setup-cache.ts";
 
 const ANSWER_MS_MAX = 2_000;
 /** How often each server is asked before a name is given up. */
@@ -55,13 +59,16 @@ const LOCAL_STUBS = ["127.0.0.53", "127.0.0.54"];
 
 export interface ResolverFiles {
   readonly resolvConf: string;
+  /** What it was before DNS control. */
+  readonly backup: string;
   /** The servers behind systemd-resolved's stub. */
   readonly resolvedConf: string;
   readonly hosts: string;
 }
 
 const SYSTEM_FILES: ResolverFiles = {
-  resolvConf: "/etc/resolv.conf",
+  resolvConf: RESOLV_CONF_PATHS.file,
+  backup: RESOLV_CONF_PATHS.backup,
   resolvedConf: "/run/systemd/resolve/resolv.conf",
   hosts: "/etc/hosts",
 };
@@ -78,7 +85,12 @@ export interface NameResolverOptions extends SocketWay {
 export type NameResolver = (name: string) => Promise<readonly IpAddress[]>;
 
 type Outcome =
-  | { readonly kind: "found"; readonly addresses: readonly IpAddress[] }
+  | {
+      readonly kind: "found";
+      readonly addresses: readonly IpAddress[];
+      /** The smallest TTL of what was found. */
+      readonly lifetimeS: number;
+    }
   /** The servers know no address of that name. */
   | { readonly kind: "none" }
   | { readonly kind: "failed"; readonly reason: string };
@@ -105,32 +117,58 @@ export function createNameResolver(options: NameResolverOptions): NameResolver {
   };
 }
 
-/** The same for whoever must tell "no such name" from "nobody knows" (DN-88): it never rejects. */
+/**
+ * The same for whoever must tell "no such name" from "nobody knows" (DN-88): it never rejects. Many clients ask for
+ * the same names, so what was found is shared (DN-89).
+ */
 export function createNameLookup(options: NameResolverOptions): (name: string) => Promise<SetupResult> {
   const files = options.files ?? SYSTEM_FILES;
-  return async (name) => {
+  return shareLookups(async (name) => {
+    // The file may change at any time, and is read faster than a server is asked.
     const known = addressesInHosts(readOrEmpty(files.hosts), name);
-    if (known.length > 0) return { kind: "addresses", addresses: known };
-    const outcome = await askForName(options, readSettings(files), name);
-    switch (outcome.kind) {
-      case "found":
-        return { kind: "addresses", addresses: outcome.addresses };
-      case "none":
-        return { kind: "none" };
-      case "failed":
-        return { kind: "error" };
-      default:
-        return outcome satisfies never;
-    }
-  };
+    if (known.length > 0) return { result: { kind: "addresses", addresses: known } };
+    return await lookUpByServers(options, files, name);
+  });
 }
 
+async function lookUpByServers(
+  options: NameResolverOptions,
+  files: ResolverFiles,
+  name: string,
+): Promise<TimedResult> {
+  const outcome = await askForName(options, readSettings(files), name);
+  switch (outcome.kind) {
+    case "found":
+      return { result: { kind: "addresses", addresses: outcome.addresses }, lifetimeS: outcome.lifetimeS };
+    case "none":
+      return { result: { kind: "none" } };
+    case "failed":
+      return { result: { kind: "error" } };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** Never the client's own sentinels: whoever is asked past the tunnel must not lie in it (PG-64). */
 function readSettings(files: ResolverFiles): ResolverSettings {
-  const settings = parseResolvConf(readOrEmpty(files.resolvConf));
+  const settings = withoutSentinels(parseResolvConf(readResolvConf(files)));
   const isStub = settings.servers.every((server) => LOCAL_STUBS.includes(formatIp(server.address)));
   if (!isStub) return settings;
-  const { servers } = parseResolvConf(readOrEmpty(files.resolvedConf));
+  const { servers } = withoutSentinels(parseResolvConf(readOrEmpty(files.resolvedConf)));
   return servers.length === 0 ? settings : { ...settings, servers };
+}
+
+/** While DNS control has the file, what it was before (DN-107). */
+function readResolvConf({ resolvConf, backup }: ResolverFiles): string {
+  const text = readOrEmpty(resolvConf);
+  if (!isOurs(text)) return text;
+  const before = readOrEmpty(backup);
+  return before === "" ? recoverOriginal(text, isSentinelRange) : before;
+}
+
+/** systemd-resolved lists the servers of our own link, too. */
+function withoutSentinels(settings: ResolverSettings): ResolverSettings {
+  return { ...settings, servers: settings.servers.filter(({ address }) => !isSentinelRange(address)) };
 }
 
 async function askForName(
@@ -165,8 +203,11 @@ async function askBothFamilies(
   const all = Promise.allSettled(questions);
   const enough = Promise.any(questions).then(() => wait(OTHER_FAMILY_MS, undefined, { ref: false }));
   await Promise.race([all, enough.catch(() => all)]);
-  const addresses = outcomes.flatMap((outcome) => (outcome.kind === "found" ? outcome.addresses : []));
-  if (addresses.length > 0) return { kind: "found", addresses };
+  const found = outcomes.filter((outcome) => outcome.kind === "found");
+  if (found.length > 0) {
+    const addresses = found.flatMap((outcome) => outcome.addresses);
+    return { kind: "found", addresses, lifetimeS: Math.min(...found.map(({ lifetimeS }) => lifetimeS)) };
+  }
   return outcomes.find(({ kind }) => kind === "failed") ?? { kind: "none" };
 }
 
@@ -182,8 +223,9 @@ async function askServers(
       const question = { ...what, id: randomInt(0x10000) };
       const answer = await askServer(options, server, question);
       if (typeof answer === "string") reason = `${formatIp(server.address)}: ${answer}`;
-      else if (answer.addresses.length > 0) return { kind: "found", addresses: answer.addresses };
-      else return { kind: "none" };
+      else if (answer.addresses.length > 0) {
+        return { kind: "found", addresses: answer.addresses, lifetimeS: answer.lifetimeS };
+      } else return { kind: "none" };
     }
   }
   return { kind: "failed", reason };

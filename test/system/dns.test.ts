@@ -32,7 +32,8 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "DNS control by r
     const said = await office.client.run(command[0], command.slice(1), { withinMs: 20_000 });
     return said.split(/\s/)[0] ?? "";
   };
-  const start = () => office.startClient("--dns-control", "etc-resolv-conf");
+  const start = () =>
+    office.startClient("--dns-control", "etc-resolv-conf", "--api-url", "ws://portal.example:8080");
 
   it("DN-103 to DN-105: names resolve through the tunnel's own server, and the file is as before at the end", {
     timeout,
@@ -44,6 +45,9 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "DNS control by r
     await lookup.wait(10_000);
     expect(lookup.stdout()).toContain(`anything.example  A     ${ADDRESS}`);
     expect(lookup.stdout()).toContain(`no resource has it: ${NAME_SERVER} is asked past the tunnel`);
+    // The program's own names are asked of the servers from before: a reset must find the portal again.
+    office.postern(office.client, ["reset"]);
+    await eventually(() => expect(client.stderr().split("portal connected").length).toBe(3), 20_000);
     await client.stop();
     expect(resolvConf()).toBe(BEFORE);
   });

@@ -118,6 +118,7 @@ describe("names asked for past the tunnel", () => {
   async function resolve(name: string, resolvConf: string): Promise<readonly string[]> {
     const files = {
       resolvConf: join(folder, "resolv.conf"),
+      backup: join(folder, "resolv.conf.before"),
       resolvedConf: join(folder, "resolved.conf"),
       hosts: join(folder, "hosts"),
     };
@@ -176,6 +177,14 @@ describe("names asked for past the tunnel", () => {
     await expect(resolve("portal.example", "nameserver 127.0.0.1")).rejects.toMatchObject({
       message: "cannot resolve portal.example: 127.0.0.1: refused with code 2",
     });
+  });
+
+  it("PG-64, DN-107: while DNS control has the files, the servers from before are asked, never a sentinel", async () => {
+    const ours = "# BEGIN Postern DNS configuration\n#\n#\nnameserver 100.100.111.1\n";
+    writeFileSync(join(folder, "resolv.conf.before"), "nameserver 127.0.0.1\n");
+    expect(await resolve("portal.example", ours)).toEqual(["192.0.2.9"]);
+    writeFileSync(join(folder, "resolved.conf"), "nameserver 100.100.111.1\nnameserver 127.0.0.1\n");
+    expect(await resolve("portal.example", "nameserver 127.0.0.53")).toEqual(["192.0.2.9"]);
   });
 
   it("PG-151: behind systemd-resolved's stub the servers that it asks are asked", async () => {
