@@ -42,8 +42,15 @@ export const NETWORKS = {
   /** The client's own network. */
   Home: "10.30.0.0/24",
 } as const;
-/** What is reached by an address, and the rest of the world. */
-export type ResourceName = keyof typeof NETWORKS | "Internet";
+/** Names behind the gateway, of which web servers and echo may be reached. */
+export const WIKI = {
+  name: "Wiki",
+  type: "dns",
+  address: "*.corp.example",
+  filters: [{ protocol: "tcp", ports: ["80"] }, { protocol: "icmp" }],
+} as const;
+/** What is reached by an address or a name, and the rest of the world. */
+export type ResourceName = keyof typeof NETWORKS | "Wiki" | "Internet";
 
 export interface Access {
   readonly resource: ResourceName;
@@ -86,7 +93,7 @@ export interface Office {
   /** At 203.0.113.101 and up. */
   readonly relays: readonly Namespace[];
   readonly tokens: { readonly client: string; readonly gateway: string; readonly relay: string };
-  /** Writes the portal's file, as an editor does. Every network and the internet are resources; `access` are the policies. */
+  /** Writes the portal's file, as an editor does. Every network, the names and the internet are resources; `access` are the policies. */
   configure(access: readonly Access[], options?: { readonly hasActor?: boolean }): void;
   /** The same file is given to each portal: state and tokens survive its restart. */
   startPortal(): Promise<Child>;
@@ -99,6 +106,8 @@ export interface Office {
   startRelay(index: number, ...args: readonly string[]): Promise<Child>;
   /** Commands of ours that start later on a machine find this name server in their resolv.conf. */
   useNameServer(where: Namespace, address: string): void;
+  /** Starts any program on a machine whose names are resolved as `useNameServer` says. */
+  program(where: Namespace, command: string, ...args: readonly string[]): Child;
   /** Starts any command of ours without waiting. */
   postern(where: Namespace, args: readonly string[], env?: Record<string, string>): Child;
   /** Starts `traffic.mjs` on a machine. */
@@ -160,6 +169,10 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     startClientAt: (where, id, ...args) => startPeer("client", where, ["--id", id, ...args]),
     startRelay: (index, ...args) => startRelay(postern, machines.relays, tokens.relay, { index, args }),
     useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
+    program(where, command, ...args) {
+      const [first = "", ...rest] = [...WITH_RESOLV_CONF, command, ...args];
+      return where.start({ name: command, command: first, args: rest });
+    },
     postern,
     traffic: (where, ...args) =>
       where.start({ name: args[0] ?? "traffic", command: process.execPath, args: [TRAFFIC, ...args] }),
@@ -237,7 +250,7 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     relay_tokens: [{ name: "relay", hash: hashOf(tokens.relay) }],
     actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
-    resources: [...resources, internet],
+    resources: [...resources, { ...WIKI, site: "Berlin" }, internet],
     policies,
   });
 }
