@@ -127,9 +127,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
 
   const postern: Office["postern"] = (where, args, env = {}) => {
     const program = [process.execPath, "--", MAIN, ...args];
-    const [command = "", ...rest] = existsSync(resolvConf(where))
-      ? [...WITH_RESOLV_CONF, ...program]
-      : program;
+    const resolving = existsSync(resolvConf(where)) ? WITH_RESOLV_CONF : [];
+    const [command = "", ...rest] = [...resolving, ...program];
     const name = args[0] ?? "postern";
     return where.start({ name, command, args: rest, env: { ...process.env, ...env } });
   };
@@ -169,10 +168,7 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     startClientAt: (where, id, ...args) => startPeer("client", where, ["--id", id, ...args]),
     startRelay: (index, ...args) => startRelay(postern, machines.relays, tokens.relay, { index, args }),
     useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
-    program(where, command, ...args) {
-      const [first = "", ...rest] = [...WITH_RESOLV_CONF, command, ...args];
-      return where.start({ name: command, command: first, args: rest });
-    },
+    program: startResolving,
     postern,
     traffic: (where, ...args) =>
       where.start({ name: args[0] ?? "traffic", command: process.execPath, args: [TRAFFIC, ...args] }),
@@ -192,6 +188,11 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     },
     close: () => lab.close(),
   };
+}
+
+function startResolving(where: Namespace, command: string, ...args: readonly string[]): Child {
+  const [first = "", ...rest] = [...WITH_RESOLV_CONF, command, ...args];
+  return where.start({ name: command, command: first, args: rest });
 }
 
 type PeerRole = "client" | "gateway";

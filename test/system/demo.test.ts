@@ -72,6 +72,10 @@ describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo"
       expect(lines.length).toBe(1);
       const result = JSON.parse(lines[0] ?? "");
       expect(result).toMatchObject({ v: 1, ok: true, path, http: { ok: true, bytes: 4 << 20 } });
+      for (const timed of [result.dns, result.prohibited, result.revoked]) {
+        expect(timed).toMatchObject({ ok: true });
+        expect(timed.ms).toBeGreaterThanOrEqual(0);
+      }
       expect(result.pingMs).toBeGreaterThan(0);
       expect(result.setUpMs).toBeGreaterThan(0);
       expect(result.tcp.upGbps).toBeGreaterThan(0);

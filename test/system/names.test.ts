@@ -39,10 +39,10 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
     run("curl", "--silent", "--show-error", "--max-time", "20", ...args, url);
 
   it("DN-41, TN-31, TN-46: curl fetches a page by a name that no server outside knows", async () => {
-    const page = await curl(`http://${SITE}/`, "--dump-header", "/dev/stderr", "--output", "/dev/null");
-    expect(page).toMatchObject({ status: 0 });
+    const page = await curl(`http://${SITE}/`, "--head");
+    expect(page).toMatchObject({ status: 0, stderr: "" });
     // The server sees the gateway (PG-69).
-    expect(page.stderr).toContain("172.20.0.1");
+    expect(page.stdout).toContain("172.20.0.1");
     const body = await run("sh", "-c", `curl --silent --max-time 20 http://${SITE}/ | sha256sum`);
     expect(body.stdout.split(" ")[0]).toBe(sha256);
   }, 60_000);
@@ -63,8 +63,8 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
   }, 60_000);
 
   it("TN-65: ping reaches it, by its echo identifier", async () => {
-    const { status, stdout } = await run("ping", "-4", "-c", "2", "-i", "0.2", "-W", "5", SITE);
-    expect(stdout).toContain("2 received");
+    const { status, stdout } = await run("ping", "-4", "-c", "1", "-W", "5", SITE);
+    expect(stdout).toContain("1 received");
     expect(status).toBe(0);
   }, 30_000);
 

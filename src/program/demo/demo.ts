@@ -11,6 +11,7 @@ import { describeError, EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../lab/index.ts";
 import type { DemoOptions } from "../options.ts";
+import * as byName from "./by-name.ts";
 import { type Certificate, makeCertificate } from "./certificate.ts";
 import { enter, isInside } from "./enter.ts";
 import * as measure from "./measure.ts";
@@ -36,7 +37,13 @@ interface DemoResult {
   path?: measure.Path;
   pingMs?: number;
   http?: measure.HttpResult;
+  /** The first question for a name that only the tunnel knows. */
+  dns?: byName.Timed;
+  /** A port that is filtered: how soon it is refused. */
+  prohibited?: byName.Timed;
   tcp?: measure.Throughput;
+  /** Access taken back: how soon it has ended. */
+  revoked?: byName.Timed;
   setUpMs?: number;
   error?: string;
 }
@@ -108,7 +115,9 @@ async function play(stage: Stage, lab: Lab): Promise<void> {
   await connectAndPing(stage, machines.client, started);
   await fetchAndCompare(stage, machines.client, sha256);
   await checkPath(stage, machines.client, expected);
+  await useName(stage, machines.client, sha256);
   await measureSpeed(stage, machines);
+  await takeBack(stage, machines);
 }
 
 const OBSTACLES: Readonly<Record<measure.Path, { readonly obstacle: Obstacle; readonly text: string }>> = {
@@ -132,15 +141,14 @@ interface Tokens {
 }
 
 async function startPortal(stage: Stage, portal: Namespace): Promise<Tokens> {
-  const file = join(portal.runFolder, "demo.yaml");
-  const resource = `{ name: Office, type: cidr, address: ${RESOURCE_NETWORK}, site: default }`;
-  writeFileSync(file, `version: 1\nresources: [${resource}]\npolicies: [{ group: dev, resource: Office }]\n`);
+  byName.writePortalFile(portal, { hasWeb: true });
   const listen = `${PORTAL_ADDRESS}:${PORTAL_PORT}`;
   const args = ["portal", "--dev", "--dev-insecure", "--listen", listen, "--config", "/run/demo.yaml"];
   const child = startProgram(stage, portal, "portal", args, undefined);
   await child.waitForLine(/^ready$/, { withinMs: START_WITHIN_MS, stream: "stdout" });
-  stage.say("The portal is up. Its policy: group dev may reach the resource Office, which is");
-  stage.say(`${RESOURCE_NETWORK} behind the gateways of the site 'default'.`);
+  stage.say("The portal is up. Its policies: group dev may reach the resource Office, which is");
+  stage.say(`${RESOURCE_NETWORK} behind the gateways of the site 'default', and Web, whose names end in`);
+  stage.say("corp.example, at port 80 alone.");
   return {
     client: await tokenOf(child, "CLIENT"),
     gateway: await tokenOf(child, "GATEWAY"),
@@ -164,6 +172,8 @@ async function startPeer(
   role: "client" | "gateway",
   { token, args }: { readonly token: string; readonly args: readonly string[] },
 ): Promise<void> {
+  if (role === "client") byName.prepareResolver(machine);
+  else byName.prepareHosts(machine);
   const words = [role, "--api-url", API_URL, "--id", `demo-${role}`, ...args];
   const child = startProgram(stage, machine, role, words, token);
   await child.waitForLine(/\bready\b/i, { withinMs: START_WITHIN_MS });
@@ -202,7 +212,10 @@ function startProgram(
   token: string | undefined,
 ): Child {
   const env = { ...stage.io.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) };
-  const child = machine.start({ name, command: process.execPath, args: [MAIN, ...args], env });
+  const program = [process.execPath, MAIN, ...args];
+  // The gateway is asked for a name that no name server of this host knows.
+  const [command = "", ...rest] = name === "gateway" ? byName.withFile("hosts", program) : program;
+  const child = machine.start({ name, command, args: rest, env });
   stage.programs.push(child);
   return child;
 }
@@ -254,6 +267,29 @@ const PATH_TEXTS: Readonly<Record<measure.Path, string>> = {
   "relayed-tls":
     "Data goes through the relay, to which the client speaks TLS on port 443; it stays sealed from end to end.",
 };
+async function useName(stage: Stage, client: Namespace, sha256: string): Promise<void> {
+  const { result, say } = stage;
+  result.dns = await byName.lookUp(client);
+  if (!result.dns.ok) throw new PosternError("demo-dns", `${byName.WEB_NAME} has no address of the tunnel`);
+  say(
+    `Asked the client's own resolver for ${byName.WEB_NAME}: answered in ${result.dns.ms} ms, with an address`,
+  );
+  say("that exists nowhere; the gateway turns it into the real one.");
+  if (!(await byName.fetchByName(client, sha256))) {
+    throw new PosternError("demo-name", "the page that came by name is not the page that was served");
+  }
+  say("Fetched the same page by its name.");
+  result.prohibited = await byName.tryFilteredPort(client);
+  if (!result.prohibited.ok) throw new PosternError("demo-filter", "a filtered port was not refused");
+  say(`Port 81 of that name is filtered: refused after ${result.prohibited.ms} ms, not left to time out.`);
+}
+
+async function takeBack(stage: Stage, { portal, client }: Machines): Promise<void> {
+  const { result, say } = stage;
+  result.revoked = await byName.revoke(portal, client);
+  if (!result.revoked.ok) throw new PosternError("demo-revoke", "access did not end");
+  say(`Took the policy for Web out of the portal's file: access had ended ${result.revoked.ms} ms later.`);
+}
 
 async function measureSpeed(stage: Stage, machines: Machines): Promise<void> {
   const withIperf = measure.hasIperf();

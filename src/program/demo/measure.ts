@@ -9,7 +9,8 @@ import { type Machines, RESOURCE_ADDRESS } from "./topology.ts";
 const WEB_PORT = 80;
 const METER_PORT = 5201;
 
-const TOOL = fileURLToPath(entryFile("tool"));
+/** The small programs of `tool.ts`. */
+export const TOOL = fileURLToPath(entryFile("tool"));
 
 export interface HttpResult {
   readonly ok: boolean;
