@@ -7,6 +7,7 @@
 import { Tcp } from "../header";
 import {
   CHECK_ARRIVING,
+  Drop,
   FLOW_FIN,
   FLOW_HAS_SLOT,
   FLOW_IN,
@@ -14,6 +15,10 @@ import {
   FLOW_RST,
   Flow,
   FlowSide,
+  Fragment,
+  NO_SLOT,
+  PACKET_FLAG_FRAGMENT,
+  PACKET_FLAG_LATER,
   PACKET_FLAG_PORTS,
   Packet,
   PLANE_ADDRESS,
@@ -37,6 +42,7 @@ import { PROTOCOL_TCP } from "../packet/ip";
 import { rewriteDestination, rewriteSource } from "../packet/rewrite";
 import { splitRefresh } from "../segment/split";
 import { findFlow, isValidFlow } from "../table/flow";
+import { findFragment, isTranslated, rememberFragment } from "../table/fragment";
 
 /** Of ICMP, UDP and everything that is not TCP: what is not payload. */
 const SHORT_HEADER_BYTES: u32 = 8;
@@ -80,7 +86,10 @@ export function followFlow(
   store<usize>(worker, 0, Worker.FLOW);
   store<usize>(worker, 0, Worker.FLOW_SIDE);
   store<u32>(worker, 0, Worker.REFUSAL);
+  store<usize>(worker, 0, Worker.FRAGMENT);
   if (kindOfTarget(target) != TARGET_FLOW) return target;
+  const flags = load<u32>(found, Packet.FLAGS);
+  if ((flags & PACKET_FLAG_LATER) != 0) return followFragment(worker, target, packet, found, passing);
   const row = findFlow(packet, found, isIn, hint);
   if (row == 0 || !isValidFlow(row) || !belongsTo(row, target)) {
     return target >= TARGET_FLOW_OR_PEER ? target - TARGET_FLOW_OR_PEER + TARGET_PEER : target;
@@ -88,22 +97,49 @@ export function followFlow(
   const side = row + (isIn ? Flow.IN : Flow.OUT);
   if (!isIn && isRestart(row, packet, found)) return target;
   store<usize>(worker, row, Worker.FLOW);
-  note(side, <u32>(<f64>load<u64>(worker, Worker.NOW) / SECOND_MS), packet, found, packets);
+  note(side, secondsOf(worker), packet, found, packets);
   if (atomic.load<u32>(side, FlowSide.HOLD) != 0) {
     store<usize>(worker, side, Worker.FLOW_SIDE);
     return heldTarget(row, target);
   }
   const verdicts = <u32>load<u8>(row, Flow.VERDICTS);
   const verdict = isIn ? verdicts >> 4 : verdicts & 15;
-  if (verdict <= VERDICT_NAT) return passing == TARGET_NONE ? TARGET_NONE : passing + slotOf(row);
+  if (verdict <= VERDICT_NAT) {
+    if ((flags & PACKET_FLAG_FRAGMENT) != 0) {
+      rememberFragment(worker, packet, found, row, isIn, verdict, secondsOf(worker));
+    }
+    return passing == TARGET_NONE ? TARGET_NONE : passing + slotOf(row);
+  }
   if (verdict == VERDICT_DROP) return TARGET_DROP + <u32>load<u8>(row, Flow.REASON);
   if (verdict == VERDICT_PUNT) return heldTarget(row, target);
   store<u32>(worker, verdict, Worker.REFUSAL);
   return TARGET_REFUSE;
 }
 
+/** A later fragment goes where its first one went (TN-112). */
+function followFragment(worker: usize, target: u32, packet: usize, found: usize, passing: u32): u32 {
+  const fragment = findFragment(worker, packet, found, secondsOf(worker));
+  const slot = fragment == 0 ? NO_SLOT : <u32>load<u16>(fragment, Fragment.SLOT);
+  const isOther = target >= TARGET_FLOW_OF && slot != (target & (TARGET_PEER - 1));
+  if (fragment == 0 || isOther) {
+    if (target >= TARGET_FLOW_OR_PEER) return target - TARGET_FLOW_OR_PEER + TARGET_PEER;
+    return TARGET_DROP + Drop.FRAGMENT_UNKNOWN;
+  }
+  store<usize>(worker, fragment, Worker.FRAGMENT);
+  return passing == TARGET_NONE ? TARGET_NONE : passing + slot;
+}
+
+function secondsOf(worker: usize): u32 {
+  return <u32>(<f64>load<u64>(worker, Worker.NOW) / SECOND_MS);
+}
+
 /** Translates the packet at hand if the record that was found says so (TN-76). */
 export function translate(worker: usize, packet: usize, isIn: bool): void {
+  const fragment = load<usize>(worker, Worker.FRAGMENT);
+  if (fragment != 0) {
+    if (isTranslated(fragment)) translateLater(worker, packet, isIn, fragment + Fragment.ADDRESS);
+    return;
+  }
   const row = load<usize>(worker, Worker.FLOW);
   if (row == 0) return;
   const verdicts = <u32>load<u8>(row, Flow.VERDICTS);
@@ -113,9 +149,16 @@ export function translate(worker: usize, packet: usize, isIn: bool): void {
   else rewriteDestination(packet, found, row + Flow.OUTSIDE, <u32>load<u16>(row, Flow.OUTSIDE_PORT));
 }
 
+/** Of a later fragment only an address changes: there is no port that would be looked at. */
+function translateLater(worker: usize, packet: usize, isIn: bool, address: usize): void {
+  const found = worker + Worker.PACKET;
+  if (isIn) rewriteSource(packet, found, address, 0);
+  else rewriteDestination(packet, found, address, 0);
+}
+
 /** The same for the frame in `split`, of which a super-frame keeps its headers apart. */
 export function translateFrame(worker: usize, split: usize, isIn: bool): void {
-  if (load<usize>(worker, Worker.FLOW) == 0) return;
+  if (load<usize>(worker, Worker.FLOW) == 0 && load<usize>(worker, Worker.FRAGMENT) == 0) return;
   translate(worker, load<usize>(split, Split.PACKET), isIn);
   splitRefresh(split);
 }

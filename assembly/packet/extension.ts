@@ -54,6 +54,7 @@ export function walkProtocol(walk: u64): u32 {
   return <u32>(walk >> 32) & 0xff;
 }
 
-function isExtension(next: u32): bool {
+/** Whether a header of that number is walked. */
+export function isExtension(next: u32): bool {
   return next == HOP_BY_HOP || next == ROUTING || next == FRAGMENT || next == DESTINATION_OPTIONS;
 }

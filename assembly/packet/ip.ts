@@ -5,9 +5,10 @@
  * never checks a length again. The twin is `src/packet/ip.ts`, which control uses itself.
  */
 
-import { Icmp, Ip4, Ip6, Tcp, Udp } from "../header";
-import { Drop, PACKET_FLAG_FRAGMENT, PACKET_FLAG_PORTS, Packet } from "../layout";
+import { Extension, Icmp, Ip4, Ip6, Tcp, Udp } from "../header";
+import { Drop, PACKET_FLAG_FRAGMENT, PACKET_FLAG_LATER, PACKET_FLAG_PORTS, Packet } from "../layout";
 import {
+  isExtension,
   WALK_FRAGMENT,
   WALK_MALFORMED,
   WALK_ROUTED,
@@ -27,6 +28,14 @@ const OPTION_LOOSE_SOURCE_ROUTE: u32 = 131;
 const OPTION_STRICT_SOURCE_ROUTE: u32 = 137;
 /** MF and the fragment offset of IPv4, in network order. */
 const FRAGMENT4_MASK: u32 = 0x3fff;
+const OFFSET4_MASK: u32 = 0x1fff;
+const MORE4: u32 = 0x2000;
+/** The same of IPv6: the offset is in bytes as it stands. */
+const OFFSET6_MASK: u32 = 0xfff8;
+const OFFSET6_UNIT: u32 = 8;
+const MORE6: u32 = 1;
+const FRAGMENT_BYTES: usize = 8;
+const MOST_DATAGRAM_BYTES: u32 = 65_535;
 
 /**
  * Checks the IP packet at `packet` (TN-3, in its order) and describes it at `found`.
@@ -53,15 +62,20 @@ function validate4(packet: usize, available: u32, limit: u32, isStrict: bool, fo
   const total = be16(packet + Ip4.TOTAL_BYTES);
   if (header < Ip4.BYTES || header > total || total > available) return -Drop.IP_LENGTH;
   if (total > limit) return -Drop.IP_TOO_BIG;
-  const isFragment = (be16(packet + Ip4.FRAGMENT) & FRAGMENT4_MASK) != 0;
+  const field = be16(packet + Ip4.FRAGMENT);
+  const isFragment = (field & FRAGMENT4_MASK) != 0;
+  const protocol = <u32>load<u8>(packet, Ip4.PROTOCOL);
+  store<u32>(found, 4, Packet.FAMILY);
   if (isStrict) {
-    if (isFragment) return -Drop.IP_FRAGMENT;
     if (header > Ip4.BYTES && hasSourceRoute(packet + Ip4.BYTES, packet + header)) {
       return -Drop.IP_SOURCE_ROUTE;
     }
+    if (isFragment) {
+      const isLast = (field & MORE4) == 0;
+      return describeFragment(packet, total, header, protocol, (field & OFFSET4_MASK) << 3, isLast, found);
+    }
   }
-  store<u32>(found, 4, Packet.FAMILY);
-  return describe(packet, total, header, <u32>load<u8>(packet, Ip4.PROTOCOL), isFragment, found);
+  return describe(packet, total, header, protocol, isFragment, found);
 }
 
 /** Whether the IPv4 options `[option, end)` contain a source route; a malformed list ends the walk. */
@@ -90,12 +104,71 @@ function validate6(packet: usize, available: u32, limit: u32, isStrict: bool, fo
   const walk = walkExtensions(packet, total);
   if (walk == WALK_MALFORMED) return -Drop.IP6_EXT;
   const isFragment = (walk & WALK_FRAGMENT) != 0;
+  const offset = walkOffset(walk);
+  const protocol = walkProtocol(walk);
+  store<u32>(found, 6, Packet.FAMILY);
   if (isStrict) {
     if ((walk & WALK_ROUTED) != 0) return -Drop.IP_SOURCE_ROUTE;
-    if (isFragment) return -Drop.IP_FRAGMENT;
+    if (isFragment) {
+      const field = be16(packet + <usize>offset - FRAGMENT_BYTES + Extension.FRAGMENT);
+      if (field < OFFSET6_UNIT && isExtension(protocol)) return -Drop.IP_FRAGMENT;
+      const isLast = (field & MORE6) == 0;
+      return describeFragment(packet, total, offset, protocol, field & OFFSET6_MASK, isLast, found);
+    }
   }
-  store<u32>(found, 6, Packet.FAMILY);
-  return describe(packet, total, walkOffset(walk), walkProtocol(walk), isFragment, found);
+  return describe(packet, total, offset, protocol, isFragment, found);
+}
+
+/**
+ * A fragment, in the roles client and gateway (TN-3 rows 5 and 9): the first has its whole transport header, which
+ * no later one can change; none reaches beyond what a packet can be.
+ * @param position of its first byte in the datagram
+ */
+function describeFragment(
+  packet: usize,
+  total: u32,
+  offset: u32,
+  protocol: u32,
+  position: u32,
+  isLast: bool,
+  found: usize,
+): i32 {
+  const bytes = total - offset;
+  if (bytes == 0 || position + bytes > MOST_DATAGRAM_BYTES) return -Drop.IP_FRAGMENT;
+  if (!isLast && (bytes & 7) != 0) return -Drop.IP_FRAGMENT;
+  const isIcmp = protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMP6;
+  if (isIcmp && (protocol == PROTOCOL_ICMP) != (load<u32>(found, Packet.FAMILY) == 4))
+    return -Drop.ICMP_FAMILY;
+  const least = protocol == PROTOCOL_TCP ? Tcp.BYTES : Udp.BYTES;
+  if (position != 0) {
+    if (position < least) return -Drop.IP_FRAGMENT;
+    describePlace(total, offset, protocol, found);
+    store<u32>(found, PACKET_FLAG_FRAGMENT | PACKET_FLAG_LATER, Packet.FLAGS);
+    return <i32>total;
+  }
+  if (bytes < least) return -Drop.IP_FRAGMENT;
+  const transport = packet + <usize>offset;
+  // An error that comes in pieces cannot be translated, and nobody sends one (TN-7).
+  if (isIcmp && !isEcho(protocol, be16(transport + Icmp.TYPE))) return -Drop.IP_FRAGMENT;
+  // The length of UDP is that of the whole datagram.
+  if (protocol == PROTOCOL_UDP && be16(transport + Udp.LENGTH) < Udp.BYTES) return -Drop.UDP_LENGTH;
+  if (protocol == PROTOCOL_UDP) {
+    describePlace(total, offset, protocol, found);
+    describePorts(found, be16(transport + Udp.SOURCE_PORT), be16(transport + Udp.DESTINATION_PORT));
+  } else if (describe(packet, total, offset, protocol, false, found) < 0) return -Drop.TCP_LENGTH;
+  store<u32>(found, load<u32>(found, Packet.FLAGS) | PACKET_FLAG_FRAGMENT, Packet.FLAGS);
+  return <i32>total;
+}
+
+/** What is known of any packet; portless until the transport says otherwise (TN-6). */
+function describePlace(total: u32, offset: u32, protocol: u32, found: usize): void {
+  store<u32>(found, protocol, Packet.PROTOCOL);
+  store<u32>(found, offset, Packet.TRANSPORT_OFFSET);
+  store<u32>(found, total - offset, Packet.TRANSPORT_BYTES);
+  store<u32>(found, total, Packet.TOTAL_BYTES);
+  store<u32>(found, 0, Packet.SOURCE_PORT);
+  store<u32>(found, 0, Packet.DESTINATION_PORT);
+  store<u32>(found, 0, Packet.FLAGS);
 }
 
 /** Rows 10 to 13 and the descriptor; the family stands in `found` already. */
@@ -108,15 +181,11 @@ function describe(
   found: usize,
 ): i32 {
   const bytes = total - offset;
-  store<u32>(found, protocol, Packet.PROTOCOL);
-  store<u32>(found, offset, Packet.TRANSPORT_OFFSET);
-  store<u32>(found, bytes, Packet.TRANSPORT_BYTES);
-  store<u32>(found, total, Packet.TOTAL_BYTES);
-  // Portless until the transport says otherwise (TN-6).
-  store<u32>(found, 0, Packet.SOURCE_PORT);
-  store<u32>(found, 0, Packet.DESTINATION_PORT);
-  store<u32>(found, isFragment ? PACKET_FLAG_FRAGMENT : 0, Packet.FLAGS);
-  if (isFragment) return <i32>total;
+  describePlace(total, offset, protocol, found);
+  if (isFragment) {
+    store<u32>(found, PACKET_FLAG_FRAGMENT, Packet.FLAGS);
+    return <i32>total;
+  }
   const transport = packet + offset;
   if (protocol == PROTOCOL_TCP) {
     if (bytes < Tcp.BYTES) return -Drop.TCP_LENGTH;

@@ -40,8 +40,8 @@ function rewrite(packet: usize, found: usize, at: usize, address: usize, field: 
     mend(packet + Ip4.CHECKSUM, oldAddress, newAddress);
   }
   const flags = load<u32>(found, Packet.FLAGS);
-  // Of a fragment nobody knows whether its transport header is there.
-  if ((flags & PACKET_FLAG_FRAGMENT) != 0) return;
+  // A later fragment has no transport header; of a plain peer's nobody knows.
+  if ((flags & (PACKET_FLAG_FRAGMENT | PACKET_FLAG_PORTS)) == PACKET_FLAG_FRAGMENT) return;
   const protocol = load<u32>(found, Packet.PROTOCOL);
   const transport = packet + <usize>load<u32>(found, Packet.TRANSPORT_OFFSET);
   const hasPorts = (flags & PACKET_FLAG_PORTS) != 0;

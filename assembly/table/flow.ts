@@ -87,8 +87,14 @@ function generationOf(row: usize): u32 {
   const table = load<usize>(PLANE_ADDRESS, Plane.FLOWS);
   const all = atomic.load<u32>(table, FlowTable.GENERATION);
   if ((<u32>load<u8>(row, Flow.FLAGS) & FLOW_HAS_SLOT) == 0) return all;
-  const own = load<usize>(table, FlowTable.GENERATIONS) + ((<usize>load<u16>(row, Flow.SLOT)) << 2);
-  return all + atomic.load<u32>(own);
+  return generationOfSlot(<u32>load<u16>(row, Flow.SLOT));
+}
+
+/** Of records of that peer. */
+export function generationOfSlot(slot: u32): u32 {
+  const table = load<usize>(PLANE_ADDRESS, Plane.FLOWS);
+  const own = load<usize>(table, FlowTable.GENERATIONS) + ((<usize>slot) << 2);
+  return atomic.load<u32>(table, FlowTable.GENERATION) + atomic.load<u32>(own);
 }
 
 /**

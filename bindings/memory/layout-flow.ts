@@ -56,6 +56,19 @@ export const flow = {
   in: { type: "bytes", bytes: SIDE_BYTES, line: true, writer: "any", doc: "a record `flowSide`" },
 } as const satisfies RecordLayout;
 
+/** A datagram in fragments, of which the first has passed by its flow (TN-112). Each worker has its own. */
+export const fragment = {
+  source: { type: "bytes", bytes: 16, writer: "worker", doc: "zeros behind IPv4" },
+  destination: { type: "bytes", bytes: 16, writer: "worker", doc: "zeros behind IPv4" },
+  address: { type: "bytes", bytes: 16, writer: "worker", doc: "what a translation puts in place of either" },
+  identification: { type: "u32", writer: "worker", doc: "as it lies in the packet" },
+  at: { type: "u32", writer: "worker", doc: "seconds: when the first passed" },
+  generation: { type: "u32", writer: "worker", doc: "of the flow's record" },
+  slot: { type: "u16", writer: "worker", doc: "the record's peer" },
+  protocol: { type: "u8", writer: "worker", doc: "transport protocol number; 0: no entry" },
+  verdict: { type: "u8", writer: "worker", doc: "VERDICT_PASS or VERDICT_NAT, plus FRAGMENT_V6" },
+} as const satisfies RecordLayout;
+
 export const FLOW_CONSTANTS = {
   FLOW_LINKED: 1,
   FLOW_V6: 2,
@@ -78,6 +91,11 @@ export const FLOW_CONSTANTS = {
   FLOW_TTL_UNANSWERED: 60,
   FLOW_TTL_FIN: 5,
   FLOW_TTL_NEGATIVE: 10,
+
+  /** Datagrams in fragments that a worker remembers, and how long in seconds (TN-112). */
+  FRAGMENTS: 256,
+  FRAGMENT_TTL: 30,
+  FRAGMENT_V6: 0x80,
 
   ENDING_IDLE: 1,
   ENDING_CLOSED: 2,

@@ -75,6 +75,8 @@ export const PACKET_CONSTANTS = {
   /** `packet.flags`: a fragment that is not the whole packet; the packet has ports or an echo identifier. */
   PACKET_FLAG_FRAGMENT: 1,
   PACKET_FLAG_PORTS: 2,
+  /** In the roles client and gateway: a fragment that is not the first. */
+  PACKET_FLAG_LATER: 4,
   VNET_HEADER_BYTES: 10,
   SPLIT_HEADER_CAPACITY,
   COALESCE_LIST_MAX,

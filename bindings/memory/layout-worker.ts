@@ -117,6 +117,9 @@ export const worker = {
   },
   flow: { type: "u32", writer: "worker", doc: "record of the packet at hand; 0: none" },
   flowSide: { type: "u32", writer: "worker", doc: "its direction, if packets of that are held; else 0" },
+  fragments: { type: "u32", writer: "control", doc: "address of FRAGMENTS records; 0: none" },
+  fragmentCount: { type: "u32", writer: "worker", doc: "fragments remembered so far" },
+  fragment: { type: "u32", writer: "worker", doc: "record of the later fragment at hand; 0: none" },
   refusal: { type: "u32", writer: "worker", doc: "VERDICT_... of a packet to be refused; 0: tables refuse" },
   keysAhead: {
     type: "bytes",

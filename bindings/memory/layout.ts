@@ -14,7 +14,7 @@
  *              peers, sessions, paths, policy tables
  */
 import { CONSTANTS } from "./layout-constants.ts";
-import { flow, flowSide, flowTable } from "./layout-flow.ts";
+import { flow, flowSide, flowTable, fragment } from "./layout-flow.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
 import { binding, forward, relay, relaySend } from "./layout-relay.ts";
@@ -38,6 +38,7 @@ export const RECORDS = {
   flowTable: { fields: flowTable },
   flow: { fields: flow },
   flowSide: { fields: flowSide },
+  fragment: { fields: fragment },
   ring: { fields: ring },
   entry: { fields: entry },
   packet: { fields: packet },
@@ -72,6 +73,7 @@ export const OFFSETS = {
   flowTable: placeFields(flowTable).offsets,
   flow: placeFields(flow).offsets,
   flowSide: placeFields(flowSide).offsets,
+  fragment: placeFields(fragment).offsets,
   ring: placeFields(ring).offsets,
   entry: placeFields(entry).offsets,
   packet: placeFields(packet).offsets,
@@ -101,6 +103,7 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   flowTable: placeFields(flowTable).bytes,
   flow: placeFields(flow).bytes,
   flowSide: placeFields(flowSide).bytes,
+  fragment: placeFields(fragment).bytes,
   ring: placeFields(ring).bytes,
   entry: placeFields(entry).bytes,
   packet: placeFields(packet).bytes,

@@ -38,6 +38,7 @@ function createWorker(shared: SharedMemory, bytes: number): number {
   set(WORKER.controlRing, createRing(shared, ...RING_SIZES.control));
   set(WORKER.dataRing, createRing(shared, ...RING_SIZES.data));
   set(WORKER.input, shared.allocate(CONSTANTS.BUFFER_BYTES));
+  set(WORKER.fragments, shared.allocate(CONSTANTS.FRAGMENTS * BYTES.fragment));
   return worker;
 }
 

@@ -17,6 +17,7 @@ export interface PacketDescriptor {
   readonly totalBytes: number;
   /** The transport identity of TN-6; absent for portless packets. An echo identifier stands for both. */
   readonly ports?: { readonly source: number; readonly destination: number };
+  /** Not the whole packet. In mode `strict` the first fragment has its ports, a later one never. */
   readonly isFragment: boolean;
 }
 
@@ -67,13 +68,14 @@ function parseV4(bytes: Uint8Array, limits: PacketLimits): Parsed<PacketDescript
     return malformed("ip-length");
   }
   if (totalBytes > limits.limitBytes) return malformed("ip-too-big");
-  const isFragment = (u16(bytes, 6) & 0x3fff) !== 0;
-  if (limits.mode === "strict") {
-    if (isFragment) return malformed("ip-fragment");
-    if (hasSourceRoute(bytes.subarray(HEADER_BYTES[4], headerBytes))) return malformed("ip-source-route");
-  }
+  const field = u16(bytes, 6);
   const packet = bytes.subarray(0, totalBytes);
-  return describe(packet, { family: 4, protocol: bytes[9] ?? 0, transportOffset: headerBytes, isFragment });
+  const isFragment = (field & 0x3fff) !== 0;
+  const found = { family: 4, protocol: bytes[9] ?? 0, transportOffset: headerBytes, isFragment } as const;
+  if (limits.mode === "plain") return describe(packet, found);
+  if (hasSourceRoute(bytes.subarray(HEADER_BYTES[4], headerBytes))) return malformed("ip-source-route");
+  if (!isFragment) return describe(packet, found);
+  return describeFragment(packet, found, { position: (field & 0x1fff) * 8, isLast: (field & 0x2000) === 0 });
 }
 
 function hasSourceRoute(options: Uint8Array): boolean {
@@ -97,11 +99,55 @@ function parseV6(bytes: Uint8Array, limits: PacketLimits): Parsed<PacketDescript
   const packet = bytes.subarray(0, totalBytes);
   const walk = walkExtensions(packet, packet[6] ?? 0, HEADER_BYTES[6]);
   if (walk === undefined) return malformed("ip6-ext");
-  if (limits.mode === "strict") {
-    if (walk.isRouted) return malformed("ip-source-route");
-    if (walk.isFragment) return malformed("ip-fragment");
+  const { protocol, transportOffset, isFragment } = walk;
+  const found = { family: 6, protocol, transportOffset, isFragment } as const;
+  if (limits.mode === "plain") return describe(packet, found);
+  if (walk.isRouted) return malformed("ip-source-route");
+  if (!isFragment) return describe(packet, found);
+  const field = u16(packet, transportOffset - 6);
+  const position = field & 0xfff8;
+  if (position === 0 && isExtension(protocol)) return malformed("ip-fragment");
+  return describeFragment(packet, found, { position, isLast: (field & 1) === 0 });
+}
+
+interface FragmentPlace {
+  /** Of its first byte in the datagram. */
+  readonly position: number;
+  readonly isLast: boolean;
+}
+
+/**
+ * A fragment, in the roles client and gateway (rows 5 and 9): the first has its whole transport header, which no
+ * later one can change; none reaches beyond what a packet can be.
+ */
+function describeFragment(
+  packet: Uint8Array,
+  found: Pick<PacketDescriptor, "family" | "protocol" | "transportOffset" | "isFragment">,
+  { position, isLast }: FragmentPlace,
+): Parsed<PacketDescriptor, MalformedPacket> {
+  const { family, protocol, transportOffset } = found;
+  const transport = packet.subarray(transportOffset);
+  const bytes = transport.length;
+  if (bytes === 0 || position + bytes > 65_535) return malformed("ip-fragment");
+  if (!isLast && bytes % 8 !== 0) return malformed("ip-fragment");
+  const isIcmp = protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6;
+  if (isIcmp && (protocol === PROTOCOL.icmp) !== (family === 4)) return malformed("icmp-family");
+  const least = protocol === PROTOCOL.tcp ? 20 : 8;
+  const portless = { ...found, transportBytes: bytes, totalBytes: packet.length };
+  if (position > 0) return position < least ? malformed("ip-fragment") : parsed(portless);
+  const ports = identityOf(transport, protocol);
+  // An error that comes in pieces cannot be translated, and nobody sends one (TN-7).
+  if (bytes < least || (isIcmp && ports === undefined)) return malformed("ip-fragment");
+  // The length of UDP is that of the whole datagram.
+  if (protocol === PROTOCOL.udp && u16(transport, 4) < 8) return malformed("udp-length");
+  if (protocol === PROTOCOL.tcp && checkTransport(transport, family, protocol) !== undefined) {
+    return malformed("tcp-length");
   }
-  return describe(packet, { family: 6, ...walk });
+  return parsed(ports === undefined ? portless : { ...portless, ports });
+}
+
+function isExtension(protocol: number): boolean {
+  return Object.values<number>(EXTENSION).includes(protocol);
 }
 
 interface ExtensionWalk {
@@ -119,7 +165,7 @@ export function walkExtensions(packet: Uint8Array, first: number, start: number)
   let protocol = first;
   let transportOffset = start;
   let isRouted = false;
-  for (let count = 0; Object.values<number>(EXTENSION).includes(protocol); count++) {
+  for (let count = 0; isExtension(protocol); count++) {
     const header = packet.subarray(transportOffset);
     if (count === EXTENSIONS_MAX || header.length < 8) return undefined;
     if (protocol === EXTENSION.hopByHop && count > 0) return undefined;

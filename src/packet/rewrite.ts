@@ -27,7 +27,7 @@ const CHECKSUM_AT: Readonly<Partial<Record<number, number>>> = {
   [PROTOCOL.icmpv6]: ICMP.checksum,
 };
 
-/** A copy of the packet that `found` describes, translated. Portless packets and fragments change their address only. */
+/** A copy of the packet that `found` describes, translated. Portless packets and later fragments change their address only. */
 export function translated(
   packet: Uint8Array,
   { family, protocol, transportOffset, totalBytes, ports, isFragment }: PacketDescriptor,
@@ -38,8 +38,8 @@ export function translated(
   const change = replaced(copy, at, address);
   if (family === 4) mend(copy, IP4_CHECKSUM, [change]);
   const checksumAt = CHECKSUM_AT[protocol];
-  // Of a fragment nobody knows whether its transport header is there.
-  if (checksumAt === undefined || isFragment) return copy;
+  // A later fragment has no transport header; of a plain peer's nobody knows.
+  if (checksumAt === undefined || (isFragment && ports === undefined)) return copy;
   // The checksum of ICMP in IPv4 knows no addresses.
   const changes = protocol === PROTOCOL.icmp ? [] : [change];
   if (ports !== undefined) {

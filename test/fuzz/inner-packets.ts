@@ -4,7 +4,7 @@
  * events; and runs of good TCP and UDP among them, so that super-frames are built and broken.
  */
 import { concatBytes, ip } from "../../src/base/index.ts";
-import { type FlowOptions, ipPacket, type TcpOptions, tcp, udp } from "../unit/plane/packets.ts";
+import { type FlowOptions, fragmentsOf, ipPacket, type TcpOptions, tcp, udp } from "../unit/plane/packets.ts";
 import type { Chance } from "./chance.ts";
 
 export interface InnerPacketOptions {
@@ -48,10 +48,12 @@ const ODD_ADDRESSES = [
 /** Who makes the packets. */
 interface Maker extends InnerPacketOptions {
   readonly chance: Chance;
+  /** What is still to come of datagrams that have begun. */
+  readonly fragments: Uint8Array<ArrayBuffer>[];
 }
 
 export function createInnerPackets(chance: Chance, options: InnerPacketOptions): InnerPackets {
-  const maker: Maker = { ...options, chance };
+  const maker: Maker = { ...options, chance, fragments: [] };
   return {
     hostile: () => hostile(maker),
     good: () => good(maker),
@@ -212,8 +214,22 @@ function controlEvent({ chance }: Maker): Uint8Array<ArrayBuffer> {
   return ipPacket(first, bytes, { family: 6, source, destination: nothing });
 }
 
+/** The next fragment of a datagram, in most cases the one behind that before. */
+function fragment(maker: Maker): Uint8Array<ArrayBuffer> {
+  const { chance, fragments } = maker;
+  if (fragments.length === 0 || chance.isOneIn(8)) {
+    const packet = chance.isOneIn(4)
+      ? tcp(chance.bytes(200), flow(maker, true))
+      : udp(chance.bytes(200), flow(maker, true));
+    fragments.push(...fragmentsOf(packet, chance.pick([64, 104]), chance.below(4)));
+  }
+  const [next = good(maker)] = fragments.splice(chance.isOneIn(6) ? chance.below(fragments.length) : 0, 1);
+  return next;
+}
+
 function hostile(maker: Maker): Uint8Array<ArrayBuffer> {
   const { chance } = maker;
+  if (chance.isOneIn(6)) return fragment(maker);
   const packet = chance.pick([good, crooked, crooked, icmp, controlEvent, syn, good])(maker);
   const damage = chance.below(8);
   if (damage === 0) flip(chance, packet);

@@ -28,7 +28,7 @@ const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
     "refuse-rate",
     "udp_too_long",
     // Its paths have no limit, and no flow is decided about.
-    ...(["path-too-big", "expired-nat"] as const),
+    ...(["path-too-big", "expired-nat", "fragment-unknown"] as const),
   ],
   client: [
     ...(["wg_no_route", "wg_no_endpoint", "wg_disallowed_source"] as const),

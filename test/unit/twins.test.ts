@@ -55,6 +55,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   },
   "assembly/table/activity.ts": inStorms("peer"),
   "assembly/table/flow.ts": inStorms("flows"),
+  "assembly/table/fragment.ts": inStorms("fragments"),
   "assembly/table/range-set.ts": inStorms("policy"),
   "assembly/table/replay-window.ts": {
     twin: "test/twin/plane/replay-window.ts",

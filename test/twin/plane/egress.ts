@@ -120,6 +120,10 @@ function follow(
       const change = (each: Uint8Array) => translate(followed.flow, direction, each, describe(each));
       return leadToPeer(state, now, followed.flow.record.slot ?? 0, { ...read, change });
     }
+    case "later": {
+      const { slot: peer, change } = followed.fragment;
+      return leadToPeer(state, now, peer, { ...read, change });
+    }
     case "refuse":
       refuse(state, now, read.packets, {
         as: "refused",
@@ -128,6 +132,9 @@ function follow(
       });
       return [];
     case "drop":
+      if (followed.reason === "fragment-unknown" && isElseAllowed === true && slot !== undefined) {
+        return leadToPeer(state, now, slot, read);
+      }
       drop(worker, followed.reason, read.packets.length);
       return [];
     case "unknown":
@@ -182,7 +189,7 @@ function handError(
 }
 
 function describe(packet: Uint8Array): PacketDescriptor {
-  const found = parsePacket(packet, { limitBytes: 65_535, mode: "plain" });
+  const found = parsePacket(packet, { limitBytes: 65_535, mode: "strict" });
   if (!found.ok) throw new Error("the packet has been described before");
   return found.value;
 }

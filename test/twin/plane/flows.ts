@@ -4,7 +4,7 @@
  */
 import type { Reason } from "../../../bindings/memory/index.ts";
 import { equalIp, type Instant, type IpAddress, instant } from "../../../src/base/index.ts";
-import { type PacketDescriptor, PROTOCOL, translated } from "../../../src/packet/index.ts";
+import { type PacketDescriptor, PROTOCOL, parsePacket, translated } from "../../../src/packet/index.ts";
 import type {
   EndedFlow,
   FlowDirection,
@@ -14,6 +14,7 @@ import type {
   FlowVerdict,
   PlaneFlows,
 } from "../../../src/plane/index.ts";
+import { findFragment, isLater, keyOf, remember, type TwinFragment } from "./fragments.ts";
 import type { TwinState } from "./state.ts";
 import type { Worker } from "./worker.ts";
 
@@ -42,6 +43,8 @@ export interface TwinFlows {
   generation: number;
   readonly generations: Map<number, number>;
   /** Held directions: the hold as it was seen, and how many punts of the worker lay before. */
+  /** What each direction lets follow, the newest first. */
+  readonly fragments: Readonly<Record<FlowDirection, TwinFragment[]>>;
   readonly waiting: Map<TwinSide, { readonly worker: Worker; seen: number; put: number }>;
 }
 
@@ -50,6 +53,8 @@ export type Followed =
   /** For control; `side` if its packets are held. */
   | { readonly kind: "control"; readonly flow: TwinFlow; readonly side?: TwinSide }
   | { readonly kind: "pass" | "nat"; readonly flow: TwinFlow }
+  /** A later fragment of a datagram whose first one passed (TN-112). */
+  | { readonly kind: "later"; readonly fragment: TwinFragment }
   | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
@@ -61,7 +66,14 @@ const RST = 4;
 const ACK = 16;
 
 export function createTwinFlows(): TwinFlows {
-  return { linked: [], made: 0, generation: 0, generations: new Map(), waiting: new Map() };
+  return {
+    linked: [],
+    made: 0,
+    generation: 0,
+    generations: new Map(),
+    fragments: { out: [], in: [] },
+    waiting: new Map(),
+  };
 }
 
 /** Control's hand (`PlaneFlows`). */
@@ -130,6 +142,13 @@ export interface Sought {
 /** What the newest record of the packet's flow says. */
 export function followFlow({ flows }: TwinState, now: Instant, sought: Sought): Followed {
   const { direction, slot, packet, found } = sought;
+  if (isLater(packet, found)) {
+    const fragment = findFragment(flows.fragments[direction], keyOf(packet, found), now);
+    const isTheirs = slot === undefined || fragment?.slot === slot;
+    const isValid = fragment !== undefined && fragment.generation === generationOf(flows, fragment.slot);
+    if (isValid && isTheirs) return { kind: "later", fragment };
+    return { kind: "drop", reason: "fragment-unknown" };
+  }
   const flow = flows.linked.find(({ record }) => matches(record, sought));
   if (flow === undefined || flow.generation !== generationOf(flows, flow.record.slot))
     return { kind: "unknown" };
@@ -141,7 +160,24 @@ export function followFlow({ flows }: TwinState, now: Instant, sought: Sought): 
   const side = flow.sides[direction];
   note(side, now, sought);
   if (side.hold !== 0) return { kind: "control", flow, side };
-  return verdictOf(flow, direction);
+  const followed = verdictOf(flow, direction);
+  if (found.isFragment && (followed.kind === "pass" || followed.kind === "nat")) {
+    remember(flows.fragments[direction], {
+      key: keyOf(packet, found),
+      atS: toSeconds(now),
+      generation: flow.generation,
+      slot: flow.record.slot ?? 0,
+      change:
+        followed.kind === "nat" ? (each) => translate(flow, direction, each, describe(each)) : (each) => each,
+    });
+  }
+  return followed;
+}
+
+function describe(packet: Uint8Array): PacketDescriptor {
+  const found = parsePacket(packet, { limitBytes: 65_535, mode: "strict" });
+  if (!found.ok) throw new Error("the packet has been described before");
+  return found.value;
 }
 
 function verdictOf(flow: TwinFlow, direction: FlowDirection): Followed {

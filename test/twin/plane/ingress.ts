@@ -216,8 +216,9 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
 }
 
 /** For the TUN device. */
-function pass({ ingress: worker }: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Array): void {
-  const passed = loweredAs(peer, packet, describe(packet));
+function pass(state: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Array): void {
+  const { ingress: worker } = state;
+  const passed = loweredAs(peer, packet, describe(state, packet));
   if (batch.ecn === CE) markCongestion(passed);
   batch.out.push(passed);
   worker.passed++;
@@ -227,7 +228,7 @@ function pass({ ingress: worker }: TwinState, batch: Batch, peer: TwinPeer, pack
 function follow(state: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Array): void {
   const { ingress: worker } = state;
   const { slot, peerId } = peer;
-  const found = describe(packet);
+  const found = describe(state, packet);
   const direction = "out";
   const followed = followFlow(state, batch.now, { direction, slot, packet, found, packets: 1 });
   switch (followed.kind) {
@@ -235,6 +236,8 @@ function follow(state: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Arr
       return pass(state, batch, peer, packet);
     case "nat":
       return pass(state, batch, peer, translate(followed.flow, direction, packet, found));
+    case "later":
+      return pass(state, batch, peer, followed.fragment.change(packet));
     case "drop":
       return drop(worker, followed.reason);
     case "refuse": {
@@ -250,8 +253,8 @@ function follow(state: TwinState, batch: Batch, peer: TwinPeer, packet: Uint8Arr
   }
 }
 
-function describe(packet: Uint8Array): PacketDescriptor {
-  const found = parsePacket(packet, { limitBytes: 65_535, mode: "plain" });
+function describe({ settings }: TwinState, packet: Uint8Array): PacketDescriptor {
+  const found = parsePacket(packet, { limitBytes: 65_535, mode: settings.validation });
   if (!found.ok) throw new Error("the packet has been described before");
   return found.value;
 }

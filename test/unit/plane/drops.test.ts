@@ -153,7 +153,7 @@ const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
   "ip-version": () => egress(plainFrame(withByte(GOOD, 0, 0x25))),
   "ip-length": () => egress(plainFrame(withByte(GOOD, 2, 0x7f))),
   "ip-too-big": () => egress(plainFrame(udp(counting(1393), ROUTED))),
-  "ip-fragment": () => egress(plainFrame(udp(counting(8), { ...ROUTED, fragmentField: 0x2000 })), CLIENT),
+  "ip-fragment": () => egress(plainFrame(udp(counting(9), { ...ROUTED, fragmentField: 0x2000 })), CLIENT),
   "ip-source-route": () =>
     egress(plainFrame(udp(counting(8), { ...ROUTED, options: new Uint8Array([131, 4, 0, 0]) })), CLIENT),
   "ip6-ext": () =>
@@ -364,6 +364,11 @@ const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
     );
     for (let i = 0; i <= 200; i++) sendAll(a, plainFrame(error));
     return a;
+  },
+  "fragment-unknown": () => {
+    const later = udp(counting(8), { ...ROUTED, fragmentField: 2 });
+    const byFlow = { ...BY_FLOW, destinations: [host(NET_B.v4)] };
+    return ingress(later, GATEWAY, ({ b }) => asGateway(b, "b", NET_A.v4, { byFlow }));
   },
   "expired-nat": () => {
     const { a } = createPair(GATEWAY);

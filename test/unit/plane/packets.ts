@@ -110,6 +110,32 @@ export function ipPacket(
   return concatBytes(header, transport);
 }
 
+/** The packet as fragments with `bytes` bytes of transport each, a multiple of 8; it has no options or extensions. */
+export function fragmentsOf(
+  packet: Uint8Array,
+  bytes: number,
+  identification = 0x1234,
+): readonly Uint8Array<ArrayBuffer>[] {
+  const family = (packet[0] ?? 0) >> 4 === 6 ? 6 : 4;
+  const transport = packet.subarray(family === 6 ? 40 : 20);
+  const [from, middle, to] = family === 6 ? [8, 24, 40] : [12, 16, 20];
+  const ends = { family, source: packet.slice(from, middle), destination: packet.slice(middle, to) } as const;
+  const protocol = packet[family === 6 ? 6 : 9] ?? 0;
+  return Array.from({ length: Math.ceil(transport.length / bytes) }, (_, i) => {
+    const part = transport.slice(i * bytes, (i + 1) * bytes);
+    const isLast = (i + 1) * bytes >= transport.length;
+    if (family === 4) {
+      const fragmentField = (isLast ? 0 : 0x2000) | ((i * bytes) / 8);
+      return ipPacket(protocol, part, { ...ends, identification, fragmentField });
+    }
+    const header = new DataView(new ArrayBuffer(8));
+    header.setUint8(0, protocol);
+    header.setUint16(2, i * bytes + (isLast ? 0 : 1));
+    header.setUint32(4, identification);
+    return ipPacket(44, concatBytes(new Uint8Array(header.buffer), part), ends);
+  });
+}
+
 /** Bytes that count up from `start`: a payload in which a misplaced byte shows. */
 export function counting(length: number, start = 0): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

@@ -217,6 +217,59 @@ describe("validation of IP packets", () => {
     expect(validate(hex(text), { limitBytes: 65535, mode: "strict" })).toMatchObject({ ok: false });
   });
 
+  const UDP_OF = (length: string) => `1000 2000 ${length} 0000`;
+  const ECHO = "0800 0000 1234 0001";
+  const UDP_PORTS = { source: 0x1000, destination: 0x2000 };
+
+  it.each([
+    [
+      "a first one with UDP's header, its length that of all",
+      `${V4("001c 0000 2000 40 11 0000")} ${UDP_OF("0bb8")}`,
+      UDP_PORTS,
+    ],
+    [
+      "a first one of an echo",
+      `${V4("001c 0000 2000 40 01 0000")} ${ECHO}`,
+      { source: 0x1234, destination: 0x1234 },
+    ],
+    ["a later one of UDP, right behind its header", `${V4("0015 0000 0001 40 11 0000")} 01`, undefined],
+    ["a later one of TCP at 24", `${V4("0015 0000 0003 40 06 0000")} 01`, undefined],
+    ["one that ends at 65,535", `${V4("001b 0000 1fff 40 11 0000")} 01020304050607`, undefined],
+    ["IPv6, first", `${V6("0010", "2c")} ${EXT("11", "00 0001 00000000")} ${UDP_OF("0bb8")}`, UDP_PORTS],
+    ["IPv6, later", `${V6("0009", "2c")} ${EXT("11", "00 0008 00000000")} 01`, undefined],
+  ])("TN-111: takes %s", (_name, text, ports) => {
+    const strict = { limitBytes: 1280, mode: "strict" } as const;
+    expect(validate(hex(text), strict)).toEqual(parsePacket(hex(text), strict));
+    expect(parsePacket(hex(text), strict)).toMatchObject({ ok: true, value: { isFragment: true } });
+    expect(parsePacket(hex(text), strict)).toHaveProperty("value.totalBytes");
+    const found = parsePacket(hex(text), strict);
+    expect(found.ok && found.value.ports).toEqual(ports);
+  });
+
+  it.each([
+    ["a first one without UDP's whole header", `${V4("0014 0000 2000 40 11 0000")}`, "ip-fragment"],
+    ["a first one with 16 bytes of TCP", `${V4("0024 0000 2000 40 06 0000")} ${UDP8} ${UDP8}`, "ip-fragment"],
+    ["a later one that overlaps TCP's header", `${V4("0015 0000 0002 40 06 0000")} 01`, "ip-fragment"],
+    [
+      "one that is no multiple of 8, and not the last",
+      `${V4("001d 0000 2000 40 11 0000")} ${UDP8} 01`,
+      "ip-fragment",
+    ],
+    ["one that ends at 65,536", `${V4("001c 0000 1fff 40 11 0000")} 0102030405060708`, "ip-fragment"],
+    ["an ICMP error in pieces", `${V4("001c 0000 2000 40 01 0000")} 0301 0000 0000 0000`, "ip-fragment"],
+    ["UDP with a length below 8", `${V4("001c 0000 2000 40 11 0000")} ${UDP_OF("0007")}`, "udp-length"],
+    ["ICMPv6 in IPv4", `${V4("0015 0000 0001 40 3a 0000")} 01`, "icmp-family"],
+    [
+      "IPv6 options behind the first one's fragment header",
+      `${V6("0010", "2c")} ${EXT("3c", "00 0001 00000000")} ${EXT("11", "00 000000000000")}`,
+      "ip-fragment",
+    ],
+  ])("TN-111: refuses %s", (_name, text, reason) => {
+    const strict = { limitBytes: 1280, mode: "strict" } as const;
+    expect(validate(hex(text), strict)).toEqual({ ok: false, reason });
+    expect(parsePacket(hex(text), strict)).toEqual({ ok: false, reason });
+  });
+
   it("TN-4: to a plain peer a fragment is portless, whatever it begins with", () => {
     const first = hex(`${V4("001c 0000 2000 40 11 0000")} ${UDP8}`);
     const value = { isFragment: true, protocol: 17, transportOffset: 20 };

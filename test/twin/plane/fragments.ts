@@ -1,0 +1,52 @@
+/**
+ * Datagrams in fragments that have begun to pass by a flow: the twin of `assembly/table/fragment.ts` (TN-112).
+ */
+import { equalBytes, type Instant } from "../../../src/base/index.ts";
+import type { PacketDescriptor } from "../../../src/packet/index.ts";
+
+/** What became of a first fragment. */
+export interface TwinFragment {
+  /** Family, protocol, addresses and identification. */
+  readonly key: Uint8Array;
+  readonly atS: number;
+  readonly generation: number;
+  readonly slot: number;
+  readonly change: (packet: Uint8Array) => Uint8Array;
+}
+
+const REMEMBERED = 256;
+const TTL_S = 30;
+
+/** The newest first. */
+export function remember(fragments: TwinFragment[], fragment: TwinFragment): void {
+  fragments.unshift(fragment);
+  fragments.length = Math.min(fragments.length, REMEMBERED);
+}
+
+export function findFragment(
+  fragments: readonly TwinFragment[],
+  key: Uint8Array,
+  now: Instant,
+): TwinFragment | undefined {
+  const found = fragments.find((fragment) => equalBytes(fragment.key, key));
+  return found !== undefined && Math.floor(now / 1000) - found.atS <= TTL_S ? found : undefined;
+}
+
+export function isLater(
+  packet: Uint8Array,
+  { isFragment, family, transportOffset }: PacketDescriptor,
+): boolean {
+  if (!isFragment) return false;
+  const at = family === 4 ? 6 : transportOffset - 6;
+  const field = ((packet[at] ?? 0) << 8) | (packet[at + 1] ?? 0);
+  return (field & (family === 4 ? 0x1fff : 0xfff8)) !== 0;
+}
+
+export function keyOf(
+  packet: Uint8Array,
+  { family, protocol, transportOffset }: PacketDescriptor,
+): Uint8Array {
+  const parts = family === 4 ? [4, 6, 12, 20] : [transportOffset - 4, transportOffset, 8, 40];
+  const [from, to, addresses, end] = parts;
+  return Uint8Array.of(family, protocol, ...packet.subarray(from, to), ...packet.subarray(addresses, end));
+}

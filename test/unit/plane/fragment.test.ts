@@ -1,0 +1,106 @@
+/** Datagrams in fragments where flows decide, on the plane and on its twin (TN-112). */
+import { describe, expect, it } from "vitest";
+import { ip } from "../../../src/base/index.ts";
+import type { FlowRecord, PolicyTables } from "../../../src/plane/index.ts";
+import { PLANE_KINDS } from "../../twin/driven-plane.ts";
+import {
+  CLIENT,
+  flowRig,
+  gatewayTables,
+  host,
+  IN,
+  MAPPED,
+  OUT,
+  PROXY,
+  REAL,
+  UDP,
+  withByte,
+} from "./flow-rig.ts";
+import { counting, fragmentsOf, udp } from "./packets.ts";
+import { SLOT } from "./pair.ts";
+
+describe.each(PLANE_KINDS)("fragments of flows (%s)", (kind) => {
+  const { plane, receive, send, link, later, dropsOf } = flowRig(kind);
+  const REAL6 = ip("fd99::9");
+  const CLIENT6 = ip("fd00:2021:1111::2");
+  const PROXY6 = ip("fd00:2021:1111:8000::1");
+  const FAMILIES = {
+    4: { client: CLIENT, proxy: PROXY, real: REAL },
+    6: { client: CLIENT6, proxy: PROXY6, real: REAL6 },
+  } as const;
+  const tables = (): PolicyTables => {
+    const { permits, routes } = gatewayTables({ destinations: [host(PROXY), host(PROXY6)] });
+    return {
+      routes: [...routes, { prefix: host(CLIENT6), target: { kind: "peer", slot: SLOT } }],
+      permits: permits.map((each) => ({ ...each, sources: [host(CLIENT), host(CLIENT6)] })),
+    };
+  };
+  const flowOf = (family: 4 | 6): FlowRecord => {
+    const { client, proxy, real } = FAMILIES[family];
+    const ends = { client: { address: client, port: 5000 }, remote: { address: proxy, port: 443 } };
+    return { ...MAPPED, ...ends, protocol: UDP, outside: { address: real, port: 6000 } };
+  };
+
+  it.each([4, 6] as const)("TN-112: later ones follow the first, translated both ways (IPv%i)", (family) => {
+    const { client: inner, proxy, real } = FAMILIES[family];
+    const it = plane("gateway", tables());
+    link(it, flowOf(family));
+    const outer = { family, source: inner, destination: real, ports: [6000, 443] } as const;
+    const out = udp(counting(3000), { ...OUT, family, source: inner, destination: proxy });
+    const got = fragmentsOf(out, 1024).flatMap((fragment) => receive(it, fragment));
+    expect(got).toEqual(fragmentsOf(udp(counting(3000), outer), 1024));
+    const back = udp(counting(3000), { ...IN, family, source: real, destination: inner });
+    const answer = { family, source: proxy, destination: inner, ports: [443, 5000] } as const;
+    expect(fragmentsOf(back, 1024).flatMap((fragment) => send(it, fragment))).toEqual(
+      fragmentsOf(udp(counting(3000), answer), 1024),
+    );
+    expect(dropsOf(it)).toEqual({});
+  });
+
+  const [first = OUT.source, second = OUT.source] = fragmentsOf(udp(counting(300), OUT), 160);
+  const passing = () => {
+    const it = plane("gateway", tables());
+    link(it, flowOf(4));
+    return it;
+  };
+
+  it("TN-112: without its first, or 31 s behind it, a later one is dropped; after 30 s it is not", () => {
+    const it = passing();
+    expect(receive(it, second)).toEqual([]);
+    receive(it, first);
+    expect(receive(it, second, later(30))).toHaveLength(1);
+    expect(receive(it, second, later(31))).toEqual([]);
+    expect(dropsOf(it)).toEqual({ "fragment-unknown": 2 });
+  });
+
+  it("TN-112: not one of another datagram, protocol or source", () => {
+    const it = passing();
+    receive(it, first);
+    receive(it, withByte(second, 5, 0x35));
+    receive(it, withByte(second, 9, 132));
+    expect(dropsOf(it)).toEqual({ "fragment-unknown": 2 });
+  });
+
+  it("TN-82, TN-112: a revocation ends what has begun", () => {
+    const it = passing();
+    receive(it, first);
+    it.flows.revoke(SLOT);
+    expect(receive(it, second)).toEqual([]);
+  });
+
+  it("TN-112: what refuses the first refuses the rest, in silence", () => {
+    const it = plane("gateway", tables());
+    link(it, { ...flowOf(4), out: "prohibited" });
+    receive(it, first);
+    receive(it, second);
+    expect(it.takePunts()).toMatchObject([{ reason: "refused", packet: first }]);
+    expect(dropsOf(it)).toEqual({ "fragment-unknown": 1 });
+  });
+
+  it("TN-5, TN-112: prefixes let each pass by its addresses, and nobody reassembles", () => {
+    const permits = gatewayTables().permits.map((each) => ({ ...each, destinations: [host(REAL)] }));
+    const it = plane("gateway", { ...gatewayTables(), permits });
+    const all = fragmentsOf(udp(counting(3000), { ...OUT, destination: REAL }), 1024);
+    expect(all.flatMap((fragment) => receive(it, fragment))).toEqual(all);
+  });
+});
