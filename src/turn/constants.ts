@@ -99,3 +99,7 @@ export const NUISANCE_MS = 60_000;
 export const STREAM_LATE_MS = 500;
 /** Bytes that may wait for the stream. */
 export const STREAM_QUEUE_BYTES_MAX = 1 << 20;
+/** What a datagram counts at least: small ones cost memory, too. */
+export const STREAM_DATAGRAM_COST_LEAST = 256;
+/** Answers that may wait, which are never dropped: a client that asks without reading ends its connection. */
+export const STREAM_ANSWERS_MAX = 512;

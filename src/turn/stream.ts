@@ -11,6 +11,8 @@ import {
   CHANNEL_FIRST,
   CHANNEL_HEADER_BYTES,
   CHANNEL_LAST_ACCEPTED,
+  STREAM_ANSWERS_MAX,
+  STREAM_DATAGRAM_COST_LEAST,
   STREAM_LATE_MS,
   STREAM_QUEUE_BYTES_MAX,
   TURN_MESSAGE_BYTES_MAX,
@@ -94,51 +96,97 @@ export interface StreamQueue {
   readonly bytes: number;
   /** ChannelData that was late, or for which there was no room. */
   readonly dropped: number;
+  /** So many answers wait that the other side must have stopped reading. */
+  readonly isStalled: boolean;
 }
 
+interface Waiting {
+  /** `undefined`: dropped meanwhile. */
+  datagram: Uint8Array | undefined;
+  readonly since: Instant;
+}
+
+interface QueueState {
+  items: Waiting[];
+  /** What is before was taken. */
+  first: number;
+  /** No ChannelData waits before it. */
+  oldest: number;
+  bytes: number;
+  /** What is counted against the limit. */
+  cost: number;
+  answers: number;
+  dropped: number;
+}
+
+/** Items that were taken are let go when there are so many. */
+const TAKEN_MAX = 512;
+
+/** In constant time per datagram: a peer decides how many come, and control has more to do. */
 export function createStreamQueue(): StreamQueue {
-  const waiting: { readonly datagram: Uint8Array; readonly since: Instant }[] = [];
-  let bytes = 0;
-  let dropped = 0;
-
-  function take(index: number): Uint8Array {
-    const [entry] = waiting.splice(index, 1);
-    bytes -= entry?.datagram.length ?? 0;
-    return entry?.datagram ?? new Uint8Array(0);
-  }
-
-  /** The oldest ChannelData makes room; answers of the relay never do. */
-  function makeRoom(): void {
-    while (bytes > STREAM_QUEUE_BYTES_MAX) {
-      const index = waiting.findIndex(({ datagram }) => isChannelData(datagram));
-      if (index < 0) return;
-      take(index);
-      dropped++;
-    }
-  }
-
+  const state: QueueState = { items: [], first: 0, oldest: 0, bytes: 0, cost: 0, answers: 0, dropped: 0 };
   return {
     push(now, datagram) {
-      waiting.push({ datagram, since: now });
-      bytes += datagram.length;
-      makeRoom();
+      state.items.push({ datagram, since: now });
+      note(state, datagram, 1);
+      while (dropOldest(state, (since) => isLate(now, since) || state.cost > STREAM_QUEUE_BYTES_MAX));
     },
-    pop(now) {
-      for (let head = waiting[0]; head !== undefined; head = waiting[0]) {
-        const isLate = now - head.since > STREAM_LATE_MS && isChannelData(head.datagram);
-        const datagram = take(0);
-        if (!isLate) return datagram;
-        dropped++;
-      }
-      return undefined;
-    },
+    pop: (now) => pop(state, now),
     get bytes() {
-      return bytes;
+      return state.bytes;
     },
     get dropped() {
-      return dropped;
+      return state.dropped;
+    },
+    get isStalled() {
+      return state.answers > STREAM_ANSWERS_MAX;
     },
   };
+}
+
+function note(state: QueueState, datagram: Uint8Array, sign: 1 | -1): void {
+  state.bytes += sign * datagram.length;
+  state.cost += sign * Math.max(datagram.length, STREAM_DATAGRAM_COST_LEAST);
+  if (!isChannelData(datagram)) state.answers += sign;
+}
+
+/** The oldest ChannelData, if it may go; answers of the relay never do. @returns whether it went */
+function dropOldest(state: QueueState, mayGo: (since: Instant) => boolean): boolean {
+  state.oldest = Math.max(state.oldest, state.first);
+  for (; state.oldest < state.items.length; state.oldest++) {
+    const item = state.items[state.oldest];
+    if (item?.datagram === undefined || !isChannelData(item.datagram)) continue;
+    if (!mayGo(item.since)) return false;
+    note(state, item.datagram, -1);
+    item.datagram = undefined;
+    state.dropped++;
+    return true;
+  }
+  return false;
+}
+
+function pop(state: QueueState, now: Instant): Uint8Array | undefined {
+  while (state.first < state.items.length) {
+    const item = state.items[state.first++];
+    compact(state);
+    if (item?.datagram === undefined) continue;
+    note(state, item.datagram, -1);
+    if (!isLate(now, item.since) || !isChannelData(item.datagram)) return item.datagram;
+    state.dropped++;
+  }
+  return undefined;
+}
+
+function compact(state: QueueState): void {
+  const { items, first } = state;
+  if (first < items.length && first < TAKEN_MAX) return;
+  state.items = items.slice(first);
+  state.oldest = Math.max(0, state.oldest - first);
+  state.first = 0;
+}
+
+function isLate(now: Instant, since: Instant): boolean {
+  return now - since > STREAM_LATE_MS;
 }
 
 function isChannelData(datagram: Uint8Array): boolean {

@@ -97,6 +97,7 @@ function toFarEnd(state: State, datagram: Uint8Array, from: RemoteInfo): void {
   }
   state.queue.push(state.options.now(), datagram);
   flush(state);
+  if (state.queue.isStalled) end(state, "the other side does not read");
 }
 
 /** Writes as long as the stream takes it at once; `drain` goes on with the rest. */

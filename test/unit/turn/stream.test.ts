@@ -101,10 +101,87 @@ describe("RL-204: what waits for a stream", () => {
   it("beyond 1 MiB the oldest ChannelData goes, whatever STUN is before it", () => {
     const queue = createStreamQueue();
     queue.push(instant(0), STUN);
-    for (let i = 0; i < 17; i++) queue.push(instant(0), channelData(65_532 - 4, 0x4000 + i));
+    for (let i = 0; i < 17; i++) queue.push(instant(0), channelData(65_000, 0x4000 + i));
     expect(queue.dropped).toBe(1);
     expect(queue.bytes).toBeLessThanOrEqual(1 << 20);
     expect(queue.pop(instant(0))).toEqual(STUN);
     expect(queue.pop(instant(0))?.[1]).toBe(1);
   });
+
+  it("what is late goes when more comes, though nobody asks for it", () => {
+    const queue = createStreamQueue();
+    queue.push(instant(0), channelData(1));
+    queue.push(instant(501), channelData(2));
+    expect(queue).toMatchObject({ dropped: 1, bytes: channelData(2).length });
+  });
+
+  it("small datagrams count as 256 bytes, and 513 answers are too many", () => {
+    const queue = createStreamQueue();
+    for (let i = 0; i <= 4096; i++) queue.push(instant(0), channelData(1));
+    expect(queue.dropped).toBe(1);
+    for (let i = 0; i < 512; i++) queue.push(instant(0), STUN);
+    expect([queue.isStalled, queue.dropped]).toEqual([false, 513]);
+    queue.push(instant(0), STUN);
+    expect(queue.isStalled).toBe(true);
+  });
+
+  it("does what a plain list would do, whatever comes in which order", () => {
+    const step = fc.record({
+      kind: fc.constantFrom("data", "data", "stun", "pop", "pop"),
+      data: fc.constantFrom(...[1, 200, 1_300, 65_000].map((bytes) => channelData(bytes))),
+      waitMs: fc.constantFrom(0, 0, 0, 100, 251, 501),
+      times: fc.constantFrom(1, 1, 20, 600),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+        const [queue, list] = [createStreamQueue(), createPlainQueue()];
+        let now = instant(0);
+        for (const { kind, data, waitMs, times } of steps) {
+          now = instant(now + waitMs);
+          let differing = 0;
+          for (let i = 0; i < times; i++) {
+            if (kind === "pop") differing += queue.pop(now) === list.pop(now) ? 0 : 1;
+            else for (const one of [queue, list]) one.push(now, kind === "stun" ? STUN : data);
+          }
+          expect([differing, queue.dropped, queue.bytes]).toEqual([0, list.dropped(), list.bytes()]);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
 });
+
+/** RL-204 as it is written. */
+function createPlainQueue() {
+  const list: { readonly datagram: Uint8Array; readonly since: number }[] = [];
+  let dropped = 0;
+  const isData = ({ datagram }: { readonly datagram: Uint8Array }) => datagram !== STUN;
+  const drop = (mayGo: (one: (typeof list)[number]) => boolean) => {
+    const at = list.findIndex((one) => isData(one));
+    const oldest = list[at];
+    if (oldest === undefined || !mayGo(oldest)) return false;
+    list.splice(at, 1);
+    cost -= costOf(oldest.datagram);
+    dropped++;
+    return true;
+  };
+  const costOf = ({ length }: Uint8Array) => Math.max(256, length);
+  let cost = 0;
+  return {
+    push(now: number, datagram: Uint8Array) {
+      list.push({ datagram, since: now });
+      cost += costOf(datagram);
+      while (drop(({ since }) => now - since > 500 || cost > 1 << 20));
+    },
+    pop(now: number) {
+      for (let head = list.shift(); head !== undefined; head = list.shift()) {
+        cost -= costOf(head.datagram);
+        if (!isData(head) || now - head.since <= 500) return head.datagram;
+        dropped++;
+      }
+      return undefined;
+    },
+    dropped: () => dropped,
+    bytes: () => list.reduce((sum, { datagram }) => sum + datagram.length, 0),
+  };
+}
