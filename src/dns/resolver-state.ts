@@ -113,6 +113,8 @@ export interface ResolverState {
   readonly random: Random;
   readonly log: Log;
   config: ResolverConfig;
+  /** Before that nobody is told of sentinels: nothing leads to them yet (DN-96). */
+  isConfigured: boolean;
   system: readonly Do53Server[];
   names: ResourceNames;
   chosen: ChosenUpstreams;
@@ -153,6 +155,7 @@ export function createResolverState({ random, log }: Required<ResolverOptions>, 
     random,
     log,
     config: { addresses: {}, patterns: [], upstreamDo53: [], upstreamDoh: [], tunnelled: [] },
+    isConfigured: false,
     system: [],
     names: listResourceNames([], log),
     chosen: { upstreams: [], isCustom: false },

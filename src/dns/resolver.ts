@@ -85,9 +85,11 @@ function configure(state: ResolverState, now: Instant, config: ResolverConfig): 
     state.events.push({ kind: "flush-host-cache" });
   }
   const mapping = state.mapping;
+  const isFirst = !state.isConfigured;
+  state.isConfigured = true;
   updateUpstreams(state, now);
   const isOther =
-    before.searchDomain !== config.searchDomain || !equalValues(suffixes, suffixesOf(state.names));
+    isFirst || before.searchDomain !== config.searchDomain || !equalValues(suffixes, suffixesOf(state.names));
   if (mapping === state.mapping && isOther) announceMapping(state);
 }
 

@@ -40,6 +40,7 @@ export function updateUpstreams(state: ResolverState, now: Instant): void {
 
 export function announceMapping(state: ResolverState): void {
   const { mapping, config } = state;
+  if (!state.isConfigured) return;
   const suffixes = suffixesOf(state.names);
   state.events.push({ kind: "mapping-changed", mapping, searchDomain: config.searchDomain, suffixes });
 }

@@ -226,8 +226,13 @@ function resolvConf(where: Namespace): string {
   return join(where.runFolder, "resolv.conf");
 }
 
-/** Every process in a machine has a mount namespace of its own. */
-const WITH_RESOLV_CONF = ["sh", "-c", 'mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"', "sh"];
+/**
+ * Every process in a machine has a mount namespace of its own. The machine's /etc is a copy: what DNS control
+ * writes beside the file must not reach the host.
+ */
+export const OWN_ETC = `[ -d /run/etc ] || cp -a /etc /run/etc 2>/dev/null
+mount --bind /run/etc /etc && mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"`;
+const WITH_RESOLV_CONF = ["sh", "-c", OWN_ETC, "sh"];
 
 /** YAML is a superset of JSON. */
 function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActor: boolean): string {

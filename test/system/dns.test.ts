@@ -1,9 +1,9 @@
 /** The client's resolver and the host's DNS, with the real program in namespaces (dns.md §7, §15). */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually } from "../lib/observe.ts";
-import { createOffice, type Office } from "../lib/office.ts";
+import { createOffice, type Office, OWN_ETC } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const timeout = 60_000;
@@ -11,7 +11,6 @@ const timeout = 60_000;
 const NAME_SERVER = "10.30.0.1";
 const ADDRESS = "203.0.113.10";
 const BEFORE = `nameserver ${NAME_SERVER}\n`;
-const WITH_RESOLV_CONF = 'mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"';
 
 describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "DNS control by resolv.conf", () => {
   let office: Office;
@@ -23,12 +22,15 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "DNS control by r
     office.traffic(office.router, "names", ADDRESS);
     office.useNameServer(office.client, NAME_SERVER);
   });
-  afterAll(() => office?.close());
+  afterAll(async () => {
+    await office?.close();
+    expect(existsSync("/etc/resolv.conf.before-postern"), "nothing of it reaches the host").toBe(false);
+  });
 
   const resolvConf = (): string => readFileSync(join(office.client.runFolder, "resolv.conf"), "utf8");
   /** As any program does it: glibc, by the file. */
   const resolve = async (name: string): Promise<string> => {
-    const command = ["sh", "-c", WITH_RESOLV_CONF, "sh", "getent", "ahostsv4", name] as const;
+    const command = ["sh", "-c", OWN_ETC, "sh", "getent", "ahostsv4", name] as const;
     const said = await office.client.run(command[0], command.slice(1), { withinMs: 20_000 });
     return said.split(/\s/)[0] ?? "";
   };

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { formatIp, ip, SILENT } from "../../../src/base/index.ts";
-import { type SentinelMapping, TYPE } from "../../../src/dns/index.ts";
+import { createSeededRandom, formatIp, instant, ip, SILENT } from "../../../src/base/index.ts";
+import { createResolver, type SentinelMapping, TYPE } from "../../../src/dns/index.ts";
 import { chooseUpstreams, toDohUrl, upstreamKey } from "../../../src/dns/upstreams.ts";
 import { record } from "./octets.ts";
-import { createWorld, responseTo } from "./resolver-world.ts";
+import { CONFIG, createWorld, responseTo } from "./resolver-world.ts";
 
 const choose = (portal: { do53?: readonly string[]; doh?: readonly string[] }, system: readonly string[]) =>
   chooseUpstreams(
@@ -110,6 +110,22 @@ describe("sentinels", () => {
     const world = createWorld({}, ["192.0.2.1", "192.0.2.2"]);
     world.ask("example.com", { to: ip("100.100.111.2") });
     expect(world.sent().map(({ upstream }) => upstreamKey(upstream))).toEqual(["do53 192.0.2.2"]);
+  });
+
+  it("DN-96: nobody is told of sentinels before the tunnel has addresses", () => {
+    const resolver = createResolver({ random: createSeededRandom(1) });
+    const kinds = () => {
+      const all: string[] = [];
+      for (let event = resolver.pollEvent(); event !== undefined; event = resolver.pollEvent())
+        all.push(event.kind);
+      return all;
+    };
+    resolver.handleSystemResolvers(instant(0), [{ address: ip("192.0.2.1") }]);
+    expect(kinds()).not.toContain("mapping-changed");
+    resolver.configure(instant(0), CONFIG);
+    expect(kinds().filter((kind) => kind === "mapping-changed")).toHaveLength(1);
+    resolver.configure(instant(0), CONFIG);
+    expect(kinds()).not.toContain("mapping-changed");
   });
 
   it("DN-24: a change of mapping or search domain is said once", () => {
