@@ -38,13 +38,14 @@ describeWith(["netns", "tun", "nft", "build"], "two uplinks", () => {
     expect(Math.max(...outages), `outages: ${outages.map(Math.round)} ms`).toBeLessThan(OUTAGE_MS_MAX);
   });
 
-  it("PG-62: with --egress-interface everything goes by the spare uplink, whatever the better route", {
+  it("PG-62, PG-41: with --egress-interface everything goes by the spare uplink, whatever the better route", {
     timeout: 60_000,
   }, async () => {
     const { office, client } = uplinks;
     client.signal("SIGTERM");
     await client.wait(10_000);
-    await office.startClient("--egress-interface", "spare");
+    await office.client.ip(`route replace ${route(1)} metric 200`);
+    const bound = await office.startClient("--egress-interface", "spare");
     await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 15_000);
     const asked = office.postern(office.client, ["status", "--json"]);
     await asked.wait(10_000);
@@ -55,6 +56,18 @@ describeWith(["netns", "tun", "nft", "build"], "two uplinks", () => {
     const tcp = await office.portal.run("ss", ["-Htn", "state", "established", "sport = :8080"]);
     expect(tcp).toContain("10.40.0.2:");
     expect(tcp).not.toContain("10.30.0.2:");
+    // Without the interface there is no socket; with it all is as before.
+    await office.client.ip("link set spare down", "link set spare name gone", "link set gone up");
+    bound.signal("SIGHUP");
+    await bound.waitForLine(/ERROR .*no UDP sockets available/, { withinMs: 10_000 });
+    await office.client.ip(
+      "link set gone down",
+      "link set gone name spare",
+      "link set spare up",
+      `route add ${route(1)} metric 200`,
+    );
+    await bound.waitForLine(/UDP sockets are there again/, { withinMs: 10_000 });
+    await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 15_000);
     const wrong = office.postern(office.client, ["client", "-u", "ws://203.0.113.10:8080", ...OTHER], {
       POSTERN_TOKEN: office.tokens.client,
     });

@@ -36,6 +36,7 @@ import { systemRandom } from "../system-random.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
+import { createRebinding } from "./rebinding.ts";
 import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
@@ -238,6 +239,11 @@ function followNetwork<Machine extends PeerMachine>(
 ): NetworkFollower {
   const { log } = io;
   const resets = createResets(reset, ending.fail);
+  const rebinding = createRebinding({
+    rebind: (onBound) => host.rebind({}, onBound),
+    retry: () => resets.request("no UDP sockets"),
+    log,
+  });
   const announce = (): void =>
     shell.input((now) => machine.handleOwnAddresses(now, withPorts(host, monitor.ownAddresses())));
 
@@ -250,7 +256,7 @@ function followNetwork<Machine extends PeerMachine>(
     watch.tell({ event: "reset", data: { reason } });
     routes.reset();
     shell.input((now) => machine.reset(now));
-    await host.rebind({}, () => {
+    await rebinding.run(() => {
       announce();
       wiring.reconnect();
     });
@@ -270,6 +276,7 @@ function followNetwork<Machine extends PeerMachine>(
     ownSockets: () => withPorts(host, monitor.ownAddresses()),
     async stop() {
       monitor.close();
+      rebinding.stop();
       await resets.stop();
     },
   };
