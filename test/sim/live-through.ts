@@ -10,8 +10,8 @@ import type { Play } from "./story.ts";
 const FIRST_ANSWER_MS: Readonly<Record<Exclude<Route, "none">, number>> = { direct: 3_000, relayed: 5_000 };
 /** To the portal, to the peer by a check, by a handshake, and by the packet itself. */
 const SETUP_ROUND_TRIPS = 4;
-/** An attempt has failed after 20 s at the latest (SN-95): one may in bursts of loss, three at 20 % each way. */
-const BURSTS_ANSWER_MS = 25_000;
+/** An attempt has failed after 20 s at the latest (SN-95): one may at little loss, three at 20 % each way. */
+const LITTLE_LOSS_ANSWER_MS = 25_000;
 const LOSSY_ANSWER_MS = 65_000;
 /** A direct path is found within a minute where there is one. */
 const MOVE_MS = 60_000;
@@ -56,7 +56,7 @@ function boundMs(topology: Topology, route: Exclude<Route, "none">): number {
   const { client, gateway, relays, portalDelayMs } = topology;
   const links = [client, gateway, ...relays].map(({ link }) => link);
   if (links.includes("lossy")) return LOSSY_ANSWER_MS;
-  if (links.includes("mobile")) return BURSTS_ANSWER_MS;
+  if (links.some(isLossyLink)) return LITTLE_LOSS_ANSWER_MS;
   return FIRST_ANSWER_MS[route] + SETUP_ROUND_TRIPS * (roundTripMs(topology) + 2 * portalDelayMs);
 }
 
