@@ -7,7 +7,7 @@ import type { ConnectionTimeout, FailReason } from "./face.ts";
 import { fail } from "./lifecycle.ts";
 import { goIdleIfDue, idleDeadline, isStale, takePath } from "./path.ts";
 import { advanceMtu, mtuDeadline, noteSize } from "./path-mtu.ts";
-import { advanceRelays, leaveAll, leaveFreed } from "./relays.ts";
+import { advanceRelays, leaveAll, leaveFreed, verifyRelay } from "./relays.ts";
 import type { Connection, ConnectionsState } from "./state.ts";
 import { advanceStreams, checkUdp, endStreams } from "./streams.ts";
 import { sendAlong, wayOf } from "./way.ts";
@@ -141,7 +141,10 @@ function noteSuspicion(state: ConnectionsState, connection: Connection): void {
   const isSuspect = connection.phase.kind !== "connecting" && connection.agent.isSuspect();
   if (isSuspect === connection.isSuspect) return;
   connection.isSuspect = isSuspect;
-  if (isSuspect) checkUdp(state);
+  if (isSuspect) {
+    checkUdp(state);
+    verifyRelay(state, connection);
+  }
   state.device.setPathSuspect(state.now, connection.peer, isSuspect);
 }
 

@@ -235,6 +235,15 @@ function handleRelayEvent(state: ConnectionsState, relay: Relay, event: RelayCli
   }
 }
 
+/** A relayed path is in doubt: perhaps the relay no longer knows us, because a NAT has another port for us (SN-147). */
+export function verifyRelay(state: ConnectionsState, connection: Connection): void {
+  const { relay } = connection;
+  const path = pathOf(connection);
+  if (path === undefined || path.kind === "peer-to-peer" || relay === undefined || relay.isGone) return;
+  relay.client.verify(state.now);
+  drainRelay(state, relay);
+}
+
 /** A relay has answered: paths through it may have got their channel, or lost it (SN-89). */
 export function touchStale(state: ConnectionsState, relay: Relay): void {
   for (const connection of state.byId.values()) {

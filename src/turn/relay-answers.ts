@@ -201,7 +201,7 @@ function authenticate(
   request: RelayRequest,
   challenge: Challenge,
 ): void {
-  const { purpose, to, isOnDemand, signature } = request;
+  const { purpose, to, isOnDemand, isQuestion, signature } = request;
   const { realm, nonce } = challenge;
   // Credentials that were renewed meanwhile have not been refused yet.
   const isRefused = signature?.hasNonce === true && signature.credentials === state.credentials;
@@ -214,5 +214,5 @@ function authenticate(
   if (request.rounds >= ROUNDS_MAX) return suspend(state, now, "authentication goes round in circles");
   state.nonce = copyOf(nonce);
   if (!canSign(state, now)) return waitForCredentials(state, to);
-  sendRequest(state, now, { purpose, to, isOnDemand, rounds: request.rounds + 1 });
+  sendRequest(state, now, { purpose, to, isOnDemand, isQuestion, rounds: request.rounds + 1 });
 }

@@ -91,6 +91,11 @@ export interface RelayClient {
   checkAlive(now: Instant): void;
   /** One request with a deadline of 1 s: is the relay still there? (RL-89) */
   refresh(now: Instant): void;
+  /**
+   * Whether the allocation is still ours, and what the relay sees of us: a Binding request and the Refresh that
+   * would be due later, with their repeats; silence says nothing. A NAT that has forgotten us made our socket another (RL-121).
+   */
+  verify(now: Instant): void;
   /** After a network reset: all is forgotten but the credentials (RL-116). */
   restart(now: Instant): void;
   renew(now: Instant, credentials: RelayCredentials): void;

@@ -57,6 +57,8 @@ export interface RelayRequest {
   readonly datagram: Uint8Array;
   /** One try within a second (RL-89). */
   readonly isOnDemand: boolean;
+  /** Only its answer says something (RL-121). */
+  readonly isQuestion: boolean;
   /** What it was signed with; absent: unsigned. */
   readonly signature: RequestSignature | undefined;
   /** How often it was repeated for the sake of authentication (RL-92). */

@@ -52,6 +52,7 @@ type Inputs = Pick<
   | "noteChannelDataSent"
   | "refresh"
   | "checkAlive"
+  | "verify"
   | "restart"
   | "renew"
   | "close"
@@ -80,6 +81,7 @@ function createInputs(state: RelayClientState): Inputs {
     noteChannelDataSent: (now, channel) => noteChannelDataSent(state, now, channel),
     refresh: (now) => input(now, () => refresh(state, now)),
     checkAlive: (now) => input(now, () => checkAlive(state, now)),
+    verify: (now) => input(now, () => verify(state, now)),
     restart: (now) => restart(state, now),
     renew: (now, credentials) => input(now, () => renew(state, now, credentials)),
     close: (now) => close(state, now),
@@ -184,6 +186,7 @@ function silentSince(state: RelayClientState): Instant | undefined {
 /** A request was never answered (RL-83). */
 function handleSilence(state: RelayClientState, request: RelayRequest): void {
   const { phase, requests } = state;
+  if (request.isQuestion) return;
   switch (phase.kind) {
     case "probing":
       if (requests.size === 0) free(state, "no-response");
@@ -210,6 +213,16 @@ function refresh(state: RelayClientState, now: Instant): void {
     case "freed":
     case "closed":
       return;
+  }
+}
+
+function verify(state: RelayClientState, now: Instant): void {
+  const { phase, requests } = state;
+  if (phase.kind !== "active") return;
+  const isAsking = [...requests.values()].some(({ purpose }) => purpose.kind === "refresh");
+  if (isAsking || !canSign(state, now)) return;
+  for (const kind of ["binding", "refresh"] as const) {
+    sendRequest(state, now, { purpose: { kind }, to: phase.socket, isQuestion: true });
   }
 }
 

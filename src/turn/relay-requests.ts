@@ -51,11 +51,12 @@ export interface NewRequest {
   readonly purpose: RequestPurpose;
   readonly to: SocketAddress;
   readonly isOnDemand?: boolean;
+  readonly isQuestion?: boolean;
   readonly rounds?: number;
 }
 
 export function sendRequest(state: RelayClientState, now: Instant, wanted: NewRequest): void {
-  const { purpose, to, isOnDemand = false, rounds = 0 } = wanted;
+  const { purpose, to, isOnDemand = false, isQuestion = false, rounds = 0 } = wanted;
   const transactionId = randomBytes(state.options.random, TRANSACTION_ID_BYTES);
   const signature = purpose.kind === "binding" ? undefined : signatureOf(state);
   const request: RelayRequest = {
@@ -64,6 +65,7 @@ export function sendRequest(state: RelayClientState, now: Instant, wanted: NewRe
     to,
     datagram: encodeRequest(state, { purpose, transactionId, signature }),
     isOnDemand,
+    isQuestion,
     signature,
     rounds,
     madeAt: now,

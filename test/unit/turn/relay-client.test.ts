@@ -360,6 +360,23 @@ describe("the life of an allocation", () => {
     expect(allocating.sent.length).toBe(before);
   });
 
+  it("RL-121: verifying asks what the relay sees of us and knows of the allocation; silence says nothing", () => {
+    const lone = active();
+    const [bindings, refreshes] = [lone.count("binding"), lone.count("refresh")];
+    lone.run((machine, now) => machine.verify(now));
+    lone.run((machine, now) => machine.verify(now));
+    expect([lone.count("binding") - bindings, lone.count("refresh") - refreshes]).toEqual([1, 1]);
+    lone.pass(9_000);
+    expect(lone.count("refresh") - refreshes).toBe(4);
+    expect(lone.machine.state()).toBe("active");
+    // Asked again, it does not know the socket that we have now.
+    lone.run((machine, now) => machine.verify(now));
+    const allocations = lone.count("allocate");
+    lone.refuse(lone.last("refresh"), 437);
+    expect(lone.machine.state()).toBe("allocating");
+    expect(lone.count("allocate")).toBe(allocations + 1);
+  });
+
   it("RL-81: a suspended relay is asked again after 30 s, doubling to 300 s", () => {
     const lone = createLoneRelayClient();
     lone.succeed(lone.last("binding"), { mappedAddress: LOCAL6 });
