@@ -1,7 +1,7 @@
 /**
- * Policy before flows exist: two prefix tables carry all of it. Routes say where a destination leads,
- * permits what a peer's packets may be (TN-20, TN-38, TN-61, TN-62). Nothing is permitted by omission:
- * what no row names is dropped under a reason, or refused.
+ * Policy as the plane has it: two prefix tables. Routes say where a destination leads, permits what a peer's packets
+ * may be (TN-20, TN-38, TN-61, TN-62), and both where single flows decide (TN-110). Nothing is permitted by
+ * omission: what no row names is dropped under a reason, or refused.
  */
 import { contains, type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
 import { LLMNR_GROUPS } from "../dns/index.ts";
