@@ -126,6 +126,20 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     expect(page).toEqual({ sha256, seenFrom });
   });
 
+  it.each([OFFICE_V4, OFFICE_V6])(
+    "TN-5, TN-112: ping with 3,000 bytes reaches %s in fragments",
+    async (address) => {
+      office.useNameServer(office.client, OFFICE_V4);
+      // In IPv6 the resource learns from its first answer how long fragments may be on the way back.
+      const times = ["-c", "3", "-i", "0.5", "-W", "10"];
+      const ping = office.program(office.client, "ping", "-s", "3000", ...times, address);
+      const { status } = await ping.wait(25_000);
+      expect(ping.stdout()).toMatch(/[23] received/);
+      expect(status).toBe(0);
+    },
+    30_000,
+  );
+
   it("TN-61 row 6: of the gateway itself a client reaches the echo, and nothing that listens there", async () => {
     const [v4 = "", v6 = ""] = await tunnelAddresses(office.gateway);
     expect(await echo(office.client, v4)).toBe("answered");

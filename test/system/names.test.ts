@@ -68,6 +68,13 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
     expect(status).toBe(0);
   }, 30_000);
 
+  it("TN-112: ping with 3,000 bytes reaches it, in fragments both ways", async () => {
+    // The first echo's flow is decided about while its later fragments come: they are given up.
+    const { status, stdout } = await run("ping", "-4", "-s", "3000", "-c", "3", "-i", "0.5", "-W", "5", SITE);
+    expect(stdout).toMatch(/[23] received/);
+    expect(status).toBe(0);
+  }, 30_000);
+
   it("TN-12, TN-60: a port that the filters do not permit is refused at once", async () => {
     const { status, stderr } = await curl(`http://${SITE}:81/`, "-4", "--connect-timeout", "10");
     expect(status).toBe(7);
