@@ -3,7 +3,7 @@
  * client has ended (DN-95 to DN-110, PG-40).
  */
 import { execFile, spawnSync } from "node:child_process";
-import { accessSync, constants, lstatSync, readlinkSync } from "node:fs";
+import { accessSync, constants, lstatSync, readlinkSync, statSync } from "node:fs";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
 import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
@@ -69,7 +69,8 @@ const OVERWRITTEN_PAUSE_MS = 600_000;
 export function openDnsControl(options: DnsControlOptions): DnsControl {
   const { log, paths = DNS_CONTROL_PATHS, resolvectl = SYSTEM_RESOLVECTL } = options;
   const parts = { ...options, paths, resolvectl };
-  revertHostDns(parts);
+  // What stands in another network's file may be in use there.
+  if (!isForeign(paths.file)) revertHostDns(parts);
   const { mode, reason } = chooseDnsMode(options.wanted, readSnapshot(paths, resolvectl));
   if (reason !== undefined)
     log.warn?.("the host's DNS stays as it is: names of resources do not resolve", { reason });
@@ -241,7 +242,23 @@ function isNothing({ servers }: HostDnsWanted, log: Log): boolean {
 }
 
 export function readSnapshot(paths: DnsControlPaths, resolvectl: Resolvectl): DnsSnapshot {
-  return { resolvConf: readResolvConf(paths.file), hasResolved: resolvectl.now(["status"]) !== undefined };
+  return {
+    resolvConf: readResolvConf(paths.file),
+    isForeign: isForeign(paths.file),
+    hasResolved: resolvectl.now(["status"]) !== undefined,
+  };
+}
+
+/** Whether the first process sees the same file from another network namespace. */
+function isForeign(path: string): boolean {
+  try {
+    if (readlinkSync("/proc/1/ns/net") === readlinkSync("/proc/self/ns/net")) return false;
+    const [ours, theirs] = [statSync(path), statSync(`/proc/1/root${path}`)];
+    return ours.dev === theirs.dev && ours.ino === theirs.ino;
+  } catch {
+    // No such file, or no right to look: whoever may not see process 1 writes no file of root's either.
+    return false;
+  }
 }
 
 function readResolvConf(path: string): DnsSnapshot["resolvConf"] {

@@ -8,6 +8,8 @@ export interface DnsSnapshot {
     | { readonly kind: "absent" | "other" }
     | { readonly kind: "symlink"; readonly target: string; readonly text: string }
     | { readonly kind: "file"; readonly isWritable: boolean; readonly text: string };
+  /** The file belongs to the first process's network, which is not ours: `ip netns exec` shares it (DN-95). */
+  readonly isForeign: boolean;
   /** `resolvectl status` has answered. */
   readonly hasResolved: boolean;
 }
@@ -18,6 +20,7 @@ export interface DnsModeChoice {
   readonly reason?: string;
 }
 
+const FOREIGN = "/etc/resolv.conf is that of another network namespace";
 const STUB = /^\s*nameserver\s+127\.0\.0\.53\s*$/m;
 const RESOLVED_FOLDER = "/run/systemd/resolve/";
 
@@ -36,6 +39,7 @@ export function chooseDnsMode(wanted: "auto" | DnsMode, snapshot: DnsSnapshot): 
       throw refused(wanted, reason, `use ${remedy}`);
     }
     case "auto": {
+      if (snapshot.isForeign) return { mode: "disabled", reason: FOREIGN };
       if (isResolvedsHost(snapshot) && snapshot.hasResolved) return { mode: "systemd-resolved" };
       const reason = whyNotWritten(snapshot);
       return reason === undefined ? { mode: "etc-resolv-conf" } : { mode: "disabled", reason };

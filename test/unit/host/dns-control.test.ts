@@ -230,6 +230,7 @@ describe("the way of control", () => {
   const link = (target: string, text = "") => ({ kind: "symlink", target, text }) as const;
   const snapshot = (resolvConf: DnsSnapshot["resolvConf"], hasResolved = false): DnsSnapshot => ({
     resolvConf,
+    isForeign: false,
     hasResolved,
   });
 
@@ -255,6 +256,7 @@ describe("the way of control", () => {
     ["a link of somebody else", snapshot(link("/run/resolvconf/resolv.conf"), true), "disabled"],
     ["no file", snapshot({ kind: "absent" }), "disabled"],
     ["a folder", snapshot({ kind: "other" }), "disabled"],
+    ["the file of another network namespace", { ...snapshot(file(), true), isForeign: true }, "disabled"],
   ])("DN-95: %s", (_, found, mode) => {
     const choice = chooseDnsMode("auto", found);
     expect(choice.mode).toBe(mode);
