@@ -12,6 +12,8 @@ const IDLE_S = 25;
 const RENEWAL_S = 165;
 /** Half of an allocation's and of a channel's life (RL-85, RL-102). */
 const HALF_LIFE_S = 300;
+/** A relay's nonce is stale after that time (RL-11). */
+const NONCE_S = 3_600;
 const CHANNEL_HEADER_BYTES = 4;
 
 const STUN_KINDS: Readonly<Record<number, string>> = {
@@ -73,8 +75,8 @@ function budget({ name, connections }: ClientPeer | GatewayPeer, kind: string, h
     initiation: isClient ? times(RENEWAL_S) : 0,
     response: isClient ? 0 : times(RENEWAL_S),
     "check of a relay": relays * times(IDLE_S),
-    refresh: relays * times(HALF_LIFE_S),
     // A nonce that has grown stale costs one more.
+    refresh: relays * (times(HALF_LIFE_S) + times(NONCE_S)),
     bind: 2 * pairs.filter(({ localKind }) => localKind === "relay").length * times(HALF_LIFE_S),
   };
   return budgets[kind] ?? 0;
