@@ -3,7 +3,17 @@
  * client has ended (DN-95 to DN-110, PG-40).
  */
 import { execFile, spawnSync } from "node:child_process";
-import { accessSync, constants, lstatSync, readlinkSync, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
 import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
@@ -55,6 +65,7 @@ export interface Resolvectl {
   later(parameters: readonly string[]): Promise<string | undefined>;
 }
 
+const NAMED_NETWORKS = "/run/netns";
 const RESOLVECTL_MS_MAX = 5_000;
 /** How soon what has failed is tried again (DN-96). */
 const AGAIN_MS = 30_000;
@@ -249,16 +260,30 @@ export function readSnapshot(paths: DnsControlPaths, resolvectl: Resolvectl): Dn
   };
 }
 
-/** Whether the first process sees the same file from another network namespace. */
+/** Whether we are in a network namespace of our own, with the file of the host. */
 function isForeign(path: string): boolean {
+  return (
+    path === RESOLV_CONF_PATHS.file && hasOwnNetwork() && !isMountPoint(path) && !isMountPoint(dirname(path))
+  );
+}
+
+/** Not that of process 1, or one that `ip netns` has made. */
+function hasOwnNetwork(): boolean {
   try {
-    if (readlinkSync("/proc/1/ns/net") === readlinkSync("/proc/self/ns/net")) return false;
-    const [ours, theirs] = [statSync(path), statSync(`/proc/1/root${path}`)];
-    return ours.dev === theirs.dev && ours.ino === theirs.ino;
+    const own = statSync("/proc/self/ns/net").ino;
+    const named = existsSync(NAMED_NETWORKS) ? readdirSync(NAMED_NETWORKS) : [];
+    if (named.some((name) => statSync(join(NAMED_NETWORKS, name)).ino === own)) return true;
+    return statSync("/proc/1/ns/net").ino !== own;
   } catch {
-    // No such file, or no right to look: whoever may not see process 1 writes no file of root's either.
+    // Who may not look at process 1 has no right to write files of root's either.
     return false;
   }
+}
+
+/** Mounted over: by `ip netns exec` from /etc/netns, or by a container. */
+function isMountPoint(path: string): boolean {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  return lines.some((line) => line.split(" ")[4] === path);
 }
 
 function readResolvConf(path: string): DnsSnapshot["resolvConf"] {
