@@ -54,6 +54,8 @@ export function unitOf(role: ServiceRole, { command }: UnitOptions): string {
     // What wants more than CAP_NET_ADMIN is done before the program gives everything else up.
     ...(role === "gateway" ? [`ExecStartPre=+${program} gateway setup`] : []),
     `ExecStart=${program} ${role}`,
+    // What a client that was killed has left of its DNS (DN-108).
+    ...(role === "client" ? [`ExecStopPost=+${program} client --revert-dns`] : []),
     "ExecReload=/bin/kill -HUP $MAINPID",
     "Restart=always",
     "RestartSec=7",

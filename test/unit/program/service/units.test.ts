@@ -47,6 +47,14 @@ describe("units", () => {
     expect(unitOf("relay", { command: COMMAND })).toMatch(/TimeoutStopSec=30[\s\S]*LimitNOFILE=1048576/);
   });
 
+  it("PG-79, DN-108: only the client's puts the host's DNS back, however it ended", () => {
+    for (const role of SERVICE_ROLES) {
+      const stops = linesOf(unitOf(role, { command: COMMAND })).filter((line) => line.startsWith("ExecStop"));
+      const wanted = `ExecStopPost=+${COMMAND.join(" ")} client --revert-dns`;
+      expect(stops).toEqual(role === "client" ? [wanted] : []);
+    }
+  });
+
   it("systemd.service(5): what systemd would take for its own is written twice, blanks are in quotes", () => {
     const unit = unitOf("portal", { command: ["/opt/my app/100%/node", "--", '/x/$"y"'] });
     expect(linesOf(unit)).toContain('ExecStart="/opt/my app/100%%/node" -- "/x/$$\\"y\\"" portal');
