@@ -1,6 +1,6 @@
 /** `postern wg` on hosts that are not empty: another tunnel, a network of the same prefix, no IPv6. */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { fromBase64, toBase64 } from "../../src/base/index.ts";
 import { createNodeCrypto } from "../../src/program/crypto-node.ts";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
@@ -51,6 +51,15 @@ async function untilReady(child: Child): Promise<Child> {
   return child;
 }
 
+/** What a failed test left must not stand in the next one's way. */
+const begun: Child[] = [];
+
+function begin(...parameters: Parameters<typeof startPostern>): Child {
+  const child = startPostern(...parameters);
+  begun.push(child);
+  return child;
+}
+
 describeWith(NEEDS, "postern wg on a host with more than itself", () => {
   let lab: Lab;
   let ns: Namespace;
@@ -65,6 +74,9 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
       { namespace: neighbour, device: "lan", addresses: ["10.9.0.2/24", "fd09::2/64"] },
     );
   });
+  afterEach(async () => {
+    for (const child of begun.splice(0)) await child.stop();
+  });
   afterAll(() => lab?.close());
 
   const sourceMark = (): Promise<string> => ns.run("cat", ["/proc/sys/net/ipv4/conf/all/src_valid_mark"]);
@@ -74,7 +86,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
       .split("\n")
       .filter((line) => /suppress_prefixlength 0|not from all fwmark/.test(line))
       .map((line) => line.split(":")[0] ?? "");
-  const start = (text: string, name = "wg0"): Child => startPostern(ns, text, [], name);
+  const start = (text: string, name = "wg0"): Child => begin(ns, text, [], name);
 
   it("WG-64: two full tunnels leave the LAN alone, in either order of their ends", {
     timeout: 90_000,
@@ -105,7 +117,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
       "[Peer]",
       "PostUp = ip link set %i mtu 1300; ip route del 198.51.100.0/24 dev %i\n[Peer]",
     );
-    const program = await untilReady(startPostern(ns, text, ["--allow-hooks"], "wg0"));
+    const program = await untilReady(begin(ns, text, ["--allow-hooks"], "wg0"));
     const before = await captureHost(ns);
     const repairs = (): number => timesOf(program, /host state repaired/).length;
     const [first, second] = await rulesOfOurs();
@@ -140,7 +152,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     timeout: 60_000,
   }, async () => {
     const there = await linkLocalOf(neighbour);
-    const far = startPostern(neighbour, peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"));
+    const far = begin(neighbour, peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"));
     await untilReady(far);
     const text = peering(
       PRIVATE_A,
@@ -171,7 +183,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
     const lines = ["Endpoint = 10.9.0.2:51820"];
     const mtu = (text: string): string => text.replace("[Peer]", "MTU = 1420\n[Peer]");
     const far = await untilReady(
-      startPostern(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"))),
+      begin(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"))),
     );
     const near = await untilReady(
       start(mtu(peering(PRIVATE_A, "10.7.0.1/24", PUBLIC_B, "10.7.0.2/32", ...lines))),
@@ -196,7 +208,7 @@ describeWith(NEEDS, "postern wg on a host with more than itself", () => {
   }, async () => {
     const mtu = (text: string, bytes: number): string => text.replace("[Peer]", `MTU = ${bytes}\n[Peer]`);
     const far = await untilReady(
-      startPostern(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"), 1280)),
+      begin(neighbour, mtu(peering(PRIVATE_B, "10.7.0.2/24", PUBLIC_A, "10.7.0.1/32"), 1280)),
     );
     const lines = ["Endpoint = 10.9.0.2:51820"];
     const near = await untilReady(

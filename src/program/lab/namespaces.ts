@@ -165,6 +165,19 @@ async function connect(a: Port, b: Port): Promise<void> {
   args.push("peer", "name", b.device, "netns", b.namespace.name);
   await runCommand({ name: "ip", command: "ip", args });
   for (const port of [a, b]) await bringUp(port);
+  const hasIpv6 = [...a.addresses, ...b.addresses].some((address) => address.includes(":"));
+  if (hasIpv6) await Promise.all([untilReady(a), untilReady(b)]);
+}
+
+/**
+ * Waits until the kernel's watch of links, which runs once a second, has seen the cable: before that IPv6 neither asks
+ * for neighbours nor answers (TS-22).
+ */
+async function untilReady({ namespace: { name, role }, device }: Port): Promise<void> {
+  const script =
+    'for i in $(seq 150); do [ "$(cat "/sys/class/net/$0/operstate")" = up ] && exit 0; sleep 0.02; done; exit 1';
+  const args = ["netns", "exec", name, "sh", "-c", script, device];
+  await runCommand({ name: `waiting for ${device} (${role})`, command: "ip", args });
 }
 
 /** Gives a device that is there its MTU and addresses. */
