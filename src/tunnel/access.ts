@@ -122,11 +122,21 @@ export function loseGateway(table: AccessTable, gid: string): void {
   }
 }
 
-/** The network is another one: no gateway is left, and everything may be asked for at once (TN-35). */
-export function forgetGrants(table: AccessTable): void {
+/**
+ * The network is another one: no gateway is left, and everything may be asked for at once. What was in use is asked
+ * for with the next `init`, without waiting for a packet (TN-35).
+ *
+ * @param inUse gateways by which something went lately
+ */
+export function forgetGrants(table: AccessTable, now: Instant, inUse: ReadonlySet<string>): void {
   for (const entry of table.values()) {
     const { access } = entry;
-    if (access.kind === "granted") entry.access = { kind: "none" };
+    if (access.kind === "granted") {
+      const isUsed = inUse.has(access.gid);
+      entry.access = isUsed
+        ? { kind: "asked", packets: [], lastTrigger: now, on: undefined }
+        : { kind: "none" };
+    }
     if (access.kind === "asked") entry.access = { ...access, on: undefined };
     entry.askedAt = undefined;
   }

@@ -104,8 +104,9 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
       after(now);
     },
     reset(now) {
+      const inUse = gatewaysInUse(client);
       resetEnd(client, now);
-      forgetGrants(client.access);
+      forgetGrants(client.access, now, inUse);
       removeAllGateways(client.gateways);
       client.resolver?.reset(now);
       client.nat.clear();
@@ -141,6 +142,12 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
     resourcesOf: (gid) => authorisedOn(client.access, gid),
     counters: () => client.counters,
   };
+}
+
+/** Gateways whose connection has carried packets within the last 20 s (SN-41). */
+function gatewaysInUse({ connections }: ClientState): ReadonlySet<string> {
+  const used = connections.stats().connections.filter(({ state }) => state !== "idle");
+  return new Set(used.map(({ id }) => id));
 }
 
 function createState({

@@ -224,6 +224,28 @@ describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-13
     expect(contents(access.gateway.delivered)).toEqual([0, 5]);
   });
 
+  it.each([
+    [1_000, 1],
+    [60_000, 0],
+  ])(
+    "TN-35: %i ms after the last packet a reset has its resource asked for %i times by itself",
+    (idleMs, times) => {
+      const access = createOffice();
+      connect(access);
+      access.world.run(idleMs);
+      access.apply(access.client, ({ tunnel, host }) => {
+        tunnel.reset(access.world.now());
+        const own = host.addresses.map((address) => ({ address, port: host.port }));
+        tunnel.handleOwnAddresses(access.world.now(), own);
+      });
+      access.world.run(100);
+      const before = access.intents.length;
+      access.init({ [OFFICE]: "172.20.0.0/16", [LAB]: "172.21.0.0/16" });
+      access.world.run(1_000);
+      expect(access.intents.length - before).toBe(times);
+    },
+  );
+
   it("TN-56 to TN-61: filters pass what they name, both ways, and refuse the rest at once", () => {
     const access = createOffice();
     access.answers.set(OFFICE, { kind: "grant", filters: [{ protocol: "icmp" }] });

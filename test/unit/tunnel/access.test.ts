@@ -153,10 +153,18 @@ describe("access that is granted", () => {
   it("TN-35: a reset ends all grants, clears the stamps, keeps the packets", () => {
     const table = granted(["q", "g1"]);
     want(table, 0, "r", numbered(1));
-    forgetGrants(table);
+    forgetGrants(table, at(1), new Set());
     expect(gatewayOf(table, "q")).toBeUndefined();
+    expect(askedFor(table)).toEqual(["r"]);
     expect(want(table, 1, "r", numbered(2)).isIntentDue).toBe(true);
     expect(grantAccess(table, "r", "g1")).toHaveLength(2);
+  });
+
+  it("TN-35: what went by a gateway in use is asked for by itself, and only that", () => {
+    const table = granted(["q", "g1"], ["s", "g2"]);
+    forgetGrants(table, at(5), new Set(["g2"]));
+    expect(restartIntents(table, at(6))).toEqual(["s"]);
+    expect(gatewayOf(table, "s")).toBeUndefined();
   });
 
   it("TN-105: access stays while another gateway is asked for: refused, given up, or lost meanwhile", () => {
