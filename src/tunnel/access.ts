@@ -20,6 +20,8 @@ interface Entry {
   access: Access;
   /** Outlives the answer: a resource is not asked for twice within `INTENT_DEDUP` (TN-28, TN-32). */
   askedAt: Instant | undefined;
+  /** A new wish came before it could be asked for again: the intent goes out then, packet or not (TN-28). */
+  dueAt: Instant | undefined;
   /** Who served it last; only a grant changes it, so that the client returns there (TN-29). */
   servedBy: string | undefined;
 }
@@ -34,7 +36,12 @@ export function createAccessTable(): AccessTable {
 function entryOf(table: AccessTable, rid: string): Entry {
   const known = table.get(rid);
   if (known !== undefined) return known;
-  const entry: Entry = { access: { kind: "none" }, askedAt: undefined, servedBy: undefined };
+  const entry: Entry = {
+    access: { kind: "none" },
+    askedAt: undefined,
+    dueAt: undefined,
+    servedBy: undefined,
+  };
   table.set(rid, entry);
   return entry;
 }
@@ -82,8 +89,25 @@ export function wantAccess(
   entry.access = { kind: "asked", packets, lastTrigger: now, on: grantedOn(access) };
   const dropped = packet === undefined ? 0 : keepPacket(packets, packet, PENDING_PACKETS);
   const isIntentDue = entry.askedAt === undefined || now - entry.askedAt >= INTENT_DEDUP_MS;
-  if (isIntentDue) entry.askedAt = now;
+  if (isIntentDue) noteAsked(entry, now);
+  else if (access.kind !== "asked" && entry.askedAt !== undefined) {
+    entry.dueAt = after(entry.askedAt, INTENT_DEDUP_MS);
+  }
   return { isIntentDue, dropped };
+}
+
+function noteAsked(entry: Entry, now: Instant): void {
+  entry.askedAt = now;
+  entry.dueAt = undefined;
+}
+
+/** The resources whose intent had to wait and is due by now; their stamps are set (TN-28). */
+export function takeDueIntents(table: AccessTable, now: Instant): readonly string[] {
+  const due = [...table].filter(([, { access, dueAt }]) => {
+    return access.kind === "asked" && dueAt !== undefined && now >= dueAt;
+  });
+  for (const [, entry] of due) noteAsked(entry, now);
+  return due.map(([rid]) => rid);
 }
 
 /** @returns what waited, in order */
@@ -139,13 +163,14 @@ export function forgetGrants(table: AccessTable, now: Instant, inUse: ReadonlySe
     }
     if (access.kind === "asked") entry.access = { ...access, on: undefined };
     entry.askedAt = undefined;
+    entry.dueAt = undefined;
   }
 }
 
 /** The resources that ask again after an `init` (TN-33); their stamps are set to `now`. */
 export function restartIntents(table: AccessTable, now: Instant): readonly string[] {
   const rids = askedFor(table);
-  for (const rid of rids) entryOf(table, rid).askedAt = now;
+  for (const rid of rids) noteAsked(entryOf(table, rid), now);
   return rids;
 }
 
@@ -163,8 +188,8 @@ export function handleAccessTimeout(table: AccessTable, now: Instant): number {
 
 export function pollAccessTimeout(table: AccessTable): Instant | undefined {
   return earliest(
-    ...[...table.values()].map(({ access }) =>
-      access.kind === "asked" ? after(access.lastTrigger, PENDING_IDLE_MS) : undefined,
+    ...[...table.values()].map(({ access, dueAt }) =>
+      access.kind === "asked" ? earliest(dueAt, after(access.lastTrigger, PENDING_IDLE_MS)) : undefined,
     ),
   );
 }

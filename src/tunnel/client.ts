@@ -16,6 +16,7 @@ import {
   forgetGrants,
   handleAccessTimeout,
   pollAccessTimeout,
+  takeDueIntents,
 } from "./access.ts";
 import { drainResolver } from "./client-dns.ts";
 import { noteQuery } from "./client-names.ts";
@@ -23,6 +24,7 @@ import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
 import { applyChange, handlePortalMessage } from "./client-portal.ts";
 import {
   announceResources,
+  ask,
   type ClientState,
   listResources,
   publish,
@@ -124,6 +126,7 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
     handleTimeout(now) {
       connections.handleTimeout(now);
       client.counters["pending-idle"] += handleAccessTimeout(client.access, now);
+      for (const rid of takeDueIntents(client.access, now)) ask(client, rid);
       if (handleGatewaysTimeout(client.gateways, now)) announceResources(client);
       client.resolver?.handleTimeout(now);
       client.flows.sweep(now);

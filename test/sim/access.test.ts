@@ -246,6 +246,20 @@ describe.each(PLANE_KINDS)("access to a CIDR resource, on the plane as %s (SN-13
     },
   );
 
+  it("TN-28: one packet soon after a refusal is answered as soon as the portal grants", () => {
+    const access = createOffice();
+    access.answers.set(OFFICE, { kind: "refuse", reason: "offline" });
+    access.send(access.client, toServer(1));
+    access.world.run(500);
+    access.answers.set(OFFICE, { kind: "grant", filters: [] });
+    const before = access.intents.length;
+    access.send(access.client, toServer(2));
+    const arrived = () => access.gateway.delivered.length > 0;
+    expect(access.world.runUntil(arrived, 4_000)).toBeDefined();
+    expect(access.intents.length - before).toBe(1);
+    expect(contents(access.gateway.delivered)).toEqual([2]);
+  });
+
   it("TN-56 to TN-61: filters pass what they name, both ways, and refuse the rest at once", () => {
     const access = createOffice();
     access.answers.set(OFFICE, { kind: "grant", filters: [{ protocol: "icmp" }] });

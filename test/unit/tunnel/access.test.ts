@@ -16,6 +16,7 @@ import {
   pollAccessTimeout,
   refuseAccess,
   restartIntents,
+  takeDueIntents,
   wantAccess,
 } from "../../../src/tunnel/access.ts";
 
@@ -49,6 +50,29 @@ describe("access that is asked for", () => {
     expect(want(table, 0, "r", numbered(1)).isIntentDue).toBe(true);
     expect(want(table, 1_999, "r", numbered(2)).isIntentDue).toBe(false);
     expect(want(table, 2_000, "r", numbered(3)).isIntentDue).toBe(true);
+  });
+
+  it("TN-28: a new wish soon after an answer is asked for when 2 s are over, without another packet", () => {
+    const table = createAccessTable();
+    want(table, 0, "r", numbered(1));
+    refuseAccess(table, "r");
+    expect(want(table, 500, "r", numbered(2)).isIntentDue).toBe(false);
+    expect(pollAccessTimeout(table)).toBe(at(2_000));
+    expect(takeDueIntents(table, at(1_999))).toEqual([]);
+    expect(takeDueIntents(table, at(2_000))).toEqual(["r"]);
+    expect(takeDueIntents(table, at(2_001))).toEqual([]);
+    expect(pollAccessTimeout(table)).toBe(at(30_500));
+    expect(grantAccess(table, "r", "g1")).toHaveLength(1);
+  });
+
+  it("TN-28: what was answered meanwhile is not asked for again", () => {
+    const table = createAccessTable();
+    want(table, 0, "r", numbered(1));
+    refuseAccess(table, "r");
+    want(table, 500, "r", numbered(2));
+    grantAccess(table, "r", "g1");
+    expect(takeDueIntents(table, at(2_000))).toEqual([]);
+    expect(pollAccessTimeout(table)).toBeUndefined();
   });
 
   it("TN-28: two resources ask independently", () => {
