@@ -131,9 +131,13 @@ function commitOf(root) {
   return spawnSync("git", ["rev-parse", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
 }
 
+/** A load that the other checkout does not know has no ratio to it. */
 function print({ name, unit, ratio_to: ratios, arms }) {
-  const of = (arm) =>
-    `${ratios[arm].median.toFixed(3)}× ${arm} [${ratios[arm].min.toFixed(2)}–${ratios[arm].max.toFixed(2)}]`;
+  const of = (arm) => {
+    const ratio = ratios[arm];
+    if (ratio === undefined) return `none of ${arm}`;
+    return `${ratio.median.toFixed(3)}× ${arm} [${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`;
+  };
   console.error(`${name.padEnd(44)} ${arms.now.median.toFixed(3)} ${unit}: ${of("before")}, ${of("again")}`);
 }
 
