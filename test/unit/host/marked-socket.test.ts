@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
@@ -9,6 +8,7 @@ import { WebSocket, WebSocketServer } from "ws";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import { ip } from "../../../src/base/index.ts";
 import { openMarkedSocket, startTls } from "../../../src/host/index.ts";
+import { hasOpenssl, makeCertificate } from "../../lib/certificate.ts";
 
 const kernel = openKernel();
 const target = (port: number) => ({ to: { address: ip("127.0.0.1"), port }, timeoutMs: 2000 });
@@ -58,26 +58,11 @@ describe("a socket of our own system calls", () => {
   });
 });
 
-const hasOpenssl = canRun("openssl");
-
-function canRun(program: string): boolean {
-  try {
-    execFileSync(program, ["version"], { stdio: "pipe" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 describe.skipIf(!hasOpenssl)("TLS over it (needs openssl)", () => {
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "postern-tls-"));
-    const names = "subjectAltName=DNS:portal.example,IP:127.0.0.1";
-    const files = ["-keyout", join(folder, "key"), "-out", join(folder, "crt")];
-    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-    const request = ["req", "-x509", "-subj", "/CN=portal.example", "-addext", names];
-    execFileSync("openssl", [...request, ...kind, ...files], { stdio: "pipe" });
+    makeCertificate(folder, "portal.example", "DNS:portal.example,IP:127.0.0.1");
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 

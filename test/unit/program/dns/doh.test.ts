@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import { createServer as createHttpsServer, type Server } from "node:https";
@@ -9,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { fromBase64, ip, SILENT, toHex } from "../../../../src/base/index.ts";
 import { createDohClient, type DohClient } from "../../../../src/program/dns/doh.ts";
 import { plainTcp } from "../../../../src/program/portal-transport.ts";
+import { hasOpenssl, makeCertificate } from "../../../lib/certificate.ts";
 
 /** The query of RFC 8484 §4.1.1. */
 const QUERY = fromBase64("AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB") ?? new Uint8Array(0);
@@ -18,17 +18,6 @@ interface Answer {
   readonly type?: string;
   readonly age?: string;
   readonly body?: Uint8Array;
-}
-
-const hasOpenssl = canRun("openssl");
-
-function canRun(program: string): boolean {
-  try {
-    execFileSync(program, ["version"], { stdio: "pipe" });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe.skipIf(!hasOpenssl)("DNS over HTTPS (needs openssl)", () => {
@@ -42,10 +31,7 @@ describe.skipIf(!hasOpenssl)("DNS over HTTPS (needs openssl)", () => {
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "postern-doh-"));
-    const files = ["-keyout", join(folder, "key"), "-out", join(folder, "crt")];
-    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-    const request = ["req", "-x509", "-subj", "/CN=dns.example", "-addext", "subjectAltName=DNS:dns.example"];
-    execFileSync("openssl", [...request, ...kind, ...files], { stdio: "pipe" });
+    makeCertificate(folder, "dns.example", "DNS:dns.example");
     cert = readFileSync(join(folder, "crt"), "utf8");
     key = readFileSync(join(folder, "key"), "utf8");
   });
