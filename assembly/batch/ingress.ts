@@ -38,6 +38,7 @@ import {
   PUNT_CONTROL_EVENT,
   PUNT_ICMP_ERROR,
   PUNT_REFUSED,
+  PUNT_RESOLVER,
   Session,
   TAG_BYTES,
   TARGET_CONTROL,
@@ -46,6 +47,7 @@ import {
   TARGET_ICMP_ERROR_OF,
   TARGET_NONE,
   TARGET_REFUSE,
+  TARGET_RESOLVER,
   Worker,
 } from "../layout";
 import { AF_INET6 } from "../linux";
@@ -380,6 +382,11 @@ function handToControl(worker: usize, target: u32, slot: u32, packet: usize, byt
   if (target == TARGET_CONTROL) {
     if (mayHandEvent(worker, slot)) puntPacket(worker, PUNT_CONTROL_EVENT, slot, packet, bytes);
     else dropped(worker, Drop.PUNT_RATE, 1);
+  } else if (target == TARGET_RESOLVER) {
+    // What turns out to be a program's goes on to it from control.
+    mergeEcn(packet, load<u32>(worker, Worker.OUTER_ECN));
+    if (mayHandFlow(worker, slot)) puntPacket(worker, PUNT_RESOLVER, slot, packet, bytes);
+    else dropped(worker, Drop.FLOW_RATE, 1);
   } else if (target == TARGET_REFUSE) {
     const refusal = load<u32>(worker, Worker.REFUSAL);
     if (mayRefusePeer(worker, slot)) puntDetail(worker, PUNT_REFUSED, slot, refusal, packet, bytes);

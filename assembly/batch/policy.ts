@@ -14,6 +14,7 @@ import {
   CHECK_ICMP,
   CHECK_LEAVING,
   CHECK_PERMITS,
+  CHECK_RESOLVER,
   CHECK_ROUTED_SOURCE,
   CHECK_SOURCES_OUT,
   Drop,
@@ -34,8 +35,10 @@ import {
   TARGET_NONE,
   TARGET_PEER,
   TARGET_REFUSE,
+  TARGET_RESOLVER,
 } from "../layout";
 import { icmpReason, isIcmpError } from "../packet/icmp";
+import { isForResolver } from "../packet/resolver";
 import { destinationIn, sourceIn } from "../table/range-set";
 
 /** Messages between the two ends inside the tunnel, which no IP stack makes (TN-40). */
@@ -91,8 +94,8 @@ function reasonNotToLeave(checks: u32, policy: usize, packet: usize, found: usiz
 }
 
 /**
- * What becomes of the packet that the peer of `slot` sent: TARGET_NONE lets it pass, TARGET_REFUSE and
- * TARGET_CONTROL hand it to control, TARGET_FLOW_OF and TARGET_ICMP_ERROR_OF name the peer once more, anything
+ * What becomes of the packet that the peer of `slot` sent: TARGET_NONE lets it pass, TARGET_REFUSE, TARGET_CONTROL and
+ * TARGET_RESOLVER hand it to control, TARGET_FLOW_OF and TARGET_ICMP_ERROR_OF name the peer once more, anything
  * else is TARGET_DROP plus a reason.
  */
 export function judgeIngress(slot: u32, packet: usize, found: usize): u32 {
@@ -109,7 +112,8 @@ export function judgeIngress(slot: u32, packet: usize, found: usize): u32 {
     if (target != TARGET_NONE) return target;
   }
   const reason = (checks & CHECK_ICMP) != 0 ? icmpReason(packet, found) : 0;
-  return reason == 0 ? TARGET_NONE : TARGET_DROP + reason;
+  if (reason != 0) return TARGET_DROP + reason;
+  return (checks & CHECK_RESOLVER) != 0 && isForResolver(packet, found) ? TARGET_RESOLVER : TARGET_NONE;
 }
 
 /** TN-38; TN-61 rows 2 to 7, 12 and 14. */

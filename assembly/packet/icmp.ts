@@ -9,7 +9,7 @@ import { WALK_FRAGMENT, WALK_MALFORMED, walkExtensions, walkOffset, walkProtocol
 import { PROTOCOL_ICMP, PROTOCOL_ICMP6, PROTOCOL_TCP, PROTOCOL_UDP } from "./ip";
 
 /** The fragment offset of IPv4, in network order. */
-const FRAGMENT_OFFSET4_MASK: u32 = 0x1fff;
+export const FRAGMENT_OFFSET4_MASK: u32 = 0x1fff;
 const TYPE4_UNREACHABLE: u32 = 3;
 const TYPE4_SOURCE_QUENCH: u32 = 4;
 const TYPE4_REDIRECT: u32 = 5;

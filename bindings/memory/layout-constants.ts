@@ -22,6 +22,7 @@ export const CONSTANTS = {
   CHECK_CONTROL_EVENTS: 32,
   CHECK_ICMP: 64,
   CHECK_CHECKSUMS: 128,
+  CHECK_RESOLVER: 256,
 
   /** A frame of 65,535 bytes with its header, and room around it for the copy-free tricks (PF-42). */
   BUFFER_BYTES: 0x22000,
@@ -68,6 +69,8 @@ export const CONSTANTS = {
   TARGET_FLOW: 4,
   /** An ICMP error that control translates (TN-78). */
   TARGET_ICMP_ERROR: 5,
+  /** What the client's resolver may have asked for (TN-38). */
+  TARGET_RESOLVER: 6,
   TARGET_DROP: 0x1000,
   TARGET_PEER: 0x10000,
   /** The three of them with the peer concerned: plus a slot. The second passes to the peer if it has no record. */
@@ -164,9 +167,15 @@ export const CONSTANTS = {
   PUNT_TOO_BIG: 21,
   PUNT_FLOW: 22,
   PUNT_ICMP_ERROR: 23,
-  /** `entry.detail` of these two: resource to client; else client to resource. */
+  PUNT_RESOLVER: 24,
+  /** `entry.detail` of PUNT_FLOW and PUNT_ICMP_ERROR: resource to client; else client to resource. */
   FLOW_OUT: 0,
   FLOW_IN: 1,
+
+  /** The client's resolver asks from such ports: above those that Linux gives to programs (DN-68). */
+  RESOLVER_PORT_FIRST: 61_000,
+  DNS_PORT: 53,
+  GATEWAY_DNS_PORT: 53_535,
 
   /** No link of IPv6 takes less (RFC 8200 §5). */
   IP6_MTU_MIN: 1280,

@@ -11,6 +11,7 @@ const {
   CHECK_ICMP,
   CHECK_LEAVING,
   CHECK_PERMITS,
+  CHECK_RESOLVER,
   CHECK_ROUTED_SOURCE,
   CHECK_SOURCES_OUT,
   TARGET_DROP,
@@ -76,10 +77,13 @@ const TUNNEL = {
 } as const;
 const TUNNEL_CHECKS = CHECK_PERMITS | CHECK_CONTROL_EVENTS | CHECK_ICMP;
 
-/** A client knows nothing but its resources, and believes their gateways no other source (TN-20, TN-38). */
+/**
+ * A client knows nothing but its resources, and believes their gateways no other source; its resolver has flows of
+ * its own in the tunnel (TN-20, TN-38).
+ */
 const CLIENT: PlaneRules = {
   ...TUNNEL,
-  checks: TUNNEL_CHECKS | CHECK_LEAVING,
+  checks: TUNNEL_CHECKS | CHECK_LEAVING | CHECK_RESOLVER,
   missTarget: TARGET_DROP + reasonNumber("unknown-resource"),
   sourceReason: reasonNumber("not-allowed-source"),
 };

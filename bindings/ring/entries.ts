@@ -80,6 +80,8 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
       return { reason: "too-big", slot, packet };
     case CONSTANTS.PUNT_CONTROL_EVENT:
       return { reason: "control-event", slot, packet };
+    case CONSTANTS.PUNT_RESOLVER:
+      return { reason: "resolver", slot, packet };
     default:
       return undefined;
   }

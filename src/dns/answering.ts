@@ -4,7 +4,7 @@ import { assign, assignmentOf } from "./assignments.ts";
 import { findCached } from "./cache.ts";
 import { DNS_PORT, RCODE } from "./constants.ts";
 import { type Decision, decideQuery, proxyRecords } from "./decide.ts";
-import { launch } from "./flights.ts";
+import { launch, transportOf } from "./flights.ts";
 import { encodeLocal, type LocalAnswer } from "./local-answer.ts";
 import { domainOf } from "./name.ts";
 import { checkQuery, type Query } from "./query.ts";
@@ -107,9 +107,10 @@ function forward(
   count(state, isTunnelled ? "dns_forwarded_tunnel" : "dns_forwarded_direct");
   if (isTunnelled && upstream.kind === "do53") {
     const server: SocketAddress = { address: upstream.server.address, port: DNS_PORT };
-    return launch(state, now, { asker, query, route: { kind: "tunnel", servers: [server] }, decision });
+    const route = { kind: "tunnel", servers: [server], transport: transportOf(asker) } as const;
+    return launch(state, now, { asker, query, route, decision });
   }
-  const transport = upstream.kind === "doh" ? "doh" : asker.kind === "tcp" ? "tcp" : "udp";
+  const transport = upstream.kind === "doh" ? "doh" : transportOf(asker);
   return launch(state, now, { asker, query, route: { kind: "direct", upstream, transport }, decision });
 }
 

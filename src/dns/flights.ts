@@ -29,6 +29,7 @@ import {
 } from "./resolver-state.ts";
 import { fail, respond } from "./respond.ts";
 import { closeTunnelPort, openTunnelPort } from "./tunnel-ports.ts";
+import { askByStream, leaveStream } from "./tunnel-streams.ts";
 import { upstreamKey } from "./upstreams.ts";
 
 export const DIRECT_DEADLINE_MS = 5_000;
@@ -46,6 +47,11 @@ export interface FlightPlan {
   readonly query: Query;
   readonly route: Route;
   readonly decision: QueryDecision;
+}
+
+/** How the query is asked further on where both are possible: as it came (DN-65, DN-66). */
+export function transportOf({ kind }: Asker): "udp" | "tcp" {
+  return kind === "tcp" ? "tcp" : "udp";
 }
 
 /** Sends a query on, or notes that it is a repetition of one that is under way. */
@@ -95,7 +101,7 @@ function repeatKeyOf({ asker, query }: FlightPlan): string | undefined {
 /** The asker has waited long enough to ask again, so we do, too (DN-70). */
 function repeat(state: ResolverState, now: Instant, flight: Flight): void {
   const mayAgain = flight.route.kind !== "waiting" && flight.attempts.length < SENDINGS_MAX;
-  const isStream = flight.route.kind === "direct" && flight.route.transport !== "udp";
+  const isStream = flight.route.kind !== "waiting" && flight.route.transport !== "udp";
   if (!mayAgain || isStream || now - flight.sentAt < REPEAT_MS) return;
   count(state, "dns_retransmit");
   attempt(state, now, flight);
@@ -137,7 +143,7 @@ export function handleSite(state: ResolverState, now: Instant, rid: string, resu
         ? []
         : [{ address, port: GATEWAY_DNS_PORT }],
     );
-    flight.route = { kind: "tunnel", servers };
+    flight.route = { kind: "tunnel", servers, transport: transportOf(flight.asker) };
     start(state, now, flight);
     schedule(state, flight);
   }
@@ -145,8 +151,7 @@ export function handleSite(state: ResolverState, now: Instant, rid: string, resu
 
 /** The first attempt, and when the second is due. */
 function start(state: ResolverState, now: Instant, flight: Flight): void {
-  const isDatagram =
-    flight.route.kind === "tunnel" || (flight.route.kind === "direct" && flight.route.transport === "udp");
+  const isDatagram = flight.route.kind !== "waiting" && flight.route.transport === "udp";
   // A probe that is lost proves nothing, and comes again.
   const isOnce = flight.asker.kind === "loop-probe";
   flight.retransmitAt = isDatagram && !isOnce ? after(now, RETRANSMIT_MS) : undefined;
@@ -159,7 +164,7 @@ function attempt(state: ResolverState, now: Instant, flight: Flight): void {
     case "direct":
       return attemptDirect(state, flight, flight.route);
     case "tunnel":
-      return attemptThroughTunnel(state, now, flight, flight.route.servers);
+      return attemptThroughTunnel(state, now, flight, flight.route);
     case "waiting":
       return;
     default:
@@ -186,14 +191,20 @@ function attemptThroughTunnel(
   state: ResolverState,
   now: Instant,
   flight: Flight,
-  servers: readonly SocketAddress[],
+  { servers, transport }: Extract<Route, { kind: "tunnel" }>,
 ): void {
   const remote = servers[flight.attempts.length % Math.max(1, servers.length)];
   const own = remote === undefined ? undefined : ownAddress(state, remote.address);
   if (remote === undefined || own === undefined) return giveUp(state, now, flight, "network");
-  const port = openTunnelPort(state, flight, { address: own, remote });
-  if (port === undefined) return giveUp(state, now, flight, "notReady");
   const server = `tunnel ${remote.address.join(".")}`;
+  if (transport === "tcp") {
+    const stream = askByStream(state, now, flight, { server: `${server} ${remote.port}`, remote });
+    if (stream === undefined) giveUp(state, now, flight, "notReady");
+    else add(flight, { kind: "stream", stream, id: 0, server });
+    return;
+  }
+  const port = openTunnelPort(state, { protocol: "udp", address: own, remote, flight });
+  if (port === undefined) return giveUp(state, now, flight, "notReady");
   const id = takeId(state, server);
   add(flight, { kind: "tunnel", port, id, server });
   const packet = encodeUdp({ address: own, port }, remote, encodeForwarded(flight.query, id));
@@ -286,6 +297,7 @@ function end(state: ResolverState, now: Instant, flight: Flight): void {
 
 function forget(state: ResolverState, now: Instant, flight: Flight, sent: Attempt): void {
   flight.attempts = flight.attempts.filter((one) => one !== sent);
+  if (sent.kind === "stream") return leaveStream(state, now, flight, sent.stream);
   const taken = state.ids.get(sent.server);
   taken?.delete(sent.id);
   if (taken?.size === 0) state.ids.delete(sent.server);

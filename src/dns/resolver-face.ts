@@ -93,8 +93,6 @@ export type ResolverEvent =
   | { readonly kind: "direct-done"; readonly token: number }
   /** A site query waits: the tunnel sends a connection intent, or answers `handleSite` at once. */
   | { readonly kind: "site-needed"; readonly rid: string }
-  /** Packets of this flow that come from the tunnel are for `handleTunnelPacket` (DN-68). */
-  | { readonly kind: "tunnel-flow"; readonly state: "opened" | "closed"; readonly flow: TransportFlow }
   /** DN-45: `names` has one more. */
   | { readonly kind: "records-changed" }
   /** DN-24: the host's DNS and the device are brought to this. */

@@ -44,13 +44,18 @@ export type Route =
       readonly transport: DirectTransport;
     }
   /** Attempts go round the servers: a gateway may have one family only (DN-66). */
-  | { readonly kind: "tunnel"; readonly servers: readonly SocketAddress[] }
+  | {
+      readonly kind: "tunnel";
+      readonly servers: readonly SocketAddress[];
+      readonly transport: "udp" | "tcp";
+    }
   /** For the connection to the site (DN-66). */
   | { readonly kind: "waiting"; readonly rid: string; readonly isV6First: boolean };
 
 export type Attempt = { readonly id: number; readonly server: string } & (
   | { readonly kind: "direct"; readonly token: number }
   | { readonly kind: "tunnel"; readonly port: number }
+  | { readonly kind: "stream"; readonly stream: number }
 );
 
 /** A query that somebody else must answer. */
@@ -71,8 +76,25 @@ export interface Flight extends QueueEntry {
 /** A local port of the tunnel path, while answers to it may come. */
 export interface TunnelPort {
   readonly flow: TransportFlow;
-  /** Absent: over, and late answers are dropped. */
+  /** Of UDP, which has a port for each attempt. Absent: over, and late answers are dropped. */
   flight: Flight | undefined;
+}
+
+/** A connection to a name server through the tunnel, shared by its queries (DN-69). */
+export interface TunnelStream {
+  readonly id: number;
+  readonly server: string;
+  readonly port: number;
+  /** What has come and is no whole answer yet. */
+  unread: Uint8Array<ArrayBuffer>;
+  /** By the ID that they have there. */
+  readonly inFlight: Map<number, Flight>;
+  /** Until others are answered. */
+  readonly waiting: Set<Flight>;
+  /** IDs of queries that were given up: their answers may still come. */
+  readonly expired: Set<number>;
+  /** When it is closed, if nobody asks until then. */
+  idleAt: Instant | undefined;
 }
 
 /** A connection of the TCP front end, as framing sees it. */
@@ -131,6 +153,8 @@ export interface ResolverState {
   /** IDs of queries in flight, by server (DN-61). */
   readonly ids: Map<string, Set<number>>;
   readonly ports: Map<number, TunnelPort>;
+  readonly tunnelTcp: TcpHost;
+  readonly tunnelStreams: Map<number, TunnelStream>;
   /** Ports that are over, the oldest first, and when they are forgotten. */
   readonly lingering: Map<number, Instant>;
   readonly probes: Map<string, { readonly upstream: string; readonly until: Instant }>;
@@ -150,7 +174,16 @@ export interface ResolverState {
 
 const SAY_AGAIN_MS = 60_000;
 
-export function createResolverState({ random, log }: Required<ResolverOptions>, tcp: TcpHost): ResolverState {
+/** The TCP of the sentinels, and that of the tunnel path. */
+export interface TcpHosts {
+  readonly front: TcpHost;
+  readonly tunnel: TcpHost;
+}
+
+export function createResolverState(
+  { random, log }: Required<ResolverOptions>,
+  tcp: TcpHosts,
+): ResolverState {
   return {
     random,
     log,
@@ -170,11 +203,13 @@ export function createResolverState({ random, log }: Required<ResolverOptions>, 
     waiting: new Map(),
     ids: new Map(),
     ports: new Map(),
+    tunnelTcp: tcp.tunnel,
+    tunnelStreams: new Map(),
     lingering: new Map(),
     probes: new Map(),
     looping: new Set(),
     nextToken: 1,
-    tcp,
+    tcp: tcp.front,
     streams: new Map(),
     idle: createDeadlineQueue(),
     tcpAnswers: [],

@@ -9,9 +9,11 @@ import { toName } from "./name.ts";
 import type { Do53Server, Resolver, ResolverConfig, ResolverOptions } from "./resolver-face.ts";
 import { count, createResolverState, type ResolverState } from "./resolver-state.ts";
 import { listResourceNames, suffixesOf } from "./resource-names.ts";
+import { abortStreams, drainStreams } from "./stream-answers.ts";
 import { drainTcp, handleTcpTimeouts, openTcpFront } from "./tcp-front.ts";
 import { handleTunnelPacket } from "./tunnel-answers.ts";
 import { handleLingerTimeouts, pollLingerTimeout } from "./tunnel-ports.ts";
+import { closeIdleStreams, openTunnelTcp, pollStreamTimeout } from "./tunnel-streams.ts";
 import { handlePacket } from "./udp-front.ts";
 import {
   announceMapping,
@@ -22,7 +24,10 @@ import {
 } from "./upstream-changes.ts";
 
 export function createResolver({ random, log = SILENT }: ResolverOptions): Resolver {
-  const state = createResolverState({ random, log }, openTcpFront({ random }));
+  const state = createResolverState(
+    { random, log },
+    { front: openTcpFront({ random }), tunnel: openTunnelTcp(random) },
+  );
   /** Answers over TCP need the time at which they are sent. */
   const thenDrain =
     <A extends readonly unknown[]>(act: (now: Instant, ...rest: A) => void) =>
@@ -46,11 +51,15 @@ export function createResolver({ random, log = SILENT }: ResolverOptions): Resol
     lookup: (now, token, domain, type) => lookup(state, now, { token, domain, type }),
     reset: thenDrain((now) => {
       flush(state.cache);
+      abortStreams(state, now);
       resetFlights(state, now);
     }),
     handleTimeout(now) {
       handleFlightTimeouts(state, now);
       handleLingerTimeouts(state, now);
+      state.tunnelTcp.handleTimeout(now);
+      drainStreams(state, now);
+      closeIdleStreams(state, now);
       handleProbeTimeouts(state, now);
       handleTcpTimeouts(state, now);
     },
@@ -58,6 +67,7 @@ export function createResolver({ random, log = SILENT }: ResolverOptions): Resol
       earliest(
         state.flights.first()?.dueAt,
         pollLingerTimeout(state),
+        pollStreamTimeout(state),
         pollProbeTimeout(state),
         state.tcp.pollTimeout(),
         state.idle.first()?.dueAt,

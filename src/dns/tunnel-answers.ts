@@ -4,21 +4,28 @@ import { PROTOCOL, parseIcmpQuote, parsePacket, viewPacket } from "../packet/ind
 import { UDP_HEADER_BYTES } from "./constants.ts";
 import { acceptResponse, giveUp } from "./flights.ts";
 import { count, type ResolverState, type TunnelPort } from "./resolver-state.ts";
+import { abortStream, drainStreams } from "./stream-answers.ts";
 
 /** Whether a packet from the tunnel is for one of our ports; then it goes no further. */
 export function handleTunnelPacket(state: ResolverState, now: Instant, packet: Uint8Array): boolean {
   const view = viewPacket(packet);
   if (view.protocol === PROTOCOL.icmp || view.protocol === PROTOCOL.icmpv6)
     return handleIcmp(state, now, packet);
-  if (view.protocol !== PROTOCOL.udp || view.ports === undefined) return false;
+  if (view.ports === undefined) return false;
   const port = view.ports.destination;
   const open = state.ports.get(port);
   const isTheirs =
     open !== undefined &&
+    view.protocol === PROTOCOL[open.flow.protocol] &&
     view.ports.source === open.flow.remote.port &&
     equalIp(view.source, open.flow.remote.address) &&
     equalIp(view.destination, open.flow.local.address);
   if (!isTheirs) return false;
+  if (open.flow.protocol === "tcp") {
+    state.tunnelTcp.handlePacket(now, packet);
+    drainStreams(state, now);
+    return true;
+  }
   const { flight } = open;
   const sent = flight?.attempts.find((one) => one.kind === "tunnel" && one.port === port);
   if (flight === undefined || sent === undefined) {
@@ -35,15 +42,20 @@ export function handleTunnelPacket(state: ResolverState, now: Instant, packet: U
 function handleIcmp(state: ResolverState, now: Instant, packet: Uint8Array): boolean {
   const found = parsePacket(packet, { limitBytes: packet.length, mode: "plain" });
   const quote = found.ok ? parseIcmpQuote(packet, found.value) : undefined;
-  if (!quote?.ok || quote.value?.ports === undefined || quote.value.protocol !== PROTOCOL.udp) return false;
-  const { source, destination, ports } = quote.value;
+  if (!quote?.ok || quote.value?.ports === undefined) return false;
+  const { source, destination, ports, protocol } = quote.value;
   const open: TunnelPort | undefined = state.ports.get(ports.source);
   const isOurs =
     open !== undefined &&
+    protocol === PROTOCOL[open.flow.protocol] &&
     ports.destination === open.flow.remote.port &&
     equalIp(source, open.flow.local.address) &&
     equalIp(destination, open.flow.remote.address);
   if (!isOurs) return false;
   if (open.flight !== undefined) giveUp(state, now, open.flight, "network");
+  for (const stream of [...state.tunnelStreams.values()]) {
+    if (stream.port === ports.source) abortStream(state, now, stream);
+  }
+  drainStreams(state, now);
   return true;
 }

@@ -9,18 +9,23 @@ const LATE_MS = 30_000;
 /** Ports that wait for late answers; beyond it the oldest is free again. */
 const LINGERING_MAX = 2_048;
 
+/** @param of `flight`: whose port it is; a connection is nobody's */
 export function openTunnelPort(
   state: ResolverState,
-  flight: Flight,
-  of: { readonly address: IpAddress; readonly remote: SocketAddress },
+  of: {
+    readonly protocol: "udp" | "tcp";
+    readonly address: IpAddress;
+    readonly remote: SocketAddress;
+    readonly flight?: Flight;
+  },
 ): number | undefined {
+  const { protocol, address, remote, flight } = of;
   if (state.ports.size > PORT_LAST - PORT_FIRST) return undefined;
   for (;;) {
     const port = PORT_FIRST + randomBelow(state.random, PORT_LAST - PORT_FIRST + 1);
     if (state.ports.has(port)) continue;
-    const flow = { protocol: "udp", local: { address: of.address, port }, remote: of.remote } as const;
+    const flow = { protocol, local: { address, port }, remote } as const;
     state.ports.set(port, { flow, flight });
-    state.events.push({ kind: "tunnel-flow", state: "opened", flow });
     return port;
   }
 }
@@ -50,7 +55,5 @@ export function pollLingerTimeout({ lingering }: ResolverState): Instant | undef
 
 function freePort(state: ResolverState, port: number): void {
   state.lingering.delete(port);
-  const open = state.ports.get(port);
   state.ports.delete(port);
-  if (open !== undefined) state.events.push({ kind: "tunnel-flow", state: "closed", flow: open.flow });
 }

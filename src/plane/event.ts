@@ -59,4 +59,6 @@ export type DataPunt =
     }
   /** Longer than what the peer's path carries whole (TN-108). */
   | { readonly reason: "too-big"; readonly slot: number; readonly packet: Uint8Array }
-  | { readonly reason: "control-event"; readonly slot: number; readonly packet: Uint8Array };
+  | { readonly reason: "control-event"; readonly slot: number; readonly packet: Uint8Array }
+  /** From the tunnel to a port that the client's resolver asks from, or an error about one (TN-38). */
+  | { readonly reason: "resolver"; readonly slot: number; readonly packet: Uint8Array };

@@ -104,7 +104,7 @@ function link(
 
 function settle(client: ClientState, now: Instant, packet: Uint8Array, verdict: ClientVerdict): void {
   if (verdict.kind === "pass") client.connections.sendPacket(now, verdict.gid, packet);
-  else refuseAll(client, [packet], verdict.refusal);
+  else refuseAll(client, now, [packet], verdict.refusal);
 }
 
 /** An error of this host about a packet of a name: its gateway knows what it is about (TN-120). */

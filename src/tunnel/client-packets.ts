@@ -5,6 +5,7 @@ import { authorisedOn, loseGateway, wantAccess } from "./access.ts";
 import { handleForResolver } from "./client-dns.ts";
 import { route, routeFlow, routeIcmpError } from "./client-flows.ts";
 import { handleDomainStatus } from "./client-names.ts";
+import { handleResolverPacket } from "./client-queries.ts";
 import { announceResources, ask, type ClientState, publish, refuseAll } from "./client-state.ts";
 import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
@@ -21,11 +22,13 @@ export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): v
     case "icmp-error":
       return routeIcmpError(client, now, punt.packet);
     case "refused":
-      return refuseAll(client, [punt.packet], punt.refusal ?? "unreachable");
+      return refuseAll(client, now, [punt.packet], punt.refusal ?? "unreachable");
     case "too-big":
       return answerTooBig(client, punt);
     case "control-event":
       return handleControlEvent(client, now, punt.slot, punt.packet);
+    case "resolver":
+      return handleResolverPacket(client, now, punt.packet);
     default:
       return unreachable(punt);
   }

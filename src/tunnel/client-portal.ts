@@ -4,6 +4,7 @@ import type { ClientMessage, FlowCreated, FlowFailureReason } from "../portal/pr
 import { accessTo, endAccess, gatewayOf, grantAccess, refuseAccess, restartIntents } from "./access.ts";
 import { route } from "./client-flows.ts";
 import { tellNames } from "./client-names.ts";
+import { failSite, tellSite } from "./client-queries.ts";
 import {
   announceClientInterface,
   announceResources,
@@ -78,6 +79,7 @@ export function applyChange(client: ClientState, now: Instant, change: ResourceC
     const gid = gatewayOf(client.access, rid);
     endAccess(client.access, rid);
     client.nat.clearResource(rid);
+    failSite(client, now, rid);
     closeUnused(client, now, gid);
   }
   if (!change.isChanged) return;
@@ -120,6 +122,7 @@ function handleFlowCreated(client: ClientState, now: Instant, flow: FlowCreated)
   connections.openRoute(now, gid, { tables: tablesOf(client), packets: isNamed ? [] : packets });
   if (!isNamed) return;
   tellNames(client, now, rid);
+  tellSite(client, now, rid, gid);
   for (const packet of packets) route(client, now, packet, { isLinked: false });
 }
 
@@ -153,7 +156,8 @@ function handleFlowFailed(
   const { rid, reason } = message;
   sayWhyRefused(client, message);
   const isOffline = reason === "offline";
-  refuseAll(client, refuseAccess(access, rid), isOffline ? "unreachable" : "prohibited");
+  refuseAll(client, now, refuseAccess(access, rid), isOffline ? "unreachable" : "prohibited");
+  failSite(client, now, rid);
   if (!isOffline) return;
   const sites = resources.listed.get(rid)?.resource.sites ?? [];
   setSitesOffline(

@@ -137,10 +137,17 @@ export function closeUnused(client: ClientState, now: Instant, gid: string | und
   client.events.push({ kind: "disconnected", gid });
 }
 
-export function refuseAll(client: ClientState, packets: readonly Uint8Array[], refusal: Refusal): void {
+/** Tells the senders: the host, or the resolver if the packet was its own. */
+export function refuseAll(
+  { resolver, commands }: ClientState,
+  now: Instant,
+  packets: readonly Uint8Array[],
+  refusal: Refusal,
+): void {
   for (const packet of packets) {
     const error = encodeRefusal(packet, refusal);
-    if (error !== undefined) client.commands.push({ kind: "write-tun", packet: error });
+    if (error === undefined || resolver?.handleTunnelPacket(now, error) === true) continue;
+    commands.push({ kind: "write-tun", packet: error });
   }
 }
 

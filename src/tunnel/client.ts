@@ -18,10 +18,10 @@ import {
   pollAccessTimeout,
   takeDueIntents,
 } from "./access.ts";
-import { drainResolver } from "./client-dns.ts";
 import { noteQuery } from "./client-names.ts";
 import { forgetGateway, handlePunt, loseConnection } from "./client-packets.ts";
 import { applyChange, handlePortalMessage } from "./client-portal.ts";
+import { drainResolver } from "./client-queries.ts";
 import {
   announceResources,
   ask,

@@ -22,7 +22,8 @@ export function handlePunt(gateway: GatewayState, now: Instant, punt: DataPunt):
     case "icmp-error":
       return handleIcmpError(gateway, now, punt);
     case "first":
-      // A gateway's tables have no such route.
+    case "resolver":
+      // A gateway's tables have no such route, and its plane no such check.
       gateway.counters["no-peer-state"]++;
       return;
     default:

@@ -79,8 +79,8 @@ function flow({ chance, own, foreign, destinations }: Maker, isHonest: boolean):
     destination,
     tos: chance.pick([0, 0, 1, 2, 3, 0xb8, 0xba]),
     hops: chance.pick([64, 64, 1, 0, 255]),
-    // Few, so that flows meet again.
-    ports: [chance.pick([53, 40_000]), chance.pick([53, 443])],
+    // Few, so that flows meet again; from 53 to 61,000 is for a client's resolver.
+    ports: [chance.pick([53, 40_000]), chance.pick([53, 61_000])],
   };
 }
 

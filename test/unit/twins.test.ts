@@ -37,6 +37,10 @@ const TWINS: Readonly<Record<string, Twin>> = {
     test: "test/unit/plane/checksum.test.ts",
   },
   "assembly/packet/ip.ts": { twin: "src/packet/ip.ts", test: "test/unit/plane/validate.test.ts" },
+  "assembly/packet/resolver.ts": {
+    twin: "test/twin/plane/policy.ts",
+    test: "test/unit/plane/resolver.test.ts",
+  },
   "assembly/packet/icmp.ts": { twin: "src/packet/icmp.ts", test: "test/unit/plane/icmp.test.ts" },
   "assembly/packet/ecn.ts": inStorms("congestion"),
   "assembly/packet/rewrite.ts": { twin: "src/packet/rewrite.ts", test: "test/unit/packet/rewrite.test.ts" },

@@ -206,6 +206,11 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
       if (!mayHand(peer, batch.now, "events")) return drop(worker, "punt-rate");
       punt(worker, { reason: "control-event", slot, packet }, peerId);
       return;
+    case "resolver":
+      if (batch.ecn === CE) markCongestion(packet);
+      if (!mayHand(peer, batch.now, "flows")) return drop(worker, "flow-rate");
+      punt(worker, { reason: "resolver", slot, packet }, peerId);
+      return;
     case "refuse":
       if (!mayHand(peer, batch.now, "refusals")) return drop(worker, "refuse-rate");
       punt(worker, { reason: "refused", slot, packet }, peerId);

@@ -5,7 +5,13 @@
 import type { Reason } from "../../../bindings/memory/index.ts";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
 import { contains, equalIp, type Prefix } from "../../../src/base/index.ts";
-import { isIcmpError, type PacketDescriptor, parseIcmpQuote } from "../../../src/packet/index.ts";
+import {
+  isIcmpError,
+  type PacketDescriptor,
+  PROTOCOL,
+  parseIcmpQuote,
+  viewPacket,
+} from "../../../src/packet/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 
 export type EgressVerdict =
@@ -17,7 +23,7 @@ export type EgressVerdict =
   | { readonly kind: "drop"; readonly reason: Reason };
 
 export type IngressVerdict =
-  | { readonly kind: "pass" | "refuse" | "control" | "flow" | "icmp-error" }
+  | { readonly kind: "pass" | "refuse" | "control" | "flow" | "icmp-error" | "resolver" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
 export interface Judged {
@@ -85,7 +91,9 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   if (member === "none") return permit.refuseDestination ? { kind: "refuse" } : drop("not-granted");
   const reason = icmpReason(packet, found);
   if (reason !== undefined) return drop(reason);
-  if (member === "allowed") return { kind: "pass" };
+  if (member === "allowed") {
+    return { kind: mode === "client" && isForResolver(packet, found) ? "resolver" : "pass" };
+  }
   return { kind: isError ? "icmp-error" : "flow" };
 }
 
@@ -116,6 +124,23 @@ function isOwn({ ownAddresses }: PolicyTables, address: Uint8Array): boolean {
 /** TN-40; the protocol is the one behind extension headers. */
 function isControlEvent(packet: Uint8Array, { family, protocol }: PacketDescriptor): boolean {
   return family === 6 && protocol === 255 && packet.subarray(8, 40).every((byte) => byte === 0);
+}
+
+/** TN-38: a name server's packet to the resolver's ports, or an error about one from there. */
+function isForResolver(packet: Uint8Array, found: PacketDescriptor): boolean {
+  const hasPorts = (protocol: number): boolean => protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp;
+  const quote = parseIcmpQuote(packet, found);
+  if (quote.ok && quote.value !== undefined) {
+    const { protocol, ports } = quote.value;
+    return hasPorts(protocol) && ports !== undefined && areResolverPorts(ports.source, ports.destination);
+  }
+  if (!hasPorts(found.protocol) || found.isFragment) return false;
+  const { ports } = viewPacket(packet);
+  return ports !== undefined && areResolverPorts(ports.destination, ports.source);
+}
+
+function areResolverPorts(own: number, server: number): boolean {
+  return own >= 61_000 && (server === 53 || server === 53_535);
 }
 
 /** TN-7, and TN-70: the quoted packet must be one that the receiver sent. */

@@ -62,7 +62,7 @@ function open(): void {
 /** Hands on what is not the tunnel's. */
 function drain(): void {
   for (let event = resolver.pollEvent(); event !== undefined; event = resolver.pollEvent()) {
-    if (event.kind !== "queried" && event.kind !== "site-needed" && event.kind !== "tunnel-flow") {
+    if (event.kind !== "queried" && event.kind !== "site-needed") {
       service.handleEvent(event);
     }
   }
