@@ -130,7 +130,7 @@ export {
 } from "./socket-constants.ts";
 export { getSocketOption, pollOne, setSocketOption } from "./socket-option.ts";
 export { type SocketWay, setMark } from "./socket-way.ts";
-export { startTcp, type TcpAttempt } from "./tcp.ts";
+export { bindTcp, startTcp, type TcpAttempt } from "./tcp.ts";
 export {
   interfaceIndex,
   OFFLOADS_ALL,

@@ -13,6 +13,7 @@ export const SOCK_NONBLOCK = 0x800;
 export const SOCK_CLOEXEC = 0x80000;
 
 export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
 export const SO_ERROR = 4;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
@@ -42,6 +43,7 @@ export const IP_PMTUDISC_PROBE = 3;
 
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
+export const TCP_NOTSENT_LOWAT = 25;
 
 export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;

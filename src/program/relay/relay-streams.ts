@@ -1,7 +1,7 @@
 /** The relay's listeners for streams: opened at the start, their certificate read again on SIGHUP (RL-200). */
 import { X509Certificate } from "node:crypto";
+import type { Kernel } from "../../../bindings/linux/index.ts";
 import {
-  formatIp,
   formatSocketAddress,
   type Instant,
   type Log,
@@ -23,6 +23,7 @@ export function streamsMax(openFiles: number): number {
 }
 
 export interface RelayStreamsOptions {
+  readonly kernel: Kernel;
   readonly settings: StreamSettings;
   /** The relay's UDP socket, as the loopback reaches it. */
   readonly relay: SocketAddress;
@@ -101,13 +102,13 @@ async function openTls(
 }
 
 async function open(
-  { relay, maxConnections, now, onGone, log }: RelayStreamsOptions,
+  { kernel, relay, maxConnections, now, onGone, log }: RelayStreamsOptions,
   listen: SocketAddress,
   certificate?: { readonly cert: Buffer; readonly key: Buffer },
 ): Promise<StreamListener> {
   const listener = await openStreamListener({
-    host: formatIp(listen.address),
-    port: listen.port,
+    listen,
+    kernel,
     ...(certificate && { certificate }),
     relay,
     maxConnections,

@@ -240,6 +240,7 @@ async function openStreams(running: Running): Promise<void> {
   const { course, kernel, server, loop } = running;
   const { settings, io, undo } = course;
   const streams = await openRelayStreams({
+    kernel,
     settings: settings.streams,
     relay: loopbackAddress(settings),
     maxConnections: streamsMax(openFilesLimit()),

@@ -2,7 +2,16 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
-import { type Instant, type Log, PosternError, parseIp, type SocketAddress } from "../../base/index.ts";
+import { bindTcp, type Kernel } from "../../../bindings/linux/index.ts";
+import {
+  formatIp,
+  formatSocketAddress,
+  type Instant,
+  type Log,
+  PosternError,
+  parseIp,
+  type SocketAddress,
+} from "../../base/index.ts";
 import { STREAM_CLIENTS } from "../../relay/index.ts";
 import { type Bridge, type BridgeStats, openBridge } from "./bridge.ts";
 
@@ -27,8 +36,9 @@ export interface StreamCertificate {
 }
 
 export interface StreamListenerOptions {
-  readonly host: string;
-  readonly port: number;
+  readonly listen: SocketAddress;
+  /** Bounds what the kernel holds of each connection (RL-204); absent: the runtime's sockets, without that bound. */
+  readonly kernel?: Kernel;
   /** Absent: TCP without TLS. */
   readonly certificate?: StreamCertificate;
   /** The relay's own UDP socket, as the loopback reaches it. */
@@ -80,7 +90,7 @@ interface State {
 
 /** @throws PosternError `address-in-use` or `host`; `usage` for an unfit certificate */
 export async function openStreamListener(options: StreamListenerOptions): Promise<StreamListener> {
-  const { certificate, host, port } = options;
+  const { certificate } = options;
   const state: State = {
     options,
     connections: new Set(),
@@ -90,7 +100,7 @@ export async function openStreamListener(options: StreamListenerOptions): Promis
     nextBridge: 0,
   };
   const server = createServer((socket) => admit(state, socket));
-  await listen(server, host, port);
+  await listen(server, options);
   const timer = setInterval(() => endSilent(state), SILENCE_CHECK_MS);
   return {
     address: server.address() as AddressInfo,
@@ -121,16 +131,16 @@ function contextOf(certificate: StreamCertificate): SecureContext {
   }
 }
 
-async function listen(server: Server, host: string, port: number): Promise<void> {
-  server.listen(port, host);
+async function listen(server: Server, { listen: at, kernel }: StreamListenerOptions): Promise<void> {
+  if (kernel === undefined) server.listen(at.port, formatIp(at.address));
+  else server.listen({ fd: bindTcp(kernel, at) });
   try {
     await once(server, "listening");
   } catch (cause) {
     const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
     const code = isTaken ? "address-in-use" : "host";
-    throw new PosternError(code, `cannot listen on ${host}:${port}`, "choose another --tls-listen", {
-      cause,
-    });
+    const what = `cannot listen on ${formatSocketAddress(at)}`;
+    throw new PosternError(code, what, "choose another --tls-listen", { cause });
   }
 }
 

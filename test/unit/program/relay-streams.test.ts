@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openKernel } from "../../../bindings/linux/index.ts";
 import { instant, ip, type Log, SILENT } from "../../../src/base/index.ts";
 import { openRelayStreams, type RelayStreams, streamsMax } from "../../../src/program/relay/relay-streams.ts";
 import { readStreamSettings, type StreamOptions } from "../../../src/program/relay/stream-settings.ts";
@@ -36,7 +37,7 @@ async function open(options: Partial<StreamOptions>, log: Log = SILENT): Promise
   const files = { tlsCert: join(folder, "localhost.crt"), tlsKey: join(folder, "localhost.key") };
   const settings = readStreamSettings({ ...NONE, ...(options.tlsListen && files), ...options });
   const relay = { address: ip("127.0.0.1"), port: 9 };
-  const rest = { maxConnections: 8, now: () => instant(0), onGone: () => {}, log };
+  const rest = { kernel: openKernel(), maxConnections: 8, now: () => instant(0), onGone: () => {}, log };
   streams = await openRelayStreams({ settings, relay, ...rest });
   return streams;
 }
@@ -112,7 +113,13 @@ describe("the relay's listeners for streams", () => {
     const first = await open({ tcpListen: "127.0.0.1:0" });
     const taken = `127.0.0.1:${first.join.tcp?.port ?? 0}`;
     const settings = readStreamSettings({ ...NONE, tcpListen: taken });
-    const rest = { maxConnections: 8, now: () => instant(0), onGone: () => {}, log: SILENT };
+    const rest = {
+      kernel: openKernel(),
+      maxConnections: 8,
+      now: () => instant(0),
+      onGone: () => {},
+      log: SILENT,
+    };
     const relay = { address: ip("127.0.0.1"), port: 9 };
     await expect(openRelayStreams({ settings, relay, ...rest })).rejects.toThrow(`cannot listen on ${taken}`);
   });

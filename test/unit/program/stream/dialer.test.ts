@@ -33,8 +33,7 @@ async function startRelay(isTls: boolean): Promise<StreamPlace> {
   relay.on("message", (datagram, from) => relay.send(datagram, from.port, from.address));
   const certificate = { cert: readFileSync(CA), key: readFileSync(`${VECTORS}localhost.key`) };
   const listener = await openStreamListener({
-    host: "127.0.0.1",
-    port: 0,
+    listen: { address: ip("127.0.0.1"), port: 0 },
     ...(isTls && { certificate }),
     relay: { address: LOOPBACK, port: relay.address().port },
     maxConnections: 10,

@@ -41,8 +41,7 @@ async function listen(
   });
   let time = 0;
   const listener = await openStreamListener({
-    host: "127.0.0.1",
-    port: 0,
+    listen: { address: ip("127.0.0.1"), port: 0 },
     ...(options.isTls === true ? { certificate } : {}),
     relay: { address: ip("127.0.0.1"), port: (relay.address() as AddressInfo).port },
     maxConnections: options.maxConnections ?? 100,
