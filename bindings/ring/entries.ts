@@ -67,7 +67,9 @@ export function readPunt(shared: SharedMemory, entry: number): DataPunt | undefi
     case CONSTANTS.PUNT_ICMP_ERROR: {
       const reason = word(ENTRY.kind) === CONSTANTS.PUNT_FLOW ? "flow" : "icmp-error";
       const direction = word(ENTRY.detail) === CONSTANTS.FLOW_IN ? "in" : "out";
-      return { reason, direction, ...(slot !== CONSTANTS.NO_SLOT && { slot }), packet };
+      const whose = { direction, ...(slot !== CONSTANTS.NO_SLOT && { slot }), packet } as const;
+      if (reason === "icmp-error") return { reason, ...whose };
+      return { reason, ...whose, ...(word(ENTRY.flow) !== 0 && { isCounted: true }) };
     }
     case CONSTANTS.PUNT_REFUSED:
       return {

@@ -238,7 +238,7 @@ function generationOf(table: TableState, row: number): number {
 
 function fill({ shared }: TableState, row: number, now: Instant, flow: FlowRecord): void {
   const { protocol, client, remote, outside, slot, reason = "not-allowed" } = flow;
-  const { bytes, words } = shared;
+  const { bytes, words, longs } = shared;
   const reasonCode = reasonNumber(reason);
   assert(reasonCode !== 0 && reasonCode < 256, `a reason that is in the table, not ${reason}`);
   bytes.fill(0, row, row + BYTES.flow);
@@ -260,6 +260,10 @@ function fill({ shared }: TableState, row: number, now: Instant, flow: FlowRecor
   bytes.set(outside?.address ?? remote.address, row + FLOW.outside);
   // Whoever asked for the record has just sent; an answer is still to come.
   words[(row + FLOW.out + SIDE.last) >> 2] = toSeconds(now);
+  if (flow.first === undefined) return;
+  const side = row + (flow.first.direction === "out" ? FLOW.out : FLOW.in);
+  words[(side + SIDE.packets) >> 2] = 1;
+  longs[(side + SIDE.payload) >> 3] = BigInt(flow.first.bytes);
 }
 
 function codeOf(verdict: FlowVerdict | undefined): number {

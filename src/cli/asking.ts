@@ -1,7 +1,7 @@
 /** Commands that ask or command a running program (PG-1): rows of the table in `commands.ts`. */
 import { PosternError } from "../base/index.ts";
 import { type Command, define } from "./define.ts";
-import { ASKING, RESET_ONLY, SHOWING, STATUS_ONLY } from "./options.ts";
+import { ASKING, FLOWS_ONLY, RESET_ONLY, SHOWING, STATUS_ONLY } from "./options.ts";
 
 const ask = () => import("../program/ask/index.ts");
 const NOTHING = { min: 0, max: 0 } as const;
@@ -29,6 +29,20 @@ const connections = define({
   options: { ...SHOWING, ...ASKING },
   examples: [["postern connections", "peer, state, path, round trip, traffic, age of the keys"]],
   run: async (values, _words, io) => await (await ask()).showConnections(values, io),
+});
+
+const flows = define({
+  name: "flows",
+  summary: "the newest flows of a running gateway: who reaches what, and how much goes through",
+  usage: "",
+  words: NOTHING,
+  isAnnounced: false,
+  options: { ...FLOWS_ONLY, ...SHOWING, ...ASKING },
+  examples: [
+    ["postern flows", "flows by names, filters or the internet; with --flow-logs all of them"],
+    ["postern flows --limit 1000 --json", "for programs"],
+  ],
+  run: async (values, _words, io) => await (await ask()).showFlows(values, io),
 });
 
 const resources = define({
@@ -137,6 +151,7 @@ const healthcheck = define({
 export const ASKING_COMMANDS: readonly Command[] = [
   status,
   connections,
+  flows,
   resources,
   why,
   lookup,

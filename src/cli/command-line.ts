@@ -63,6 +63,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { onSignal } = signals;
   const io = createIo({
     filter: String(filter),
+    logsAlso: command.logsAlso?.(values),
     logFormat,
     logFile: logFileOf(values, command),
     token: token ?? fromFile,

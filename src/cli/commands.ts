@@ -67,6 +67,7 @@ const gateway = define({
   words: { min: 0, max: 1, oneOf: [...RUN.oneOf, ...FORWARDING_ONLY] },
   waives: FORWARDING_ONLY,
   options: { ...PEER, ...GATEWAY_ONLY, ...PLANE, ...LOGGING },
+  logsAlso: ({ flowLogs }) => (flowLogs === true ? "flow_logs=trace" : undefined),
   examples: [
     [
       "POSTERN_TOKEN=… postern gateway --api-url wss://portal.example.com",

@@ -39,6 +39,8 @@ export interface Command {
   readonly waives?: readonly string[];
   /** The longest clean stop, as the options have it; 5 s if absent (PG-15). */
   readonly stopWithinMs?: (values: Readonly<Record<string, unknown>>) => number;
+  /** What is logged besides, whatever `--log` says: part of a filter (PG-104). */
+  readonly logsAlso?: (values: Readonly<Record<string, unknown>>) => string | undefined;
   /** It says itself what runs here (PG-139). */
   readonly isAnnounced?: false;
   /** Command lines with what they do. */

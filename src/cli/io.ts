@@ -4,12 +4,14 @@ import { type Parsed, parsed, type Secret } from "../base/index.ts";
 import type { LogControl, ProgramIo } from "../program/io.ts";
 import { createLog, type ProgramLog } from "../program/log.ts";
 import { createLogFile, type LogFile, type LogFileOptions } from "../program/log-file.ts";
-import { parseLogFilter } from "../program/log-filter.ts";
+import { type LogFilter, parseLogFilter } from "../program/log-filter.ts";
 import { usage } from "./parse.ts";
 
 export interface IoOptions {
   /** PG-91. @throws PosternError `usage` where it cannot be read */
   readonly filter: string;
+  /** What every filter has besides. */
+  readonly logsAlso?: string | undefined;
   readonly logFormat: "human" | "json";
   /** Where files go, and whose they are (PG-100). */
   readonly logFile?: { readonly folder: string; readonly instance: string } | undefined;
@@ -25,11 +27,12 @@ export interface ProcessIo extends ProgramIo {
 }
 
 export function createIo(options: IoOptions): ProcessIo {
-  const { filter, logFormat, logFile, token, supervisor, env, onSignal } = options;
+  const { filter, logsAlso, logFormat, logFile, token, supervisor, env, onSignal } = options;
+  const parse = (text: string) => parseLogFilter(logsAlso === undefined ? text : `${text},${logsAlso}`);
   let ready: ProgramLog | undefined;
   const file =
     logFile && openLogFile(logFile, (level, event, reason) => ready?.log[level]?.(event, { reason }));
-  const programLog = createProcessLog(filter, logFormat, env, file);
+  const programLog = createProcessLog(parse(filter), logFormat, env, file);
   ready = programLog;
   return {
     print: (line) => writeTo(process.stdout, line),
@@ -38,7 +41,7 @@ export function createIo(options: IoOptions): ProcessIo {
     token,
     supervisor,
     log: programLog.log,
-    logControl: controlOf(programLog, filter, file),
+    logControl: controlOf(programLog, { parse, atStart: filter }, file),
     onSignal,
     drainLog: async () => await file?.drain(),
   };
@@ -61,12 +64,12 @@ function openLogFile(
 
 function controlOf(
   { setFilter, suppressed }: ProgramLog,
-  atStart: string,
+  { parse, atStart }: { readonly parse: (text: string) => Parsed<LogFilter>; readonly atStart: string },
   file: LogFile | undefined,
 ): LogControl {
   let current = atStart;
   function set(text: string): Parsed<string> {
-    const filter = parseLogFilter(text);
+    const filter = parse(text);
     if (!filter.ok) return filter;
     setFilter(filter.value);
     current = text;
@@ -82,16 +85,15 @@ function controlOf(
 }
 
 function createProcessLog(
-  filter: string,
+  filter: Parsed<LogFilter>,
   format: "human" | "json",
   env: IoOptions["env"],
   file: LogFile | undefined,
 ): ProgramLog {
   const isJournal = format === "human" && isJournalStream(env["JOURNAL_STREAM"]);
-  const read = parseLogFilter(filter);
-  if (!read.ok) throw usage(read.reason);
+  if (!filter.ok) throw usage(filter.reason);
   return createLog({
-    filter: read.value,
+    filter: filter.value,
     format: isJournal ? "journal" : format,
     hasColours: process.stderr.isTTY === true && (env["NO_COLOR"] ?? "") === "",
     write: (line) => writeTo(process.stderr, line),

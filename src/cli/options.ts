@@ -266,8 +266,7 @@ export const GATEWAY_ONLY = {
     kind: "flag",
     default: false,
     aliases: ["FIREZONE_FLOW_LOGS"],
-    isLater: true,
-    help: "log a line per finished flow",
+    help: "log a line per finished flow: who reached what, when, and how much (adds flow_logs=trace to --log)",
   },
   "health-addr": HEALTH_ADDR,
 } as const satisfies OptionTable;
@@ -393,6 +392,18 @@ export const SHOWING = {
 
 export const STATUS_ONLY = {
   watch: { kind: "flag", default: false, hasVariable: false, help: "again every second" },
+} as const satisfies OptionTable;
+
+export const FLOWS_ONLY = {
+  limit: {
+    kind: "integer",
+    value: "N",
+    default: 100,
+    min: 1,
+    max: 1000,
+    hasVariable: false,
+    help: "at most so many flows",
+  },
 } as const satisfies OptionTable;
 
 export const SERVICE_ONLY = {

@@ -35,7 +35,7 @@ import { noteActivity } from "./path.ts";
 import { mtuInside, recheckMtu } from "./path-mtu.ts";
 import { drainRelay, nextRelayTimeout, rememberRelay, updateRelays } from "./relays.ts";
 import { type Connection, type ConnectionsState, enter, pathOf } from "./state.ts";
-import { statsOf } from "./stats.ts";
+import { shownPath, statsOf } from "./stats.ts";
 import { createStreams, handleStream, listStreams, nextStreamTimeout, resetStreams } from "./streams.ts";
 
 export function createConnections(options: ConnectionsOptions): Connections {
@@ -58,6 +58,10 @@ export function createConnections(options: ConnectionsOptions): Connections {
     mtuOf(slot) {
       const path = pathOf(state.bySlot.get(slot));
       return path && mtuInside(path);
+    },
+    pathShown(id) {
+      const path = pathOf(state.byId.get(id));
+      return path && shownPath(path);
     },
     stats: () => statsOf(state),
   };

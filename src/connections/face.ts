@@ -360,6 +360,8 @@ export interface Connections {
   connectionOf(slot: number): string | undefined;
   /** The largest packet that the path of this peer carries whole; `undefined`: there is no path (TN-108). */
   mtuOf(slot: number): number | undefined;
+  /** The path of a connection; `undefined`: there is none. */
+  pathShown(id: string): ConnectionStats["path"];
   stats(): ConnectionsStats;
 }
 

@@ -38,7 +38,7 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
   };
 }
 
-function shownPath(path: Path): NonNullable<ConnectionStats["path"]> {
+export function shownPath(path: Path): NonNullable<ConnectionStats["path"]> {
   const { kind, source, destination, mtu } = path;
   return {
     kind,

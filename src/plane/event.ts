@@ -42,6 +42,8 @@ export type DataPunt =
       /** Absent for packets of a client's own device: the record will say which gateway. */
       readonly slot?: number;
       readonly packet: Uint8Array;
+      /** Of a held flow: its record has counted the packet. */
+      readonly isCounted?: true;
     }
   /** An ICMP error to or from an address about which flows decide (TN-78). */
   | {

@@ -37,11 +37,13 @@ export interface FlowRecord {
   readonly in?: FlowVerdict;
   /** Reason of `bindings/memory/reasons.ts` under which `drop` counts; default `not-allowed`. */
   readonly reason?: string;
+  /** The packet for which the record is made: control settles it, and it counts like those that follow. */
+  readonly first?: { readonly direction: FlowDirection; readonly bytes: number };
   /** The peer: on the client the gateway, on the gateway the client. Absent only where nothing passes. */
   readonly slot?: number;
 }
 
-/** What the plane has seen of a flow in one direction; what was punted before its record is not part of it. */
+/** What the plane has seen of a flow in one direction, and the first packet; what else was punted before is not in it. */
 export interface FlowStamps {
   /** Of the last packet, in whole seconds; 0: none yet. */
   readonly last: Instant;

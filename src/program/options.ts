@@ -75,6 +75,8 @@ export interface GatewayOptions extends PeerOptions {
   readonly hostAccess: "dns" | "all";
   /** Whether names may lead to link-local addresses (TN-64). */
   readonly allowLinkLocal: boolean;
+  /** A line for each flow that has ended (PG-104). */
+  readonly flowLogs: boolean;
 }
 
 /** `postern portal …` (PT-110, PT-111). */

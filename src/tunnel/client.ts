@@ -71,6 +71,8 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
   /** Ids of the resources that are reached through a gateway. */
   resourcesOf(gid: string): readonly string[];
   counters(): Readonly<Record<TunnelClientCounter, number>>;
+  /** How many flows have a record in the plane. */
+  flowCount(): number;
 }
 
 export interface TunnelClientOptions {
@@ -144,6 +146,7 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
     resources: () => listResources(client),
     resourcesOf: (gid) => authorisedOn(client.access, gid),
     counters: () => client.counters,
+    flowCount: () => client.flows.size(),
   };
 }
 

@@ -55,3 +55,9 @@ export const EXPIRED_TUPLES = 4_096;
 export const EXPIRED_TTL_MS = 600_000;
 /** How long a site counts as offline after the portal said so (TN-27). */
 export const OFFLINE_SITE_TTL_MS = 300_000;
+/** A flow without packets for that long ends in the log (TN-91). */
+export const FLOW_LOG_IDLE_MS = 120_000;
+/** What still runs is told of that often. */
+export const FLOW_LOG_PERIOD_MS = 86_400_000;
+/** Flows of the log that wait for a record under another policy, at most. */
+export const DETACHED_FLOWS = 16_384;

@@ -22,10 +22,12 @@ export interface BookedFlow<Note> extends DecidedFlow<Note> {
 export interface FlowBook<Note> {
   /** The flow that a packet belongs to, if what was decided still holds. */
   find(direction: FlowDirection, tuple: FlowTuple): BookedFlow<Note> | undefined;
-  /** `false`: the plane has no room for it. */
-  link(now: Instant, flow: DecidedFlow<Note>): boolean;
+  /** `undefined`: the plane has no room for it. */
+  link(now: Instant, flow: DecidedFlow<Note>): BookedFlow<Note> | undefined;
   /** Takes a flow out at once; `undefined` if the plane has done so already. */
   unlink(flow: BookedFlow<Note>): FlowUsage | undefined;
+  /** What the plane has counted; `undefined` if it has taken the record out. */
+  usage(flow: BookedFlow<unknown>): FlowUsage | undefined;
   /** Whether FIN or RST has been seen. */
   isClosing(flow: BookedFlow<Note>): boolean;
   /** Nothing that was decided for the owner holds any more; its records have that slot. */
@@ -38,6 +40,9 @@ export interface FlowBook<Note> {
   sweep(now: Instant): readonly (EndedFlow & BookedFlow<Note>)[];
   /** An idle machine is not woken: none without flows. */
   pollTimeout(): Instant | undefined;
+  size(): number;
+  /** The newest flows, at most so many of them. */
+  newest(limit: number): readonly BookedFlow<Note>[];
 }
 
 /** A packet's addresses and identities, as it goes through the plane. */
@@ -73,6 +78,8 @@ interface Book<Note> {
   readonly flows: PlaneFlows;
   /** All that the plane has not given back yet. */
   readonly byId: Map<number, Row<Note>>;
+  /** Displaced by others that have their ids by now, and not told of yet: the plane tells in the same order. */
+  readonly displaced: Map<number, Row<Note>[]>;
   /** Those that hold. */
   readonly byKey: Map<string, Row<Note>>;
   readonly byOwner: Map<string, Set<Row<Note>>>;
@@ -83,6 +90,7 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
   const book: Book<Note> = {
     flows,
     byId: new Map(),
+    displaced: new Map(),
     byKey: new Map(),
     byOwner: new Map(),
     sweepAt: undefined,
@@ -91,12 +99,17 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
     find: (direction, tuple) => book.byKey.get(keyOf(direction, tuple)),
     link: (now, flow) => link(book, now, flow),
     unlink(flow) {
-      const row = book.byId.get(flow.id);
-      if (row !== undefined) remove(book, row);
-      return flows.unlink(flow.id);
+      const row = rowOf(book, flow);
+      if (row === undefined) return undefined;
+      forget(book, row);
+      const usage = flows.unlink(flow.id);
+      // Displaced: the next sweep tells.
+      if (usage !== undefined) book.byId.delete(flow.id);
+      return usage;
     },
-    isClosing({ id }) {
-      const usage = flows.usage(id);
+    usage: (flow) => usageOf(book, flow),
+    isClosing(flow) {
+      const usage = usageOf(book, flow);
       return usage !== undefined && [usage.out, usage.in].some(({ hasFin, hasRst }) => hasFin || hasRst);
     },
     revoke(owner, slot) {
@@ -116,35 +129,53 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
     },
     sweep: (now) => sweep(book, now),
     pollTimeout: () => book.sweepAt,
+    size: () => book.byId.size,
+    newest: (limit) => [...book.byId.values()].slice(-limit).reverse(),
   };
 }
 
-function link<Note>(book: Book<Note>, now: Instant, flow: DecidedFlow<Note>): boolean {
+/** An id may be another record's by now. */
+function rowOf<Note>(book: Book<Note>, flow: BookedFlow<unknown>): Row<Note> | undefined {
+  const row = book.byId.get(flow.id);
+  return row?.record === flow.record ? row : undefined;
+}
+
+function usageOf<Note>(book: Book<Note>, flow: BookedFlow<unknown>): FlowUsage | undefined {
+  return rowOf(book, flow) && book.flows.usage(flow.id);
+}
+
+function link<Note>(book: Book<Note>, now: Instant, flow: DecidedFlow<Note>): BookedFlow<Note> | undefined {
   const id = book.flows.link(now, flow.record);
-  if (id === undefined) return false;
+  if (id === undefined) return undefined;
   const row: Row<Note> = { ...flow, id, keys: keysOf(flow.record) };
+  const former = book.byId.get(id);
+  if (former !== undefined) {
+    forget(book, former);
+    book.displaced.set(id, [...(book.displaced.get(id) ?? []), former]);
+  }
   book.byId.set(id, row);
   const rows = book.byOwner.get(flow.owner) ?? new Set();
   book.byOwner.set(flow.owner, rows.add(row));
   for (const key of row.keys) book.byKey.set(key, row);
   book.sweepAt ??= after(now, SWEEP_MS);
-  return true;
+  return row;
 }
 
 function sweep<Note>(book: Book<Note>, now: Instant): readonly (EndedFlow & BookedFlow<Note>)[] {
   if (book.sweepAt === undefined || now < book.sweepAt) return [];
   const ended = book.flows.sweep(now).flatMap((flow) => {
-    const row = book.byId.get(flow.id);
+    const row = book.displaced.get(flow.id)?.shift() ?? book.byId.get(flow.id);
     if (row === undefined) return [];
     remove(book, row);
     return [{ ...row, ...flow }];
   });
+  book.displaced.clear();
   book.sweepAt = book.byId.size > 0 ? after(now, SWEEP_MS) : undefined;
   return ended;
 }
 
 function remove<Note>(book: Book<Note>, row: Row<Note>): void {
-  book.byId.delete(row.id);
+  if (book.byId.get(row.id) === row) book.byId.delete(row.id);
   forget(book, row);
 }
 

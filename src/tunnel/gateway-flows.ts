@@ -11,10 +11,11 @@ import {
   translated,
   viewPacket,
 } from "../packet/index.ts";
-import type { DataPunt, FlowRecord, FlowUsage, FlowVerdict } from "../plane/index.ts";
+import type { DataPunt, EndedFlow, FlowRecord, FlowVerdict } from "../plane/index.ts";
 import { SWEEP_MS } from "./constants.ts";
 import { ownAddresses } from "./endpoint.ts";
 import { type BookedFlow, endsOf } from "./flow-book.ts";
+import { logLinked, logSettled, payloadBytes } from "./gateway-flow-log.ts";
 import { type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
 import { isHostService } from "./host-service.ts";
 import { entryOf } from "./nat/entries.ts";
@@ -28,7 +29,8 @@ import { judgeInbound, judgeOutbound, type Party, type Verdict } from "./verdict
 /** Validated by the plane, which splits what is longer than a packet. */
 const VALIDATED = { limitBytes: 0xffff, mode: "strict" } as const;
 
-type FlowPunt = Extract<DataPunt, { readonly reason: "flow" | "icmp-error" }>;
+type FlowPunt = Extract<DataPunt, { readonly reason: "flow" }>;
+type IcmpErrorPunt = Extract<DataPunt, { readonly reason: "icmp-error" }>;
 
 /** A packet, and whose it is. */
 interface Arrival {
@@ -44,13 +46,16 @@ export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt):
   if (arrival === undefined) return;
   const { direction } = punt;
   const known = findFlow(gateway, arrival, direction);
-  const isOver = known !== undefined && isAnew(gateway, known, arrival.view);
-  if (isOver) unlinkFlow(gateway, known);
+  const { view } = arrival;
+  const isOver = known !== undefined && isAnew(gateway, known, view);
+  if (isOver) unlinkFlow(gateway, now, known);
   else if (known !== undefined) {
+    if (punt.isCounted !== true) logSettled(gateway, now, view, { row: known, direction });
     return settle(gateway, now, arrival, { verdict: known.note, direction });
   }
   const verdict = judge(gateway, now, arrival, direction);
-  link(gateway, now, arrival, { verdict, direction });
+  const row = link(gateway, now, arrival, { verdict, direction });
+  if (row !== undefined) logLinked(gateway, now, { cid: arrival.cid, view, row });
   settle(gateway, now, arrival, { verdict, direction });
 }
 
@@ -89,9 +94,10 @@ function findFlow({ flows }: GatewayState, { cid, view }: Arrival, direction: "o
   return found?.owner === cid ? found : undefined;
 }
 
-function unlinkFlow(gateway: GatewayState, flow: BookedFlow<Verdict>): void {
+/** Its flow is over: another one begins on the same tuple, or none has for long. */
+export function unlinkFlow(gateway: GatewayState, now: Instant, flow: BookedFlow<Verdict>): void {
   const usage = gateway.flows.unlink(flow);
-  if (usage !== undefined) endFlow(gateway, { ...flow, ...usage });
+  if (usage !== undefined) endFlow(gateway, now, { ...flow, ...usage, ending: "closed" });
 }
 
 /** A SYN on a flow that was closed: the tuple is used again, by another connection (TN-78). */
@@ -127,24 +133,32 @@ interface Decision {
   readonly direction: "out" | "in";
 }
 
-function link(gateway: GatewayState, now: Instant, arrival: Arrival, decision: Decision): void {
+/** `undefined`: the table is full. */
+function link(
+  gateway: GatewayState,
+  now: Instant,
+  arrival: Arrival,
+  decision: Decision,
+): BookedFlow<Verdict> | undefined {
   const { flows, counters } = gateway;
   const { cid, party } = arrival;
   const { verdict } = decision;
   const record = recordOf(arrival, decision);
-  if (!flows.link(now, { owner: cid, record, note: verdict })) {
+  const row = flows.link(now, { owner: cid, record, note: verdict });
+  if (row === undefined) {
     counters["flow-table-full"]++;
-    return;
+    return undefined;
   }
   if (verdict.kind === "nat") {
     party.nat.mappings.addFlow(verdict.mapping);
     gateway.sweepAt ??= after(now, SWEEP_MS);
   }
   if (verdict.kind === "pass") countUntranslated(party.nat.untranslated, record, 1);
+  return row;
 }
 
 function recordOf({ slot, view }: Arrival, { verdict, direction }: Decision): FlowRecord {
-  const plain = { slot, ...endsOf(view, direction) };
+  const plain = { slot, ...endsOf(view, direction), first: { direction, bytes: payloadBytes(view) } };
   switch (verdict.kind) {
     case "pass":
       return { ...plain, out: "pass", in: "pass" };
@@ -166,11 +180,13 @@ function recordOf({ slot, view }: Arrival, { verdict, direction }: Decision): Fl
   }
 }
 
-/** A record that is gone: what it has seen goes to its mapping (TN-68, TN-90). */
+/** A record that is gone: what it has seen goes to the log and to its mapping (TN-68, TN-90). */
 export function endFlow(
-  { nats }: GatewayState,
-  { owner, record, note, out, in: inward }: FlowUsage & BookedFlow<Verdict>,
+  { nats, flowLog }: GatewayState,
+  now: Instant,
+  { owner, record, note, ending, out, in: inward }: EndedFlow & BookedFlow<Verdict>,
 ): void {
+  flowLog?.detach(now, record, { out, in: inward }, ending);
   const nat = nats.get(owner);
   if (nat === undefined) return;
   if (note.kind === "pass") countUntranslated(nat.untranslated, record, -1);
@@ -259,7 +275,7 @@ function refuse(gateway: GatewayState, now: Instant, { cid, packet, refusal, cau
 }
 
 /** ICMP errors are never filtered; what they are about decides how they look (TN-70, TN-120). */
-export function handleIcmpError(gateway: GatewayState, now: Instant, punt: FlowPunt): void {
+export function handleIcmpError(gateway: GatewayState, now: Instant, punt: IcmpErrorPunt): void {
   const arrival = arrivalOf(gateway, punt);
   if (arrival === undefined) return;
   const { packet } = arrival;

@@ -2,6 +2,7 @@
 import { equalValues, type Instant, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
 import { isForUs } from "./endpoint.ts";
+import { subjectOf } from "./gateway-flow-log.ts";
 import {
   announceGatewayInterface,
   applyRevocations,
@@ -86,7 +87,12 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
       why: outcome.kind,
     });
   }
-  const grant: Grant = flow.expiresAt === undefined ? { resource } : { resource, expiresAt: flow.expiresAt };
+  const grant: Grant = {
+    resource,
+    ...(flow.expiresAt !== undefined && { expiresAt: flow.expiresAt }),
+    // Who it is, nobody keeps who does not log it.
+    ...(gateway.flowLog && { subject: subjectOf(flow) }),
+  };
   const addresses = [client.ipv4, client.ipv6];
   const before = grants.client(client.cid)?.addresses;
   const nat = gateway.nats.get(client.cid);

@@ -6,6 +6,7 @@ import type { GatewayRequest } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import type { FlowBook } from "./flow-book.ts";
+import type { FlowLog, FlowReport } from "./flow-log.ts";
 import type { Grants, Revocation } from "./grants.ts";
 import { type ClientNat, createClientNat } from "./nat/client-nat.ts";
 import type { Setups } from "./nat/setups.ts";
@@ -19,6 +20,8 @@ export type TunnelGatewayEvent =
   | { readonly kind: "connected" | "disconnected"; readonly cid: string }
   /** A name to be looked up; the answer is `handleSetupResult` (TN-63). */
   | { readonly kind: "resolve-setup"; readonly query: SetupQuery }
+  /** For the flow log (TN-91). */
+  | { readonly kind: "flow-ended"; readonly flow: FlowReport }
   | RelaysWanted;
 
 /** Drops that the gateway's control decides, by the reasons of tunnel.md. */
@@ -46,6 +49,8 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   readonly nats: Map<string, ClientNat>;
   readonly setups: Setups;
   readonly flows: FlowBook<Verdict>;
+  /** Absent: flows are not logged. */
+  readonly flowLog: FlowLog | undefined;
   /** When mappings are looked at; none without mappings. */
   sweepAt: Instant | undefined;
   readonly isHostOpen: boolean;
@@ -55,13 +60,14 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
 }
 
 export function publish(gateway: GatewayState, now: Instant): void {
-  const { connections, grants, nats, isHostOpen } = gateway;
+  const { connections, grants, nats, isHostOpen, flowLog } = gateway;
   const tables = gatewayPolicy({
     ownAddresses: ownAddresses(gateway),
     clients: grants.clients(),
     slotOf: (cid) => connections.slotOf(cid),
     realsOf: (cid) => realsOf(nats.get(cid)),
     isHostOpen,
+    isLogged: flowLog !== undefined,
   });
   connections.publish(now, tables);
   announceGatewayInterface(gateway);
@@ -109,6 +115,7 @@ export function applyRevocations(
   for (const { cid, rid, reason, isLast } of revocations) {
     gateway.log.info?.("access ended", { cid, rid, reason });
     forgetFlows(gateway, cid);
+    gateway.flowLog?.end(now, cid, rid);
     if (!isLast) continue;
     gateway.refusals.delete(cid);
     gateway.nats.delete(cid);

@@ -16,7 +16,7 @@ import {
 } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
 import type { SetupResult } from "../dns/index.ts";
-import type { DataPunt, PlaneFlows } from "../plane/index.ts";
+import type { DataPunt, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import { SWEEP_MS } from "./constants.ts";
 import {
@@ -28,8 +28,10 @@ import {
   resetEnd,
   type TunnelEnd,
 } from "./endpoint.ts";
-import { createFlowBook } from "./flow-book.ts";
-import { endFlow } from "./gateway-flows.ts";
+import { createFlowBook, type FlowBook } from "./flow-book.ts";
+import { createFlowLog } from "./flow-log.ts";
+import { domainOf, drainFlowLog } from "./gateway-flow-log.ts";
+import { endFlow, unlinkFlow } from "./gateway-flows.ts";
 import { handleSetupResult, handleSetupTimeout } from "./gateway-names.ts";
 import { handlePunt } from "./gateway-packets.ts";
 import { handlePortalMessage } from "./gateway-portal.ts";
@@ -45,6 +47,7 @@ import { createGrants, type Grant } from "./grants.ts";
 import { createSetups } from "./nat/setups.ts";
 import { pollRelayTimeout } from "./relays.ts";
 import type { CandidateBatch } from "./signalling.ts";
+import type { Verdict } from "./verdict.ts";
 
 export type { TunnelGatewayCounter, TunnelGatewayEvent } from "./gateway-state.ts";
 
@@ -60,6 +63,19 @@ export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
   handleSetupResult(now: Instant, token: number, result: SetupResult): void;
   /** What a client may reach now, and for how long; without end if there is no time. */
   grantsOf(cid: string, now: Instant): readonly RunningGrant[];
+  /** Flows with a record in the plane, the newest first; at most so many of them (PG-108). */
+  runningFlows(limit: number): readonly RunningFlow[];
+  /** How many there are. */
+  flowCount(): number;
+}
+
+export interface RunningFlow {
+  readonly cid: string;
+  readonly verdict: Verdict;
+  readonly record: FlowRecord;
+  /** The name that was asked for. */
+  readonly domain?: string;
+  readonly usage: FlowUsage;
 }
 
 export interface RunningGrant {
@@ -76,6 +92,8 @@ export interface TunnelGatewayOptions {
   readonly isHostOpen: boolean;
   /** `--allow-link-local`: names may lead to link-local addresses (PG-6). */
   readonly isLinkLocalAllowed?: boolean;
+  /** `--flow-logs` (TN-91). */
+  readonly areFlowsLogged?: boolean;
   readonly flows: PlaneFlows;
   readonly log?: Log;
 }
@@ -93,9 +111,11 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     for (let query = gateway.setups.pollQuery(); query !== undefined; query = gateway.setups.pollQuery()) {
       gateway.events.push({ kind: "resolve-setup", query });
     }
+    drainFlowLog(gateway, (row) => unlinkFlow(gateway, now, row));
   };
+  const end = createTunnelEnd(gateway, after);
   return {
-    ...createTunnelEnd(gateway, after),
+    ...end,
     /** A step of the clock moves what expires with it (TN-53). */
     handleWallClock(now, unix) {
       connections.handleWallClock(now, unix);
@@ -128,6 +148,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         gateway.grants.pollTimeout(),
         gateway.setups.pollTimeout(),
         gateway.flows.pollTimeout(),
+        gateway.flowLog?.pollTimeout(),
         gateway.sweepAt,
       ),
     handleSetupResult(now, token, result) {
@@ -135,6 +156,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       after(now);
     },
     counters: () => gateway.counters,
+    runningFlows: (limit) => runningFlows(gateway, limit),
+    flowCount: () => gateway.flows.size(),
+    shutdown(now) {
+      gateway.flowLog?.endAll(now);
+      end.shutdown(now);
+    },
     grantsOf: (cid, now) =>
       [...(gateway.grants.client(cid)?.grants.values() ?? [])].map((grant) => running(gateway, now, grant)),
   };
@@ -145,10 +172,21 @@ function running({ clock }: GatewayState, now: Instant, { resource, expiresAt }:
   return { resource, expiresInMs: Math.max(0, expiresAt - clock.wallNow(now)) };
 }
 
+function runningFlows({ flows, nats }: GatewayState, limit: number): readonly RunningFlow[] {
+  return flows.newest(limit).flatMap((flow): readonly RunningFlow[] => {
+    const { owner: cid, note: verdict, record } = flow;
+    const usage = flows.usage(flow);
+    if (usage === undefined) return [];
+    const domain = domainOf(nats.get(cid)?.entries, verdict);
+    return [{ cid, verdict, record, usage, ...(domain !== undefined && { domain }) }];
+  });
+}
+
 /** Flows that are over go to their mappings, and mappings go that nothing keeps any more (TN-68, TN-90). */
 function age(gateway: GatewayState, now: Instant): void {
-  const { flows, nats, sweepAt } = gateway;
-  for (const flow of flows.sweep(now)) endFlow(gateway, flow);
+  const { flows, flowLog, nats, sweepAt } = gateway;
+  for (const flow of flows.sweep(now)) endFlow(gateway, now, flow);
+  flowLog?.handleTimeout(now);
   if (sweepAt === undefined || now < sweepAt) return;
   let mayEnd = false;
   for (const { mappings } of nats.values()) {
@@ -159,7 +197,8 @@ function age(gateway: GatewayState, now: Instant): void {
 }
 
 function createState(options: TunnelGatewayOptions): GatewayState {
-  const { connections, now, unixNow, isHostOpen, isLinkLocalAllowed = false, flows, log = SILENT } = options;
+  const { connections, now, unixNow, isHostOpen, isLinkLocalAllowed = false, log = SILENT } = options;
+  const flows: FlowBook<Verdict> = createFlowBook(options.flows);
   const clock = createWallClock(now, unixNow);
   return {
     ...createEndState<TunnelGatewayEvent>(connections, log),
@@ -168,7 +207,8 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     refusals: new Map(),
     nats: new Map(),
     setups: createSetups(),
-    flows: createFlowBook(flows),
+    flows,
+    flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
     sweepAt: undefined,
     isHostOpen,
     isLinkLocalAllowed,

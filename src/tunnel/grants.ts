@@ -14,6 +14,8 @@ export interface Grant {
   readonly resource: GatewayResource;
   /** When access ends, by the gateway's wall clock; absent: never (TN-53). */
   readonly expiresAt?: UnixMs;
+  /** What the portal said of client and actor, by the names of flow logs; absent: there are none (TN-91). */
+  readonly subject?: Readonly<Record<string, string>>;
 }
 
 export interface Revocation {
@@ -115,7 +117,7 @@ function setExpiry(clients: Clients, cid: string, rid: string, expiresAt: UnixMs
   const grants = clients.get(cid)?.grants;
   const grant = grants?.get(rid);
   if (grants === undefined || grant === undefined) return false;
-  grants.set(rid, expiring(grant.resource, expiresAt));
+  grants.set(rid, expiring(grant, expiresAt));
   return true;
 }
 
@@ -134,7 +136,7 @@ function updateResource(clients: Clients, resource: GatewayResource): readonly R
   const lost = revokeWhere(clients, "resource-changed", isOver);
   for (const client of clients.values()) {
     const grant = client.grants.get(resource.rid);
-    if (grant !== undefined) client.grants.set(resource.rid, expiring(resource, grant.expiresAt));
+    if (grant !== undefined) client.grants.set(resource.rid, { ...grant, resource });
   }
   return lost;
 }
@@ -163,8 +165,8 @@ function revoke(clients: Clients, cid: string, rid: string, reason: Revocation["
   return [{ cid, rid, reason, isLast }];
 }
 
-function expiring(resource: GatewayResource, expiresAt: UnixMs | undefined): Grant {
-  return expiresAt === undefined ? { resource } : { resource, expiresAt };
+function expiring({ expiresAt: _, ...grant }: Grant, expiresAt: UnixMs | undefined): Grant {
+  return expiresAt === undefined ? grant : { ...grant, expiresAt };
 }
 
 /** Whether a grant for `held` stays when the resource becomes `updated`: filters may change, what it opens may not. */

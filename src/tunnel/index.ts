@@ -8,8 +8,10 @@ export {
 } from "./client.ts";
 export { RESERVED_RANGES } from "./constants.ts";
 export type { TunnelCommand, TunnelEnd, TunnelInterface, WriteTun } from "./endpoint.ts";
+export type { FlowReport } from "./flow-log.ts";
 export {
   createTunnelGateway,
+  type RunningFlow,
   type TunnelGateway,
   type TunnelGatewayCounter,
   type TunnelGatewayEvent,

@@ -78,6 +78,8 @@ export interface GatewayPolicyInput {
   readonly realsOf: (cid: string) => readonly IpAddress[];
   /** Whether every service of the gateway host may be reached, instead of DNS and echo only (TN-61 row 6). */
   readonly isHostOpen: boolean;
+  /** Flows are logged: nothing passes but by its own flow (TN-91, TN-110). */
+  readonly isLogged?: boolean;
 }
 
 /** The tables of a gateway. */
@@ -91,7 +93,7 @@ export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
   for (const client of input.clients) {
     const slot = input.slotOf(client.cid);
     if (slot === undefined) continue;
-    const { plain, byFlow } = grantedNetworks(client, input.realsOf(client.cid));
+    const { plain, byFlow } = grantedNetworks(client, input.realsOf(client.cid), input.isLogged);
     routes.push(...client.addresses.map((address) => toPeer(host(address), slot)));
     permits.push({
       slot,
@@ -116,12 +118,18 @@ export interface GrantedNetworks {
  * covers them opens neither other clients nor proxy addresses (TN-18, TN-61 rows 6 to 8). Flows decide where there
  * are filters or translations (TN-110), and where a network has an address that a name leads to, too: the plane must
  * know which flow of it is which.
+ *
+ * @param isLogged flows decide about everything
  */
-export function grantedNetworks(client: GrantedClient, reals: readonly IpAddress[]): GrantedNetworks {
+export function grantedNetworks(
+  client: GrantedClient,
+  reals: readonly IpAddress[],
+  isLogged = false,
+): GrantedNetworks {
   const reaches = [...client.grants.values()].map(({ resource }) => reachOf(resource));
   const networksOf = (isFiltered: boolean): readonly Prefix[] =>
     reaches
-      .filter((reach) => reach.isFiltered === isFiltered)
+      .filter((reach) => (isLogged || reach.isFiltered) === isFiltered)
       .flatMap(({ networks }) => networks.flatMap((network) => subtract(network, INTERNAL_RANGES)));
   const plain = networksOf(false);
   const shared = reals.filter((real) => plain.some((network) => contains(network, real))).map(host);

@@ -15,6 +15,7 @@ import {
 } from "../control/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
+import { formatFlows } from "./format-flows.ts";
 import { formatLookup } from "./format-lookup.ts";
 import { formatConnections, formatResources, formatStatus } from "./format-status.ts";
 import { explainAbsence, formatWhy, selectViews } from "./format-why.ts";
@@ -92,6 +93,17 @@ function print<T>(
 
 export const showConnections = show<readonly ConnectionView[]>("connections", formatConnections);
 export const showResources = show<readonly ResourceView[]>("resources", formatResources);
+
+/** PG-108: the newest flows of a gateway. */
+export function showFlows(
+  { limit, ...options }: ShowOptions & { readonly limit: number },
+  io: ProgramIo,
+): Promise<number> {
+  return withInstance(options, io, async (client) => {
+    print(await client.ask("flows", { limit }), options.json, formatFlows, io);
+    return EXIT.ok;
+  });
+}
 
 export function showStatus(options: StatusOptions, io: ProgramIo): Promise<number> {
   return withInstance(options, io, async (client) => {

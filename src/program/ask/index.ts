@@ -10,6 +10,7 @@ export {
   type ShowOptions,
   type StatusOptions,
   showConnections,
+  showFlows,
   showResources,
   showStatus,
 } from "./ask.ts";

@@ -36,6 +36,7 @@ export type {
   RelayServerStatus,
   RelayStatus,
   ResourceView,
+  RunningFlowView,
   SocketsStatus,
   TunStatus,
   WhyView,

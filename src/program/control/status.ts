@@ -196,6 +196,26 @@ export interface AuthorizationView {
   readonly expires_in_s: number | null;
 }
 
+/** A flow with a record in the packet plane, at a gateway (PG-108). */
+export interface RunningFlowView {
+  readonly cid: string;
+  /** `null`: refused, or a service of the gateway itself. */
+  readonly rid: string | null;
+  readonly protocol: string;
+  /** The client's end, the resource's as the client sees it, and the resource's own behind a translation. */
+  readonly client: string;
+  readonly remote: string;
+  readonly real: string | null;
+  readonly domain: string | null;
+  readonly verdict: "pass" | "nat" | "prohibited" | "unreachable" | "drop";
+  /** Client to resource; bytes are transport payload. */
+  readonly tx_packets: number;
+  readonly tx_bytes: number;
+  readonly rx_packets: number;
+  readonly rx_bytes: number;
+  readonly last_activity_s: number;
+}
+
 export interface PortalServerStatus extends ProgramStatus {
   readonly role: "portal";
   readonly listen: string;

@@ -17,6 +17,8 @@ export interface PeerSampleParts {
   readonly connections: Pick<Connections, "stats">;
   /** Drops that the tunnel decided. */
   readonly counters: Counts;
+  /** Flow records in use (TN-80). */
+  readonly flows: number;
   readonly resources: readonly ResourceView[];
   readonly portal: PortalLinkStatus;
   readonly loop: LoopMeter;
@@ -33,6 +35,7 @@ export function peerSamples(parts: PeerSampleParts): readonly Sample[] {
     ...connectionSamples(stats),
     ...paths.samples(),
     ...samplesBy("postern_tunnel_events_total", "counter", parts.counters),
+    sample("postern_flows", parts.flows),
     ...samplesBy("postern_resources", "status", statusesOf(parts.resources)),
     sample("postern_portal_connected", portal.state === "connected" ? 1 : 0),
     sample("postern_portal_hiccups_total", portal.hiccups),

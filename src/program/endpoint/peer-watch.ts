@@ -60,6 +60,7 @@ export interface WatchedParts {
   readonly connections: Connections;
   readonly machine: {
     counters(): Counts;
+    flowCount(): number;
     resources(): readonly ResourceView[];
     dns(): StatusParts["dns"];
     purposeOf(id: string, now: Instant): ReturnType<StatusParts["purposeOf"]>;
@@ -274,6 +275,7 @@ function samples(state: WatchState, parts: WatchedParts): readonly Sample[] {
     ...peerSamples({
       ...{ host, connections, loop, paths },
       counters: machine.counters(),
+      flows: machine.flowCount(),
       resources: machine.resources(),
       portal: wiring.status(),
       isPerPeer: setting.options.metricsPerPeer,

@@ -23,6 +23,8 @@ export interface PeerMachine extends ShellMachine {
   reset(now: Instant): void;
   shutdown(now: Instant): void;
   counters(): Readonly<Record<string, number>>;
+  /** Flows with a record in the plane. */
+  flowCount(): number;
 }
 
 /** What the machine of a role is made of. */
@@ -43,7 +45,7 @@ export interface TunnelRole<Machine extends PeerMachine> {
   /** What the machine knows of resources, for status (PG-109). */
   resourcesOf(machine: Machine): readonly ResourceView[];
   /** What only this role can be told (PG-108). */
-  methodsOf?(machine: Machine, input: PeerParts<Machine>["input"]): ControlMethods;
+  methodsOf?(machine: Machine, input: PeerParts<Machine>["input"], now: () => Instant): ControlMethods;
   /** How it resolves names, if it does (PG-109). */
   dnsView?(): DnsStatus | undefined;
   /** What a connection is for. */

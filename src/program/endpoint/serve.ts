@@ -104,7 +104,7 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
     mtu: TUN_MTU,
     addresses: open.hostInterface.addresses,
     reset: network.resets.request,
-    methods: course.role.methodsOf?.(machine, shell.input) ?? {},
+    methods: course.role.methodsOf?.(machine, shell.input, host.now) ?? {},
   };
   await watch.open(parts);
   ending.listen({
@@ -297,6 +297,7 @@ function viewOf<Machine extends PeerMachine>(
 ): WatchedParts["machine"] {
   return {
     counters: () => ({ ...machine.counters(), turn_stream_late: streams?.figures().late ?? 0 }),
+    flowCount: () => machine.flowCount(),
     resources: () => role.resourcesOf(machine),
     dns: () => role.dnsView?.(),
     purposeOf: (id, now) => role.purposeOf(machine, id, now),

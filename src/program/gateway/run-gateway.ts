@@ -23,6 +23,7 @@ function gatewayOnHost(options: GatewayOptions): PeerRole<TunnelGateway> {
     ...gatewayRole(options, {
       isHostOpen: options.hostAccess === "all",
       isLinkLocalAllowed: options.allowLinkLocal,
+      areFlowsLogged: options.flowLogs,
     }),
     setUpHost(host, undo, log) {
       if (options.masquerade === "off") return { parameters: [], tables: [], isGuarded: false };

@@ -40,6 +40,7 @@ export const FAMILIES = {
   postern_handshakes_total: counter("WireGuard handshakes", "result"),
   postern_ice_duration_seconds: histogram("From the wish for a connection to its first path", "path"),
   postern_tunnel_events_total: counter("What the tunnel decided about packets", "counter"),
+  postern_flows: gauge("Flows with a record in the packet plane"),
   postern_resources: gauge("Resources by status", "status"),
 
   postern_portal_connected: gauge("Whether the portal is connected"),

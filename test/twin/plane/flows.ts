@@ -82,8 +82,12 @@ export function handOf(state: TwinState): PlaneFlows {
   const find = (id: number) => flows.linked.find((flow) => flow.id === id);
   return {
     link(now, record) {
-      const sideOf = (lastS: number) => ({ ...NEW_SIDE, lastS });
-      const sides = { out: sideOf(toSeconds(now)), in: sideOf(0) };
+      const { first } = record;
+      const sideOf = (lastS: number, direction: FlowDirection) => ({
+        ...{ ...NEW_SIDE, lastS },
+        ...(first?.direction === direction && { packets: 1, bytes: first.bytes }),
+      });
+      const sides = { out: sideOf(toSeconds(now), "out"), in: sideOf(0, "in") };
       const generation = generationOf(flows, record.slot);
       flows.made++;
       flows.linked.unshift({ id: flows.made, record, generation, sides });

@@ -67,7 +67,12 @@ export function puntFlow(
   { peerId, side }: { readonly peerId?: number | undefined; readonly side?: TwinSide | undefined },
 ): void {
   if (!worker.data.fits(item.packet.length)) return drop(worker, "punt-full");
-  const entry = { item, ...(peerId !== undefined && { peerId }), ...(side !== undefined && { side }) };
+  const counted = { ...item, ...(side !== undefined && { isCounted: true as const }) };
+  const entry = {
+    item: counted,
+    ...(peerId !== undefined && { peerId }),
+    ...(side !== undefined && { side }),
+  };
   worker.data.put(entry, item.packet.length);
   worker.punted++;
   if (side !== undefined) side.hold = worker.data.ends().put * 2 + 3;

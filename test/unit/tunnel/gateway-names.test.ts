@@ -158,6 +158,7 @@ describe("a name that a client tells", () => {
         client: { address: CLIENT, port: 40_000 },
         remote: { address: PROXY, port: 53 },
         outside: { address: REAL, port: 40_000 },
+        first: { direction: "out", bytes: 3 },
       },
     ]);
   });

@@ -132,6 +132,16 @@ describe("policy of a gateway", () => {
     expect(alice?.byFlow?.isTranslated).toBe(false);
   });
 
+  it("TN-91, TN-110: where flows are logged, they decide about every network", () => {
+    const [peer] = gatewayPolicy({ ...input, isHostOpen: false, isLogged: true }).permits;
+    for (const way of ["destinations", "egressSources"] as const) {
+      expect(permits(peer?.[way], "172.20.0.1")).toBe(false);
+      expect(permits(peer?.byFlow?.[way], "172.20.0.1")).toBe(true);
+      expect(permits(peer?.byFlow?.[way], "10.0.0.1")).toBe(true);
+      expect(permits(peer?.byFlow?.[way], "100.64.0.3")).toBe(false);
+    }
+  });
+
   it("TN-65, TN-110: with a name, flows decide about proxy addresses and shared real ones", () => {
     const named = createGrants(createWallClock(instant(0), unixMs(0)));
     named.insert("alice", [ip("100.64.0.2")], {

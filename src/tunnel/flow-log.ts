@@ -1,0 +1,314 @@
+/**
+ * Flow logs: which flows of which clients went to which resources, and how much went through (TN-91).
+ *
+ * A pure machine. A flow of the log outlives the records that it has in the plane one after the other: a change of
+ * policy makes a new record, but not another flow. What control itself settles, and what the plane has counted by a
+ * record, are added up here.
+ */
+import { after, type Instant, type SocketAddress, type UnixMs } from "../base/index.ts";
+import type { FlowEnd, FlowEnding, FlowRecord, FlowStamps, FlowUsage } from "../plane/index.ts";
+import { DETACHED_FLOWS, FLOW_LOG_IDLE_MS, FLOW_LOG_PERIOD_MS, SWEEP_MS } from "./constants.ts";
+import type { BookedFlow } from "./flow-book.ts";
+import { tupleKey } from "./nat/keys.ts";
+import type { Verdict } from "./verdict.ts";
+
+type Row = BookedFlow<Verdict>;
+
+/** What was known when the flow began, or was judged last. */
+export interface FlowFacts {
+  readonly resource: { readonly name?: string; readonly address?: string };
+  /** The name that was asked for. */
+  readonly domain?: string;
+  /** Client and actor, by the names of the log's fields. */
+  readonly subject: Readonly<Record<string, string>>;
+}
+
+/** In one direction; bytes are transport payload. */
+export interface FlowTally {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** What is told of a flow, by the machine's own clock. */
+export interface LoggedFlow {
+  readonly protocol: number;
+  readonly cid: string;
+  readonly rid: string;
+  readonly facts: FlowFacts;
+  readonly client: FlowEnd;
+  /** The resource itself, beyond a translation. */
+  readonly real: FlowEnd;
+  /** A flow that goes on after it was told of begins anew with that. */
+  readonly start: Instant;
+  readonly end: Instant;
+  readonly lastPacket: Instant;
+  /** Client to resource, and back. */
+  readonly tx: FlowTally;
+  readonly rx: FlowTally;
+}
+
+/** The same as the program hears of it: by the wall clock, and with the path. */
+export interface FlowReport extends FlowFacts {
+  readonly protocol: "tcp" | "udp";
+  readonly cid: string;
+  readonly rid: string;
+  readonly client: SocketAddress;
+  readonly real: SocketAddress;
+  /** The path of the client's connection by now; absent: there is none. */
+  readonly outer?: { readonly client: SocketAddress; readonly gateway: SocketAddress };
+  readonly start: UnixMs;
+  readonly end: UnixMs;
+  readonly lastPacket: UnixMs;
+  readonly tx: FlowTally;
+  readonly rx: FlowTally;
+}
+
+export interface BeginningFlow {
+  readonly cid: string;
+  readonly rid: string;
+  readonly row: Row;
+  readonly facts: FlowFacts;
+  /** Its first packet has FIN or RST: the end of a flow that was told of before. */
+  readonly isEnding: boolean;
+}
+
+export interface FlowLog {
+  /** A record was linked: for a new flow, or one that goes on under another policy. */
+  attach(now: Instant, flow: BeginningFlow): void;
+  /** A packet that control settled, and the plane has not counted. */
+  note(now: Instant, record: FlowRecord, direction: "out" | "in", payloadBytes: number): void;
+  /** A record is gone; if it was only stale, its flow may go on by another one. */
+  detach(now: Instant, record: FlowRecord, usage: FlowUsage, ending: FlowEnding): void;
+  /** The flow of that client with these ends is not permitted any more. */
+  refuse(now: Instant, cid: string, record: FlowRecord): void;
+  /** Access has ended: of that resource, or of the client as a whole. */
+  end(now: Instant, cid: string, rid?: string): void;
+  endAll(now: Instant): void;
+  handleTimeout(now: Instant): void;
+  pollTimeout(): Instant | undefined;
+  poll(): LoggedFlow | undefined;
+  /** Records of flows that were idle: without them, what comes next begins another flow. */
+  pollIdle(): Row | undefined;
+}
+
+interface Tally {
+  packets: number;
+  bytes: number;
+}
+
+interface Open {
+  readonly key: string;
+  readonly cid: string;
+  readonly rid: string;
+  facts: FlowFacts;
+  /** The record that counts for it now; absent: none does. */
+  row: Row | undefined;
+  readonly ends: FlowRecord;
+  start: Instant;
+  last: Instant;
+  /** Of records that are gone, and of control. */
+  readonly tx: Tally;
+  readonly rx: Tally;
+  /** What of the present record has been told already. */
+  told: { readonly out: FlowTally; readonly in: FlowTally };
+}
+
+interface State {
+  readonly usageOf: (row: Row) => FlowUsage | undefined;
+  readonly open: Map<string, Open>;
+  readonly byClient: Map<string, Set<Open>>;
+  /** Those without a record, in the order in which they lost it. */
+  readonly detached: Set<Open>;
+  /** When each is looked at next, by the second. */
+  readonly due: Map<number, Set<Open>>;
+  sweptS: number;
+  readonly told: LoggedFlow[];
+  readonly idle: Row[];
+}
+
+const NOTHING: FlowTally = { packets: 0, bytes: 0 };
+
+/** @param usageOf what the plane has counted by a record that is linked */
+export function createFlowLog(usageOf: (row: Row) => FlowUsage | undefined): FlowLog {
+  const log: State = {
+    usageOf,
+    open: new Map(),
+    byClient: new Map(),
+    detached: new Set(),
+    due: new Map(),
+    sweptS: 0,
+    told: [],
+    idle: [],
+  };
+  return {
+    attach: (now, flow) => attach(log, now, flow),
+    note(now, record, direction, payloadBytes) {
+      const flow = log.open.get(keyOf(record));
+      if (flow?.row?.record !== record) return;
+      flow.last = now;
+      const tally = direction === "out" ? flow.tx : flow.rx;
+      tally.packets++;
+      tally.bytes += payloadBytes;
+    },
+    detach(now, record, usage, ending) {
+      const flow = log.open.get(keyOf(record));
+      if (flow?.row?.record !== record) return;
+      fold(flow, usage);
+      if (ending === "closed" || ending === "reset") return close(log, flow, flow.last);
+      if (ending !== "stale") return close(log, flow, now);
+      log.detached.add(flow);
+      const [oldest] = log.detached;
+      if (oldest !== undefined && log.detached.size > DETACHED_FLOWS) close(log, oldest, now);
+    },
+    refuse(now, cid, record) {
+      const flow = log.open.get(keyOf(record));
+      if (flow?.cid === cid) close(log, flow, now);
+    },
+    end(now, cid, rid) {
+      for (const flow of log.byClient.get(cid) ?? []) {
+        if (rid === undefined || flow.rid === rid) close(log, flow, now);
+      }
+    },
+    endAll(now) {
+      for (const flow of log.open.values()) close(log, flow, now);
+    },
+    handleTimeout: (now) => sweep(log, now),
+    pollTimeout: () =>
+      log.open.size === 0 ? undefined : after((log.sweptS * SWEEP_MS) as Instant, SWEEP_MS),
+    poll: () => log.told.shift(),
+    pollIdle: () => log.idle.shift(),
+  };
+}
+
+function attach(log: State, now: Instant, beginning: BeginningFlow): void {
+  const { cid, rid, row, facts, isEnding } = beginning;
+  const { record } = row;
+  const key = keyOf(record);
+  const known = log.open.get(key);
+  if (known !== undefined && known.cid === cid && known.rid === rid && isSameEnd(known.ends, record)) {
+    settle(log, known);
+    known.row = row;
+    known.facts = facts;
+    log.detached.delete(known);
+    return;
+  }
+  // By another resource, or to another address: another flow.
+  if (known !== undefined) close(log, known, now);
+  if (isEnding) return;
+  const flow: Open = {
+    ...{ key, cid, rid, facts, row, ends: record, start: now, last: now },
+    tx: { ...NOTHING },
+    rx: { ...NOTHING },
+    told: { out: NOTHING, in: NOTHING },
+  };
+  if (log.open.size === 0) log.sweptS = secondOf(now);
+  log.open.set(key, flow);
+  const ofClient = log.byClient.get(cid) ?? new Set();
+  log.byClient.set(cid, ofClient.add(flow));
+  lookAt(log, flow, after(now, FLOW_LOG_IDLE_MS));
+}
+
+/** Takes over what the present record has counted so far. */
+function settle(log: State, flow: Open): void {
+  const usage = flow.row && log.usageOf(flow.row);
+  if (usage !== undefined) fold(flow, usage);
+  flow.row = undefined;
+}
+
+function fold(flow: Open, usage: FlowUsage): void {
+  add(flow.tx, usage.out, flow.told.out);
+  add(flow.rx, usage.in, flow.told.in);
+  flow.told = { out: NOTHING, in: NOTHING };
+  flow.last = lastOf(flow, usage);
+  flow.row = undefined;
+}
+
+function add(tally: Tally, stamps: FlowTally, told: FlowTally): void {
+  tally.packets += stamps.packets - told.packets;
+  tally.bytes += stamps.bytes - told.bytes;
+}
+
+/** The plane stamps whole seconds. */
+function lastOf(flow: Open, { out, in: inward }: FlowUsage): Instant {
+  return Math.max(flow.last, out.last, inward.last) as Instant;
+}
+
+function close(log: State, flow: Open, now: Instant): void {
+  settle(log, flow);
+  log.open.delete(flow.key);
+  log.detached.delete(flow);
+  const ofClient = log.byClient.get(flow.cid);
+  if (ofClient?.delete(flow) && ofClient.size === 0) log.byClient.delete(flow.cid);
+  tell(log, flow, now, { tx: flow.tx, rx: flow.rx });
+}
+
+function tell(
+  log: State,
+  { cid, rid, facts, ends, start, last }: Open,
+  now: Instant,
+  { tx, rx }: { readonly tx: FlowTally; readonly rx: FlowTally },
+): void {
+  const { protocol, client, remote, outside } = ends;
+  const real = { address: outside?.address ?? remote.address, port: remote.port };
+  const times = { start, end: now, lastPacket: last };
+  log.told.push({ ...{ protocol, cid, rid, facts, client, real, ...times }, tx: { ...tx }, rx: { ...rx } });
+}
+
+function sweep(log: State, now: Instant): void {
+  const nowS = secondOf(now);
+  if (log.open.size === 0) log.due.clear();
+  for (; log.sweptS < nowS && log.open.size > 0; log.sweptS++) {
+    const flows = log.due.get(log.sweptS + 1);
+    log.due.delete(log.sweptS + 1);
+    for (const flow of flows ?? []) if (log.open.get(flow.key) === flow) look(log, flow, now);
+  }
+  log.sweptS = nowS;
+}
+
+/** A flow that is due: over its time, or a day old, or to be looked at again. */
+function look(log: State, flow: Open, now: Instant): void {
+  const usage = flow.row && log.usageOf(flow.row);
+  if (usage !== undefined) flow.last = lastOf(flow, usage);
+  if (now >= after(flow.last, FLOW_LOG_IDLE_MS)) {
+    if (flow.row !== undefined) log.idle.push(flow.row);
+    return close(log, flow, now);
+  }
+  if (now >= after(flow.start, FLOW_LOG_PERIOD_MS)) tellSoFar(log, flow, now, usage);
+  lookAt(log, flow, after(flow.last, FLOW_LOG_IDLE_MS));
+}
+
+function tellSoFar(log: State, flow: Open, now: Instant, usage: FlowUsage | undefined): void {
+  if (usage !== undefined) {
+    add(flow.tx, usage.out, flow.told.out);
+    add(flow.rx, usage.in, flow.told.in);
+    flow.told = { out: tallyOf(usage.out), in: tallyOf(usage.in) };
+  }
+  tell(log, flow, now, { tx: flow.tx, rx: flow.rx });
+  Object.assign(flow.tx, NOTHING);
+  Object.assign(flow.rx, NOTHING);
+  flow.start = now;
+}
+
+function tallyOf({ packets, bytes }: FlowStamps): FlowTally {
+  return { packets, bytes };
+}
+
+function lookAt(log: State, flow: Open, at: Instant): void {
+  const second = Math.max(Math.ceil(at / SWEEP_MS), log.sweptS + 1);
+  const flows = log.due.get(second) ?? new Set();
+  log.due.set(second, flows.add(flow));
+}
+
+function secondOf(now: Instant): number {
+  return Math.floor(now / SWEEP_MS);
+}
+
+function isSameEnd(a: FlowRecord, b: FlowRecord): boolean {
+  const [x, y] = [a.outside?.address ?? a.remote.address, b.outside?.address ?? b.remote.address];
+  return x.length === y.length && x.every((byte, i) => byte === y[i]);
+}
+
+/** As the client sees it: no two clients have one address. */
+function keyOf({ protocol, client, remote }: FlowRecord): string {
+  return tupleKey(protocol, client.port, client.address) + tupleKey(protocol, remote.port, remote.address);
+}
