@@ -8,7 +8,8 @@
 set -eu
 
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
-wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn"
+wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn dig:bind9-dnsutils unbound:unbound
+ssh:openssh-client sshd:openssh-server tracepath:iputils-tracepath chromium-headless-shell:chromium-headless-shell"
 
 [ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl"
 
@@ -27,15 +28,17 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   exit 0
 fi
 
-echo "installing Debian packages, which takes some ten seconds:$packages" >&2
+echo "installing Debian packages, which takes some twenty seconds:$packages" >&2
 export DEBIAN_FRONTEND=noninteractive
 lock="-o DPkg::Lock::Timeout=300"
 # iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.
-# coturn brings a service, of which only the tools are used: in run level 1 none is started.
+# coturn, unbound and sshd bring services, of which only the programs are used: in run level 1 none is started.
 # shellcheck disable=SC2086
-install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends $packages >/dev/null; }
+install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends "$@" >/dev/null; }
+# A name that this release does not know refuses all of them at once: then each is tried by itself.
 # shellcheck disable=SC2086
-install 2>/dev/null || { apt-get $lock update -qq >/dev/null && install; } || true
+install $packages 2>/dev/null || { apt-get $lock update -qq >/dev/null && install $packages; } ||
+  for package in $packages; do install "$package" || true; done
 
 packages=$(missing)
 [ -z "$packages" ] || echo "could not be installed (Debian packages):$packages" >&2

@@ -58,6 +58,24 @@ export interface Access {
   readonly until?: Date;
 }
 
+/** A name of the office's site, for all whom the portal knows. */
+export interface NameResource {
+  readonly name: string;
+  /** The pattern (DN-27). */
+  readonly address: string;
+  readonly filters?: readonly {
+    readonly protocol: "tcp" | "udp" | "icmp";
+    readonly ports?: readonly string[];
+  }[];
+}
+
+export interface Configuration {
+  readonly hasActor?: boolean;
+  /** Resources beside the usual ones; access to them is granted, too. */
+  readonly names?: readonly NameResource[];
+  readonly searchDomain?: string;
+}
+
 export interface OfficeOptions {
   /** How many relays there are, with `nats` only. */
   readonly relays?: number;
@@ -94,7 +112,7 @@ export interface Office {
   readonly relays: readonly Namespace[];
   readonly tokens: { readonly client: string; readonly gateway: string; readonly relay: string };
   /** Writes the portal's file, as an editor does. Every network, the names and the internet are resources; `access` are the policies. */
-  configure(access: readonly Access[], options?: { readonly hasActor?: boolean }): void;
+  configure(access: readonly Access[], options?: Configuration): void;
   /** The same file is given to each portal: state and tokens survive its restart. */
   startPortal(): Promise<Child>;
   /** Starts a program and waits until it is ready; `args` come last. */
@@ -142,9 +160,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     lab,
     ...machines,
     tokens,
-    configure(access, { hasActor = true } = {}) {
-      const text = portalFile(access, tokens, hasActor);
-      writeFileSync(`${file}.new`, text);
+    configure(access, options = {}) {
+      writeFileSync(`${file}.new`, portalFile(access, tokens, options));
       renameSync(`${file}.new`, file);
     },
     async startPortal() {
@@ -235,7 +252,11 @@ mount --bind /run/etc /etc && mount --bind /run/resolv.conf /etc/resolv.conf && 
 const WITH_RESOLV_CONF = ["sh", "-c", OWN_ETC, "sh"];
 
 /** YAML is a superset of JSON. */
-function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActor: boolean): string {
+function portalFile(
+  access: readonly Access[],
+  tokens: Office["tokens"],
+  { hasActor = true, names = [], searchDomain }: Configuration,
+): string {
   const resources = Object.entries(NETWORKS).map(([name, address]) => ({
     name,
     type: "cidr",
@@ -248,6 +269,7 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     resource,
     conditions: until === undefined ? [] : [timeCondition(until)],
   }));
+  const named = names.map((resource) => ({ type: "dns", site: "Berlin", ...resource }));
   const clientToken = { name: "ci", hash: hashOf(tokens.client) };
   return JSON.stringify({
     version: 1,
@@ -256,8 +278,9 @@ function portalFile(access: readonly Access[], tokens: Office["tokens"], hasActo
     relay_tokens: [{ name: "relay", hash: hashOf(tokens.relay) }],
     actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
-    resources: [...resources, { ...WIKI, site: "Berlin" }, internet],
-    policies,
+    resources: [...resources, { ...WIKI, site: "Berlin" }, internet, ...named],
+    policies: [...policies, ...names.map(({ name }) => ({ group: "Ops", resource: name }))],
+    ...(searchDomain === undefined ? {} : { dns: { search_domain: searchDomain } }),
   });
 }
 
