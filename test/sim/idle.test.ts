@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
 import { announceAddresses, type Duo, firstEvent, idAt, sentChecks, sentMessages, shown } from "./duo.ts";
-import { established, talk } from "./steps.ts";
+import { cut, established, talk } from "./steps.ts";
 import type { World } from "./world.ts";
 
 describe("idling", () => {
@@ -18,6 +18,22 @@ describe("idling", () => {
     world.run(100_000);
     expect(sentChecks(duo.client) - before).toBe(4);
   });
+
+  it.each([0, 500, 1_000, 1_500])(
+    "SN-75: an idle time that ends while ICE is disconnected begins no idling (path dead after %i ms)",
+    (ms) => {
+      const { world, duo } = established();
+      talk(world, duo, 10);
+      world.run(ms);
+      cut(duo.client);
+      while (firstEvent(duo.gateway, "connection-failed") === undefined) {
+        world.run(100);
+        expect(shown(duo.gateway)?.state).not.toBe("idle");
+      }
+      const failed = firstEvent(duo.gateway, "connection-failed");
+      expect(failed?.event).toMatchObject({ reason: "ice-timeout", wasIdle: false });
+    },
+  );
 
   it("SN-77: keepalives and handshakes are no activity", () => {
     const { world, duo } = established();

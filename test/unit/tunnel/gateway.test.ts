@@ -142,6 +142,16 @@ describe("the gateway", () => {
     expect(peers()).toEqual([[], ["100.64.0.2", "fd00:2021:1111::2"], []]);
   });
 
+  it("TN-50: grants outlive a connection that failed: the client comes back and still believes in them", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize());
+    const later = instant(START + 10_000);
+    gateway.apply((machine) => machine.handleTimeout(later));
+    expect(gateway.connections.slotOf(CID)).toBeUndefined();
+    expect(gateway.events).toContainEqual({ kind: "disconnected", cid: CID });
+    expect(gateway.machine.grantsOf(CID, later)).toEqual([{ resource: office }]);
+  });
+
   it("TN-61: refuses within the client's rate, and counts", () => {
     const gateway = createGateway();
     gateway.tell(authorize());
