@@ -3,7 +3,7 @@
  * they come.
  */
 import { after, concatBytes, type Instant, type QueueEntry, type SocketAddress } from "../base/index.ts";
-import { type Admission, createTcpHost, type TcpEvent } from "../tcp/index.ts";
+import { type Admission, createTcpHost, DNS_PROFILE, type TcpEvent } from "../tcp/index.ts";
 import { handleQuery } from "./answering.ts";
 import { DNS_PORT, TCP_LENGTH_BYTES } from "./constants.ts";
 import { HEADER_BYTES } from "./name.ts";
@@ -16,7 +16,7 @@ export const UNANSWERED_MAX = 32;
 
 /** The TCP of the sentinels; packets reach it only for those that are mapped. */
 export function openTcpFront(state: Pick<ResolverState, "random">): ResolverState["tcp"] {
-  const host = createTcpHost({ random: state.random, admit: (local) => admit(local) });
+  const host = createTcpHost({ random: state.random, admit: (local) => admit(local), profile: DNS_PROFILE });
   const admit = ({ address, port }: SocketAddress): Admission => {
     if (port !== DNS_PORT) return "refuse";
     // Its repetition may find room.
@@ -27,7 +27,7 @@ export function openTcpFront(state: Pick<ResolverState, "random">): ResolverStat
 }
 
 export function handleTcpPacket(state: ResolverState, now: Instant, packet: Uint8Array): void {
-  state.tcp.handlePacket(now, packet);
+  state.tcp.handlePacket(now, packet.slice());
   drainTcp(state, now);
 }
 

@@ -22,7 +22,7 @@ export function handleTunnelPacket(state: ResolverState, now: Instant, packet: U
     equalIp(view.destination, open.flow.local.address);
   if (!isTheirs) return false;
   if (open.flow.protocol === "tcp") {
-    state.tunnelTcp.handlePacket(now, packet);
+    state.tunnelTcp.handlePacket(now, packet.slice());
     drainStreams(state, now);
     return true;
   }

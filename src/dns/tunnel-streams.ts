@@ -11,7 +11,7 @@ import {
   randomBelow,
   type SocketAddress,
 } from "../base/index.ts";
-import { createTcpHost, type TcpHost } from "../tcp/index.ts";
+import { createTcpHost, DNS_PROFILE, type TcpHost } from "../tcp/index.ts";
 import { encodeForwarded } from "./forward.ts";
 import { type Flight, ownAddress, type ResolverState, type TunnelStream } from "./resolver-state.ts";
 import { closeTunnelPort, openTunnelPort } from "./tunnel-ports.ts";
@@ -23,7 +23,7 @@ export const STREAM_EXPIRED_MAX = 1_024;
 
 /** The TCP of the tunnel path: nobody connects to it. */
 export function openTunnelTcp(random: Random): TcpHost {
-  return createTcpHost({ random, admit: () => "refuse" });
+  return createTcpHost({ random, admit: () => "refuse", profile: DNS_PROFILE });
 }
 
 /** Asks by the server's connection, or a new one; `undefined` if there can be none. */
@@ -101,8 +101,13 @@ function open(
   const address = ownAddress(state, remote.address);
   const port = address && openTunnelPort(state, { protocol: "tcp", address, remote });
   if (address === undefined || port === undefined) return undefined;
+  const id = state.tunnelTcp.connect(now, { address, port }, remote);
+  if (id === undefined) {
+    closeTunnelPort(state, now, port);
+    return undefined;
+  }
   const stream: TunnelStream = {
-    ...{ id: state.tunnelTcp.connect(now, { address, port }, remote), server, port },
+    ...{ id, server, port },
     ...{ unread: new Uint8Array(0), inFlight: new Map(), waiting: new Set(), expired: new Set() },
     idleAt: undefined,
   };

@@ -1,19 +1,16 @@
-/** The state of one connection, and what it sends (RFC 9293, RFC 6298, RFC 5681 as far as DN-93 wants them). */
-import { after, concatBytes, type Instant, type SocketAddress } from "../base/index.ts";
-import {
-  DATA_SENDS_MAX,
-  INITIAL_WINDOW_SEGMENTS,
-  PROBES_MAX,
-  RECEIVE_WINDOW_BYTES,
-  RTO_FIRST_MS,
-  RTO_MAX_MS,
-  RTO_MIN_MS,
-  SYN_SENDS_MAX,
-  WINDOW_PROBE_MS,
-} from "./constants.ts";
-import type { Segment } from "./segment.ts";
-import { distance, plus } from "./sequence.ts";
+/** The state of one connection (RFC 9293 §3.3.1): what it sends, what it receives, when it acts by itself. */
+import { earliest, type Instant, type SocketAddress } from "../base/index.ts";
+import type { TokenBucket } from "../packet/index.ts";
+import { type Congestion, createCongestion } from "./congestion.ts";
+import type { TcpProfile } from "./profile.ts";
+import { createRack, type Rack } from "./rack.ts";
+import { type Block, createReassembly, type Reassembly } from "./reassembly.ts";
+import { createRoundTrip, type RoundTrip } from "./round-trip.ts";
+import { createSendQueue, type SendQueue } from "./send-queue.ts";
+import { createSentRanges, type SentRanges } from "./sent-ranges.ts";
+import { plus } from "./sequence.ts";
 
+/** LISTEN is the host's `admit`, TIME-WAIT its table of those (`time-wait.ts`). */
 export type TcpState =
   | "syn-sent"
   | "syn-received"
@@ -22,79 +19,166 @@ export type TcpState =
   | "fin-wait-2"
   | "close-wait"
   | "closing"
-  | "last-ack"
-  | "time-wait";
+  | "last-ack";
+
+/** `probe` is that of the tail (RFC 8985 §7), `persist` that of a closed window. */
+export type Deadline = "rto" | "probe" | "reorder" | "persist" | "delayedAck" | "keepAlive" | "limit";
+
+export interface Sender {
+  /** The first offset that is not acknowledged, and the one behind the last that was ever sent. */
+  una: number;
+  nxt: number;
+  windowBytes: number;
+  windowMostBytes: number;
+  /** Offsets of sequence and acknowledgement of the segment that last told the window (SND.WL1, SND.WL2). */
+  windowSeq: number;
+  windowAck: number;
+  /** Payload of a packet, options that every segment has already subtracted (RFC 6691). */
+  mss: number;
+  readonly queue: SendQueue;
+  /** The application has no more to send. */
+  isEnding: boolean;
+  readonly sent: SentRanges;
+  readonly rtt: RoundTrip;
+  readonly congestion: Congestion;
+  readonly rack: Rack;
+  /** Only without SACK. */
+  duplicateAcks: number;
+  /** How often the SYN, the oldest octet, or a probe was sent without an answer. */
+  sends: number;
+  synSentAt: Instant | undefined;
+  lastSentAt: Instant | undefined;
+  /** What is to be sent by itself at the next occasion. */
+  isSynDue: boolean;
+  isProbeDue: boolean;
+  isTailDue: boolean;
+  /** The application was told to wait. */
+  isRoomWanted: boolean;
+  /** Time stamp of the first retransmission after a time-out (RFC 3522). */
+  retransmittedAt: number | undefined;
+}
+
+export interface Receiver {
+  nxt: number;
+  /** Right edge of the widest window that was announced: it never moves back. */
+  edge: number;
+  /** Octets that the application has not taken yet. */
+  unread: number;
+  /** Acknowledgements that are to be sent now. */
+  acksDue: number;
+  /** Octets that came in order since the last acknowledgement. */
+  unacknowledged: number;
+  /** What the last acknowledgement said. */
+  acknowledged: number;
+  readonly reassembly: Reassembly;
+  /** Octets that came twice, for the next acknowledgement (RFC 2883). */
+  duplicate: Block | undefined;
+  /** Offset of the peer's FIN, once it is known. */
+  finAt: number | undefined;
+  /** TS.Recent, and when it came. */
+  timestamp: number;
+  timestampAt: Instant | undefined;
+}
 
 export interface Connection {
   readonly id: number;
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
+  readonly profile: TcpProfile;
   state: TcpState;
-  /** Our first sequence number, which the SYN takes. */
+  /** The number of our SYN, and of the peer's. */
   readonly iss: number;
-  sndUna: number;
-  sndNxt: number;
-  /** The furthest ever sent: after a time-out sending begins anew, but all of it may be acknowledged. */
-  sndMax: number;
-  sndWindow: number;
+  irs: number;
+  /** Added to the clock: what a time stamp says is nobody's business (RFC 7323 §7.1). */
+  readonly timestampOffset: number;
   readonly ownMss: number;
-  mss: number;
-  /** From `sndUna` on, once the SYN is acknowledged. */
-  out: Uint8Array<ArrayBuffer>;
-  /** The application has no more to send. */
-  isEnding: boolean;
-  isEndAcknowledged: boolean;
-  congestionWindow: number;
-  slowStartThreshold: number;
-  duplicateAcks: number;
-  rtoMs: number;
-  smoothedRttMs: number | undefined;
-  rttVarianceMs: number;
-  /** The segment that is timed; none that was sent twice (Karn). */
-  timed: { readonly seq: number; readonly at: Instant } | undefined;
-  /** How often the oldest segment, or a probe, was sent without an answer. */
-  sends: number;
-  rtoAt: Instant | undefined;
-  probeAt: Instant | undefined;
-  /** The end of a state that must not last. */
-  limitAt: Instant | undefined;
-  rcvNxt: number;
-  /** Octets that the application has not taken yet. */
-  unread: number;
-  /** The window that was last announced. */
-  announced: number;
-  outOfOrder: readonly Segment[];
+  /** Agreed upon in the handshake; until then, what we offer. */
+  hasTimestamps: boolean;
+  hasSack: boolean;
+  sendShift: number;
+  /** Absent: windows are not scaled in either direction. */
+  receiveShift: number | undefined;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
+  readonly deadlines: Record<Deadline, Instant | undefined>;
+  /** Made with the first challenge. */
+  challenges: TokenBucket | undefined;
+  keepAliveMs: number | undefined;
+  /** Unanswered keep-alives. */
+  keepAlives: number;
 }
 
-/** What a connection wants to have sent. */
-export type Emit = (connection: Connection, segment: Segment) => void;
+export type NewConnection = Pick<
+  Connection,
+  "id" | "local" | "remote" | "profile" | "state" | "iss" | "timestampOffset" | "ownMss" | "keepAliveMs"
+> & { readonly mss: number };
 
-export function createConnection(
-  given: Pick<Connection, "id" | "local" | "remote" | "state" | "iss" | "ownMss" | "mss" | "rcvNxt">,
-): Connection {
+export function createConnection({ mss, ...given }: NewConnection): Connection {
+  const { profile } = given;
   return {
     ...given,
-    sndUna: given.iss,
-    sndNxt: plus(given.iss, 1),
-    sndMax: plus(given.iss, 1),
-    sndWindow: 0,
-    out: new Uint8Array(0),
+    irs: 0,
+    hasTimestamps: profile.hasTimestamps,
+    hasSack: profile.hasSack,
+    sendShift: 0,
+    receiveShift: profile.windowShift,
+    sender: createSender(mss),
+    receiver: createReceiver(profile),
+    deadlines: {
+      rto: undefined,
+      probe: undefined,
+      reorder: undefined,
+      persist: undefined,
+      delayedAck: undefined,
+      keepAlive: undefined,
+      limit: undefined,
+    },
+    challenges: undefined,
+    keepAlives: 0,
+  };
+}
+
+function createSender(mss: number): Sender {
+  return {
+    una: 0,
+    nxt: 0,
+    windowBytes: 0,
+    windowMostBytes: 0,
+    windowSeq: 0,
+    windowAck: 0,
+    mss,
+    queue: createSendQueue(),
     isEnding: false,
-    isEndAcknowledged: false,
-    congestionWindow: INITIAL_WINDOW_SEGMENTS * given.mss,
-    slowStartThreshold: Number.POSITIVE_INFINITY,
+    sent: createSentRanges(),
+    rtt: createRoundTrip(),
+    congestion: createCongestion(mss),
+    rack: createRack(),
     duplicateAcks: 0,
-    rtoMs: RTO_FIRST_MS,
-    smoothedRttMs: undefined,
-    rttVarianceMs: 0,
-    timed: undefined,
-    sends: 1,
-    rtoAt: undefined,
-    probeAt: undefined,
-    limitAt: undefined,
+    sends: 0,
+    synSentAt: undefined,
+    lastSentAt: undefined,
+    isSynDue: false,
+    isProbeDue: false,
+    isTailDue: false,
+    isRoomWanted: false,
+    retransmittedAt: undefined,
+  };
+}
+
+function createReceiver({ receiveBufferBytes }: TcpProfile): Receiver {
+  return {
+    nxt: 0,
+    // A SYN cannot say more (RFC 7323 §2.2).
+    edge: Math.min(receiveBufferBytes, 65_535),
     unread: 0,
-    announced: RECEIVE_WINDOW_BYTES,
-    outOfOrder: [],
+    acksDue: 0,
+    unacknowledged: 0,
+    acknowledged: 0,
+    reassembly: createReassembly(),
+    duplicate: undefined,
+    finAt: undefined,
+    timestamp: 0,
+    timestampAt: undefined,
   };
 }
 
@@ -103,175 +187,34 @@ export function isSynchronized({ state }: Connection): boolean {
   return state !== "syn-sent" && state !== "syn-received";
 }
 
-export function sendSyn(connection: Connection, now: Instant, emit: Emit): void {
-  const { iss, rcvNxt, state, ownMss } = connection;
-  const isAnswer = state === "syn-received";
-  const flags = { isSyn: true, isAck: isAnswer, isFin: false, isRst: false };
-  const ack = isAnswer ? rcvNxt : 0;
-  emit(connection, {
-    seq: iss,
-    ack,
-    ...flags,
-    window: windowOf(connection),
-    mss: ownMss,
-    payload: NO_OCTETS,
-  });
-  connection.rtoAt = after(now, connection.rtoMs);
+/** The number of offset 0 in each direction: the SYN has the one before. */
+export function firstSent({ iss }: Connection): number {
+  return plus(iss, 1);
 }
 
-export function sendAck(connection: Connection, emit: Emit): void {
-  emit(connection, toSegment(connection, connection.sndNxt, NO_OCTETS));
+export function firstReceived({ irs }: Connection): number {
+  return plus(irs, 1);
 }
 
-/** As much as the peer and the network take now; then the end, if it is due. */
-export function sendMore(connection: Connection, now: Instant, emit: Emit): void {
-  if (!isSynchronized(connection)) return;
-  for (;;) {
-    const sent = distance(connection.sndUna, connection.sndNxt);
-    const left = connection.out.length - sent;
-    const room = Math.min(connection.sndWindow, connection.congestionWindow) - sent;
-    if (left <= 0) break;
-    const length = Math.min(left, room, connection.mss);
-    // A little piece is sent only if it is all there is, or nothing else is under way (RFC 1122 §4.2.3.4).
-    if (length <= 0 || (length < Math.min(left, connection.mss) && sent > 0)) break;
-    connection.timed ??= { seq: plus(connection.sndNxt, length), at: now };
-    emit(connection, toSegment(connection, connection.sndNxt, connection.out.subarray(sent, sent + length)));
-    connection.sndNxt = plus(connection.sndNxt, length);
-  }
-  sendEnd(connection, emit);
-  if (distance(connection.sndMax, connection.sndNxt) > 0) connection.sndMax = connection.sndNxt;
-  setTimers(connection, now);
+/** Offset behind all that is to be sent, FIN included. */
+export function sendEnd({ queue, isEnding }: Sender): number {
+  return queue.end + (isEnding ? 1 : 0);
 }
 
-/** FIN, once all data are out. */
-function sendEnd(connection: Connection, emit: Emit): void {
-  const { isEnding, isEndAcknowledged, sndUna, sndNxt, out } = connection;
-  if (!isEnding || isEndAcknowledged || distance(sndUna, sndNxt) !== out.length) return;
-  emit(connection, { ...toSegment(connection, sndNxt, NO_OCTETS), isFin: true });
-  connection.sndNxt = plus(sndNxt, 1);
+/**
+ * Octets that the network is thought to hold. Without SACK every duplicate tells of a segment that has left it
+ * (RFC 5681 §3.2).
+ */
+export function flightOf({ hasSack, sender }: Connection): number {
+  const { sent, duplicateAcks, mss } = sender;
+  return hasSack ? sent.flying : Math.max(0, sent.flying - duplicateAcks * mss);
 }
 
-function setTimers(connection: Connection, now: Instant): void {
-  const isWaiting = connection.sndNxt !== connection.sndUna;
-  if (isWaiting) {
-    connection.rtoAt ??= after(now, connection.rtoMs);
-    connection.probeAt = undefined;
-    return;
-  }
-  connection.rtoAt = undefined;
-  const isBlocked = connection.out.length > 0 && connection.sndWindow === 0;
-  connection.probeAt = isBlocked ? (connection.probeAt ?? after(now, WINDOW_PROBE_MS)) : undefined;
+export function timestampAt({ timestampOffset }: Pick<Connection, "timestampOffset">, now: Instant): number {
+  return plus(timestampOffset, Math.floor(now));
 }
 
-/** What the peer has acknowledged is forgotten; the round trip and the network's room are learnt. */
-export function takeAck(connection: Connection, now: Instant, segment: Segment): void {
-  const acked = distance(connection.sndUna, segment.ack);
-  if (acked > 0) {
-    const data = Math.min(acked, connection.out.length);
-    if (acked > data) connection.isEndAcknowledged = connection.isEnding;
-    connection.out = connection.out.slice(data);
-    connection.sndUna = segment.ack;
-    if (distance(connection.sndNxt, connection.sndUna) > 0) connection.sndNxt = connection.sndUna;
-    const { timed } = connection;
-    if (timed !== undefined && distance(timed.seq, segment.ack) >= 0) {
-      learnRoundTrip(connection, now - timed.at);
-      connection.timed = undefined;
-    }
-    grow(connection, acked);
-    connection.sends = 1;
-    connection.duplicateAcks = 0;
-    connection.rtoAt = undefined;
-  }
-  // An open window ends the count of probes.
-  if (connection.sndWindow === 0 && segment.window > 0) connection.sends = 1;
-  connection.sndWindow = segment.window;
-}
-
-/** RFC 6298 §2. */
-function learnRoundTrip(connection: Connection, rttMs: number): void {
-  const { smoothedRttMs } = connection;
-  if (smoothedRttMs === undefined) {
-    connection.smoothedRttMs = rttMs;
-    connection.rttVarianceMs = rttMs / 2;
-  } else {
-    connection.rttVarianceMs = 0.75 * connection.rttVarianceMs + 0.25 * Math.abs(smoothedRttMs - rttMs);
-    connection.smoothedRttMs = 0.875 * smoothedRttMs + 0.125 * rttMs;
-  }
-  const rtoMs = Math.ceil((connection.smoothedRttMs ?? rttMs) + 4 * connection.rttVarianceMs);
-  connection.rtoMs = Math.min(RTO_MAX_MS, Math.max(RTO_MIN_MS, rtoMs));
-}
-
-/** Slow start, then about one segment per round trip (RFC 5681 §3.1). */
-function grow(connection: Connection, acked: number): void {
-  const { congestionWindow, slowStartThreshold, mss } = connection;
-  const more =
-    congestionWindow < slowStartThreshold ? Math.min(acked, mss) : Math.ceil((mss * mss) / congestionWindow);
-  connection.congestionWindow = Math.min(congestionWindow + more, RECEIVE_WINDOW_BYTES);
-}
-
-/** The segment behind which others have arrived is sent again (RFC 5681 §3.2). */
-export function retransmitFast(connection: Connection, now: Instant, emit: Emit): void {
-  shrink(connection);
-  connection.congestionWindow = connection.slowStartThreshold;
-  connection.timed = undefined;
-  const first = connection.out.subarray(0, connection.mss);
-  if (first.length > 0) emit(connection, toSegment(connection, connection.sndUna, first));
-  else if (connection.isEnding)
-    emit(connection, { ...toSegment(connection, connection.sndUna, NO_OCTETS), isFin: true });
-  connection.rtoAt = after(now, connection.rtoMs);
-}
-
-function shrink(connection: Connection): void {
-  const inFlight = distance(connection.sndUna, connection.sndMax);
-  connection.slowStartThreshold = Math.max(Math.floor(inFlight / 2), 2 * connection.mss);
-}
-
-/** No answer in time: everything from the oldest on is sent anew, one segment first. @returns whether to give up */
-export function handleRetransmission(connection: Connection, now: Instant, emit: Emit): "again" | "give-up" {
-  const isOpening = !isSynchronized(connection);
-  if (connection.sends >= (isOpening ? SYN_SENDS_MAX : DATA_SENDS_MAX)) return "give-up";
-  connection.sends++;
-  connection.rtoMs = Math.min(RTO_MAX_MS, connection.rtoMs * 2);
-  connection.rtoAt = undefined;
-  connection.timed = undefined;
-  if (isOpening) {
-    sendSyn(connection, now, emit);
-    return "again";
-  }
-  shrink(connection);
-  connection.congestionWindow = connection.mss;
-  connection.sndNxt = connection.sndUna;
-  sendMore(connection, now, emit);
-  connection.timed = undefined;
-  return "again";
-}
-
-/** One octet, so that a peer whose window was closed says how wide it is now. */
-export function handleProbe(connection: Connection, now: Instant, emit: Emit): "again" | "give-up" {
-  if (connection.sends > PROBES_MAX) return "give-up";
-  connection.sends++;
-  emit(connection, toSegment(connection, connection.sndUna, connection.out.subarray(0, 1)));
-  // If it is taken, the answer acknowledges it.
-  const next = plus(connection.sndUna, 1);
-  if (distance(connection.sndMax, next) > 0) connection.sndMax = next;
-  connection.probeAt = after(now, WINDOW_PROBE_MS);
-  return "again";
-}
-
-export function queue(connection: Connection, bytes: Uint8Array): void {
-  connection.out = concatBytes(connection.out, bytes);
-}
-
-/** Room for what the application has not taken. */
-export function windowOf({ unread }: Connection): number {
-  return Math.max(0, RECEIVE_WINDOW_BYTES - unread);
-}
-
-const NO_OCTETS = new Uint8Array(0);
-
-function toSegment(connection: Connection, seq: number, payload: Uint8Array): Segment {
-  const window = windowOf(connection);
-  connection.announced = window;
-  const flags = { isSyn: false, isAck: true, isFin: false, isRst: false };
-  return { seq, ack: connection.rcvNxt, ...flags, window, payload };
+export function nextDeadline({ deadlines }: Connection): Instant | undefined {
+  const { rto, probe, reorder, persist, delayedAck, keepAlive, limit } = deadlines;
+  return earliest(rto, probe, reorder, persist, delayedAck, keepAlive, limit);
 }

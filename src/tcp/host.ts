@@ -1,298 +1,319 @@
-/**
- * The TCP of a host without a kernel: connections by their four numbers, packets in and out (PG-126, DN-90 to
- * DN-94). A pure machine; after every input the caller drains `pollPacket` and `pollEvent`.
- */
-import { blake2s } from "@noble/hashes/blake2.js";
+/** The TCP of a host without a kernel: connections by their four numbers, packets in and out (PG-126, DN-90 to DN-94). */
+import { earliest, equalIp, type Instant, type IpAddress, type SocketAddress } from "../base/index.ts";
+import { PROTOCOL, parsePacket } from "../packet/index.ts";
+import { type Connection, firstReceived, firstSent, isSynchronized, nextDeadline } from "./connection.ts";
 import {
-  after,
-  createDeadlineQueue,
-  type DeadlineQueue,
-  earliest,
-  type Instant,
-  type IpAddress,
-  type QueueEntry,
-  type Random,
-  randomBytes,
-  type SocketAddress,
-} from "../base/index.ts";
+  FRAME_BYTES_MAX,
+  isChecksumRight,
+  SUPER_PAYLOAD_BYTES,
+  VNET,
+  VNET_FLAG,
+  VNET_HEADER_BYTES,
+  writeFrame,
+  writePacket,
+} from "./encode.ts";
+import type { CloseReason, TcpHost, TcpHostOptions } from "./face.ts";
 import {
-  createTokenBucket,
-  MAX_IP_SIZE,
-  type PacketView,
-  type TokenBucket,
-  viewPacket,
-} from "../packet/index.ts";
-import {
-  type Connection,
-  createConnection,
-  handleProbe,
-  handleRetransmission,
-  isSynchronized,
-  queue,
-  sendAck,
-  sendMore,
-  sendSyn,
-  windowOf,
-} from "./connection.ts";
-import { CHALLENGE_ACKS_PER_SECOND, HEADERS_BYTES, MSS_DEFAULT, SYN_RECEIVED_MS } from "./constants.ts";
-import { type ReceiveContext, receive, setMss } from "./receiving.ts";
-import { encodeSegment, readSegment, resetFor, type Segment } from "./segment.ts";
+  close,
+  count,
+  createHostState,
+  type Entry,
+  type HostState,
+  type LiveEntry,
+  reply,
+  wake,
+} from "./host-state.ts";
+import { isUnderWay, lowerMtu, readIcmpError } from "./icmp.ts";
+import { accept, connect } from "./opening.ts";
+import { receive } from "./receiving.ts";
+import { parseSegment, resetFor, type Segment } from "./segment.ts";
+import { append, copyTo } from "./send-queue.ts";
+import { type Emission, nextEmission, settle, windowEdge } from "./sending.ts";
 import { plus } from "./sequence.ts";
+import { isNewer, repeatAck } from "./time-wait.ts";
+import { handleDeadline, noteAlive } from "./timers.ts";
 
-export type TcpEvent =
-  | {
-      readonly kind: "opened";
-      readonly id: number;
-      readonly local: SocketAddress;
-      readonly remote: SocketAddress;
-    }
-  | { readonly kind: "data"; readonly id: number; readonly bytes: Uint8Array<ArrayBuffer> }
-  /** The peer has no more to say. */
-  | { readonly kind: "ended"; readonly id: number }
-  | { readonly kind: "closed"; readonly id: number; readonly reason: "done" | "reset" | "timeout" };
-
-/** What becomes of a SYN: `ignore` says nothing, so that the peer tries again. */
-export type Admission = "accept" | "refuse" | "ignore";
-
-export interface TcpHostOptions {
-  readonly random: Random;
-  readonly mtu?: number;
-  readonly admit: (local: SocketAddress, remote: SocketAddress) => Admission;
-}
-
-export interface TcpHost {
-  /** A validated TCP packet (TN-3). */
-  handlePacket(now: Instant, packet: Uint8Array): void;
-  connect(now: Instant, local: SocketAddress, remote: SocketAddress): number;
-  send(now: Instant, id: number, bytes: Uint8Array): void;
-  /** The application has taken so many octets: the window opens again. */
-  take(now: Instant, id: number, octets: number): void;
-  /** No more is sent; what is queued still is. */
-  end(now: Instant, id: number): void;
-  abort(now: Instant, id: number): void;
-  handleTimeout(now: Instant): void;
-  pollTimeout(): Instant | undefined;
-  pollPacket(): Uint8Array<ArrayBuffer> | undefined;
-  pollEvent(): TcpEvent | undefined;
-  /** How many there are to a local address, opening ones included. */
-  countAt(local: IpAddress): number;
-  count(): number;
-}
-
-interface Entry extends QueueEntry {
-  readonly connection: Connection;
-  readonly key: string;
-}
-
-interface HostState {
-  readonly options: Required<TcpHostOptions>;
-  /** Makes first sequence numbers that nobody can guess (RFC 6528). */
-  readonly secret: Uint8Array;
-  readonly challenges: TokenBucket;
-  readonly byKey: Map<string, Entry>;
-  readonly byId: Map<number, Entry>;
-  readonly timers: DeadlineQueue<Entry>;
-  readonly packets: Uint8Array<ArrayBuffer>[];
-  readonly events: TcpEvent[];
-  nextId: number;
-}
+/** IPv6 may say 40 octets more than IPv4. */
+const PACKET_BYTES_MAX = 65_575;
 
 export function createTcpHost(options: TcpHostOptions): TcpHost {
-  const state: HostState = {
-    options: { mtu: MAX_IP_SIZE, ...options },
-    secret: randomBytes(options.random, 32),
-    challenges: createTokenBucket({
-      ratePerSecond: CHALLENGE_ACKS_PER_SECOND,
-      burst: CHALLENGE_ACKS_PER_SECOND,
-    }),
-    ...{
-      byKey: new Map(),
-      byId: new Map(),
-      timers: createDeadlineQueue<Entry>(),
-      packets: [],
-      events: [],
-      nextId: 1,
-    },
-  };
-  const withEntry = (id: number, use: (entry: Entry) => void): void => {
+  const state = createHostState(options);
+  const withEntry = (now: Instant, id: number, use: (entry: LiveEntry) => void): void => {
+    state.now = now;
     const entry = state.byId.get(id);
     if (entry === undefined) return;
     use(entry);
-    schedule(state, entry);
+    if (state.byId.has(id)) wake(state, entry);
   };
   return {
-    handlePacket: (now, packet) => handlePacket(state, now, viewPacket(packet)),
-    connect: (now, local, remote) => connect(state, now, local, remote),
-    send: (now, id, bytes) =>
-      withEntry(id, ({ connection }) => {
-        if (connection.isEnding) return;
-        queue(connection, bytes);
-        sendMore(connection, now, emitter(state));
+    handleFrame: (now, frame) => handleFrame(state, now, frame),
+    handlePacket: (now, packet) => handlePacket(state, now, { packet, gsoBytes: 0, isTrusted: true }),
+    handleIcmp: (now, packet) => handleIcmp(state, now, packet),
+    pollFrame: (into) => pollFrame(state, into),
+    pollPacket: () => pollPacket(state),
+    connect: (now, local, remote, how = {}) => {
+      state.now = now;
+      return connect(state, local, remote, how);
+    },
+    send(now, id, bytes) {
+      let taken = 0;
+      withEntry(now, id, ({ connection }) => {
+        taken = queue(connection, bytes);
+      });
+      return taken;
+    },
+    take: (now, id, octets) => withEntry(now, id, ({ connection }) => take(connection, octets)),
+    end: (now, id) => withEntry(now, id, ({ connection }) => end(connection)),
+    abort: (now, id) => withEntry(now, id, (entry) => abort(state, entry, "done")),
+    keepAlive: (now, id, idleMs) =>
+      withEntry(now, id, ({ connection }) => {
+        connection.keepAliveMs = idleMs;
+        noteAlive(connection, now);
       }),
-    take: (_now, id, octets) => withEntry(id, ({ connection }) => take(state, connection, octets)),
-    end: (now, id) => withEntry(id, ({ connection }) => end(state, now, connection)),
-    abort: (_now, id) => withEntry(id, (entry) => abort(state, entry, "done")),
     handleTimeout: (now) => handleTimeout(state, now),
-    pollTimeout: () => state.timers.first()?.dueAt,
-    pollPacket: () => state.packets.shift(),
+    pollTimeout: () => earliest(state.timers.first()?.dueAt, firstWaiting(state)?.waiting.endsAt),
     pollEvent: () => state.events.shift(),
-    countAt: (local) => [...state.byId.values()].filter(({ connection }) => isAt(connection, local)).length,
-    count: () => state.byId.size,
+    countAt: (local) => countAt(state, local),
+    count: () => state.byId.size + state.waiting.size,
+    counters: () => ({ ...state.counters }),
   };
 }
 
-function isAt({ local }: Connection, address: IpAddress): boolean {
-  return local.address.length === address.length && local.address.every((byte, i) => byte === address[i]);
+function handleFrame(state: HostState, now: Instant, frame: Uint8Array): void {
+  const flags = frame[VNET.flags] ?? 0;
+  const isSuper = (frame[VNET.gsoType] ?? 0) !== 0;
+  handlePacket(state, now, {
+    packet: frame.subarray(VNET_HEADER_BYTES),
+    gsoBytes: isSuper ? (frame[VNET.gsoBytes] ?? 0) | ((frame[VNET.gsoBytes + 1] ?? 0) << 8) : 0,
+    isTrusted: (flags & (VNET_FLAG.needsChecksum | VNET_FLAG.isValid)) !== 0,
+  });
 }
 
-function handlePacket(state: HostState, now: Instant, view: PacketView): void {
-  if (view.ports === undefined) return;
-  const local = { address: view.destination.slice(), port: view.ports.destination };
-  const remote = { address: view.source.slice(), port: view.ports.source };
-  const segment = readSegment(view);
-  const entry = state.byKey.get(keyOf(local, remote));
-  if (entry === undefined) return handleStranger(state, now, { local, remote, segment });
-  receive(entry.connection, segment, contextOf(state, now));
-  schedule(state, entry);
+interface Arriving {
+  readonly packet: Uint8Array;
+  readonly gsoBytes: number;
+  readonly isTrusted: boolean;
 }
 
+function handlePacket(state: HostState, now: Instant, { packet, gsoBytes, isTrusted }: Arriving): void {
+  state.now = now;
+  count(state, "segments_in");
+  const found = parsePacket(packet, { limitBytes: PACKET_BYTES_MAX, mode: "plain" });
+  if (!found.ok) return count(state, "not_tcp");
+  const { family, protocol, transportOffset, totalBytes, isFragment, ports } = found.value;
+  if (protocol !== PROTOCOL.tcp || isFragment || ports === undefined) return count(state, "not_tcp");
+  const transport = packet.subarray(transportOffset, totalBytes);
+  const [source, destination] =
+    family === 4
+      ? [packet.subarray(12, 16), packet.subarray(16, 20)]
+      : [packet.subarray(8, 24), packet.subarray(24, 40)];
+  if (!isTrusted && !isChecksumRight(source, destination, transport)) return count(state, "tcp_checksum");
+  const segment = parseSegment({ transport });
+  if (!segment.ok) return count(state, segment.reason === "tcp-option" ? "tcp_option" : "tcp_header");
+  const local = { address: destination, port: ports.destination };
+  const remote = { address: source, port: ports.source };
+  const entry = state.table.get(local, remote);
+  if (entry === undefined) return handleStranger(state, { local, remote }, segment.value);
+  if (entry.kind === "waiting") return handleLate(state, entry, segment.value);
+  receive(entry.connection, segment.value, { now, gsoBytes }, state.hooks);
+  noteRoom(state, entry);
+  wake(state, entry);
+}
+
+/** A segment that belongs to no connection: perhaps the first of one (RFC 9293 §3.10.7.1, §3.10.7.2). */
 function handleStranger(
   state: HostState,
-  now: Instant,
-  { local, remote, segment }: { local: SocketAddress; remote: SocketAddress; segment: Segment },
+  between: { readonly local: SocketAddress; readonly remote: SocketAddress },
+  segment: Segment,
 ): void {
   if (segment.isRst) return;
-  const isOpening = segment.isSyn && !segment.isAck;
-  const admission = isOpening ? state.options.admit(local, remote) : "refuse";
-  if (admission === "ignore") return;
-  if (admission === "refuse") {
-    state.packets.push(encodeSegment(local, remote, resetFor(segment)));
-    return;
+  // They would hold the whole packet.
+  const local = { address: between.local.address.slice(), port: between.local.port };
+  const remote = { address: between.remote.address.slice(), port: between.remote.port };
+  if (segment.isSyn && !segment.isAck) {
+    const admission = state.options.admit(local, remote);
+    if (admission === "accept") return accept(state, { local, remote }, segment);
+    if (admission === "ignore") return;
   }
-  const entry = open(state, now, { local, remote, state: "syn-received", rcvNxt: plus(segment.seq, 1) });
-  setMss(entry.connection, segment.mss);
-  entry.connection.sndWindow = segment.window;
-  entry.connection.limitAt = after(now, SYN_RECEIVED_MS);
-  sendSyn(entry.connection, now, emitter(state));
-  schedule(state, entry);
+  reply(state, { local, remote }, resetFor(segment));
 }
 
-function connect(state: HostState, now: Instant, local: SocketAddress, remote: SocketAddress): number {
-  const entry = open(state, now, { local, remote, state: "syn-sent", rcvNxt: 0 });
-  sendSyn(entry.connection, now, emitter(state));
-  schedule(state, entry);
-  return entry.connection.id;
+/** For a connection that is over: its last acknowledgement again, or a new beginning. */
+function handleLate(state: HostState, entry: Extract<Entry, { kind: "waiting" }>, segment: Segment): void {
+  const { waiting, local, remote } = entry;
+  if (segment.isRst) return;
+  if (isNewer(waiting, segment)) {
+    state.table.remove(entry);
+    state.waiting.delete(entry);
+    count(state, "time_wait_reused");
+    return handleStranger(state, { local, remote }, segment);
+  }
+  if (segment.isFin) {
+    waiting.endsAt = (state.now + state.options.profile.timeWaitMs) as Instant;
+    // Behind all others again, which end earlier.
+    state.waiting.delete(entry);
+    state.waiting.add(entry);
+  }
+  reply(state, entry, repeatAck(waiting, state.now));
 }
 
-function open(
-  state: HostState,
-  now: Instant,
-  of: Pick<Connection, "local" | "remote" | "state" | "rcvNxt">,
-): Entry {
-  const family = of.local.address.length === 4 ? 4 : 6;
-  const key = keyOf(of.local, of.remote);
-  const connection = createConnection({
-    ...of,
-    id: state.nextId++,
-    iss: firstSequence(state, now, key),
-    ownMss: state.options.mtu - HEADERS_BYTES[family],
-    mss: MSS_DEFAULT[family],
-  });
-  const entry = { connection, key, dueAt: undefined, place: -1 };
-  state.byKey.set(key, entry);
-  state.byId.set(connection.id, entry);
-  return entry;
+function firstWaiting({ waiting }: HostState): Extract<Entry, { kind: "waiting" }> | undefined {
+  for (const entry of waiting) return entry;
+  return undefined;
 }
 
-/** A clock of 4 µs and a keyed hash of who speaks with whom (RFC 6528 §3). */
-function firstSequence({ secret }: HostState, now: Instant, key: string): number {
-  const hash = blake2s(new TextEncoder().encode(key), { key: secret, dkLen: 4 });
-  return (new DataView(hash.buffer, hash.byteOffset).getUint32(0) + now * 250) >>> 0;
+/** An application that had to wait may go on, once it is worth it. */
+function noteRoom(state: HostState, { connection }: LiveEntry): void {
+  const { sender, profile, id } = connection;
+  if (!sender.isRoomWanted || roomOf(connection) * 4 < profile.sendBufferBytes) return;
+  sender.isRoomWanted = false;
+  state.events.push({ kind: "writable", id });
 }
 
-function take(state: HostState, connection: Connection, octets: number): void {
-  connection.unread = Math.max(0, connection.unread - octets);
-  // Silly little openings are not worth a packet (RFC 9293 §3.8.6.2.2).
-  const isWorth = windowOf(connection) - connection.announced >= 2 * connection.mss;
-  if (isWorth && isSynchronized(connection)) sendAck(connection, emitter(state));
+function roomOf({ sender, profile }: Connection): number {
+  return Math.max(0, profile.sendBufferBytes - (sender.queue.end - sender.queue.start));
 }
 
-function end(state: HostState, now: Instant, connection: Connection): void {
-  if (connection.isEnding) return;
-  connection.isEnding = true;
+/** @returns how many octets were taken */
+function queue(connection: Connection, bytes: Uint8Array): number {
+  const { sender } = connection;
+  if (sender.isEnding) return 0;
+  const taken = Math.min(bytes.length, roomOf(connection));
+  append(sender.queue, taken === bytes.length ? bytes : bytes.subarray(0, taken));
+  if (taken < bytes.length) sender.isRoomWanted = true;
+  return taken;
+}
+
+/** An opening is told of if it is wide, or the window was nearly closed. */
+function take(connection: Connection, octets: number): void {
+  const { receiver, profile, ownMss } = connection;
+  receiver.unread = Math.max(0, receiver.unread - octets);
+  if (!isSynchronized(connection)) return;
+  const opening = windowEdge(connection) - receiver.edge;
+  const isNarrow = (receiver.edge - receiver.nxt) * 8 <= profile.receiveBufferBytes;
+  const isWide = opening * 4 >= profile.receiveBufferBytes;
+  if (opening >= 2 * ownMss && (isNarrow || isWide)) receiver.acksDue = Math.max(1, receiver.acksDue);
+}
+
+function end(connection: Connection): void {
+  if (connection.sender.isEnding) return;
+  connection.sender.isEnding = true;
   if (connection.state === "established") connection.state = "fin-wait-1";
   else if (connection.state === "close-wait") connection.state = "last-ack";
-  sendMore(connection, now, emitter(state));
 }
 
-/** Says so to the peer, who would wait otherwise. */
-function abort(state: HostState, entry: Entry, reason: "done" | "timeout"): void {
-  const { local, remote, sndNxt, rcvNxt } = entry.connection;
-  const flags = { isSyn: false, isAck: true, isFin: false, isRst: true };
-  const reset = { seq: sndNxt, ack: rcvNxt, ...flags, window: 0, payload: new Uint8Array(0) };
-  state.packets.push(encodeSegment(local, remote, reset));
+/** Says so to the peer, who would wait otherwise; one that has never answered knows nothing of us. */
+function abort(state: HostState, entry: LiveEntry, reason: CloseReason): void {
+  const { connection } = entry;
+  if (connection.state !== "syn-sent") {
+    const reset = { isSyn: false, isAck: true, isFin: false, isRst: true, window: 0 };
+    reply(state, entry, {
+      ...reset,
+      seq: plus(firstSent(connection), connection.sender.nxt),
+      ack: plus(firstReceived(connection), connection.receiver.nxt),
+      payload: new Uint8Array(0),
+    });
+  }
   close(state, entry, reason);
 }
 
-function close(state: HostState, entry: Entry, reason: "done" | "reset" | "timeout"): void {
-  const { id } = entry.connection;
-  if (!state.byId.delete(id)) return;
-  state.byKey.delete(entry.key);
-  state.timers.set(entry, undefined);
-  state.events.push({ kind: "closed", id, reason });
+/** Ends attempts at once; open connections are only told (PG-124, RFC 5461). */
+function handleIcmp(state: HostState, now: Instant, packet: Uint8Array): boolean {
+  state.now = now;
+  const error = readIcmpError(packet);
+  if (error === undefined) return false;
+  const entry = state.table.get(error.local, error.remote);
+  if (entry?.kind !== "live" || !isUnderWay(entry.connection, error)) return false;
+  const { connection } = entry;
+  if (error.trouble === "too-big") {
+    if (isSynchronized(connection)) lowerMtu(connection, error);
+    wake(state, entry);
+  } else if (isSynchronized(connection)) {
+    state.events.push({ kind: "soft-error", id: connection.id, error: error.trouble });
+  } else close(state, entry, error.trouble);
+  return true;
 }
 
 function handleTimeout(state: HostState, now: Instant): void {
-  for (;;) {
-    const entry = state.timers.first();
-    if (entry?.dueAt === undefined || entry.dueAt > now) return;
-    handleDeadline(state, now, entry);
-    schedule(state, entry);
+  state.now = now;
+  for (let entry = state.timers.first(); entry !== undefined; entry = state.timers.first()) {
+    if (entry.dueAt === undefined || entry.dueAt > now) break;
+    handleDeadlines(state, now, entry);
+  }
+  for (let entry = firstWaiting(state); entry !== undefined; entry = firstWaiting(state)) {
+    if (entry.waiting.endsAt > now) break;
+    state.table.remove(entry);
+    state.waiting.delete(entry);
   }
 }
 
-function handleDeadline(state: HostState, now: Instant, entry: Entry): void {
+const DEADLINES = ["limit", "rto", "probe", "reorder", "persist", "delayedAck", "keepAlive"] as const;
+
+function handleDeadlines(state: HostState, now: Instant, entry: LiveEntry): void {
   const { connection } = entry;
-  const isDue = (at: Instant | undefined): boolean => at !== undefined && at <= now;
-  if (isDue(connection.limitAt)) {
-    if (connection.state === "time-wait") close(state, entry, "done");
-    else abort(state, entry, "timeout");
-    return;
+  for (const which of DEADLINES) {
+    const at = connection.deadlines[which];
+    if (at === undefined || at > now) continue;
+    if (handleDeadline(connection, now, which) === "give-up") return abort(state, entry, "timeout");
   }
-  const emit = emitter(state);
-  const isProbe = isDue(connection.probeAt);
-  const verdict = isProbe ? handleProbe(connection, now, emit) : handleRetransmission(connection, now, emit);
-  if (verdict === "give-up") abort(state, entry, "timeout");
+  wake(state, entry);
 }
 
-function schedule(state: HostState, entry: Entry): void {
-  const { connection } = entry;
-  if (!state.byId.has(connection.id)) return;
-  state.timers.set(entry, earliest(connection.rtoAt, connection.probeAt, connection.limitAt));
+function pollFrame(state: HostState, into: Uint8Array): number {
+  if (into.length < FRAME_BYTES_MAX) throw new RangeError(`a frame needs room for ${FRAME_BYTES_MAX} octets`);
+  const answer = state.replies.shift();
+  if (answer !== undefined) {
+    const { way, segment } = answer;
+    count(state, "segments_out");
+    return writeFrame(into, way, { segment, payloadBytes: 0, gsoBytes: 0 }, () => {});
+  }
+  const next = nextOut(state, true);
+  if (next === undefined) return 0;
+  const { connection, emission } = next;
+  return writeFrame(into, connection, emission, writerOf(connection, emission));
 }
 
-function emitter(state: HostState): (connection: Connection, segment: Segment) => void {
-  return ({ local, remote }, segment) => state.packets.push(encodeSegment(local, remote, segment));
+function pollPacket(state: HostState): Uint8Array<ArrayBuffer> | undefined {
+  const answer = state.replies.shift();
+  if (answer !== undefined) {
+    const { way, segment } = answer;
+    count(state, "segments_out");
+    return writePacket(way, { segment, payloadBytes: 0, gsoBytes: 0 }, () => {});
+  }
+  const next = nextOut(state, false);
+  if (next === undefined) return undefined;
+  return writePacket(next.connection, next.emission, writerOf(next.connection, next.emission));
 }
 
-function contextOf(state: HostState, now: Instant): ReceiveContext {
-  const emit = emitter(state);
-  return {
-    now,
-    emit,
-    challenge(connection) {
-      if (state.challenges.take(now)) sendAck(connection, emit);
-    },
-    opened: ({ id, local, remote }) => state.events.push({ kind: "opened", id, local, remote }),
-    data: ({ id }, bytes) => state.events.push({ kind: "data", id, bytes: bytes.slice() }),
-    ended: ({ id }) => state.events.push({ kind: "ended", id }),
-    closed(connection, reason) {
-      const entry = state.byId.get(connection.id);
-      if (entry !== undefined) close(state, entry, reason);
-    },
-  };
+function writerOf({ sender }: Connection, { from, payloadBytes }: Emission) {
+  return (into: Uint8Array, at: number): void => copyTo(sender.queue, from, payloadBytes, into, at);
 }
 
-function keyOf(local: SocketAddress, remote: SocketAddress): string {
-  return `${local.address.join(".")} ${local.port} ${remote.address.join(".")} ${remote.port}`;
+/** The next segment of the connections that may have one, each in its turn. */
+function nextOut(
+  state: HostState,
+  isSuper: boolean,
+): { readonly connection: Connection; readonly emission: Emission } | undefined {
+  for (let entry = state.ready.shift(); entry !== undefined; entry = state.ready.shift()) {
+    entry.isReady = false;
+    const { connection } = entry;
+    if (!state.byId.has(connection.id)) continue;
+    const emission = nextEmission(connection, state.now, isSuper ? SUPER_PAYLOAD_BYTES : 0);
+    if (emission !== undefined) {
+      count(state, "segments_out");
+      if (emission.isAgain) count(state, "retransmitted");
+      wake(state, entry);
+      return { connection, emission };
+    }
+    settle(connection, state.now);
+    state.timers.set(entry, nextDeadline(connection));
+  }
+  return undefined;
+}
+
+function countAt({ byId, waiting }: HostState, local: IpAddress): number {
+  let sum = 0;
+  for (const entry of byId.values()) if (equalIp(entry.local.address, local)) sum++;
+  for (const entry of waiting) if (equalIp(entry.local.address, local)) sum++;
+  return sum;
 }

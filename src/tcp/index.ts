@@ -1,1 +1,14 @@
-export { type Admission, createTcpHost, type TcpEvent, type TcpHost, type TcpHostOptions } from "./host.ts";
+export { FRAME_BYTES_MAX } from "./encode.ts";
+export type {
+  Admission,
+  CloseReason,
+  ConnectError,
+  ConnectOptions,
+  TcpCounter,
+  TcpCounters,
+  TcpEvent,
+  TcpHost,
+  TcpHostOptions,
+} from "./face.ts";
+export { createTcpHost } from "./host.ts";
+export { DNS_PROFILE, FULL_PROFILE, type TcpProfile } from "./profile.ts";

@@ -19,7 +19,7 @@ import {
 import { recoverOriginal, serversIn, serversInResolvectl, toOurText } from "../../src/host/resolv-conf.ts";
 import { encodeUdp } from "../../src/packet/index.ts";
 import { parseNames } from "../../src/program/dns/names-file.ts";
-import { encodeSegment } from "../../src/tcp/segment.ts";
+import { encodeSegment } from "../../src/tcp/encode.ts";
 import { createChance } from "./chance.ts";
 import { mutateBytes, mutateText } from "./mutation.ts";
 

@@ -174,7 +174,7 @@ describe.each(PLANE_KINDS)("queries through the tunnel, on the plane as %s (SN-1
         const answer = answerTo(event.bytes.slice(2));
         server.send(now(), event.id, concatBytes(Uint8Array.of(0, answer.length), answer));
       }
-      if (!isSent) program.send(now(), id, concatBytes(Uint8Array.of(0, query.length), query));
+      if (!isSent) program.send(now(), id ?? 0, concatBytes(Uint8Array.of(0, query.length), query));
       isSent = true;
       for (let packet = program.pollPacket(); packet; packet = program.pollPacket())
         access.send(access.client, packet);

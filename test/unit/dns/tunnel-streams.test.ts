@@ -86,7 +86,7 @@ function createStreams(config: Parameters<typeof createWorld>[0] = ROUTED, to = 
     const local = { address: OWN.v4, port: port++ };
     const id = program.connect(world.now(), local, { address: to, port: 53 });
     settle();
-    return id;
+    return id ?? 0;
   }
 
   function send(connection: number, name: string, id: number, type: number): void {
@@ -216,7 +216,11 @@ describe("queries over TCP through the tunnel", () => {
       }
     };
     carry();
-    program.send(world.now(), id, framed(encodeQuery({ id: 7, name: nameOf("a.example"), type: TYPE.A })));
+    program.send(
+      world.now(),
+      id ?? 0,
+      framed(encodeQuery({ id: 7, name: nameOf("a.example"), type: TYPE.A })),
+    );
     carry();
     const syn = world.resolver.pollTunnelPacket();
     const refusal = syn && encodeRefusal(syn, "prohibited");

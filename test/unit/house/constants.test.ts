@@ -7,6 +7,8 @@ import { sourcesBelow } from "./sources.ts";
 /** Constants of two rooms that may not import each other, neither of which is below the other. */
 const TWICE: Readonly<Record<string, string>> = {
   KEY_BYTES: "of WireGuard, and of the portal's protocol, which is another's wire format",
+  VNET_HEADER_BYTES:
+    "of the kernel's virtio_net_hdr: in the bindings, and where TCP writes frames for the plane",
   RT_TABLE_MAIN: "of rtnetlink(7): in the bindings, and where wg-quick's files name the table",
 };
 
