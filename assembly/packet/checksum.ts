@@ -9,6 +9,8 @@
  * The readable twin is `src/packet/checksum.ts`, which control uses itself.
  */
 
+import { Ip4, Ip6 } from "../header";
+
 /**
  * Sum of the `n` bytes at `p`; an odd last byte is padded with zero.
  *
@@ -22,30 +24,34 @@ export function sum(p: usize, n: u32): u64 {
     a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(v128.load(p)));
     b = i32x4.add(b, i32x4.extadd_pairwise_i16x8_u(v128.load(p, 16)));
   }
+  if ((n & 16) != 0) {
+    a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(v128.load(p)));
+    p += 16;
+  }
+  if ((n & 8) != 0) {
+    b = i32x4.add(b, i32x4.extadd_pairwise_i16x8_u(v128.load64_zero(p)));
+    p += 8;
+  }
+  if ((n & 4) != 0) {
+    a = i32x4.add(a, i32x4.extadd_pairwise_i16x8_u(v128.load32_zero(p)));
+    p += 4;
+  }
   a = i32x4.add(a, b);
-  let total =
-    <u64>(<u32>i32x4.extract_lane(a, 0)) +
-    <u64>(<u32>i32x4.extract_lane(a, 1)) +
-    <u64>(<u32>i32x4.extract_lane(a, 2)) +
-    <u64>(<u32>i32x4.extract_lane(a, 3));
-  n &= 31;
-  for (; n >= 4; n -= 4, p += 4) total += <u64>load<u32>(p);
-  if (n >= 2) {
+  a = i64x2.add(i64x2.extend_low_i32x4_u(a), i64x2.extend_high_i32x4_u(a));
+  let total = i64x2.extract_lane(a, 0) + i64x2.extract_lane(a, 1);
+  if ((n & 2) != 0) {
     total += <u64>load<u16>(p);
     p += 2;
-    n -= 2;
   }
-  if (n != 0) total += <u64>load<u8>(p);
+  if ((n & 1) != 0) total += <u64>load<u8>(p);
   return total;
 }
 
 /** The sum reduced to 16 bits, not complemented. */
 export function fold(s: u64): u32 {
-  s = (s & 0xffffffff) + (s >> 32);
-  s = (s & 0xffff) + ((s >> 16) & 0xffff) + (s >> 32);
-  s = (s & 0xffff) + (s >> 16);
-  s = (s & 0xffff) + (s >> 16);
-  return <u32>s;
+  // A number plus itself with its halves exchanged has their ones' complement sum in its upper half.
+  const half = <u32>((s + rotl<u64>(s, 32)) >> 32);
+  return (half + rotl<u32>(half, 16)) >> 16;
 }
 
 /** What goes into a checksum field for a sum that was taken with that field zero. */
@@ -66,7 +72,9 @@ export function word(value: u32): u64 {
  * @param length bytes of transport header and payload, at most 65,535
  */
 export function pseudoSum(packet: usize, isV6: bool, protocol: u32, length: u32): u64 {
-  const addresses = isV6 ? sum(packet + 8, 32) : sum(packet + 12, 8);
+  const addresses = isV6
+    ? sum(packet + Ip6.SOURCE, 32)
+    : <u64>load<u32>(packet, Ip4.SOURCE) + <u64>load<u32>(packet, Ip4.DESTINATION);
   return addresses + word(protocol) + word(length);
 }
 
