@@ -45,6 +45,7 @@ import {
   STAGED_MAX,
   TARGET_DROP,
   TARGET_FLOW,
+  TARGET_FLOW_OF,
   TARGET_ICMP_ERROR,
   TARGET_PEER,
   TARGET_PUNT,
@@ -159,10 +160,11 @@ function inject(worker: usize, entry: usize): bool {
   store<u32>(transit, load<u32>(entry, Entry.SLOT), Transit.SLOT);
   store<u32>(transit, innerEcn(packet), Transit.ECN);
   clampPacket(load<u32>(transit, Transit.SLOT), packet, bytes, worker + Worker.PACKET);
+  const peer = peerRow(load<u32>(entry, Entry.SLOT));
   const isReady =
-    isSamePeer(entry) &&
-    openPath(transit) &&
-    openSession(worker, transit) &&
+    isSamePeer(entry, peer) &&
+    openPath(transit, peer) &&
+    openSession(worker, transit, peer) &&
     reserveCounters(worker, transit, 1);
   // The counter of a packet that has to come again is given up: gaps are legal.
   if (isReady && !sealInto(worker, transit, packet, bytes)) return false;
@@ -173,9 +175,9 @@ function inject(worker: usize, entry: usize): bool {
   return true;
 }
 
-/** Whether the slot still has the peer for which control injected the packet. */
-function isSamePeer(entry: usize): bool {
-  const peerId = load<u32>(peerRow(load<u32>(entry, Entry.SLOT)), Peer.PEER_ID);
+/** Whether the slot, whose row is `peer`, still has the peer for which control injected the packet. */
+function isSamePeer(entry: usize, peer: usize): bool {
+  const peerId = load<u32>(peer, Peer.PEER_ID);
   return peerId != 0 && peerId == load<u32>(entry, Entry.PEER_ID);
 }
 
@@ -185,11 +187,13 @@ function lead(worker: usize, target: u32, segments: u32): void {
   store<u32>(worker, 0, Egress.FRAME + Transit.RESERVED);
   store<u32>(worker, slotOfTarget(target, NO_SLOT), Egress.FRAME + Transit.SLOT);
   store<u32>(worker, 0, Egress.PUNT);
+  if (target >= TARGET_PEER && target < TARGET_FLOW_OF) {
+    leadToPeer(worker, target - TARGET_PEER, segments);
+    return;
+  }
   const kind = kindOfTarget(target);
   if (kind == TARGET_FLOW || kind == TARGET_ICMP_ERROR) {
     leadToControl(worker, kind == TARGET_FLOW ? PUNT_FLOW : PUNT_ICMP_ERROR, segments);
-  } else if (target >= TARGET_PEER) {
-    leadToPeer(worker, target - TARGET_PEER, segments);
   } else if (target >= TARGET_DROP) {
     dropped(worker, target - TARGET_DROP, <u64>segments);
   } else if (target == TARGET_PUNT) {
@@ -203,7 +207,7 @@ function lead(worker: usize, target: u32, segments: u32): void {
 /** About the whole frame control decides; it may know the peer. */
 function leadToControl(worker: usize, kind: u32, segments: u32): void {
   const slot = load<u32>(worker, Egress.FRAME + Transit.SLOT);
-  if (slot != NO_SLOT && !hasPeer(slot)) {
+  if (slot != NO_SLOT && peerAt(slot) == 0) {
     dropped(worker, Drop.NO_PEER_STATE, <u64>segments);
     return;
   }
@@ -211,28 +215,31 @@ function leadToControl(worker: usize, kind: u32, segments: u32): void {
   store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
 }
 
-function hasPeer(slot: u32): bool {
-  const isKnown = slot < load<u32>(PLANE_ADDRESS, Plane.PEER_CAPACITY);
-  return isKnown && atomic.load<u32>(peerRow(slot), Peer.PEER_ID) != 0;
+/** The row of the slot's peer, or 0 if there is none. */
+function peerAt(slot: u32): usize {
+  if (slot >= load<u32>(PLANE_ADDRESS, Plane.PEER_CAPACITY)) return 0;
+  const peer = peerRow(slot);
+  return atomic.load<u32>(peer, Peer.PEER_ID) != 0 ? peer : 0;
 }
 
 function leadToPeer(worker: usize, slot: u32, segments: u32): void {
-  if (!hasPeer(slot)) {
+  const peer = peerAt(slot);
+  if (peer == 0) {
     dropped(worker, Drop.NO_PEER_STATE, <u64>segments);
     return;
   }
   store<u32>(worker, slot, Egress.FRAME + Transit.SLOT);
-  if (load<u32>(PLANE_ADDRESS, Plane.IS_PATH_NEEDED) != 0 && !hasEndpoint(slot)) {
+  if (load<u32>(PLANE_ADDRESS, Plane.IS_PATH_NEEDED) != 0 && !hasEndpoint(peer)) {
     refuse(worker, PUNT_REFUSED, Drop.WG_NO_ENDPOINT, segments);
     return;
   }
-  if (!doesFit(slot, worker + Worker.PACKET, worker + Egress.SPLIT)) {
+  if (!doesFit(peer, worker + Worker.PACKET, worker + Egress.SPLIT)) {
     refuse(worker, PUNT_TOO_BIG, Drop.PATH_TOO_BIG, segments);
     return;
   }
   // Whoever is told that a packet is too big knows it by the addresses it had; all that follows, by the new ones.
   translateFrame(worker, worker + Egress.SPLIT, egressDirection() == FLOW_IN);
-  if (atomic.load<u32>(peerRow(slot), Peer.HOLD) != 0) {
+  if (atomic.load<u32>(peer, Peer.HOLD) != 0) {
     store<u32>(worker, PUNT_NO_SESSION, Egress.PUNT);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
     return;
@@ -240,8 +247,8 @@ function leadToPeer(worker: usize, slot: u32, segments: u32): void {
   store<u32>(worker, STAGE_INJECT, Egress.STAGE);
 }
 
-function hasEndpoint(slot: u32): bool {
-  const path = atomic.load<usize>(peerRow(slot), Peer.PATH);
+function hasEndpoint(peer: usize): bool {
+  const path = atomic.load<usize>(peer, Peer.PATH);
   return path != 0 && load<u32>(path, Path.KIND) != PATH_NONE;
 }
 
@@ -259,9 +266,9 @@ function refuse(worker: usize, kind: u32, reason: u32, segments: u32): void {
 /** Finds the frame's path and session; without them its packets go to control (WG-46). */
 function selectSession(worker: usize): void {
   const transit = worker + Egress.FRAME;
-  if (openPath(transit) && openSession(worker, transit)) {
-    const slot = load<u32>(transit, Transit.SLOT);
-    const peer = peerRow(slot);
+  const slot = load<u32>(transit, Transit.SLOT);
+  const peer = peerRow(slot);
+  if (openPath(transit, peer) && openSession(worker, transit, peer)) {
     if (atomic.load<u32>(peer, Peer.WATCH) != 0) reportOnce(worker, peer + Peer.WATCH, EVENT_ACTIVITY, slot);
     if (atomic.load<u32>(peer, Peer.IDLE) != 0) reportOnce(worker, peer + Peer.IDLE, EVENT_WAKE, slot);
     return;
@@ -275,14 +282,14 @@ function holdFrame(worker: usize): void {
   store<u32>(worker, PUNT_NO_SESSION, Egress.PUNT);
 }
 
-function openPath(transit: usize): bool {
-  const path = atomic.load<usize>(peerRow(load<u32>(transit, Transit.SLOT)), Peer.PATH);
+function openPath(transit: usize, peer: usize): bool {
+  const path = atomic.load<usize>(peer, Peer.PATH);
   store<usize>(transit, path, Transit.PATH);
   return path != 0 && load<u32>(path, Path.KIND) != PATH_NONE && load<u32>(path, Path.IS_BROKEN) == 0;
 }
 
-function openSession(worker: usize, transit: usize): bool {
-  const session = currentSession(peerRow(load<u32>(transit, Transit.SLOT)));
+function openSession(worker: usize, transit: usize, peer: usize): bool {
+  const session = currentSession(peer);
   store<usize>(transit, session, Transit.SESSION);
   return session != 0 && load<u64>(worker, Worker.NOW) < load<u64>(session, Session.SEND_UNTIL);
 }

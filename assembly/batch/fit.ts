@@ -13,11 +13,11 @@ const DF: u32 = 0x40;
 const IP_BYTES_MAX: u32 = 65_535;
 
 /**
- * Whether the frame that was begun in `split`, and is described at `found`, goes to the peer of `slot`. A
+ * Whether the frame that was begun in `split`, and is described at `found`, goes to the peer at `peer`. A
  * SYN is lowered on the way. False: its sender must be told what fits.
  */
-export function doesFit(slot: u32, found: usize, split: usize): bool {
-  const mtu = mtuOf(slot);
+export function doesFit(peer: usize, found: usize, split: usize): bool {
+  const mtu = mtuOf(peer);
   if (mtu == 0) return true;
   const packet = load<usize>(split, Split.PACKET);
   const largest = largestPacket(split);
@@ -29,7 +29,7 @@ export function doesFit(slot: u32, found: usize, split: usize): bool {
 
 /** Lowers a SYN of `bytes` bytes that control has injected. `found` is used for it. */
 export function clampPacket(slot: u32, packet: usize, bytes: u32, found: usize): void {
-  const mtu = mtuOf(slot);
+  const mtu = mtuOf(peerRow(slot));
   if (mtu == 0 || validate(packet, bytes, IP_BYTES_MAX, false, found) < 0) return;
   if (isSyn(packet, found)) clampMss(packet, found, mtu);
 }
@@ -37,13 +37,13 @@ export function clampPacket(slot: u32, packet: usize, bytes: u32, found: usize):
 /** Lowers a SYN that the peer of `slot` sent. */
 export function clampArriving(slot: u32, packet: usize, found: usize): void {
   if (!isSyn(packet, found)) return;
-  const mtu = mtuOf(slot);
+  const mtu = mtuOf(peerRow(slot));
   if (mtu != 0) clampMss(packet, found, mtu);
 }
 
 /** Of the peer's path; 0: no limit. */
-function mtuOf(slot: u32): u32 {
-  const path = atomic.load<usize>(peerRow(slot), Peer.PATH);
+function mtuOf(peer: usize): u32 {
+  const path = atomic.load<usize>(peer, Peer.PATH);
   return path == 0 ? 0 : load<u32>(path, Path.MTU);
 }
 

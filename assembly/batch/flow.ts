@@ -73,6 +73,8 @@ export function kindOfTarget(target: u32): u32 {
  * @param packets how many the frame stands for
  * @returns TARGET_FLOW: control decides
  */
+// @ts-ignore: a decorator
+@inline
 export function followFlow(
   worker: usize,
   target: u32,
@@ -88,6 +90,20 @@ export function followFlow(
   store<u32>(worker, 0, Worker.REFUSAL);
   store<usize>(worker, 0, Worker.FRAGMENT);
   if (kindOfTarget(target) != TARGET_FLOW) return target;
+  return follow(worker, target, packet, found, isIn, passing, packets, hint);
+}
+
+/** Behind a function of its own: prefixes decide about most packets. */
+function follow(
+  worker: usize,
+  target: u32,
+  packet: usize,
+  found: usize,
+  isIn: bool,
+  passing: u32,
+  packets: u32,
+  hint: usize,
+): u32 {
   const flags = load<u32>(found, Packet.FLAGS);
   if ((flags & PACKET_FLAG_LATER) != 0) return followFragment(worker, target, packet, found, passing);
   const row = findFlow(packet, found, isIn, hint);
