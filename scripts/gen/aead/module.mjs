@@ -53,28 +53,40 @@ function flushFunction() {
   ];
 }
 
-/** A function that hands over to the routine for the message's length. */
-function chooser(routines, signature, call) {
+/** A function that hands over to the routine for the message, as `condition` says. */
+function chooser(routines, signature, call, condition) {
   const choice = routines.map((routine) => {
-    const condition = routine.upToBytes === undefined ? "" : `if (len <= ${routine.upToBytes}) `;
-    return `${condition}return ${call(routine.name)};`;
+    const test = routine.upToBytes === undefined ? "" : `if (${condition(routine)}) `;
+    return `${test}return ${call(routine.name)};`;
   });
   return [`export function ${signature} {`, choice, "}", ""];
 }
 
+function mainOf(routines) {
+  return routines[routines.length - 1];
+}
+
+/** Where keys in advance are a loss only tests have any: the variant's main routine is enough for them. */
+function takesKey(routine, routines) {
+  return routine === mainOf(routines) || lanesOf(mainOf(routines)) > 0;
+}
+
 function faces(routines) {
-  const main = routines[routines.length - 1];
+  const main = mainOf(routines);
   const lanes = lanesOf(main);
+  const isShortEnough = ({ upToBytes }) => `len <= ${upToBytes}`;
   return [
     ...chooser(
       routines,
       "seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void",
       (routine) => `seal_${routine}(key, np, src, dst, len, st)`,
+      isShortEnough,
     ),
     ...chooser(
       routines,
       "open(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32",
       (routine) => `open_${routine}(key, np, src, dst, len, st, otk)`,
+      (routine) => (takesKey(routine, routines) ? "" : "!otk && ") + isShortEnough(routine),
     ),
     "/** How many one-time keys `otks` makes; 0: it makes none, since that is a loss with this variant. */",
     `export const LANES: i32 = ${lanes};`,
@@ -94,7 +106,7 @@ export function aeadModule(name, command) {
   const described = routines.flatMap((routine) => [
     "",
     `// Routine "${routine.name}": ${routine.layout}, ${routine.upToBytes ? `up to ${routine.upToBytes} bytes` : "all longer"}.`,
-    ...routineFunctions(routine),
+    ...routineFunctions(routine, takesKey(routine, routines)),
   ]);
   return format([...header(name, command), "", ...flushFunction(), ...described, "", ...faces(routines)]);
 }

@@ -111,8 +111,45 @@ function ending(routine) {
   ];
 }
 
+/** How much of a message batch 0 holds beside the one-time key. */
+function firstBytes(cipher) {
+  return cipher.batchBytes - BLOCK_BYTES;
+}
+
+/** Whether batch 0 holds all of any message that the routine is chosen for: then there are no further batches. */
+function isOneBatch(routine, cipher) {
+  return routine.upToBytes <= firstBytes(cipher);
+}
+
+/** What `seal` does when batch 0 has left its keystream in scratch. */
+function sealRest(routine, cipher) {
+  if (isOneBatch(routine, cipher)) return [`const n = len; xorEnd_${routine.name}(s, d, ks, 1, n);`];
+  return [
+    `let n = min<i32>(len, ${firstBytes(cipher)}), rem = len - n;`,
+    `xorEnd_${routine.name}(s, d, ks, 1, n);`,
+    `s += n; d += n; counter = ${cipher.blocks}; pp = dst;`,
+    "while (rem > 0) {",
+    [
+      "left = <i32>(d - pp) >> 4;",
+      ...cipher.init,
+      ...doubleRounds(routine, cipher, true),
+      `if (rem < ${cipher.batchBytes}) {`,
+      [
+        ...cipher.keystreamToScratch(),
+        ...absorbLeft,
+        `n = rem; xorEnd_${routine.name}(s, d, ks, 0, n);`,
+        "break;",
+      ],
+      "}",
+      ...xorBatch(routine, cipher),
+      ...absorbLeft,
+      `n = ${cipher.batchBytes}; ${nextBatch(cipher)}`,
+    ],
+    "}",
+  ];
+}
+
 function sealFunction(routine, cipher) {
-  const first = cipher.batchBytes - BLOCK_BYTES;
   return [
     `function seal_${routine.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {`,
     [
@@ -136,27 +173,7 @@ function sealFunction(routine, cipher) {
       ],
       "}",
       ...beginMac("ks", cipher.scratchOffset(16)),
-      `let n = min<i32>(len, ${first}), rem = len - n;`,
-      `xorEnd_${routine.name}(s, d, ks, 1, n);`,
-      `s += n; d += n; counter = ${cipher.blocks}; pp = dst;`,
-      "while (rem > 0) {",
-      [
-        "left = <i32>(d - pp) >> 4;",
-        ...cipher.init,
-        ...doubleRounds(routine, cipher, true),
-        `if (rem < ${cipher.batchBytes}) {`,
-        [
-          ...cipher.keystreamToScratch(),
-          ...absorbLeft,
-          `n = rem; xorEnd_${routine.name}(s, d, ks, 0, n);`,
-          "break;",
-        ],
-        "}",
-        ...xorBatch(routine, cipher),
-        ...absorbLeft,
-        `n = ${cipher.batchBytes}; ${nextBatch(cipher)}`,
-      ],
-      "}",
+      ...sealRest(routine, cipher),
       "store<i32>(st, keepPending(st, dst + len - n, n, len), STATE_LEFT);",
       "store<u32>(st, <u32>(dst + len), STATE_TAG);",
       ...saveMac,
@@ -165,8 +182,39 @@ function sealFunction(routine, cipher) {
   ];
 }
 
-function openFunction(routine, cipher) {
-  const first = cipher.batchBytes - BLOCK_BYTES;
+/** The one-time key and the first bytes, from batch 0. */
+function openFirst(routine, cipher) {
+  return [
+    ...cipher.init,
+    ...doubleRounds(routine, cipher, false),
+    ...cipher.keystreamToScratch(),
+    ...beginMac("ks", cipher.scratchOffset(16)),
+    `const n = min<i32>(len, ${firstBytes(cipher)});`,
+    `xorEnd_${routine.name}(s, d, ks, 1, n);`,
+    `rem -= n; s += n; d += n; counter = ${cipher.blocks};`,
+  ];
+}
+
+function openRest(routine, cipher) {
+  return [
+    "while (rem > 0) {",
+    [
+      ...ending(routine),
+      ...cipher.init,
+      ...doubleRounds(routine, cipher, true),
+      `if (rem < ${cipher.batchBytes}) {`,
+      [...cipher.keystreamToScratch(), `xorEnd_${routine.name}(s, d, ks, 0, rem);`, "break;"],
+      "}",
+      ...xorBatch(routine, cipher),
+      nextBatch(cipher),
+    ],
+    "}",
+  ];
+}
+
+/** @param takesKey whether `otk` may be something else than 0 */
+function openFunction(routine, cipher, takesKey) {
+  const first = openFirst(routine, cipher);
   return [
     `function open_${routine.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {`,
     [
@@ -175,32 +223,11 @@ function openFunction(routine, cipher) {
       ...declareMac,
       "const ks = st + STATE_SCRATCH;",
       "let pp = src, s = src, d = dst, rem = len, left: i32 = 0, fused: i32 = 0;",
-      "if (otk) {",
-      ["counter = 1;", ...beginMac("otk", 16)],
-      "} else {",
-      [
-        ...cipher.init,
-        ...doubleRounds(routine, cipher, false),
-        ...cipher.keystreamToScratch(),
-        ...beginMac("ks", cipher.scratchOffset(16)),
-        `const n = min<i32>(len, ${first});`,
-        `xorEnd_${routine.name}(s, d, ks, 1, n);`,
-        `rem -= n; s += n; d += n; counter = ${cipher.blocks};`,
-      ],
-      "}",
+      ...(takesKey
+        ? ["if (otk) {", ["counter = 1;", ...beginMac("otk", 16)], "} else {", first, "}"]
+        : first),
       "left = len >> 4;",
-      "while (rem > 0) {",
-      [
-        ...ending(routine),
-        ...cipher.init,
-        ...doubleRounds(routine, cipher, true),
-        `if (rem < ${cipher.batchBytes}) {`,
-        [...cipher.keystreamToScratch(), `xorEnd_${routine.name}(s, d, ks, 0, rem);`, "break;"],
-        "}",
-        ...xorBatch(routine, cipher),
-        nextBatch(cipher),
-      ],
-      "}",
+      ...(takesKey || !isOneBatch(routine, cipher) ? openRest(routine, cipher) : []),
       ...absorbLeft,
       "left = keepPending(st, src + (len & ~15), len & 15, len); pp = st + STATE_PENDING;",
       ...absorbLeft,
@@ -243,14 +270,17 @@ function oneTimeKeysFunction(routine, cipher) {
   ];
 }
 
-/** The functions of `routine`, as nested lines. */
-export function routineFunctions(routine) {
+/**
+ * The functions of `routine`, as nested lines.
+ * @param takesKey whether it opens messages whose one-time keys were made in advance
+ */
+export function routineFunctions(routine, takesKey) {
   const cipher = createCipher(routine);
   return [
     ...xorEndFunction(routine, cipher),
     ...xorBatchFunction(routine, cipher),
     ...sealFunction(routine, cipher),
-    ...openFunction(routine, cipher),
+    ...openFunction(routine, cipher, takesKey),
     ...(cipher.blocks === 8 ? oneTimeKeysFunction(routine, cipher) : []),
   ];
 }
