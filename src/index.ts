@@ -1,5 +1,64 @@
 /**
- * The library's face. Embedding a client or gateway (PG-120) comes with a later release; what is stable
- * already are the errors that every program of Postern ends with.
+ * Postern in a program: reach private resources, or offer them, without root, device or native add-on (PG-120).
+ *
+ *     const client = await connectClient({ apiUrl: "wss://portal.example", token, id: "report-job" });
+ *     const socket = await client.dial({ host: "db.corp.example", port: 5432 });
+ *
+ * Importing it does nothing: what an instance needs is loaded when the first one starts.
  */
-export { PosternError } from "./base/index.ts";
+import type { Client } from "./library/client.ts";
+import type { Gateway } from "./library/gateway.ts";
+import type { ClientOptions, GatewayOptions } from "./library/options.ts";
+import type { Portal, PortalOptions } from "./library/portal.ts";
+
+export type { Client, Connection, DialOptions, Resource } from "./library/client.ts";
+export { type ErrorCode, PosternError } from "./library/error.ts";
+export type { Gateway } from "./library/gateway.ts";
+export type {
+  AnyEvent,
+  CloseReason,
+  Events,
+  Instance,
+  InstanceState,
+  Status,
+} from "./library/instance.ts";
+export type { BaseOptions, ClientOptions, GatewayOptions, LogRecord } from "./library/options.ts";
+export type { Portal, PortalOptions } from "./library/portal.ts";
+export type {
+  Addr,
+  DatagramFlow,
+  FlowRefusal,
+  HostTarget,
+  InboundEcho,
+  InboundFlow,
+  InboundTcpFlow,
+  InboundUdpFlow,
+  TcpSocket,
+  UdpSocket,
+} from "./program/userspace/index.ts";
+
+/**
+ * Signs in at the portal as a client; resolves when it has sent the first configuration.
+ *
+ * @throws PosternError `auth`, `portal_unreachable`, `portal_tls`, `host`
+ */
+export async function connectClient(options: ClientOptions): Promise<Client> {
+  const library = await import("./library/client.ts");
+  return await library.connectClient(options);
+}
+
+/**
+ * Signs in at the portal as a gateway; resolves when clients can be sent here.
+ *
+ * @throws PosternError `auth`, `portal_unreachable`, `portal_tls`, `host`
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const library = await import("./library/gateway.ts");
+  return await library.startGateway(options);
+}
+
+/** Serves a portal from a file, or with `dev` for trying out. @throws PosternError `host` */
+export async function startPortal(options: PortalOptions): Promise<Portal> {
+  const library = await import("./library/portal.ts");
+  return await library.startPortal(options);
+}

@@ -1,9 +1,11 @@
 /** The paths driven in process, as the loops drive them, but without system calls (D-15). */
 import { assert, copyOf, type Instant, type IpAddress } from "../../src/base/index.ts";
-import { parseSockaddr } from "../linux/index.ts";
+import { parseSockaddr, VNET_HEADER_BYTES } from "../linux/index.ts";
 import { CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
 import type { PlaneDrive, PlaneReceive, PlaneSend } from "./face.ts";
 
+/** An IP packet of any length behind its virtio_net_hdr. */
+const FRAME_BYTES_MAX = 65_535 + VNET_HEADER_BYTES;
 const { worker: WORKER, egress: EGRESS, ingress: INGRESS, coalesce: COALESCE } = OFFSETS;
 
 export function createPlaneDrive(
@@ -21,14 +23,23 @@ export function createPlaneDrive(
     return sends;
   }
 
+  function egressFrom(now: Instant, write: (into: Uint8Array) => number): PlaneSend[] {
+    setNow(shared, egress, now);
+    const injected = sendsOf(exports.egressInject);
+    const input = inputOf(shared, egress);
+    const length = write(shared.bytes.subarray(input, input + FRAME_BYTES_MAX));
+    if (length === 0) return injected;
+    exports.egressBegin(egress, length);
+    return [...injected, ...sendsOf(exports.egressStep)];
+  }
+
   return {
-    egress(now, frame) {
-      setNow(shared, egress, now);
-      const injected = sendsOf(exports.egressInject);
-      shared.bytes.set(frame, inputOf(shared, egress));
-      exports.egressBegin(egress, frame.length);
-      return [...injected, ...sendsOf(exports.egressStep)];
-    },
+    egressFrom,
+    egress: (now, frame) =>
+      egressFrom(now, (into) => {
+        into.set(frame);
+        return frame.length;
+      }),
     flushEgress(now) {
       setNow(shared, egress, now);
       return [...sendsOf(exports.egressInject), ...sendsOf(exports.egressFlush)];

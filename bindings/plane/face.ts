@@ -147,6 +147,8 @@ export interface PlaneReceive {
 export interface PlaneDrive {
   /** One frame with its virtio_net_hdr, as the TUN device gives it. Returns finished sends. */
   egress(now: Instant, frame: Uint8Array): readonly PlaneSend[];
+  /** The same, written where the plane reads it: `write` returns the frame's length, or 0 for none. */
+  egressFrom(now: Instant, write: (into: Uint8Array) => number): readonly PlaneSend[];
   /** What is left when the TUN device has nothing more; takes injected packets first. */
   flushEgress(now: Instant): readonly PlaneSend[];
   /** One receive. Returns finished frames with their virtio_net_hdr. */

@@ -6,12 +6,20 @@
 export class PosternError extends Error {
   readonly code: string;
   readonly hint: string | undefined;
+  /** A finer reason, where `code` is one of the library's few (PG-120). */
+  readonly detail: string | undefined;
 
-  constructor(code: string, message: string, hint?: string, options?: { readonly cause?: unknown }) {
+  constructor(
+    code: string,
+    message: string,
+    hint?: string,
+    options?: { readonly cause?: unknown; readonly detail?: string },
+  ) {
     super(message, options);
     this.name = "PosternError";
     this.code = code;
     this.hint = hint;
+    this.detail = options?.detail;
   }
 }
 

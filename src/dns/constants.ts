@@ -1,12 +1,12 @@
 /** Numbers of DNS (RFC 1035, RFC 6891, RFC 8914) and of dns.md §2. */
 
+export { UDP_HEADER_BYTES } from "../packet/index.ts";
+
 export const DNS_PORT = 53;
 /** In-tunnel name servers of a gateway, UDP and TCP (TN-61 row 6). */
 export const GATEWAY_DNS_PORT = 53_535;
 /** In front of a message over TCP: its length (RFC 1035 §4.2.2). */
 export const TCP_LENGTH_BYTES = 2;
-/** In front of a message in a packet (RFC 768). */
-export const UDP_HEADER_BYTES = 8;
 /** Of a message over TCP, whose length has 16 bits (RFC 1035 §4.2.2). */
 export const MESSAGE_BYTES_MAX = 65_535;
 /** DNS message that fits with UDP and IPv6 headers into 1280 bytes. */

@@ -77,7 +77,13 @@ export {
   PROBE_V4,
   PROBE_V6,
 } from "./network-watch.ts";
-export { equalAddresses, type NetworkSnapshot, readNetwork, selectOwnAddresses } from "./own-addresses.ts";
+export {
+  ADDRESSES_MAX_PER_FAMILY,
+  equalAddresses,
+  type NetworkSnapshot,
+  readNetwork,
+  selectOwnAddresses,
+} from "./own-addresses.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
 export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";
 export type { NamedServer } from "./resolv-conf.ts";

@@ -8,7 +8,7 @@ import {
 } from "../../bindings/linux/index.ts";
 import { contains, equalIp, type IpAddress, LINK_LOCAL, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 
-const ADDRESSES_MAX_PER_FAMILY = 8;
+export const ADDRESSES_MAX_PER_FAMILY = 8;
 /** Devices of tunnels, whose addresses in our range are another instance's or product's. */
 const TUNNEL_KINDS = ["tun", "wireguard"];
 

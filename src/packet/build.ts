@@ -12,6 +12,8 @@ import { PROTOCOL } from "./ip.ts";
 
 /** The largest IP packet, and the MTU of the TUN device (tunnel.md §1). */
 export const MAX_IP_SIZE = 1280;
+/** In front of a datagram in a packet (RFC 768). */
+export const UDP_HEADER_BYTES = 8;
 /** Hop limit of packets that we make, other than ICMP errors. */
 export const PACKET_HOP_LIMIT = 64;
 

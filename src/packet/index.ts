@@ -7,6 +7,7 @@ export {
   MAX_IP_SIZE,
   PACKET_HOP_LIMIT,
   type PacketTooBig,
+  UDP_HEADER_BYTES,
 } from "./build.ts";
 export { checksumAdd, checksumFinish, checksumReplace, pseudoHeaderSum } from "./checksum.ts";
 export {

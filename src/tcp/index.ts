@@ -1,4 +1,4 @@
-export { FRAME_BYTES_MAX } from "./encode.ts";
+export { FRAME_BYTES_MAX, VNET_HEADER_BYTES } from "./encode.ts";
 export type {
   Admission,
   CloseReason,

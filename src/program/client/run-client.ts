@@ -1,5 +1,5 @@
 /** `postern client`: the headless client (PG-2, PG-9). */
-import { interfaceIndex } from "../../../bindings/linux/index.ts";
+import { interfaceIndex, openQuerySockets } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Log } from "../../base/index.ts";
 import {
@@ -79,7 +79,11 @@ function openService(
   const [folder] = runFolders(io.env);
   return createDnsService({
     ...{ control, doh, now: host.now, log },
-    openPath: (onResult) => createDirectPath({ kernel, way, openTcp, doh, onResult }),
+    openPath: (onResult) =>
+      createDirectPath({
+        openSockets: (onOutcome) => openQuerySockets({ kernel, way, onOutcome }),
+        ...{ openTcp, doh, onResult },
+      }),
     give: (use) => input((now) => machine.useResolver(now, (resolver) => use(resolver, now))),
     indexOf: (name) => interfaceIndex(kernel, name),
     namesFile: folder === undefined ? undefined : `${folder}/${options.instance ?? "client"}-dns.json`,

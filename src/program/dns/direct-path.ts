@@ -2,12 +2,7 @@
  * Queries that the resolver sends past the tunnel: from sockets of their own that carry the bypass mark, so that
  * no resource can capture them (DN-61 to DN-65).
  */
-import {
-  type Kernel,
-  openQuerySockets,
-  type QuerySockets,
-  type SocketWay,
-} from "../../../bindings/linux/index.ts";
+import type { QuerySockets } from "../../../bindings/linux/index.ts";
 import { concatBytes, type SocketAddress } from "../../base/index.ts";
 import {
   type DirectQuery,
@@ -20,9 +15,8 @@ import type { OpenTcp } from "../portal-transport.ts";
 import type { DohClient } from "./doh.ts";
 
 export interface DirectPathOptions {
-  readonly kernel: Kernel;
-  /** Past the tunnel. */
-  readonly way: SocketWay;
+  /** A new socket for each datagram, past the tunnel. */
+  readonly openSockets: (onOutcome: (token: number, outcome: DirectResult) => void) => QuerySockets;
   readonly openTcp: OpenTcp;
   readonly doh: DohClient;
   /** Every message that came, or the end of the attempt. */
@@ -40,8 +34,8 @@ export interface DirectPath {
 const STREAM_OPEN_MS_MAX = 5_000;
 
 export function createDirectPath(options: DirectPathOptions): DirectPath {
-  const { kernel, way, doh, onResult } = options;
-  const datagrams: QuerySockets = openQuerySockets({ kernel, way, onOutcome: onResult });
+  const { openSockets, doh, onResult } = options;
+  const datagrams = openSockets(onResult);
   /** How the attempts that are no datagrams are given up. */
   const streams = new Map<number, AbortController>();
 

@@ -23,6 +23,8 @@ export interface LinkSettings {
   readonly maxPartitionTime: number | undefined;
   /** Trusted roots instead of the system's; absent: those. */
   readonly caFile: string | undefined;
+  /** More of them, as PEM. */
+  readonly ca?: readonly string[];
 }
 
 export interface PortalLinkOptions<Message, Request> {
@@ -99,7 +101,9 @@ function openSocket<Message, Request>(
       kernel: release(),
     }),
     ...(maxPartitionMs === undefined ? {} : { maxPartitionMs }),
-    ...(url.scheme === "wss" ? { roots: loadRoots(options.settings.caFile) } : {}),
+    ...(url.scheme === "wss"
+      ? { roots: [...loadRoots(options.settings.caFile), ...(options.settings.ca ?? [])] }
+      : {}),
     openTcp,
     ...(resolve && { resolve }),
     now,

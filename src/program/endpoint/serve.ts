@@ -41,12 +41,10 @@ import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
 import { hostSurroundings } from "./surroundings.ts";
-import { createTunnel, type Tunnel } from "./tunnel.ts";
+import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "./tunnel.ts";
 
 /** MTU of the TUN device (PG, `TUN_MTU`). */
 const TUN_MTU = 1280;
-/** How long goodbyes may take to leave (TN-37): the machine keeps a closed peer in the plane for 100 ms. */
-const FLUSH_ON_STOP_MS = 150;
 
 export interface Course<Machine extends PeerMachine> {
   readonly role: PeerRole<Machine>;

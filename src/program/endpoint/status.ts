@@ -71,7 +71,13 @@ export function readStatus(parts: StatusParts): PeerStatus {
     relays: stats.relays.map((relay) => relayView(relay, parts.streams())),
     resources: parts.resources,
     connections: [
-      ...stats.connections.map((connection) => connectionView(parts, connection, explanations)),
+      ...stats.connections.map((connection) =>
+        connectionView(
+          { role: program.role, now: host.now(), purposeOf: parts.purposeOf },
+          connection,
+          explanations,
+        ),
+      ),
       ...failedViews({ explanations, role: program.role, now: host.now() }),
     ],
     counters: {
@@ -127,7 +133,7 @@ function egressStatus(routes: BestRoutes): PeerStatus["egress"] {
   return { v4: view(PROBE_V4), v6: view(PROBE_V6) };
 }
 
-function relayView(
+export function relayView(
   { id, transport, address, state, rttMs }: RelayStats,
   { waiting }: StreamFigures,
 ): RelayStatus {
@@ -143,16 +149,23 @@ function relayView(
 }
 
 /** One connection, with what it is for (PG-110). */
-function connectionView(
-  { program, host, purposeOf }: StatusParts,
+export function connectionView(
+  {
+    role,
+    now,
+    purposeOf,
+  }: {
+    readonly role: PeerStatus["role"];
+    readonly now: Instant;
+    readonly purposeOf: StatusParts["purposeOf"];
+  },
   { id, state, path, relay, rttMs, lastHandshake, createdAt, sessions, activity }: ConnectionStats,
   explanations: readonly Explanation[],
 ): ConnectionView {
-  const now = host.now();
   const seconds = (since: number | undefined): number | null =>
     since === undefined || since === 0 ? null : Math.max(0, Math.round((now - since) / 1000));
   return {
-    ...(program.role === "client" ? { gid: id } : { cid: id }),
+    ...(role === "client" ? { gid: id } : { cid: id }),
     name: null,
     state,
     path: path === undefined ? "none" : path.route,
@@ -202,7 +215,7 @@ function withoutNull(fields: LogFields): LogFields {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
-function ofWorker(worker: WorkerCounters): Counts {
+export function ofWorker(worker: WorkerCounters): Counts {
   return {
     ...worker.counters,
     ...prefixed("drop_", worker.drops),
@@ -212,10 +225,10 @@ function ofWorker(worker: WorkerCounters): Counts {
   };
 }
 
-function prefixed(prefix: string, counts: Counts): Counts {
+export function prefixed(prefix: string, counts: Counts): Counts {
   return Object.fromEntries(Object.entries(counts).map(([name, count]) => [`${prefix}${name}`, count]));
 }
 
-function nonZero(counts: Counts): Counts {
+export function nonZero(counts: Counts): Counts {
   return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }

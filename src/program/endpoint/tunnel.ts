@@ -11,6 +11,9 @@ import { createRelayStreams, type RelayStreams } from "./relay-streams.ts";
 import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+/** How long goodbyes may take to leave (TN-37): the machine keeps a closed peer in the plane for 100 ms. */
+export const FLUSH_ON_STOP_MS = 150;
+
 export interface TunnelOptions<Machine extends PeerMachine> {
   readonly role: TunnelRole<Machine>;
   readonly surroundings: Surroundings;

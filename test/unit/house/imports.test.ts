@@ -28,6 +28,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/tcp": { rooms: ["src/base", "src/packet"], packages: NOBLE, isMachine: true },
   "src/dns": { rooms: ["src/base", "src/packet", "src/tcp"], isMachine: true },
   "src/packet": { rooms: ["src/base"], isMachine: true },
+  "src/stack": { rooms: ["src/base", "src/packet", "src/tcp"], isMachine: true },
   "src/portal/protocol": { rooms: ["src/base"], packages: [...NOBLE, "valibot"], isMachine: true },
   "src/connections": {
     rooms: ["src/base", "src/plane", "src/stun", "src/ice", "src/turn", "src/wireguard", "src/packet"],
@@ -109,6 +110,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "src/host": { rooms: ["src/base", "src/dns", "bindings/sys", "bindings/linux"], packages: ["node:"] },
   "src/program": { rooms: ["*"], packages: ["node:", "ws", ...NOBLE, "valibot"] },
   "src/cli": { rooms: ["src/base", "src/program"], packages: ["node:"] },
+  // The library's face: what embeds is beside the command line, not below it.
+  "src/library": { rooms: ["src/base", "src/portal/protocol", "src/program"], packages: ["node:"] },
   src: { rooms: ["*"] },
   // The packet plane: what every file needs stands directly in the folder.
   assembly: { rooms: [] },
@@ -150,6 +153,7 @@ function mayImport(from: string, to: string): boolean {
   const { rooms } = ROOMS[from] ?? { rooms: [] };
   if (rooms.includes(to)) return true;
   const isPlane = to.startsWith("assembly");
+  if (to === "src/library") return from === "src";
   return rooms.includes("*") && !isPlane && to !== "src/cli" && to !== "src";
 }
 

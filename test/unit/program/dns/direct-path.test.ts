@@ -1,7 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openKernel } from "../../../../bindings/linux/index.ts";
+import { openKernel, openQuerySockets } from "../../../../bindings/linux/index.ts";
 import { ip, toHex } from "../../../../src/base/index.ts";
 import type { DirectQuery, DirectResult } from "../../../../src/dns/index.ts";
 import { createDirectPath, type DirectPath } from "../../../../src/program/dns/direct-path.ts";
@@ -49,7 +49,8 @@ describe("the direct path", () => {
     await new Promise<void>((resolve) => udp.bind(port, "127.0.0.1", resolve));
     udp.on("message", (bytes, from) => asked.push({ from, bytes: toHex(bytes) }));
     path = createDirectPath({
-      ...{ kernel, way: {}, openTcp: plainTcp, doh: noDoh, port },
+      openSockets: (onOutcome) => openQuerySockets({ kernel, way: {}, onOutcome }),
+      ...{ openTcp: plainTcp, doh: noDoh, port },
       onResult(token, result) {
         results.push([token, result.kind === "message" ? toHex(result.message) : result.reason]);
         told();

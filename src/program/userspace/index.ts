@@ -1,0 +1,20 @@
+export {
+  openUserspaceClient,
+  type UserspaceClient,
+  type UserspaceClientOptions,
+  type Waiting,
+} from "./client.ts";
+export type { Addr, TcpSocket, UdpSocket } from "./face.ts";
+export { openUserspaceGateway, type UserspaceGateway, type UserspaceGatewayOptions } from "./gateway.ts";
+export type {
+  DatagramFlow,
+  FlowRefusal,
+  HostTarget,
+  InboundEcho,
+  InboundFlow,
+  InboundTcpFlow,
+  InboundUdpFlow,
+} from "./inbound.ts";
+export { toAddress } from "./names.ts";
+export type { UserspacePeer } from "./peer.ts";
+export type { SocketGrade, UserspaceStatus } from "./status.ts";

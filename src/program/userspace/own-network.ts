@@ -1,0 +1,43 @@
+/** Our addresses as a runtime tells them, without netlink (PG-142). */
+import { existsSync } from "node:fs";
+import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
+import { contains, type IpAddress, LINK_LOCAL, parseIp, TUNNEL_V4, TUNNEL_V6 } from "../../base/index.ts";
+import { ADDRESSES_MAX_PER_FAMILY } from "../../host/index.ts";
+
+export type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+
+/**
+ * Of all interfaces, without loopback, link-local addresses, and those that a tunnel of ours has given. Where there is
+ * nothing else, loopback: then everything is on this machine.
+ */
+export function ownAddresses(
+  interfaces: Interfaces = networkInterfaces(),
+  isTun: (name: string) => boolean = isTunDevice,
+): readonly IpAddress[] {
+  const all = Object.entries(interfaces).flatMap(([name, list = []]) =>
+    list.flatMap(({ address, internal }) => {
+      const parsed = parseIp(address.split("%", 1)[0] ?? "");
+      return parsed.ok ? [{ name, address: parsed.value, isInternal: internal }] : [];
+    }),
+  );
+  const outside = all.filter(
+    ({ name, address, isInternal }) => !isInternal && !isExcluded(address, () => isTun(name)),
+  );
+  const chosen = outside.length > 0 ? outside : all.filter(({ isInternal }) => isInternal);
+  return ([4, 16] as const).flatMap((length) =>
+    chosen
+      .filter(({ address }) => address.length === length)
+      .slice(0, ADDRESSES_MAX_PER_FAMILY)
+      .map(({ address }) => address),
+  );
+}
+
+function isExcluded(address: IpAddress, isTun: () => boolean): boolean {
+  if (LINK_LOCAL.some((network) => contains(network, address))) return true;
+  // On other devices they are a carrier's (TN-16).
+  return [TUNNEL_V4, TUNNEL_V6].some((network) => contains(network, address)) && isTun();
+}
+
+function isTunDevice(name: string): boolean {
+  return existsSync(`/sys/class/net/${name}/tun_flags`);
+}

@@ -1,0 +1,195 @@
+/**
+ * A client or gateway in this thread: no root, no TUN device, no FFI, no worker (PG-122). What `serve.ts` is to a
+ * program on a host, this is to one that is embedded.
+ */
+import { equalValues, type IpAddress, type Log, PosternError, type Secret } from "../../base/index.ts";
+import type { PortalUrl } from "../../portal/protocol/index.ts";
+import type { StackEvent } from "../../stack/index.ts";
+import type { ControlEvent } from "../control/index.ts";
+import { createResets } from "../endpoint/resets.ts";
+import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
+import type { Surroundings } from "../endpoint/surroundings.ts";
+import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "../endpoint/tunnel.ts";
+import { plainTcp } from "../portal-transport.ts";
+import { type Environment, reachTarget } from "../proxy/index.ts";
+import { type Engine, openEngine } from "./engine.ts";
+import { ownAddresses } from "./own-network.ts";
+
+export interface UserspaceOptions<Machine extends PeerMachine> {
+  readonly role: TunnelRole<Machine>;
+  readonly url: PortalUrl;
+  readonly token: Secret<string>;
+  readonly login: Login;
+  /** Absent: those of the machine's interfaces, looked for every 5 s. */
+  readonly addresses?: readonly IpAddress[] | undefined;
+  readonly port: number;
+  readonly cipher?: string | undefined;
+  readonly caFile?: string | undefined;
+  readonly env: Environment;
+  readonly lookUp?: Surroundings["lookUp"];
+  readonly onStack: (event: StackEvent) => void;
+  readonly tell: (event: ControlEvent) => void;
+  readonly log: Log;
+}
+
+export interface UserspacePeer<Machine extends PeerMachine> {
+  readonly tunnel: Tunnel<Machine>;
+  readonly engine: Engine;
+  /** Of the tunnel, as the portal gave them. */
+  addresses(): readonly IpAddress[];
+  isReady(): boolean;
+  /** When the portal has sent the first configuration; rejects with what no retry mends. */
+  readonly ready: Promise<void>;
+  /** What ended it by itself; never settles otherwise. */
+  readonly failed: Promise<unknown>;
+  reset(reason: string): void;
+  /** Says goodbye on every connection and to the portal. */
+  close(): Promise<void>;
+}
+
+/** How often our own addresses are looked at (PG-142). */
+const LOOK_EVERY_MS = 5_000;
+
+/** @throws PosternError `host`, `cipher-unusable`, `usage` */
+export async function openPeer<Machine extends PeerMachine>(
+  options: UserspaceOptions<Machine>,
+): Promise<UserspacePeer<Machine>> {
+  const { role, log } = options;
+  const ending = createEnding();
+  const find = (): readonly IpAddress[] => options.addresses ?? ownAddresses();
+  const engine = await openEngine({
+    mode: role.name,
+    addresses: required(find()),
+    ...{ port: options.port, cipher: options.cipher, log },
+    onStack: options.onStack,
+    onDefect: ending.fail,
+  });
+  try {
+    return run(options, { engine, ending, find });
+  } catch (error) {
+    engine.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly engine: Engine;
+  readonly ending: Ending;
+  readonly find: () => readonly IpAddress[];
+}
+
+function run<Machine extends PeerMachine>(
+  options: UserspaceOptions<Machine>,
+  { engine, ending, find }: Parts,
+): UserspacePeer<Machine> {
+  const { log, tell } = options;
+  const startedAt = performance.now();
+  let inTunnel: readonly IpAddress[] = [];
+  const tunnel = createTunnel({
+    ...options,
+    surroundings: surroundingsOf(options, engine, ({ addresses }) => {
+      inTunnel = addresses;
+      engine.withStack((stack) => stack.configure(addresses));
+      if (ending.isReady()) return;
+      const ms = Math.round(performance.now() - startedAt);
+      log.info?.("ready", { readyMs: ms });
+      tell({ event: "ready", data: { ms } });
+      ending.ready();
+    }),
+    fail: ending.fail,
+    tell,
+    onChange({ id: peer, tookMs: _, ...rest }) {
+      tell({ event: "connection", data: { peer, ...rest } });
+    },
+  });
+  const { shell, machine, wiring } = tunnel;
+  const announce = (): void => shell.input((now) => machine.handleOwnAddresses(now, engine.sockets().own));
+  const resets = createResets(async (reason) => {
+    log.info?.("network state is reset", { reason });
+    tell({ event: "reset", data: { reason } });
+    shell.input((now) => machine.reset(now));
+    await engine.rebind(required(find()));
+    announce();
+    wiring.reconnect();
+  }, ending.fail);
+  let known = find();
+  const look = setInterval(() => {
+    const found = find();
+    if (found.length === 0 || equalValues(found, known)) return;
+    known = found;
+    resets.request("own addresses changed");
+  }, LOOK_EVERY_MS);
+  look.unref();
+  announce();
+  wiring.connect();
+  return {
+    ...{
+      tunnel,
+      engine,
+      isReady: ending.isReady,
+      ready: ending.whenReady,
+      failed: ending.whenFailed,
+      reset: resets.request,
+    },
+    addresses: () => inTunnel,
+    async close() {
+      clearInterval(look);
+      await resets.stop();
+      shell.input((now) => machine.shutdown(now));
+      await Promise.all([wiring.close(), new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS))]);
+      shell.stop();
+      engine.close();
+    },
+  };
+}
+
+function surroundingsOf<Machine extends PeerMachine>(
+  { url, env, caFile, log, lookUp }: UserspaceOptions<Machine>,
+  engine: Engine,
+  applyInterface: Surroundings["applyInterface"],
+): Surroundings {
+  const { plane, now, send, deliver } = engine;
+  return {
+    ...{ plane, now, send, deliver, applyInterface },
+    ...reachTarget({ target: url, env, openTcp: plainTcp, caFile, log: log.scope("portal") }),
+    ...(lookUp && { lookUp }),
+  };
+}
+
+function required(addresses: readonly IpAddress[]): readonly IpAddress[] {
+  if (addresses.length > 0) return addresses;
+  throw new PosternError("host", "this machine has no address", "is there a network?");
+}
+
+interface Ending {
+  readonly whenReady: Promise<void>;
+  readonly whenFailed: Promise<unknown>;
+  isReady(): boolean;
+  ready(): void;
+  fail(error: unknown): void;
+}
+
+function createEnding(): Ending {
+  let [ready, refuse, failed] = [() => {}, (_: unknown) => {}, (_: unknown) => {}];
+  let isReady = false;
+  const whenReady = new Promise<void>((resolve, reject) => {
+    ready = resolve;
+    refuse = reject;
+  });
+  whenReady.catch(() => {});
+  const whenFailed = new Promise<unknown>((resolve) => {
+    failed = resolve;
+  });
+  return {
+    ...{ whenReady, whenFailed },
+    isReady: () => isReady,
+    ready() {
+      isReady = true;
+      ready();
+    },
+    fail(error) {
+      refuse(error);
+      failed(error);
+    },
+  };
+}

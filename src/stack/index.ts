@@ -1,0 +1,2 @@
+export type { Stack, StackCounter, StackEvent, StackOptions, TcpEnd, Unreached } from "./face.ts";
+export { createStack } from "./stack.ts";

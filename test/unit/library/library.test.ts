@@ -1,0 +1,69 @@
+import { describe, expect, it } from "vitest";
+import { PosternError as BaseError } from "../../../src/base/index.ts";
+import { connectClient, type LogRecord, PosternError } from "../../../src/index.ts";
+import { toLibraryError } from "../../../src/library/error.ts";
+import { createRecordLog } from "../../../src/library/log.ts";
+
+describe("the library's errors", () => {
+  it("PG-120: keep the library's codes, and have others as a detail of `host`", () => {
+    const refused = new BaseError("refused", "nobody listens there");
+    expect(toLibraryError(refused)).toBe(refused);
+    const denied = toLibraryError(new BaseError("tun-open-denied", "cannot open it", "run as root"));
+    expect(denied).toBeInstanceOf(PosternError);
+    expect(denied).toMatchObject({
+      code: "host",
+      detail: "tun-open-denied",
+      message: "cannot open it",
+      hint: "run as root",
+    });
+  });
+
+  it("PG-120: are no others' errors", () => {
+    const defect = new TypeError("ours");
+    expect(toLibraryError(defect)).toBe(defect);
+    expect(defect).not.toBeInstanceOf(PosternError);
+  });
+
+  it.each([
+    [{ apiUrl: "ftp://portal.example" }, /no portal address/],
+    [{ id: "" }, /id is empty/],
+    [{ addresses: ["localhost"] }, /no IP address/],
+    [{ systemResolvers: ["dns.example"] }, /no IP address/],
+    [{ log: () => {}, logFilter: "loud" }, /unknown level/],
+    [{ mode: "tun" as "userspace" }, /no mode/],
+  ])("PG-120: options %o are refused before anything is opened", async (wrong, message) => {
+    const options = { apiUrl: "ws://127.0.0.1:1", token: "x", id: "x", ...wrong };
+    await expect(connectClient(options)).rejects.toMatchObject({
+      code: "host",
+      detail: "usage",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("PG-120: a signal that is aborted already starts nothing", async () => {
+    const options = {
+      apiUrl: "ws://127.0.0.1:1",
+      token: "x",
+      id: "x",
+      signal: AbortSignal.abort(new Error("no")),
+    };
+    await expect(connectClient(options)).rejects.toThrow("no");
+  });
+});
+
+describe("the library's log", () => {
+  it("PG-91, PG-120: hands on records that the filter lets pass, with the fields of their scope", () => {
+    const records: LogRecord[] = [];
+    const log = createRecordLog((record) => records.push(record), "warn,dns=debug");
+    log.info?.("not wanted");
+    expect(log.info).toBeUndefined();
+    log.scope("dns", { cid: "c" }).debug?.("asked", { name: "x" });
+    expect(records).toMatchObject([
+      { level: "debug", target: "dns", event: "asked", fields: { cid: "c", name: "x" } },
+    ]);
+  });
+
+  it("PG-120: is silent without a function", () => {
+    expect(createRecordLog(undefined, undefined).error).toBeUndefined();
+  });
+});
