@@ -5,7 +5,7 @@
  * raises its epoch in between. So a thing that has been unlinked is free once every worker has raised its
  * epoch, or is parked, or does not run.
  */
-import { assert } from "../../src/base/index.ts";
+import { assert, createQueue } from "../../src/base/index.ts";
 import { OFFSETS, type SharedMemory } from "../memory/index.ts";
 
 const { worker: WORKER } = OFFSETS;
@@ -24,7 +24,7 @@ export interface Quiescence {
 
 /** @param workers addresses of the worker records */
 export function createQuiescence(shared: SharedMemory, workers: readonly number[]): Quiescence {
-  const waiting: { readonly epochs: readonly number[]; readonly release: () => void }[] = [];
+  const waiting = createQueue<{ readonly epochs: readonly number[]; readonly release: () => void }>();
 
   function isQuiet(epochs: readonly number[]): boolean {
     const { words } = shared;
@@ -37,7 +37,7 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
   }
 
   function reclaim(): void {
-    for (let first = waiting[0]; first !== undefined && isQuiet(first.epochs); first = waiting[0]) {
+    for (let first = waiting.first(); first !== undefined && isQuiet(first.epochs); first = waiting.first()) {
       waiting.shift();
       first.release();
     }

@@ -45,6 +45,7 @@ export {
   subtract,
   toPrefix,
 } from "./prefix.ts";
+export { createQueue, type Queue } from "./queue.ts";
 export { createSeededRandom, type Random, randomBelow, randomBytes, randomU32 } from "./random.ts";
 export { malformed, type Parsed, parsed } from "./result.ts";
 export { type Secret, secret } from "./secret.ts";

@@ -22,9 +22,9 @@ export function advanceAll(state: ConnectionsState): void {
     advanceConnections(state);
   }
   for (
-    let first = state.farewells[0];
+    let first = state.farewells.first();
     first !== undefined && first.dueAt <= state.now;
-    first = state.farewells[0]
+    first = state.farewells.first()
   ) {
     state.farewells.shift();
     state.device.removePeer(state.now, first.peer);

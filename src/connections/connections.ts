@@ -2,6 +2,7 @@
 import {
   after,
   createDeadlineQueue,
+  createQueue,
   earliest,
   equalSocketAddress,
   type Instant,
@@ -191,12 +192,12 @@ function createState(options: ConnectionsOptions): ConnectionsState {
     byFragments: new Map(),
     byTransaction: new Map(),
     queue: createDeadlineQueue(),
-    transmits: [],
-    events: [],
-    commands: [],
+    transmits: createQueue(),
+    events: createQueue(),
+    commands: createQueue(),
     openings: new Map(),
     unpublished: new Set(),
-    farewells: [],
+    farewells: createQueue(),
     closed: [],
     counters: noCounts(),
     failures: {
@@ -253,14 +254,16 @@ function noCounts(): Record<ConnectionCounter, number> {
 /** SN-115. Commands stay: the plane must hear of all that is gone. */
 function reset(state: ConnectionsState): void {
   state.log.debug?.("reset", { connections: state.byId.size });
-  state.transmits.length = 0;
-  state.events.length = 0;
+  state.transmits.clear();
+  state.events.clear();
   for (const connection of [...state.byId.values()]) {
     detach(state, connection);
     noteChange(state, connection, { state: "closed", reason: "reset" });
     state.events.push({ kind: "connection-closed", id: connection.id });
   }
-  for (const { peer } of state.farewells.splice(0)) state.device.removePeer(state.now, peer);
+  for (let next = state.farewells.shift(); next !== undefined; next = state.farewells.shift()) {
+    state.device.removePeer(state.now, next.peer);
+  }
   state.cookieLocals.clear();
   while (state.device.pollTransmit() !== undefined);
   state.device.setStaticKey(state.now, randomBytes(state.random, KEY_BYTES));
@@ -333,7 +336,7 @@ function nextTimeout(state: ConnectionsState): Deadline | undefined {
   const connection = state.queue.first();
   const deadlines: readonly (readonly [ConnectionTimeout, Instant | undefined])[] = [
     [connection?.dueReason ?? "ice", connection?.dueAt],
-    ["farewell", earliest(state.farewells[0]?.dueAt, state.leaveRelaysAt)],
+    ["farewell", earliest(state.farewells.first()?.dueAt, state.leaveRelaysAt)],
     ["relay", nextRelayTimeout(state)],
     ["stream", nextStreamTimeout(state)],
     ["wireguard", state.device.pollTimeout()],

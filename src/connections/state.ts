@@ -4,6 +4,7 @@ import {
   formatSocketAddress,
   type Instant,
   type Log,
+  type Queue,
   type QueueEntry,
   type Random,
   type SocketAddress,
@@ -210,14 +211,14 @@ export interface ConnectionsState {
   readonly byTransaction: Map<string, Connection>;
   readonly queue: DeadlineQueue<Connection>;
   /** In the order in which they must be carried out (`commands.ts`). */
-  readonly commands: ConnectionCommand[];
+  readonly commands: Queue<ConnectionCommand>;
   /** Routes that are opening, by slot. */
   readonly openings: Map<number, Opening>;
-  readonly transmits: ConnectionTransmit[];
-  readonly events: ConnectionEvent[];
+  readonly transmits: Queue<ConnectionTransmit>;
+  readonly events: Queue<ConnectionEvent>;
   /** Connections whose path record must be published. */
   readonly unpublished: Set<Connection>;
-  readonly farewells: Farewell[];
+  readonly farewells: Queue<Farewell>;
   readonly closed: Closed[];
   readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;

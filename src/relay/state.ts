@@ -1,17 +1,18 @@
 /** What the parts of the relay's machine share: its options, its tables, its queues and its books. */
 import {
   createDeadlineQueue,
+  createQueue,
   type DeadlineQueue,
   type Instant,
   type IpAddress,
   type Log,
+  type Queue,
   type QueueEntry,
   type Random,
   type SocketAddress,
 } from "../base/index.ts";
 import type { IpFamily, RelayBinding, RelayCommand } from "../plane/index.ts";
 import type { RelayUsername, TurnMessage } from "../turn/index.ts";
-import { createFifo, type Fifo } from "./fifo.ts";
 import { createNonces, type Nonces } from "./nonce.ts";
 import { createPeerPolicy, type PeerPolicy } from "./peer-policy.ts";
 import { createRateLimits, type RateLimit, type RateLimits } from "./rate-limit.ts";
@@ -114,8 +115,8 @@ export interface ServerState {
   /** Ports of allocations, pending ones, and reservations. */
   readonly usedPorts: Set<number>;
   readonly timers: DeadlineQueue<Timer>;
-  readonly commands: Fifo<RelayCommand>;
-  readonly transmits: Fifo<RelayTransmit>;
+  readonly commands: Queue<RelayCommand>;
+  readonly transmits: Queue<RelayTransmit>;
   readonly drops: Map<RelayDrop, number>;
   /** By method and `success` or code. */
   readonly responses: Map<string, number>;
@@ -147,8 +148,8 @@ export function createState(options: TurnServerOptions): ServerState {
     reservationOf: new Map(),
     usedPorts: new Set(),
     timers: createDeadlineQueue(),
-    commands: createFifo(),
-    transmits: createFifo(),
+    commands: createQueue(),
+    transmits: createQueue(),
     drops: new Map(),
     responses: new Map(),
     complaints: { warnedAt: undefined, debuggedAt: undefined },

@@ -3,13 +3,15 @@
  * its queues, and the inputs that go straight to the connections.
  */
 
-import type { SocketAddress } from "../base/index.ts";
 import {
+  createQueue,
   equalValues,
   type Instant,
   type IpAddress,
   type Log,
   type Prefix,
+  type Queue,
+  type SocketAddress,
   type UnixMs,
 } from "../base/index.ts";
 import type {
@@ -79,8 +81,8 @@ export interface TunnelEnd<Event> {
 export interface EndState<Event> {
   readonly connections: Connections;
   readonly log: Log;
-  readonly commands: WriteTun[];
-  readonly events: Event[];
+  readonly commands: Queue<WriteTun>;
+  readonly events: Queue<Event>;
   /** Candidates that wait for the end of the input. */
   readonly candidates: CandidateEvent[];
   /**
@@ -111,8 +113,8 @@ export function createEndState<Event>(connections: Connections, log: Log): EndSt
   return {
     connections,
     log,
-    commands: [],
-    events: [],
+    commands: createQueue(),
+    events: createQueue(),
     candidates: [],
     isGreeted: false,
     wish: createRelayWish(),

@@ -1,5 +1,5 @@
 /** What the parts of the device share: its surroundings, its peers, its queues and its counters. */
-import type { DeadlineQueue, Instant, Log, Random, UnixMs } from "../base/index.ts";
+import type { DeadlineQueue, Instant, Log, Queue, Random, UnixMs } from "../base/index.ts";
 import type { PlaneCommand, PlaneRecords } from "../plane/index.ts";
 import type { LoadGuard } from "./cookie.ts";
 import type { WgEvent, WgTransmit } from "./device-face.ts";
@@ -19,9 +19,9 @@ export interface DeviceCore {
   readonly guard: LoadGuard;
   readonly peers: PeerTable;
   readonly queue: DeadlineQueue<Peer>;
-  readonly commands: PlaneCommand[];
-  readonly transmits: WgTransmit[];
-  readonly events: WgEvent[];
+  readonly commands: Queue<PlaneCommand>;
+  readonly transmits: Queue<WgTransmit>;
+  readonly events: Queue<WgEvent>;
   readonly drops: WgDropCounts;
   /** The plane has room for so many live sessions; beyond it an old one goes for each new one. */
   readonly sessionsMax: number;

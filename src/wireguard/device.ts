@@ -1,5 +1,13 @@
 /** The WireGuard machine: see `device-face.ts` for how to drive it. */
-import { copyOf, createDeadlineQueue, type Instant, SILENT, type UnixMs, unixMs } from "../base/index.ts";
+import {
+  copyOf,
+  createDeadlineQueue,
+  createQueue,
+  type Instant,
+  SILENT,
+  type UnixMs,
+  unixMs,
+} from "../base/index.ts";
 import { sendKeepaliveNow, startNow } from "./attempt.ts";
 import { handleCarriedOut } from "./carried-out.ts";
 import { DEFAULT_PEERS_MAX, HANDSHAKE_LIMIT, SESSIONS_PER_PEER_AVERAGE } from "./constants.ts";
@@ -89,9 +97,9 @@ function createCore(options: WgDeviceOptions): DeviceCore {
     guard: createLoadGuard({ crypto, random, limit: options.handshakeLimit ?? HANDSHAKE_LIMIT }),
     peers: createPeerTable(random, peersMax),
     queue: createDeadlineQueue(),
-    commands: [],
-    transmits: [],
-    events: [],
+    commands: createQueue(),
+    transmits: createQueue(),
+    events: createQueue(),
     drops: createDropCounts(),
     sessionsMax: peersMax * SESSIONS_PER_PEER_AVERAGE,
     sessionCount: 0,

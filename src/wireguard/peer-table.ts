@@ -1,5 +1,5 @@
 /** The peers of a device: rows, ids, keys, and the stamps that outlive a peer. */
-import { type Instant, type Random, randomBelow, toHex } from "../base/index.ts";
+import { createQueue, type Instant, type Random, randomBelow, toHex } from "../base/index.ts";
 import { PEER_ID_REST_MS } from "./constants.ts";
 import type { PeerRef } from "./device-face.ts";
 import type { Peer, StampMemory } from "./peer.ts";
@@ -27,14 +27,14 @@ export interface PeerTable {
 
 export function createPeerTable(random: Random, peersMax: number): PeerTable {
   const slots: (Peer | undefined)[] = [];
-  const freeSlots: { readonly slot: number; readonly since: Instant }[] = [];
+  const freeSlots = createQueue<{ readonly slot: number; readonly since: Instant }>();
   const ids = new Map<number, Peer>();
   const restingIds = new Map<number, Instant>();
   const keys = new Map<string, Peer[]>();
   const remembered = new Map<string, StampMemory>();
 
   function allocateSlot(now: Instant): number | undefined {
-    const oldest = freeSlots[0];
+    const oldest = freeSlots.first();
     const isRested = oldest !== undefined && now - oldest.since >= SLOT_REST_MS;
     if (isRested || slots.length >= peersMax) return freeSlots.shift()?.slot;
     slots.push(undefined);

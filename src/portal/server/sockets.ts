@@ -1,7 +1,15 @@
 /**
  * Who is connected: sockets, what was pushed to them, pings and silence (PT-74, PT-75).
  */
-import { after, earliest, type Instant, type IpAddress, type SocketAddress } from "../../base/index.ts";
+import {
+  after,
+  createQueue,
+  earliest,
+  type Instant,
+  type IpAddress,
+  type Queue,
+  type SocketAddress,
+} from "../../base/index.ts";
 import type { ChannelEvent, Topic } from "../protocol/index.ts";
 import { toFrameText } from "../protocol/index.ts";
 import type { TokenRecord } from "./model.ts";
@@ -94,7 +102,7 @@ interface Tables {
   /** A flow looks at all gateways, and there may be many clients. */
   readonly gateways: Set<PeerSocket>;
   readonly countByToken: Map<string, number>;
-  readonly transmits: ServerTransmit[];
+  readonly transmits: Queue<ServerTransmit>;
   lastId: number;
   checkAt: Instant | undefined;
 }
@@ -105,7 +113,7 @@ export function createSocketTable(): SocketTable {
     byPeer: new Map(),
     gateways: new Set(),
     countByToken: new Map(),
-    transmits: [],
+    transmits: createQueue(),
     lastId: 0,
     checkAt: undefined,
   };
