@@ -26,6 +26,7 @@ export interface Ours {
   sent: number;
   /** Kinds of events but data; of `closed` its reason. */
   readonly events: string[];
+  isClosed: boolean;
   /** False: the application does not read. */
   isReading: boolean;
   unread: number;
@@ -42,7 +43,7 @@ export interface Exchange {
   readonly withinMs?: number;
   /** At every turn. */
   readonly during?: (ours: Ours) => void;
-  /** Default: the kernel's side has said what became of it. */
+  /** Default: both sides have said what became of it. */
   readonly isOver?: (ours: Ours) => boolean;
 }
 
@@ -82,7 +83,7 @@ export function createMeeting() {
       }
       const isDone = (): boolean => {
         of.during?.(ours);
-        return of.isOver === undefined ? other.report() !== undefined : of.isOver(ours);
+        return of.isOver === undefined ? ours.isClosed && other.report() !== undefined : of.isOver(ours);
       };
       await device.run(isDone, hear, withinMs);
       return { ours, theirs: other.report() };
@@ -100,7 +101,16 @@ function application(
   toSend: number | undefined,
 ): { readonly ours: Ours; readonly hear: (event: TcpEvent) => void } {
   const ours: Ours = {
-    ...{ id: undefined, received: 0, isRight: true, sent: 0, events: [], isReading: true, unread: 0 },
+    ...{
+      id: undefined,
+      received: 0,
+      isRight: true,
+      sent: 0,
+      events: [],
+      isClosed: false,
+      isReading: true,
+      unread: 0,
+    },
   };
   const more = (id: number): void => {
     if (toSend === undefined) return;
@@ -122,6 +132,7 @@ function application(
     }
     if (event.kind === "writable") return more(event.id);
     ours.events.push(event.kind === "closed" ? event.reason : event.kind);
+    if (event.kind === "closed") ours.isClosed = true;
     if (event.kind === "opened") {
       ours.id = event.id;
       more(event.id);
