@@ -46,6 +46,8 @@ function rewrite(packet: usize, found: usize, at: usize, address: usize, field: 
   const transport = packet + <usize>load<u32>(found, Packet.TRANSPORT_OFFSET);
   const hasPorts = (flags & PACKET_FLAG_PORTS) != 0;
   const isIcmp = protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMP6;
+  // Neither addresses nor an identifier are summed: an update by nothing would still turn 0xffff into 0.
+  if (protocol == PROTOCOL_ICMP && !hasPorts) return;
   let oldSum: u64 = protocol == PROTOCOL_ICMP ? 0 : oldAddress;
   let newSum: u64 = protocol == PROTOCOL_ICMP ? 0 : newAddress;
   if (hasPorts) {

@@ -30,7 +30,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { filesBelow, ROOT } from "../../scripts/steps.mjs";
+import { ROOT } from "../../scripts/steps.mjs";
 
 const PATCHES = join(ROOT, "test", "mutants");
 const CACHE = join(ROOT, ".cache", "mutants");
@@ -126,7 +126,10 @@ async function buildFor({ builds }) {
     const hash = createHash("sha256")
       .update(target)
       .update(readFileSync(join(COPY, "asconfig.json")));
-    for (const file of filesBelow("assembly", ".ts").sort()) hash.update(readFileSync(join(COPY, file)));
+    // The copy's files: the clone's may be others by now.
+    for (const file of readdirSync(join(COPY, "assembly"), { recursive: true }).sort()) {
+      if (file.endsWith(".ts")) hash.update(readFileSync(join(COPY, "assembly", file)));
+    }
     const kept = join(CACHE, `${hash.digest("hex").slice(0, 20)}.wasm`);
     if (!existsSync(kept)) {
       const { status, output } = await runInCopy(process.execPath, ["scripts/asc.mjs", target], 600_000);

@@ -102,6 +102,14 @@ describe.each([
     const packet = ipPacket(47, counting(16), { family: 6 });
     expect(rewrite(packet, OUT(6))).toEqual(ipPacket(47, counting(16), { family: 6, destination: FAR[6] }));
   });
+
+  it("TN-9: ICMP without an identifier stays as it is in IPv4, whatever its checksum says", () => {
+    for (const checksum of [0, 0xff]) {
+      const unreachable = Uint8Array.of(3, 1, checksum, checksum, 0, 0, 0, 0, ...counting(20));
+      const packet = rewrite(ipPacket(1, unreachable, { family: 4 }), OUT(4));
+      expect(packet.subarray(20)).toEqual(unreachable);
+    }
+  });
 });
 
 it("TN-9: plane and twin agree on packets of any kind", () => {
