@@ -9,14 +9,19 @@ import {
   ip,
   type Log,
   type LogFields,
+  type UnixMs,
+  unixMs,
 } from "../../src/base/index.ts";
 import { type Connections, createConnections } from "../../src/connections/index.ts";
+import { createResolver, type Resolver } from "../../src/dns/index.ts";
 import { clientChannel, gatewayChannel } from "../../src/portal/protocol/index.ts";
 import {
   createTunnelClient,
   createTunnelGateway,
   type TunnelClient,
+  type TunnelClientEvent,
   type TunnelGateway,
+  type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
 import { DEFAULT_PLANE } from "../twin/driven-plane.ts";
@@ -34,12 +39,15 @@ export interface Peer {
   readonly name: string;
   readonly host: Host;
   readonly connections: Connections;
+  readonly plane: PolledPlane;
   /** Its way to the portal. */
   readonly line: Pick<PortalLine<never>, "connect" | "vanish" | "events">;
   /** All datagrams that it has sent. */
   readonly sent: OutgoingDatagram[];
   /** What it logged from WARN up, as `level event` with the fields. */
   readonly complaints: { readonly line: string; readonly fields: LogFields }[];
+  /** A packet from its TUN device. */
+  send(packet: Uint8Array): void;
   /** It has another address, or the same at another place; connections begin anew (TN-35). */
   roam(): void;
   /** Other addresses beside those that it keeps: nothing begins anew (SN-137). */
@@ -48,6 +56,7 @@ export interface Peer {
 
 export interface ClientPeer extends Peer {
   readonly tunnel: TunnelClient;
+  readonly resolver: Resolver | undefined;
   /** When each packet's echo came, by its number. */
   readonly echoes: ReadonlyMap<number, Instant>;
   /** A packet to the server behind the gateway. @returns its number */
@@ -62,40 +71,68 @@ export interface GatewayPeer extends Peer {
   readonly tunnel: TunnelGateway;
 }
 
+/** What runs on a peer's host beside the tunnel, and how it is started. */
+export interface PeerOptions {
+  /** Default: the one of its role. */
+  readonly token?: string;
+  /** How often it has been started before: each process makes keys of its own. */
+  readonly starts?: number;
+  /** What comes out of its TUN device; default: a server that echoes, or the echoes. */
+  readonly takePacket?: (packet: Uint8Array) => void;
+}
+
+export interface ClientOptions extends PeerOptions {
+  readonly hasResolver?: boolean;
+  readonly isInternetOn?: boolean;
+  readonly takeEvent?: (event: TunnelClientEvent) => void;
+}
+
+export interface GatewayOptions extends PeerOptions {
+  readonly takeEvent?: (event: TunnelGatewayEvent) => void;
+}
+
 const REACH_EVERY_MS = 100;
 const PING_EVERY_MS = 50;
 
-export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
+export function addClient(portal: SimulatedPortal, host: Host, options: ClientOptions = {}): ClientPeer {
   const { world } = portal;
-  const { connections, plane, complaints, log } = createMachines(world, host, "client");
-  const tunnel = createTunnelClient({ connections, flows: plane.flows, log });
-  const onPlane = putOnPlane(tunnel, plane);
+  const { starts = 0, hasResolver = false, isInternetOn = false, takeEvent } = options;
+  const machines = createMachines(world, host, "client", starts);
+  const { connections, plane, log } = machines;
+  const resolver = hasResolver
+    ? createResolver({ random: world.random(`host/${host.name}/dns/${starts}`), log })
+    : undefined;
+  const tunnel = createTunnelClient({
+    ...{ connections, flows: plane.flows, isInternetOn, log },
+    ...(resolver && { resolver }),
+  });
   const echoes = new Map<number, Instant>();
   let own: IpAddress | undefined;
   let count = 0;
   const line = dial(portal, {
-    ...loginOf(host, "client", connections),
+    ...loginOf(host, "client", connections, options),
     channel: clientChannel,
     handleMessage: (message) => tunnel.handlePortalMessage(world.now(), message),
   });
+  const takePacket = (packet: Uint8Array): void => {
+    if (packet[9] === PROTOCOL_EXPERIMENT) echoes.set(numberOf(packet), world.now());
+  };
+  const peer = createPeer({ ...machines, world, host, tunnel, line, takePacket, ...options }, () => {
+    for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
+      if (event.kind === "request") line.send(event.request);
+      else if (event.kind === "relays-wanted") line.connect();
+      else if (event.kind === "interface") own = ip4Of(event.interface.addresses);
+      takeEvent?.(event);
+    }
+  });
   const client: ClientPeer = {
-    ...createPeer({ world, host, connections, tunnel, line, onPlane, complaints }, () => {
-      for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
-        if (event.kind === "request") line.send(event.request);
-        else if (event.kind === "relays-wanted") line.connect();
-        else if (event.kind === "interface") own = ip4Of(event.interface.addresses);
-      }
-      for (const packet of onPlane.delivered.splice(0)) {
-        if (packet[9] === PROTOCOL_EXPERIMENT) echoes.set(numberOf(packet), world.now());
-      }
-    }),
+    ...peer,
     tunnel,
+    resolver,
     echoes,
     ping() {
       count++;
-      if (own === undefined) return count;
-      onPlane.plane.sendPacket(world.now(), packetOf(own, SERVER, count));
-      world.flush(host);
+      if (own !== undefined) peer.send(packetOf(own, SERVER, count));
       return count;
     },
     reach: (withinMs) => reach(world, client, withinMs),
@@ -104,87 +141,102 @@ export function addClient(portal: SimulatedPortal, host: Host): ClientPeer {
   return client;
 }
 
-export function addGateway(portal: SimulatedPortal, host: Host): GatewayPeer {
+export function addGateway(portal: SimulatedPortal, host: Host, options: GatewayOptions = {}): GatewayPeer {
   const { world } = portal;
-  const { connections, plane, complaints, log } = createMachines(world, host, "gateway");
-  const clocks = { now: world.now(), unixNow: world.unixNow() };
+  const { starts = 0, takeEvent } = options;
+  const machines = createMachines(world, host, "gateway", starts);
+  const { connections, plane, log } = machines;
+  const clocks = { now: world.now(), unixNow: wallOf(world, host) };
   const { flows } = plane;
   const tunnel = createTunnelGateway({ connections, flows, ...clocks, isHostOpen: false, log });
-  const onPlane = putOnPlane(tunnel, plane);
   const line = dial(portal, {
-    ...loginOf(host, "gateway", connections),
+    ...loginOf(host, "gateway", connections, options),
     channel: gatewayChannel,
     handleMessage: (message) => tunnel.handlePortalMessage(world.now(), message),
   });
-  const peer = createPeer({ world, host, connections, tunnel, line, onPlane, complaints }, () => {
+  const takePacket = (packet: Uint8Array): void => echo(world, plane, packet);
+  const peer = createPeer({ ...machines, world, host, tunnel, line, takePacket, ...options }, () => {
     for (let event = tunnel.pollEvent(); event !== undefined; event = tunnel.pollEvent()) {
       if (event.kind === "request") line.send(event.request);
       else if (event.kind === "relays-wanted") line.connect();
+      takeEvent?.(event);
     }
   });
   return { ...peer, tunnel };
 }
 
-function createMachines(
-  world: World,
-  host: Host,
-  role: "client" | "gateway",
-): Pick<Parts, "connections" | "complaints"> & { readonly plane: PolledPlane; readonly log: Log } {
+/** The time of day by the host's clock. */
+function wallOf(world: World, { clockSkewMs }: Host): UnixMs {
+  return unixMs(world.unixNow() + clockSkewMs);
+}
+
+type Machines = Pick<Parts, "connections" | "complaints" | "plane"> & { readonly log: Log };
+
+function createMachines(world: World, host: Host, role: "client" | "gateway", starts: number): Machines {
   const complaints: Peer["complaints"] = [];
   const log = recorder(complaints);
   const plane = createPolledPlane(DEFAULT_PLANE, { mode: role });
+  const keys = `host/${host.name}/keys${starts === 0 ? "" : `/${starts}`}`;
   const connections = createConnections({
     role,
     records: plane.records,
     crypto: NOBLE_CRYPTO,
-    seed: world.random(`host/${host.name}/keys`).fill(new Uint8Array(32)),
+    seed: world.random(keys).fill(new Uint8Array(32)),
     now: world.now(),
-    unixNow: world.unixNow(),
+    unixNow: wallOf(world, host),
     pathMtu: ({ destination }) => pathMtuOf(host, destination),
     log,
   });
   return { connections, plane, complaints, log };
 }
 
-function loginOf<Role extends "client" | "gateway">(host: Host, role: Role, connections: Connections) {
+function loginOf<Role extends "client" | "gateway">(
+  host: Host,
+  role: Role,
+  connections: Connections,
+  { token }: PeerOptions,
+) {
   const { name } = host;
   // Each attempt says the present key (PT-12).
   const params = () => ({ externalId: name, name, publicKey: connections.publicKey() });
-  return { host, role, params };
+  return { host, role, params, ...(token !== undefined && { token }) };
 }
 
 interface Parts {
   readonly world: World;
   readonly host: Host;
   readonly connections: Connections;
+  readonly plane: PolledPlane;
   readonly tunnel: TunnelClient | TunnelGateway;
   readonly line: PortalLine<never>;
-  readonly onPlane: TunnelOnPlane;
   readonly complaints: Peer["complaints"];
+  readonly takePacket: (packet: Uint8Array) => void;
 }
 
-/** Puts the machines on the host. `drain` takes what the tunnel says and delivers. */
-function createPeer(
-  { world, host, connections, tunnel, line, onPlane, complaints }: Parts,
-  drain: () => void,
-): Peer {
+/** Puts the machines on the host. `drain` takes what the tunnel says. */
+function createPeer(parts: Parts, drain: () => void): Peer {
+  const { world, host, connections, plane, tunnel, line, complaints, takePacket } = parts;
+  const onPlane = putOnPlane(tunnel, plane);
   const sent: OutgoingDatagram[] = [];
-  const isGateway = "grantsOf" in tunnel;
   const tellAddresses = (): void => {
     const own = host.addresses.map((address) => ({ address, port: host.port }));
     tunnel.handleOwnAddresses(world.now(), own);
     world.flush(host);
   };
+  const tellTime = (now: Instant): void => tunnel.handleWallClock(now, wallOf(world, host));
   host.program = {
-    handleDatagram: (now, datagram) => onPlane.plane.handleDatagram(now, datagram),
+    handleDatagram(now, datagram) {
+      tellTime(now);
+      plane.handleDatagram(now, datagram);
+    },
     handleTimeout(now) {
+      tellTime(now);
       tunnel.handleTimeout(now);
       line.handleTimeout();
     },
     pollTimeout: () => earliest(tunnel.pollTimeout(), line.pollTimeout()),
     pollTransmit() {
-      let next = onPlane.pollTransmit(world.now());
-      if (next === undefined && isGateway && echo(world, onPlane)) next = onPlane.pollTransmit(world.now());
+      const next = nextTransmit(world, onPlane, takePacket);
       if (next !== undefined) sent.push(next);
       return next;
     },
@@ -195,9 +247,14 @@ function createPeer(
     name: host.name,
     host,
     connections,
+    plane,
     line,
     sent,
     complaints,
+    send(packet) {
+      plane.sendPacket(world.now(), packet);
+      world.flush(host);
+    },
     tellAddresses,
     roam() {
       tunnel.reset(world.now());
@@ -208,6 +265,19 @@ function createPeer(
   };
 }
 
+/** The next datagram; what the host's programs answer to what the tunnel brings leaves at once. */
+function nextTransmit(
+  world: World,
+  onPlane: TunnelOnPlane,
+  takePacket: (packet: Uint8Array) => void,
+): OutgoingDatagram | undefined {
+  for (;;) {
+    const next = onPlane.pollTransmit(world.now());
+    if (next !== undefined || onPlane.delivered.length === 0) return next;
+    for (const packet of onPlane.delivered.splice(0)) takePacket(packet);
+  }
+}
+
 function recorder(lines: Peer["complaints"]): Log {
   const at = (level: string) => (event: string, fields?: LogFields) =>
     void lines.push({ line: `${level} ${event}`, fields: fields ?? {} });
@@ -215,14 +285,11 @@ function recorder(lines: Peer["complaints"]): Log {
   return log;
 }
 
-/** The server behind a gateway. @returns whether it has said anything */
-function echo(world: World, { delivered, plane }: TunnelOnPlane): boolean {
-  const packets = delivered.splice(0).filter((packet) => packet[9] === PROTOCOL_EXPERIMENT);
-  for (const packet of packets) {
-    const answer = packetOf(packet.slice(16, 20), packet.slice(12, 16), numberOf(packet));
-    plane.sendPacket(world.now(), answer);
-  }
-  return packets.length > 0;
+/** The server behind a gateway. */
+function echo(world: World, plane: PolledPlane, packet: Uint8Array): void {
+  if (packet[9] !== PROTOCOL_EXPERIMENT) return;
+  const answer = packetOf(packet.slice(16, 20), packet.slice(12, 16), numberOf(packet));
+  plane.sendPacket(world.now(), answer);
 }
 
 function reach(world: World, client: ClientPeer, withinMs: number): number | undefined {

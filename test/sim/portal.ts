@@ -15,7 +15,13 @@ import {
   type PortalTransmit,
   type PortalUrl,
 } from "../../src/portal/protocol/index.ts";
-import { createPortalServer, EMPTY_STATE, type PortalServer } from "../../src/portal/server/index.ts";
+import {
+  createPortalServer,
+  createStateBuilder,
+  EMPTY_STATE,
+  type PortalServer,
+  type StateBuilder,
+} from "../../src/portal/server/index.ts";
 import { modelOf, OFFICE, TOKENS } from "../unit/portal/server-world.ts";
 import type { Network } from "./network.ts";
 import type { Host, World } from "./world.ts";
@@ -29,17 +35,26 @@ const CLOSE_ABNORMAL = 1006;
 
 export interface SimulatedPortal {
   readonly world: World;
-  readonly server: PortalServer;
+  server: PortalServer;
+  /** What is on its disk. */
+  readonly disk: StateBuilder;
+  /** Its configuration file. */
+  file: string;
+  starts: number;
   /** One way. */
   delayMs: number;
   /** While it is not, connections are refused. */
   isUp: boolean;
+  /** Hosts whose way to it is cut, but no other. */
+  readonly cutOff: Set<Host>;
   readonly sockets: Map<number, { readonly wire: Wire; readonly attempt: number }>;
 }
 
 export interface LineOptions<M, R> {
   readonly host: Host;
   readonly role: Role;
+  /** Default: the one of its role. */
+  readonly token?: string;
   readonly channel: Channel<M, R>;
   readonly params: () => ConnectParams;
   readonly handleMessage: (message: M) => void;
@@ -64,6 +79,7 @@ type Role = "client" | "gateway" | "relay";
 interface Wire {
   readonly host: Host;
   readonly role: Role;
+  readonly token: string;
   readonly up: Queue;
   readonly down: Queue;
   readonly connection: Pick<
@@ -82,23 +98,52 @@ interface Queue {
 
 export function addPortal(world: World, { delayMs = 20, model = OFFICE } = {}): SimulatedPortal {
   const host = world.addHost("portal", { addresses: [ADDRESS] });
-  const server = createPortalServer({
-    model: modelOf(model),
-    state: EMPTY_STATE,
-    now: world.now(),
-    wallNow: world.unixNow(),
-    random: world.random("portal"),
-    log: SILENT,
-  });
-  const portal: SimulatedPortal = { world, server, delayMs, isUp: true, sockets: new Map() };
+  const disk = createStateBuilder(EMPTY_STATE);
+  const portal: SimulatedPortal = {
+    world,
+    server: createServer(world, model, disk),
+    disk,
+    file: model,
+    starts: 0,
+    delayMs,
+    isUp: true,
+    cutOff: new Set(),
+    sockets: new Map(),
+  };
   host.program = {
     handleDatagram: () => {},
-    handleTimeout: (now) => server.handleTimeout(now),
-    pollTimeout: () => server.pollTimeout(),
+    handleTimeout: (now) => portal.server.handleTimeout(now),
+    pollTimeout: () => portal.server.pollTimeout(),
     pollTransmit: () => undefined,
     drain: () => flushPortal(portal),
   };
   return portal;
+}
+
+function createServer(world: World, file: string, disk: StateBuilder, starts = 0): PortalServer {
+  return createPortalServer({
+    model: modelOf(file),
+    state: disk.state(),
+    now: world.now(),
+    wallNow: world.unixNow(),
+    random: world.random(starts === 0 ? "portal" : `portal/${starts}`),
+    log: SILENT,
+  });
+}
+
+/** Another configuration, as after `SIGHUP` (PT-114). */
+export function reloadPortal(portal: SimulatedPortal, file: string): void {
+  portal.file = file;
+  portal.server.handleModel(portal.world.now(), modelOf(file));
+  flushPortal(portal);
+}
+
+/** A stopped portal begins again as another process, from what is on its disk (PT-115). */
+export function startPortal(portal: SimulatedPortal): void {
+  portal.starts++;
+  portal.server = createServer(portal.world, portal.file, portal.disk, portal.starts);
+  portal.isUp = true;
+  flushPortal(portal);
 }
 
 /** Closes every connection, and refuses new ones until it is up again. */
@@ -115,13 +160,14 @@ export function stopPortal(portal: SimulatedPortal): void {
 
 export function dial<M, R>(portal: SimulatedPortal, options: LineOptions<M, R>): PortalLine<R> {
   const { world } = portal;
-  const { host, role, channel, params, handleMessage } = options;
+  const { host, role, token = TOKENS[role], channel, params, handleMessage } = options;
   const random = world.random(`line/${host.name}`);
   const connection = createPortalConnection<M, R>({ url: URL, channel, random, log: SILENT });
   const events: string[] = [];
   const wire: Wire = {
     host,
     role,
+    token,
     connection,
     up: { waiting: [], isPumping: false },
     down: { waiting: [], isPumping: false },
@@ -157,7 +203,7 @@ function nameOf<M>(event: PortalEvent<M>): string {
 }
 
 function carryOut(portal: SimulatedPortal, wire: Wire, transmit: PortalTransmit): void {
-  const { world, server } = portal;
+  const { world } = portal;
   const { attempt } = transmit;
   const toServer = (input: (socket: number) => void): void =>
     carry(portal, wire, wire.up, () => {
@@ -170,11 +216,11 @@ function carryOut(portal: SimulatedPortal, wire: Wire, transmit: PortalTransmit)
     case "open":
       return carry(portal, wire, wire.up, () => open(portal, wire, transmit));
     case "text":
-      return toServer((socket) => server.handleText(world.now(), socket, transmit.text));
+      return toServer((socket) => portal.server.handleText(world.now(), socket, transmit.text));
     case "close":
     case "drop":
       return toServer((socket) => {
-        server.handleClose(world.now(), socket);
+        portal.server.handleClose(world.now(), socket);
         portal.sockets.delete(socket);
         if (transmit.kind === "close") {
           carry(portal, wire, wire.down, () =>
@@ -191,7 +237,7 @@ function open(
   { attempt, url }: Extract<PortalTransmit, { kind: "open" }>,
 ): void {
   const { world, server, isUp, sockets } = portal;
-  const { connection, role } = wire;
+  const { connection, role, token } = wire;
   if (!isUp) {
     return carry(portal, wire, wire.down, () =>
       connection.handleFailure(
@@ -207,7 +253,7 @@ function open(
     path: path ?? "",
     query: new URLSearchParams(query),
     headers: {
-      "x-authorization": `Bearer ${TOKENS[role]}`,
+      "x-authorization": `Bearer ${token}`,
       "user-agent": `Linux/6 ${role === "client" ? "headless-client" : role}/1.5.0 postern/0.1.0`,
       host: ADDRESS,
     },
@@ -229,8 +275,9 @@ function open(
 
 /** Brings to the peers what the portal has for them. */
 function flushPortal(portal: SimulatedPortal): void {
-  const { world, server, sockets } = portal;
+  const { world, server, sockets, disk } = portal;
   for (let write = server.pollPersist(); write !== undefined; write = server.pollPersist()) {
+    for (const change of write.changes) disk.apply(change);
     server.handlePersisted(world.now(), write.revision);
   }
   for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
@@ -242,7 +289,7 @@ function flushPortal(portal: SimulatedPortal): void {
       const now = world.now();
       if (transmit.kind === "text") wire.connection.handleText(now, attempt, transmit.text);
       else if (transmit.kind === "close") wire.connection.handleClose(now, attempt, transmit.code);
-      else carry(portal, wire, wire.up, () => server.handlePong(world.now(), transmit.socket));
+      else carry(portal, wire, wire.up, () => portal.server.handlePong(world.now(), transmit.socket));
     });
   }
 }
@@ -257,7 +304,7 @@ function pump(portal: SimulatedPortal, wire: Wire, queue: Queue): void {
   queue.isPumping = true;
   const count = queue.waiting.length;
   portal.world.at(portal.delayMs, () => {
-    if (!isReachable(wire.host)) return portal.world.at(RESEND_MS, () => pump(portal, wire, queue));
+    if (!isReachable(portal, wire.host)) return portal.world.at(RESEND_MS, () => pump(portal, wire, queue));
     for (const arrive of queue.waiting.splice(0, count)) arrive();
     if (queue === wire.down) wire.settle();
     queue.isPumping = false;
@@ -285,7 +332,9 @@ function socketOf({ sockets }: SimulatedPortal, wire: Wire, attempt: number): nu
 }
 
 /** TCP takes the same links as everything else. */
-function isReachable({ link, network }: Host): boolean {
+function isReachable({ cutOff }: SimulatedPortal, host: Host): boolean {
+  const { link, network } = host;
+  if (cutOff.has(host)) return false;
   for (let at: Network = network; ; ) {
     if (link.isDown || at.router?.link.isDown) return false;
     if (at.router === undefined) return true;

@@ -18,7 +18,14 @@ import type { NatKind } from "../lib/nat.ts";
 import { type LinkConditions, type LinkProfile, PROFILES } from "./link.ts";
 import { type NatOptions, natOptions } from "./nat.ts";
 import type { Network, RoutedNetwork, Router } from "./network.ts";
-import { addClient, addGateway, type ClientPeer, type GatewayPeer } from "./peer.ts";
+import {
+  addClient,
+  addGateway,
+  type ClientOptions,
+  type ClientPeer,
+  type GatewayOptions,
+  type GatewayPeer,
+} from "./peer.ts";
 import { addPortal, dial, type PortalLine, type SimulatedPortal } from "./portal.ts";
 import { addRelay, RELAY_LISTEN, type SimulatedRelay } from "./relay.ts";
 import { createWorld, type Host, type World } from "./world.ts";
@@ -46,7 +53,12 @@ export interface HostPart {
   readonly isForwarded?: boolean;
 }
 
+/** Of a client or a gateway; what runs on its host is made anew at each of its starts. */
+export type EndPart<Options> = HostPart & { readonly setUp?: (starts: number) => Options };
+
 export interface StoryOptions {
+  /** The portal's file. */
+  readonly model?: string;
   /** Default: IPv4 alone, so that NATs matter. */
   readonly families?: Families;
   /** Of the portal, one way. */
@@ -54,10 +66,11 @@ export interface StoryOptions {
 }
 
 export interface Story {
+  readonly world: World;
   network(name: string, part?: NetworkPart): Story;
   internet(): Story;
-  client(name?: string, part?: HostPart): Story;
-  gateway(name?: string, part?: HostPart): Story;
+  client(name?: string, part?: EndPart<ClientOptions>): Story;
+  gateway(name?: string, part?: EndPart<GatewayOptions>): Story;
   relay(name?: string, part?: HostPart): Story;
   /** All of them start, and have joined the portal. */
   begin(): Play;
@@ -80,6 +93,10 @@ export interface Play {
   client(name?: string): ClientPeer;
   gateway(name?: string): GatewayPeer;
   relay(name?: string): RelayPart;
+  /** Ends a client or gateway, at once or with a farewell (TN-37); the portal sees the end of TCP. */
+  stop(name: string, how: "kill" | "shutdown"): void;
+  /** Starts one that was stopped as another process, with other keys. */
+  start(name: string): void;
   router(network: string): Router;
   /** From now on the router of its network sends the peer's port on to it. */
   forward(peer: ClientPeer | GatewayPeer): void;
@@ -94,6 +111,8 @@ export interface Play {
 const NEAR: Partial<LinkConditions> = { latencyMs: 5 };
 const REGISTERED_MS = 1_500;
 const JOINED_MS = 500;
+/** What a program gives itself to say goodbye (TN-37). */
+const FAREWELL_MS = 1_000;
 
 interface State {
   readonly world: World;
@@ -104,26 +123,31 @@ interface State {
   readonly clients: Map<string, ClientPeer>;
   readonly gateways: Map<string, GatewayPeer>;
   readonly relays: Map<string, RelayPart>;
+  /** How clients and gateways are started, by name. */
+  readonly starters: Map<string, () => ClientPeer | GatewayPeer>;
   /** Where the next part stands; the Internet has no name. */
   at: string | undefined;
   hosts: number;
 }
 
-export function story(seed: number, { families = "ipv4", portalDelayMs = 20 }: StoryOptions = {}): Story {
+export function story(seed: number, options: StoryOptions = {}): Story {
+  const { families = "ipv4", portalDelayMs = 20, model } = options;
   const world = createWorld(seed);
   const state: State = {
     world,
-    portal: addPortal(world, { delayMs: portalDelayMs }),
+    portal: addPortal(world, { delayMs: portalDelayMs, ...(model !== undefined && { model }) }),
     families,
     networks: new Map(),
     parts: new Map(),
     clients: new Map(),
     gateways: new Map(),
     relays: new Map(),
+    starters: new Map(),
     at: undefined,
     hosts: 0,
   };
   const self: Story = {
+    world,
     network(name, part = {}) {
       if (!state.networks.has(name)) addNetwork(state, name, part);
       state.at = name;
@@ -134,11 +158,11 @@ export function story(seed: number, { families = "ipv4", portalDelayMs = 20 }: S
       return self;
     },
     client(name = "client", part = {}) {
-      state.clients.set(name, addClient(state.portal, addHost(state, name, part)));
+      addStarter(state, state.clients, name, part, addClient);
       return self;
     },
     gateway(name = "gateway", part = {}) {
-      state.gateways.set(name, addGateway(state.portal, addHost(state, name, part)));
+      addStarter(state, state.gateways, name, part, addGateway);
       return self;
     },
     relay(name = "relay", part = {}) {
@@ -148,6 +172,36 @@ export function story(seed: number, { families = "ipv4", portalDelayMs = 20 }: S
     begin: () => begin(state),
   };
   return self;
+}
+
+/** Adds an end, and keeps how it is started anew. */
+function addStarter<Options, P extends ClientPeer | GatewayPeer>(
+  state: State,
+  peers: Map<string, P>,
+  name: string,
+  part: EndPart<Options>,
+  add: (portal: SimulatedPortal, host: Host, options: Options & { readonly starts: number }) => P,
+): void {
+  const host = addHost(state, name, part);
+  let starts = 0;
+  const start = (): P => {
+    const peer = add(state.portal, host, { ...(part.setUp?.(starts) ?? ({} as Options)), starts });
+    starts++;
+    peers.set(name, peer);
+    return peer;
+  };
+  start();
+  state.starters.set(name, start);
+}
+
+function stop({ world }: State, peer: ClientPeer | GatewayPeer, how: "kill" | "shutdown"): void {
+  if (how === "shutdown") {
+    peer.tunnel.shutdown(world.now());
+    world.flush(peer.host);
+    world.run(FAREWELL_MS);
+  }
+  peer.line.vanish(true);
+  peer.host.program = undefined;
 }
 
 function begin(state: State): Play {
@@ -164,6 +218,8 @@ function begin(state: State): Play {
     client: (name) => named(clients, name),
     gateway: (name) => named(gateways, name),
     relay: (name) => named(relays, name),
+    stop: (name, how) => stop(state, clients.get(name) ?? named(gateways, name), how),
+    start: (name) => named(state.starters, name)().line.connect(),
     router: (name) => named(networks, name).router,
     forward: ({ host }) => forward(host.network, host),
     roam(peer, network) {

@@ -69,6 +69,8 @@ export interface Host {
   /** A middlebox on the way out: what it returns `true` for is lost. */
   swallows: (datagram: OutgoingDatagram) => boolean;
   program: Program | undefined;
+  /** How far its clock on the wall is wrong. */
+  clockSkewMs: number;
   /** How long its program oversleeps each time, in milliseconds. */
   lagMs: number;
   /** What its kernel has learnt of paths, by destination address. */
@@ -192,6 +194,7 @@ function createHost({ internet }: Simulation, name: string, options: HostOptions
     swallows: () => false,
     takesPort: (port) => port === host.port,
     program: undefined,
+    clockSkewMs: 0,
     lagMs: 0,
     pathMtus: new Map(),
   };
