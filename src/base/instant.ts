@@ -15,8 +15,12 @@ export function unixMs(ms: number): UnixMs {
   return ms as UnixMs;
 }
 
+/**
+ * A whole millisecond, never before the duration is over: a deadline between two would be due to a clock that is
+ * read more finely, and not yet to the machine, which would be woken in vain until the next (D-14).
+ */
 export function after(start: Instant, durationMs: number): Instant {
-  return (start + durationMs) as Instant;
+  return Math.ceil(start + durationMs) as Instant;
 }
 
 /** The earliest of the given deadlines; `undefined` entries do not count. */
