@@ -1,0 +1,44 @@
+/** The administrator's file, as the reference has it now. JSON is YAML. */
+import { formatToken, type TokenKind } from "../../../src/portal/derive.ts";
+import { type Reference, resourcesOf } from "./reference.ts";
+import type { Filter, Resource } from "./setup.ts";
+
+/** Of a site's gateways or of a client; others than those of `server-world.ts`. */
+export function tokenOf(kind: TokenKind, name: string): string {
+  const bytes = new Uint8Array(32).fill(100);
+  bytes.set(new TextEncoder().encode(name));
+  return formatToken(kind, new Uint8Array(16), bytes);
+}
+
+export function portalFile(reference: Reference): string {
+  const { setup, resources, listed } = reference;
+  const clients = setup.clients.map(({ name }) => name);
+  return JSON.stringify({
+    version: 1,
+    sites: setup.sites.map(({ name }) => ({
+      name,
+      gateway_tokens: [{ name: `token of ${name}`, token: tokenOf("gateway", name) }],
+    })),
+    actors: clients.map((name) => ({
+      name,
+      type: "service_account",
+      tokens: [{ name: `token of ${name}`, token: tokenOf("client", name) }],
+    })),
+    groups: clients.map((name) => ({ name: `group of ${name}`, members: [name] })),
+    resources: [...resources.values()].filter(({ name }) => listed.has(name)).map(toEntry),
+    policies: clients.flatMap((client) =>
+      resourcesOf(reference, client).map(({ name }) => ({ group: `group of ${client}`, resource: name })),
+    ),
+  });
+}
+
+function toEntry({ id, name, kind, address, stack, site, filters }: Resource): object {
+  const common = { id, name, site, type: kind };
+  if (kind === "internet") return common;
+  const stacked = kind === "dns" ? { ip_stack: stack } : {};
+  return { ...common, ...stacked, address, filters: filters.map(toFilter) };
+}
+
+function toFilter({ protocol, first, last }: Filter): object {
+  return protocol === "icmp" ? { protocol } : { protocol, ports: [`${first}-${last}`] };
+}

@@ -1,0 +1,119 @@
+/** What stands behind a gateway: hosts that echo, hosts that answer with errors, TCP servers, and the site's DNS. */
+import { formatIp, type Instant } from "../../../src/base/index.ts";
+import type { SetupQuery } from "../../../src/dns/index.ts";
+import { viewPacket } from "../../../src/packet/index.ts";
+import { createTcpHost, type TcpHost } from "../../../src/tcp/index.ts";
+import type { World } from "../../sim/world.ts";
+import { encodeAnswer, encodeError, readPacket, type Sight } from "./packets.ts";
+import { addressesOf, type Reference } from "./reference.ts";
+import { TCP_PORT } from "./setup.ts";
+
+/** Something that came out of a gateway. */
+export interface Arrival {
+  readonly at: Instant;
+  readonly gateway: string;
+  readonly sight: Sight;
+}
+
+/** What a gateway has heard of a name. */
+export interface Resolution {
+  readonly at: Instant;
+  readonly gateway: string;
+  readonly domain: string;
+  /** Addresses as text; absent: it could not be found out. */
+  readonly addresses?: readonly string[];
+}
+
+export interface Servers {
+  readonly arrivals: Arrival[];
+  readonly resolutions: Resolution[];
+  /** Ids of TCP connections by gateway. */
+  tcpOf(gateway: string): TcpHost;
+  /** A packet that came out of the gateway's TUN device. */
+  take(gateway: string, packet: Uint8Array): void;
+  /** A gateway's question to its site's DNS. */
+  resolve(gateway: string, query: SetupQuery): void;
+}
+
+export interface GatewayAccess {
+  send(gateway: string, packet: Uint8Array): void;
+  answer(gateway: string, token: number, addresses: ReturnType<typeof addressesOf>): void;
+}
+
+/** Of the site's DNS. */
+const LOOKUP_MS = 20;
+
+export function createServers(world: World, reference: Reference, access: GatewayAccess): Servers {
+  const hosts = new Map<string, TcpHost>();
+  const arrivals: Arrival[] = [];
+  const resolutions: Resolution[] = [];
+  const { errorHosts } = reference.setup;
+  for (const { gateways } of reference.setup.sites) {
+    for (const { name } of gateways) {
+      hosts.set(
+        name,
+        addTcpHost(world, `servers behind ${name}`, (packet) => access.send(name, packet)),
+      );
+    }
+  }
+  const tcpOf = (gateway: string): TcpHost => {
+    const host = hosts.get(gateway);
+    if (host === undefined) throw new Error(`no servers behind ${gateway}`);
+    return host;
+  };
+  return {
+    arrivals,
+    resolutions,
+    tcpOf,
+    take(gateway, packet) {
+      const sight = readPacket(packet);
+      if (sight.kind === "tcp") return tcpOf(gateway).handlePacket(world.now(), packet);
+      arrivals.push({ at: world.now(), gateway, sight });
+      if (sight.kind !== "request") return;
+      const error = errorHosts[formatIp(viewPacket(packet).destination)];
+      access.send(gateway, error === undefined ? encodeAnswer(packet) : encodeError(packet, error));
+    },
+    resolve(gateway, { token, domain }) {
+      world.at(LOOKUP_MS, () => {
+        const addresses = addressesOf(reference, domain);
+        resolutions.push({
+          ...{ at: world.now(), gateway, domain },
+          ...(addresses && { addresses: addresses.map(formatIp) }),
+        });
+        access.answer(gateway, token, addresses);
+      });
+    },
+  };
+}
+
+/** A TCP of the test's own on a host that only has time; servers echo what they are sent. */
+export function addTcpHost(world: World, name: string, send: (packet: Uint8Array) => void): TcpHost {
+  const tcp = createTcpHost({
+    random: world.random(`tcp/${name}`),
+    admit: (local) => (local.port === TCP_PORT ? "accept" : "refuse"),
+  });
+  const host = world.addHost(name, { addresses: [] });
+  const drain = (): void => {
+    for (let event = tcp.pollEvent(); event !== undefined; event = tcp.pollEvent()) {
+      if (event.kind !== "data") continue;
+      tcp.take(world.now(), event.id, event.bytes.length);
+      tcp.send(world.now(), event.id, event.bytes);
+    }
+    for (let packet = tcp.pollPacket(); packet !== undefined; packet = tcp.pollPacket()) send(packet);
+  };
+  host.program = {
+    handleDatagram: () => {},
+    handleTimeout: (now) => tcp.handleTimeout(now),
+    pollTimeout: () => tcp.pollTimeout(),
+    pollTransmit: () => undefined,
+    drain,
+  };
+  return {
+    ...tcp,
+    handlePacket(now, packet) {
+      tcp.handlePacket(now, packet);
+      // Sending from within the gateway's own turn would be a turn within a turn.
+      world.at(0, drain);
+    },
+  };
+}

@@ -1,0 +1,110 @@
+/** Steps in which applications do what applications do: ask for names, send packets, open connections. */
+import { formatIp, type IpAddress, ip } from "../../../src/base/index.ts";
+import { type Case, probe, violation } from "./case.ts";
+import type { Draw } from "./draw.ts";
+import { exercise, open } from "./held.ts";
+import { expect, type Flow, resourceOfName } from "./reference.ts";
+import { ADDRESSES, DOMAINS, PORTS, TCP_PORT } from "./setup.ts";
+import type { Transition } from "./transition.ts";
+
+export const TRAFFIC: readonly Transition[] = [
+  {
+    name: "send to an address",
+    weight: 20,
+    candidates: (c) => c.setup.clients.map(({ name }) => name),
+    run(c, client, draw) {
+      const address = ip(draw.of(ADDRESSES));
+      if (!hasFamily(c, client, address)) return;
+      probe(c, client, drawFlow(draw, address));
+    },
+  },
+  {
+    name: "send to a name",
+    weight: 30,
+    candidates: (c) => [...c.reference.proxies.keys()],
+    run(c, key, draw) {
+      const [client = "", address = ""] = key.split(" ");
+      probe(c, client, drawFlow(draw, Uint8Array.from(address.split(".").map(Number))));
+    },
+  },
+  {
+    name: "send to a tunnel address",
+    weight: 1,
+    candidates: (c) => c.setup.clients.map(({ name }) => name),
+    run(c, client, draw) {
+      probe(c, client, { protocol: "udp", destination: ip("100.64.77.77"), port: draw.of([53, 80]) });
+    },
+  },
+  {
+    name: "ask for a name",
+    weight: 8,
+    candidates: (c) => c.setup.clients.map(({ name }) => name),
+    run: (c, client, draw) => resolve(c, client, draw.of(DOMAINS), draw.of([4, 4, 6])),
+  },
+  {
+    name: "open a TCP connection",
+    weight: 10,
+    candidates: (c) => [
+      ...c.reference.proxies.keys(),
+      ...c.setup.clients.flatMap(({ name }) => networksOf(c, name)),
+    ],
+    run(c, key) {
+      const [client = "", text = ""] = key.split(" ");
+      const destination = text.includes(":") ? ip(text) : Uint8Array.from(text.split(".").map(Number));
+      open(c, client, { protocol: "tcp", destination, port: TCP_PORT });
+    },
+  },
+  {
+    name: "use the TCP connections",
+    weight: 3,
+    candidates: (c) => (c.held.length > 0 ? [""] : []),
+    run: (c) => exercise(c),
+  },
+];
+
+/** Addresses that one of the client's networks serves by TCP. */
+function networksOf(c: Case, client: string): readonly string[] {
+  return ADDRESSES.filter((text) => {
+    const destination = ip(text);
+    return expect(c.reference, client, { protocol: "tcp", destination, port: TCP_PORT }).kind === "served";
+  }).map((text) => `${client} ${text}`);
+}
+
+function drawFlow(draw: Draw, destination: IpAddress): Flow & { readonly protocol: "icmp" | "udp" } {
+  const protocol = draw.of(["udp", "icmp"] as const);
+  return { protocol, destination, port: protocol === "icmp" ? 0 : draw.of(PORTS) };
+}
+
+export function hasFamily(c: Case, client: string, address: IpAddress): boolean {
+  return c.application(client).own.some(({ length }) => length === address.length);
+}
+
+/** What the resolver answers, and whose the addresses are from now on (DN-38, DN-41, DN-44). */
+export function resolve(c: Case, client: string, domain: string, family: 4 | 6): void {
+  const { reference } = c;
+  const resource = resourceOfName(reference, client, domain);
+  const addresses = c.application(client).ask(domain, family);
+  if (addresses === undefined) {
+    c.labels.add("a name that nobody has");
+    if (resource !== undefined) violation(`${client}: no answer for ${domain} of ${resource.name}`);
+    return;
+  }
+  const isAllowed =
+    resource?.stack === "dual" || resource?.stack === (family === 4 ? "ipv4_only" : "ipv6_only");
+  const count = resource !== undefined && isAllowed ? 4 : 0;
+  if (addresses.length !== count) {
+    const given = addresses.map(formatIp).join(" ");
+    violation(`${client}: ${domain}, IPv${family}: expected ${count} addresses, but got: ${given}`);
+  }
+  c.labels.add(count > 0 ? "proxies" : "a name without proxies of the family");
+  for (const address of addresses) {
+    const key = `${client} ${address.join(".")}`;
+    const before = reference.proxies.get(key);
+    if (before !== undefined && (before.domain !== domain || before.resource !== resource?.name)) {
+      violation(
+        `${client}: ${formatIp(address)} was ${before.domain} of ${before.resource}, and is ${domain} now`,
+      );
+    }
+    reference.proxies.set(key, { domain, resource: resource?.name ?? "" });
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The model test (TN-94 to TN-103): what the tunnel's machines do in a world that changes under them is what the
+ * reference says. By the hour: `npm run test:world -- --hours 1`.
+ */
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { keptCases } from "./corpus.ts";
+import { missingLabels } from "./labels.ts";
+import { type Outcome, runSeed, runSteps, TRANSITIONS } from "./run-case.ts";
+
+const CORPUS = join("test", "model", "world", "corpus");
+/** Together they come upon every label (TS-18, TS-19). */
+const SEEDS: readonly number[] = [54, 118, 148, 125, 87, 47, 106, 97, 145, 88];
+const labels = new Set<string>();
+
+function expectNoViolation({ seed, failure, lines, trace }: Outcome): void {
+  if (failure === undefined) return;
+  expect.unreachable(`seed ${seed}: ${failure}\n${lines.join("\n")}\n${trace}`);
+}
+
+describe("the tunnel in a world that changes", () => {
+  it.each(keptCases(CORPUS))("TS-19: a case that failed once ($name)", { timeout: 60_000 }, (kept) => {
+    expectNoViolation(runSteps(kept.seed, kept.steps));
+  });
+
+  it.each(SEEDS)(
+    "TN-94, TN-100, TN-101, TN-102: does what the reference says (seed %i)",
+    { timeout: 60_000 },
+    (seed) => {
+      const outcome = runSeed(seed);
+      for (const label of outcome.labels) labels.add(label);
+      expectNoViolation(outcome);
+    },
+  );
+
+  it("TS-18: all kinds of steps and outcomes occur, and it would be noticed if one did not", () => {
+    expect(missingLabels(labels)).toEqual([]);
+    for (const { name } of TRANSITIONS) {
+      const without = new Set([...labels].filter((label) => label !== `step: ${name}`));
+      expect(missingLabels(without)).toEqual([`step: ${name}`]);
+    }
+  });
+
+  it("TS-7, TN-94: the same seed, the same world, steps and bytes", { timeout: 60_000 }, () => {
+    const hashes = (): readonly string[] =>
+      SEEDS.slice(0, 2).map((seed) => {
+        const { traceHash, lines } = runSeed(seed);
+        return `${traceHash} ${lines.join("; ")}`;
+      });
+    expect(hashes()).toEqual(hashes());
+  });
+});

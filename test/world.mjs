@@ -1,0 +1,31 @@
+/**
+ * `npm run test:world -- [--hours N | --cases N] [--seed S] [--steps N]`: the model test by the hour (TS-67).
+ *
+ * Bundles `test/model/world/main.ts`, because Node 20 does not read TypeScript, and runs it.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { rolldown } from "rolldown";
+import { ROOT, run } from "../scripts/steps.mjs";
+
+const FILE = join(ROOT, ".cache", "world", "main.js");
+
+async function bundle() {
+  mkdirSync(join(ROOT, ".cache", "world"), { recursive: true });
+  const build = await rolldown({
+    input: join(ROOT, "test", "model", "world", "main.ts"),
+    cwd: ROOT,
+    platform: "node",
+    external: [/^node:/, /^koffi$/],
+    transform: { target: "node20" },
+    logLevel: "warn",
+  });
+  await build.write({ file: FILE, format: "esm", sourcemap: true, codeSplitting: false });
+  await build.close();
+}
+
+await bundle();
+const { status } = await run(process.execPath, ["--enable-source-maps", FILE, ...process.argv.slice(2)], {
+  show: true,
+});
+process.exitCode = status;
