@@ -8,7 +8,15 @@ export { MAX_NAMES, PROXIES_PER_FAMILY } from "./assignments.ts";
 export { CLASS_IN, DNS_PORT, GATEWAY_DNS_PORT, RCODE, TCP_LENGTH_BYTES, TYPE } from "./constants.ts";
 export { checkResponse, encodeForwarded, encodeReturned, type UnacceptableResponse } from "./forward.ts";
 export { encodeLocal, fitAnswer, type LocalAnswer, type LocalRecord, udpLimitOf } from "./local-answer.ts";
-export { domainOf, labelsOf, type Name, parseName, toName } from "./name.ts";
+export { domainOf, HEADER_BYTES, labelsOf, type Name, parseName, toName } from "./name.ts";
+export {
+  createNameServer,
+  type NamePermit,
+  type NameServer,
+  type NameServerEvent,
+  type NameServerOptions,
+  type SiteQuestion,
+} from "./name-server.ts";
 export {
   comparePatterns,
   matches,
@@ -49,4 +57,5 @@ export type {
   TransportFlow,
   Upstream,
 } from "./resolver-face.ts";
+export { UNANSWERED_MAX } from "./tcp-front.ts";
 export { type DnsMessage, type MalformedDns, parseMessage, type ResourceRecord } from "./wire.ts";

@@ -94,6 +94,7 @@ export {
   parseResolvConf,
   type ResolverSettings,
 } from "./resolver-files.ts";
+export { readHostServers } from "./resolver-settings.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {
   addPolicyRules,

@@ -7,7 +7,6 @@
  */
 import { randomInt } from "node:crypto";
 import { lookup } from "node:dns/promises";
-import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import {
   type ConnectedUdp,
@@ -30,7 +29,6 @@ import {
   type AddressResponse,
   DNS_PORT,
   encodeQuery,
-  isSentinelRange,
   parseResponse,
   RCODE,
   type SetupResult,
@@ -38,15 +36,8 @@ import {
   toName,
 } from "../dns/index.ts";
 import { openMarkedSocket, POLL_MS_MAX } from "./marked-socket.ts";
-import { isOurs, recoverOriginal } from "./resolv-conf.ts";
-import { RESOLV_CONF_PATHS } from "./resolv-conf-file.ts";
-import {
-  addressesInHosts,
-  type NameServer,
-  namesToTry,
-  parseResolvConf,
-  type ResolverSettings,
-} from "./resolver-files.ts";
+import { addressesInHosts, type NameServer, namesToTry, type ResolverSettings } from "./resolver-files.ts";
+import { type ResolverFiles, readOrEmpty, readSettings, SYSTEM_FILES } from "./resolver-settings.ts";
 import { shareLookups, type TimedResult } from "./setup-cache.ts";
 
 const ANSWER_MS_MAX = 2_000;
@@ -54,24 +45,6 @@ const ANSWER_MS_MAX = 2_000;
 const ROUNDS = 2;
 /** How long the slower family may take once the other one has an address. */
 const OTHER_FAMILY_MS = 300;
-/** systemd-resolved's stub, which asks on unmarked. */
-const LOCAL_STUBS = ["127.0.0.53", "127.0.0.54"];
-
-export interface ResolverFiles {
-  readonly resolvConf: string;
-  /** What it was before DNS control. */
-  readonly backup: string;
-  /** The servers behind systemd-resolved's stub. */
-  readonly resolvedConf: string;
-  readonly hosts: string;
-}
-
-const SYSTEM_FILES: ResolverFiles = {
-  resolvConf: RESOLV_CONF_PATHS.file,
-  backup: RESOLV_CONF_PATHS.backup,
-  resolvedConf: "/run/systemd/resolve/resolv.conf",
-  hosts: "/etc/hosts",
-};
 
 export interface NameResolverOptions extends SocketWay {
   readonly kernel: Kernel;
@@ -147,28 +120,6 @@ async function lookUpByServers(
     default:
       return outcome satisfies never;
   }
-}
-
-/** Never the client's own sentinels: whoever is asked past the tunnel must not lie in it (PG-64). */
-function readSettings(files: ResolverFiles): ResolverSettings {
-  const settings = withoutSentinels(parseResolvConf(readResolvConf(files)));
-  const isStub = settings.servers.every((server) => LOCAL_STUBS.includes(formatIp(server.address)));
-  if (!isStub) return settings;
-  const { servers } = withoutSentinels(parseResolvConf(readOrEmpty(files.resolvedConf)));
-  return servers.length === 0 ? settings : { ...settings, servers };
-}
-
-/** While DNS control has the file, what it was before (DN-107). */
-function readResolvConf({ resolvConf, backup }: ResolverFiles): string {
-  const text = readOrEmpty(resolvConf);
-  if (!isOurs(text)) return text;
-  const before = readOrEmpty(backup);
-  return before === "" ? recoverOriginal(text, isSentinelRange) : before;
-}
-
-/** systemd-resolved lists the servers of our own link, too. */
-function withoutSentinels(settings: ResolverSettings): ResolverSettings {
-  return { ...settings, servers: settings.servers.filter(({ address }) => !isSentinelRange(address)) };
 }
 
 async function askForName(
@@ -335,13 +286,4 @@ function unresolved(name: string, reason: string, cause?: unknown): PosternError
   return new PosternError("connect-failed", `cannot resolve ${name}: ${reason}`, "check the name and DNS", {
     cause,
   });
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    // A host without the file knows nothing by it.
-    return "";
-  }
 }

@@ -21,7 +21,7 @@ export const SEARCH_MAX = 6;
 const DOTS_MAX = 15;
 
 /** Lines that cannot be read are skipped, as the system's resolver does. */
-export function parseResolvConf(text: string): ResolverSettings {
+export function parseResolvConf(text: string, serversMax = SERVERS_MAX): ResolverSettings {
   const servers: NameServer[] = [];
   let search: readonly string[] = [];
   let dotsMin = 1;
@@ -29,7 +29,7 @@ export function parseResolvConf(text: string): ResolverSettings {
     const [keyword, ...words] = line.trim().split(/\s+/);
     if (keyword === "nameserver") {
       const server = parseServer(words[0] ?? "");
-      if (server !== undefined && servers.length < SERVERS_MAX) servers.push(server);
+      if (server !== undefined && servers.length < serversMax) servers.push(server);
     } else if (keyword === "search" || keyword === "domain") {
       // The last of these lines counts.
       search = words.slice(0, keyword === "domain" ? 1 : SEARCH_MAX).filter((domain) => domain !== ".");

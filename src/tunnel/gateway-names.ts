@@ -1,6 +1,6 @@
 /** Names that clients tell a gateway, and what it finds for them (TN-63, TN-64). */
-import type { Instant } from "../base/index.ts";
-import { matchesPattern, type SetupResult } from "../dns/index.ts";
+import { equalIp, type Instant, type IpAddress } from "../base/index.ts";
+import { domainOf, matchesPattern, type Name, type NamePermit, type SetupResult } from "../dns/index.ts";
 import { type AssignedIps, encodeDomainStatus } from "../packet/index.ts";
 import { forgetFlows, type GatewayState, natOf, publish } from "./gateway-state.ts";
 import { resetClientNat } from "./nat/client-nat.ts";
@@ -92,4 +92,16 @@ function tellStatus(
   isActive: boolean,
 ): void {
   connections.sendPacket(now, cid, encodeDomainStatus({ ...name, isActive }));
+}
+
+/** Whether the client at that address is granted a resource that has the name (DN-85). */
+export function permitName({ grants }: GatewayState, address: IpAddress, name: Name): NamePermit {
+  const client = grants.clients().find(({ addresses }) => addresses.some((own) => equalIp(own, address)));
+  if (client === undefined) return { isGranted: false };
+  const domain = domainOf(name);
+  const isGranted = [...client.grants.values()].some(({ resource }) => {
+    const { pattern } = reachOf(resource);
+    return pattern !== undefined && matchesPattern(pattern, domain);
+  });
+  return { cid: client.cid, isGranted };
 }

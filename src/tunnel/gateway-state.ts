@@ -1,6 +1,6 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
 import type { Instant, IpAddress, WallClock } from "../base/index.ts";
-import type { SetupQuery } from "../dns/index.ts";
+import type { NameServer, NameServerEvent, SetupQuery } from "../dns/index.ts";
 import { createTokenBucket, encodeGoodbye, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
@@ -22,6 +22,7 @@ export type TunnelGatewayEvent =
   | { readonly kind: "resolve-setup"; readonly query: SetupQuery }
   /** For the flow log (TN-91). */
   | { readonly kind: "flow-ended"; readonly flow: FlowReport }
+  | { readonly kind: "dns"; readonly event: NameServerEvent }
   | RelaysWanted;
 
 /** Drops that the gateway's control decides, by the reasons of tunnel.md. */
@@ -48,6 +49,8 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   /** By client; it goes with the client's last grant (TN-50). */
   readonly nats: Map<string, ClientNat>;
   readonly setups: Setups;
+  /** Absent: clients' questions about names are nobody's (DN-84). */
+  nameServer: NameServer | undefined;
   readonly flows: FlowBook<Verdict>;
   /** Absent: flows are not logged. */
   readonly flowLog: FlowLog | undefined;

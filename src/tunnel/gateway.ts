@@ -15,7 +15,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
-import type { SetupResult } from "../dns/index.ts";
+import type { NameServer, NameServerOptions, SetupResult } from "../dns/index.ts";
 import type { DataPunt, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import { SWEEP_MS } from "./constants.ts";
@@ -32,7 +32,7 @@ import { createFlowBook, type FlowBook } from "./flow-book.ts";
 import { createFlowLog } from "./flow-log.ts";
 import { domainOf, drainFlowLog } from "./gateway-flow-log.ts";
 import { endFlow, unlinkFlow } from "./gateway-flows.ts";
-import { handleSetupResult, handleSetupTimeout } from "./gateway-names.ts";
+import { handleSetupResult, handleSetupTimeout, permitName } from "./gateway-names.ts";
 import { handlePunt } from "./gateway-packets.ts";
 import { handlePortalMessage } from "./gateway-portal.ts";
 import {
@@ -59,6 +59,8 @@ export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
+  /** An input for the name server, such as a client's question; nothing without one (DN-84). */
+  useNameServer(now: Instant, use: (server: NameServer) => void): void;
   /** What a name came to that `resolve-setup` asked for (TN-64). */
   handleSetupResult(now: Instant, token: number, result: SetupResult): void;
   /** What a client may reach now, and for how long; without end if there is no time. */
@@ -95,6 +97,8 @@ export interface TunnelGatewayOptions {
   /** `--flow-logs` (TN-91). */
   readonly areFlowsLogged?: boolean;
   readonly flows: PlaneFlows;
+  /** Makes the name server for clients, which asks `permit` about each question; absent: there is none. */
+  readonly openNameServer?: (permit: NameServerOptions["permit"]) => NameServer;
   readonly log?: Log;
 }
 
@@ -108,9 +112,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   };
   const after = (now: Instant): void => {
     drainConnections(gateway, now, parts);
-    for (let query = gateway.setups.pollQuery(); query !== undefined; query = gateway.setups.pollQuery()) {
-      gateway.events.push({ kind: "resolve-setup", query });
-    }
+    drainNames(gateway);
     drainFlowLog(gateway, (row) => unlinkFlow(gateway, now, row));
   };
   const end = createTunnelEnd(gateway, after);
@@ -131,6 +133,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     },
     reset(now) {
       resetEnd(gateway, now);
+      gateway.nameServer?.reset(now);
       after(now);
       publish(gateway, now);
     },
@@ -138,19 +141,15 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       connections.handleTimeout(now);
       applyRevocations(gateway, now, gateway.grants.handleTimeout(now));
       handleSetupTimeout(gateway, now);
+      gateway.nameServer?.handleTimeout(now);
       age(gateway, now);
       after(now);
     },
-    pollTimeout: () =>
-      earliest(
-        connections.pollTimeout(),
-        pollRelayTimeout(gateway),
-        gateway.grants.pollTimeout(),
-        gateway.setups.pollTimeout(),
-        gateway.flows.pollTimeout(),
-        gateway.flowLog?.pollTimeout(),
-        gateway.sweepAt,
-      ),
+    pollTimeout: () => pollTimeout(gateway),
+    useNameServer(now, use) {
+      if (gateway.nameServer !== undefined) use(gateway.nameServer);
+      after(now);
+    },
     handleSetupResult(now, token, result) {
       handleSetupResult(gateway, now, token, result);
       after(now);
@@ -165,6 +164,29 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     grantsOf: (cid, now) =>
       [...(gateway.grants.client(cid)?.grants.values() ?? [])].map((grant) => running(gateway, now, grant)),
   };
+}
+
+/** What is to be asked of the world about names. */
+function drainNames({ setups, nameServer, events }: GatewayState): void {
+  for (let query = setups.pollQuery(); query !== undefined; query = setups.pollQuery()) {
+    events.push({ kind: "resolve-setup", query });
+  }
+  for (let event = nameServer?.pollEvent(); event !== undefined; event = nameServer?.pollEvent()) {
+    events.push({ kind: "dns", event });
+  }
+}
+
+function pollTimeout(gateway: GatewayState): Instant | undefined {
+  return earliest(
+    gateway.connections.pollTimeout(),
+    pollRelayTimeout(gateway),
+    gateway.grants.pollTimeout(),
+    gateway.setups.pollTimeout(),
+    gateway.nameServer?.pollTimeout(),
+    gateway.flows.pollTimeout(),
+    gateway.flowLog?.pollTimeout(),
+    gateway.sweepAt,
+  );
 }
 
 function running({ clock }: GatewayState, now: Instant, { resource, expiresAt }: Grant): RunningGrant {
@@ -200,13 +222,14 @@ function createState(options: TunnelGatewayOptions): GatewayState {
   const { connections, now, unixNow, isHostOpen, isLinkLocalAllowed = false, log = SILENT } = options;
   const flows: FlowBook<Verdict> = createFlowBook(options.flows);
   const clock = createWallClock(now, unixNow);
-  return {
+  const state: GatewayState = {
     ...createEndState<TunnelGatewayEvent>(connections, log),
     clock,
     grants: createGrants(clock),
     refusals: new Map(),
     nats: new Map(),
     setups: createSetups(),
+    nameServer: undefined,
     flows,
     flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
     sweepAt: undefined,
@@ -224,6 +247,8 @@ function createState(options: TunnelGatewayOptions): GatewayState {
       "flow-table-full": 0,
     },
   };
+  state.nameServer = options.openNameServer?.((client, name) => permitName(state, client, name));
+  return state;
 }
 
 function toRequest({ kind, id, candidates }: CandidateBatch): TunnelGatewayEvent {

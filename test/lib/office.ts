@@ -74,6 +74,8 @@ export interface Configuration {
   /** Resources beside the usual ones; access to them is granted, too. */
   readonly names?: readonly NameResource[];
   readonly searchDomain?: string;
+  /** The portal's own name servers; absent: those of the host. */
+  readonly upstream?: readonly string[];
 }
 
 export interface OfficeOptions {
@@ -255,7 +257,7 @@ const WITH_RESOLV_CONF = ["sh", "-c", OWN_ETC, "sh"];
 function portalFile(
   access: readonly Access[],
   tokens: Office["tokens"],
-  { hasActor = true, names = [], searchDomain }: Configuration,
+  { hasActor = true, names = [], searchDomain, upstream }: Configuration,
 ): string {
   const resources = Object.entries(NETWORKS).map(([name, address]) => ({
     name,
@@ -280,7 +282,10 @@ function portalFile(
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
     resources: [...resources, { ...WIKI, site: "Berlin" }, internet, ...named],
     policies: [...policies, ...names.map(({ name }) => ({ group: "Ops", resource: name }))],
-    ...(searchDomain === undefined ? {} : { dns: { search_domain: searchDomain } }),
+    dns: {
+      ...(searchDomain !== undefined && { search_domain: searchDomain }),
+      ...(upstream !== undefined && { upstream: "custom", servers: upstream }),
+    },
   });
 }
 

@@ -18,7 +18,8 @@ export interface DirectPathOptions {
   /** A new socket for each datagram, past the tunnel. */
   readonly openSockets: (onOutcome: (token: number, outcome: DirectResult) => void) => QuerySockets;
   readonly openTcp: OpenTcp;
-  readonly doh: DohClient;
+  /** Absent where no server is asked so. */
+  readonly doh?: DohClient;
   /** Every message that came, or the end of the attempt. */
   readonly onResult: (token: number, result: DirectResult) => void;
   /** Tests have their own. */
@@ -51,8 +52,10 @@ export function createDirectPath(options: DirectPathOptions): DirectPath {
 
   return {
     send({ token, upstream, transport, message }) {
-      if (upstream.kind === "doh") void run(token, (signal) => doh.ask(upstream.url, message, signal));
-      else if (transport === "tcp")
+      if (upstream.kind === "doh") {
+        const none: DirectResult = { kind: "failed", reason: "no DNS over HTTPS here" };
+        void run(token, async (signal) => (await doh?.ask(upstream.url, message, signal)) ?? none);
+      } else if (transport === "tcp")
         void run(token, (signal) => askByTcp(options, upstream.server, message, signal));
       else datagrams.ask(token, toSocketAddress(upstream.server, options.port), message);
     },

@@ -7,3 +7,4 @@ export {
   describeUpstream,
 } from "./dns-service.ts";
 export { createDohClient, type DohClient, type DohOptions } from "./doh.ts";
+export { createNameService, type NameService, type NameServiceOptions } from "./name-service.ts";

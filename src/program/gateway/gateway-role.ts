@@ -1,14 +1,28 @@
 /** What a gateway is, on a host or embedded: its machine, and how it answers to the portal. */
 import * as v from "valibot";
-import type { SetupQuery, SetupResult } from "../../dns/index.ts";
+import type { Log } from "../../base/index.ts";
+import {
+  createNameServer,
+  type NameServer,
+  type NameServerOptions,
+  type SetupQuery,
+  type SetupResult,
+} from "../../dns/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
 import { method } from "../control/index.ts";
+import type { NameService } from "../dns/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
-import type { PeerParts, TunnelRole } from "../endpoint/role.ts";
+import type { PeerParts, PeerWiring, TunnelRole } from "../endpoint/role.ts";
+import { systemRandom } from "../system-random.ts";
 import { logFlow, toFlowView } from "./flow-views.ts";
 
+/** Opens the world around the name server for clients (`src/program/dns`). */
+export type OpenNameService = (parts: PeerParts<TunnelGateway>) => NameService;
+
 export interface GatewaySettings {
+  /** Absent: clients' questions about names are not answered, as in an embedding without a host. */
+  readonly openNameService?: OpenNameService;
   /** `--allow-link-local`: names may lead to link-local addresses (TN-64). */
   readonly isLinkLocalAllowed: boolean;
   /** `--host-access all` (TN-61 row 6). */
@@ -23,14 +37,16 @@ const FLOWS_SHOWN = 100;
 
 export function gatewayRole(
   settings: LinkSettings,
-  { isLinkLocalAllowed, isHostOpen, areFlowsLogged = false }: GatewaySettings,
+  { isLinkLocalAllowed, isHostOpen, areFlowsLogged = false, openNameService }: GatewaySettings,
 ): TunnelRole<TunnelGateway> {
+  let names: NameService | undefined;
   return {
     name: "gateway",
     createMachine: (parts) =>
       createTunnelGateway({
         ...{ ...parts, isHostOpen, isLinkLocalAllowed, areFlowsLogged },
         log: parts.log.scope("tunnel"),
+        ...(openNameService && { openNameServer: (permit) => openServer(permit, parts.log.scope("dns")) }),
       }),
     resourcesOf: () => [],
     methodsOf: (machine, _input, now) => ({
@@ -53,6 +69,7 @@ export function gatewayRole(
     }),
     wire(parts) {
       const { machine, log } = parts;
+      names = openNameService?.(parts);
       const link = createPortalLink({
         parts,
         component: "gateway",
@@ -63,7 +80,10 @@ export function gatewayRole(
         drainEvents(_now, request) {
           for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
             if (event.kind === "request") request(event.request);
-            else if (event.kind === "interface") parts.surroundings.applyInterface(event.interface);
+            else if (event.kind === "interface") {
+              parts.surroundings.applyInterface(event.interface);
+              names?.listen(event.interface.addresses);
+            } else if (event.kind === "dns") names?.handleEvent(event.event);
             else if (event.kind === "relays-wanted") link.reconnect();
             else if (event.kind === "resolve-setup") void lookUp(parts, event.query);
             else if (event.kind === "flow-ended") logFlow(log, event.flow);
@@ -71,7 +91,25 @@ export function gatewayRole(
           }
         },
       });
-      return link;
+      return names === undefined ? link : withNames(link, names);
+    },
+  };
+}
+
+function openServer(permit: NameServerOptions["permit"], log: Log): NameServer {
+  return createNameServer({ random: systemRandom, permit, log });
+}
+
+function withNames(link: PeerWiring, names: NameService): PeerWiring {
+  return {
+    ...link,
+    connect() {
+      names.start();
+      link.connect();
+    },
+    async close() {
+      names.close();
+      await link.close();
     },
   };
 }

@@ -12,20 +12,29 @@ import { runPeer } from "../endpoint/peer.ts";
 import type { PeerRole } from "../endpoint/role.ts";
 import type { ProgramIo } from "../io.ts";
 import type { GatewayOptions } from "../options.ts";
+import type { PlaneHost } from "../shell/index.ts";
 import { gatewayRole } from "./gateway-role.ts";
+import { openNames } from "./open-names.ts";
 
 export function runGateway(options: GatewayOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
-  return runPeer(gatewayOnHost(options), options, io, threads);
+  return runPeer(gatewayOnHost(options, io), options, io, threads);
 }
 
-function gatewayOnHost(options: GatewayOptions): PeerRole<TunnelGateway> {
+function gatewayOnHost(options: GatewayOptions, io: ProgramIo): PeerRole<TunnelGateway> {
+  const log = io.log.scope("dns");
+  let opened: PlaneHost | undefined;
   return {
     ...gatewayRole(options, {
       isHostOpen: options.hostAccess === "all",
       isLinkLocalAllowed: options.allowLinkLocal,
+      openNameService(parts) {
+        if (opened === undefined) throw new Error("the host is set up before the tunnel");
+        return openNames({ kernel: opened.kernel, options, log }, parts);
+      },
       areFlowsLogged: options.flowLogs,
     }),
     setUpHost(host, undo, log) {
+      opened = host;
       if (options.masquerade === "off") return { parameters: [], tables: [], isGuarded: false };
       // What a crash left behind goes first (D-22); the transaction itself is idempotent.
       undo.add("nft table", () => tearDownFirewall(log));
