@@ -20,7 +20,13 @@ import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
 import { helperEnvironment } from "./helper-programs.ts";
 import { createRepairLimit } from "./repair-limit.ts";
 import { type NamedServer, serversIn, serversInResolvectl } from "./resolv-conf.ts";
-import { openResolvConf, RESOLV_CONF_PATHS, type ResolvConfPaths, readText } from "./resolv-conf-file.ts";
+import {
+  openResolvConf,
+  RESOLV_CONF_PATHS,
+  type ResolvConfFile,
+  type ResolvConfPaths,
+  readText,
+} from "./resolv-conf-file.ts";
 import { type ResolvedWanted, resolvedCommands } from "./resolved.ts";
 
 export type HostDnsWanted = ResolvedWanted;
@@ -53,6 +59,8 @@ export const DNS_CONTROL_PATHS: DnsControlPaths = {
 export interface DnsControlOptions {
   readonly wanted: "auto" | DnsMode;
   readonly tunName: string;
+  /** The file says whose servers it names, since several clients may have set it. */
+  readonly instance: string;
   readonly log: Log;
   readonly paths?: DnsControlPaths;
   /** Runs resolvectl; tests have their own. */
@@ -98,9 +106,10 @@ export function openDnsControl(options: DnsControlOptions): DnsControl {
 
 /** `--revert-dns`, and the beginning of every start (DN-105, DN-108). */
 export function revertHostDns(options: Omit<DnsControlOptions, "wanted">): void {
-  const { log, tunName, paths = DNS_CONTROL_PATHS, resolvectl = SYSTEM_RESOLVECTL } = options;
+  const { log, tunName, instance, paths = DNS_CONTROL_PATHS, resolvectl = SYSTEM_RESOLVECTL } = options;
   try {
-    openResolvConf(paths, isSentinelRange, log).revert();
+    const others = openFile(paths, instance, log).revert();
+    if (others.length > 0) log.info?.("DNS servers of clients that run stay", { instances: others });
   } catch (error) {
     log.error?.("the file of DNS servers cannot be put back", {
       file: paths.file,
@@ -113,6 +122,22 @@ export function revertHostDns(options: Omit<DnsControlOptions, "wanted">): void 
 }
 
 type Parts = Required<DnsControlOptions>;
+
+function openFile(paths: DnsControlPaths, instance: string, log: Log): ResolvConfFile {
+  const startedAt = startOfProcess(process.pid) ?? 0;
+  return openResolvConf(paths, isSentinelRange, log, {
+    self: { instance, process: process.pid, startedAt },
+    isAlive: (owner) => startOfProcess(owner.process) === owner.startedAt,
+  });
+}
+
+/** When a process started, in the kernel's ticks since boot (proc_pid_stat(5)); `undefined` if there is none. */
+function startOfProcess(pid: number): number | undefined {
+  const text = readText(`/proc/${pid}/stat`);
+  // The name in parentheses may contain anything.
+  const field = text?.slice(text.lastIndexOf(")") + 2).split(" ")[19];
+  return field === undefined ? undefined : Number(field);
+}
 
 /** By commands to systemd-resolved, which forgets them with the device (DN-98 to DN-102). */
 function controlResolved({ tunName, log, paths, resolvectl }: Parts): DnsControl {
@@ -165,8 +190,8 @@ function controlResolved({ tunName, log, paths, resolvectl }: Parts): DnsControl
 }
 
 /** By the file that programs read themselves (DN-103 to DN-107). */
-function controlFile({ log, paths }: Parts): DnsControl {
-  const file = openResolvConf(paths, isSentinelRange, log);
+function controlFile({ log, paths, instance }: Parts): DnsControl {
+  const file = openFile(paths, instance, log);
   const limit = createRepairLimit({ repairsMax: OVERWRITTEN_MAX, pauseMs: OVERWRITTEN_PAUSE_MS });
   let wanted: HostDnsWanted | undefined;
   let again: Instant | undefined;
@@ -226,8 +251,8 @@ function controlFile({ log, paths }: Parts): DnsControl {
 }
 
 /** Sentinels answer, but nobody is told of them. */
-function leaveAlone({ log, paths }: Parts): DnsControl {
-  const file = openResolvConf(paths, isSentinelRange, log);
+function leaveAlone({ log, paths, instance }: Parts): DnsControl {
+  const file = openFile(paths, instance, log);
   return {
     mode: "disabled",
     systemServers() {

@@ -17,7 +17,14 @@ import {
   writeSync,
 } from "node:fs";
 import type { IpAddress, Log } from "../base/index.ts";
-import { isOurs, recoverOriginal, toOurText, type WantedDns } from "./resolv-conf.ts";
+import {
+  type DnsOwner,
+  isOurs,
+  ownersIn,
+  recoverOriginal,
+  toOurText,
+  type WantedDns,
+} from "./resolv-conf.ts";
 
 export interface ResolvConfPaths {
   readonly file: string;
@@ -30,11 +37,15 @@ export const RESOLV_CONF_PATHS: ResolvConfPaths = {
 };
 
 export interface ResolvConfFile {
-  /** Makes the file say what is wanted. @throws Error of the system */
+  /** Makes the file say what is wanted, beside what others want that run. @throws Error of the system */
   apply(wanted: WantedDns): void;
-  /** The file as it was, unless somebody else has written it meanwhile. Idempotent. */
-  revert(): void;
-  /** Whether somebody else has written the file since `apply`. */
+  /**
+   * Takes away what this instance has set, or one that is dead. The file is as it was when nobody is left, unless
+   * somebody else has written it meanwhile. Idempotent.
+   * @returns the instances that run, and keep theirs
+   */
+  revert(): readonly string[];
+  /** Whether the file does not say any more that this instance has set it. */
   isOverwritten(): boolean;
   /** The host's own text: what stood there before us. */
   original(): string;
@@ -43,11 +54,20 @@ export interface ResolvConfFile {
 /** What a rename cannot replace: bind mounts of containers, and folders that nobody may write. */
 const IN_PLACE_CODES: readonly unknown[] = ["EBUSY", "EXDEV", "EROFS", "EACCES", "EPERM"];
 
+/** Whose hand it is, as the file names it. */
+export interface DnsParty {
+  readonly self: Omit<DnsOwner, "wanted">;
+  readonly isAlive: (owner: Omit<DnsOwner, "wanted">) => boolean;
+}
+
 export function openResolvConf(
   paths: ResolvConfPaths,
   isSentinel: (address: IpAddress) => boolean,
   log: Log,
+  { self, isAlive }: DnsParty,
 ): ResolvConfFile {
+  const isMine = (owner: Omit<DnsOwner, "wanted">): boolean => owner.instance === self.instance;
+
   /** What the backup says, or what can be read out of our own text. */
   function originalOf(text: string): string {
     if (!isOurs(text)) return text;
@@ -64,16 +84,26 @@ export function openResolvConf(
       const before = readText(paths.file) ?? "";
       const original = originalOf(before);
       if (original !== readText(paths.backup)) replace(paths.backup, original, statOf(paths.file));
-      const text = toOurText(original, wanted, paths.backup);
+      const owners = ownersIn(before).filter((owner) => isMine(owner) || isAlive(owner));
+      const mine = { ...self, wanted };
+      // Who was there keeps its place.
+      const next = owners.some(isMine)
+        ? owners.map((owner) => (isMine(owner) ? mine : owner))
+        : [...owners, mine];
+      const text = toOurText(original, next, paths.backup);
       if (text !== before) replace(paths.file, text, statOf(paths.file));
     },
     revert() {
       const text = readText(paths.file);
-      if (text === undefined || !isOurs(text)) return;
+      if (text === undefined || !isOurs(text)) return [];
+      const others = ownersIn(text).filter((owner) => !isMine(owner) && isAlive(owner));
       // The backup stays: a loss of power may undo what is written now.
-      replace(paths.file, originalOf(text), statOf(paths.file));
+      const original = originalOf(text);
+      const next = others.length === 0 ? original : toOurText(original, others, paths.backup);
+      if (next !== text) replace(paths.file, next, statOf(paths.file));
+      return others.map(({ instance }) => instance);
     },
-    isOverwritten: () => !isOurs(readText(paths.file) ?? ""),
+    isOverwritten: () => !ownersIn(readText(paths.file) ?? "").some(isMine),
     original: () => originalOf(readText(paths.file) ?? ""),
   };
 }

@@ -5,10 +5,22 @@ import { SEARCH_MAX, SERVERS_MAX } from "./resolver-files.ts";
 /** The first line of a file that is ours. */
 export const RESOLV_CONF_HEADER = "# BEGIN Postern DNS configuration";
 
+const OWNER_PREFIX = "# Postern instance ";
+const OWNER = /^# Postern instance (\S+), process (\d+) \((\d+)\), servers ([^,]*)(?:, search (\S+))?$/;
+
 export interface WantedDns {
   /** Sentinels, in order. */
   readonly servers: readonly IpAddress[];
   readonly searchDomain: string | undefined;
+}
+
+/** A client that has set the file, and what it wants there. */
+export interface DnsOwner {
+  readonly instance: string;
+  readonly process: number;
+  /** By the kernel's count: another process may have the number later. */
+  readonly startedAt: number;
+  readonly wanted: WantedDns;
 }
 
 /** A server as a file names it: a link-local address may need its interface. */
@@ -21,18 +33,23 @@ export function isOurs(text: string): boolean {
   return text.startsWith(RESOLV_CONF_HEADER);
 }
 
-/** The host's own text with our servers in it; the user's search list and options stay. */
-export function toOurText(original: string, wanted: WantedDns, backupPath: string): string {
-  const { servers, searchDomain } = wanted;
+/**
+ * The host's own text with our servers in it; the user's search list and options stay.
+ * @param owners in the order in which they came: the servers of the last one are asked first
+ */
+export function toOurText(original: string, owners: readonly DnsOwner[], backupPath: string): string {
+  const newestFirst = owners.toReversed().map(({ wanted }) => wanted);
+  const servers = [...new Set(newestFirst.flatMap((one) => one.servers.map(formatIp)))];
+  const ownSearch = newestFirst.flatMap(({ searchDomain }) => searchDomain ?? []);
   const lines = original.split("\n").filter((line, i, all) => line !== "" || i < all.length - 1);
   const kept = lines.filter((line) => !["nameserver", "search", "domain"].includes(keywordOf(line)));
-  const search = [...(searchDomain === undefined ? [] : [searchDomain]), ...searchOf(lines)];
-  const distinct = [...new Set(search)].slice(0, SEARCH_MAX);
+  const distinct = [...new Set([...ownSearch, ...searchOf(lines)])].slice(0, SEARCH_MAX);
   return `${[
     RESOLV_CONF_HEADER,
     `# The file as it was before is ${backupPath}.`,
     "# It comes back when the client stops, or by: postern client --revert-dns",
-    ...servers.slice(0, SERVERS_MAX).map((server) => `nameserver ${formatIp(server)}`),
+    ...owners.map(formatOwner),
+    ...servers.slice(0, SERVERS_MAX).map((server) => `nameserver ${server}`),
     ...(distinct.length === 0 ? [] : [`search ${distinct.join(" ")}`]),
     ...kept.map(withoutTrust),
   ].join("\n")}\n`;
@@ -44,12 +61,45 @@ export function recoverOriginal(text: string, isSentinel: (address: IpAddress) =
   // Our header and its two lines of explanation.
   const own = lines.slice(isOurs(text) ? 3 : 0);
   return own
+    .filter((line) => !line.startsWith(OWNER_PREFIX))
     .filter((line) => {
       const server =
         keywordOf(line) === "nameserver" ? readServer(line.trim().split(/\s+/)[1] ?? "") : undefined;
       return server === undefined || !isSentinel(server.address);
     })
     .join("\n");
+}
+
+/** Who has set a text of ours, in the order in which they came. */
+export function ownersIn(text: string): readonly DnsOwner[] {
+  if (!isOurs(text)) return [];
+  return text.split("\n").flatMap((line) => {
+    const found = OWNER.exec(line);
+    if (found === null) return [];
+    const [, instance = "", process = "", startedAt = "", servers = "", searchDomain] = found;
+    const addresses = servers.split(" ").flatMap((word) => {
+      const address = parseIp(word);
+      return address.ok ? [address.value] : [];
+    });
+    const numbers = { process: Number(process), startedAt: Number(startedAt) };
+    return [{ instance: decode(instance), ...numbers, wanted: { servers: addresses, searchDomain } }];
+  });
+}
+
+function formatOwner({ instance, process, startedAt, wanted }: DnsOwner): string {
+  const { servers, searchDomain } = wanted;
+  const search = searchDomain === undefined ? "" : `, search ${searchDomain}`;
+  const who = `${encodeURIComponent(instance)}, process ${process} (${startedAt})`;
+  return `${OWNER_PREFIX}${who}, servers ${servers.map(formatIp).join(" ")}${search}`;
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // Somebody has edited the line.
+    return text;
+  }
 }
 
 /** The servers that a text names, in order; lines that cannot be read are skipped. */

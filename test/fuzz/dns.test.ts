@@ -90,9 +90,13 @@ describe("parsers of DNS", () => {
     ];
     const original = "# a\nnameserver 192.0.2.1\nsearch a b\noptions ndots:2\nnameserver fe80::1%eth0\n";
     const sentinel = ip("100.100.111.1");
+    const owner = {
+      ...{ instance: "client", process: 1, startedAt: 1 },
+      wanted: { servers: [sentinel], searchDomain: "corp" },
+    };
     for (let i = 0; i < ROUNDS; i++) {
       const text = mutateText(chance, original, words);
-      const ours = toOurText(text, { servers: [sentinel], searchDomain: "corp" }, "/b");
+      const ours = toOurText(text, [owner], "/b");
       expect(serversIn(ours)).toEqual([{ address: sentinel }]);
       expect(serversIn(recoverOriginal(ours, (address) => address.join() === sentinel.join()))).toEqual([]);
       serversInResolvectl(mutateText(chance, "Link 2 (eth0): 192.0.2.1 [2001:db8::1]:53#x\n", words));

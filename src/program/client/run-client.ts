@@ -22,6 +22,9 @@ import { loadRoots, markedTcp } from "../portal-transport.ts";
 import type { PlaneHost } from "../shell/index.ts";
 import { clientRole, type OpenDns } from "./client-role.ts";
 
+/** Its name where none is given, as for its lock (PG-10). */
+const INSTANCE = "client";
+
 export async function runClient(
   options: ClientOptions,
   io: ProgramIo,
@@ -32,9 +35,9 @@ export async function runClient(
 }
 
 /** `--revert-dns`: what a client that died has left (DN-108). */
-function revertDns({ noCheck, tunName }: ClientOptions, io: ProgramIo): number {
+function revertDns({ noCheck, tunName, instance = INSTANCE }: ClientOptions, io: ProgramIo): number {
   if (!noCheck) requirePrivilege("client");
-  revertHostDns({ tunName, log: io.log.scope("dns") });
+  revertHostDns({ tunName, instance, log: io.log.scope("dns") });
   io.print("the host's DNS is as it was");
   return EXIT.ok;
 }
@@ -49,7 +52,8 @@ function hostRole(options: ClientOptions, io: ProgramIo): PeerRole<TunnelClient>
   return {
     ...clientRole(options, { isInternetOn: options.internetResource, openDns }),
     setUpHost(host, undo) {
-      const control = openDnsControl({ wanted: options.dnsControl, tunName: host.tun.name, log });
+      const { dnsControl: wanted, instance = INSTANCE } = options;
+      const control = openDnsControl({ wanted, tunName: host.tun.name, instance, log });
       undo.add("DNS control", () => control.revert());
       opened = { host, control };
       return { parameters: [], tables: [], isGuarded: true };
@@ -86,6 +90,6 @@ function openService(
       }),
     give: (use) => input((now) => machine.useResolver(now, (resolver) => use(resolver, now))),
     indexOf: (name) => interfaceIndex(kernel, name),
-    namesFile: folder === undefined ? undefined : `${folder}/${options.instance ?? "client"}-dns.json`,
+    namesFile: folder === undefined ? undefined : `${folder}/${options.instance ?? INSTANCE}-dns.json`,
   });
 }

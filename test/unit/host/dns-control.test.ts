@@ -35,8 +35,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const open = (resolvectl = NO_RESOLVED, wanted: Parameters<typeof openDnsControl>[0]["wanted"] = "auto") =>
-  openDnsControl({ wanted, tunName: "tun-postern", log: SILENT, paths: paths(), resolvectl });
+const open = (
+  resolvectl = NO_RESOLVED,
+  wanted: Parameters<typeof openDnsControl>[0]["wanted"] = "auto",
+  instance = "client",
+) => openDnsControl({ wanted, tunName: "tun-postern", instance, log: SILENT, paths: paths(), resolvectl });
 
 describe("/etc/resolv.conf", () => {
   it("DN-103, DN-105: ours while the client runs, as before when it has ended", () => {
@@ -89,6 +92,54 @@ describe("/etc/resolv.conf", () => {
     expect(read(paths().backup)).not.toContain("Postern");
   });
 
+  it("DN-105: two clients at once: each takes back its own, in whatever order they end", () => {
+    const SECOND = { servers: [ip("100.100.111.7")], searchDomain: undefined, suffixes: [] };
+    const servers = () => /nameserver .*/g[Symbol.match](read(paths().file));
+    const both = ["nameserver 100.100.111.7", "nameserver 100.100.111.1"];
+    for (const endsFirst of [0, 1] as const) {
+      const first = open();
+      first.want(at(0), WANTED);
+      const second = open(NO_RESOLVED, "auto", "second");
+      expect(servers()).toEqual(["nameserver 100.100.111.1"]);
+      expect(second.systemServers().map(({ address }) => formatIp(address))).toEqual(["192.0.2.1"]);
+      second.want(at(0), SECOND);
+      expect(servers()).toEqual(both);
+      first.look(at(5_000));
+      first.want(at(6_000), { ...WANTED, searchDomain: "other" });
+      expect(servers()).toEqual(both);
+      const controls = [first, second] as const;
+      controls[endsFirst].revert();
+      expect(servers()).toEqual([both[endsFirst]]);
+      controls[endsFirst === 0 ? 1 : 0].revert();
+      expect(read(paths().file)).toBe(ORIGINAL);
+    }
+  });
+
+  it("DN-105: a client that was killed is undone by the start or the end of another one", () => {
+    open(NO_RESOLVED, "auto", "killed").want(at(0), WANTED);
+    // As a process that is no more would have written it.
+    writeFileSync(paths().file, read(paths().file).replace(/process \d+ \(\d+\)/, "process 4194304 (1)"));
+    const other = open(NO_RESOLVED, "auto", "other");
+    expect(read(paths().file)).toBe(ORIGINAL);
+    other.revert();
+    // The same number as a living process, which has started at another time.
+    open(NO_RESOLVED, "auto", "killed").want(at(0), WANTED);
+    const reused = read(paths().file).replace(/process \d+ \(\d+\)/, `process ${process.pid} (1)`);
+    writeFileSync(paths().file, reused);
+    open(NO_RESOLVED, "auto", "other");
+    expect(read(paths().file)).toBe(ORIGINAL);
+  });
+
+  it("DN-106: who was taken out of the file by another hand comes back", () => {
+    const first = open();
+    first.want(at(0), WANTED);
+    writeFileSync(paths().file, read(paths().file).replace(/# Postern instance.*\n/, ""));
+    first.look(at(5_000));
+    expect(read(paths().file)).toContain("# Postern instance client,");
+    first.revert();
+    expect(read(paths().file)).toBe(ORIGINAL);
+  });
+
   it("DN-105: what the user has written meanwhile is left alone", () => {
     const control = open();
     control.want(at(0), WANTED);
@@ -122,7 +173,13 @@ describe("/etc/resolv.conf", () => {
   });
 
   it("DN-108: --revert-dns does the same, also where nothing is to be done", () => {
-    const options = { tunName: "tun-postern", log: SILENT, paths: paths(), resolvectl: NO_RESOLVED };
+    const options = {
+      tunName: "tun-postern",
+      instance: "client",
+      log: SILENT,
+      paths: paths(),
+      resolvectl: NO_RESOLVED,
+    };
     revertHostDns(options);
     expect(read(paths().file)).toBe(ORIGINAL);
     open().want(at(0), WANTED);

@@ -4,6 +4,7 @@ import { isSentinelRange } from "../../../src/dns/index.ts";
 import {
   isOurs,
   type NamedServer,
+  ownersIn,
   recoverOriginal,
   serversIn,
   serversInResolvectl,
@@ -31,7 +32,12 @@ nameserver 172.20.0.1
 `;
 
 const sentinels = ["100.100.111.1", "100.100.111.2", "fd00:2021:1111:8000:100:100:111:1", "100.100.111.3"];
-const wanted = (searchDomain?: string) => ({ servers: sentinels.map((one) => ip(one)), searchDomain });
+const wanted = (searchDomain?: string) => [
+  {
+    ...{ instance: "client", process: 7, startedAt: 8 },
+    wanted: { servers: sentinels.map((one) => ip(one)), searchDomain },
+  },
+];
 const backup = "/etc/resolv.conf.before-postern";
 const textOf = (servers: readonly NamedServer[]) =>
   servers.map(({ address, zone }) => formatIp(address) + (zone === undefined ? "" : `%${zone}`));
@@ -43,6 +49,7 @@ describe("resolv.conf", () => {
     ).toBe(`# BEGIN Postern DNS configuration
 # The file as it was before is /etc/resolv.conf.before-postern.
 # It comes back when the client stops, or by: postern client --revert-dns
+# Postern instance client, process 7 (8), servers 100.100.111.1 100.100.111.2 fd00:2021:1111:8000:100:100:111:1 100.100.111.3, search corp
 nameserver 100.100.111.1
 nameserver 100.100.111.2
 nameserver fd00:2021:1111:8000:100:100:111:1
@@ -55,6 +62,24 @@ options ndots:1 rotate
 `);
   });
 
+  it("DN-103: the servers of several clients, the newest first; who they are can be read again", () => {
+    const owner = (instance: string, server: string, searchDomain?: string) => ({
+      ...{ instance, process: 7, startedAt: 8 },
+      wanted: { servers: [ip(server)], searchDomain },
+    });
+    const owners = [
+      owner("first", "100.100.111.1", "one"),
+      owner("a b,c", "100.100.111.2"),
+      owner("third", "100.100.111.1", "three"),
+    ];
+    const text = toOurText("search lan\n", owners, backup);
+    expect(textOf(serversIn(text))).toEqual(["100.100.111.1", "100.100.111.2"]);
+    expect(text).toContain("\nsearch three one lan\n");
+    expect(ownersIn(text)).toEqual(owners);
+    expect(ownersIn(text.replace("# BEGIN", "#"))).toEqual([]);
+    expect(recoverOriginal(text, isSentinelRange)).toBe("search three one lan\n");
+  });
+
   it("DN-103: six search domains at most, each once; none if there is none", () => {
     const text = toOurText(
       "search a b corp c d e f\ndomain x\nsearch a b corp c d e f\n",
@@ -62,7 +87,7 @@ options ndots:1 rotate
       backup,
     );
     expect(text).toContain("\nsearch corp a b c d e\n");
-    expect(toOurText("", wanted(), backup)).not.toContain("search");
+    expect(toOurText("", wanted(), backup)).not.toContain("search ");
     expect(toOurText("domain lan\n", wanted(), backup)).toContain("\nsearch lan\n");
   });
 
