@@ -26,6 +26,8 @@ export interface AddressResponse {
   readonly addresses: readonly IpAddress[];
   /** The smallest TTL of all answers; 0 if there are none. */
   readonly lifetimeS: number;
+  /** Where there are no addresses: how long that holds, if the server says so. */
+  readonly negativeTtlS?: number;
 }
 
 export function encodeQuery({ id, name, type }: AddressQuestion): Uint8Array<ArrayBuffer> {
@@ -47,7 +49,11 @@ export function parseResponse(
   const { rcode, isTruncated } = response.value.header;
   const addresses = isTruncated ? [] : addressesIn(response.value, name.key, type);
   const ttls = response.value.answers.map(({ ttlS }) => ttlS);
-  return parsed({ rcode, isTruncated, addresses, lifetimeS: ttls.length === 0 ? 0 : Math.min(...ttls) });
+  const { negativeTtlS } = response.value;
+  return parsed({
+    ...{ rcode, isTruncated, addresses, lifetimeS: ttls.length === 0 ? 0 : Math.min(...ttls) },
+    ...(negativeTtlS !== undefined && { negativeTtlS }),
+  });
 }
 
 /** The addresses of the asked name, by way of its aliases. */

@@ -56,6 +56,8 @@ export interface DnsMessage {
   /** Where the question ends and the records begin. */
   readonly recordsAt: number;
   readonly answers: readonly ResourceRecord[];
+  /** How long the zone lets nobody ask again for what is not there (RFC 2308 §5); absent without its SOA. */
+  readonly negativeTtlS: number | undefined;
   readonly edns: Edns | undefined;
   /** Signed messages must not be changed (DN-13). */
   readonly isSigned: boolean;
@@ -74,6 +76,8 @@ export type MalformedDns =
 const FLAG = { response: 0x8000, truncated: 0x0200, recursionDesired: 0x0100, checkingDisabled: 0x0010 };
 /** Of a record behind its owner: type, class, TTL, length of the data. */
 const RECORD_FIXED_BYTES = 10;
+/** Two names and five numbers. */
+const SOA_BYTES_MIN = 22;
 const RECORD_BYTES_MIN = 1 + RECORD_FIXED_BYTES;
 
 /** The header; `undefined` for less than 12 or more than 65,535 octets. */
@@ -125,6 +129,7 @@ export function parseMessage(bytes: Uint8Array): Parsed<DnsMessage, MalformedDns
 
 interface Sections {
   readonly answers: readonly ResourceRecord[];
+  readonly negativeTtlS: number | undefined;
   readonly edns: Edns | undefined;
   readonly isSigned: boolean;
   readonly end: number;
@@ -138,6 +143,7 @@ function walkSections(
   const answers: ResourceRecord[] = [];
   let edns: Edns | undefined;
   let isSigned = false;
+  let negativeTtlS: number | undefined;
   let at = start;
   const additionalFrom = answerCount + authorityCount;
   for (let i = 0; i < additionalFrom + additionalCount; i++) {
@@ -149,6 +155,9 @@ function walkSections(
       if (!hasValidData(bytes, record)) return malformed("bad-data");
       answers.push(record);
     }
+    if (i >= answerCount && i < additionalFrom && record.type === TYPE.SOA) {
+      negativeTtlS ??= negativeTtlOf(bytes, record);
+    }
     if (record.type === TYPE.OPT) {
       // At most one, and nowhere else (RFC 6891 §6.1.1).
       const opt = i >= additionalFrom && edns === undefined ? parseEdns(bytes, record) : undefined;
@@ -157,7 +166,14 @@ function walkSections(
     }
     isSigned = i >= additionalFrom && isSignature(bytes, record);
   }
-  return parsed({ answers, edns, isSigned, end: at });
+  return parsed({ answers, negativeTtlS, edns, isSigned, end: at });
+}
+
+/** The smaller one of the SOA's own TTL and its last field. */
+function negativeTtlOf(bytes: Uint8Array, { ttlS, dataAt, dataBytes }: ResourceRecord): number | undefined {
+  if (dataBytes < SOA_BYTES_MIN) return undefined;
+  const minimumAt = dataAt + dataBytes - 4;
+  return Math.min(ttlS, u16(bytes, minimumAt) * 0x1_0000 + u16(bytes, minimumAt + 2));
 }
 
 /** Reads the record at `at`: its owner is valid, its data lie inside the message. */

@@ -64,8 +64,8 @@ type Outcome =
       /** The smallest TTL of what was found. */
       readonly lifetimeS: number;
     }
-  /** The servers know no address of that name. */
-  | { readonly kind: "none" }
+  /** The servers know no address of that name; how long that holds, if they say so. */
+  | { readonly kind: "none"; readonly lifetimeS?: number | undefined }
   | { readonly kind: "failed"; readonly reason: string };
 
 /** The files are read for each name: they change with the network. */
@@ -114,7 +114,10 @@ async function lookUpByServers(
     case "found":
       return { result: { kind: "addresses", addresses: outcome.addresses }, lifetimeS: outcome.lifetimeS };
     case "none":
-      return { result: { kind: "none" } };
+      return {
+        result: { kind: "none" },
+        ...(outcome.lifetimeS !== undefined && { lifetimeS: outcome.lifetimeS }),
+      };
     case "failed":
       return { result: { kind: "error" } };
     default:
@@ -127,27 +130,34 @@ async function askForName(
   settings: ResolverSettings,
   name: string,
 ): Promise<Outcome> {
-  let failure: Outcome | undefined;
+  const misses: Outcome[] = [];
   if (settings.servers.length === 0) return { kind: "none" };
   for (const text of namesToTry(name, settings)) {
-    const outcome = await askBothFamilies(options, settings.servers, text);
+    const outcome = await askBothFamilies(options, settings, text);
     if (outcome.kind === "found") return outcome;
-    if (outcome.kind === "failed") failure = outcome;
+    misses.push(outcome);
   }
-  return failure ?? { kind: "none" };
+  return misses.find(({ kind }) => kind === "failed") ?? noneOf(misses);
+}
+
+/** Nothing there, as long as everybody says so. */
+function noneOf(outcomes: readonly Outcome[]): Outcome {
+  const lifetimes = outcomes.map((outcome) => (outcome.kind === "none" ? outcome.lifetimeS : undefined));
+  const isSaid = lifetimes.length > 0 && lifetimes.every((lifetimeS) => lifetimeS !== undefined);
+  return { kind: "none", lifetimeS: isSaid ? Math.min(...lifetimes) : undefined };
 }
 
 /** Both families at once; a family that answers late does not hold up the other. */
 async function askBothFamilies(
   options: NameResolverOptions,
-  servers: readonly NameServer[],
+  settings: ResolverSettings,
   text: string,
 ): Promise<Outcome> {
   const name = toName(text);
   if (name === undefined) return { kind: "none" };
   const outcomes: Outcome[] = [];
   const questions = ([TYPE.AAAA, TYPE.A] as const).map(async (type) => {
-    const outcome = await askServers(options, servers, { name, type });
+    const outcome = await askServers(options, settings, { name, type });
     outcomes.push(outcome);
     if (outcome.kind !== "found") throw new Error(outcome.kind);
   });
@@ -159,38 +169,52 @@ async function askBothFamilies(
     const addresses = found.flatMap((outcome) => outcome.addresses);
     return { kind: "found", addresses, lifetimeS: Math.min(...found.map(({ lifetimeS }) => lifetimeS)) };
   }
-  return outcomes.find(({ kind }) => kind === "failed") ?? { kind: "none" };
+  return outcomes.find(({ kind }) => kind === "failed") ?? noneOf(outcomes);
+}
+
+/** With `rotate` each question begins with any of them, so that all have the same share. */
+function inTurn({ servers, isRotated }: ResolverSettings): readonly NameServer[] {
+  if (!isRotated) return servers;
+  const first = randomInt(servers.length);
+  return [...servers.slice(first), ...servers.slice(0, first)];
 }
 
 async function askServers(
   options: NameResolverOptions,
-  servers: readonly NameServer[],
+  settings: ResolverSettings,
   what: Pick<AddressQuestion, "name" | "type">,
 ): Promise<Outcome> {
+  const { attempts = ROUNDS, timeoutMs = ANSWER_MS_MAX } = settings;
+  const servers = inTurn(settings);
   let reason = "";
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < attempts; round++) {
     for (const server of servers) {
       // Neither number nor port is used twice, so that nobody can guess what an answer must look like.
       const question = { ...what, id: randomInt(0x10000) };
-      const answer = await askServer(options, server, question);
+      const answer = await askServer(options, { server, timeoutMs }, question);
       if (typeof answer === "string") reason = `${formatIp(server.address)}: ${answer}`;
       else if (answer.addresses.length > 0) {
         return { kind: "found", addresses: answer.addresses, lifetimeS: answer.lifetimeS };
-      } else return { kind: "none" };
+      } else return { kind: "none", lifetimeS: answer.negativeTtlS };
     }
   }
   return { kind: "failed", reason };
 }
 
+interface Whom {
+  readonly server: NameServer;
+  readonly timeoutMs: number;
+}
+
 /** The answer of one server, or why there is none. */
 async function askServer(
   options: NameResolverOptions,
-  server: NameServer,
+  whom: Whom,
   question: AddressQuestion,
 ): Promise<AddressResponse | string> {
   try {
-    const response = await askByUdp(options, server, question);
-    const whole = response.isTruncated ? await askByTcp(options, server, question) : response;
+    const response = await askByUdp(options, whom, question);
+    const whole = response.isTruncated ? await askByTcp(options, whom, question) : response;
     const { rcode } = whole;
     return rcode === RCODE.noError || rcode === RCODE.nxDomain ? whole : `refused with code ${rcode}`;
   } catch (error) {
@@ -200,14 +224,14 @@ async function askServer(
 
 async function askByUdp(
   options: NameResolverOptions,
-  server: NameServer,
+  { server, timeoutMs }: Whom,
   question: AddressQuestion,
 ): Promise<AddressResponse> {
   const socket = connectUdp(options.kernel, addressOf(options, server), options);
   try {
     const refusal = socket.send(encodeQuery(question));
     if (refusal !== 0) throw new Error(errnoName(refusal));
-    return await awaitAnswer(socket, question);
+    return await awaitAnswer(socket, question, timeoutMs);
   } finally {
     socket.close();
   }
@@ -225,9 +249,13 @@ function addressOf(
 }
 
 /** It looks now and then: a runtime cannot wait for a descriptor that it does not know. */
-async function awaitAnswer(socket: ConnectedUdp, question: AddressQuestion): Promise<AddressResponse> {
+async function awaitAnswer(
+  socket: ConnectedUdp,
+  question: AddressQuestion,
+  timeoutMs: number,
+): Promise<AddressResponse> {
   const startedAt = performance.now();
-  for (let pauseMs = 1; performance.now() - startedAt < ANSWER_MS_MAX; ) {
+  for (let pauseMs = 1; performance.now() - startedAt < timeoutMs; ) {
     const datagram = socket.receive();
     if (typeof datagram === "number") throw new Error(errnoName(datagram));
     if (datagram !== undefined) {
@@ -244,13 +272,13 @@ async function awaitAnswer(socket: ConnectedUdp, question: AddressQuestion): Pro
 /** The same question with its length in front (RFC 1035 §4.2.2). */
 async function askByTcp(
   options: NameResolverOptions,
-  server: NameServer,
+  { server, timeoutMs }: Whom,
   question: AddressQuestion,
 ): Promise<AddressResponse> {
   const { kernel, mark, device } = options;
   const to = addressOf(options, server);
-  const socket = await openMarkedSocket(kernel, { to, timeoutMs: ANSWER_MS_MAX, mark, device });
-  const timer = setTimeout(() => socket.destroy(new Error("no answer")), ANSWER_MS_MAX);
+  const socket = await openMarkedSocket(kernel, { to, timeoutMs, mark, device });
+  const timer = setTimeout(() => socket.destroy(new Error("no answer")), timeoutMs);
   try {
     const query = encodeQuery(question);
     socket.write(Buffer.concat([Buffer.from([query.length >> 8, query.length & 0xff]), query]));

@@ -13,18 +13,25 @@ export interface ResolverSettings {
   readonly search: readonly string[];
   /** Names with at least that many dots are asked for as they are first. */
   readonly dotsMin: number;
+  /** How long a server may take, and how often each is asked; absent: the asker's own numbers. */
+  readonly timeoutMs?: number;
+  readonly attempts?: number;
+  /** Each question begins with another server. */
+  readonly isRotated: boolean;
 }
 
 /** glibc reads no more of either. */
 export const SERVERS_MAX = 3;
 export const SEARCH_MAX = 6;
 const DOTS_MAX = 15;
+const TIMEOUT_S_MAX = 30;
+const ATTEMPTS_MAX = 5;
 
 /** Lines that cannot be read are skipped, as the system's resolver does. */
 export function parseResolvConf(text: string, serversMax = SERVERS_MAX): ResolverSettings {
   const servers: NameServer[] = [];
   let search: readonly string[] = [];
-  let dotsMin = 1;
+  let options: ResolverOptions = { dotsMin: 1, isRotated: false };
   for (const line of text.split("\n")) {
     const [keyword, ...words] = line.trim().split(/\s+/);
     if (keyword === "nameserver") {
@@ -34,13 +41,29 @@ export function parseResolvConf(text: string, serversMax = SERVERS_MAX): Resolve
       // The last of these lines counts.
       search = words.slice(0, keyword === "domain" ? 1 : SEARCH_MAX).filter((domain) => domain !== ".");
     } else if (keyword === "options") {
-      for (const word of words) {
-        const dots = /^ndots:(\d+)$/.exec(word)?.[1];
-        if (dots !== undefined) dotsMin = Math.min(DOTS_MAX, Number(dots));
-      }
+      options = words.reduce(withOption, options);
     }
   }
-  return { servers, search, dotsMin };
+  return { servers, search, ...options };
+}
+
+type ResolverOptions = Omit<ResolverSettings, "servers" | "search">;
+
+/** One word of an `options` line; most of them are about what only the system's resolver does. */
+function withOption(options: ResolverOptions, word: string): ResolverOptions {
+  if (word === "rotate") return { ...options, isRotated: true };
+  const [, name, digits] = /^(ndots|timeout|attempts):(\d{1,9})$/.exec(word) ?? [];
+  const value = Number(digits);
+  switch (name) {
+    case "ndots":
+      return { ...options, dotsMin: Math.min(DOTS_MAX, value) };
+    case "timeout":
+      return { ...options, timeoutMs: 1000 * Math.min(TIMEOUT_S_MAX, Math.max(1, value)) };
+    case "attempts":
+      return { ...options, attempts: Math.min(ATTEMPTS_MAX, Math.max(1, value)) };
+    default:
+      return options;
+  }
 }
 
 function parseServer(text: string): NameServer | undefined {

@@ -4,7 +4,7 @@
  */
 import type { SetupResult } from "../dns/index.ts";
 
-/** A result, and how long it may be kept; absent: not at all. */
+/** A result, and how long it may be kept as far as the servers say it. */
 export interface TimedResult {
   readonly result: SetupResult;
   readonly lifetimeS?: number;
@@ -13,8 +13,9 @@ export interface TimedResult {
 export const SETUP_CACHE_NAMES = 512;
 const POSITIVE_S_MIN = 1;
 const POSITIVE_S_MAX = 3_600;
-/** Nobody says how long a name stays away. */
+/** Where nobody says how long a name stays away; and whatever a zone says, it may be there soon. */
 const NEGATIVE_S = 5;
+const NEGATIVE_S_MAX = 30;
 
 interface KeptResult {
   readonly result: SetupResult;
@@ -65,7 +66,7 @@ function secondsToKeep(result: SetupResult, lifetimeS: number | undefined): numb
       if (lifetimeS === undefined) return 0;
       return Math.min(POSITIVE_S_MAX, Math.max(POSITIVE_S_MIN, lifetimeS));
     case "none":
-      return NEGATIVE_S;
+      return Math.min(NEGATIVE_S_MAX, lifetimeS ?? NEGATIVE_S);
     case "error":
       return 0;
   }

@@ -56,6 +56,20 @@ describe("questions and answers", () => {
     expect(addresses(`${head("0001")} ${record("c00c", "0005", "c00c")}`)).toEqual([]);
   });
 
+  it("DN-89, RFC 2308 §5: how long there is nothing says the smaller of the SOA's TTL and its minimum", () => {
+    const soa = (ttl: string, minimum: string, owner = "c00c") =>
+      `${owner} 0006 0001 ${ttl} 0018 c00c c00c 00000001 00000002 00000003 00000004 ${minimum}`;
+    const nothing = (authority: string, counts = "0000 0001 0000") =>
+      parse(`1a2b 8183 0001 ${counts} 07 6578616d706c65 03 636f6d 00 0001 0001 ${authority}`);
+    const value = (negativeTtlS: number) => ({ ok: true, value: { rcode: 3, negativeTtlS } });
+    expect(nothing(soa("00000014", "0000000a"))).toMatchObject(value(10));
+    expect(nothing(soa("00000005", "0000000a"))).toMatchObject(value(5));
+    expect(nothing(soa("80000000", "0000000a"))).toMatchObject(value(0));
+    // Not from another section, nor out of one that is too short.
+    expect(nothing(soa("00000014", "0000000a"), "0000 0000 0001")).not.toHaveProperty("value.negativeTtlS");
+    expect(nothing("c00c 0006 0001 00000014 0004 00000001")).not.toHaveProperty("value.negativeTtlS");
+  });
+
   it("addresses of other names and other types are not the answer", () => {
     const foreign = [record("03 666f6f 00", "0001", "c0000201"), record("c00c", "0010", "03616263")];
     expect(addresses(`${head("0002")} ${foreign.join(" ")}`)).toEqual([]);

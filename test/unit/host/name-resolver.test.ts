@@ -33,8 +33,18 @@ options timeout:1 ndots:2
       ["fe80::1", "eth0"],
       ["2001:db8::1", undefined],
     ]);
-    expect(settings).toMatchObject({ search: ["a.example", "b.example"], dotsMin: 2 });
-    expect(parseResolvConf("")).toEqual({ servers: [], search: [], dotsMin: 1 });
+    expect(settings).toMatchObject({ search: ["a.example", "b.example"], dotsMin: 2, timeoutMs: 1_000 });
+    expect(parseResolvConf("")).toEqual({ servers: [], search: [], dotsMin: 1, isRotated: false });
+  });
+
+  it("DN-88, resolv.conf(5): timeout, attempts and rotate, within the system's bounds", () => {
+    const read = (options: string) => parseResolvConf(`options ${options}\n`);
+    expect(read("timeout:3 attempts:4 rotate")).toMatchObject({
+      ...{ timeoutMs: 3_000, attempts: 4, isRotated: true },
+    });
+    expect(read("timeout:31 attempts:6")).toMatchObject({ timeoutMs: 30_000, attempts: 5 });
+    expect(read("timeout:0 attempts:0")).toMatchObject({ timeoutMs: 1_000, attempts: 1 });
+    expect(read("timeout:x attempts rotate:1")).toEqual(read(""));
   });
 
   it.each(["fe80::1%", "fe80::1%a%b", "192.0.2.1%eth0", "%eth0"])(
@@ -45,7 +55,7 @@ options timeout:1 ndots:2
   );
 
   it("resolv.conf(5): short names are tried in the search domains first, long ones as they are", () => {
-    const settings = { servers: [], search: ["lan", "corp.example"], dotsMin: 1 };
+    const settings = { servers: [], search: ["lan", "corp.example"], dotsMin: 1, isRotated: false };
     expect(namesToTry("portal", settings)).toEqual(["portal.lan", "portal.corp.example", "portal"]);
     expect(namesToTry("portal.example", settings)[0]).toBe("portal.example");
     expect(namesToTry("portal.", settings)).toEqual(["portal."]);
@@ -177,6 +187,23 @@ describe("names asked for past the tunnel", () => {
     await expect(resolve("portal.example", "nameserver 127.0.0.1")).rejects.toMatchObject({
       message: "cannot resolve portal.example: 127.0.0.1: refused with code 2",
     });
+  });
+
+  it("DN-88: a silent server is asked as often and waited for as long as the file says", async () => {
+    manner = () => "silent";
+    const before = performance.now();
+    const once = "nameserver 127.0.0.1\noptions timeout:1 attempts:1";
+    await expect(resolve("portal.example", once)).rejects.toMatchObject({
+      message: "cannot resolve portal.example: 127.0.0.1: no answer",
+    });
+    expect(performance.now() - before).toBeGreaterThan(990);
+    expect(asked).toEqual(["portal.example"]);
+  });
+
+  it("DN-88: with `rotate` all servers are asked, whoever stands first", async () => {
+    const rotated = "nameserver 127.0.0.2\nnameserver 127.0.0.1\noptions rotate";
+    for (let i = 0; i < 10; i++) expect(await resolve("portal.example", rotated)).toEqual(["192.0.2.9"]);
+    expect(asked).toHaveLength(10);
   });
 
   it("PG-64, DN-107: while DNS control has the files, the servers from before are asked, never a sentinel", async () => {

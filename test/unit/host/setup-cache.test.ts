@@ -33,6 +33,8 @@ describe("lookups for clients", () => {
     ["addresses for 1 s at least", { result: FOUND, lifetimeS: 0 }, 1_000],
     ["addresses for an hour at most", { result: FOUND, lifetimeS: 86_400 }, 3_600_000],
     ["that there are none for 5 s", { result: { kind: "none" } }, 5_000],
+    ["that there are none as long as the zone says", { result: { kind: "none" }, lifetimeS: 12 }, 12_000],
+    ["that there are none for 30 s at most", { result: { kind: "none" }, lifetimeS: 86_400 }, 30_000],
   ])("DN-89: keeps %s", async (_, answer, ms) => {
     const { lookUp, asked, wait } = createLookups(() => answer);
     await lookUp("a");
