@@ -60,7 +60,7 @@ export function takeAck(
   learnRoundTrip(connection, told);
   undoIfSpurious(connection, told);
   judgeTail(connection, told);
-  if (connection.hasSack) findLost(connection, now);
+  if (connection.hasSack) findLost(connection, now, told.flightBefore);
   finishPhase(connection, told);
   growWindow(connection, told);
   setTimers(connection, told);
@@ -120,7 +120,10 @@ function takeWindow(connection: Connection, segment: Segment, seq: number, ack: 
   // An answer to a probe says that the peer is alive: it may keep its window closed as long as it likes.
   if (connection.deadlines.persist !== undefined && connection.profile.windowProbeMs === undefined)
     sender.sends = 0;
-  if (before === 0 && sender.windowBytes > 0) sender.sends = 0;
+  if (before === 0 && sender.windowBytes > 0) {
+    sender.sends = 0;
+    sender.probes = 0;
+  }
   return sender.windowBytes === before;
 }
 
@@ -143,9 +146,8 @@ function countDuplicate(
   if (!isDuplicate || sender.congestion.phase.kind === "loss") return;
   sender.duplicateAcks++;
   if (sender.duplicateAcks === DUPLICATE_ACKS) {
-    const flight = sender.sent.flying;
     loseFirst(sender.sent, sender.mss);
-    enterRecovery(sender.congestion, flight, sender.nxt);
+    enterRecovery(sender.congestion, sender.nxt - sender.una, sender.nxt);
   }
 }
 
@@ -186,7 +188,7 @@ function judgeTail(connection: Connection, { ack, unaBefore, hasDuplicate, isSac
 }
 
 /** Marks what is lost by now, and looks again when what is only late will be (RFC 8985 §6.2 steps 4 and 5). */
-export function findLost(connection: Connection, now: Instant): void {
+export function findLost(connection: Connection, now: Instant, flightBefore = 0): void {
   const { sender, deadlines } = connection;
   const { sent, rack, rtt, congestion, mss } = sender;
   const windowMs = reorderingWindow(rack, {
@@ -194,9 +196,10 @@ export function findLost(connection: Connection, now: Instant): void {
     isRecovering: congestion.phase.kind !== "open",
     rtt,
   });
-  const flight = sent.flying;
   const { lostBytes, again } = detectLoss(sent, rack, now, windowMs);
   deadlines.reorder = again;
+  // FlightSize counts what has been sacked, too (RFC 6937 §2).
+  const flight = Math.max(flightBefore, sender.nxt - sender.una);
   if (lostBytes > 0) enterRecovery(congestion, flight, sender.nxt);
 }
 

@@ -46,11 +46,15 @@ export interface Sender {
   duplicateAcks: number;
   /** How often the SYN, the oldest octet, or a probe was sent without an answer. */
   sends: number;
+  /** Probes of a closed window since it closed: each waits twice as long. */
+  probes: number;
   synSentAt: Instant | undefined;
   lastSentAt: Instant | undefined;
   /** What is to be sent by itself at the next occasion. */
   isSynDue: boolean;
   isProbeDue: boolean;
+  /** A silly little segment has waited long enough. */
+  isRestDue: boolean;
   isTailDue: boolean;
   /** The application was told to wait. */
   isRoomWanted: boolean;
@@ -155,10 +159,12 @@ function createSender(mss: number): Sender {
     rack: createRack(),
     duplicateAcks: 0,
     sends: 0,
+    probes: 0,
     synSentAt: undefined,
     lastSentAt: undefined,
     isSynDue: false,
     isProbeDue: false,
+    isRestDue: false,
     isTailDue: false,
     isRoomWanted: false,
     retransmittedAt: undefined,

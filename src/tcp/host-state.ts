@@ -1,9 +1,11 @@
 /** What a host holds, and what its parts do to it: entries, events, answers, counters. */
 import {
   createDeadlineQueue,
+  createQueue,
   type DeadlineQueue,
   type Instant,
   instant,
+  type Queue,
   type QueueEntry,
   randomBytes,
   type SocketAddress,
@@ -12,7 +14,6 @@ import { MAX_IP_SIZE } from "../packet/index.ts";
 import { type Connection, nextDeadline } from "./connection.ts";
 import { WAITING_REPLIES_MAX } from "./constants.ts";
 import type { CloseReason, TcpCounter, TcpEvent, TcpHostOptions } from "./face.ts";
-import { createFifo, type Fifo } from "./fifo.ts";
 import { FULL_PROFILE } from "./profile.ts";
 import type { Hooks, SegmentDrop } from "./receiving.ts";
 import type { Segment } from "./segment.ts";
@@ -44,9 +45,9 @@ export interface HostState {
   readonly waiting: Set<WaitingEntry>;
   readonly halfOpen: Map<string, number>;
   readonly timers: DeadlineQueue<LiveEntry>;
-  readonly ready: Fifo<LiveEntry>;
-  readonly replies: Fifo<{ readonly way: Ends; readonly segment: Segment }>;
-  readonly events: Fifo<TcpEvent>;
+  readonly ready: Queue<LiveEntry>;
+  readonly replies: Queue<{ readonly way: Ends; readonly segment: Segment }>;
+  readonly events: Queue<TcpEvent>;
   readonly counters: Record<TcpCounter, number>;
   readonly hooks: Hooks;
   nextId: number;
@@ -63,9 +64,9 @@ export function createHostState(options: TcpHostOptions): HostState {
     waiting: new Set(),
     halfOpen: new Map(),
     timers: createDeadlineQueue<LiveEntry>(),
-    ready: createFifo(),
-    replies: createFifo(),
-    events: createFifo(),
+    ready: createQueue(),
+    replies: createQueue(),
+    events: createQueue(),
     counters: createCounters(),
     hooks: {
       opened(connection) {
@@ -135,7 +136,7 @@ export function reply(
   { local, remote }: { readonly local: SocketAddress; readonly remote: SocketAddress },
   segment: Segment,
 ): void {
-  if (state.replies.size() >= WAITING_REPLIES_MAX) return count(state, "reply_limit");
+  if (state.replies.length >= WAITING_REPLIES_MAX) return count(state, "reply_limit");
   state.replies.push({ way: { local, remote }, segment });
 }
 

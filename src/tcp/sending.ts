@@ -117,11 +117,12 @@ function emitNew(connection: Connection, now: Instant, mostBytes: number): Emiss
   if (octets < left) {
     const packet = sender.mss - optionBytesOf(false, sacks.length);
     const whole = octets - (octets % packet);
-    // Silly little segments are sent only if nothing else will make the peer widen its window (RFC 9293 §3.8.6.2.1).
-    const isWorth = sender.una === nxt || octets * 2 >= sender.windowMostBytes;
+    // Silly little segments wait, but not for ever (RFC 9293 §3.8.6.2.1).
+    const isWorth = sender.isRestDue || octets * 2 >= sender.windowMostBytes;
     if (whole === 0 && !(isWorth && octets === window)) return undefined;
     if (whole > 0) octets = whole;
   }
+  sender.isRestDue = false;
   const isLast = end > queue.end && octets === left && room > octets;
   if (octets === 0 && !isLast) return undefined;
   const to = nxt + octets + (isLast ? 1 : 0);
@@ -212,7 +213,7 @@ function emit(
     ack: plus(firstReceived(connection), receiver.nxt),
     isSyn: false,
     isAck: true,
-    isFin: end > sender.queue.end,
+    isFin: end > start && end > sender.queue.end,
     isRst: false,
     isPush: payloadBytes > 0 && start + payloadBytes === sender.queue.end,
     window: announce(connection),
@@ -285,6 +286,6 @@ export function settle({ sender, deadlines, profile, state }: Connection, now: I
     return;
   }
   const { windowProbeMs, rtoMaxMs } = profile;
-  const growing = Math.min(rtoMaxMs, sender.rtt.rtoMs * 2 ** Math.min(sender.sends, 16));
+  const growing = Math.min(rtoMaxMs, sender.rtt.rtoMs * 2 ** Math.min(sender.probes, 16));
   deadlines.persist ??= after(now, windowProbeMs ?? growing);
 }

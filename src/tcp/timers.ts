@@ -24,10 +24,7 @@ export function handleDeadline(connection: Connection, now: Instant, which: Dead
       findLost(connection, now);
       return "again";
     case "persist":
-      if (sender.sends >= connection.profile.windowProbesMax) return "give-up";
-      sender.sends++;
-      sender.isProbeDue = true;
-      return "again";
+      return handlePersist(connection);
     case "delayedAck":
       receiver.acksDue = Math.max(1, receiver.acksDue);
       return "again";
@@ -47,7 +44,7 @@ function handleRto(connection: Connection, now: Instant): TimerVerdict {
   sender.sends++;
   if (sender.sends >= profile.dataSendsMax) return "give-up";
   if (!isRepeated) sender.retransmittedAt = undefined;
-  enterLoss(congestion, { flightBytes: sent.flying, until: sender.nxt, isRepeated });
+  enterLoss(congestion, { flightBytes: sender.nxt - sender.una, until: sender.nxt, isRepeated });
   loseAll(sent);
   backOff(rtt, profile.rtoMaxMs);
   sender.duplicateAcks = 0;
@@ -64,6 +61,19 @@ function handleSynTimeout({ sender, profile, deadlines }: Connection, now: Insta
   backOff(sender.rtt, profile.rtoMaxMs);
   deadlines.rto = after(now, sender.rtt.rtoMs);
   sender.isSynDue = true;
+  return "again";
+}
+
+/** A window that is not wide enough is used, one that is closed is asked after. */
+function handlePersist({ sender, profile }: Connection): TimerVerdict {
+  if (sender.una + sender.windowBytes > sender.nxt) {
+    sender.isRestDue = true;
+    return "again";
+  }
+  if (sender.sends >= profile.windowProbesMax) return "give-up";
+  sender.sends++;
+  sender.probes++;
+  sender.isProbeDue = true;
   return "again";
 }
 
