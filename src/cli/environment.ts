@@ -57,6 +57,11 @@ export function loadEnvFile(path: string, env: Record<string, string | undefined
   } catch (cause) {
     throw new PosternError("file-unreadable", `cannot read ${path}`, undefined, { cause });
   }
+  setFromText(path, text, env);
+}
+
+/** @throws PosternError `usage` with the line that is wrong */
+export function setFromText(path: string, text: string, env: Record<string, string | undefined>): void {
   if (text.length > FILE_BYTES_MAX) throw usage(`${path} is longer than 1 MiB`);
   for (const [i, raw] of text.split("\n").entries()) {
     const line = raw.trim();

@@ -42,7 +42,10 @@ export function toOurText(original: string, owners: readonly DnsOwner[], backupP
   const servers = [...new Set(newestFirst.flatMap((one) => one.servers.map(formatIp)))];
   const ownSearch = newestFirst.flatMap(({ searchDomain }) => searchDomain ?? []);
   const lines = original.split("\n").filter((line, i, all) => line !== "" || i < all.length - 1);
-  const kept = lines.filter((line) => !["nameserver", "search", "domain"].includes(keywordOf(line)));
+  // A line that names an owner would make one of whoever it names, if it came with the host's text.
+  const kept = lines.filter(
+    (line) => !["nameserver", "search", "domain"].includes(keywordOf(line)) && !line.startsWith(OWNER_PREFIX),
+  );
   const distinct = [...new Set([...ownSearch, ...searchOf(lines)])].slice(0, SEARCH_MAX);
   return `${[
     RESOLV_CONF_HEADER,

@@ -77,6 +77,10 @@ options ndots:1 rotate
     expect(text).toContain("\nsearch three one lan\n");
     expect(ownersIn(text)).toEqual(owners);
     expect(ownersIn(text.replace("# BEGIN", "#"))).toEqual([]);
+    // What stood in the host's own text owns nothing.
+    const foreign = text.split("\n").filter((line) => line.startsWith("# Postern instance"));
+    expect(foreign).toHaveLength(3);
+    expect(ownersIn(toOurText(foreign.join("\n"), owners.slice(0, 1), backup))).toEqual(owners.slice(0, 1));
     expect(recoverOriginal(text, isSentinelRange)).toBe("search three one lan\n");
   });
 

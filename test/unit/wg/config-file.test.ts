@@ -201,6 +201,8 @@ it("WG-73: a later [Peer] of the same key changes the earlier one, and takes pre
 
 describe("WG-63: boundaries", () => {
   it.each([
+    // Of 44 characters, but 33 and 31 bytes.
+    ["PrivateKey", [KEY], [`${KEY.slice(0, 43)}9`, `${KEY.slice(0, 42)}==`]],
     ["ListenPort", ["0", "65535", "2147483647"], ["2147483648", "-1", "1.5", "0x10"]],
     ["MTU", ["68", "65535"], ["67", "65536"]],
     ["FwMark", ["off", "0", "4294967295", "0xffffffff"], ["4294967296", "0x", "on"]],
