@@ -6,13 +6,13 @@
  *
  * Importing it does nothing: what an instance needs is loaded when the first one starts.
  */
-import type { Client } from "./library/client.ts";
+import type { Client } from "./library/face.ts";
 import type { Gateway } from "./library/gateway.ts";
 import type { ClientOptions, GatewayOptions } from "./library/options.ts";
 import type { Portal, PortalOptions } from "./library/portal.ts";
 
-export type { Client, Connection, DialOptions, Resource } from "./library/client.ts";
 export { type ErrorCode, PosternError } from "./library/error.ts";
+export type { Client, ClientFetch, Connection, DialOptions, FetchOptions, Resource } from "./library/face.ts";
 export type { Gateway } from "./library/gateway.ts";
 export type {
   AnyEvent,

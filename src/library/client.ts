@@ -1,49 +1,9 @@
 /** `connectClient`: a client in this process (PG-120 to PG-124). */
-import type { ResourceView } from "../program/control/index.ts";
-import type { ConnectionView } from "../program/control/status.ts";
-import {
-  openUserspaceClient,
-  type TcpSocket,
-  type UdpSocket,
-  type UserspaceClient,
-} from "../program/userspace/index.ts";
+import { openUserspaceClient, type UserspaceClient } from "../program/userspace/index.ts";
 import { toLibraryError } from "./error.ts";
+import type { Client, ClientFetch } from "./face.ts";
 import { createEventBus, createInstance, type Instance, untilReady } from "./instance.ts";
 import { type ClientOptions, readAddress, readOptions } from "./options.ts";
-
-export type Resource = ResourceView;
-export type Connection = ConnectionView;
-
-export interface DialOptions {
-  /** A name or an address of a resource. */
-  readonly host: string;
-  readonly port: number;
-  readonly family?: 4 | 6;
-  /** Default: a minute. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface Client extends Instance {
-  resources(): readonly Resource[];
-  connections(): readonly Connection[];
-  /** The user's switch for the internet resource. */
-  setInternetResource(isActive: boolean): void;
-  /** Addresses that stand for a name of a resource. @throws PosternError `not_a_resource` */
-  lookup(name: string, options?: { readonly family?: 4 | 6 }): Promise<string[]>;
-  /**
-   * Opens a TCP connection to a resource.
-   *
-   * @throws PosternError `not_a_resource`, `offline`, `refused`, `prohibited`, `unreachable`, `timeout`, `closed`
-   */
-  dial(options: DialOptions): Promise<TcpSocket>;
-  udp(options?: { readonly family?: 4 | 6; readonly signal?: AbortSignal }): Promise<UdpSocket>;
-  /** Milliseconds until the echo came. */
-  ping(
-    host: string,
-    options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
-  ): Promise<number>;
-}
 
 /**
  * Signs in at the portal; resolves when it has sent the first configuration.
@@ -66,6 +26,7 @@ export async function connectClient(options: ClientOptions): Promise<Client> {
 
 function faceOf(running: UserspaceClient, instance: Instance): Client {
   const { machine, shell } = running.peer.tunnel;
+  let fetch: Promise<ClientFetch> | undefined;
   const face: Omit<Client, keyof Instance> = {
     resources: () => running.status().resources,
     connections: () => running.status().connections,
@@ -77,6 +38,13 @@ function faceOf(running: UserspaceClient, instance: Instance): Client {
       const socket = running.udp(family);
       signal?.addEventListener("abort", () => socket.close(), { once: true });
       return socket;
+    },
+    async fetch(url, options) {
+      // HTTP is loaded by those who use it.
+      fetch ??= import("./fetch.ts").then(({ createFetch }) =>
+        createFetch({ ...face, closed: instance.closed }),
+      );
+      return await (await fetch)(url, options);
     },
     ping: (host, waiting) => running.ping(host, waiting).catch(rethrow),
   };

@@ -78,8 +78,10 @@ const UDP_QUEUED_MAX = 256;
 /** How often idle flows are looked for. */
 const SWEEP_MS = 15_000;
 
+type Opened = Extract<StackEvent, { kind: "tcp-opened" }>;
+
 /** What waits for the client's handshake. */
-type Adopt = (opened: Extract<StackEvent, { kind: "tcp-opened" }> | undefined) => void;
+type Adopt = (opened: Opened | undefined) => void;
 
 interface UdpEnd {
   data(bytes: Uint8Array<ArrayBuffer>): void;
@@ -163,19 +165,20 @@ function tcpFlow(
     isDecided = true;
     state.engine.withStack((stack, now) => stack.decide(now, asked, answer));
   };
-  const accept = (): Promise<Extract<StackEvent, { kind: "tcp-opened" }>> =>
+  /** Whoever takes the connection has it at once: its first data may come with the handshake. */
+  const accept = <T>(adopt: (opened: Opened) => T): Promise<T> =>
     new Promise((resolve, reject) => {
       state.adopting.set(asked, (opened) => {
         state.adopting.delete(asked);
         if (opened === undefined) reject(new PosternError("closed", "the client is gone"));
-        else resolve(opened);
+        else resolve(adopt(opened));
       });
       decide("accept");
     });
   return {
     protocol: "tcp",
     ...{ source: toAddr(remote), destination: toAddr(local), isDecided: () => isDecided },
-    accept: async () => state.sockets.adopt(await accept()),
+    accept: () => accept(state.sockets.adopt),
     refuse: (why = "prohibited") => decide(REFUSALS[why]),
     async forward(to = { host: formatIp(local.address), port: local.port }) {
       isDecided = true;
@@ -188,8 +191,7 @@ function tcpFlow(
       }
       socket.pause();
       try {
-        const { id } = await accept();
-        state.sockets.attach(id, remote, pumpToHost(state.engine, id, socket));
+        await accept(({ id }) => state.sockets.attach(id, remote, pumpToHost(state.engine, id, socket)));
         socket.resume();
       } catch {
         socket.destroy();
