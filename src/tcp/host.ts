@@ -247,7 +247,8 @@ function handleTimeout(state: HostState, now: Instant): void {
   }
 }
 
-const DEADLINES = ["limit", "rto", "probe", "reorder", "persist", "delayedAck", "keepAlive"] as const;
+/** In this order: a probe puts off the RTO that it takes the place of. */
+const DEADLINES = ["limit", "probe", "rto", "reorder", "persist", "delayedAck", "keepAlive"] as const;
 
 function handleDeadlines(state: HostState, now: Instant, entry: LiveEntry): void {
   const { connection } = entry;

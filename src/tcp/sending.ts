@@ -2,7 +2,7 @@
  * What a connection sends when it is asked: SYN, what was lost, probes, new data, FIN, or a bare acknowledgement, in
  * this order. Segments are made only then, so that each carries the newest acknowledgement and window.
  */
-import { after, type Instant } from "../base/index.ts";
+import { after, earliest, type Instant } from "../base/index.ts";
 import { noteOutput, restartAfterIdle, roomIn } from "./congestion.ts";
 import {
   type Connection,
@@ -191,9 +191,8 @@ export function armTailProbe({ hasSack, sender, deadlines }: Connection, now: In
   deadlines.probe = undefined;
   const isEligible = hasSack && congestion.phase.kind === "open" && sent.sacked === 0 && sent.lost === 0;
   if (!isEligible || rack.tail !== undefined || sent.flying === 0) return;
-  const at = after(now, probeDelay(rtt, sent.flying <= mss));
-  // An RTO that comes first needs no probe.
-  if (deadlines.rto === undefined || at < deadlines.rto) deadlines.probe = at;
+  // Where the RTO would come first, the probe takes its place: it costs the window nothing.
+  deadlines.probe = earliest(after(now, probeDelay(rtt, sent.flying <= mss)), deadlines.rto);
 }
 
 function plainAt(connection: Connection): Content {
