@@ -37,12 +37,13 @@ export interface NameOfficeOptions extends Configuration {
   readonly site: readonly string[];
   readonly world?: readonly string[];
   readonly clientArgs?: readonly string[];
+  readonly gatewayArgs?: readonly string[];
 }
 
 /** @param keep is called as soon as there is something to close */
 export async function startNameOffice(
   keep: (office: Office) => void,
-  { site, world = [], clientArgs = [], names = [LAB], ...configuration }: NameOfficeOptions,
+  { site, world = [], clientArgs = [], gatewayArgs = [], names = [LAB], ...configuration }: NameOfficeOptions,
 ): Promise<NameOffice> {
   const office = await createOffice();
   keep(office);
@@ -54,7 +55,10 @@ export async function startNameOffice(
     startNameServer(office.resource, { listen: [OFFICE_V4], records: site }),
     startNameServer(office.router, { listen: [WORLD_SERVER], records: world }),
   ]);
-  const [gateway, client] = await Promise.all([office.startGateway(), office.startClient(...clientArgs)]);
+  const [gateway, client] = await Promise.all([
+    office.startGateway(...gatewayArgs),
+    office.startClient(...clientArgs),
+  ]);
   if (clientArgs.length === 0) office.useNameServer(office.client, SENTINEL);
   const runAt: NameOffice["runAt"] = async (where, command, ...args) => {
     const child = office.program(where, command, ...args);

@@ -2,12 +2,15 @@
  * What runs on the machines of the system tests: servers that say what came, and senders that say what
  * became of it. Plain JavaScript, so that it starts at once; it ends with its namespace.
  *
- *   node traffic.mjs serve PORT              HTTP in both families; prints the SHA-256 of its page
+ *   node traffic.mjs serve PORT              HTTP in both families; prints the SHA-256 of its page; /N is N bytes of it, again and again
  *   node traffic.mjs fetch URL               prints `fetched SHA-256 ADDRESS-THE-SERVER-SAW`
  *   node traffic.mjs sink PORT               TCP; prints `bytes N at UNIX-MS` as more comes
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
  *   node traffic.mjs prod ADDRESS PORT N     UDP to whoever refuses it, N a second; prints `prodded N refused N`
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
+ *   node traffic.mjs elsewhere PORT          UDP; answers each datagram from the next port
+ *   node traffic.mjs shout ADDRESS PORT      UDP; prints `answered from ADDRESS:PORT`
+ *   node traffic.mjs knock PORT ADDRESS…     TCP, one after the other; prints `ADDRESS: CODE in N ms`
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
  *   node traffic.mjs pour PORT               TCP; whoever connects is sent 1 MB/s, of which each word tells its place
  *   node traffic.mjs take ADDRESS PORT       reads that; prints `took N at UNIX-MS`, `broken at N`, `error CODE`
@@ -23,7 +26,10 @@ const PAGE = Buffer.alloc(256 << 10, "All that is gold does not glitter. ");
 function serve(port) {
   const server = createServer((request, response) => {
     response.setHeader("x-seen-from", request.socket.remoteAddress ?? "");
-    response.end(PAGE);
+    response.setHeader("x-seen-port", request.socket.remotePort ?? 0);
+    response.setHeader("x-served-at", request.socket.localAddress ?? "");
+    const bytes = Number(request.url?.slice(1));
+    response.end(bytes > 0 ? Buffer.alloc(bytes, PAGE) : PAGE);
   });
   server.listen(port, "::", () => console.log(`serving ${createHash("sha256").update(PAGE).digest("hex")}`));
 }
@@ -95,6 +101,33 @@ function fountain(port) {
   socket.bind(port, () => console.log("listening"));
 }
 
+function elsewhere(port) {
+  const other = createSocket("udp6");
+  other.bind(port + 1);
+  const socket = createSocket("udp6");
+  socket.on("message", (_, from) => other.send("here", from.port, from.address));
+  socket.bind(port, () => console.log("listening"));
+}
+
+function shout(address, port) {
+  const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+  socket.on("message", (_, from) => console.log(`answered from ${from.address}:${from.port}`));
+  setInterval(() => socket.send("where?", port, address), 200);
+}
+
+async function knock(port, addresses) {
+  for (const host of addresses) {
+    const begun = performance.now();
+    const code = await new Promise((resolve) => {
+      const socket = connect({ host, port }, () => resolve("connected"));
+      socket.on("error", (error) => resolve(error.code));
+      socket.on("close", () => socket.destroy());
+    });
+    console.log(`${host}: ${code} in ${Math.round(performance.now() - begun)} ms`);
+  }
+  process.exit();
+}
+
 function drink(address, port) {
   const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
   let count = 0;
@@ -134,7 +167,8 @@ function names(address) {
   socket.bind(53, () => console.log("listening"));
 }
 
-const [mode, first = "", second = "", third = ""] = process.argv.slice(2);
+const [mode, first = "", ...rest] = process.argv.slice(2);
+const [second = "", third = ""] = rest;
 if (mode === "serve") serve(Number(first));
 else if (mode === "fetch") await fetchPage(first);
 else if (mode === "sink") sink(Number(first));
@@ -144,5 +178,8 @@ else if (mode === "take") take(first, Number(second));
 else if (mode === "prod") prod(first, Number(second), Number(third));
 else if (mode === "fountain") fountain(Number(first));
 else if (mode === "drink") drink(first, Number(second));
+else if (mode === "knock") await knock(Number(first), rest);
+else if (mode === "elsewhere") elsewhere(Number(first));
+else if (mode === "shout") shout(first, Number(second));
 else if (mode === "names") names(first);
 else process.exitCode = 2;

@@ -44,7 +44,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "the internet resource", 
     expect(await seenFrom(WORLD_V4)).toBe("10.30.0.2");
   });
 
-  it("TN-16, TN-21: with it everything does, in both families", async () => {
+  it("TS-30.40, TN-16, TN-21: with it everything does, in both families", async () => {
     expect(await turn("on")).toBe("the internet resource is on");
     await eventually(async () => expect(await seenFrom(WORLD_V4)).toBe("10.31.0.2"), 20_000);
     expect(await seenFrom(`[${WORLD_V6}]`)).toBe("fd31::2");

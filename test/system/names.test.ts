@@ -1,4 +1,4 @@
-/** Names behind a gateway, used by programs that know nothing of Postern (TS-30, 13 and 14). */
+/** Names behind a gateway, used by programs that know nothing of Postern; more of them in `names-traffic.test.ts`. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import { eventually } from "../lib/observe.ts";
