@@ -20,15 +20,22 @@ missing() {
   done
 }
 
+# systemd-resolved is unpacked only: installed it would take over the host's /etc/resolv.conf.
+resolved=/opt/postern-test/systemd-resolved
+has_resolved() {
+  [ "${1:-}" = demo ] || [ -e /lib/systemd/systemd-resolved ] || [ -e "$resolved/lib/systemd/systemd-resolved" ]
+}
+
 packages=$(missing)
-[ -n "$packages" ] || exit 0
+[ -n "$packages" ] || ! has_resolved "${1:-}" || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  has_resolved "${1:-}" || packages="$packages systemd-resolved"
   echo "not installed (Debian packages):$packages" >&2
   exit 0
 fi
 
-echo "installing Debian packages, which takes some twenty seconds:$packages" >&2
+[ -z "$packages" ] || echo "installing Debian packages, which takes some twenty seconds:$packages" >&2
 export DEBIAN_FRONTEND=noninteractive
 lock="-o DPkg::Lock::Timeout=300"
 # iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.
@@ -37,8 +44,17 @@ lock="-o DPkg::Lock::Timeout=300"
 install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends "$@" >/dev/null; }
 # A name that this release does not know refuses all of them at once: then each is tried by itself.
 # shellcheck disable=SC2086
-install $packages 2>/dev/null || { apt-get $lock update -qq >/dev/null && install $packages; } ||
+[ -z "$packages" ] || install $packages 2>/dev/null || { apt-get $lock update -qq >/dev/null && install $packages; } ||
   for package in $packages; do install "$package" || true; done
 
 packages=$(missing)
 [ -z "$packages" ] || echo "could not be installed (Debian packages):$packages" >&2
+
+unpack_resolved() {
+  install dbus-daemon libsystemd-shared
+  folder=$(mktemp -d)
+  mkdir -p "$resolved"
+  (cd "$folder" && apt-get download -qq systemd-resolved >/dev/null 2>&1) && dpkg-deb -x "$folder"/*.deb "$resolved"
+  rm -rf "$folder"
+}
+has_resolved "${1:-}" || unpack_resolved || echo "could not be unpacked (Debian package): systemd-resolved" >&2

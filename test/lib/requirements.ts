@@ -6,6 +6,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
 import { findHelper } from "../../src/host/index.ts";
 import { missingForLab } from "../../src/program/lab/index.ts";
+import { findResolved } from "./resolved.ts";
 import { findRuntime } from "./runtimes.ts";
 
 /** The last of the users that every system has. */
@@ -25,6 +26,8 @@ const REASONS = {
   wg: () => needProgram("wg"),
   dig: () => needProgram("dig"),
   unbound: () => needProgram("unbound"),
+  resolved: () =>
+    findResolved() === undefined ? "systemd-resolved not unpacked" : needProgram("dbus-daemon"),
   sshd: () => needProgram("sshd"),
   tracepath: () => needProgram("tracepath"),
   chromium: () => needProgram("chromium-headless-shell"),
