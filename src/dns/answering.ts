@@ -47,6 +47,7 @@ export function handleQuery(
   }
   const cached = findCached(state.cache, now, query);
   if (cached === undefined) {
+    count(state, "dns_cache_miss");
     const decision = decideQuery(query.question, {
       resource,
       assignmentOf: (address) => assignmentOf(state.assignments, address),
@@ -73,6 +74,7 @@ interface Decided {
 
 function carryOut(state: ResolverState, now: Instant, decided: Decided): void {
   const { asker, query, upstream, decision } = decided;
+  count(state, `dns_row_${decision.row}`);
   switch (decision.kind) {
     case "local":
       return answerLocally(state, asker, query, decision.answer, { kind: "local", row: decision.row });

@@ -41,6 +41,7 @@ export type {
   DirectQuery,
   DirectResult,
   DirectTransport,
+  DnsFigures,
   Do53Server,
   IpStack,
   LookupReport,

@@ -21,7 +21,7 @@ import { encodeLocal, fitAnswer, udpLimitOf } from "./local-answer.ts";
 import type { Name } from "./name.ts";
 import { addressKey } from "./pools.ts";
 import { checkQuery, type Query } from "./query.ts";
-import type { DirectQuery, DirectResult, Do53Server } from "./resolver-face.ts";
+import type { DirectQuery, DirectResult, DnsFigures, Do53Server } from "./resolver-face.ts";
 import {
   createServerChoice,
   endRound,
@@ -70,7 +70,7 @@ export interface NameServer {
   pollEvent(): NameServerEvent | undefined;
   /** The best first (DN-87). */
   servers(): readonly Do53Server[];
-  counters(): Readonly<Record<string, number>>;
+  figures(): DnsFigures;
 }
 
 export interface NameServerOptions {
@@ -125,7 +125,10 @@ export function createNameServer({ random, permit, log = SILENT }: NameServerOpt
       earliest(state.flights.first()?.dueAt, state.choice.roundEndsAt, state.choice.nextRoundAt),
     pollEvent: () => state.events.shift(),
     servers: () => rankServers(state.choice),
-    counters: () => Object.fromEntries(state.counters),
+    figures: () => ({
+      counters: Object.fromEntries(state.counters),
+      present: { site_queries: state.underWay, servers: state.choice.servers.size },
+    }),
   };
 }
 

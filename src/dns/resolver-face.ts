@@ -176,6 +176,13 @@ export interface Resolver {
   names(): Iterable<AssignedName>;
   mapping(): readonly SentinelMapping[];
   counters(): Readonly<Record<string, number>>;
+  figures(): DnsFigures;
+}
+
+/** For metrics (DN-113): what has happened, and what there is now. */
+export interface DnsFigures {
+  readonly counters: Readonly<Record<string, number>>;
+  readonly present: Readonly<Record<string, number>>;
 }
 
 /** What the gateway's lookup of a name came to (DN-88). */

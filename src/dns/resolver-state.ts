@@ -119,6 +119,9 @@ export type ResolverCounter =
   | "dns_drop_other"
   | "dns_local"
   | "dns_cached"
+  | "dns_cache_miss"
+  | `dns_row_${number}`
+  | `dns_rcode_${number}`
   | "dns_forwarded_direct"
   | "dns_forwarded_tunnel"
   | "dns_site"

@@ -80,6 +80,7 @@ export function createResolver({ random, log = SILENT }: ResolverOptions): Resol
     names: () => state.assignments.names.values(),
     mapping: () => state.mapping,
     counters: () => Object.fromEntries(state.counters),
+    figures: () => ({ counters: Object.fromEntries(state.counters), present: presentIn(state) }),
   };
 }
 
@@ -128,4 +129,17 @@ function lookup(
   const bytes = copyOf(encodeQuery({ id: 0, name, type }));
   const upstream = state.mapping[0]?.upstream ?? { kind: "none" };
   handleQuery(state, now, { asker: { kind: "lookup", token }, bytes, upstream });
+}
+
+function presentIn({ assignments, cache, active, waiting, tcp, tunnelStreams }: ResolverState) {
+  return {
+    names: assignments.names.size,
+    cached_answers: cache.entries.size,
+    cached_bytes: cache.bytes,
+    direct_queries: active.direct.size,
+    tunnel_queries: active.tunnel.size,
+    site_queries_waiting: [...waiting.values()].reduce((sum, queue) => sum + queue.size, 0),
+    tcp_connections: tcp.count(),
+    tunnel_connections: tunnelStreams.size,
+  };
 }

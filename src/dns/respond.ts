@@ -32,6 +32,7 @@ export function respond(
   answer: Uint8Array<ArrayBuffer>,
   decision: QueryDecision,
 ): void {
+  count(state, `dns_rcode_${(answer[3] ?? 0) & 15}`);
   switch (asker.kind) {
     case "udp": {
       const fitting = fitAnswer(query, answer, udpLimitOf(query));

@@ -7,7 +7,7 @@
  */
 import { earliest, type Instant, type Log, SILENT, unreachable } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
-import type { Resolver } from "../dns/index.ts";
+import type { DnsFigures, Resolver } from "../dns/index.ts";
 import type { DataPunt, PlaneFlows } from "../plane/index.ts";
 import type { ClientMessage } from "../portal/protocol/index.ts";
 import {
@@ -71,6 +71,8 @@ export interface TunnelClient extends TunnelEnd<TunnelClientEvent> {
   /** Ids of the resources that are reached through a gateway. */
   resourcesOf(gid: string): readonly string[];
   counters(): Readonly<Record<TunnelClientCounter, number>>;
+  /** Of the resolver (DN-113). */
+  dnsFigures(): DnsFigures;
   /** How many flows have a record in the plane. */
   flowCount(): number;
 }
@@ -146,6 +148,7 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
     resources: () => listResources(client),
     resourcesOf: (gid) => authorisedOn(client.access, gid),
     counters: () => client.counters,
+    dnsFigures: () => client.resolver?.figures() ?? { counters: {}, present: {} },
     flowCount: () => client.flows.size(),
   };
 }

@@ -66,6 +66,7 @@ export function handleSetupTimeout(gateway: GatewayState, now: Instant): void {
 function finishSetup(gateway: GatewayState, now: Instant, setup: Setup, result: SetupResult): void {
   const { grants, nats, log, isLinkLocalAllowed } = gateway;
   const { cid, proxies } = setup;
+  gateway.lookups[result.kind]++;
   const name = { rid: setup.rid, domain: setup.domain };
   if (grants.client(cid)?.grants.has(setup.rid) !== true) return tellStatus(gateway, now, cid, name, false);
   const nat = natOf(nats, cid);

@@ -1,6 +1,6 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
 import type { Instant, IpAddress, WallClock } from "../base/index.ts";
-import type { NameServer, NameServerEvent, SetupQuery } from "../dns/index.ts";
+import type { NameServer, NameServerEvent, SetupQuery, SetupResult } from "../dns/index.ts";
 import { createTokenBucket, encodeGoodbye, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
 import { TUNNEL_RANGES } from "./constants.ts";
@@ -51,6 +51,8 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   readonly setups: Setups;
   /** Absent: clients' questions about names are nobody's (DN-84). */
   nameServer: NameServer | undefined;
+  /** Of clients' names, by result (DN-113). */
+  readonly lookups: Record<SetupResult["kind"], number>;
   readonly flows: FlowBook<Verdict>;
   /** Absent: flows are not logged. */
   readonly flowLog: FlowLog | undefined;

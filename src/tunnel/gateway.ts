@@ -15,7 +15,7 @@ import {
   unreachable,
 } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
-import type { NameServer, NameServerOptions, SetupResult } from "../dns/index.ts";
+import type { DnsFigures, NameServer, NameServerOptions, SetupResult } from "../dns/index.ts";
 import type { DataPunt, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import { SWEEP_MS } from "./constants.ts";
@@ -59,6 +59,8 @@ export interface TunnelGateway extends TunnelEnd<TunnelGatewayEvent> {
   handleTimeout(now: Instant): void;
   pollTimeout(): Instant | undefined;
   counters(): Readonly<Record<TunnelGatewayCounter, number>>;
+  /** Of the name server, and of lookups for clients' names (DN-113). */
+  dnsFigures(): DnsFigures;
   /** An input for the name server, such as a client's question; nothing without one (DN-84). */
   useNameServer(now: Instant, use: (server: NameServer) => void): void;
   /** What a name came to that `resolve-setup` asked for (TN-64). */
@@ -155,6 +157,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       after(now);
     },
     counters: () => gateway.counters,
+    dnsFigures: () => dnsFigures(gateway),
     runningFlows: (limit) => runningFlows(gateway, limit),
     flowCount: () => gateway.flows.size(),
     shutdown(now) {
@@ -187,6 +190,12 @@ function pollTimeout(gateway: GatewayState): Instant | undefined {
     gateway.flowLog?.pollTimeout(),
     gateway.sweepAt,
   );
+}
+
+function dnsFigures({ nameServer, lookups }: GatewayState): DnsFigures {
+  const { counters, present } = nameServer?.figures() ?? { counters: {}, present: {} };
+  const results = Object.entries(lookups).map(([result, count]) => [`dns_lookup_${result}`, count]);
+  return { counters: { ...counters, ...Object.fromEntries(results) }, present };
 }
 
 function running({ clock }: GatewayState, now: Instant, { resource, expiresAt }: Grant): RunningGrant {
@@ -230,6 +239,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     nats: new Map(),
     setups: createSetups(),
     nameServer: undefined,
+    lookups: { addresses: 0, none: 0, error: 0 },
     flows,
     flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
     sweepAt: undefined,

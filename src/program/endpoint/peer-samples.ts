@@ -1,6 +1,7 @@
 /** What a client or gateway measures of itself (PG-114). */
 import type { Instant } from "../../base/index.ts";
 import type { ConnectionChange, Connections } from "../../connections/index.ts";
+import type { DnsFigures } from "../../dns/index.ts";
 import type { Counts, PortalLinkStatus, ResourceView } from "../control/index.ts";
 import {
   createHistogram,
@@ -19,6 +20,8 @@ export interface PeerSampleParts {
   readonly counters: Counts;
   /** Flow records in use (TN-80). */
   readonly flows: number;
+  /** Of the resolver or the gateway's name server (DN-113). */
+  readonly dns: DnsFigures;
   readonly resources: readonly ResourceView[];
   readonly portal: PortalLinkStatus;
   readonly loop: LoopMeter;
@@ -36,6 +39,8 @@ export function peerSamples(parts: PeerSampleParts): readonly Sample[] {
     ...paths.samples(),
     ...samplesBy("postern_tunnel_events_total", "counter", parts.counters),
     sample("postern_flows", parts.flows),
+    ...samplesBy("postern_dns_events_total", "counter", parts.dns.counters),
+    ...samplesBy("postern_dns_present", "what", parts.dns.present),
     ...samplesBy("postern_resources", "status", statusesOf(parts.resources)),
     sample("postern_portal_connected", portal.state === "connected" ? 1 : 0),
     sample("postern_portal_hiccups_total", portal.hiccups),

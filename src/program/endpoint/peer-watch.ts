@@ -5,6 +5,7 @@
 import type { Instant, IpAddress } from "../../base/index.ts";
 import { PosternError } from "../../base/index.ts";
 import type { ConnectionChange, Connections } from "../../connections/index.ts";
+import type { DnsFigures } from "../../dns/index.ts";
 import { type BestRoutes, createNameResolver, FWMARK } from "../../host/index.ts";
 import {
   type ControlEvent,
@@ -61,6 +62,7 @@ export interface WatchedParts {
   readonly machine: {
     counters(): Counts;
     flowCount(): number;
+    dnsFigures(): DnsFigures;
     resources(): readonly ResourceView[];
     dns(): StatusParts["dns"];
     purposeOf(id: string, now: Instant): ReturnType<StatusParts["purposeOf"]>;
@@ -276,6 +278,7 @@ function samples(state: WatchState, parts: WatchedParts): readonly Sample[] {
       ...{ host, connections, loop, paths },
       counters: machine.counters(),
       flows: machine.flowCount(),
+      dns: machine.dnsFigures(),
       resources: machine.resources(),
       portal: wiring.status(),
       isPerPeer: setting.options.metricsPerPeer,

@@ -1,6 +1,7 @@
 /** What client and gateway add to the common course, and what they are given for it. */
 import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.ts";
 import type { Connections, StreamNews } from "../../connections/index.ts";
+import type { DnsFigures } from "../../dns/index.ts";
 import type { KeptTable, SysctlWrite } from "../../host/index.ts";
 import type { PlaneFlows } from "../../plane/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
@@ -23,6 +24,7 @@ export interface PeerMachine extends ShellMachine {
   reset(now: Instant): void;
   shutdown(now: Instant): void;
   counters(): Readonly<Record<string, number>>;
+  dnsFigures(): DnsFigures;
   /** Flows with a record in the plane. */
   flowCount(): number;
 }

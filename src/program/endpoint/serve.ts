@@ -296,6 +296,7 @@ function viewOf<Machine extends PeerMachine>(
   return {
     counters: () => ({ ...machine.counters(), turn_stream_late: streams?.figures().late ?? 0 }),
     flowCount: () => machine.flowCount(),
+    dnsFigures: () => machine.dnsFigures(),
     resources: () => role.resourcesOf(machine),
     dns: () => role.dnsView?.(),
     purposeOf: (id, now) => role.purposeOf(machine, id, now),

@@ -43,6 +43,9 @@ export const FAMILIES = {
   postern_flows: gauge("Flows with a record in the packet plane"),
   postern_resources: gauge("Resources by status", "status"),
 
+  postern_dns_events_total: counter("What the resolver, or the gateway's name server, counts", "counter"),
+  postern_dns_present: gauge("What the resolver holds now: names, cached answers, queries under way", "what"),
+
   postern_portal_connected: gauge("Whether the portal is connected"),
   postern_portal_hiccups_total: counter("Interruptions of the connection to the portal"),
 

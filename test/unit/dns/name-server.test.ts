@@ -117,7 +117,7 @@ describe("the gateway's name server", () => {
     world.ask(2, "wiki.corp", { client: ip("100.64.0.99") });
     expect(world.answers.map(({ rcode }) => rcode)).toEqual([RCODE.refused, RCODE.refused]);
     expect(world.forwarded()).toEqual([]);
-    expect(world.server.counters()).toMatchObject({ dns_site_refused: 2 });
+    expect(world.server.figures().counters).toMatchObject({ dns_site_refused: 2 });
   });
 
   it("DN-15: what is no query is dropped, a malformed one answered", () => {

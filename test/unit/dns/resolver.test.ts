@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { createSeededRandom, formatIp, instant, ip } from "../../../src/base/index.ts";
+import { createSeededRandom, formatIp, instant, ip, type Log } from "../../../src/base/index.ts";
 import { createResolver, RCODE, TYPE } from "../../../src/dns/index.ts";
 import { encodeIp, encodeUdp, viewPacket } from "../../../src/packet/index.ts";
 import { EXAMPLE, message, octets, opt } from "./octets.ts";
-import { CONFIG, createWorld, OWN, SENTINEL, SENTINEL_V6 } from "./resolver-world.ts";
+import { CONFIG, createWorld, OWN, responseTo, SENTINEL, SENTINEL_V6 } from "./resolver-world.ts";
 
 const FIRST_V4 = ["100.96.0.1", "100.96.0.2", "100.96.0.3", "100.96.0.4"];
 const FIRST_V6 = ["", "1", "2", "3"].map((last) => `fd00:2021:1111:8000::${last}`);
@@ -271,5 +271,54 @@ describe("lookups of our own", () => {
       [3, { rcode: RCODE.servFail, decision: { kind: "site", row: 8, rid: "wiki" } }],
     ]);
     expect(world.eventsOf("queried")).toHaveLength(2);
+  });
+});
+
+describe("what is said and counted", () => {
+  it("PG-98, DN-66: queries that wait for a site, and servers that are not reached, are worth no more than DEBUG", () => {
+    const lines: string[] = [];
+    const say = (level: string) => (event: string) => void lines.push(`${level} ${event}`);
+    const log: Log = {
+      ...{ error: say("error"), warn: say("warn"), info: say("info"), debug: say("debug") },
+      scope: () => log,
+    };
+    const resolver = createResolver({ random: createSeededRandom(1), log });
+    const now = instant(0);
+    resolver.configure(now, CONFIG);
+    resolver.handleSystemResolvers(now, [{ address: ip("192.0.2.53") }]);
+    const packetOf = (name: string, type: number): Uint8Array =>
+      createWorld().packetOf(name, { type, to: resolver.mapping()[0]?.sentinel ?? SENTINEL });
+    for (let i = 0; i < 5; i++) resolver.handlePacket(now, packetOf(`a${i}.corp`, TYPE.TXT));
+    resolver.handlePacket(now, packetOf("example.com", TYPE.A));
+    for (let event = resolver.pollEvent(); event !== undefined; event = resolver.pollEvent()) {
+      if (event.kind !== "direct-query") continue;
+      resolver.handleDirectResult(now, event.query.token, { kind: "failed", reason: "ENETUNREACH" });
+    }
+    expect(lines.filter((line) => line === "debug query waits for its site")).toHaveLength(5);
+    expect(lines).toContain("debug DNS server not reached");
+    expect(lines.filter((line) => !line.startsWith("debug"))).toEqual([]);
+  });
+
+  it("DN-113: what has happened by row, code and path, and what there is now", () => {
+    const world = createWorld();
+    const before = world.resolver.figures().counters;
+    world.ask("wiki.corp");
+    world.ask("wiki.corp", { type: TYPE.TXT });
+    world.ask("use-application-dns.net");
+    world.ask("example.com", { port: 40_001 });
+    const [query] = world.sent();
+    if (query === undefined) throw new Error("a query");
+    world.reply(query, responseTo(query, "c00c 0001 0001 00000064 0004 c0000207"));
+    world.ask("example.com");
+    const { counters, present } = world.resolver.figures();
+    const since = (name: string): number => (counters[name] ?? 0) - (before[name] ?? 0);
+    expect(since("dns_queries_udp")).toBe(5);
+    expect([1, 5, 8, 12].map((row) => since(`dns_row_${row}`))).toEqual([1, 1, 1, 1]);
+    expect([0, 3].map((rcode) => since(`dns_rcode_${rcode}`))).toEqual([3, 1]);
+    expect([since("dns_forwarded_direct"), since("dns_cached"), since("dns_cache_miss")]).toEqual([1, 1, 4]);
+    expect(present).toMatchObject({
+      ...{ names: 1, cached_answers: 1, direct_queries: 0, tunnel_queries: 1, site_queries_waiting: 1 },
+      ...{ tcp_connections: 0, tunnel_connections: 0 },
+    });
   });
 });
