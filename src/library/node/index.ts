@@ -15,7 +15,7 @@ export {
   HttpAgent,
   HttpsAgent,
 } from "./agents.ts";
-export type { Target, TunnelSocket } from "./tunnel-socket.ts";
+export { type Target, type TunnelSocket, toDuplex } from "./tunnel-socket.ts";
 
 /** As `net.createConnection`: begins to connect, unless `connect` of the socket is to do that. */
 export function createConnection(client: Pick<Client, "dial">, target?: Target): TunnelSocket {

@@ -66,6 +66,13 @@ export function createTunnelSocket(client: Pick<Client, "dial">, target?: Target
   return socket;
 }
 
+/** A connection that is there already, such as one that a gateway's program has accepted. */
+export function toDuplex(socket: TcpSocket): TunnelSocket {
+  return createTunnelSocket({ dial: async () => socket }, NO_TARGET);
+}
+
+const NO_TARGET: Target = { host: "", port: 0 };
+
 function whenOpen(state: State, act: () => void): void {
   if (state.socket === undefined) state.waiting.push(act);
   else act();

@@ -88,6 +88,7 @@ describe("the library's types", () => {
     expectTypeOf(node.createConnection).parameter(1).toEqualTypeOf<Node.Target | undefined>();
     expectTypeOf(node.createConnection).returns.toEqualTypeOf<Node.TunnelSocket>();
     expectTypeOf<Node.TunnelSocket>().toExtend<Duplex>();
+    expectTypeOf(node.toDuplex).parameters.toEqualTypeOf<[Library.TcpSocket]>();
     expectTypeOf(node.createConnector).returns.parameters.toEqualTypeOf<
       [Node.ConnectorOptions, Node.ConnectorCallback]
     >();
