@@ -37,7 +37,11 @@ import { handleDeadline, noteAlive } from "./timers.ts";
 const PACKET_BYTES_MAX = 65_575;
 
 export function createTcpHost(options: TcpHostOptions): TcpHost {
-  const state = createHostState(options);
+  return faceOf(createHostState(options));
+}
+
+/** The face of a state that a test can look into. */
+export function faceOf(state: HostState): TcpHost {
   const withEntry = (now: Instant, id: number, use: (entry: LiveEntry) => void): void => {
     state.now = now;
     const entry = state.byId.get(id);
