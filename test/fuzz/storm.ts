@@ -132,7 +132,7 @@ function flushIngress(storm: Storm): void {
 }
 
 /** Without what joining may change: IPv4 identification, TCP window, and the sums over them (PF-57). */
-function canonical(packet: Uint8Array): Uint8Array {
+export function canonical(packet: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(packet);
   const found = parsePacket(packet, { limitBytes: 65_535, mode: "plain" });
   if (!found.ok) throw new Error(`a packet came out that is none: ${found.reason}`);
