@@ -105,7 +105,9 @@ function noteOverflow(worker: usize, at: usize, lost: u32): void {
   if (at == 0) return;
   const more = lost - load<u32>(at);
   store<u32>(at, lost);
-  if (more != 0) count(worker, Counter.UDP_OVERFLOW, <u64>more);
+  if (more == 0) return;
+  const isFiltered = load<u32>(worker, Worker.IS_FILTERED) != 0;
+  count(worker, isFiltered ? Counter.UDP_FILTERED : Counter.UDP_OVERFLOW, <u64>more);
 }
 
 function readIp4(worker: usize, type: i32, data: usize, bytes: u32): void {

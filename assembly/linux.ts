@@ -2,6 +2,8 @@
 // Do not edit: `npm run generate`.
 
 export const SOL_SOCKET: i32 = 1;
+export const SO_ATTACH_FILTER: i32 = 26;
+export const SO_DETACH_FILTER: i32 = 27;
 export const SO_RXQ_OVFL: i32 = 40;
 export const IPPROTO_IP: i32 = 0;
 export const IP_TOS: i32 = 1;

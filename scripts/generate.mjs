@@ -17,7 +17,8 @@ const LAYOUT_SOURCES = ["bindings/memory/layout.ts", "bindings/memory/reasons.ts
 const LINUX_SOURCES = ["bindings/linux/socket-constants.ts", "bindings/linux/file-constants.ts"];
 const LINUX_CONSTANTS = {
   i32: [
-    ["SOL_SOCKET", "SO_RXQ_OVFL", "IPPROTO_IP", "IP_TOS", "IP_PKTINFO", "SOL_UDP", "UDP_SEGMENT", "UDP_GRO"],
+    ["SOL_SOCKET", "SO_ATTACH_FILTER", "SO_DETACH_FILTER", "SO_RXQ_OVFL"],
+    ["IPPROTO_IP", "IP_TOS", "IP_PKTINFO", "SOL_UDP", "UDP_SEGMENT", "UDP_GRO"],
     ["IPPROTO_IPV6", "IPV6_PKTINFO", "IPV6_TCLASS", "CLOCK_BOOTTIME", "MSG_DONTWAIT"],
     ["IP_MTU_DISCOVER", "IP_PMTUDISC_DONT", "IP_PMTUDISC_WANT"],
   ].flat(),

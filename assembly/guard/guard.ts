@@ -77,11 +77,19 @@ export function judgeHandshake(worker: usize, at: usize, isRelayed: bool): u32 {
   if (guard == 0) return takeShare(worker, SHARE_FREE, FREE_SHARE) ? 0 : Drop.PUNT_RATE;
   const type = load<u32>(at);
   if (type == MESSAGE_COOKIE) return judgeAnswer(worker, load<u32>(at, CookieReply.RECEIVER));
+  if (!isRelayed && type == MESSAGE_INITIATION && !isAnswering(at)) {
+    store<u32>(worker, load<u32>(worker, Ingress.FLOOD_COUNT) + 1, Ingress.FLOOD_COUNT);
+  }
   const signed = (type == MESSAGE_INITIATION ? INITIATION_BYTES : RESPONSE_BYTES) - 2 * MAC_FIELD_BYTES;
   const expected = mac(guard + Guard.MAC1_KEY, KEY_BYTES, at, signed, worker + Ingress.MAC_SCRATCH);
   if (!isMac(expected, at + <usize>signed)) return Drop.WG_BAD_MAC1;
   if (type != MESSAGE_INITIATION) return judgeAnswer(worker, load<u32>(at, Response.RECEIVER));
   return judgeInitiation(worker, guard, at, signed, isRelayed);
+}
+
+/** Whether an initiation has a mac2: one that is all zero is none. */
+function isAnswering(at: usize): bool {
+  return v128.any_true(v128.load(at + <usize>(INITIATION_BYTES - MAC_FIELD_BYTES)));
 }
 
 /** A response or cookie reply names one of our peers; each peer has a budget, all of them a share. */
@@ -106,9 +114,7 @@ function judgeInitiation(worker: usize, guard: usize, at: usize, signed: u32, is
   }
   const source = sourceHolder(worker);
   // Most of a flood has no mac2 and gets no reply: for that nothing is hashed but mac1.
-  const mac2 = at + <usize>(signed + MAC_FIELD_BYTES);
-  const isAnswering = v128.any_true(v128.load(mac2));
-  if (isAnswering && hasValidMac2(worker, cookieOf(worker, guard), at, signed + MAC_FIELD_BYTES)) {
+  if (isAnswering(at) && hasValidMac2(worker, cookieOf(worker, guard), at, signed + MAC_FIELD_BYTES)) {
     if (!takeBudget(worker, SHARE_COOKIE, source)) return Drop.WG_SOURCE_RATE;
     return takeShare(worker, SHARE_COOKIE, COOKIE_SHARE) ? 0 : Drop.PUNT_RATE;
   }

@@ -17,6 +17,7 @@ import {
   Counter,
   Drop,
   ENDED_TUN_REMOVED,
+  FLOOD_PERIOD_MS,
   Ingress,
   Worker,
 } from "../layout";
@@ -25,9 +26,10 @@ import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysSendmsg, sysWrite, sysYield } from "../sys";
 import { writeAnswerControl } from "./control-message";
 import { countErrno, noteReceiveError } from "./errno";
+import { endFlood, judgeFlood } from "./flood";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
-import { beginBatch, isOver, isStopping, park, unpark, waitFor } from "./wait";
+import { beginBatch, isOver, isStopping, POLL_TIMEOUT_MS, park, unpark, waitFor, waitForSome } from "./wait";
 
 const CLOCK_EVERY: u32 = 16;
 /** Receives of one family in a row (BATCH_UDP). */
@@ -45,6 +47,7 @@ export function ingressLoop(worker: usize): u32 {
   while (ingressTurn(worker)) {}
   ingressFlush(worker);
   writeFrames(worker);
+  endFlood(worker);
   park(worker);
   wipe(worker + Worker.AEAD);
   return load<u32>(worker, Worker.ENDED);
@@ -80,6 +83,7 @@ function tick(worker: usize): void {
   }
   writeFrames(worker);
   store<usize>(worker, end, Ingress.FRAME_SEEN);
+  judgeFlood(worker);
 }
 
 function changeFamily(worker: usize, isV6: bool): void {
@@ -99,10 +103,14 @@ function rest(worker: usize): void {
       return;
     }
   }
+  // A filter that nobody needs any more is taken away without anything coming.
+  const isFiltered = load<u32>(worker, Ingress.FLOOD_PASSING) != 0;
+  const ms = isFiltered ? <i32>FLOOD_PERIOD_MS : POLL_TIMEOUT_MS;
   park(worker);
   if (!isStopping(worker))
-    waitFor(worker, load<i32>(worker, Worker.UDP4), load<i32>(worker, Worker.UDP6), POLLIN);
+    waitForSome(worker, load<i32>(worker, Worker.UDP4), load<i32>(worker, Worker.UDP6), POLLIN, ms);
   unpark(worker);
+  if (isFiltered) judgeFlood(worker);
 }
 
 /** Receives from one family and works on it. Returns false if there was nothing. */

@@ -6,7 +6,7 @@ import { POLLFD_BYTES, POLLIN, POLLOUT } from "../linux";
 import { sysPoll, sysRead } from "../sys";
 
 /** Belt to the braces of the eventfd (PF-23); so long that it costs an idle process nothing (G-13). */
-const POLL_TIMEOUT_MS: i32 = 60_000;
+export const POLL_TIMEOUT_MS: i32 = 60_000;
 /** In `struct pollfd`. */
 const REVENTS: usize = 6;
 
@@ -39,13 +39,18 @@ export function unpark(worker: usize): void {
 
 /** Waits until one of two descriptors (-1: none) is ready, or control wants something. */
 export function waitFor(worker: usize, first: i32, second: i32, events: u16): void {
+  waitForSome(worker, first, second, events, POLL_TIMEOUT_MS);
+}
+
+/** The same, but no longer than `ms`. */
+export function waitForSome(worker: usize, first: i32, second: i32, events: u16, ms: i32): void {
   count(worker, Counter.POLLS, 1);
   const set = worker + Worker.POLL_SET;
   const wake = load<i32>(worker, Worker.WAKE_FD);
   writePollFd(set, first, events);
   writePollFd(set + POLLFD_BYTES, second, events);
   writePollFd(set + 2 * POLLFD_BYTES, wake, POLLIN);
-  const ready = sysPoll(set, 3, POLL_TIMEOUT_MS);
+  const ready = sysPoll(set, 3, ms);
   if (ready > 0 && load<u16>(set + 2 * POLLFD_BYTES, REVENTS) != 0) sysRead(wake, worker + Worker.TIME, 8);
 }
 

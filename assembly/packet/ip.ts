@@ -222,5 +222,5 @@ function describePorts(found: usize, source: u32, destination: u32): void {
 
 /** The 16-bit number in network order at `p`. */
 export function be16(p: usize): u32 {
-  return <u32>bswap<u16>(load<u16>(p));
+  return ((<u32>load<u8>(p)) << 8) | <u32>load<u8>(p, 1);
 }

@@ -107,6 +107,19 @@ export const CONSTANTS = {
    */
   SHARE_REPLY: 4,
   REPLY_SHARE: 600,
+  /**
+   * When so many initiations a second come without a cookie, the kernel drops what is beyond FLOOD_PASSED, half as
+   * many again as there are replies for, until fewer than FLOOD_ENDS come; looked at once a period. What passes is
+   * counted in parts of FLOOD_ONE, and is FLOOD_PASSING_MIN at least. With more peers than FLOOD_PEERS_MAX of a
+   * family there is no filter: each is two to five of its instructions.
+   */
+  FLOOD_PERIOD_MS: 500,
+  FLOOD_BEGINS: 20_000,
+  FLOOD_ENDS: 12_000,
+  FLOOD_PASSED: 9000,
+  FLOOD_ONE: 65_536,
+  FLOOD_PASSING_MIN: 1024,
+  FLOOD_PEERS_MAX: 256,
   /** STUN from known sources and from strangers; below STUN_CALM nobody looks at single sources. */
   SHARE_KNOWN_STUN: 5,
   SHARE_STUN: 6,

@@ -120,6 +120,11 @@ export const worker = {
   fragments: { type: "u32", writer: "control", doc: "address of FRAGMENTS records; 0: none" },
   fragmentCount: { type: "u32", writer: "worker", doc: "fragments remembered so far" },
   fragment: { type: "u32", writer: "worker", doc: "record of the later fragment at hand; 0: none" },
+  isFiltered: {
+    type: "u32",
+    writer: "worker",
+    doc: "1: what the kernel has lost, a filter dropped (PG-160)",
+  },
   refusal: { type: "u32", writer: "worker", doc: "VERDICT_... of a packet to be refused; 0: tables refuse" },
   keysAhead: {
     type: "bytes",
@@ -237,6 +242,13 @@ export const ingress = {
   cookieSecret: { type: "bytes", bytes: 16, writer: "ingress", doc: "secret of the period" },
   cookieSource: { type: "bytes", bytes: 32, writer: "ingress", doc: "what a cookie is made of" },
   cookie: { type: "bytes", bytes: 16, writer: "ingress", doc: "the source's cookie" },
+  floodSince: { type: "u64", writer: "ingress", doc: "ms: since when initiations are counted (PG-160)" },
+  floodCount: { type: "u32", writer: "ingress", doc: "initiations without a cookie since then" },
+  floodPassing: {
+    type: "u32",
+    writer: "ingress",
+    doc: "how many of them in FLOOD_ONE the kernel lets pass; 0: all",
+  },
   replyCount: { type: "u32", writer: "ingress", doc: "cookie replies to the batch that wait for being sent" },
   replies: { type: "bytes", bytes: 512, writer: "ingress", doc: "REPLIES_MAX of COOKIE_REPLY_BYTES" },
   frameSeen: {

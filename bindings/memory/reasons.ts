@@ -157,6 +157,10 @@ export const COUNTERS = {
   udp_receive_errors: { unit: "events", meaning: "receives that failed (PG-47)" },
   cookies_sent: { unit: "packets", meaning: "cookie replies sent (WG-33)" },
   udp_overflow: { unit: "packets", meaning: "datagrams that the kernel dropped for want of room" },
+  udp_filtered: {
+    unit: "packets",
+    meaning: "initiations that the kernel dropped in a flood, and what it had no room for meanwhile (PG-160)",
+  },
 } as const satisfies Record<string, CounterDescription>;
 
 export type Counter = keyof typeof COUNTERS;

@@ -76,6 +76,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/batch/send.ts": inStorms("egress"),
   "assembly/guard/budget.ts": inStorms("guard"),
   "assembly/guard/cookie.ts": HANDSHAKE,
+  "assembly/guard/flood.ts": { twin: "test/twin/plane/flood.ts", test: "test/unit/plane/flood.test.ts" },
   "assembly/guard/guard.ts": inStorms("guard"),
   "assembly/guard/known-source.ts": inStorms("guard"),
   "assembly/ring.ts": inStorms("ring"),

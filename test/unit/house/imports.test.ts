@@ -131,7 +131,14 @@ const ROOMS: Readonly<Record<string, Room>> = {
     ],
   },
   "assembly/loop": {
-    rooms: ["assembly", "assembly/crypto", "assembly/batch", "assembly/segment", "assembly/table"],
+    rooms: [
+      "assembly",
+      "assembly/crypto",
+      "assembly/guard",
+      "assembly/batch",
+      "assembly/segment",
+      "assembly/table",
+    ],
   },
   "assembly/relay": { rooms: ["assembly", "assembly/loop"] },
   // The module's face, alone: it exports what the other rooms have.

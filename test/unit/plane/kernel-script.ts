@@ -68,6 +68,16 @@ export interface KernelRun {
   readonly writtenBehind: readonly number[];
   /** Of each option that was set: how many sends there had been. */
   readonly options: readonly SetOption[];
+  /** Socket filters put in place, and taken away (`program` is missing), in order (PG-160). */
+  readonly filters: readonly SocketFilter[];
+  /** Of each wait. */
+  readonly timeouts: readonly number[];
+}
+
+export interface SocketFilter {
+  readonly fd: number;
+  /** Instructions of 8 bytes. */
+  readonly program?: Uint8Array;
 }
 
 export interface SetOption {
@@ -79,6 +89,8 @@ export interface SetOption {
 }
 
 const EAGAIN = 11;
+const SO_ATTACH_FILTER = 26;
+const SO_DETACH_FILTER = 27;
 
 /** The plane's memory as the scripted kernel sees it, and the worker's record in it. */
 interface Memory {
@@ -96,6 +108,8 @@ interface Recording {
   readonly yields: number[];
   readonly writtenBehind: number[];
   readonly options: SetOption[];
+  readonly filters: SocketFilter[];
+  readonly timeouts: number[];
 }
 
 export function runLoop(
@@ -115,6 +129,8 @@ export function runLoop(
     yields: [],
     writtenBehind: [],
     options: [],
+    filters: [],
+    timeouts: [],
   };
   const sys = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
   set(WORKER.tun, FD.tun);
@@ -134,9 +150,19 @@ function unused(): never {
 }
 
 /** Calls that are only noted. */
-function recordedCalls(view: DataView, { options, sent, written, yields }: Recording) {
+function recordedCalls(view: DataView, { options, filters, sent, written, yields }: Recording) {
   return {
     setsockopt(fd: number, level: number, name: number, at: number) {
+      if (level === 1 && name === SO_DETACH_FILTER) return filters.push({ fd }) * 0;
+      if (level === 1 && name === SO_ATTACH_FILTER) {
+        // struct sock_fprog: the number of instructions, and their address.
+        const program = new Uint8Array(
+          view.buffer,
+          Number(view.getBigUint64(at + 8, true)),
+          8 * view.getUint16(at, true),
+        );
+        return filters.push({ fd, program: copyOf(program) }) * 0;
+      }
       options.push({ fd, level, name, value: view.getInt32(at, true), sent: sent.length });
       return 0;
     },
@@ -204,7 +230,8 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
     recvmmsg: unused,
     sendmmsg: unused,
     epoll_wait: unused,
-    poll(at: number, count: number) {
+    poll(at: number, count: number, timeout: number) {
+      recording.timeouts.push(timeout);
       recording.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
       if (count > 0) waits++;
       script.onPoll?.(waits);
