@@ -2,7 +2,7 @@
 # Installs, when run as root, what the demo, the system tests and the benchmarks use of Debian;
 # otherwise names what is missing in one line.
 #
-#   sh scripts/debian-packages.sh [demo]    only what the demo uses
+#   sh scripts/debian-packages.sh [demo|bench]    only what that command uses
 #
 # Always exits 0: whoever needs a program says so, and tests are skipped visibly (TS-69).
 set -eu
@@ -11,7 +11,10 @@ wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireg
 wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn dig:bind9-dnsutils unbound:unbound
 ssh:openssh-client sshd:openssh-server tracepath:iputils-tracepath chromium-headless-shell:chromium-headless-shell"
 
-[ "${1:-}" != demo ] || wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl"
+case "${1:-}" in
+demo) wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl" ;;
+bench) wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 openssl:openssl wg:wireguard-tools" ;;
+esac
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing() {

@@ -4,6 +4,7 @@
  */
 import type { Program } from "../program/io.ts";
 import type {
+  BenchOptions,
   ClientOptions,
   DemoOptions,
   DoctorOptions,
@@ -14,6 +15,7 @@ import type {
 } from "../program/options.ts";
 import { ADMINISTERING_COMMANDS } from "./administering.ts";
 import { ASKING_COMMANDS } from "./asking.ts";
+import { BENCH } from "./bench-options.ts";
 import { formatCompletion, SHELLS } from "./completion.ts";
 import { type Command, define } from "./define.ts";
 import { formatMan } from "./man.ts";
@@ -176,6 +178,31 @@ const demo = define({
   },
 });
 
+const bench = define({
+  name: "bench",
+  summary: "measure Postern beside other tunnels on this host, or the way to a remote end",
+  usage: "[HOST | serve]",
+  words: { min: 0, max: 1 },
+  isAnnounced: false,
+  options: { ...BENCH, ...LOGGING },
+  // It stops all tunnels one after the other.
+  stopWithinMs: () => 30_000,
+  examples: [
+    ["postern bench --quick", "a first look, in half a minute"],
+    [
+      "postern bench --output today.json --plot today.svg",
+      "beside wireguard-go and OpenVPN, where they are installed",
+    ],
+    ["postern bench --compare today.json", "against an earlier result"],
+    ["postern bench serve --listen 10.7.0.2:5202", "the far end of one run; prints a secret"],
+    ["POSTERN_BENCH_SECRET=… postern bench 10.7.0.2", "the way to it, through whatever tunnel leads there"],
+  ],
+  run: async (values, [word], io) => {
+    const { runBench } = await import("../program/bench/index.ts");
+    return await (runBench satisfies Program<BenchOptions>)({ ...values, word }, io);
+  },
+});
+
 const doctor = define({
   name: "doctor",
   summary: "examine this host and the way to portal and relays; changes nothing",
@@ -241,6 +268,7 @@ export const COMMANDS: readonly Command[] = [
   relay,
   wg,
   demo,
+  bench,
   doctor,
   ...ADMINISTERING_COMMANDS,
   completion,

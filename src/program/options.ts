@@ -119,6 +119,28 @@ export interface DemoOptions {
   readonly tls: boolean;
 }
 
+/** `postern bench` (PG-200). */
+export interface BenchOptions {
+  /** `serve`, or the host to measure against; absent: beside others, here. */
+  readonly word: string | undefined;
+  readonly mtu: number;
+  readonly pairs: number;
+  readonly seconds: number;
+  /** Numbers of streams, `1,4,16`. */
+  readonly streams: string;
+  readonly quick: boolean;
+  readonly seed: number | undefined;
+  readonly json: boolean;
+  /** Where the result goes as JSON. */
+  readonly output: string | undefined;
+  /** A result of `output`, to be compared with. */
+  readonly compare: string | undefined;
+  /** Where the picture goes, as SVG. */
+  readonly plot: string | undefined;
+  /** Of `serve`, `ADDR:PORT`. */
+  readonly listen: string;
+}
+
 /** `postern service ACTION ROLE` (PG-78). */
 export interface ServiceOptions {
   readonly words: readonly string[];

@@ -4,16 +4,22 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { entryFile } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { describeError, EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
-import { type Child, createLab, type Lab, type Namespace } from "../lab/index.ts";
+import {
+  type Certificate,
+  type Child,
+  createLab,
+  enter,
+  isInside,
+  type Lab,
+  MAIN,
+  makeCertificate,
+  type Namespace,
+} from "../lab/index.ts";
 import type { DemoOptions } from "../options.ts";
 import * as byName from "./by-name.ts";
-import { type Certificate, makeCertificate } from "./certificate.ts";
-import { enter, isInside } from "./enter.ts";
 import * as measure from "./measure.ts";
 import {
   buildMachines,
@@ -26,7 +32,7 @@ import {
   RESOURCE_NETWORK,
 } from "./topology.ts";
 
-const MAIN = fileURLToPath(entryFile("main"));
+const RELAY_NAME = "relay.demo";
 const START_WITHIN_MS = 20_000;
 const CONNECT_WITHIN_MS = 15_000;
 
@@ -58,7 +64,7 @@ interface Stage {
 }
 
 export async function runDemo(options: DemoOptions, io: ProgramIo): Promise<number> {
-  if (!isInside(io)) return await enter(io);
+  if (!isInside(io)) return await enter(io, "demo");
   const say = options.json ? io.printError : io.print;
   const stage: Stage = { io, options, say, result: { v: 1, ok: false }, programs: [] };
   const lab = createLab();
@@ -93,7 +99,7 @@ async function play(stage: Stage, lab: Lab): Promise<void> {
     "Building eight machines out of network namespaces: a portal and a relay on the Internet, a client at home and a",
   );
   say("gateway in an office, each behind a router that lets nobody in, and a web server behind the gateway.");
-  const certificate = expected === "relayed-tls" ? makeCertificate() : undefined;
+  const certificate = expected === "relayed-tls" ? makeCertificate(RELAY_NAME) : undefined;
   const machines = await buildMachines(lab, OBSTACLES[expected].obstacle);
   const [sha256, tokens] = await Promise.all([
     measure.startWebServer(machines.resource),

@@ -1,3 +1,4 @@
+export { type Certificate, makeCertificate } from "./certificate.ts";
 export {
   type Child,
   type ChildExit,
@@ -6,6 +7,8 @@ export {
   startChild,
   type WaitOptions,
 } from "./child.ts";
+export { enter, isInside } from "./enter.ts";
+export { MAIN } from "./main-file.ts";
 export {
   createLab,
   INHERITED_SETTINGS,

@@ -1,5 +1,5 @@
 /**
- * Where the demo may build its namespaces (PG-87, PG-88): it runs itself again in a mount and network
+ * Where demo and benchmark may build their namespaces (PG-87, PG-88): such a command runs itself again in a mount and network
  * namespace of its own, as an ordinary user also in a user namespace. There `/run` is a fresh tmpfs:
  * with the last process all names, devices and mounts are gone, whatever ended them.
  */
@@ -14,7 +14,7 @@ import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 
 /** Set for the process inside. */
-const INSIDE = "POSTERN_DEMO_INSIDE";
+const INSIDE = "POSTERN_LAB_INSIDE";
 
 const TUN = "/dev/net/tun";
 
@@ -24,15 +24,17 @@ export function isInside(io: ProgramIo): boolean {
 
 /**
  * Runs this very command line inside and resolves to its exit code.
+ *
+ * @param what the command, as messages name it: `demo`, `bench`
  * @throws PosternError `privilege` with what is missing and what to do
  */
-export async function enter(io: ProgramIo): Promise<number> {
+export async function enter(io: ProgramIo, what: "demo" | "bench"): Promise<number> {
   const isRoot = process.geteuid?.() === 0;
   const flags = ["--net", "--mount", ...(isRoot ? [] : ["--user", "--map-root-user"])];
   checkTun(isRoot);
-  installPackages();
+  installPackages(what);
   if (findHelper("ip") === undefined) {
-    throw new PosternError("privilege", "the demo needs the program 'ip'", "install the package iproute2");
+    throw new PosternError("privilege", `${what} needs the program 'ip'`, "install the package iproute2");
   }
   if (spawnSync("unshare", [...flags, "true"], { env: helperEnvironment(io.env) }).status !== 0)
     throw cannotUnshare(isRoot);
@@ -54,10 +56,10 @@ export async function enter(io: ProgramIo): Promise<number> {
   return status;
 }
 
-/** In a clone: what the demo uses of Debian is installed by root, else named (first-light notes). */
-function installPackages(): void {
+/** In a clone: what the command uses of Debian is installed by root, else named (first-light notes). */
+function installPackages(what: string): void {
   const script = fileURLToPath(rootFile("scripts/debian-packages.sh"));
-  if (existsSync(script)) spawnSync("sh", [script, "demo"], { stdio: ["ignore", "inherit", "inherit"] });
+  if (existsSync(script)) spawnSync("sh", [script, what], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 function checkTun(isRoot: boolean): void {

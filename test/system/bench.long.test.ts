@@ -1,0 +1,44 @@
+/** `postern bench` with the programs that this machine has (PG-200 to PG-203). */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { readResult } from "../../src/program/bench/result-file.ts";
+import { runCommand } from "../../src/program/lab/index.ts";
+import { describeWith } from "../lib/requirements.ts";
+
+const MAIN = new URL("../../build/program/main.js", import.meta.url).pathname;
+const WITHIN_MS = 240_000;
+
+describeWith(["root", "netns", "tun", "iperf3", "wireguard-go", "wg", "build"], "postern bench", () => {
+  let folder: string | undefined;
+  afterEach(() => folder !== undefined && rmSync(folder, { recursive: true }));
+
+  it("PG-200, PG-202, PG-203: measures, draws, and compares with itself", {
+    timeout: WITHIN_MS,
+  }, async () => {
+    folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
+    const [file, picture] = [join(folder, "now.json"), join(folder, "now.svg")];
+    const bench = (...args: readonly string[]) =>
+      runCommand({
+        name: "bench",
+        command: process.execPath,
+        args: [MAIN, "bench", "--quick", ...args],
+        withinMs: WITHIN_MS,
+      });
+    const table = await bench("--output", file, "--plot", picture);
+    expect(table).toMatch(/^TCP up, 1 stream +Gbit\/s +[\d.]+/m);
+    expect(readFileSync(picture, "utf8")).toMatch(/^<svg /);
+    const result = readResult(readFileSync(file, "utf8"));
+    if (!result.ok) throw new Error(result.reason);
+    const { arms, cells } = result.value;
+    expect(arms.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["postern", "wireguard-go", "cable"]),
+    );
+    for (const { name, samples } of cells.filter((cell) => !cell.name.startsWith("udp"))) {
+      for (const { arm, value } of samples) expect(value, `${name} of ${arm}`).toBeGreaterThan(0);
+    }
+    const again = JSON.parse((await bench("--json", "--compare", file)).trimEnd().split("\n").at(-1) ?? "");
+    expect(again.cells.map((cell: { name: string }) => cell.name)).toEqual(cells.map(({ name }) => name));
+  });
+});

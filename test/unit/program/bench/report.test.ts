@@ -1,0 +1,126 @@
+import { describe, expect, it } from "vitest";
+import { drawChart } from "../../../../src/program/bench/chart.ts";
+import { formatComparison, formatReport } from "../../../../src/program/bench/report.ts";
+import {
+  type BenchResult,
+  type Cell,
+  figure,
+  ratioOf,
+  spreadOf,
+} from "../../../../src/program/bench/result.ts";
+import { readResult } from "../../../../src/program/bench/result-file.ts";
+
+const samples = (arm: string, values: readonly number[]): Cell["samples"] =>
+  values.map((value, pair) => ({ arm, pair, value }));
+
+function cellOf(values: Readonly<Record<string, readonly number[]>>, more: Partial<Cell> = {}): Cell {
+  const all = Object.entries(values).flatMap(([arm, of]) => samples(arm, of));
+  return { name: "tcp-up-1", title: "TCP up", unit: "Gbit/s", better: "higher", samples: all, ...more };
+}
+
+function resultOf(cells: readonly Cell[], more: Partial<BenchResult> = {}): BenchResult {
+  return {
+    v: 1,
+    version: "0.1.0",
+    started: "2026-11-29T12:00:00.000Z",
+    machine: { processor: "AMD <EPYC>", cores: 2, kernel: "6.1", runtime: "Node 24" },
+    topology: "two namespaces",
+    pairs: 3,
+    seconds: 4,
+    arms: [
+      { name: "postern", title: "postern" },
+      { name: "wireguard-go", title: "wireguard-go", note: "without offloads" },
+    ],
+    cells,
+    missing: ["OpenVPN is not compared: install it."],
+    ...more,
+  };
+}
+
+const CELL = cellOf({ postern: [2, 3, 10], "wireguard-go": [1, 2, 2] });
+
+describe("PG-201: figures", () => {
+  it("takes the middle, or the mean of both in the middle", () => {
+    expect(spreadOf([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3 });
+    expect(spreadOf([1, 2, 3, 4])?.median).toBe(2.5);
+    expect(spreadOf([])).toBeUndefined();
+  });
+
+  it("compares runs of one pair only", () => {
+    expect(ratioOf(CELL, "postern", "wireguard-go")).toEqual({ median: 2, min: 1.5, max: 5 });
+    const lonely = cellOf({ postern: [2], other: [] });
+    expect(ratioOf(lonely, "postern", "other")).toBeUndefined();
+  });
+
+  it.each([
+    [0, "0"],
+    [0.12345, "0.123"],
+    [12.345, "12.3"],
+    [999.4, "999"],
+    [12345.6, "12346"],
+  ])("shows %d as %s", (value, text) => expect(figure(value)).toBe(text));
+});
+
+describe("PG-201: the table", () => {
+  it("has medians, ratios, notes of the arms, and what is missing", () => {
+    const text = formatReport(resultOf([CELL])).join("\n");
+    expect(text).toMatch(/TCP up +Gbit\/s +3 +2 +2$/m);
+    expect(text).toContain("wireguard-go: without offloads");
+    expect(text).toContain("OpenVPN is not compared: install it.");
+    expect(text).not.toContain("Other programs");
+  });
+
+  it("says that others were busy from 5 % of a processor on", () => {
+    const busy = (othersShare: number) => formatReport(resultOf([CELL], { othersShare })).join("\n");
+    expect(busy(0.05)).not.toContain("Other programs");
+    expect(busy(0.06)).toContain("Other programs used 6 % of a processor");
+  });
+});
+
+describe("PG-203: an earlier result", () => {
+  const before = resultOf([CELL]);
+  const verdictOf = (values: readonly number[], better: Cell["better"] = "higher") =>
+    formatComparison(
+      resultOf([cellOf({ postern: [2, 3, 4] }, { better })]),
+      resultOf([cellOf({ postern: values }, { better })]),
+    ).at(-1);
+
+  it("is read as it was written", () => {
+    expect(readResult(JSON.stringify(before))).toEqual({ ok: true, value: before });
+  });
+
+  it.each([
+    ["{", "not-json"],
+    ['{"v":2}', "v"],
+    [JSON.stringify({ ...before, cells: [{}] }), "cells.0.name"],
+  ])("is refused with its reason: %s", (text, reason) => {
+    const result = readResult(text);
+    expect(result.ok ? "" : result.reason).toContain(reason);
+  });
+
+  it("TS-60: a change is real where the ranges do not overlap", () => {
+    expect(verdictOf([4, 5, 6])).toMatch(/within the noise$/);
+    expect(verdictOf([4.1, 5, 6])).toMatch(/better$/);
+    expect(verdictOf([1, 1.5, 1.9])).toMatch(/worse$/);
+    expect(verdictOf([1, 1.5, 1.9], "lower")).toMatch(/better$/);
+  });
+
+  it("that measured other things is said to be of no use", () => {
+    expect(formatComparison(resultOf([]), before)).toEqual([expect.stringContaining("nothing in common")]);
+  });
+});
+
+describe("PG-202: the picture", () => {
+  it("is one SVG that needs nothing else, and text from outside is text", () => {
+    const svg = drawChart(resultOf([CELL]));
+    expect(svg).toMatch(/^<svg [^>]*>[\s\S]*<\/svg>\n$/);
+    expect(svg).toContain("AMD &lt;EPYC&gt;");
+    expect(svg.replace(/xmlns="[^"]*"/, "")).not.toMatch(/https?:|href|<script/);
+  });
+
+  it("draws a bar for each arm that was measured", () => {
+    const bars = (cell: Cell) => drawChart(resultOf([cell])).match(/<rect class="(first|other)"/g);
+    expect(bars(CELL)).toHaveLength(2);
+    expect(bars(cellOf({ postern: [1] }))).toHaveLength(1);
+  });
+});
