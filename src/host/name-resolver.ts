@@ -29,6 +29,7 @@ import {
   type AddressResponse,
   DNS_PORT,
   encodeQuery,
+  type Name,
   parseResponse,
   RCODE,
   type SetupResult,
@@ -45,6 +46,7 @@ const ANSWER_MS_MAX = 2_000;
 const ROUNDS = 2;
 /** How long the slower family may take once the other one has an address. */
 const OTHER_FAMILY_MS = 300;
+const REFUSED = "refused with code";
 
 export interface NameResolverOptions extends SocketWay {
   readonly kernel: Kernel;
@@ -66,7 +68,12 @@ type Outcome =
     }
   /** The servers know no address of that name; how long that holds, if they say so. */
   | { readonly kind: "none"; readonly lifetimeS?: number | undefined }
-  | { readonly kind: "failed"; readonly reason: string };
+  | {
+      readonly kind: "failed";
+      readonly reason: string;
+      /** The server has said so itself, rather than nothing. */
+      readonly isAnswer?: boolean;
+    };
 
 /** The files are read for each name: they change with the network. */
 export function createNameResolver(options: NameResolverOptions): NameResolver {
@@ -77,7 +84,7 @@ export function createNameResolver(options: NameResolverOptions): NameResolver {
     const known = addressesInHosts(readOrEmpty(files.hosts), name);
     if (known.length > 0) return known;
     const settings = readSettings(files);
-    const outcome = await askForName(options, settings, name);
+    const outcome = await askForName(options, settings, name, askAllServers);
     switch (outcome.kind) {
       case "found":
         options.log.debug?.("name resolved", { name, addresses: outcome.addresses.map(formatIp) });
@@ -109,7 +116,7 @@ async function lookUpByServers(
   files: ResolverFiles,
   name: string,
 ): Promise<TimedResult> {
-  const outcome = await askForName(options, readSettings(files), name);
+  const outcome = await askForName(options, readSettings(files), name, askBothFamilies);
   switch (outcome.kind) {
     case "found":
       return { result: { kind: "addresses", addresses: outcome.addresses }, lifetimeS: outcome.lifetimeS };
@@ -125,15 +132,18 @@ async function lookUpByServers(
   }
 }
 
+type AskAbout = (options: NameResolverOptions, settings: ResolverSettings, text: string) => Promise<Outcome>;
+
 async function askForName(
   options: NameResolverOptions,
   settings: ResolverSettings,
   name: string,
+  ask: AskAbout,
 ): Promise<Outcome> {
   const misses: Outcome[] = [];
   if (settings.servers.length === 0) return { kind: "none" };
   for (const text of namesToTry(name, settings)) {
-    const outcome = await askBothFamilies(options, settings, text);
+    const outcome = await ask(options, settings, text);
     if (outcome.kind === "found") return outcome;
     misses.push(outcome);
   }
@@ -165,11 +175,80 @@ async function askBothFamilies(
   const enough = Promise.any(questions).then(() => wait(OTHER_FAMILY_MS, undefined, { ref: false }));
   await Promise.race([all, enough.catch(() => all)]);
   const found = outcomes.filter((outcome) => outcome.kind === "found");
-  if (found.length > 0) {
-    const addresses = found.flatMap((outcome) => outcome.addresses);
-    return { kind: "found", addresses, lifetimeS: Math.min(...found.map(({ lifetimeS }) => lifetimeS)) };
-  }
+  if (found.length > 0) return joined(found);
   return outcomes.find(({ kind }) => kind === "failed") ?? noneOf(outcomes);
+}
+
+/**
+ * All servers at once, over UDP and, if none knows and somebody does not say that there is no such name, over TCP
+ * (DN-76): the portal must be found although the first server is dead, or the network passes no UDP.
+ */
+async function askAllServers(
+  options: NameResolverOptions,
+  settings: ResolverSettings,
+  text: string,
+): Promise<Outcome> {
+  const name = toName(text);
+  if (name === undefined) return { kind: "none" };
+  const overUdp = await gather(settings, (whom, type) => askServer(options, whom, questionOf(name, type)));
+  if (overUdp.kind !== "failed") return overUdp;
+  const overTcp = await gather(settings, (whom, type) =>
+    judged(() => askByTcp(options, whom, questionOf(name, type))),
+  );
+  return overTcp.kind === "failed" ? overUdp : overTcp;
+}
+
+/** What all servers say together; the slower ones have a moment once one has said all it knows. */
+async function gather(
+  { servers, timeoutMs = ANSWER_MS_MAX }: ResolverSettings,
+  ask: (whom: Whom, type: number) => Promise<AddressResponse | string>,
+): Promise<Outcome> {
+  const outcomes: Outcome[] = [];
+  const perServer = servers.map(async (server) => {
+    const answers = await Promise.all(
+      [TYPE.AAAA, TYPE.A].map(async (type) => {
+        const outcome = toOutcome(server, await ask({ server, timeoutMs }, type));
+        outcomes.push(outcome);
+        return outcome;
+      }),
+    );
+    if (answers.some(({ kind }) => kind === "failed")) throw new Error("failed");
+  });
+  const all = Promise.allSettled(perServer);
+  const enough = Promise.any(perServer).then(() => wait(OTHER_FAMILY_MS, undefined, { ref: false }));
+  await Promise.race([all, enough.catch(() => all)]);
+  const found = outcomes.filter((outcome) => outcome.kind === "found");
+  if (found.length > 0) return joined(found);
+  const failed = outcomes.find(({ kind }) => kind === "failed");
+  // A whole answer that there is none outweighs a server that does not answer.
+  const isSaid = outcomes.some(({ kind }) => kind === "none") && !outcomes.some(isRefusal);
+  return failed !== undefined && !isSaid ? failed : noneOf(outcomes.filter(({ kind }) => kind === "none"));
+}
+
+function isRefusal(outcome: Outcome): boolean {
+  return outcome.kind === "failed" && outcome.isAnswer === true;
+}
+
+function joined(found: readonly Extract<Outcome, { kind: "found" }>[]): Outcome {
+  const distinct = new Map(
+    found.flatMap(({ addresses }) => addresses.map((address) => [formatIp(address), address] as const)),
+  );
+  const lifetimeS = Math.min(...found.map((one) => one.lifetimeS));
+  return { kind: "found", addresses: [...distinct.values()], lifetimeS };
+}
+
+function toOutcome({ address }: NameServer, answer: AddressResponse | string): Outcome {
+  if (typeof answer === "string") {
+    const isAnswer = answer.startsWith(REFUSED);
+    return { kind: "failed", reason: `${formatIp(address)}: ${answer}`, isAnswer };
+  }
+  if (answer.addresses.length === 0) return { kind: "none", lifetimeS: answer.negativeTtlS };
+  return { kind: "found", addresses: answer.addresses, lifetimeS: answer.lifetimeS };
+}
+
+/** Neither number nor port is used twice, so that nobody can guess what an answer must look like. */
+function questionOf(name: Name, type: number): AddressQuestion {
+  return { name, type, id: randomInt(0x10000) };
 }
 
 /** With `rotate` each question begins with any of them, so that all have the same share. */
@@ -189,13 +268,10 @@ async function askServers(
   let reason = "";
   for (let round = 0; round < attempts; round++) {
     for (const server of servers) {
-      // Neither number nor port is used twice, so that nobody can guess what an answer must look like.
-      const question = { ...what, id: randomInt(0x10000) };
-      const answer = await askServer(options, { server, timeoutMs }, question);
-      if (typeof answer === "string") reason = `${formatIp(server.address)}: ${answer}`;
-      else if (answer.addresses.length > 0) {
-        return { kind: "found", addresses: answer.addresses, lifetimeS: answer.lifetimeS };
-      } else return { kind: "none", lifetimeS: answer.negativeTtlS };
+      const question = questionOf(what.name, what.type);
+      const outcome = toOutcome(server, await askServer(options, { server, timeoutMs }, question));
+      if (outcome.kind !== "failed") return outcome;
+      reason = outcome.reason;
     }
   }
   return { kind: "failed", reason };
@@ -207,16 +283,22 @@ interface Whom {
 }
 
 /** The answer of one server, or why there is none. */
-async function askServer(
+function askServer(
   options: NameResolverOptions,
   whom: Whom,
   question: AddressQuestion,
 ): Promise<AddressResponse | string> {
-  try {
+  return judged(async () => {
     const response = await askByUdp(options, whom, question);
-    const whole = response.isTruncated ? await askByTcp(options, whom, question) : response;
-    const { rcode } = whole;
-    return rcode === RCODE.noError || rcode === RCODE.nxDomain ? whole : `refused with code ${rcode}`;
+    return response.isTruncated ? await askByTcp(options, whom, question) : response;
+  });
+}
+
+async function judged(ask: () => Promise<AddressResponse>): Promise<AddressResponse | string> {
+  try {
+    const response = await ask();
+    const { rcode } = response;
+    return rcode === RCODE.noError || rcode === RCODE.nxDomain ? response : `${REFUSED} ${rcode}`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

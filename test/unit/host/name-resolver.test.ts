@@ -8,6 +8,7 @@ import { openKernel } from "../../../bindings/linux/index.ts";
 import { formatIp, SILENT } from "../../../src/base/index.ts";
 import {
   addressesInHosts,
+  createNameLookup,
   createNameResolver,
   namesToTry,
   parseResolvConf,
@@ -90,15 +91,18 @@ describe("names asked for past the tunnel", () => {
   let tcp: Server;
   let asked: string[];
   let manner: (name: string) => Manner;
+  let tcpManner: Manner;
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "resolver-"));
     asked = [];
     manner = () => "answers";
+    tcpManner = "answers";
     tcp = createServer((peer) =>
       peer.once("data", (query) => {
         asked.push("tcp");
-        const answer = answerTo(query.subarray(2), "answers") ?? Buffer.alloc(0);
+        const answer = answerTo(query.subarray(2), tcpManner);
+        if (answer === undefined) return;
         // In two parts, as a network may deliver it.
         peer.write(Buffer.from([0]));
         setImmediate(() => peer.write(Buffer.concat([Buffer.from([answer.length]), answer])));
@@ -125,7 +129,7 @@ describe("names asked for past the tunnel", () => {
 
   const port = (): number => (tcp.address() as AddressInfo).port;
 
-  async function resolve(name: string, resolvConf: string): Promise<readonly string[]> {
+  function optionsFor(resolvConf: string) {
     const files = {
       resolvConf: join(folder, "resolv.conf"),
       backup: join(folder, "resolv.conf.before"),
@@ -134,9 +138,11 @@ describe("names asked for past the tunnel", () => {
     };
     writeFileSync(files.resolvConf, resolvConf);
     writeFileSync(files.hosts, "192.0.2.44 known.example\n");
-    const resolver = createNameResolver({ kernel, mark: undefined, log: SILENT, files, port: port() });
-    return (await resolver(name)).map(formatIp);
+    return { kernel, mark: undefined, log: SILENT, files, port: port() };
   }
+
+  const resolve = async (name: string, resolvConf: string): Promise<readonly string[]> =>
+    (await createNameResolver(optionsFor(resolvConf))(name)).map(formatIp);
 
   it("PG-151: a literal address and a name of the hosts file are asked of nobody", async () => {
     expect(await resolve("2001:db8::9", "nameserver 127.0.0.1")).toEqual(["2001:db8::9"]);
@@ -184,6 +190,7 @@ describe("names asked for past the tunnel", () => {
       "192.0.2.9",
     ]);
     manner = () => "servfail";
+    tcpManner = "servfail";
     await expect(resolve("portal.example", "nameserver 127.0.0.1")).rejects.toMatchObject({
       message: "cannot resolve portal.example: 127.0.0.1: refused with code 2",
     });
@@ -193,11 +200,36 @@ describe("names asked for past the tunnel", () => {
     manner = () => "silent";
     const before = performance.now();
     const once = "nameserver 127.0.0.1\noptions timeout:1 attempts:1";
-    await expect(resolve("portal.example", once)).rejects.toMatchObject({
-      message: "cannot resolve portal.example: 127.0.0.1: no answer",
-    });
+    expect(await createNameLookup(optionsFor(once))("portal.example")).toEqual({ kind: "error" });
     expect(performance.now() - before).toBeGreaterThan(990);
     expect(asked).toEqual(["portal.example"]);
+  });
+
+  it("DN-76: all servers are asked at once: one that is dead delays nobody", async () => {
+    const dead = createSocket("udp4");
+    await new Promise<void>((resolve) => dead.bind(port(), "127.0.0.9", resolve));
+    try {
+      const before = performance.now();
+      const two = "nameserver 127.0.0.9\nnameserver 127.0.0.1";
+      expect(await resolve("portal.example", two)).toEqual(["192.0.2.9"]);
+      manner = (name) => (name === "portal.lan" ? "nxdomain" : "answers");
+      expect(await resolve("portal", `${two}\nsearch lan`)).toEqual(["192.0.2.9"]);
+      expect(performance.now() - before).toBeLessThan(2_000);
+    } finally {
+      dead.close();
+    }
+  });
+
+  it("DN-76: where UDP does not pass, or no server knows, they are asked over TCP", async () => {
+    const short = "nameserver 127.0.0.1\noptions timeout:1";
+    manner = () => "silent";
+    expect(await resolve("portal.example", short)).toEqual(["192.0.2.9"]);
+    manner = () => "servfail";
+    expect(await resolve("portal.example", short)).toEqual(["192.0.2.9"]);
+    asked = [];
+    manner = () => "nxdomain";
+    await expect(resolve("no-such-name.invalid", short)).rejects.toMatchObject({ code: "connect-failed" });
+    expect(asked).not.toContain("tcp");
   });
 
   it("DN-88: with `rotate` all servers are asked, whoever stands first", async () => {
