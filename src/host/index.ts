@@ -77,6 +77,7 @@ export {
   PROBE_V4,
   PROBE_V6,
 } from "./network-watch.ts";
+export { asksMulticastFirst } from "./nsswitch.ts";
 export {
   ADDRESSES_MAX_PER_FAMILY,
   equalAddresses,

@@ -3,6 +3,7 @@ import { interfaceIndex, openQuerySockets } from "../../../bindings/linux/index.
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Log } from "../../base/index.ts";
 import {
+  asksMulticastFirst,
   createNameResolver,
   type DnsControl,
   FWMARK,
@@ -90,6 +91,7 @@ function openService(
       }),
     give: (use) => input((now) => machine.useResolver(now, (resolver) => use(resolver, now))),
     indexOf: (name) => interfaceIndex(kernel, name),
+    asksMulticastFirst: () => asksMulticastFirst(),
     namesFile: folder === undefined ? undefined : `${folder}/${options.instance ?? INSTANCE}-dns.json`,
   });
 }

@@ -46,6 +46,8 @@ export interface DnsServiceOptions {
   readonly now: () => Instant;
   /** The index of an interface, by its name. */
   readonly indexOf: (name: string) => number | undefined;
+  /** Whether the host asks multicast first for names below `.local` (DN-110); absent: nobody's host is concerned. */
+  readonly asksMulticastFirst?: () => boolean;
   /** Absent: names are not kept. */
   readonly namesFile: string | undefined;
   readonly log: Log;
@@ -78,6 +80,7 @@ interface ServiceState extends DnsServiceOptions {
   readonly timers: Map<Later, NodeJS.Timeout>;
   readonly lookups: Map<number, (report: LookupReport) => void>;
   mapping: readonly SentinelMapping[];
+  hasWarnedOfLocal: boolean;
   nextLookup: number;
   watchers: readonly FSWatcher[];
   poll: NodeJS.Timeout | undefined;
@@ -86,7 +89,15 @@ interface ServiceState extends DnsServiceOptions {
 export function createDnsService(options: DnsServiceOptions): DnsService {
   const state: ServiceState = {
     ...options,
-    ...{ timers: new Map(), lookups: new Map(), mapping: [], nextLookup: 1, watchers: [], poll: undefined },
+    ...{
+      timers: new Map(),
+      lookups: new Map(),
+      mapping: [],
+      hasWarnedOfLocal: false,
+      nextLookup: 1,
+      watchers: [],
+      poll: undefined,
+    },
   };
   const path = options.openPath((token, result) =>
     options.give((resolver, now) => resolver.handleDirectResult(now, token, result)),
@@ -188,10 +199,22 @@ function takeMapping(
     servers: mapping.map((one) => `${formatIp(one.sentinel)} asks ${describeUpstream(one)}`),
     search: searchDomain,
   });
+  warnOfLocal(state, suffixes);
   control.want(state.now(), { servers: mapping.map(({ sentinel }) => sentinel), searchDomain, suffixes });
   later(state, "probe", PROBE_AFTER_MS, () =>
     state.give((resolver, now) => resolver.handleHostDnsChanged(now)),
   );
+}
+
+/** Once: such a resource never resolves, and nothing else would say why. */
+function warnOfLocal(state: ServiceState, suffixes: readonly string[]): void {
+  const names = suffixes.filter((suffix) => /(^|\.)local$/.test(suffix));
+  if (names.length === 0 || state.hasWarnedOfLocal || state.asksMulticastFirst?.() !== true) return;
+  state.hasWarnedOfLocal = true;
+  state.log.warn?.("this host asks multicast for names below .local: those of resources do not reach us", {
+    names,
+    remedy: "put dns before mdns in the line `hosts:` of /etc/nsswitch.conf",
+  });
 }
 
 export function describeUpstream({ upstream }: Pick<SentinelMapping, "upstream">): string {

@@ -140,6 +140,16 @@ describe("/etc/resolv.conf", () => {
     expect(read(paths().file)).toBe(ORIGINAL);
   });
 
+  it("DN-104: a file of ours that was cut off while it was written is undone as a whole", () => {
+    open().want(at(0), WANTED);
+    const whole = read(paths().file);
+    for (const length of [40, 120, whole.length - 1]) {
+      writeFileSync(paths().file, whole.slice(0, length));
+      open();
+      expect(read(paths().file)).toBe(ORIGINAL);
+    }
+  });
+
   it("DN-105: what the user has written meanwhile is left alone", () => {
     const control = open();
     control.want(at(0), WANTED);

@@ -21,6 +21,8 @@ let servers: readonly NamedServer[];
 let wanted: string[][];
 let sent: DirectQuery[];
 let flushes: number;
+let asksMulticast: boolean;
+let warned: unknown[];
 let resolver: Resolver;
 let service: DnsService;
 
@@ -52,7 +54,8 @@ function open(): void {
     now: () => instant(1_000),
     indexOf: (name) => (name === "eth0" ? 2 : undefined),
     namesFile: join(folder, "client-dns.json"),
-    log: SILENT,
+    asksMulticastFirst: () => asksMulticast,
+    log: { ...SILENT, warn: (event, fields) => void warned.push([event, fields?.["names"]]) },
   });
   service.start();
   resolver.configure(instant(1_000), CONFIG);
@@ -73,6 +76,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "dns-service-"));
   servers = [{ address: ip("192.0.2.1") }, { address: ip("fe80::1"), zone: "eth0" }];
   wanted = [];
+  warned = [];
+  asksMulticast = false;
   sent = [];
   flushes = 0;
   open();
@@ -158,5 +163,22 @@ describe("the service around the resolver", () => {
     );
     open();
     expect([...resolver.names()]).toEqual([]);
+  });
+
+  it("DN-110: names below .local that the host asks of multicast are warned of, once", () => {
+    const local = (pattern: string) =>
+      resolver.configure(instant(1_000), { ...CONFIG, patterns: [{ rid: "a", pattern, ipStack: "dual" }] });
+    open();
+    local("printer.local");
+    drain();
+    expect(warned).toEqual([]);
+    asksMulticast = true;
+    local("*.office.local");
+    drain();
+    local("local.example");
+    drain();
+    local("other.local");
+    drain();
+    expect(warned).toEqual([[expect.stringContaining("below .local"), ["office.local"]]]);
   });
 });
