@@ -62,7 +62,7 @@ options timeout:1 ndots:2
     expect(namesToTry("portal.", settings)).toEqual(["portal."]);
   });
 
-  it("hosts(5): every line with the name counts, whatever its case; remarks do not", () => {
+  it("DN-77, hosts(5): every line with the name counts, whatever its case; remarks do not", () => {
     const text =
       "127.0.0.1 localhost\n192.0.2.7\tportal Portal.example # not this.example\n::1 PORTAL\nx y\n";
     expect(addressesInHosts(text, "portal").map(formatIp)).toEqual(["192.0.2.7", "::1"]);
