@@ -28,18 +28,24 @@ export function createPlaneDrive(
     const injected = sendsOf(exports.egressInject);
     const input = inputOf(shared, egress);
     const length = write(shared.bytes.subarray(input, input + FRAME_BYTES_MAX));
-    if (length === 0) return injected;
+    return length === 0 ? injected : [...injected, ...take(length)];
+  }
+
+  /** The frame in the input buffer. */
+  function take(length: number): PlaneSend[] {
     exports.egressBegin(egress, length);
-    return [...injected, ...sendsOf(exports.egressStep)];
+    return sendsOf(exports.egressStep);
   }
 
   return {
     egressFrom,
-    egress: (now, frame) =>
-      egressFrom(now, (into) => {
-        into.set(frame);
-        return frame.length;
-      }),
+    egress(now, frame) {
+      setNow(shared, egress, now);
+      const injected = sendsOf(exports.egressInject);
+      shared.bytes.set(frame, inputOf(shared, egress));
+      // An empty one, too, is a frame: one that is refused.
+      return [...injected, ...take(frame.length)];
+    },
     flushEgress(now) {
       setNow(shared, egress, now);
       return [...sendsOf(exports.egressInject), ...sendsOf(exports.egressFlush)];

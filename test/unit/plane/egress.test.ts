@@ -87,6 +87,13 @@ describe("egress without a session (WG-46)", () => {
     expectLaw(b);
   });
 
+  it("PF-32: refuses a frame without a header, an empty one as well", () => {
+    const { a } = createPair();
+    for (const bytes of [0, 9]) expect(sendAll(a, new Uint8Array(bytes))).toEqual([]);
+    expect(a.counters().egress.drops).toEqual({ tun_header: 2 });
+    expectLaw(a);
+  });
+
   it("sends what was injected before a release that it sees, even if the ring was empty before", () => {
     const { a } = createPair();
     a.execute({ kind: "hold", slot: SLOT });
