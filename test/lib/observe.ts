@@ -1,6 +1,7 @@
 /** What a test sees of running programs and of the network between them. */
 import { readdirSync, readFileSync } from "node:fs";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
+import { REASONS } from "../../bindings/memory/index.ts";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 
 /** Of one core, a client and a gateway together (G-13). */
@@ -45,6 +46,16 @@ function fieldsOf(text = ""): Record<string, string> {
 /** A counter of a snapshot; what has not been counted is 0. */
 export function counterIn(snapshot: Snapshot, line: string, name: string): number {
   return Number(snapshot[line]?.[name] ?? 0);
+}
+
+/** What came in was passed, punted or dropped under a reason (D-8). */
+export function expectAccounted(snapshot: Snapshot, worker: string): void {
+  const count = (name: string) => counterIn(snapshot, worker, name);
+  const dropped = Object.entries(REASONS)
+    .filter(([, { stage }]) => stage === "path")
+    // The log writes names with underscores only.
+    .reduce((sum, [name]) => sum + count(`drop_${name.replaceAll("-", "_")}`), 0);
+  expect(count("packets_passed") + count("packets_punted") + dropped).toBe(count("packets_in"));
 }
 
 /** Times of the log lines that match, in UNIX ms. */
