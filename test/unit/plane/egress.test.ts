@@ -90,7 +90,7 @@ describe("egress without a session (WG-46)", () => {
   it("PF-32: refuses a frame without a header, an empty one as well", () => {
     const { a } = createPair();
     for (const bytes of [0, 9]) expect(sendAll(a, new Uint8Array(bytes))).toEqual([]);
-    expect(a.counters().egress.drops).toEqual({ tun_header: 2 });
+    expect(a.counters().egress.drops).toEqual({ "tun-header": 2 });
     expectLaw(a);
   });
 
