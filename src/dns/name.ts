@@ -56,14 +56,18 @@ function measureName(message: Uint8Array, at: number): NameExtent | undefined {
   let end: number | undefined;
   // Each jump leads to before the part that is being read, so that reading ends.
   let bound = at;
+  // What a pointer leads to ends before that part, too: a name that was there before. Otherwise a name could go on
+  // behind the message's last record, in octets that are not passed on.
+  let limit = message.length;
   for (let next = at; ; ) {
     const length = message[next];
-    if (length === undefined) return undefined;
+    if (length === undefined || next >= limit) return undefined;
     if (length >= POINTER) {
-      if (message[next + 1] === undefined) return undefined;
+      if (next + 2 > limit) return undefined;
       const target = pointerTarget(message, next);
       if (target < HEADER_BYTES || target >= bound) return undefined;
       end ??= next + 2;
+      limit = bound;
       bound = target;
       next = target;
       continue;
@@ -71,7 +75,7 @@ function measureName(message: Uint8Array, at: number): NameExtent | undefined {
     if (length > LABEL_BYTES_MAX) return undefined;
     if (length === 0) return { end: end ?? next + 1, bytes };
     bytes += 1 + length;
-    if (bytes > NAME_BYTES_MAX || next + 1 + length > message.length) return undefined;
+    if (bytes > NAME_BYTES_MAX || next + 1 + length > limit) return undefined;
     next += 1 + length;
   }
 }

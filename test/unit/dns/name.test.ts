@@ -93,6 +93,15 @@ describe("names", () => {
     expect(read(octets(`${head} c0`), 12)).toBeUndefined();
   });
 
+  it("DN-3: what a pointer leads to ends before the part that the pointer stands in", () => {
+    const head = "0000 0000 0000 0000 0000 0000";
+    expect(read(octets(`${head} 01 61 00 c00c`), 15)?.key).toBe("\x01a\0");
+    // The label at 12 goes over the pointer at 14, and the name ends behind it.
+    expect(read(octets(`${head} 04 61 c00c 62 00`), 14)).toBeUndefined();
+    // It ends in time, but the name has no end before the pointer.
+    expect(read(octets(`${head} 01 61 c00c 00`), 14)).toBeUndefined();
+  });
+
   it("DN-3: a chain of 126 pointers ends", () => {
     const chain = Array.from({ length: 126 }, (_, i) => {
       const target = i === 0 ? 12 : 15 + 2 * (i - 1);
