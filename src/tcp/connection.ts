@@ -74,7 +74,7 @@ export interface Receiver {
   unacknowledged: number;
   /** What the last acknowledgement said. */
   acknowledged: number;
-  readonly reassembly: Reassembly;
+  reassembly: Reassembly;
   /** Octets that came twice, for the next acknowledgement (RFC 2883). */
   duplicate: Block | undefined;
   /** Offset of the peer's FIN, once it is known. */

@@ -12,7 +12,7 @@ import {
   WINDOW_SHIFT_MAX,
 } from "./constants.ts";
 import { optionBytesOf } from "./encode.ts";
-import { type Block, keep, takeReady } from "./reassembly.ts";
+import { type Block, createReassembly, keep, takeReady } from "./reassembly.ts";
 import { learn } from "./round-trip.ts";
 import { resetFor, type Segment, spaceOf } from "./segment.ts";
 import { distance, toOffset } from "./sequence.ts";
@@ -316,6 +316,8 @@ function dueAcknowledgement(
 
 function takeEnd(connection: Connection, hooks: Hooks): void {
   connection.receiver.nxt++;
+  // Whatever claims to lie behind the end is nothing.
+  connection.receiver.reassembly = createReassembly();
   connection.receiver.edge = Math.max(connection.receiver.edge, connection.receiver.nxt);
   const { state } = connection;
   if (state === "established") connection.state = "close-wait";

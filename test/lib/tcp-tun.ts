@@ -115,7 +115,7 @@ function readFrames({ sys, scratch }: Kernel, fd: number, take: (frame: Uint8Arr
     for (let count = 0; count < TURN_FRAMES; count++) {
       const length = sys.read(fd, at, FRAME_BYTES_MAX + 64);
       if (length <= 0) return count;
-      take(Uint8Array.from(room.bytes(at, length)));
+      take(room.bytes(at, length).slice());
     }
     return TURN_FRAMES;
   });
