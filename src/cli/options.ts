@@ -200,8 +200,7 @@ export const PEER = {
     kind: "choice",
     choices: ["tun", "userspace"],
     default: "tun",
-    isLater: true,
-    help: "how packets reach this host",
+    help: "how packets reach this host: by a TUN device, or, without root, through this process alone",
   },
   instance: {
     kind: "text",
@@ -245,6 +244,21 @@ export const CLIENT_ONLY = {
     default: false,
     aliases: ["FIREZONE_ACTIVATE_INTERNET_RESOURCE"],
     help: "use the internet resource, if one is granted: whatever no other resource has goes through it",
+  },
+  socks: {
+    kind: "text",
+    value: "ADDR:PORT",
+    help: "with --mode userspace: a SOCKS 5 proxy into the tunnel, for example 127.0.0.1:1080",
+  },
+  "http-proxy": {
+    kind: "text",
+    value: "ADDR:PORT",
+    help: "with --mode userspace: an HTTP proxy (CONNECT) into the tunnel, for example 127.0.0.1:8118",
+  },
+  "proxy-password-path": {
+    kind: "text",
+    value: "PATH",
+    help: "file with the password of user `postern` for both proxies; without, they listen on loopback only",
   },
 } as const satisfies OptionTable;
 

@@ -46,6 +46,8 @@ export interface PeerOptions extends PlaneOptions {
   /** 0 means a random port (PG-6). */
   readonly listenPort: number;
   readonly tunName: string;
+  /** `userspace`: without device, root, workers (PG-122). */
+  readonly mode: "tun" | "userspace";
   readonly instance: string | undefined;
   /** By which interface everything leaves and comes (PG-62). */
   readonly egressInterface: string | undefined;
@@ -63,6 +65,10 @@ export interface ClientOptions extends PeerOptions {
   readonly revertDns: boolean;
   /** Where the switch of the internet resource stands at the start (TN-23). */
   readonly internetResource: boolean;
+  /** `ADDR:PORT` of proxies into the tunnel, with `mode` userspace only (PG-129). */
+  readonly socks: string | undefined;
+  readonly httpProxy: string | undefined;
+  readonly proxyPasswordPath: string | undefined;
 }
 
 export interface GatewayOptions extends PeerOptions {

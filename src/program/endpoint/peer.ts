@@ -55,7 +55,7 @@ export async function runPeer<Machine extends PeerMachine>(
   }
 }
 
-function portalUrl(apiUrl: string): PortalUrl {
+export function portalUrl(apiUrl: string): PortalUrl {
   const url = parsePortalUrl(apiUrl);
   if (url.ok) return url.value;
   throw new PosternError(
@@ -79,7 +79,7 @@ function lockInstance(role: string, options: PeerOptions, io: ProgramIo, undo: U
 }
 
 /** Who we are, and the proof of it (PG-19, PG-25). */
-function identify(
+export function identify(
   role: PeerRole<PeerMachine>["name"],
   options: PeerOptions,
   io: ProgramIo,

@@ -8,6 +8,10 @@ export async function runGateway(options: GatewayOptions, io: ProgramIo): Promis
     const { setUpForwarding, tearDownForwarding } = await import("./set-up.ts");
     return options.word === "setup" ? setUpForwarding(options, io) : tearDownForwarding(io);
   }
+  if (options.mode === "userspace") {
+    const { runUserspaceGateway } = await import("../userspace/run-gateway.ts");
+    return await runUserspaceGateway(options, io);
+  }
   const { program, threads } = await loadWithThreads(() => import("./run-gateway.ts"));
   return await program.runGateway(options, io, threads);
 }

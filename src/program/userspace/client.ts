@@ -3,6 +3,7 @@ import { type IpAddress, PosternError } from "../../base/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { TunnelClient } from "../../tunnel/index.ts";
 import { clientRole } from "../client/client-role.ts";
+import type { ControlMethods } from "../control/index.ts";
 import type { DnsService } from "../dns/index.ts";
 import { type DialParts, type DialTarget, dialTarget, ownerOf, resolveHost, textsOf } from "./dial.ts";
 import type { TcpSocket, UdpSocket } from "./face.ts";
@@ -31,6 +32,8 @@ export interface UserspaceClient {
   ping(host: string, waiting?: Waiting): Promise<number>;
   udp(family?: 4 | 6): UdpSocket;
   status(): UserspaceStatus;
+  /** What a client can be told over the control socket. */
+  readonly methods: ControlMethods;
   close(): Promise<void>;
 }
 
@@ -83,10 +86,14 @@ export async function openUserspaceClient(options: UserspaceClientOptions): Prom
   onResources = () => sockets.revoke((address) => ownerOf(parts, address) !== undefined);
   const status = (): UserspaceStatus =>
     readUserspaceStatus({ ...{ peer, role, login: options.login }, sockets: sockets.counts() });
-  return { ...faceOf(peer, parts), status };
+  const methods = role.methodsOf?.(machine, shell.input, peer.engine.now) ?? {};
+  return { ...faceOf(peer, parts), status, methods };
 }
 
-function faceOf(peer: UserspacePeer<TunnelClient>, parts: DialParts): Omit<UserspaceClient, "status"> {
+function faceOf(
+  peer: UserspacePeer<TunnelClient>,
+  parts: DialParts,
+): Omit<UserspaceClient, "status" | "methods"> {
   const { sockets } = parts;
   const closing = new AbortController();
   const bounded = (waiting: Waiting | undefined, ms: number, what: string): Bound => {

@@ -4,6 +4,7 @@ import { type IpAddress, type Log, parseIp } from "../../base/index.ts";
 import type { SetupResult } from "../../dns/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { TunnelGateway } from "../../tunnel/index.ts";
+import type { ControlMethods } from "../control/index.ts";
 import { gatewayRole } from "../gateway/gateway-role.ts";
 import { createInbound, forwardAll, type OnFlow } from "./inbound.ts";
 import { openPeer, type UserspaceOptions, type UserspacePeer } from "./peer.ts";
@@ -22,6 +23,8 @@ export interface UserspaceGatewayOptions
 export interface UserspaceGateway {
   readonly peer: UserspacePeer<TunnelGateway>;
   status(): UserspaceStatus;
+  /** What a gateway can be told over the control socket. */
+  readonly methods: ControlMethods;
   close(): Promise<void>;
 }
 
@@ -40,6 +43,7 @@ export async function openUserspaceGateway(options: UserspaceGatewayOptions): Pr
   return {
     peer,
     status: () => readUserspaceStatus({ ...{ peer, role, login: options.login }, sockets: sockets.counts() }),
+    methods: role.methodsOf?.(peer.tunnel.machine, peer.tunnel.shell.input, peer.engine.now) ?? {},
     async close() {
       inbound.close();
       sockets.close();
