@@ -61,6 +61,8 @@ export function advanceMtu(state: ConnectionsState, connection: Connection): voi
   const { phase } = connection;
   if (phase.kind !== "connected" || state.now < phase.path.mtu.check.dueAt) return;
   const { path } = phase;
+  // Its relay is gone: nothing can be sent, and by which family anything will be is not known (SN-89).
+  if (firstHop(path) === undefined) return rest(state, connection, path, REST_MS_UNANSWERED);
   const top = kernelMtu(state, path);
   const { check } = path.mtu;
   if (check.kind === "resting" || top < check.top) path.mtu.check = confirming(top, state.now);
@@ -129,7 +131,7 @@ function sendTry(
 function rest(state: ConnectionsState, connection: Connection, path: Path, forMs: number): void {
   const { mtu } = path;
   mtu.check = { kind: "resting", dueAt: after(state.now, forMs) };
-  if (mtu.hasWarned || mtu.bytes >= fullMtu(path)) return;
+  if (mtu.hasWarned || firstHop(path) === undefined || mtu.bytes >= fullMtu(path)) return;
   mtu.hasWarned = true;
   connection.log.warn?.("path carries no full packets", describe(state, connection, path));
 }
