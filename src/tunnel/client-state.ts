@@ -120,10 +120,13 @@ export function publish(client: ClientState, now: Instant): void {
   announceClientInterface(client);
 }
 
-/** Asks the portal for access; before its greeting nothing goes out, and the greeting asks again (TN-33). */
+/**
+ * Asks the portal for access; before its greeting nothing goes out, and the greeting asks again (TN-33). Nothing is
+ * asked for after the farewell (TN-37).
+ */
 export function ask(client: ClientState, rid: string): void {
   const { access, gateways, events, log } = client;
-  if (!client.isGreeted) return;
+  if (!client.isGreeted || client.isOver) return;
   log.debug?.("asking for access", { rid });
   const connectedGatewayIds = preferredGateways(gateways, lastServedBy(access, rid));
   events.push({ kind: "request", request: { kind: "create-flow", rid, connectedGatewayIds } });

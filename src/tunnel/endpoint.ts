@@ -90,6 +90,8 @@ export interface EndState<Event> {
    * with our old key, until it says `init` again (TN-107).
    */
   isGreeted: boolean;
+  /** It has said goodbye: nothing is asked for any more, and the portal not obeyed (TN-37). */
+  isOver: boolean;
   /** Whether the portal is asked for relays (TN-104). */
   readonly wish: RelayWish;
   own: TunnelAddresses | undefined;
@@ -117,6 +119,7 @@ export function createEndState<Event>(connections: Connections, log: Log): EndSt
     events: createQueue(),
     candidates: [],
     isGreeted: false,
+    isOver: false,
     wish: createRelayWish(),
     own: undefined,
     announced: undefined,
@@ -173,6 +176,7 @@ export function createTunnelEnd<Event>(
       after(now);
     },
     shutdown(now) {
+      end.isOver = true;
       connections.closeAll(now, encodeGoodbye());
       after(now);
     },
@@ -192,6 +196,7 @@ export function resetEnd(end: EndState<unknown>, now: Instant): void {
 
 /** Whether a message of the portal is for what we are now (TN-107). */
 export function isForUs(end: EndState<unknown>, { kind }: { readonly kind: string }): boolean {
+  if (end.isOver) return false;
   if (kind === "init") end.isGreeted = true;
   if (!end.isGreeted) end.log.debug?.("message for an earlier identity ignored", { kind });
   return end.isGreeted;

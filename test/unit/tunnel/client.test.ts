@@ -133,6 +133,20 @@ describe("the client", () => {
     expect(client.events.some((event) => event.kind === "disconnected" && event.gid === GID)).toBe(true);
   });
 
+  it("TN-37: after the farewell nothing is asked for, and the portal is not obeyed", () => {
+    const client = createClient();
+    client.first(SERVER);
+    client.tell(created());
+    client.apply((machine) => machine.shutdown(START));
+    client.first(SERVER, instant(START + 100));
+    client.first(SERVER, instant(START + 5_000));
+    expect(client.intents()).toBe(1);
+    client.tell(init([office]));
+    client.tell(created());
+    expect(client.intents()).toBe(1);
+    expect(client.connections.slotOf(GID)).toBeUndefined();
+  });
+
   describe("the internet resource", () => {
     const internet: ClientResource = {
       kind: "internet",
