@@ -1,5 +1,5 @@
 /**
- * `npm run test:world -- [--hours N | --cases N] [--seed S] [--steps N]`: the model test by the hour (TS-67).
+ * `npm run test:world -- [--hours N | --cases N] [--seed S] [--steps N] [--cover]`: the model test by the hour (TS-67).
  *
  * Bundles `test/model/world/main.ts`, because Node 20 does not read TypeScript, and runs it.
  */

@@ -93,6 +93,8 @@ export interface Play {
   client(name?: string): ClientPeer;
   gateway(name?: string): GatewayPeer;
   relay(name?: string): RelayPart;
+  /** Of a client or gateway. */
+  hostOf(name: string): Host;
   /** Ends a client or gateway, at once or with a farewell (TN-37); the portal sees the end of TCP. */
   stop(name: string, how: "kill" | "shutdown"): void;
   /** Starts one that was stopped as another process, with other keys. */
@@ -218,6 +220,7 @@ function begin(state: State): Play {
     client: (name) => named(clients, name),
     gateway: (name) => named(gateways, name),
     relay: (name) => named(relays, name),
+    hostOf: (name) => (clients.get(name) ?? named(gateways, name)).host,
     stop: (name, how) => stop(state, clients.get(name) ?? named(gateways, name), how),
     start: (name) => named(state.starters, name)().line.connect(),
     router: (name) => named(networks, name).router,

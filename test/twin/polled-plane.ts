@@ -15,6 +15,7 @@ import {
   frameOf,
   type PlaneKind,
   type SealedDatagram,
+  type WorkerTally,
 } from "./driven-plane.ts";
 
 export interface PolledPlane {
@@ -37,6 +38,7 @@ export interface PolledPlane {
   pollPunt(): DataPunt | undefined;
   /** Packets and datagrams that were handed to control so far. */
   punted(): number;
+  tallies(): { readonly egress: WorkerTally; readonly ingress: WorkerTally };
   /** Drops by reason, of both directions. */
   drops(): Readonly<Partial<Record<Reason, number>>>;
 }
@@ -103,6 +105,7 @@ export function createPolledPlane(kind: PlaneKind, options: DrivenPlaneOptions):
       const { egress, ingress } = plane.tallies();
       return egress.counters.packets_punted + ingress.counters.packets_punted;
     },
+    tallies: () => plane.tallies(),
     drops() {
       const { egress, ingress } = plane.tallies();
       const all: Partial<Record<Reason, number>> = { ...egress.drops };

@@ -44,7 +44,7 @@ const FIRST_ANSWER_MS = 5_000;
 /** To the portal, to the peer by a check, by a handshake, and by the packet itself. */
 const SETUP_ROUND_TRIPS = 4;
 /** A dead connection has failed (SN-95), a process is back at the portal (PT-27), and a new path is there. */
-const RECOVERED_MS = 60_000;
+export const RECOVERED_MS = 60_000;
 /** In which it would show that something passes after all. */
 const SILENCE_MS = 1_000;
 const FIRST_ID = 10_000;
@@ -58,9 +58,12 @@ export function answerMs({ setup }: Case): number {
   return FIRST_ANSWER_MS + SETUP_ROUND_TRIPS * (roundTripMs + 2 * setup.portalDelayMs);
 }
 
+export type ProbeFlow = Flow & { readonly protocol: "icmp" | "udp" };
+
 /** Sends one packet and holds what becomes of it against the reference (TN-100, TN-102 no. 1). */
-export function probe(c: Case, client: string, flow: Flow & { readonly protocol: "icmp" | "udp" }): void {
+export function probe(c: Case, client: string, flow: ProbeFlow): void {
   const expectation = expect(c.reference, client, flow);
+  if (c.reference.cuts.size > 0) return probeWhileCut(c, client, flow, [expectation]);
   c.labels.add(`${flow.protocol} ${expectation.kind}`);
   const isShaken = c.shaken.size > 0;
   const boundMs = isShaken && expectation.kind === "served" ? RECOVERED_MS : answerMs(c);
@@ -80,25 +83,79 @@ export function probe(c: Case, client: string, flow: Flow & { readonly protocol:
   }
 }
 
-/** @returns what is wrong; empty if nothing is */
-function probeOnce(
+/**
+ * While something is cut off, or has just been changed, a packet may be lost or refused. But it never goes where none
+ * of the expectations lets it.
+ */
+export function probeWhileCut(
   c: Case,
   client: string,
-  flow: Flow & { readonly protocol: "icmp" | "udp" },
-  expectation: Expectation,
-): string {
+  flow: ProbeFlow,
+  expectations: readonly Expectation[],
+): void {
   const { world } = c.play;
+  const sent = send(c, client, flow);
+  if (sent === undefined) return;
+  world.run(answerMs(c));
+  const arrivals = c.servers.arrivals.slice(c.judged);
+  c.judged = c.servers.arrivals.length;
+  for (const arrival of arrivals) {
+    const { cuts } = c.reference;
+    // Neither of them can have heard.
+    if (cuts.has(client) && cuts.has(arrival.gateway)) continue;
+    const wrong = expectations.map((expectation) =>
+      expectation.kind === "served"
+        ? wrongArrival(c, { sent, expectation, arrivals, sights: [], since: world.now() }, arrival)
+        : describeExpectation(expectation),
+    );
+    if (!wrong.includes("")) {
+      violation(`${client}: ${describe(flow)} must not pass, but ${describeArrivals([arrival])}: ${wrong}`);
+    }
+  }
+  if (arrivals.length > 1)
+    violation(`${describe(flow)} arrived more than once: ${describeArrivals(arrivals)}`);
+  c.labels.add(arrivals.length > 0 ? "passed all the same" : "lost meanwhile");
+}
+
+/** As `probe`, but other things happen before anybody looks; for what is served. */
+export function probeSlowly(c: Case, client: string, flow: ProbeFlow, meanwhile: () => void): void {
+  const expectation = expect(c.reference, client, flow);
   const application = c.application(client);
-  const source = application.own.find(({ length }) => length === flow.destination.length);
-  if (source === undefined) return "the client has no address of this family";
+  const [sightsBefore, arrivalsBefore] = [application.sights.length, c.servers.arrivals.length];
+  const since = c.play.world.now();
+  const sent = send(c, client, flow);
+  if (sent === undefined) return;
+  meanwhile();
+  c.play.world.run(answerMs(c));
+  c.judged = c.servers.arrivals.length;
+  const arrivals = c.servers.arrivals.slice(arrivalsBefore);
+  const sights = application.sights.slice(sightsBefore);
+  const wrong = judge(c, { sent, expectation, arrivals, sights, since });
+  if (wrong !== "")
+    violation(`${client}: ${describe(flow)}: expected ${describeExpectation(expectation)}, but ${wrong}`);
+}
+
+/** @returns the probe; `undefined`: the client has no address of this family */
+function send(c: Case, client: string, flow: ProbeFlow): Probe | undefined {
+  const source = c.application(client).own.find(({ length }) => length === flow.destination.length);
+  if (source === undefined) return undefined;
   const number = ++c.probes;
   const sent: Probe = { ...flow, source, id: FIRST_ID + (number % 50_000), number };
+  c.play.client(client).send(encodeProbe(sent));
+  return sent;
+}
+
+/** @returns what is wrong; empty if nothing is */
+function probeOnce(c: Case, client: string, flow: ProbeFlow, expectation: Expectation): string {
+  const { world } = c.play;
+  const application = c.application(client);
   const [sightsBefore, arrivalsBefore, at] = [
     application.sights.length,
     c.servers.arrivals.length,
     world.now(),
   ];
-  c.play.client(client).send(encodeProbe(sent));
+  const sent = send(c, client, flow);
+  if (sent === undefined) return "the client has no address of this family";
   const isTold = (): boolean => application.sights.length > sightsBefore;
   world.runUntil(isTold, expectation.kind === "silence" ? SILENCE_MS : answerMs(c));
   const arrivals = c.servers.arrivals.slice(arrivalsBefore);

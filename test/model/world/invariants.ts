@@ -1,11 +1,14 @@
 /** What must hold after every step, whatever it was (TN-102, TS-16). */
-import { type Case, describeArrivals, violation } from "./case.ts";
-import { type Reference, resourcesOf } from "./reference.ts";
 
-/** What a peer may warn of here, and nothing else. */
-const WARNINGS: readonly RegExp[] = [
+import type { Peer } from "../../sim/peer.ts";
+import { type Case, describeArrivals, violation } from "./case.ts";
+import { resourcesOf } from "./reference.ts";
+
+/** What a peer may warn of, each only after a step of this name. */
+const WARNINGS: readonly { readonly line: string; readonly after: RegExp }[] = [
   // A relay that has been started anew has another secret.
-  /^warn answer without right integrity$/,
+  { line: "warn answer without right integrity", after: /^a relay (reboots|goes)/ },
+  { line: "warn name of a client refused", after: /^claim an address/ },
 ];
 
 export function checkInvariants(c: Case): void {
@@ -18,7 +21,7 @@ export function checkInvariants(c: Case): void {
 
 function checkClient(c: Case, name: string): void {
   const client = c.play.client(name);
-  checkComplaints(name, client.complaints);
+  checkComplaints(c, client);
   const { sights } = c.application(name);
   const expected = resourcesOf(c.reference, name)
     .map(({ name: resource }) => resource)
@@ -27,7 +30,7 @@ function checkClient(c: Case, name: string): void {
     .resources()
     .map(({ resource }) => resource.name)
     .sort();
-  if (!isCut(c.reference, name) && expected.join() !== listed.join()) {
+  if (!c.reference.cuts.has(name) && expected.join() !== listed.join()) {
     violation(`${name} knows ${listed.join(" ")}, but is allowed ${expected.join(" ")}`);
   }
   const odd = sights.filter(({ kind }) => kind === "other");
@@ -39,8 +42,8 @@ function checkClient(c: Case, name: string): void {
 function checkGateway(c: Case, name: string): void {
   const { play, reference } = c;
   const gateway = play.gateway(name);
-  checkComplaints(name, gateway.complaints);
-  if (isCut(reference, name)) return;
+  checkComplaints(c, gateway);
+  if (reference.cuts.has(name)) return;
   const { now } = play.world;
   for (const { id, externalId } of play.portal.server.status(now()).clients) {
     const allowed = resourcesOf(reference, externalId);
@@ -54,13 +57,51 @@ function checkGateway(c: Case, name: string): void {
   }
 }
 
-export function isCut({ cuts }: Reference, name: string): boolean {
-  return cuts.has(`${name} portal`) || cuts.has(`${name} all`);
+function checkComplaints({ lines }: Case, { name, complaints, plane }: Peer): void {
+  for (const { line, fields } of complaints.splice(0)) {
+    const isKnown = WARNINGS.some(
+      (known) => known.line === line && lines.some((step) => known.after.test(step)),
+    );
+    if (!isKnown) violation(`${name} logged: ${line} ${JSON.stringify(fields)}`);
+  }
+  for (const [worker, { counters, drops }] of Object.entries(plane.tallies())) {
+    const dropped = Object.values(drops).reduce((sum, packets) => sum + packets, 0);
+    const out = counters.packets_passed + counters.packets_punted + dropped;
+    if (out !== counters.packets_in)
+      violation(`${name}, ${worker}: ${counters.packets_in} packets in, ${out} out`);
+  }
 }
 
-function checkComplaints(name: string, complaints: { readonly line: string }[]): void {
-  for (const complaint of complaints.splice(0)) {
-    if (WARNINGS.some((known) => known.test(complaint.line))) continue;
-    violation(`${name} logged: ${complaint.line} ${JSON.stringify(complaint)}`);
+/** Without a farewell a gateway finds out by the fourth check that nobody answers (SN-50). */
+const FORGOTTEN_MS = 130_000;
+const FAREWELL_MS = 5_000;
+const ALLOCATED_MS = 3_000;
+
+/** The clients end; nothing of them is left at gateways and relays (TN-43, TS-16). */
+export function checkEnd(c: Case): void {
+  const { play, setup } = c;
+  const clients = play.portal.server.status(play.world.now()).clients;
+  const isReached = c.reference.cuts.size === 0 && c.shaken.size === 0;
+  // Who vanishes from an address leaves there what it had, at relays and at gateways that it does not use again.
+  const isTold = isReached && !c.lines.some((line) => /roam|restart|cut|relay/.test(line));
+  // What is just being allocated stays when nobody waits for it.
+  play.world.run(ALLOCATED_MS);
+  for (const { name } of setup.clients) play.stop(name, "shutdown");
+  play.world.run(isReached ? FAREWELL_MS : FORGOTTEN_MS);
+  const gateways = setup.sites.flatMap((site) => site.gateways);
+  for (const { name } of gateways) {
+    const { connections, tunnel } = play.gateway(name);
+    const left = connections.stats().connections.length;
+    if (left > 0) violation(`${name} has ${left} connections when all clients are gone`);
+    const grants = clients.flatMap(({ id }) => tunnel.grantsOf(id, play.world.now()));
+    // Whoever vanished without a word keeps its access (TN-50).
+    if (isTold && grants.length > 0) violation(`${name} grants ${grants.length} resources to nobody`);
+  }
+  for (const { name } of setup.relays) {
+    const { allocations } = play.relay(name).relay.server.stats();
+    // From another address nobody can free what the earlier one had.
+    const orphans = c.lines.filter((line) => /roam|restart|cut|relay/.test(line)).length;
+    if (isReached && orphans === 0 && allocations > gateways.length)
+      violation(`${name} has ${allocations} allocations left`);
   }
 }

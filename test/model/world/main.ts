@@ -1,5 +1,7 @@
 /**
- * Runs cases by the hour: `npm run test:world -- [--hours N | --cases N] [--seed S] [--steps N]`.
+ * Runs cases by the hour: `npm run test:world -- [--hours N | --cases N] [--seed S] [--steps N] [--cover]`.
+ *
+ * `--cover` names few seeds that come upon everything, for `world.test.ts`.
  *
  * Says every ten seconds how far it is. A case that fails is made small, printed, and kept in `corpus/`, where the
  * everyday tests run it again.
@@ -7,7 +9,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { keep } from "./corpus.ts";
-import { missingLabels } from "./labels.ts";
+import { coverOf, missingLabels } from "./labels.ts";
 import { type Outcome, runSeed } from "./run-case.ts";
 import { shrink } from "./shrink.ts";
 
@@ -22,6 +24,7 @@ interface Sum {
   steps: number;
   readonly failed: number[];
   readonly labels: Set<string>;
+  readonly outcomes: Pick<Outcome, "seed" | "labels">[];
 }
 
 function main(): number {
@@ -31,6 +34,7 @@ function main(): number {
       cases: { type: "string" },
       seed: { type: "string", default: "0" },
       steps: { type: "string" },
+      cover: { type: "boolean", default: false },
     },
   });
   const first = Number(values.seed);
@@ -38,17 +42,20 @@ function main(): number {
   const count = cases === undefined ? Number.POSITIVE_INFINITY : Number(cases);
   const endsAt = values.hours === undefined ? undefined : Date.now() + Number(values.hours) * 3_600_000;
   const options = values.steps === undefined ? {} : { count: Number(values.steps) };
-  const sum: Sum = { cases: 0, steps: 0, failed: [], labels: new Set() };
+  const sum: Sum = { cases: 0, steps: 0, failed: [], labels: new Set(), outcomes: [] };
   const startedAt = Date.now();
   let saidAt = startedAt;
   for (let seed = first; seed < first + count; seed++) {
     if (endsAt !== undefined && Date.now() >= endsAt) break;
     if (sum.failed.length >= FAILURES_MAX) break;
-    add(sum, runSeed(seed, options));
+    const outcome = runSeed(seed, options);
+    add(sum, outcome);
+    if (values.cover) sum.outcomes.push({ seed, labels: outcome.labels });
     if (Date.now() - saidAt < PROGRESS_MS) continue;
     saidAt = Date.now();
     console.error(lineOf(sum, startedAt));
   }
+  if (values.cover) console.log(`seeds that come upon everything: ${coverOf(sum.outcomes).join(", ")}`);
   const missing = sum.cases >= CASES_FOR_LABELS ? missingLabels(sum.labels) : [];
   for (const label of missing) console.error(`never came upon: ${label}`);
   console.log(`${lineOf(sum, startedAt)}; seeds ${first} to ${first + sum.cases - 1}`);

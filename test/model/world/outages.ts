@@ -24,8 +24,13 @@ export const OUTAGES: readonly Transition[] = [
   {
     name: "a gateway roams",
     weight: 1,
-    candidates: whole(({ setup }) =>
-      setup.sites.flatMap(({ gateways }) => gateways.flatMap(({ name, nat }) => (nat ? [name] : []))),
+    // With another gateway in the site, the portal may name that one meanwhile (TN-106, PT-84).
+    candidates: whole((c) =>
+      c.setup.sites.flatMap(({ gateways }) =>
+        gateways.flatMap(({ name, nat }) =>
+          nat && (gateways.length === 1 || !isHeld(c, { gateway: name })) ? [name] : [],
+        ),
+      ),
     ),
     run(c, gateway) {
       c.play.roam(c.play.gateway(gateway), `office of ${gateway}`);
@@ -99,7 +104,7 @@ export const OUTAGES: readonly Transition[] = [
       ...setup.sites.flatMap(({ gateways }) => gateways.map(({ name }) => name)),
     ],
     run(c, name, draw) {
-      hostOf(c, name).clockSkewMs = draw.of([-HOUR_MS, HOUR_MS, 0]);
+      c.play.hostOf(name).clockSkewMs = draw.of([-HOUR_MS, HOUR_MS, 0]);
     },
   },
   {
@@ -112,17 +117,13 @@ export const OUTAGES: readonly Transition[] = [
   },
 ];
 
-function hostOf({ play }: Case, name: string) {
-  return (name.startsWith("gateway") ? play.gateway(name) : play.client(name)).host;
-}
-
 function gatewaysWithout(c: Case): readonly string[] {
   const names = c.setup.sites.flatMap(({ gateways }) => gateways.map(({ name }) => name));
   return names.filter((gateway) => !isHeld(c, { gateway }));
 }
 
 /** Possible only while nothing is cut off. */
-function whole(candidates: (c: Case) => readonly string[]): (c: Case) => readonly string[] {
+export function whole(candidates: (c: Case) => readonly string[]): (c: Case) => readonly string[] {
   return (c) => (c.reference.cuts.size > 0 ? [] : candidates(c));
 }
 

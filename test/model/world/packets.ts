@@ -131,12 +131,12 @@ export const ERRORS: Readonly<Record<ErrorKind, { readonly v4: string; readonly 
   "too-big": { v4: "3/4", v6: "2/0" },
 };
 
-/** What a host says that does not serve. */
-export function encodeError(request: Uint8Array, kind: ErrorKind): Uint8Array {
+/** What a host says that does not serve, or a router on the way to it. */
+export function encodeError(request: Uint8Array, kind: ErrorKind, from?: IpAddress): Uint8Array {
   const { source, destination } = viewPacket(request);
   const [type = 0, code = 0] = ERRORS[kind][source.length === 4 ? "v4" : "v6"].split("/").map(Number);
   const rest = kind === "too-big" ? Uint8Array.of(0, 0, 5, 0) : new Uint8Array(4);
-  const way = { source: destination, destination: source };
+  const way = { source: from ?? destination, destination: source };
   return made(encodeIcmp({ ...way, type, code, rest, body: request.subarray(0, 1_200) }));
 }
 

@@ -27,9 +27,24 @@ export function portalFile(reference: Reference): string {
     groups: clients.map((name) => ({ name: `group of ${name}`, members: [name] })),
     resources: [...resources.values()].filter(({ name }) => listed.has(name)).map(toEntry),
     policies: clients.flatMap((client) =>
-      resourcesOf(reference, client).map(({ name }) => ({ group: `group of ${client}`, resource: name })),
+      resourcesOf(reference, client).map(({ name }) => ({
+        group: `group of ${client}`,
+        resource: name,
+        conditions: conditionsOf(reference, `${client} ${name}`),
+      })),
     ),
   });
+}
+
+const DAYS = "UMTWRFS";
+
+/** Until a second of a day; the days before and after are of no interest. */
+function conditionsOf({ ends }: Reference, pair: string): readonly object[] {
+  const end = ends.get(pair);
+  if (end === undefined) return [];
+  const at = new Date(end * 1_000);
+  const value = `${DAYS[at.getUTCDay()]}/0-${at.toISOString().slice(11, 19)}/UTC`;
+  return [{ property: "current_utc_datetime", operator: "is_in_day_of_week_time_ranges", values: [value] }];
 }
 
 function toEntry({ id, name, kind, address, stack, site, filters }: Resource): object {

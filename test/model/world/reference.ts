@@ -21,8 +21,10 @@ export interface Reference {
   readonly internet: Set<string>;
   /** Proxy addresses, by client and address: what the client's resolver has answered with. */
   readonly proxies: Map<string, Named>;
-  /** What is cut off at present: `gateway-1a portal`, `gateway-1a all`. */
-  readonly cuts: Set<string>;
+  /** When access ends by itself, in seconds of UNIX time, by `client resource`. */
+  readonly ends: Map<string, number>;
+  /** Who is cut off at present: from the portal alone, or from everything. */
+  readonly cuts: Map<string, "portal" | "all">;
 }
 
 /** A name as the resource that it was given out for. */
@@ -56,7 +58,8 @@ export function createReference(setup: Setup): Reference {
     failing: new Set(),
     internet: new Set(setup.clients.filter(({ isInternetOn }) => isInternetOn).map(({ name }) => name)),
     proxies: new Map(),
-    cuts: new Set(),
+    ends: new Map(),
+    cuts: new Map(),
   };
 }
 

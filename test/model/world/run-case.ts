@@ -1,16 +1,28 @@
 /** Runs a case: drawn from a seed, or the steps of one that failed (TN-94, TN-95). */
 import { ADMINISTRATION } from "./administration.ts";
 import { type Case, Violation } from "./case.ts";
+import { CUTS } from "./cuts.ts";
 import { type Draw, drawFrom, drawFromNumbers } from "./draw.ts";
 import { exercise } from "./held.ts";
-import { checkInvariants } from "./invariants.ts";
+import { HURRY } from "./hurry.ts";
+import { checkEnd, checkInvariants } from "./invariants.ts";
+import { NAMES } from "./names.ts";
 import { OUTAGES } from "./outages.ts";
-import { drawSetup } from "./setup.ts";
+import { ROGUE } from "./rogue.ts";
+import { DOMAINS, drawSetup } from "./setup.ts";
 import { type Fault, openStage, tellResolver } from "./stage.ts";
-import { TRAFFIC } from "./traffic.ts";
+import { recover, resolve, TRAFFIC } from "./traffic.ts";
 import { type Step, settle, type Transition } from "./transition.ts";
 
-export const TRANSITIONS: readonly Transition[] = [...TRAFFIC, ...ADMINISTRATION, ...OUTAGES];
+export const TRANSITIONS: readonly Transition[] = [
+  ...TRAFFIC,
+  ...ADMINISTRATION,
+  ...OUTAGES,
+  ...CUTS,
+  ...HURRY,
+  ...NAMES,
+  ...ROGUE,
+];
 
 export interface Outcome {
   readonly seed: number;
@@ -78,8 +90,12 @@ function run(seed: number, { fault = {} }: CaseOptions, stepsOf: (c: Case) => It
   const failure = failureOf(() => {
     for (const { name } of c.setup.clients) tellResolver(c, name);
     settle(c);
+    for (const { name } of c.setup.clients) {
+      for (const domain of DOMAINS.slice(0, c.setup.seed % 4)) resolve(c, name, domain, 4);
+    }
     checkInvariants(c);
     for (const step of stepsOf(c)) if (take(c, step, () => taken.push(step))) checkAll(c);
+    checkEnd(c);
   });
   return {
     ...{ seed, steps: taken, lines: c.lines, labels: c.labels },
@@ -90,6 +106,7 @@ function run(seed: number, { fault = {} }: CaseOptions, stepsOf: (c: Case) => It
 }
 
 function checkAll(c: Case): void {
+  if (c.shaken.size > 0 && c.reference.cuts.size === 0 && c.lines.length % 2 === 0) recover(c);
   exercise(c);
   checkInvariants(c);
 }

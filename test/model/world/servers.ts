@@ -1,5 +1,5 @@
 /** What stands behind a gateway: hosts that echo, hosts that answer with errors, TCP servers, and the site's DNS. */
-import { formatIp, type Instant } from "../../../src/base/index.ts";
+import { formatIp, type Instant, type IpAddress, ip } from "../../../src/base/index.ts";
 import type { SetupQuery } from "../../../src/dns/index.ts";
 import { viewPacket } from "../../../src/packet/index.ts";
 import { createTcpHost, type TcpHost } from "../../../src/tcp/index.ts";
@@ -29,6 +29,10 @@ export interface Servers {
   readonly resolutions: Resolution[];
   /** Ids of TCP connections by gateway. */
   tcpOf(gateway: string): TcpHost;
+  /** The gateway's own tunnel address, of a family by its octets. */
+  addressOf(gateway: string, octets: number): IpAddress | undefined;
+  /** The gateway's interface is this now. */
+  noteOwn(gateway: string, addresses: readonly IpAddress[]): void;
   /** A packet that came out of the gateway's TUN device. */
   take(gateway: string, packet: Uint8Array): void;
   /** A gateway's question to its site's DNS. */
@@ -47,6 +51,7 @@ export function createServers(world: World, reference: Reference, access: Gatewa
   const hosts = new Map<string, TcpHost>();
   const arrivals: Arrival[] = [];
   const resolutions: Resolution[] = [];
+  const own = new Map<string, readonly IpAddress[]>();
   const { errorHosts } = reference.setup;
   for (const { gateways } of reference.setup.sites) {
     for (const { name } of gateways) {
@@ -65,11 +70,15 @@ export function createServers(world: World, reference: Reference, access: Gatewa
     arrivals,
     resolutions,
     tcpOf,
+    addressOf: (gateway, octets) => own.get(gateway)?.find(({ length }) => length === octets),
+    noteOwn: (gateway, addresses) => void own.set(gateway, addresses),
     take(gateway, packet) {
       const sight = readPacket(packet);
       if (sight.kind === "tcp") return tcpOf(gateway).handlePacket(world.now(), packet);
       arrivals.push({ at: world.now(), gateway, sight });
       if (sight.kind !== "request") return;
+      const hop = hopFor(packet, own.get(gateway) ?? []);
+      if (hop !== undefined) return access.send(gateway, encodeError(packet, "time-exceeded", hop));
       const error = errorHosts[formatIp(viewPacket(packet).destination)];
       access.send(gateway, error === undefined ? encodeAnswer(packet) : encodeError(packet, error));
     },
@@ -84,6 +93,17 @@ export function createServers(world: World, reference: Reference, access: Gatewa
       });
     },
   };
+}
+
+/** The first router behind a gateway. */
+const ROUTERS = [ip("198.18.255.1"), ip("2001:db8:ffff::1")];
+
+/** Who throws a packet away because its hop limit ends there: the gateway, or the router behind it. */
+function hopFor(packet: Uint8Array, own: readonly IpAddress[]): IpAddress | undefined {
+  const { family, source } = viewPacket(packet);
+  const left = packet[family === 4 ? 8 : 7] ?? 0;
+  const hops = left === 1 ? own : left === 2 ? ROUTERS : [];
+  return hops.find(({ length }) => length === source.length);
 }
 
 /** A TCP of the test's own on a host that only has time; servers echo what they are sent. */

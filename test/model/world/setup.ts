@@ -119,7 +119,7 @@ export function drawSetup(seed: number): Setup {
   const sites = drawSites(draw);
   const clients = drawClients(draw);
   const resources = drawResources(draw, sites);
-  const errors = draw.some(REAL_ADDRESSES, draw.of([0, 1, 2]));
+  const errors = draw.some(REAL_ADDRESSES, draw.of([0, 1, 2, 4]));
   return {
     seed,
     portalDelayMs: draw.of([5, 20, 50, 250]),
@@ -129,7 +129,7 @@ export function drawSetup(seed: number): Setup {
       .slice(0, 1 + draw.below(2))
       .map((name) => ({ name, latencyMs: 10 + draw.below(40) })),
     resources,
-    listed: draw.some(resources, 3).map(({ name }) => name),
+    listed: draw.some(resources, 2 + draw.below(resources.length - 1)).map(({ name }) => name),
     access: clients.flatMap(({ name }) =>
       resources.flatMap((resource) => (draw.oneIn(5) ? [] : [`${name} ${resource.name}`])),
     ),

@@ -148,6 +148,7 @@ function addGateway(
       takePacket: (packet) => through(fault.atGateway, packet, (next) => servers.take(name, next)),
       takeEvent(event) {
         if (event.kind === "resolve-setup") servers.resolve(name, event.query);
+        if (event.kind === "interface") servers.noteOwn(name, event.interface.addresses);
       },
     }),
   });
