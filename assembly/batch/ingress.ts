@@ -27,6 +27,7 @@ import {
   EVENT_HANDSHAKE,
   EVENT_STUN,
   EVENT_WAKE,
+  FLOW_IN,
   FLOW_OUT,
   Ingress,
   JUDGED,
@@ -66,7 +67,7 @@ import { accept, isFresh } from "../table/replay-window";
 import { findSession, peerRow, sessionNumber, sessionRow } from "../table/session";
 import { channelLength, isData, isRelayed, isShortData, kindForControl } from "./demux";
 import { clampArriving } from "./fit";
-import { followFlow, translate } from "./flow";
+import { egressDirection, followFlow, translate } from "./flow";
 import { judgeIngress } from "./policy";
 import {
   mayHandError,
@@ -392,7 +393,9 @@ function handToControl(worker: usize, target: u32, slot: u32, packet: usize, byt
     if (mayRefusePeer(worker, slot)) puntDetail(worker, PUNT_REFUSED, slot, refusal, packet, bytes);
     else dropped(worker, Drop.REFUSE_RATE, 1);
   } else if (target >= TARGET_ICMP_ERROR_OF) {
-    if (mayHandError(worker, slot)) puntDetail(worker, PUNT_ICMP_ERROR, slot, FLOW_OUT, packet, bytes);
+    mergeEcn(packet, load<u32>(worker, Worker.OUTER_ECN));
+    const direction: u32 = egressDirection() == FLOW_IN ? FLOW_OUT : FLOW_IN;
+    if (mayHandError(worker, slot)) puntDetail(worker, PUNT_ICMP_ERROR, slot, direction, packet, bytes);
     else dropped(worker, Drop.ICMP_RATE, 1);
   } else if (target >= TARGET_FLOW_OF) {
     if (mayHandFlow(worker, slot)) puntFlow(worker, slot, FLOW_OUT, packet, bytes);

@@ -37,7 +37,7 @@ import {
   TARGET_REFUSE,
   TARGET_RESOLVER,
 } from "../layout";
-import { icmpReason, isIcmpError } from "../packet/icmp";
+import { icmpReason, isIcmpError, isProhibited } from "../packet/icmp";
 import { isForResolver } from "../packet/resolver";
 import { destinationIn, sourceIn } from "../table/range-set";
 
@@ -113,7 +113,10 @@ export function judgeIngress(slot: u32, packet: usize, found: usize): u32 {
   }
   const reason = (checks & CHECK_ICMP) != 0 ? icmpReason(packet, found) : 0;
   if (reason != 0) return TARGET_DROP + reason;
-  return (checks & CHECK_RESOLVER) != 0 && isForResolver(packet, found) ? TARGET_RESOLVER : TARGET_NONE;
+  if ((checks & CHECK_RESOLVER) == 0) return TARGET_NONE;
+  if (isForResolver(packet, found)) return TARGET_RESOLVER;
+  // The gateway may have lost what the client believes to be granted (TN-36).
+  return isProhibited(packet, found) ? TARGET_ICMP_ERROR_OF + slot : TARGET_NONE;
 }
 
 /** TN-38; TN-61 rows 2 to 7, 12 and 14. */

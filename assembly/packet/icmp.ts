@@ -18,6 +18,10 @@ const TYPE4_PARAMETER_PROBLEM: u32 = 12;
 /** Destination unreachable, packet too big, time exceeded, parameter problem: 1 to 4. */
 const TYPE6_ERROR_MAX: u32 = 4;
 
+/** Type and code of *prohibited*, as they lie in memory. */
+const PROHIBITED4: u32 = 3 | (13 << 8);
+const PROHIBITED6: u32 = 1 | (1 << 8);
+
 /** Whether the packet described at `found` is an ICMP error. */
 export function isIcmpError(packet: usize, found: usize): bool {
   if ((load<u32>(found, Packet.FLAGS) & PACKET_FLAG_FRAGMENT) != 0) return false;
@@ -29,6 +33,16 @@ export function isIcmpError(packet: usize, found: usize): bool {
   if (protocol != PROTOCOL_ICMP) return false;
   const type = icmpType(packet, found);
   return type == TYPE4_UNREACHABLE || type == TYPE4_TIME_EXCEEDED || type == TYPE4_PARAMETER_PROBLEM;
+}
+
+/** Whether the packet described at `found` says *prohibited* (TN-12): ICMP 3/13, ICMPv6 1/1. */
+export function isProhibited(packet: usize, found: usize): bool {
+  const protocol = load<u32>(found, Packet.PROTOCOL);
+  if (protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMP6) return false;
+  if ((load<u32>(found, Packet.FLAGS) & PACKET_FLAG_FRAGMENT) != 0) return false;
+  // Type and code side by side.
+  const kind = <u32>load<u16>(packet + <usize>load<u32>(found, Packet.TRANSPORT_OFFSET));
+  return kind == (protocol == PROTOCOL_ICMP ? PROHIBITED4 : PROHIBITED6);
 }
 
 /**

@@ -27,6 +27,15 @@ export function isIcmpError(packet: Uint8Array, found: PacketDescriptor): boolea
   return type !== undefined && (ERRORS[found.family] as readonly number[]).includes(type);
 }
 
+/** Type and code of *prohibited*, by family (TN-12). */
+const PROHIBITED = { 4: [3, 13], 6: [1, 1] } as const;
+
+/** Whether the packet says that another one was administratively prohibited. */
+export function isProhibited(packet: Uint8Array, found: PacketDescriptor): boolean {
+  const [type, code] = PROHIBITED[found.family];
+  return typeOf(packet, found) === type && packet[found.transportOffset + 1] === code;
+}
+
 /**
  * Reads what an ICMP error quotes; `undefined` if the packet is none.
  *

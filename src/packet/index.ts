@@ -26,6 +26,7 @@ export {
   ICMP_HEADER_BYTES,
   type IcmpQuote,
   isIcmpError,
+  isProhibited,
   type MalformedIcmp,
   parseIcmpQuote,
 } from "./icmp.ts";

@@ -1,6 +1,6 @@
 /** The client's access to each resource: asked for, granted, refused (TN-28 to TN-35). */
 import { after, earliest, type Instant } from "../base/index.ts";
-import { INTENT_DEDUP_MS, PENDING_IDLE_MS, PENDING_PACKETS } from "./constants.ts";
+import { INTENT_DEDUP_MS, PENDING_IDLE_MS, PENDING_PACKETS, PROHIBITED_REINTENT_MS } from "./constants.ts";
 import { keepPacket } from "./waiting-packets.ts";
 
 export type Access =
@@ -18,6 +18,8 @@ export type Access =
 
 interface Entry {
   access: Access;
+  /** When *prohibited* made us ask last (TN-36). */
+  prohibitedAt: Instant | undefined;
   /** Outlives the answer: a resource is not asked for twice within `INTENT_DEDUP` (TN-28, TN-32). */
   askedAt: Instant | undefined;
   /** A new wish came before it could be asked for again: the intent goes out then, packet or not (TN-28). */
@@ -38,6 +40,7 @@ function entryOf(table: AccessTable, rid: string): Entry {
   if (known !== undefined) return known;
   const entry: Entry = {
     access: { kind: "none" },
+    prohibitedAt: undefined,
     askedAt: undefined,
     dueAt: undefined,
     servedBy: undefined,
@@ -94,6 +97,15 @@ export function wantAccess(
     entry.dueAt = after(entry.askedAt, INTENT_DEDUP_MS);
   }
   return { isIntentDue, dropped };
+}
+
+/** Whether *prohibited* may make us ask once more by now; at most once per `PROHIBITED_REINTENT`. */
+export function mayAskAgain(table: AccessTable, now: Instant, rid: string): boolean {
+  const entry = entryOf(table, rid);
+  const { prohibitedAt } = entry;
+  if (prohibitedAt !== undefined && now < after(prohibitedAt, PROHIBITED_REINTENT_MS)) return false;
+  entry.prohibitedAt = now;
+  return true;
 }
 
 function noteAsked(entry: Entry, now: Instant): void {

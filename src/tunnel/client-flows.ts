@@ -1,7 +1,15 @@
 /** Where a client's packets go: to a resource by its address or its name, or back to their sender (TN-20, TN-21). */
 import { copyOf, type Instant } from "../base/index.ts";
-import { isSyn, type PacketView, viewPacket } from "../packet/index.ts";
-import { gatewayOf, wantAccess } from "./access.ts";
+import {
+  isProhibited,
+  isSyn,
+  MAX_IP_SIZE,
+  type PacketView,
+  parseIcmpQuote,
+  parsePacket,
+  viewPacket,
+} from "../packet/index.ts";
+import { gatewayOf, mayAskAgain, wantAccess } from "./access.ts";
 import { holdForName } from "./client-names.ts";
 import { ask, type ClientState, type ClientVerdict, isAuthorised, refuseAll } from "./client-state.ts";
 import { endsOf } from "./flow-book.ts";
@@ -105,6 +113,30 @@ function link(
 function settle(client: ClientState, now: Instant, packet: Uint8Array, verdict: ClientVerdict): void {
   if (verdict.kind === "pass") client.connections.sendPacket(now, verdict.gid, packet);
   else refuseAll(client, now, [packet], verdict.refusal);
+}
+
+/**
+ * An error from a gateway or from behind it, of which the plane hands up those that say *prohibited*: the host hears of
+ * it, and access is asked for again, in case the gateway has lost it (TN-36).
+ */
+export function takeIcmpError(client: ClientState, now: Instant, packet: Uint8Array): void {
+  client.commands.push({ kind: "write-tun", packet });
+  noteProhibited(client, now, packet);
+}
+
+/** Nothing for any other packet. A firewall behind the gateway may say the same: so seldom enough. */
+export function noteProhibited(client: ClientState, now: Instant, packet: Uint8Array): void {
+  const found = parsePacket(packet, { limitBytes: MAX_IP_SIZE, mode: "strict" });
+  if (!client.asksWhereProhibited || !found.ok || !isProhibited(packet, found.value)) return;
+  const quote = parseIcmpQuote(packet, found.value);
+  const target = quote.ok && quote.value !== undefined ? targetOf(client, quote.value) : undefined;
+  if (target?.kind !== "resource") return;
+  const { access, log, counters } = client;
+  const { rid } = target;
+  if (!mayAskAgain(access, now, rid)) return;
+  counters["prohibited-asked-again"]++;
+  log.info?.("a gateway prohibits what was granted: access is asked for again", { rid });
+  if (wantAccess(access, now, { rid }).isIntentDue) ask(client, rid);
 }
 
 /** An error of this host about a packet of a name: its gateway knows what it is about (TN-120). */

@@ -3,7 +3,7 @@ import { type Instant, unreachable } from "../base/index.ts";
 import type { DataPunt } from "../plane/index.ts";
 import { authorisedOn, loseGateway, wantAccess } from "./access.ts";
 import { handleForResolver } from "./client-dns.ts";
-import { route, routeFlow, routeIcmpError } from "./client-flows.ts";
+import { route, routeFlow, routeIcmpError, takeIcmpError } from "./client-flows.ts";
 import { handleDomainStatus } from "./client-names.ts";
 import { handleResolverPacket } from "./client-queries.ts";
 import { announceResources, ask, type ClientState, publish, refuseAll } from "./client-state.ts";
@@ -20,6 +20,7 @@ export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): v
       client.connections.handlePunt(now, punt.slot, punt.packet);
       return;
     case "icmp-error":
+      if (punt.direction === "in") return takeIcmpError(client, now, punt.packet);
       return routeIcmpError(client, now, punt.packet);
     case "refused":
       return refuseAll(client, now, [punt.packet], punt.refusal ?? "unreachable");

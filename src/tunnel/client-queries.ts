@@ -6,7 +6,7 @@ import { copyOf, equalIp, type Instant } from "../base/index.ts";
 import type { Resolver, ResolverEvent } from "../dns/index.ts";
 import { viewPacket } from "../packet/index.ts";
 import { gatewayOf, wantAccess } from "./access.ts";
-import { route } from "./client-flows.ts";
+import { noteProhibited, route } from "./client-flows.ts";
 import { ask, type ClientState, refuseAll } from "./client-state.ts";
 import { linkedGateways } from "./gateways.ts";
 import type { Named } from "./named.ts";
@@ -87,6 +87,7 @@ function send(client: ClientState, now: Instant, packet: Uint8Array): void {
 
 /** A packet to one of the resolver's ports; a program of the host may have chosen such a port, too (TN-38). */
 export function handleResolverPacket(client: ClientState, now: Instant, packet: Uint8Array): void {
+  noteProhibited(client, now, packet);
   if (client.resolver?.handleTunnelPacket(now, packet) === true) return;
   client.commands.push({ kind: "write-tun", packet });
 }

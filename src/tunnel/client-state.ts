@@ -49,7 +49,9 @@ export type TunnelClientCounter =
   | "unknown-resource"
   | "p2p-bad"
   | "icmp-error-out"
-  | "flow-table-full";
+  | "flow-table-full"
+  /** No drop: how often TN-36 has acted. */
+  | "prohibited-asked-again";
 
 /** What was decided about a flow. */
 export type ClientVerdict =
@@ -66,6 +68,8 @@ export interface ClientState extends EndState<TunnelClientEvent> {
   /** Which gateway knows which name (TN-46). */
   readonly nat: DnsNat;
   readonly flows: FlowBook<ClientVerdict>;
+  /** Where a gateway says *prohibited*, access is asked for again (TN-36). */
+  readonly asksWhereProhibited: boolean;
   readonly counters: Record<TunnelClientCounter, number>;
   /** Why the portal refused a resource last; each reason is worth one line. */
   readonly refusals: Map<string, FlowFailureReason>;

@@ -84,6 +84,8 @@ export interface TunnelClientOptions {
   readonly resolver?: Resolver;
   /** Where the switch for the internet resource stands at the start; default: off. */
   readonly isInternetOn?: boolean;
+  /** The flag `icmp_error_creates_flow`; default: on (TN-36). */
+  readonly asksWhereProhibited?: boolean;
   readonly log?: Log;
 }
 
@@ -164,6 +166,7 @@ function createState({
   flows,
   resolver,
   isInternetOn,
+  asksWhereProhibited = true,
   log = SILENT,
 }: TunnelClientOptions): ClientState {
   return {
@@ -175,6 +178,7 @@ function createState({
     resolver,
     nat: createDnsNat(),
     flows: createFlowBook(flows),
+    asksWhereProhibited,
     counters: {
       "pending-full": 0,
       "pending-idle": 0,
@@ -182,6 +186,7 @@ function createState({
       "p2p-bad": 0,
       "icmp-error-out": 0,
       "flow-table-full": 0,
+      "prohibited-asked-again": 0,
     },
     refusals: new Map(),
     announcedResources: [],

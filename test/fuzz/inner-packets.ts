@@ -194,7 +194,10 @@ function icmp(maker: Maker): Uint8Array<ArrayBuffer> {
   const type = isV4 ? chance.pick([0, 3, 4, 5, 8, 11, 12, 13]) : chance.pick([1, 2, 3, 4, 128, 129, 135]);
   const quoted = chance.isOneIn(3) ? good(maker) : quoteOf(chance, ends);
   const quote = chance.isOneIn(2) ? quoted : quoted.subarray(0, chance.below(quoted.length + 1));
-  const message = concatBytes(Uint8Array.from([type, chance.below(4), 0, 0, 0, 0, 0, 0]), quote);
+  const message = concatBytes(
+    Uint8Array.from([type, chance.pick([0, 1, 2, 3, 13]), 0, 0, 0, 0, 0, 0]),
+    quote,
+  );
   return ipPacket(isV4 ? 1 : 58, message.subarray(0, 600), ends);
 }
 

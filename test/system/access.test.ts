@@ -258,6 +258,32 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     await office.cutPortal(office.gateway, false);
   });
 
+  it("TN-36, TS-30 no. 30: what only the gateway has ended is asked for again when it says prohibited", {
+    timeout,
+  }, async () => {
+    const hourMs = 3_600_000;
+    const until = new Date(Date.now() + hourMs);
+    const asked = (): number => timesOf(client, /access is asked for again/).length;
+    const before = asked();
+    office.configure([{ resource: "Office" }, { resource: "Office6", until }, { resource: "Vault", until }]);
+    for (const to of [VAULT, OFFICE_V6]) {
+      await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), 30_000);
+    }
+    const ended = (): number => timesOf(gateway, /access ended .*reason=expired/).length;
+    const clockSet = (): number => timesOf(gateway, /the clock was set/).length;
+    const [expired, steps] = [ended(), clockSet()];
+    setClock(hourMs + 60_000);
+    await eventually(() => expect(ended()).toBe(expired + 2), 5000);
+    setClock(0);
+    // The gateway looks at its clock every 2 s; what has ended does not come back by itself.
+    await eventually(() => expect(clockSet()).toBe(steps + 2), 5000);
+    for (const to of [VAULT, OFFICE_V6]) {
+      expect(await echo(office.client, to), to).toBe("prohibited");
+      await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), 5000);
+    }
+    expect(asked()).toBe(before + 2);
+  });
+
   it("PG-99: all of that without a warning", () => {
     expect([...warningsOf(client), ...warningsOf(gateway)]).toEqual([]);
   });

@@ -28,11 +28,12 @@ export function clientRole(
   let dns: DnsService | undefined;
   return {
     name: "client",
-    createMachine({ connections, flows, log }) {
+    createMachine({ connections, flows, features, log }) {
       const resolver = openDns && createResolver({ random: systemRandom, log: log.scope("dns") });
       return createTunnelClient({
         ...{ connections, flows, isInternetOn, log: log.scope("tunnel") },
         ...(resolver && { resolver }),
+        ...(features && { asksWhereProhibited: features.icmpErrorCreatesFlow }),
       });
     },
     dnsView: () => dns?.status(),

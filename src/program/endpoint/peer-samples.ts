@@ -34,7 +34,7 @@ export function peerSamples(parts: PeerSampleParts): readonly Sample[] {
   const { host, connections, portal, loop, paths, isPerPeer } = parts;
   const stats = connections.stats();
   return [
-    ...planeSamples(host.plane.counters()),
+    ...planeSamples(host.plane.counters(), parts.counters["prohibited-asked-again"]),
     ...connectionSamples(stats),
     ...paths.samples(),
     ...samplesBy("postern_tunnel_events_total", "counter", parts.counters),

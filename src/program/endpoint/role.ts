@@ -13,7 +13,7 @@ import type {
   PortalLinkStatus,
   ResourceView,
 } from "../control/index.ts";
-import type { PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
+import type { PlaneFeatures, PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** The machine of one role, as the shell sees it. */
@@ -35,6 +35,8 @@ export interface MachineParts {
   readonly flows: PlaneFlows;
   readonly now: Instant;
   readonly unixNow: UnixMs;
+  /** Absent: all are on. */
+  readonly features?: Pick<PlaneFeatures, "icmpErrorCreatesFlow">;
   readonly log: Log;
 }
 

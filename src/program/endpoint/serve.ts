@@ -194,7 +194,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
   });
   const { tell, onChange, onTurn } = open.watch;
   const tunnel = createTunnel({
-    ...{ role, surroundings, url, token, login, log },
+    ...{ role, surroundings, url, token, login, log, features: open.features },
     ...{ fail: ending.fail, tell, onChange, onTurn },
   });
   undo.add("control loop", () => tunnel.shell.stop());

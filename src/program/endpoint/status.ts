@@ -56,7 +56,7 @@ export function readStatus(parts: StatusParts): PeerStatus {
   const stats = connections.stats();
   const explanations = connections.explanations();
   const plane = host.plane.counters();
-  const { gso, gro, tunOffload, enobufsRetry } = features;
+  const { gso, gro, tunOffload, enobufsRetry, icmpErrorCreatesFlow } = features;
   return {
     ...program,
     id: login.externalId,
@@ -90,7 +90,10 @@ export function readStatus(parts: StatusParts): PeerStatus {
         inject_full: plane.injectFull,
       }),
     },
-    flags: { gso, gro, tun_offload: tunOffload, enobufs_retry: enobufsRetry },
+    flags: {
+      ...{ gso, gro, tun_offload: tunOffload, enobufs_retry: enobufsRetry },
+      icmp_error_creates_flow: icmpErrorCreatesFlow,
+    },
     rss_mib: Math.round(process.memoryUsage.rss() / (1 << 20)),
   };
 }

@@ -8,7 +8,7 @@ import { createNodeCrypto } from "../crypto-node.ts";
 import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
 import { VERSION } from "../version.ts";
 import { createRelayStreams, type RelayStreams } from "./relay-streams.ts";
-import type { Login, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
+import type { Login, MachineParts, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** How long goodbyes may take to leave (TN-37): the machine keeps a closed peer in the plane for 100 ms. */
@@ -20,6 +20,7 @@ export interface TunnelOptions<Machine extends PeerMachine> {
   readonly url: PortalUrl;
   readonly token: Secret<string>;
   readonly login: Login;
+  readonly features?: MachineParts["features"];
   /** What no retry mends, and defects of ours. */
   readonly fail: (error: unknown) => void;
   /** Hears what happens (PG-112). */
@@ -43,7 +44,7 @@ export interface Tunnel<Machine extends PeerMachine> {
 
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
   const { role, surroundings, url, token, login, fail, log } = options;
-  const { tell = () => {}, onChange, onTurn } = options;
+  const { tell = () => {}, onChange, onTurn, features } = options;
   const { plane, now, send, deliver, pathMtu } = surroundings;
   const clocks = { now: now(), unixNow: unixMs(Date.now()) };
   const connections = createConnections({
@@ -58,7 +59,10 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     ...(surroundings.streams && { streams: url.scheme === "ws" ? "tls-and-tcp" : "tls" }),
     log,
   });
-  const machine = role.createMachine({ connections, flows: plane.flows, ...clocks, log });
+  const machine = role.createMachine({
+    ...{ connections, flows: plane.flows, ...clocks, log },
+    ...(features && { features }),
+  });
   const shell = createShell({
     machine,
     plane,

@@ -13,10 +13,11 @@ const DIRECTION = { egress: "out", ingress: "in" } as const;
 /** Where a worker takes packets from, and where it brings them. */
 const PLANES = { egress: { from: "tun", to: "udp" }, ingress: { from: "udp", to: "tun" } } as const;
 
-export function planeSamples(plane: PlaneCounters): readonly Sample[] {
+/** @param asked how often TN-36 has acted */
+export function planeSamples(plane: PlaneCounters, asked = 0): readonly Sample[] {
   return [
     ...WORKERS.flatMap((worker) => workerSamples(worker, plane[worker])),
-    ...featureSamples(plane),
+    ...featureSamples(plane, asked),
     sample("postern_queue_drops_total", plane.injectFull, { queue: "inject" }),
   ];
 }
@@ -48,14 +49,13 @@ function errnoSamples(direction: string, errnos: Readonly<Record<number, number>
 }
 
 /** Each time that what a flag governs has acted (PG-118). */
-function featureSamples({ egress, ingress }: PlaneCounters): readonly Sample[] {
+function featureSamples({ egress, ingress }: PlaneCounters, asked: number): readonly Sample[] {
   const [out, into] = [egress.counters, ingress.counters];
   return samplesBy("postern_feature_used_total", "flag", {
     gso: out.super_frames_out,
     gro: into.super_frames_in,
     tun_offload: out.super_frames_in + into.super_frames_out,
     enobufs_retry: out.udp_send_enobufs,
-    // What it governs is still to come (TN-36); the series is there from the start.
-    icmp_error_creates_flow: 0,
+    icmp_error_creates_flow: asked,
   });
 }

@@ -10,19 +10,20 @@ const KNOWN = {
   GRO: "gro",
   TUN_OFFLOAD: "tunOffload",
   ENOBUFS_RETRY: "enobufsRetry",
+  ICMP_ERROR_CREATES_FLOW: "icmpErrorCreatesFlow",
 } as const;
-/** Flags whose behaviour is still to come (TN-36). */
-const LATER = ["ICMP_ERROR_CREATES_FLOW"];
 
 /** The flags as the environment sets them; all are on by default. An unknown name or value: WARN. */
 export function readFeatures(env: Readonly<Record<string, string | undefined>>, log: Log): PlaneFeatures {
-  const features = { gso: true, gro: true, tunOffload: true, enobufsRetry: true };
+  const features = {
+    ...{ gso: true, gro: true, tunOffload: true, enobufsRetry: true },
+    icmpErrorCreatesFlow: true,
+  };
   for (const [variable, value] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || value === undefined || value === "") continue;
     const name = variable.slice(PREFIX.length);
     const isTrue = TRUE.includes(value.toLowerCase());
-    if (LATER.includes(name)) log.warn?.("feature flag is without effect in this release", { variable });
-    else if (!isKnown(name)) log.warn?.("unknown feature flag", { variable });
+    if (!isKnown(name)) log.warn?.("unknown feature flag", { variable });
     else if (!isTrue && !FALSE.includes(value.toLowerCase())) {
       log.warn?.("feature flag is neither true nor false: its default applies", { variable, value });
     } else features[KNOWN[name]] = isTrue;

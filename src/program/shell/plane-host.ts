@@ -70,6 +70,8 @@ export interface PlaneFeatures {
   readonly gro: boolean;
   readonly tunOffload: boolean;
   readonly enobufsRetry: boolean;
+  /** A client asks for access again where a gateway says *prohibited* (TN-36). */
+  readonly icmpErrorCreatesFlow: boolean;
 }
 
 export interface PlaneHost {

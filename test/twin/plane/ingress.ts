@@ -199,8 +199,13 @@ function deliver(state: TwinState, batch: Batch, peer: TwinPeer, text: Uint8Arra
     case "flow":
       return follow(state, batch, peer, packet);
     case "icmp-error":
+      if (batch.ecn === CE) markCongestion(packet);
       if (!mayHand(peer, batch.now, "errors")) return drop(worker, "icmp-rate");
-      punt(worker, { reason: "icmp-error", direction: "out", slot, packet }, peerId);
+      punt(
+        worker,
+        { reason: "icmp-error", direction: settings.mode === "client" ? "in" : "out", slot, packet },
+        peerId,
+      );
       return;
     case "control":
       if (!mayHand(peer, batch.now, "events")) return drop(worker, "punt-rate");

@@ -7,6 +7,7 @@ import type { PlaneMode } from "../../../bindings/plane/index.ts";
 import { contains, equalIp, type Prefix } from "../../../src/base/index.ts";
 import {
   isIcmpError,
+  isProhibited,
   type PacketDescriptor,
   PROTOCOL,
   parseIcmpQuote,
@@ -92,7 +93,8 @@ export function judgeIngress(slot: number, { mode, policy, packet, found }: Judg
   const reason = icmpReason(packet, found);
   if (reason !== undefined) return drop(reason);
   if (member === "allowed") {
-    return { kind: mode === "client" && isForResolver(packet, found) ? "resolver" : "pass" };
+    if (mode === "client" && isForResolver(packet, found)) return { kind: "resolver" };
+    return { kind: mode === "client" && isProhibited(packet, found) ? "icmp-error" : "pass" };
   }
   return { kind: isError ? "icmp-error" : "flow" };
 }

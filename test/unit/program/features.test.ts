@@ -8,8 +8,12 @@ function read(env: Record<string, string>) {
   return { features: readFeatures(env, log), warnings };
 }
 
+const all = {
+  ...{ gso: true, gro: true, tunOffload: true, enobufsRetry: true },
+  icmpErrorCreatesFlow: true,
+};
+
 it("PG-118: all flags are on, and each can be switched off", () => {
-  const all = { gso: true, gro: true, tunOffload: true, enobufsRetry: true };
   expect(read({ OTHER: "false", POSTERN_FF_GSO: "" })).toEqual({ features: all, warnings: [] });
   expect(read({ POSTERN_FF_ENOBUFS_RETRY: "Off", POSTERN_FF_TUN_OFFLOAD: "0" })).toEqual({
     features: { ...all, enobufsRetry: false, tunOffload: false },
@@ -17,15 +21,14 @@ it("PG-118: all flags are on, and each can be switched off", () => {
   });
 });
 
-it("PG-118: a name that is unknown or has no effect yet, and a value that is neither, are a WARN each", () => {
+it("PG-118: a name that is unknown, and a value that is neither, are a WARN each", () => {
   expect(
     read({ POSTERN_FF_NEW: "1", POSTERN_FF_GRO: "perhaps", POSTERN_FF_ICMP_ERROR_CREATES_FLOW: "false" }),
   ).toEqual({
-    features: { gso: true, gro: true, tunOffload: true, enobufsRetry: true },
+    features: { ...all, icmpErrorCreatesFlow: false },
     warnings: [
       "unknown feature flag: POSTERN_FF_NEW",
       "feature flag is neither true nor false: its default applies: POSTERN_FF_GRO",
-      "feature flag is without effect in this release: POSTERN_FF_ICMP_ERROR_CREATES_FLOW",
     ],
   });
 });

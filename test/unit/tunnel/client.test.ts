@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { equalPrefix, instant, ip, prefix } from "../../../src/base/index.ts";
+import { encodeRefusal } from "../../../src/packet/index.ts";
 import type { ClientMessage, ClientResource, FlowCreated } from "../../../src/portal/protocol/index.ts";
-import { createTunnelClient, type TunnelClientEvent } from "../../../src/tunnel/index.ts";
+import {
+  createTunnelClient,
+  type TunnelClientEvent,
+  type TunnelClientOptions,
+} from "../../../src/tunnel/index.ts";
 import {
   CREDENTIALS,
   createLoneFlows,
@@ -49,10 +54,13 @@ const created = (change: Partial<FlowCreated> = {}): FlowCreated => ({
   ...change,
 });
 
-function createClient(resources: readonly ClientResource[] = [office]) {
+function createClient(
+  resources: readonly ClientResource[] = [office],
+  options: Partial<TunnelClientOptions> = {},
+) {
   const lone = createLoneTunnel<TunnelClientEvent, ReturnType<typeof createTunnelClient>>(
     "client",
-    (connections) => createTunnelClient({ connections, flows: createLoneFlows() }),
+    (connections) => createTunnelClient({ connections, flows: createLoneFlows(), ...options }),
   );
   const tell = (message: ClientMessage, at = START): void =>
     lone.apply((client) => client.handlePortalMessage(at, message));
@@ -113,6 +121,58 @@ describe("the client", () => {
     expect(client.intents()).toBe(1);
     client.first(SERVER, instant(START + 2_000));
     expect(client.intents()).toBe(2);
+  });
+
+  describe("where a gateway says prohibited", () => {
+    /** About a packet to `destination`, as the plane hands it up. */
+    function prohibited(client: ReturnType<typeof createClient>, destination: string, at = START): void {
+      const packet = encodeRefusal(packetTo(destination), "prohibited") ?? new Uint8Array();
+      const slot = client.connections.slotOf(GID) ?? 0;
+      client.apply((machine) =>
+        machine.handlePunt(at, { reason: "icmp-error", direction: "in", slot, packet }),
+      );
+    }
+
+    function granted(options: Partial<TunnelClientOptions> = {}) {
+      const client = createClient([office], options);
+      client.first(SERVER);
+      client.tell(created());
+      client.commands.length = 0;
+      client.events.length = 0;
+      return client;
+    }
+
+    const at = (ms: number) => instant(START + ms);
+
+    it("TN-36: the host hears of it, and access is asked for again, at most once in 30 s", () => {
+      const client = granted();
+      for (const ms of [5_000, 5_001, 34_999]) prohibited(client, SERVER, at(ms));
+      expect(client.kinds()).toEqual(["write-tun", "write-tun", "write-tun"]);
+      expect(client.intents()).toBe(1);
+      // Packets go on by the gateway meanwhile (TN-105).
+      expect(client.machine.resourcesOf(GID)).toEqual([RID]);
+      client.tell(created(), at(35_000));
+      prohibited(client, SERVER, at(35_000));
+      expect(client.intents()).toBe(2);
+      expect(client.machine.counters()["prohibited-asked-again"]).toBe(2);
+    });
+
+    it("TN-36: not for what is no resource, nor with the flag off", () => {
+      const client = granted();
+      prohibited(client, "192.0.2.1", at(5_000));
+      expect([client.kinds(), client.intents()]).toEqual([["write-tun"], 0]);
+      const off = granted({ asksWhereProhibited: false });
+      prohibited(off, SERVER, at(5_000));
+      expect([off.kinds(), off.intents()]).toEqual([["write-tun"], 0]);
+    });
+
+    it("TN-36, TN-28: so soon after an intent it waits for its turn", () => {
+      const client = granted();
+      prohibited(client, SERVER, at(1_000));
+      expect(client.intents()).toBe(0);
+      client.apply((machine) => machine.handleTimeout(at(2_000)));
+      expect(client.intents()).toBe(1);
+    });
   });
 
   it("TN-22: what the filters do not permit is refused here, and asks for nothing", () => {
