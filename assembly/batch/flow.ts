@@ -15,6 +15,7 @@ import {
   FLOW_RST,
   Flow,
   FlowSide,
+  FRAGMENT_MISSED,
   Fragment,
   NO_SLOT,
   PACKET_FLAG_FRAGMENT,
@@ -42,7 +43,7 @@ import { PROTOCOL_TCP } from "../packet/ip";
 import { rewriteDestination, rewriteSource } from "../packet/rewrite";
 import { splitRefresh } from "../segment/split";
 import { findFlow, isValidFlow } from "../table/flow";
-import { findFragment, isTranslated, rememberFragment } from "../table/fragment";
+import { fateOf, findFragment, isMissed, isTranslated, missFirst, rememberFragment } from "../table/fragment";
 
 /** Of ICMP, UDP and everything that is not TCP: what is not payload. */
 const SHORT_HEADER_BYTES: u32 = 8;
@@ -112,6 +113,11 @@ function follow(
   }
   const side = row + (isIn ? Flow.IN : Flow.OUT);
   if (!isIn && isRestart(row, packet, found)) return target;
+  const isFirst = (flags & PACKET_FLAG_FRAGMENT) != 0;
+  // Control has those that have overtaken it, and settles all of them.
+  if (isFirst && isMissed(worker, packet, found, secondsOf(worker)) && atomic.load<u32>(side, FlowSide.HOLD) == 0) {
+    return heldTarget(row, target);
+  }
   store<usize>(worker, row, Worker.FLOW);
   note(side, secondsOf(worker), packet, found, packets);
   if (atomic.load<u32>(side, FlowSide.HOLD) != 0) {
@@ -121,25 +127,28 @@ function follow(
   const verdicts = <u32>load<u8>(row, Flow.VERDICTS);
   const verdict = isIn ? verdicts >> 4 : verdicts & 15;
   if (verdict <= VERDICT_NAT) {
-    if ((flags & PACKET_FLAG_FRAGMENT) != 0) {
-      rememberFragment(worker, packet, found, row, isIn, verdict, secondsOf(worker));
-    }
+    if (isFirst) rememberFragment(worker, packet, found, row, isIn, verdict, secondsOf(worker));
     return passing == TARGET_NONE ? TARGET_NONE : passing + slotOf(row);
   }
-  if (verdict == VERDICT_DROP) return TARGET_DROP + <u32>load<u8>(row, Flow.REASON);
   if (verdict == VERDICT_PUNT) return heldTarget(row, target);
+  if (isFirst) rememberFragment(worker, packet, found, row, isIn, VERDICT_DROP, secondsOf(worker));
+  if (verdict == VERDICT_DROP) return TARGET_DROP + <u32>load<u8>(row, Flow.REASON);
   store<u32>(worker, verdict, Worker.REFUSAL);
   return TARGET_REFUSE;
 }
 
-/** A later fragment goes where its first one went (TN-112). */
+/** A later fragment goes where its first one went; to control, if that did or has not come yet (TN-112). */
 function followFragment(worker: usize, target: u32, packet: usize, found: usize, passing: u32): u32 {
-  const fragment = findFragment(worker, packet, found, secondsOf(worker));
-  const slot = fragment == 0 ? NO_SLOT : <u32>load<u16>(fragment, Fragment.SLOT);
+  const now = secondsOf(worker);
+  const fragment = findFragment(worker, packet, found, now);
+  const fate = fragment == 0 ? 0 : fateOf(fragment);
+  if (fate == VERDICT_DROP) return TARGET_DROP + Drop.FRAGMENT_UNKNOWN;
+  const slot = fate == 0 || fate == FRAGMENT_MISSED ? NO_SLOT : <u32>load<u16>(fragment, Fragment.SLOT);
   const isOther = target >= TARGET_FLOW_OF && slot != (target & (TARGET_PEER - 1));
-  if (fragment == 0 || isOther) {
+  if (slot == NO_SLOT || isOther) {
     if (target >= TARGET_FLOW_OR_PEER) return target - TARGET_FLOW_OR_PEER + TARGET_PEER;
-    return TARGET_DROP + Drop.FRAGMENT_UNKNOWN;
+    if (fate == 0) missFirst(worker, packet, found, now);
+    return target;
   }
   store<usize>(worker, fragment, Worker.FRAGMENT);
   return passing == TARGET_NONE ? TARGET_NONE : passing + slot;

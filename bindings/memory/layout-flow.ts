@@ -56,17 +56,21 @@ export const flow = {
   in: { type: "bytes", bytes: SIDE_BYTES, line: true, writer: "any", doc: "a record `flowSide`" },
 } as const satisfies RecordLayout;
 
-/** A datagram in fragments, of which the first has passed by its flow (TN-112). Each worker has its own. */
+/** A datagram in fragments, and what became of its first one (TN-112). Each worker has its own. */
 export const fragment = {
   source: { type: "bytes", bytes: 16, writer: "worker", doc: "zeros behind IPv4" },
   destination: { type: "bytes", bytes: 16, writer: "worker", doc: "zeros behind IPv4" },
   address: { type: "bytes", bytes: 16, writer: "worker", doc: "what a translation puts in place of either" },
   identification: { type: "u32", writer: "worker", doc: "as it lies in the packet" },
-  at: { type: "u32", writer: "worker", doc: "seconds: when the first passed" },
+  at: { type: "u32", writer: "worker", doc: "seconds: when the first came, or was missed" },
   generation: { type: "u32", writer: "worker", doc: "of the flow's record" },
   slot: { type: "u16", writer: "worker", doc: "the record's peer" },
   protocol: { type: "u8", writer: "worker", doc: "transport protocol number; 0: no entry" },
-  verdict: { type: "u8", writer: "worker", doc: "VERDICT_PASS or VERDICT_NAT, plus FRAGMENT_V6" },
+  verdict: {
+    type: "u8",
+    writer: "worker",
+    doc: "VERDICT_PASS, _NAT, _DROP or FRAGMENT_MISSED, plus FRAGMENT_V6",
+  },
 } as const satisfies RecordLayout;
 
 export const FLOW_CONSTANTS = {
@@ -96,6 +100,9 @@ export const FLOW_CONSTANTS = {
   FRAGMENTS: 256,
   FRAGMENT_TTL: 30,
   FRAGMENT_V6: 0x80,
+  /** `fragment.verdict`: a later one came and its first had not, so both go to control; for so many seconds. */
+  FRAGMENT_MISSED: 7,
+  FRAGMENT_MISSED_TTL: 1,
 
   ENDING_IDLE: 1,
   ENDING_CLOSED: 2,

@@ -125,6 +125,11 @@ export const worker = {
     writer: "worker",
     doc: "1: what the kernel has lost, a filter dropped (PG-160)",
   },
+  missedAt: {
+    type: "u32",
+    writer: "worker",
+    doc: "seconds: when a first fragment was missed last; 0: never",
+  },
   refusal: { type: "u32", writer: "worker", doc: "VERDICT_... of a packet to be refused; 0: tables refuse" },
   keysAhead: {
     type: "bytes",

@@ -21,6 +21,7 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
+export { type FragmentOf, fragmentOf } from "./fragment.ts";
 export {
   ECHO_REQUEST,
   ICMP_HEADER_BYTES,

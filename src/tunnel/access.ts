@@ -146,7 +146,9 @@ export function refuseAccess(table: AccessTable, rid: string): readonly Uint8Arr
 /** The resource is gone, or no gateway serves it any more; what waited is lost (TN-26). */
 export function endAccess(table: AccessTable, rid: string): void {
   const entry = table.get(rid);
-  if (entry !== undefined) entry.access = { kind: "none" };
+  if (entry === undefined) return;
+  entry.access = { kind: "none" };
+  entry.prohibitedAt = undefined;
 }
 
 /** A gateway is gone: its resources are asked for anew by the next packet, or are asked for already (TN-34). */

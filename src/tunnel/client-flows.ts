@@ -1,6 +1,8 @@
 /** Where a client's packets go: to a resource by its address or its name, or back to their sender (TN-20, TN-21). */
 import { copyOf, type Instant } from "../base/index.ts";
 import {
+  type FragmentOf,
+  fragmentOf,
   isProhibited,
   isSyn,
   MAX_IP_SIZE,
@@ -11,9 +13,16 @@ import {
 } from "../packet/index.ts";
 import { gatewayOf, mayAskAgain, wantAccess } from "./access.ts";
 import { holdForName } from "./client-names.ts";
-import { ask, type ClientState, type ClientVerdict, isAuthorised, refuseAll } from "./client-state.ts";
+import {
+  ask,
+  type ClientState,
+  type ClientTarget,
+  type ClientVerdict,
+  isAuthorised,
+  refuseAll,
+} from "./client-state.ts";
 import { endsOf } from "./flow-book.ts";
-import { type Named, ownerOf } from "./named.ts";
+import { ownerOf } from "./named.ts";
 import { isProxyAddress } from "./ranges.ts";
 import type { Flow } from "./reach/face.ts";
 import { findResource } from "./resources.ts";
@@ -24,10 +33,13 @@ const ADDRESSES = "addresses";
 /** A packet about which the plane asks flow by flow (TN-110). */
 export function routeFlow(client: ClientState, now: Instant, packet: Uint8Array): void {
   const { flows } = client;
+  const fragment = fragmentOf(packet);
+  if (fragment?.isLater === true) return followFirst(client, now, packet, fragment);
   const view = viewPacket(packet);
   const known = flows.find("out", view);
   if (known !== undefined && !(isSyn(view) && flows.isClosing(known))) {
-    return settle(client, now, packet, known.note);
+    settle(client, now, packet, known.note);
+    return decideFragments(client, now, fragment, targetOf(client, flowOf(view)));
   }
   if (known !== undefined) flows.unlink(known);
   route(client, now, packet, { isLinked: true });
@@ -41,26 +53,81 @@ export function route(
   { isLinked }: { readonly isLinked: boolean },
 ): void {
   const view = viewPacket(packet);
-  const flow: Flow = { ...view, destination: copyOf(view.destination) };
-  const target = targetOf(client, flow);
-  if (target.kind === "unknown") {
-    client.counters["unknown-resource"]++;
-    return;
+  const fragment = fragmentOf(packet);
+  const target = targetOfPacket(client, now, view, fragment);
+  const decided = decide(client, now, packet, target);
+  if (decided !== undefined) {
+    const owner = target.kind === "resource" && target.name ? ownerOf(target.name) : ADDRESSES;
+    if (isLinked) link(client, now, view, { owner, verdict: decided });
+    settle(client, now, packet, decided);
   }
-  const decided = target.kind === "resource" ? pass(client, now, packet, target) : target;
-  if (decided === undefined) return;
-  const owner = target.kind === "resource" && target.name ? ownerOf(target.name) : ADDRESSES;
-  if (isLinked) link(client, now, view, { owner, verdict: decided });
-  settle(client, now, packet, decided);
+  if (fragment?.isLater === false) decideFragments(client, now, fragment, target);
 }
 
-type Target =
-  | { readonly kind: "resource"; readonly rid: string; readonly name?: Named }
-  | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" }
-  | { readonly kind: "unknown" };
+/** A later fragment has no ports: it goes where its first one went, or by its addresses alone. */
+function targetOfPacket(
+  client: ClientState,
+  now: Instant,
+  view: PacketView,
+  fragment: FragmentOf | undefined,
+): ClientTarget {
+  if (fragment?.isLater !== true) return targetOf(client, flowOf(view));
+  const { destination, protocol } = view;
+  const known = client.fragments.fateOf(now, fragment);
+  return known ?? targetOf(client, { destination: copyOf(destination), protocol });
+}
+
+function flowOf(view: PacketView): Flow {
+  return { ...view, destination: copyOf(view.destination) };
+}
+
+/** `undefined`: it waits, or is lost. */
+function decide(
+  client: ClientState,
+  now: Instant,
+  packet: Uint8Array,
+  target: ClientTarget,
+): ClientVerdict | undefined {
+  if (target.kind === "resource") return pass(client, now, packet, target);
+  if (target.kind === "refuse") return target;
+  client.counters["unknown-resource"]++;
+  return undefined;
+}
+
+/** All packets are the client's own. */
+const OWN = "";
+
+/** A later fragment: as its first one, or it waits for that (TN-112). */
+function followFirst(client: ClientState, now: Instant, packet: Uint8Array, fragment: FragmentOf): void {
+  const { fragments, counters } = client;
+  const target = fragments.fateOf(now, fragment);
+  if (target !== undefined) return settleLater(client, now, packet, target);
+  if (!fragments.keep(now, OWN, fragment, packet)) counters["fragment-unknown"]++;
+}
+
+/** The first fragment was decided, and so are the later ones that have waited for it. */
+function decideFragments(
+  client: ClientState,
+  now: Instant,
+  fragment: FragmentOf | undefined,
+  target: ClientTarget,
+): void {
+  if (fragment === undefined) return;
+  for (const packet of client.fragments.decide(now, OWN, fragment, target)) {
+    settleLater(client, now, packet, target);
+  }
+}
+
+function settleLater(client: ClientState, now: Instant, packet: Uint8Array, target: ClientTarget): void {
+  if (target.kind !== "resource") client.counters["fragment-unknown"]++;
+  else {
+    const decided = pass(client, now, packet, target);
+    if (decided !== undefined) settle(client, now, packet, decided);
+  }
+}
 
 /** A proxy address never falls through to networks or the internet (TN-21). */
-function targetOf(client: ClientState, flow: Flow): Target {
+function targetOf(client: ClientState, flow: Flow): ClientTarget {
   const { resources, resolver } = client;
   if (!isProxyAddress(flow.destination)) {
     const found = findResource(resources, flow, isAuthorised(client));
@@ -83,7 +150,7 @@ function pass(
   client: ClientState,
   now: Instant,
   packet: Uint8Array,
-  { rid, name }: Extract<Target, { readonly kind: "resource" }>,
+  { rid, name }: Extract<ClientTarget, { readonly kind: "resource" }>,
 ): ClientVerdict | undefined {
   const { connections, access, counters } = client;
   const gid = gatewayOf(access, rid);

@@ -15,6 +15,7 @@ import { INTERNAL_RANGES } from "./constants.ts";
 import type { DnsNat } from "./dns-nat.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import type { FlowBook } from "./flow-book.ts";
+import type { Fragments } from "./fragments.ts";
 import {
   type Gateways,
   linkedGateways,
@@ -22,7 +23,7 @@ import {
   removeGateway,
   statusOfSites,
 } from "./gateways.ts";
-import { proxiesByResource } from "./named.ts";
+import { type Named, proxiesByResource } from "./named.ts";
 import { clientPolicy } from "./policy.ts";
 import type { RelaysWanted } from "./relays.ts";
 import { activeResources, allResources, isActive, networksOf, type ResourceTable } from "./resources.ts";
@@ -50,6 +51,7 @@ export type TunnelClientCounter =
   | "p2p-bad"
   | "icmp-error-out"
   | "flow-table-full"
+  | "fragment-unknown"
   /** No drop: how often TN-36 has acted. */
   | "prohibited-asked-again";
 
@@ -57,6 +59,12 @@ export type TunnelClientCounter =
 export type ClientVerdict =
   | { readonly kind: "pass"; readonly gid: string }
   | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" };
+
+/** Where a packet leads (TN-21). */
+export type ClientTarget =
+  | { readonly kind: "resource"; readonly rid: string; readonly name?: Named }
+  | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" }
+  | { readonly kind: "unknown" };
 
 export interface ClientState extends EndState<TunnelClientEvent> {
   readonly resources: ResourceTable;
@@ -68,6 +76,7 @@ export interface ClientState extends EndState<TunnelClientEvent> {
   /** Which gateway knows which name (TN-46). */
   readonly nat: DnsNat;
   readonly flows: FlowBook<ClientVerdict>;
+  readonly fragments: Fragments<ClientTarget>;
   /** Where a gateway says *prohibited*, access is asked for again (TN-36). */
   readonly asksWhereProhibited: boolean;
   readonly counters: Record<TunnelClientCounter, number>;
@@ -120,6 +129,7 @@ export function publishNames(client: ClientState, now: Instant): void {
 export function publish(client: ClientState, now: Instant): void {
   configureResolver(client, now);
   client.flows.revokeAll();
+  client.fragments.forget();
   client.connections.publish(now, tablesOf(client));
   announceClientInterface(client);
 }

@@ -43,6 +43,7 @@ import {
   type TunnelEnd,
 } from "./endpoint.ts";
 import { createFlowBook } from "./flow-book.ts";
+import { createFragments } from "./fragments.ts";
 import {
   createGateways,
   handleGatewaysTimeout,
@@ -136,6 +137,7 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
       if (handleGatewaysTimeout(client.gateways, now)) announceResources(client);
       client.resolver?.handleTimeout(now);
       client.flows.sweep(now);
+      client.counters["fragment-unknown"] += client.fragments.handleTimeout(now);
       after(now);
     },
     pollTimeout: () =>
@@ -146,6 +148,7 @@ export function createTunnelClient(options: TunnelClientOptions): TunnelClient {
         pollGatewaysTimeout(client.gateways),
         client.resolver?.pollTimeout(),
         client.flows.pollTimeout(),
+        client.fragments.pollTimeout(),
       ),
     resources: () => listResources(client),
     resourcesOf: (gid) => authorisedOn(client.access, gid),
@@ -178,6 +181,7 @@ function createState({
     resolver,
     nat: createDnsNat(),
     flows: createFlowBook(flows),
+    fragments: createFragments(),
     asksWhereProhibited,
     counters: {
       "pending-full": 0,
@@ -186,6 +190,7 @@ function createState({
       "p2p-bad": 0,
       "icmp-error-out": 0,
       "flow-table-full": 0,
+      "fragment-unknown": 0,
       "prohibited-asked-again": 0,
     },
     refusals: new Map(),

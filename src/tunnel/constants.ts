@@ -55,6 +55,17 @@ export const EXPIRED_TUPLES = 4_096;
 export const EXPIRED_TTL_MS = 600_000;
 /** How long a site counts as offline after the portal said so (TN-27). */
 export const OFFLINE_SITE_TTL_MS = 300_000;
+/** How long a later fragment waits for its first one (TN-112). */
+export const FRAGMENT_WAIT_MS = 200;
+/** Later fragments that wait: of one peer, of all of them, and the bytes of both. */
+export const FRAGMENTS_PER_PEER = 64;
+export const FRAGMENTS_WAITING = 1_024;
+export const FRAGMENT_BYTES_PER_PEER = 65_536;
+export const FRAGMENT_BYTES_WAITING = 1_048_576;
+/** Datagrams in fragments of which control knows what became of the first: of one peer, of all, and for how long. */
+export const DATAGRAMS_PER_PEER = 256;
+export const DATAGRAMS_KNOWN = 4_096;
+export const DATAGRAM_TTL_MS = 30_000;
 /** A flow without packets for that long ends in the log (TN-91). */
 export const FLOW_LOG_IDLE_MS = 120_000;
 /** What still runs is told of that often. */

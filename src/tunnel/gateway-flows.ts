@@ -2,6 +2,8 @@
 import { after, copyOf, equalIp, type Instant } from "../base/index.ts";
 import {
   encodeRefusal,
+  type FragmentOf,
+  fragmentOf,
   isSyn,
   type PacketDescriptor,
   type PacketView,
@@ -16,7 +18,7 @@ import { SWEEP_MS } from "./constants.ts";
 import { ownAddresses } from "./endpoint.ts";
 import { type BookedFlow, endsOf } from "./flow-book.ts";
 import { logLinked, logSettled, payloadBytes } from "./gateway-flow-log.ts";
-import { type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
+import { type Decision, type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
 import { isHostService } from "./host-service.ts";
 import { entryOf } from "./nat/entries.ts";
 import { translateError } from "./nat/icmp-error.ts";
@@ -47,16 +49,67 @@ export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt):
   const { direction } = punt;
   const known = findFlow(gateway, arrival, direction);
   const { view } = arrival;
+  const fragment = fragmentOf(punt.packet);
+  if (fragment?.isLater === true) return followFirst(gateway, now, arrival, { fragment, direction });
   const isOver = known !== undefined && isAnew(gateway, known, view);
   if (isOver) unlinkFlow(gateway, now, known);
   else if (known !== undefined) {
     if (punt.isCounted !== true) logSettled(gateway, now, view, { row: known, direction });
-    return settle(gateway, now, arrival, { verdict: known.note, direction });
+    return settleAll(gateway, now, arrival, { verdict: known.note, direction }, fragment);
   }
   const verdict = judge(gateway, now, arrival, direction);
   const row = link(gateway, now, arrival, { verdict, direction });
   if (row !== undefined) logLinked(gateway, now, { cid: arrival.cid, view, row });
-  settle(gateway, now, arrival, { verdict, direction });
+  settleAll(gateway, now, arrival, { verdict, direction }, fragment);
+}
+
+/** A packet, and if it is a first fragment the later ones that have waited for it (TN-112). */
+function settleAll(
+  gateway: GatewayState,
+  now: Instant,
+  arrival: Arrival,
+  decision: Decision,
+  fragment: FragmentOf | undefined,
+): void {
+  settle(gateway, now, arrival, decision);
+  if (fragment === undefined) return;
+  for (const packet of gateway.fragments.decide(now, arrival.cid, fragment, decision)) {
+    settleLater(gateway, now, { cid: arrival.cid, packet }, decision);
+  }
+}
+
+/** A later fragment: as its first one, or it waits for that. */
+function followFirst(
+  gateway: GatewayState,
+  now: Instant,
+  { cid, packet }: Arrival,
+  { fragment, direction }: { readonly fragment: FragmentOf; readonly direction: "out" | "in" },
+): void {
+  const { fragments, counters } = gateway;
+  const fate = fragments.fateOf(now, fragment);
+  if (fate?.direction === direction) return settleLater(gateway, now, { cid, packet }, fate);
+  if (!fragments.keep(now, cid, fragment, packet)) counters["fragment-unknown"]++;
+}
+
+function settleLater(
+  gateway: GatewayState,
+  now: Instant,
+  { cid, packet }: Pick<Arrival, "cid" | "packet">,
+  { verdict, direction }: Decision,
+): void {
+  switch (verdict.kind) {
+    case "pass":
+      return deliver(gateway, now, { cid, direction }, packet);
+    case "nat":
+      return deliver(gateway, now, { cid, direction }, translate(packet, verdict.mapping, direction));
+    case "refuse":
+    case "drop":
+      // Never answered: its sender has heard of the first (TN-14).
+      gateway.counters["fragment-unknown"]++;
+      return;
+    default:
+      return verdict satisfies never;
+  }
 }
 
 /** TN-61 rows 6 to 14 for what tables refuse: they may be older than the grants, or the packet for the host. */
@@ -126,11 +179,6 @@ function judge(
 function inwardFlow({ source, protocol, ports }: PacketView): Flow {
   const exchanged = ports && { source: ports.destination, destination: ports.source };
   return { destination: copyOf(source), protocol, ...(exchanged && { ports: exchanged }) };
-}
-
-interface Decision {
-  readonly verdict: Verdict;
-  readonly direction: "out" | "in";
 }
 
 /** `undefined`: the table is full. */

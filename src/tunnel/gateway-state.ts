@@ -7,6 +7,7 @@ import { TUNNEL_RANGES } from "./constants.ts";
 import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
 import type { FlowBook } from "./flow-book.ts";
 import type { FlowLog, FlowReport } from "./flow-log.ts";
+import type { Fragments } from "./fragments.ts";
 import type { Grants, Revocation } from "./grants.ts";
 import { type ClientNat, createClientNat } from "./nat/client-nat.ts";
 import type { Setups } from "./nat/setups.ts";
@@ -35,7 +36,14 @@ export type TunnelGatewayCounter =
   | "expired-nat"
   | "icmp-quote"
   | "icmp-error-out"
-  | "flow-table-full";
+  | "flow-table-full"
+  | "fragment-unknown";
+
+/** What becomes of a packet that goes this way. */
+export interface Decision {
+  readonly verdict: Verdict;
+  readonly direction: "out" | "in";
+}
 
 /** Refusals made for one client (tunnel.md §1, `ICMP_MAKE_RATE`). */
 const REFUSAL_LIMIT = { ratePerSecond: 100, burst: 50 };
@@ -54,6 +62,8 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   /** Of clients' names, by result (DN-113). */
   readonly lookups: Record<SetupResult["kind"], number>;
   readonly flows: FlowBook<Verdict>;
+  /** By client, of the packets that control settles. */
+  readonly fragments: Fragments<Decision>;
   /** Absent: flows are not logged. */
   readonly flowLog: FlowLog | undefined;
   /** When mappings are looked at; none without mappings. */
@@ -89,7 +99,8 @@ export function realsOf(nat: ClientNat | undefined): readonly IpAddress[] {
 }
 
 /** What was decided about the client's flows holds no more: each is judged again (TN-82). */
-export function forgetFlows({ flows, connections }: GatewayState, cid: string): void {
+export function forgetFlows({ flows, fragments, connections }: GatewayState, cid: string): void {
+  fragments.forget(cid);
   flows.revoke(cid, connections.slotOf(cid));
 }
 

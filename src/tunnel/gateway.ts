@@ -30,6 +30,7 @@ import {
 } from "./endpoint.ts";
 import { createFlowBook, type FlowBook } from "./flow-book.ts";
 import { createFlowLog } from "./flow-log.ts";
+import { createFragments } from "./fragments.ts";
 import { domainOf, drainFlowLog } from "./gateway-flow-log.ts";
 import { endFlow, unlinkFlow } from "./gateway-flows.ts";
 import { handleSetupResult, handleSetupTimeout, permitName } from "./gateway-names.ts";
@@ -143,6 +144,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       connections.handleTimeout(now);
       applyRevocations(gateway, now, gateway.grants.handleTimeout(now));
       handleSetupTimeout(gateway, now);
+      gateway.counters["fragment-unknown"] += gateway.fragments.handleTimeout(now);
       gateway.nameServer?.handleTimeout(now);
       age(gateway, now);
       after(now);
@@ -187,6 +189,7 @@ function pollTimeout(gateway: GatewayState): Instant | undefined {
     gateway.setups.pollTimeout(),
     gateway.nameServer?.pollTimeout(),
     gateway.flows.pollTimeout(),
+    gateway.fragments.pollTimeout(),
     gateway.flowLog?.pollTimeout(),
     gateway.sweepAt,
   );
@@ -241,6 +244,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     nameServer: undefined,
     lookups: { addresses: 0, none: 0, error: 0 },
     flows,
+    fragments: createFragments(),
     flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
     sweepAt: undefined,
     isHostOpen,
@@ -255,6 +259,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
       "icmp-quote": 0,
       "icmp-error-out": 0,
       "flow-table-full": 0,
+      "fragment-unknown": 0,
     },
   };
   state.nameServer = options.openNameServer?.((client, name) => permitName(state, client, name));

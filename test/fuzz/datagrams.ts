@@ -66,12 +66,14 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
     own: WorldPeer,
     others: readonly WorldPeer[],
     destinations: readonly Uint8Array[] = [...granted, ...byFlow],
+    isPassing = false,
   ) =>
     createInnerPackets(chance, {
       own: [own.v4, own.v6],
       foreign: others.flatMap(({ v4, v6 }) => [v4, v6]),
       destinations,
       payloadMax: world.mtu - 80,
+      isPassing,
     });
   const source: Source = {
     chance,
@@ -79,7 +81,7 @@ export function createDatagramSource(chance: Chance, world: PlaneWorld): Datagra
     alice,
     inner: innerOf(mallory, [alice, bob]),
     innerOfAlice: innerOf(alice, [mallory, bob]),
-    honest: innerOf(mallory, [alice, bob], granted),
+    honest: innerOf(mallory, [alice, bob], granted, true),
     captured: [],
     counters: new Map(),
   };

@@ -14,6 +14,8 @@ export interface InnerPacketOptions {
   readonly destinations: readonly Uint8Array[];
   /** Largest payload of a good packet in bytes. */
   readonly payloadMax: number;
+  /** Nothing of it is for control. */
+  readonly isPassing?: boolean;
 }
 
 export interface InnerPackets {
@@ -62,7 +64,7 @@ export function createInnerPackets(chance: Chance, options: InnerPacketOptions):
 }
 
 /** Source and destination of one family; one in four is none that the sender may use. */
-function flow({ chance, own, foreign, destinations }: Maker, isHonest: boolean): FlowOptions {
+function flow({ chance, own, foreign, destinations, isPassing }: Maker, isHonest: boolean): FlowOptions {
   const family = chance.pick([4, 6] as const);
   const ofFamily = (list: readonly Uint8Array[]) =>
     list.filter(({ length }) => length === (family === 4 ? 4 : 16));
@@ -80,7 +82,7 @@ function flow({ chance, own, foreign, destinations }: Maker, isHonest: boolean):
     tos: chance.pick([0, 0, 1, 2, 3, 0xb8, 0xba]),
     hops: chance.pick([64, 64, 1, 0, 255]),
     // Few, so that flows meet again; from 53 to 61,000 is for a client's resolver.
-    ports: [chance.pick([53, 40_000]), chance.pick([53, 61_000])],
+    ports: [chance.pick(isPassing ? [40_000] : [53, 40_000]), chance.pick([53, 61_000])],
   };
 }
 

@@ -49,8 +49,18 @@ export const WIKI = {
   address: "*.corp.example",
   filters: [{ protocol: "tcp", ports: ["80"] }, { protocol: "icmp" }],
 } as const;
+/** Parts of the networks, of which filters let measurements and echo pass. */
+const MEASURED = [
+  { protocol: "tcp", ports: ["5201"] },
+  { protocol: "udp", ports: ["5201"] },
+  { protocol: "icmp" },
+];
+const FILTERED = {
+  Bench: { type: "cidr", address: "172.21.0.0/24", filters: MEASURED },
+  Bench6: { type: "cidr", address: "fd20::/96", filters: MEASURED },
+} as const;
 /** What is reached by an address or a name, and the rest of the world. */
-export type ResourceName = keyof typeof NETWORKS | "Wiki" | "Internet";
+export type ResourceName = keyof typeof NETWORKS | keyof typeof FILTERED | "Wiki" | "Internet";
 
 export interface Access {
   readonly resource: ResourceName;
@@ -265,6 +275,7 @@ function portalFile(
     address,
     site: "Berlin",
   }));
+  const filtered = Object.entries(FILTERED).map(([name, rest]) => ({ name, ...rest, site: "Berlin" }));
   const internet = { name: "Internet", type: "internet", site: "Berlin" };
   const policies = access.map(({ resource, until }) => ({
     group: "Ops",
@@ -280,7 +291,7 @@ function portalFile(
     relay_tokens: [{ name: "relay", hash: hashOf(tokens.relay) }],
     actors: hasActor ? [{ name: "ci", type: "service_account", tokens: [clientToken] }] : [],
     groups: [{ name: "Ops", members: hasActor ? ["ci"] : [] }],
-    resources: [...resources, { ...WIKI, site: "Berlin" }, internet, ...named],
+    resources: [...resources, ...filtered, { ...WIKI, site: "Berlin" }, internet, ...named],
     policies: [...policies, ...names.map(({ name }) => ({ group: "Ops", resource: name }))],
     dns: {
       ...(searchDomain !== undefined && { search_domain: searchDomain }),

@@ -112,7 +112,15 @@ function follow(
 ): readonly SealedDatagram[] {
   const { egress: worker, settings } = state;
   const direction = settings.mode === "gateway" ? "in" : "out";
-  const followed = followFlow(state, now, { direction, slot, packet, found, packets: read.packets.length });
+  const sought = {
+    direction,
+    slot,
+    packet,
+    found,
+    packets: read.packets.length,
+    isElse: isElseAllowed,
+  } as const;
+  const followed = followFlow(state, now, sought);
   switch (followed.kind) {
     case "pass":
       return leadToPeer(state, now, followed.flow.record.slot ?? 0, read);
@@ -132,12 +140,10 @@ function follow(
       });
       return [];
     case "drop":
-      if (followed.reason === "fragment-unknown" && isElseAllowed === true && slot !== undefined) {
-        return leadToPeer(state, now, slot, read);
-      }
       drop(worker, followed.reason, read.packets.length);
       return [];
     case "unknown":
+    case "early":
       if (isElseAllowed === true && slot !== undefined) return leadToPeer(state, now, slot, read);
       handFlow(state, now, read.packets, { direction, slot });
       return [];

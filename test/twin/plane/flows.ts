@@ -14,7 +14,7 @@ import type {
   FlowVerdict,
   PlaneFlows,
 } from "../../../src/plane/index.ts";
-import { findFragment, isLater, keyOf, remember, type TwinFragment } from "./fragments.ts";
+import { findFragment, isLater, keyOf, remember, type TwinFragment, type TwinPassed } from "./fragments.ts";
 import type { TwinState } from "./state.ts";
 import type { Worker } from "./worker.ts";
 
@@ -54,7 +54,9 @@ export type Followed =
   | { readonly kind: "control"; readonly flow: TwinFlow; readonly side?: TwinSide }
   | { readonly kind: "pass" | "nat"; readonly flow: TwinFlow }
   /** A later fragment of a datagram whose first one passed (TN-112). */
-  | { readonly kind: "later"; readonly fragment: TwinFragment }
+  | { readonly kind: "later"; readonly fragment: TwinPassed }
+  /** A later fragment whose first one control has, or nobody yet. */
+  | { readonly kind: "early" }
   | { readonly kind: "refuse"; readonly refusal: "prohibited" | "unreachable" }
   | { readonly kind: "drop"; readonly reason: Reason };
 
@@ -141,18 +143,16 @@ export interface Sought {
   readonly found: PacketDescriptor;
   /** How many packets the frame stands for. */
   readonly packets: number;
+  /** Without a record it goes to the peer, not to control. */
+  readonly isElse?: boolean | undefined;
 }
 
 /** What the newest record of the packet's flow says. */
 export function followFlow({ flows }: TwinState, now: Instant, sought: Sought): Followed {
   const { direction, slot, packet, found } = sought;
-  if (isLater(packet, found)) {
-    const fragment = findFragment(flows.fragments[direction], keyOf(packet, found), now);
-    const isTheirs = slot === undefined || fragment?.slot === slot;
-    const isValid = fragment !== undefined && fragment.generation === generationOf(flows, fragment.slot);
-    if (isValid && isTheirs) return { kind: "later", fragment };
-    return { kind: "drop", reason: "fragment-unknown" };
-  }
+  const fragments = flows.fragments[direction];
+  const key = keyOf(packet, found);
+  if (isLater(packet, found)) return followFirst(flows, now, sought);
   const flow = flows.linked.find(({ record }) => matches(record, sought));
   if (flow === undefined || flow.generation !== generationOf(flows, flow.record.slot))
     return { kind: "unknown" };
@@ -162,20 +162,40 @@ export function followFlow({ flows }: TwinState, now: Instant, sought: Sought): 
   if (direction === "out" && hasEnded && (tcpFlags(packet, found) & (SYN | ACK)) === SYN)
     return { kind: "unknown" };
   const side = flow.sides[direction];
+  const isMissed = found.isFragment && findFragment(fragments, key, now)?.kind === "missed";
+  if (isMissed && side.hold === 0) return { kind: "control", flow };
   note(side, now, sought);
   if (side.hold !== 0) return { kind: "control", flow, side };
   const followed = verdictOf(flow, direction);
-  if (found.isFragment && (followed.kind === "pass" || followed.kind === "nat")) {
-    remember(flows.fragments[direction], {
-      key: keyOf(packet, found),
-      atS: toSeconds(now),
-      generation: flow.generation,
+  if (!found.isFragment) return followed;
+  if (followed.kind === "drop" || followed.kind === "refuse") {
+    remember(fragments, { kind: "refused", key, atS: toSeconds(now) });
+  }
+  if (followed.kind === "pass" || followed.kind === "nat") {
+    remember(fragments, {
+      ...{ kind: "passed", key, atS: toSeconds(now), generation: flow.generation },
       slot: flow.record.slot ?? 0,
       change:
         followed.kind === "nat" ? (each) => translate(flow, direction, each, describe(each)) : (each) => each,
     });
   }
   return followed;
+}
+
+function followFirst(
+  flows: TwinFlows,
+  now: Instant,
+  { direction, slot, packet, found, isElse }: Sought,
+): Followed {
+  const fragments = flows.fragments[direction];
+  const key = keyOf(packet, found);
+  const known = findFragment(fragments, key, now);
+  if (known?.kind === "refused") return { kind: "drop", reason: "fragment-unknown" };
+  const isValid = known?.kind === "passed" && known.generation === generationOf(flows, known.slot);
+  if (isValid && (slot === undefined || known.slot === slot)) return { kind: "later", fragment: known };
+  const isKnown = isValid || known?.kind === "missed";
+  if (!isKnown && isElse !== true) remember(fragments, { kind: "missed", key, atS: toSeconds(now) });
+  return { kind: "early" };
 }
 
 function describe(packet: Uint8Array): PacketDescriptor {

@@ -1,21 +1,32 @@
 /**
- * Datagrams in fragments that have begun to pass by a flow: the twin of `assembly/table/fragment.ts` (TN-112).
+ * Datagrams in fragments, and what became of the first: the twin of `assembly/table/fragment.ts` (TN-112).
  */
 import { equalBytes, type Instant } from "../../../src/base/index.ts";
 import type { PacketDescriptor } from "../../../src/packet/index.ts";
 
-/** What became of a first fragment. */
-export interface TwinFragment {
+export type TwinFragment = TwinPassed | TwinUnpassed;
+
+interface Known {
   /** Family, protocol, addresses and identification. */
   readonly key: Uint8Array;
   readonly atS: number;
+}
+
+/** The first passed by a record. */
+export interface TwinPassed extends Known {
+  readonly kind: "passed";
   readonly generation: number;
   readonly slot: number;
   readonly change: (packet: Uint8Array) => Uint8Array;
 }
 
+/** The record refuses the first, or a later one came without it. */
+interface TwinUnpassed extends Known {
+  readonly kind: "refused" | "missed";
+}
+
 const REMEMBERED = 256;
-const TTL_S = 30;
+const TTL_S = { passed: 30, refused: 30, missed: 1 } as const;
 
 /** The newest first. */
 export function remember(fragments: TwinFragment[], fragment: TwinFragment): void {
@@ -29,7 +40,7 @@ export function findFragment(
   now: Instant,
 ): TwinFragment | undefined {
   const found = fragments.find((fragment) => equalBytes(fragment.key, key));
-  return found !== undefined && Math.floor(now / 1000) - found.atS <= TTL_S ? found : undefined;
+  return found !== undefined && Math.floor(now / 1000) - found.atS <= TTL_S[found.kind] ? found : undefined;
 }
 
 export function isLater(

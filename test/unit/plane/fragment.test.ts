@@ -17,7 +17,7 @@ import {
   withByte,
 } from "./flow-rig.ts";
 import { counting, fragmentsOf, udp } from "./packets.ts";
-import { SLOT } from "./pair.ts";
+import { NOW, SLOT } from "./pair.ts";
 
 describe.each(PLANE_KINDS)("fragments of flows (%s)", (kind) => {
   const { plane, receive, send, link, later, dropsOf } = flowRig(kind);
@@ -64,21 +64,46 @@ describe.each(PLANE_KINDS)("fragments of flows (%s)", (kind) => {
     return it;
   };
 
-  it("TN-112: without its first, or 31 s behind it, a later one is dropped; after 30 s it is not", () => {
+  const punted = (packet: Uint8Array) => ({ reason: "flow", direction: "out", slot: SLOT, packet }) as const;
+
+  it("TN-112: 31 s behind its first a later one is for control; after 30 s it is not", () => {
     const it = passing();
-    expect(receive(it, second)).toEqual([]);
     receive(it, first);
     expect(receive(it, second, later(30))).toHaveLength(1);
     expect(receive(it, second, later(31))).toEqual([]);
-    expect(dropsOf(it)).toEqual({ "fragment-unknown": 2 });
+    expect(it.takePunts()).toEqual([punted(second)]);
+    expect(dropsOf(it)).toEqual({});
   });
 
-  it("TN-112: not one of another datagram, protocol or source", () => {
+  it("TN-112: a first that was overtaken follows to control, where those wait for it; 2 s later it does not", () => {
+    const it = passing();
+    expect(receive(it, second)).toEqual([]);
+    expect(receive(it, first, later(1))).toEqual([]);
+    expect(it.takePunts()).toEqual([punted(second), punted(first)]);
+    expect(it.flows.usage(1)?.out.packets).toBe(0);
+    expect(receive(it, first, later(2))).toHaveLength(1);
+    expect(receive(it, second, later(2))).toHaveLength(1);
+  });
+
+  it("TN-112: of a flow without a record, or one that is held, all go to control, in their order", () => {
+    const it = plane("gateway", tables());
+    for (const fragment of [first, second]) expect(receive(it, fragment)).toEqual([]);
+    it.flows.link(NOW, flowOf(4));
+    for (const fragment of [first, second]) expect(receive(it, fragment)).toEqual([]);
+    expect(it.takePunts()).toEqual([
+      ...[first, second].map(punted),
+      { ...punted(first), isCounted: true },
+      punted(second),
+    ]);
+    expect(dropsOf(it)).toEqual({});
+  });
+
+  it("TN-112: one of another datagram, protocol or source does not pass by it", () => {
     const it = passing();
     receive(it, first);
-    receive(it, withByte(second, 5, 0x35));
-    receive(it, withByte(second, 9, 132));
-    expect(dropsOf(it)).toEqual({ "fragment-unknown": 2 });
+    const others = [withByte(second, 5, 0x35), withByte(second, 9, 132)];
+    for (const other of others) expect(receive(it, other)).toEqual([]);
+    expect(it.takePunts()).toEqual(others.map(punted));
   });
 
   it("TN-82, TN-112: a revocation ends what has begun", () => {
@@ -86,6 +111,7 @@ describe.each(PLANE_KINDS)("fragments of flows (%s)", (kind) => {
     receive(it, first);
     it.flows.revoke(SLOT);
     expect(receive(it, second)).toEqual([]);
+    expect(it.takePunts()).toEqual([punted(second)]);
   });
 
   it("TN-112: what refuses the first refuses the rest, in silence", () => {

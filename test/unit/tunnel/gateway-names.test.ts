@@ -1,6 +1,6 @@
 /** A gateway's names, translations and filters as a machine: what it links, what it sends where (TN-61 to TN-85). */
 import { describe, expect, it } from "vitest";
-import { equalIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
+import { after, equalIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
 import type { Connections } from "../../../src/connections/index.ts";
 import {
   checksumAdd,
@@ -17,6 +17,7 @@ import {
 import type { EndedFlow } from "../../../src/plane/index.ts";
 import type { Filter, GatewayMessage, GatewayResource } from "../../../src/portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGatewayEvent } from "../../../src/tunnel/index.ts";
+import { fragmentsOf } from "../plane/packets.ts";
 import {
   CID,
   CREDENTIALS,
@@ -119,12 +120,14 @@ function statusIn(packet: Uint8Array): boolean | undefined {
   return event?.ok && event.value.kind === "domain-status" ? event.value.isActive : undefined;
 }
 
-function udp(source: IpAddress, from: number, destination: IpAddress, to: number): Uint8Array {
-  const made = encodeUdp(
-    { address: source, port: from },
-    { address: destination, port: to },
-    Uint8Array.of(1, 2, 3),
-  );
+function udp(
+  source: IpAddress,
+  from: number,
+  destination: IpAddress,
+  to: number,
+  payload = Uint8Array.of(1, 2, 3),
+): Uint8Array {
+  const made = encodeUdp({ address: source, port: from }, { address: destination, port: to }, payload);
   if (!made.ok) throw new Error(made.reason);
   return made.value;
 }
@@ -161,6 +164,62 @@ describe("a name that a client tells", () => {
         first: { direction: "out", bytes: 3 },
       },
     ]);
+  });
+
+  describe("in fragments", () => {
+    const [first = CLIENT, second = CLIENT, third = CLIENT] = fragmentsOf(
+      udp(CLIENT, 40_000, PROXY, 53, new Uint8Array(300)),
+      120,
+      9,
+    );
+    const translated = fragmentsOf(udp(CLIENT, 40_000, REAL, 53, new Uint8Array(300)), 120, 9);
+    const named = () => {
+      const gateway = createGateway();
+      gateway.assign();
+      gateway.resolve("198.51.100.7");
+      gateway.statuses();
+      return gateway;
+    };
+
+    it("TN-112: the first datagram of a flow passes whole, though control has all of it", () => {
+      const gateway = named();
+      for (const packet of [first, second, third]) gateway.punt("flow", "out", packet);
+      expect(gateway.take().toTun).toEqual(translated);
+      expect(gateway.machine.counters()["fragment-unknown"]).toBe(0);
+    });
+
+    it("TN-112: later ones that come first wait for it", () => {
+      const gateway = named();
+      for (const packet of [third, second]) gateway.punt("flow", "out", packet);
+      expect(gateway.take().toTun).toEqual([]);
+      gateway.punt("flow", "out", first);
+      expect(gateway.take().toTun).toEqual([translated[0], translated[2], translated[1]]);
+    });
+
+    it("TN-112: in vain, if it does not come within 200 ms, or is refused", () => {
+      const gateway = named();
+      gateway.punt("flow", "out", second);
+      gateway.apply((machine) => machine.handleTimeout(after(START, 200)));
+      gateway.punt("flow", "out", first);
+      expect(gateway.take().toTun).toEqual(translated.slice(0, 1));
+      const [refused = CLIENT, rest = CLIENT] = fragmentsOf(
+        udp(CLIENT, 40_000, ip("100.96.0.9"), 53, new Uint8Array(300)),
+        120,
+        9,
+      );
+      for (const packet of [rest, refused, rest]) gateway.punt("flow", "out", packet, after(START, 300));
+      expect(gateway.take()).toMatchObject({ toTun: [], toClient: [expect.any(Uint8Array)] });
+      expect(gateway.machine.counters()["fragment-unknown"]).toBe(3);
+    });
+
+    it("TN-82, TN-112: not after what was decided holds no more", () => {
+      const gateway = named();
+      gateway.punt("flow", "out", first);
+      gateway.take();
+      gateway.grant(wiki());
+      gateway.punt("flow", "out", second);
+      expect(gateway.take().toTun).toEqual([]);
+    });
   });
 
   it.each([
