@@ -173,7 +173,9 @@ export interface Resolver {
   assignmentOf(address: IpAddress): AssignedName | undefined;
   /** Empty if the name was never assigned for this resource. */
   proxiesOf(domain: string, rid: string): readonly IpAddress[];
+  /** In the order in which they were assigned; none ever goes (DN-43). */
   names(): Iterable<AssignedName>;
+  nameCount(): number;
   mapping(): readonly SentinelMapping[];
   counters(): Readonly<Record<string, number>>;
   figures(): DnsFigures;

@@ -78,6 +78,7 @@ export function createResolver({ random, log = SILENT }: ResolverOptions): Resol
     assignmentOf: (address) => assignmentOf(state.assignments, address),
     proxiesOf: (domain, rid) => findAssigned(state.assignments, domain, rid)?.proxies ?? [],
     names: () => state.assignments.names.values(),
+    nameCount: () => state.assignments.names.size,
     mapping: () => state.mapping,
     counters: () => Object.fromEntries(state.counters),
     figures: () => ({ counters: Object.fromEntries(state.counters), present: presentIn(state) }),

@@ -13,7 +13,7 @@ export function noteQuery(client: ClientState, now: Instant, name: Named | undef
   if (key !== undefined) {
     nat.query(key);
     tellName(client, now, key);
-  }
+  } else if (name !== undefined && !areSourcesRight(client, name)) publishNames(client, now);
   for (const held of nat.updateAll(now)) client.flows.drop(ownerOf(held));
   sendEvents(client, now);
 }
@@ -55,11 +55,16 @@ function keyOf({ access, connections }: ClientState, { rid, domain }: Named): Na
   return gid === undefined || connections.slotOf(gid) === undefined ? undefined : { gid, rid, domain };
 }
 
-/** A name that the gateway did not know: its proxy addresses become allowed sources, too. */
+/** A name that the gateway did not know: its proxy addresses become allowed sources, if they are none yet. */
 function tellName(client: ClientState, now: Instant, key: NatKey): void {
   const isNew = client.nat.stateOf(key) === undefined;
   follow(client, now, key, client.nat.update(now, key));
-  if (isNew) publishNames(client, now);
+  if (isNew && !areSourcesRight(client, key)) publishNames(client, now);
+}
+
+/** Whether the gateway of a new name may speak for its proxy addresses by now, and no other one may (TN-39). */
+function areSourcesRight({ access, proxyBlocks, resolver }: ClientState, { rid, domain }: Named): boolean {
+  return proxyBlocks.isCovered(resolver?.proxiesOf(domain, rid) ?? [], gatewayOf(access, rid));
 }
 
 function follow(client: ClientState, now: Instant, key: NatKey, change: NatChange): void {

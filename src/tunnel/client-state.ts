@@ -23,8 +23,9 @@ import {
   removeGateway,
   statusOfSites,
 } from "./gateways.ts";
-import { type Named, proxiesByResource } from "./named.ts";
+import type { Named } from "./named.ts";
 import { clientPolicy } from "./policy.ts";
+import type { ProxyBlocks } from "./proxy-blocks.ts";
 import type { RelaysWanted } from "./relays.ts";
 import { activeResources, allResources, isActive, networksOf, type ResourceTable } from "./resources.ts";
 
@@ -73,6 +74,8 @@ export interface ClientState extends EndState<TunnelClientEvent> {
   own: ClientInterface | undefined;
   /** Absent: names are somebody else's business, and sentinels are refused. */
   readonly resolver: Resolver | undefined;
+  /** Which proxy addresses each gateway may speak for (TN-39). */
+  readonly proxyBlocks: ProxyBlocks;
   /** Which gateway knows which name (TN-46). */
   readonly nat: DnsNat;
   readonly flows: FlowBook<ClientVerdict>;
@@ -92,16 +95,13 @@ export function isAuthorised({ access }: ClientState): (rid: string) => boolean 
 /** The tables of the present state. */
 export function tablesOf(client: ClientState): PolicyTables {
   const { connections, resources, access } = client;
-  const proxies = proxiesByResource(client.resolver?.names() ?? []);
+  const proxies = client.proxyBlocks.prefixes((rid) => gatewayOf(access, rid));
   const peers = linkedGateways(client.gateways).flatMap(({ gid, addresses }) => {
     const slot = connections.slotOf(gid);
     if (slot === undefined) return [];
     const rids = authorisedOn(access, gid);
-    const networks = rids.flatMap((rid) => [
-      ...(resources.listed.get(rid)?.reach.networks ?? []),
-      ...(proxies.get(rid) ?? []),
-    ]);
-    return [{ slot, addresses, networks }];
+    const networks = rids.flatMap((rid) => resources.listed.get(rid)?.reach.networks ?? []);
+    return [{ slot, addresses, networks: [...networks, ...(proxies.get(gid) ?? [])] }];
   });
   const networks = networksOf(resources, isAuthorised(client)).map((owned) => ({
     network: owned.network,

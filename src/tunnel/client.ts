@@ -51,6 +51,7 @@ import {
   removeAllGateways,
   setGatewayOnline,
 } from "./gateways.ts";
+import { createProxyBlocks } from "./proxy-blocks.ts";
 import { pollRelayTimeout } from "./relays.ts";
 import { createResourceTable, switchInternet } from "./resources.ts";
 import type { CandidateBatch } from "./signalling.ts";
@@ -179,6 +180,7 @@ function createState({
     access: createAccessTable(),
     own: undefined,
     resolver,
+    proxyBlocks: createProxyBlocks(resolver),
     nat: createDnsNat(),
     flows: createFlowBook(flows),
     fragments: createFragments(),

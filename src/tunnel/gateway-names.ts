@@ -1,10 +1,12 @@
 /** Names that clients tell a gateway, and what it finds for them (TN-63, TN-64). */
-import { equalIp, type Instant, type IpAddress } from "../base/index.ts";
+import { contains, equalIp, type Instant, type IpAddress } from "../base/index.ts";
 import { domainOf, matchesPattern, type Name, type NamePermit, type SetupResult } from "../dns/index.ts";
 import { type AssignedIps, encodeDomainStatus } from "../packet/index.ts";
 import { forgetFlows, type GatewayState, natOf, publish } from "./gateway-state.ts";
 import { resetClientNat } from "./nat/client-nat.ts";
 import {
+  type Entries,
+  entryOf,
   isProxyList,
   isRenumbered,
   keepEntries,
@@ -13,6 +15,7 @@ import {
   usableReals,
 } from "./nat/entries.ts";
 import type { Setup } from "./nat/setups.ts";
+import { grantedNetworks } from "./policy.ts";
 import { reachOf } from "./reach/reach.ts";
 
 /** *Assigned IPs*: looked up, or refused at once. */
@@ -70,19 +73,33 @@ function finishSetup(gateway: GatewayState, now: Instant, setup: Setup, result: 
   const name = { rid: setup.rid, domain: setup.domain };
   if (grants.client(cid)?.grants.has(setup.rid) !== true) return tellStatus(gateway, now, cid, name, false);
   const nat = natOf(nats, cid);
-  if (isRenumbered(nat.entries, name, proxies)) {
+  const isAnew = isRenumbered(nat.entries, name, proxies);
+  if (isAnew) {
     log.info?.("client numbers its names anew", { cid });
     resetClientNat(nat);
   }
   const found = result.kind === "addresses" ? result.addresses : [];
   const reals = usableReals(found, { allowLinkLocal: isLinkLocalAllowed });
+  const before = realsOfName(nat.entries, proxies);
   if (result.kind === "error") keepEntries(nat.entries, name, proxies);
   else setEntries(nat.entries, name, { proxies, reals });
   // What was decided by the old entries holds no more; mappings stay (TN-66).
   forgetFlows(gateway, cid);
-  publish(gateway, now);
+  // Nothing else of the tables depends on what names lead to (TN-110).
+  if (isAnew || areShared(gateway, cid, [...before, ...reals])) publish(gateway, now);
   log.debug?.("name looked up", { cid, ...name, result: result.kind, addresses: reals.length });
   tellStatus(gateway, now, cid, name, reals.length > 0);
+}
+
+function realsOfName(entries: Entries, proxies: readonly IpAddress[]): readonly IpAddress[] {
+  return proxies.flatMap((proxy) => entryOf(entries, proxy)?.real ?? []);
+}
+
+/** Whether a network that needs no flows otherwise has any of these addresses. */
+function areShared({ grants, flowLog }: GatewayState, cid: string, reals: readonly IpAddress[]): boolean {
+  const client = grants.client(cid);
+  const { plain } = client ? grantedNetworks(client, [], flowLog !== undefined) : { plain: [] };
+  return reals.some((real) => plain.some((network) => contains(network, real)));
 }
 
 function tellStatus(

@@ -277,11 +277,15 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     setClock(0);
     // The gateway looks at its clock every 2 s; what has ended does not come back by itself.
     await eventually(() => expect(clockSet()).toBe(steps + 2), 5000);
-    for (const to of [VAULT, OFFICE_V6]) {
+    // The vault may have been asked for again just now: then 30 s must pass.
+    for (const [to, withinMs] of [
+      [OFFICE_V6, 5_000],
+      [VAULT, 40_000],
+    ] as const) {
       expect(await echo(office.client, to), to).toBe("prohibited");
-      await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), 5000);
+      await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), withinMs);
     }
-    expect(asked()).toBe(before + 2);
+    expect(asked()).toBeGreaterThanOrEqual(before + 2);
   });
 
   it("PG-99: all of that without a warning", () => {

@@ -28,30 +28,19 @@ describeWith(["netns", "tun", "nft", "ipv6", "iperf3", "build"], "datagrams in f
   afterAll(() => office?.close());
 
   it.each([
-    ["a network", OFFICE_V4],
-    ["a name", SITE],
-    ["a network with filters", VAULT],
-    ["a network with filters, by IPv6", OFFICE_V6],
+    ["a network", "-4", OFFICE_V4],
+    ["a name", "-4", SITE],
+    ["a network with filters", "-4", VAULT],
+    ["a network with filters, by IPv6", "-6", OFFICE_V6],
   ])(
     "TN-112: the first echo of 3,000 bytes to %s is answered",
-    async (_, address) => {
-      const ping = office.program(office.client, "ping", "-s", "3000", "-c", "1", "-W", "10", address);
+    async (_, family, address) => {
+      const args = [family, "-s", "3000", "-W", "10"];
+      const ping = office.program(office.client, "ping", ...args, "-c", "1", address);
       await ping.wait(25_000);
       expect(ping.stdout()).toContain("1 received");
       // Another identifier is another flow, whose access is there by now.
-      const again = office.program(
-        office.client,
-        "ping",
-        "-s",
-        "3000",
-        "-c",
-        "3",
-        "-i",
-        "0.2",
-        "-W",
-        "10",
-        address,
-      );
+      const again = office.program(office.client, "ping", ...args, "-c", "3", "-i", "0.2", address);
       await again.wait(25_000);
       expect(again.stdout()).toContain("3 received");
     },

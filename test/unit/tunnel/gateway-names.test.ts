@@ -1,6 +1,6 @@
 /** A gateway's names, translations and filters as a machine: what it links, what it sends where (TN-61 to TN-85). */
 import { describe, expect, it } from "vitest";
-import { after, equalIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
+import { equalIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
 import type { Connections } from "../../../src/connections/index.ts";
 import {
   checksumAdd,
@@ -199,7 +199,7 @@ describe("a name that a client tells", () => {
     it("TN-112: in vain, if it does not come within 200 ms, or is refused", () => {
       const gateway = named();
       gateway.punt("flow", "out", second);
-      gateway.apply((machine) => machine.handleTimeout(after(START, 200)));
+      gateway.apply((machine) => machine.handleTimeout(instant(START + 200)));
       gateway.punt("flow", "out", first);
       expect(gateway.take().toTun).toEqual(translated.slice(0, 1));
       const [refused = CLIENT, rest = CLIENT] = fragmentsOf(
@@ -207,7 +207,7 @@ describe("a name that a client tells", () => {
         120,
         9,
       );
-      for (const packet of [rest, refused, rest]) gateway.punt("flow", "out", packet, after(START, 300));
+      for (const packet of [rest, refused, rest]) gateway.punt("flow", "out", packet, instant(START + 300));
       expect(gateway.take()).toMatchObject({ toTun: [], toClient: [expect.any(Uint8Array)] });
       expect(gateway.machine.counters()["fragment-unknown"]).toBe(3);
     });
