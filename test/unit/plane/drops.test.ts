@@ -366,9 +366,17 @@ const EXAMPLES: Record<Exclude<PathReason, "wg_under_load">, Example> = {
     return a;
   },
   "fragment-unknown": () => {
-    const later = udp(counting(8), { ...ROUTED, fragmentField: 2 });
+    const fragment = (fragmentField: number) =>
+      udp(counting(8), { ...ROUTED, ports: [5000, 443], fragmentField });
     const byFlow = { ...BY_FLOW, destinations: [host(NET_B.v4)] };
-    return ingress(later, GATEWAY, ({ b }) => asGateway(b, "b", NET_A.v4, { byFlow }));
+    return ingress(fragment(2), GATEWAY, ({ b }) => {
+      asGateway(b, "b", NET_A.v4, { byFlow });
+      const ends = { client: { address: NET_A.v4, port: 5000 }, remote: { address: NET_B.v4, port: 443 } };
+      b.flows.link(NOW, { protocol: 17, ...ends, out: "prohibited", slot: SLOT });
+      b.releaseFlows();
+      // The first one is refused by its flow.
+      receive(b, message(fragment(0x2000), 1n));
+    });
   },
   "expired-nat": () => {
     const { a } = createPair(GATEWAY);
