@@ -115,7 +115,11 @@ function follow(
   if (!isIn && isRestart(row, packet, found)) return target;
   const isFirst = (flags & PACKET_FLAG_FRAGMENT) != 0;
   // Control has those that have overtaken it, and settles all of them.
-  if (isFirst && isMissed(worker, packet, found, secondsOf(worker)) && atomic.load<u32>(side, FlowSide.HOLD) == 0) {
+  if (
+    isFirst &&
+    isMissed(worker, packet, found, secondsOf(worker)) &&
+    atomic.load<u32>(side, FlowSide.HOLD) == 0
+  ) {
     return heldTarget(row, target);
   }
   store<usize>(worker, row, Worker.FLOW);

@@ -5,12 +5,12 @@
  */
 import { Ip4, Ip6 } from "../header";
 import {
+  Flow,
   FRAGMENT_MISSED,
   FRAGMENT_MISSED_TTL,
   FRAGMENT_TTL,
   FRAGMENT_V6,
   FRAGMENTS,
-  Flow,
   Fragment,
   Packet,
   VERDICT_DROP,
