@@ -6,6 +6,8 @@ import type { Peer, StampMemory } from "./peer.ts";
 
 /** Stamps of removed peers that are kept, oldest forgotten first (WG-20, WG-71). */
 const REMEMBERED_STAMPS_MAX = 4096;
+/** The first key of a map is behind all that were deleted there: looked for once in a while, not each time. */
+const FORGOTTEN_AT_ONCE = 1024;
 /** A row is given to another peer only after that time: by then, what the rings carry is read. */
 const SLOT_REST_MS = 1_000;
 const PEER_IDS = 1 << 24;
@@ -66,10 +68,7 @@ export function createPeerTable(random: Random, peersMax: number): PeerTable {
       }
       keys.delete(key);
       remembered.set(key, peer.stamps);
-      for (const old of remembered.keys()) {
-        if (remembered.size <= REMEMBERED_STAMPS_MAX) break;
-        remembered.delete(old);
-      }
+      if (remembered.size >= REMEMBERED_STAMPS_MAX + FORGOTTEN_AT_ONCE) forgetOldest(remembered);
     },
     find(ref) {
       const peer = slots[ref.slot];
@@ -84,6 +83,13 @@ export function createPeerTable(random: Random, peersMax: number): PeerTable {
     },
     all: () => ids.values(),
   };
+}
+
+function forgetOldest(remembered: Map<string, StampMemory>): void {
+  for (const old of remembered.keys()) {
+    if (remembered.size <= REMEMBERED_STAMPS_MAX) return;
+    remembered.delete(old);
+  }
 }
 
 /** WG-12: random, not zero, neither in use nor released a short while ago. */
