@@ -1,6 +1,10 @@
 /** @see count-wasm.mjs */
-export const COUNTING_IMPORT: string;
-export function withCounters(bytes: Uint8Array): {
+export function withCounters(
+  bytes: Uint8Array,
+  isSkipped?: (functionName: string) => boolean,
+): {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly count: number;
+  /** By number of the counter. */
+  readonly functions: readonly string[];
 };

@@ -7,17 +7,23 @@
  * three finds all of it. JavaScript, because Binaryen's types do not know its expressions.
  */
 import binaryen from "binaryen";
+import { COUNTING_IMPORT } from "./counting-import.mjs";
 
-export const COUNTING_IMPORT = "count_execution";
-
-/** @returns the module with counters, and how many there are */
-export function withCounters(bytes) {
+/**
+ * @param isSkipped by the name of a function, where the module has names: it gets no counters
+ * @returns the module with counters, how many there are, and in which function each stands
+ */
+export function withCounters(bytes, isSkipped = () => false) {
   const module = binaryen.readBinary(bytes);
   module.setFeatures(binaryen.Features.All);
   module.runPasses(["flatten"]);
   module.addFunctionImport(COUNTING_IMPORT, "env", COUNTING_IMPORT, binaryen.i32, binaryen.none);
-  let count = 0;
-  const counting = () => module.call(COUNTING_IMPORT, [module.i32.const(count++)], binaryen.none);
+  const functions = [];
+  let current = "";
+  const counting = () => {
+    functions.push(current);
+    return module.call(COUNTING_IMPORT, [module.i32.const(functions.length - 1)], binaryen.none);
+  };
 
   function walk(expression) {
     switch (binaryen.getExpressionId(expression)) {
@@ -60,7 +66,8 @@ export function withCounters(bytes) {
   for (let i = 0; i < module.getNumFunctions(); i++) {
     const of = module.getFunctionByIndex(i);
     const body = binaryen.Function.getBody(of);
-    if (body === 0) continue;
+    current = binaryen.Function.getName(of);
+    if (body === 0 || isSkipped(current)) continue;
     walk(body);
     binaryen.Function.setBody(of, counted(body));
   }
@@ -68,5 +75,5 @@ export function withCounters(bytes) {
   module.runPasses(["simplify-locals", "vacuum", "coalesce-locals", "vacuum"]);
   const made = new Uint8Array(module.emitBinary());
   module.dispose();
-  return { bytes: made, count };
+  return { bytes: made, count: functions.length, functions };
 }

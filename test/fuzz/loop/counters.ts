@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { COUNTING_IMPORT } from "./counting-import.mjs";
 
 /** Of what is done to modules: kept ones of another version are not used. */
 const VERSION = "2";
@@ -35,7 +36,7 @@ export function openCounters(scriptBlocks: number): Counters {
  * @param cache a folder for instrumented modules, by the hash of what they were and the number of their counters
  */
 export async function countWasm(counters: Counters, cache: string): Promise<void> {
-  const { COUNTING_IMPORT, withCounters } = await import("./count-wasm.mjs");
+  const { withCounters } = await import("./count-wasm.mjs");
   const { blocks } = counters;
   const first = new WeakMap<WebAssembly.Module, number>();
   const { Module, Instance } = WebAssembly;

@@ -121,8 +121,6 @@ function take(rig: Rig, { kind, bytes }: Piece): void {
   const { plane, twin, sessions } = rig;
   const given = bytes.subarray(0, DATAGRAM_BYTES_MAX);
   if ((kind & 7) >= 4) {
-    // A read of the device brings something, or there is none.
-    if (given.length === 0) return;
     const [sent, expected] = [plane, twin].map((one) => one.egress(rig.now, Uint8Array.from(given)));
     const lengths = (of: typeof sent) => of?.map(({ slot, bytes: { length } }) => `${slot} ${length}`).join();
     claim(lengths(sent) === lengths(expected), `leaves as the twin says: ${lengths(expected)}`);

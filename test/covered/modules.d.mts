@@ -1,0 +1,3 @@
+/** @see modules.mjs */
+export const MODULES: string;
+export function hashOf(bytes: Uint8Array): string;

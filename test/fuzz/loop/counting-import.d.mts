@@ -1,0 +1,2 @@
+/** @see counting-import.mjs */
+export const COUNTING_IMPORT: string;
