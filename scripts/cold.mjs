@@ -14,14 +14,22 @@ const COLD = [
   "assembly/crypto/xaead/*",
   "assembly/batch/punt/*",
   "assembly/batch/egress/inject",
+  "assembly/batch/egress/holdFrame",
+  "assembly/batch/flow/heldTarget",
   "assembly/counters/dropped",
+  "assembly/ring/ringCommit",
   "assembly/table/fragment/*",
   "assembly/packet/extension/*",
   "assembly/packet/mss/clampMss",
   "assembly/packet/verify/*",
   // Once per system call, which takes a thousand times as long as a call.
-  "assembly/arrival/*",
-  "assembly/loop/*",
+  "assembly/arrival/fillSource",
+  "assembly/arrival/writeAddress",
+  "assembly/loop/control-message/*",
+  "assembly/loop/errno/*",
+  "assembly/loop/message/*",
+  "assembly/loop/pace/*",
+  "assembly/loop/wait/*",
 ];
 
 // biome-ignore lint/style/noDefaultExport: the compiler takes a transform by its default export.

@@ -65,16 +65,16 @@ export function flowLink(row: usize): void {
   const table = load<usize>(PLANE_ADDRESS, Plane.FLOWS);
   const verdicts = <u32>load<u8>(row, Flow.VERDICTS);
   store<u32>(row, generationOf(row), Flow.GENERATION);
-  if ((verdicts & 15) != 0) linkInto(outChainOf(table, row), row, row + Flow.OUT);
-  if (verdicts >> 4 != 0) linkInto(inChainOf(table, row), row, row + Flow.IN);
+  if ((verdicts & 15) != 0) linkInto(chainOfRow(table, row, false), row, row + Flow.OUT);
+  if (verdicts >> 4 != 0) linkInto(chainOfRow(table, row, true), row, row + Flow.IN);
 }
 
 /** Hides a record. Control only; the row stays as it is until no worker can stand on it. */
 export function flowUnlink(row: usize): void {
   const table = load<usize>(PLANE_ADDRESS, Plane.FLOWS);
   const verdicts = <u32>load<u8>(row, Flow.VERDICTS);
-  if ((verdicts & 15) != 0) unlinkFrom(outChainOf(table, row), row, Flow.OUT);
-  if (verdicts >> 4 != 0) unlinkFrom(inChainOf(table, row), row, Flow.IN);
+  if ((verdicts & 15) != 0) unlinkFrom(chainOfRow(table, row, false), row, Flow.OUT);
+  if (verdicts >> 4 != 0) unlinkFrom(chainOfRow(table, row, true), row, Flow.IN);
 }
 
 /** Whether no revocation has come since the record was linked (TN-82). */
@@ -155,9 +155,12 @@ function findOut(
   hint: usize,
 ): usize {
   const ports = clientPort | (remotePort << 16);
-  if (hint != 0 && isOut(hint, kind, client, remote, ports)) return hint;
-  let row = first(chainOf(table, FlowTable.OUT_CHAINS, client, remote, kind, ports));
-  while (row != 0 && !isOut(row, kind, client, remote, ports)) row = next(row + Flow.OUT);
+  let row = hint;
+  for (let isHint = true; row == 0 || !isOut(row, kind, client, remote, ports); isHint = false) {
+    if (isHint) row = first(chainOf(table, FlowTable.OUT_CHAINS, client, remote, kind, ports));
+    else if (row == 0) return 0;
+    else row = next(row + Flow.OUT);
+  }
   return row;
 }
 
@@ -172,9 +175,12 @@ function findIn(
   hint: usize,
 ): usize {
   const ports = remotePort | (outsidePort << 16);
-  if (hint != 0 && isIn(hint, kind, client, outside, ports)) return hint;
-  let row = first(chainOf(table, FlowTable.IN_CHAINS, client, outside, kind, ports));
-  while (row != 0 && !isIn(row, kind, client, outside, ports)) row = next(row + Flow.IN);
+  let row = hint;
+  for (let isHint = true; row == 0 || !isIn(row, kind, client, outside, ports); isHint = false) {
+    if (isHint) row = first(chainOf(table, FlowTable.IN_CHAINS, client, outside, kind, ports));
+    else if (row == 0) return 0;
+    else row = next(row + Flow.IN);
+  }
   return row;
 }
 
@@ -202,16 +208,13 @@ function kindOf(row: usize): u32 {
   return <u32>load<u16>(row, Flow.PROTOCOL) & ((FAMILY_MASK << 8) | 0xff);
 }
 
-function outChainOf(table: usize, row: usize): usize {
+/** The chain that holds the record in a direction. */
+function chainOfRow(table: usize, row: usize, isIn: bool): usize {
   const client = v128.load(row, Flow.CLIENT);
-  const remote = v128.load(row, Flow.REMOTE);
-  return chainOf(table, FlowTable.OUT_CHAINS, client, remote, kindOf(row), load<u32>(row, Flow.CLIENT_PORT));
-}
-
-function inChainOf(table: usize, row: usize): usize {
-  const client = v128.load(row, Flow.CLIENT);
-  const outside = v128.load(row, Flow.OUTSIDE);
-  return chainOf(table, FlowTable.IN_CHAINS, client, outside, kindOf(row), load<u32>(row, Flow.REMOTE_PORT));
+  const other = v128.load(row + (isIn ? Flow.OUTSIDE : Flow.REMOTE));
+  const ports = load<u32>(row + (isIn ? Flow.REMOTE_PORT : Flow.CLIENT_PORT));
+  const chains = isIn ? FlowTable.IN_CHAINS : FlowTable.OUT_CHAINS;
+  return chainOf(table, chains, client, other, kindOf(row), ports);
 }
 
 /** Address of the head of a flow's chain. */
