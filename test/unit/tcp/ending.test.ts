@@ -1,7 +1,11 @@
 /** The rules of PG-127 as scripts: how connections end. */
 import { describe, expect, it } from "vitest";
-import { FULL_PROFILE } from "../../../src/tcp/index.ts";
-import { OPEN, runScript } from "./script.ts";
+import { createSeededRandom, instant } from "../../../src/base/index.ts";
+import { viewPacket } from "../../../src/packet/index.ts";
+import { encodeSegment } from "../../../src/tcp/encode.ts";
+import { createTcpHost, FULL_PROFILE, type TcpHost } from "../../../src/tcp/index.ts";
+import { parseSegment, type Segment } from "../../../src/tcp/segment.ts";
+import { OPEN, OURS, PEER, runScript } from "./script.ts";
 
 describe("ending (RFC 9293 §3.6)", () => {
   it("PG-127: TIME-WAIT lasts 60 s, answers repetitions, begins anew with each, and is deaf to resets", () => {
@@ -151,6 +155,49 @@ describe("ending (RFC 9293 §3.6)", () => {
     expect(runScript(script, { profile: { ...FULL_PROFILE, timeWaitsMax: 0 } }).count()).toBe(0);
     expect(runScript(script, { profile: { ...FULL_PROFILE, timeWaitsMax: 1 } }).count()).toBe(1);
   });
+});
+
+/** A peer's side of connections that we end at once. */
+function peerOf(host: TcpHost, port: number) {
+  const say = (at: number, given: Partial<Segment>): Segment | undefined => {
+    const plain = { isSyn: false, isAck: true, isFin: false, isRst: false, window: 1_000 };
+    const segment = { seq: 1, ack: 0, ...plain, payload: new Uint8Array(0), ...given };
+    host.handlePacket(instant(at), encodeSegment({ ...PEER, port }, OURS, segment));
+    for (let event = host.pollEvent(); event !== undefined; event = host.pollEvent()) {
+      if (event.kind === "opened") host.end(instant(at), event.id);
+    }
+    let last: Segment | undefined;
+    for (let packet = host.pollPacket(); packet !== undefined; packet = host.pollPacket()) {
+      const read = parseSegment(viewPacket(packet));
+      if (read.ok) last = read.value;
+    }
+    return last;
+  };
+  return {
+    /** Until it is in TIME-WAIT. */
+    openAndEnd(at: number): number {
+      const first = (say(at, { seq: 0, isSyn: true, isAck: false })?.seq ?? 0) + 1;
+      say(at, { ack: first });
+      say(at, { ack: first + 1, isFin: true });
+      return first + 1;
+    },
+    repeatEnd: (at: number, ack: number) => say(at, { ack, isFin: true }),
+  };
+}
+
+it("PG-127: TIME-WAIT of one connection that begins anew does not keep the others", () => {
+  const host = createTcpHost({ random: createSeededRandom(1), admit: () => "accept" });
+  const [first, second] = [peerOf(host, 1), peerOf(host, 2)];
+  const ack = first.openAndEnd(1_000);
+  second.openAndEnd(2_000);
+  expect(first.repeatEnd(30_000, ack)).toMatchObject({ ack: 2 });
+  host.handleTimeout(instant(61_999));
+  expect(host.count()).toBe(2);
+  expect(host.pollTimeout()).toBe(62_000);
+  host.handleTimeout(instant(62_000));
+  expect(host.count()).toBe(1);
+  host.handleTimeout(instant(90_000));
+  expect(host.count()).toBe(0);
 });
 
 /** 115 ms later: a number each 4 µs (RFC 6528). */
