@@ -1,7 +1,7 @@
 /** Commands that ask or command a running program (PG-1): rows of the table in `commands.ts`. */
 import { PosternError } from "../base/index.ts";
 import { type Command, define } from "./define.ts";
-import { ASKING, FLOWS_ONLY, RESET_ONLY, SHOWING, STATUS_ONLY } from "./options.ts";
+import { ASKING, FLOWS_ONLY, LOOKUP_ONLY, RESET_ONLY, SHOWING, STATUS_ONLY } from "./options.ts";
 
 const ask = () => import("../program/ask/index.ts");
 const NOTHING = { min: 0, max: 0 } as const;
@@ -76,10 +76,14 @@ const lookup = define({
   usage: "NAME",
   words: { min: 1, max: 1 },
   isAnnounced: false,
-  options: { ...SHOWING, ...ASKING },
+  options: { ...SHOWING, ...LOOKUP_ONLY, ...ASKING },
   examples: [
     ["postern lookup wiki.corp", "a name of a resource: the addresses that stand for it in the tunnel"],
     ["postern lookup example.com", "any other name: which server is asked, and what it says"],
+    [
+      "postern lookup --type TXT wiki.corp",
+      "another type of records: text of a resource's name is asked at its site",
+    ],
   ],
   run: async (values, [name = ""], io) => await (await ask()).lookUpName({ ...values, name }, io),
 });

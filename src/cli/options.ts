@@ -462,6 +462,15 @@ export const DOCTOR_ONLY = {
   },
 } as const satisfies OptionTable;
 
+export const LOOKUP_ONLY = {
+  type: {
+    kind: "text",
+    value: "TYPE",
+    hasVariable: false,
+    help: "records of this type, such as TXT, SRV or TYPE65 (default: addresses of both families)",
+  },
+} as const satisfies OptionTable;
+
 export const RESET_ONLY = {
   reason: { kind: "text", value: "TEXT", hasVariable: false, help: "for the log" },
 } as const satisfies OptionTable;

@@ -5,7 +5,7 @@
  * order. Names are spoken of as *domains*: presentation text of the folded name, lower case, without a trailing
  * dot (DN-1). Two names are equal exactly if their domains are.
  */
-import type { Instant, IpAddress, Log, Prefix, Random, SocketAddress } from "../base/index.ts";
+import type { Instant, IpAddress, Log, LogEmit, Prefix, Random, SocketAddress } from "../base/index.ts";
 
 /** Which families a resource's names have (DN-41). */
 export type IpStack = "dual" | "ipv4_only" | "ipv6_only";
@@ -121,6 +121,8 @@ export interface LookupReport {
   readonly type: number;
   readonly rcode: number;
   readonly addresses: readonly IpAddress[];
+  /** How many records of the asked type there are. */
+  readonly records: number;
   /** The row of dns.md §7, or where a forwarded query went. */
   readonly decision: QueryDecision;
 }
@@ -140,6 +142,8 @@ export type QueryDecision =
 export interface ResolverOptions {
   readonly random: Random;
   readonly log?: Log;
+  /** A line for each answer (DN-111); absent: none, and nobody looks whether there is one. */
+  readonly wire?: LogEmit | undefined;
 }
 
 export interface Resolver {

@@ -5,6 +5,7 @@ import {
   type Instant,
   type IpAddress,
   type Log,
+  type LogEmit,
   type QueueEntry,
   type Random,
   type SocketAddress,
@@ -137,6 +138,7 @@ export type ResolverCounter =
 export interface ResolverState {
   readonly random: Random;
   readonly log: Log;
+  readonly wire: LogEmit | undefined;
   config: ResolverConfig;
   /** Before that nobody is told of sentinels: nothing leads to them yet (DN-96). */
   isConfigured: boolean;
@@ -184,12 +186,13 @@ export interface TcpHosts {
 }
 
 export function createResolverState(
-  { random, log }: Required<ResolverOptions>,
+  { random, log, wire }: Required<ResolverOptions>,
   tcp: TcpHosts,
 ): ResolverState {
   return {
     random,
     log,
+    wire,
     config: { addresses: {}, patterns: [], upstreamDo53: [], upstreamDoh: [], tunnelled: [] },
     isConfigured: false,
     system: [],

@@ -23,9 +23,9 @@ import {
   updateUpstreams,
 } from "./upstream-changes.ts";
 
-export function createResolver({ random, log = SILENT }: ResolverOptions): Resolver {
+export function createResolver({ random, log = SILENT, wire }: ResolverOptions): Resolver {
   const state = createResolverState(
-    { random, log },
+    { random, log, wire },
     { front: openTcpFront({ random }), tunnel: openTunnelTcp(random) },
   );
   /** Answers over TCP need the time at which they are sent. */
@@ -122,7 +122,7 @@ function lookup(
   const name = toName(domain);
   if (name === undefined) {
     const decision = { kind: "malformed", reason: "not a domain name" } as const;
-    const report = { domain, type, rcode: 1, addresses: [], decision };
+    const report = { domain, type, rcode: 1, addresses: [], records: 0, decision };
     state.events.push({ kind: "looked-up", token, report });
     return;
   }

@@ -32,7 +32,10 @@ export function respond(
   answer: Uint8Array<ArrayBuffer>,
   decision: QueryDecision,
 ): void {
-  count(state, `dns_rcode_${(answer[3] ?? 0) & 15}`);
+  const rcode = (answer[3] ?? 0) & 15;
+  count(state, `dns_rcode_${rcode}`);
+  const { name, type } = query.question;
+  state.wire?.("query answered", { name: domainOf(name), type, from: asker.kind, rcode, ...decision });
   switch (asker.kind) {
     case "udp": {
       const fitting = fitAnswer(query, answer, udpLimitOf(query));
@@ -63,9 +66,10 @@ function toReport(query: Query, answer: Uint8Array, decision: QueryDecision): Lo
   const { name, type } = query.question;
   const message = parseMessage(answer);
   const report = { domain: domainOf(name), type, decision };
-  if (!message.ok) return { ...report, rcode: RCODE.servFail, addresses: [] };
+  if (!message.ok) return { ...report, rcode: RCODE.servFail, addresses: [], records: 0 };
   const types =
     type === TYPE.ANY ? [TYPE.A, TYPE.AAAA] : [type].filter((one) => one === TYPE.A || one === TYPE.AAAA);
   const addresses = types.flatMap((one) => addressesIn(message.value, name.key, one));
-  return { ...report, rcode: message.value.header.rcode, addresses };
+  const records = message.value.answers.filter((record) => record.type === type).length;
+  return { ...report, rcode: message.value.header.rcode, addresses, records };
 }

@@ -136,14 +136,17 @@ export function explainConnections(
 
 /** PG-195: what the client makes of a name, and why. */
 export function lookUpName(
-  { name, ...options }: ShowOptions & { readonly name: string },
+  { name, type, ...options }: ShowOptions & { readonly name: string; readonly type?: string | undefined },
   io: ProgramIo,
 ): Promise<number> {
   return withInstance(options, io, async (client) => {
-    const views = (await client.ask("lookup", { name })) as readonly LookupView[];
+    const views = (await client.ask(
+      "lookup",
+      type === undefined ? { name } : { name, type },
+    )) as readonly LookupView[];
     if (options.json) io.print(JSON.stringify(views));
     else for (const line of formatLookup(views)) io.print(line);
-    return views.some(({ addresses }) => addresses.length > 0) ? EXIT.ok : EXIT.failure;
+    return views.some(({ records }) => records > 0) ? EXIT.ok : EXIT.failure;
   });
 }
 

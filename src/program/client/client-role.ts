@@ -29,7 +29,9 @@ export function clientRole(
   return {
     name: "client",
     createMachine({ connections, flows, features, log }) {
-      const resolver = openDns && createResolver({ random: systemRandom, log: log.scope("dns") });
+      // Whether each query has a line is decided here, once (DN-111).
+      const wire = log.scope("wire.dns").trace;
+      const resolver = openDns && createResolver({ random: systemRandom, log: log.scope("dns"), wire });
       return createTunnelClient({
         ...{ connections, flows, isInternetOn, log: log.scope("tunnel") },
         ...(resolver && { resolver }),
@@ -38,8 +40,12 @@ export function clientRole(
     },
     dnsView: () => dns?.status(),
     methodsOf: (machine, input) => ({
-      lookup: method({ name: v.pipe(v.string(), v.maxLength(NAME_CHARACTERS_MAX)) }, ({ name }) =>
-        lookupViews(dns, machine, name),
+      lookup: method(
+        {
+          name: v.pipe(v.string(), v.maxLength(NAME_CHARACTERS_MAX)),
+          type: v.optional(v.pipe(v.string(), v.maxLength(TYPE_CHARACTERS_MAX))),
+        },
+        ({ name, type }) => lookupViews(dns, machine, name, type),
       ),
       setInternetResource: method({ active: v.boolean() }, ({ active }) => {
         input((now) => machine.setInternet(now, active));
@@ -94,6 +100,7 @@ export function clientRole(
 
 /** A presentation name of 255 octets that are all escaped. */
 const NAME_CHARACTERS_MAX = 1_024;
+const TYPE_CHARACTERS_MAX = 16;
 
 /** Names are served before the portal is reached, and the network's change is theirs, too. */
 function withDns(link: PeerWiring, dns: DnsService): PeerWiring {

@@ -5,26 +5,45 @@ import type { TunnelClient } from "../../tunnel/index.ts";
 import { ControlRefusal, type LookupView } from "../control/index.ts";
 import { type DnsService, describeUpstream } from "../dns/index.ts";
 
-/** Both families; rejects as a refusal when the client resolves no names. */
+/** Both families, or one other type; rejects as a refusal when the client resolves no names. */
 export async function lookupViews(
   dns: Pick<DnsService, "lookup"> | undefined,
   machine: Pick<TunnelClient, "resources">,
   name: string,
+  type?: string,
 ): Promise<readonly LookupView[]> {
   if (dns === undefined) throw new ControlRefusal("not_ready", "this client resolves no names");
   const nameOf = (rid: string): string =>
     machine.resources().find(({ resource }) => resource.rid === rid)?.resource.name ?? rid;
-  const reports = await Promise.all([TYPE.A, TYPE.AAAA].map((type) => dns.lookup(name, type)));
+  const types = type === undefined ? [TYPE.A, TYPE.AAAA] : [typeNumber(type)];
+  const reports = await Promise.all(types.map((one) => dns.lookup(name, one)));
   return reports.map((report) => toView(report, nameOf));
 }
 
+/** By its name, or as `TYPE65` (RFC 3597 §5). */
+function typeNumber(text: string): number {
+  const upper = text.toUpperCase();
+  const known = Object.entries(TYPE).find(([name]) => name === upper)?.[1];
+  const number = known ?? Number(/^TYPE(\d{1,5})$/.exec(upper)?.[1]);
+  if (Number.isInteger(number) && number <= 0xffff) return number;
+  throw new ControlRefusal(
+    "bad_params",
+    `${text} is no type of records: A, TXT, SRV, MX or TYPE65, for example`,
+  );
+}
+
+function typeName(number: number): string {
+  return Object.entries(TYPE).find(([, known]) => known === number)?.[0] ?? `TYPE${number}`;
+}
+
 function toView(report: LookupReport, nameOf: (rid: string) => string): LookupView {
-  const { domain, type, rcode, addresses, decision } = report;
+  const { domain, type, rcode, addresses, records, decision } = report;
   return {
     name: domain,
-    type: type === TYPE.A ? "A" : "AAAA",
+    type: typeName(type),
     rcode: RCODES[rcode] ?? String(rcode),
     addresses: addresses.map(formatIp),
+    records,
     ...explain(decision, nameOf),
   };
 }

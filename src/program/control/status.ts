@@ -24,9 +24,11 @@ export interface DnsStatus {
 /** What became of a question for a name, and why (PG-195). */
 export interface LookupView {
   readonly name: string;
-  readonly type: "A" | "AAAA";
+  readonly type: string;
   readonly rcode: string;
   readonly addresses: readonly string[];
+  /** Of the asked type. */
+  readonly records: number;
   readonly decision: "refused" | "cached" | "local" | "resource" | "site" | "forwarded";
   readonly why: string;
   readonly rid: string | null;

@@ -168,7 +168,7 @@ describe("the direct path", () => {
     expect(world.resolver.counters()).toMatchObject({ dns_overload: 1 });
   });
 
-  it("DN-82: a reset sends anew what is in flight", () => {
+  it("DN-63, DN-82: a reset sends anew what is in flight, from new sockets", () => {
     const world = createWorld();
     world.ask("example.com");
     const first = onlySent(world);

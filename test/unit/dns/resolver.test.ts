@@ -299,6 +299,19 @@ describe("what is said and counted", () => {
     expect(lines.filter((line) => !line.startsWith("debug"))).toEqual([]);
   });
 
+  it("DN-111: a line for each query only where it was asked for at the start", () => {
+    const lines: unknown[] = [];
+    const wire = (event: string, fields?: object): void => void lines.push([event, fields]);
+    const resolver = createResolver({ random: createSeededRandom(1), wire });
+    const now = instant(0);
+    resolver.configure(now, CONFIG);
+    const to = resolver.mapping()[0]?.sentinel ?? SENTINEL;
+    resolver.handlePacket(now, createWorld().packetOf("wiki.corp", { type: TYPE.HTTPS, to }));
+    expect(lines).toEqual([
+      ["query answered", { name: "wiki.corp", type: 65, from: "udp", rcode: 0, kind: "local", row: 6 }],
+    ]);
+  });
+
   it("DN-113: what has happened by row, code and path, and what there is now", () => {
     const world = createWorld();
     const before = world.resolver.figures().counters;

@@ -7,11 +7,23 @@ import type { DnsService } from "../../../src/program/dns/index.ts";
 
 const WIKI = { rid: "r", name: "Wiki" };
 
-async function linesFor(decision: QueryDecision, rcode = 0, addresses: readonly string[] = []) {
+async function linesFor(
+  decision: QueryDecision,
+  rcode = 0,
+  addresses: readonly string[] = [],
+  of: { readonly type?: string; readonly records?: number } = {},
+) {
   const lookup = (domain: string, type: number): Promise<LookupReport> => {
     const family = type === TYPE.A ? 4 : 16;
     const found = addresses.map((address) => ip(address)).filter(({ length }) => length === family);
-    return Promise.resolve({ domain, type, rcode, addresses: found, decision });
+    return Promise.resolve({
+      domain,
+      type,
+      rcode,
+      addresses: found,
+      records: of.records ?? found.length,
+      decision,
+    });
   };
   const machine = {
     resources: () => [
@@ -30,7 +42,7 @@ async function linesFor(decision: QueryDecision, rcode = 0, addresses: readonly 
     ],
   };
   const service: Pick<DnsService, "lookup"> = { lookup };
-  const views = await lookupViews(service, machine, "wiki.corp");
+  const views = await lookupViews(service, machine, "wiki.corp", of.type);
   return formatLookup(views);
 }
 
@@ -79,6 +91,23 @@ describe("postern lookup", () => {
       `wiki.corp  AAAA  ${answer}`,
       `  ${why}`,
     ]);
+  });
+
+  it("PG-195: another type, by its name or number, and who was asked for it", async () => {
+    const site = { kind: "site", row: 8, rid: "r", pattern: "*.corp" } as const;
+    const why = "  asked at the site of the resource Wiki";
+    expect(await linesFor(site, 0, [], { type: "txt", records: 2 })).toEqual([
+      "wiki.corp  TXT   2 records",
+      why,
+    ]);
+    expect(await linesFor(site, 0, [], { type: "SRV", records: 1 })).toEqual([
+      "wiki.corp  SRV   1 record",
+      why,
+    ]);
+    expect(await linesFor(site, 3, [], { type: "TYPE99" })).toEqual(["wiki.corp  TYPE99  NXDOMAIN", why]);
+    for (const type of ["nonsense", "TYPE65536", "TYPE", ""]) {
+      await expect(linesFor(site, 0, [], { type })).rejects.toMatchObject({ code: "bad_params" });
+    }
   });
 
   it("PG-195: a client without a resolver says so", async () => {
