@@ -13,11 +13,16 @@ const SLOT_MS = 10;
 const RESOURCES = 200;
 const FOREIGN = 2_000;
 const PER_SOCKET = 100;
-const total = Number(rate) * Number(seconds);
+/** At a fifth of the rate at first: more than 1,000 forwarded queries at once fail by DN-70. */
+const WARM_UP_S = 2;
+const SLOW = 0.2;
+/** Whoever is not run for a while must not send a burst that no queue holds: half of the plane's ring to control. */
+const OUTSTANDING_MAX = 1_000;
+const total = Number(rate) * (Number(seconds) + WARM_UP_S * SLOW);
 
 const seen = new Map();
 const tally = { asked: 0, answered: 0, wrong: 0, failed: 0, twice: 0, rcodes: {} };
-let slowestMs = 0;
+let [slowestMs, sentInS] = [0, 0];
 const delays = [];
 
 function encode(id, name) {
@@ -104,18 +109,20 @@ function ask(number) {
 
 const startedAt = performance.now();
 const timer = setInterval(() => {
-  const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1_000) * Number(rate)));
-  while (tally.asked < due) ask(tally.asked);
+  const elapsedS = (performance.now() - startedAt) / 1_000;
+  const fullS = Math.max(0, elapsedS - WARM_UP_S) + Math.min(elapsedS, WARM_UP_S) * SLOW;
+  const due = Math.min(total, Math.floor(fullS * Number(rate)));
+  while (tally.asked < due && tally.asked - tally.answered < OUTSTANDING_MAX) ask(tally.asked);
   if (tally.asked < total) return;
   clearInterval(timer);
+  sentInS = Math.round(performance.now() - startedAt) / 1_000;
   setTimeout(() => {
     delays.sort((a, b) => a - b);
     const at = (share) => Math.round((delays[Math.floor(delays.length * share)] ?? 0) * 100) / 100;
-    const tookS = Math.round(performance.now() - startedAt) / 1_000;
     console.log(
       JSON.stringify({
         ...tally,
-        tookS,
+        sentInS,
         medianMs: at(0.5),
         p99Ms: at(0.99),
         slowestMs: Math.round(slowestMs),
