@@ -104,6 +104,8 @@ export interface TcpStream extends QueueEntry {
   readonly sentinel: IpAddress;
   /** What has come and is no whole query yet, or may not be one now. */
   unread: Uint8Array<ArrayBuffer>;
+  /** How many octets of it the window has been opened for already. */
+  taken: number;
   unanswered: number;
   /** The asker has no more to ask. */
   isEnded: boolean;

@@ -34,6 +34,8 @@ function handleEvent(state: ResolverState, now: Instant, event: TcpEvent): void 
       return;
     case "data":
       stream.unread = concatBytes(stream.unread, event.bytes);
+      // At once: the longest answer and its length are more than the window holds.
+      state.tunnelTcp.take(now, stream.id, event.bytes.length);
       return readAnswers(state, now, stream);
     case "ended":
       // Servers close connections that are idle; queries that have crossed it are lost.
@@ -55,7 +57,6 @@ function readAnswers(state: ResolverState, now: Instant, stream: TunnelStream): 
     if (stream.unread.length < end) return;
     const bytes = stream.unread.slice(TCP_LENGTH_BYTES, end);
     stream.unread = stream.unread.slice(end);
-    state.tunnelTcp.take(now, stream.id, end);
     takeAnswer(state, now, stream, bytes);
   }
 }

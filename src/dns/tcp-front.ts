@@ -78,7 +78,7 @@ function open(
   { id, local }: Extract<TcpEvent, { kind: "opened" }>,
 ): void {
   const stream: TcpStream & QueueEntry = {
-    ...{ id, sentinel: local.address, unread: new Uint8Array(0), unanswered: 0, isEnded: false },
+    ...{ id, sentinel: local.address, unread: new Uint8Array(0), taken: 0, unanswered: 0, isEnded: false },
     ...{ dueAt: undefined, place: -1 },
   };
   state.streams.set(id, stream);
@@ -92,13 +92,21 @@ function readQueries(state: ResolverState, now: Instant, stream: TcpStream): voi
     if (high === undefined || low === undefined) return;
     const length = (high << 8) | low;
     if (length < HEADER_BYTES) return abort(state, now, stream);
-    if (stream.unread.length < TCP_LENGTH_BYTES + length) return;
+    if (stream.unread.length < TCP_LENGTH_BYTES + length) return takePart(state, now, stream);
     const bytes = stream.unread.subarray(TCP_LENGTH_BYTES, TCP_LENGTH_BYTES + length);
     stream.unread = stream.unread.slice(TCP_LENGTH_BYTES + length);
-    state.tcp.take(now, stream.id, TCP_LENGTH_BYTES + length);
+    const rest = TCP_LENGTH_BYTES + length - stream.taken;
+    stream.taken = Math.max(0, -rest);
+    if (rest > 0) state.tcp.take(now, stream.id, rest);
     state.idle.set(stream, after(now, TCP_IDLE_MS));
     answer(state, now, stream, bytes);
   }
+}
+
+/** The longest query and its length are more than the window holds. */
+function takePart(state: ResolverState, now: Instant, stream: TcpStream): void {
+  state.tcp.take(now, stream.id, stream.unread.length - stream.taken);
+  stream.taken = stream.unread.length;
 }
 
 function answer(state: ResolverState, now: Instant, stream: TcpStream, bytes: Uint8Array): void {

@@ -40,13 +40,7 @@ export function clientRole(
     },
     dnsView: () => dns?.status(),
     methodsOf: (machine, input) => ({
-      lookup: method(
-        {
-          name: v.pipe(v.string(), v.maxLength(NAME_CHARACTERS_MAX)),
-          type: v.optional(v.pipe(v.string(), v.maxLength(TYPE_CHARACTERS_MAX))),
-        },
-        ({ name, type }) => lookupViews(dns, machine, name, type),
-      ),
+      lookup: method(LOOKUP, ({ name, type }) => lookupViews(dns, machine, name, type)),
       setInternetResource: method({ active: v.boolean() }, ({ active }) => {
         input((now) => machine.setInternet(now, active));
         return { active, granted: machine.resources().some(({ resource }) => resource.kind === "internet") };
@@ -101,6 +95,10 @@ export function clientRole(
 /** A presentation name of 255 octets that are all escaped. */
 const NAME_CHARACTERS_MAX = 1_024;
 const TYPE_CHARACTERS_MAX = 16;
+const LOOKUP = {
+  name: v.pipe(v.string(), v.maxLength(NAME_CHARACTERS_MAX)),
+  type: v.optional(v.pipe(v.string(), v.maxLength(TYPE_CHARACTERS_MAX))),
+};
 
 /** Names are served before the portal is reached, and the network's change is theirs, too. */
 function withDns(link: PeerWiring, dns: DnsService): PeerWiring {

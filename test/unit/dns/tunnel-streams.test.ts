@@ -173,6 +173,18 @@ describe("queries over TCP through the tunnel", () => {
     expect(streams.opened).toHaveLength(2);
   });
 
+  it("DN-69: the longest answer there can be arrives, too", () => {
+    const streams = createStreams();
+    streams.ask("a.example");
+    const [query] = streams.asked;
+    if (query === undefined) throw new Error("a query");
+    const answer = responseTo(query.bytes, ANSWER);
+    const longest = concatBytes(answer, new Uint8Array(65_535 - answer.length));
+    streams.server.send(streams.world.now(), query.id, framed(longest));
+    streams.settle();
+    expect(streams.rcodes()).toEqual([0]);
+  });
+
   it("DN-69: closed after 10 s without a query, not before", () => {
     const streams = createStreams();
     streams.ask("a.example");
