@@ -1,0 +1,111 @@
+/** The library in all three runtimes, as one program uses it (PG-120, PG-121): `test/lib/embedded-probe.mjs`. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { makeCertificate } from "../lib/certificate.ts";
+import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
+import { describeWith, type Requirement } from "../lib/requirements.ts";
+import { findRuntime } from "../lib/runtimes.ts";
+
+const RUNTIMES: readonly {
+  name: string;
+  needs: readonly Requirement[];
+  command: readonly (string | undefined)[];
+}[] = [
+  { name: "node", needs: [], command: [process.execPath] },
+  { name: "deno", needs: ["deno"], command: [findRuntime("deno"), "run", "-A", "--no-lock"] },
+  { name: "bun", needs: ["bun"], command: [findRuntime("bun")] },
+];
+const ECHO = 7;
+
+let office: EmbeddedOffice;
+let folder: string;
+const servers: Server[] = [];
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "postern-embedded-"));
+  makeCertificate(folder, WIKI, `DNS:${WIKI}`);
+  const [cert, key] = ["crt", "key"].map((name) => readFileSync(join(folder, name)));
+  const handler = (request: IncomingMessage, response: ServerResponse) =>
+    void response.end(`${request.method} ${request.url}`);
+  const ports = new Map([
+    [80, await listen(createServer(handler))],
+    [443, await listen(createTlsServer({ ...(cert && { cert }), ...(key && { key }) }, handler))],
+  ]);
+  office = await openEmbeddedOffice({
+    resolver: async (_, family) => (family === 4 ? [SERVER] : []),
+    async onFlow(flow) {
+      if (flow.protocol === "icmp") return flow.accept();
+      if (flow.protocol === "udp") {
+        const datagrams = flow.accept();
+        for (let one = await datagrams.receive(); one; one = await datagrams.receive()) datagrams.send(one);
+        return;
+      }
+      if (flow.destination.port === ECHO) {
+        const socket = await flow.accept();
+        return await socket.readable.pipeTo(socket.writable).catch(() => {});
+      }
+      const port = ports.get(flow.destination.port);
+      if (port === undefined) return flow.refuse("refused");
+      await flow.forward({ host: "127.0.0.1", port });
+    },
+  });
+});
+afterAll(async () => {
+  await office?.close();
+  for (const server of servers) server.closeAllConnections();
+  for (const server of servers) server.close();
+  rmSync(folder, { recursive: true });
+});
+
+function run(command: readonly (string | undefined)[]): Promise<{ status: number | null; output: string }> {
+  const [program = "", ...args] = command.filter((word) => word !== undefined);
+  const { apiUrl = "", tokens } = office.portal;
+  return new Promise((resolve) => {
+    const child = spawn(program, [...args, "test/lib/embedded-probe.mjs", SERVER, WIKI], {
+      env: { ...process.env, API_URL: apiUrl, TOKEN: tokens?.client ?? "", CA: join(folder, "crt") },
+      stdio: ["ignore", "pipe", "inherit"],
+      timeout: 45_000,
+      killSignal: "SIGKILL",
+    });
+    let output = "";
+    child.stdout.on("data", (chunk) => {
+      output += chunk;
+    });
+    child.on("close", (status) => resolve({ status, output }));
+  });
+}
+
+for (const { name, needs, command } of RUNTIMES) {
+  describeWith(["build", "openssl", ...needs], `the library under ${name}`, () => {
+    it("PG-120, PG-121, PG-130: dials, sends, fetches, trusts, fails by code, and ends by itself", async () => {
+      const { status, output } = await run(command);
+      expect(status).toBe(0);
+      const { untrusted, ...found } = JSON.parse(output);
+      expect(found).toEqual({
+        echo: 1_000_000,
+        datagram: 3,
+        ping: true,
+        duplex: "as a duplex",
+        conn: "as a conn",
+        get: "GET /page",
+        post: "POST /form",
+        tls: "GET /secret",
+        refused: "refused",
+        unknown: "not_a_resource",
+      });
+      expect(untrusted).not.toBe("none");
+    }, 60_000);
+  });
+}
