@@ -21,6 +21,7 @@ import {
   isAuthorised,
   refuseAll,
 } from "./client-state.ts";
+import { dropPacket } from "./drops.ts";
 import { endsOf } from "./flow-book.ts";
 import { ownerOf } from "./named.ts";
 import { isProxyAddress } from "./ranges.ts";
@@ -90,7 +91,7 @@ function decide(
 ): ClientVerdict | undefined {
   if (target.kind === "resource") return pass(client, now, packet, target);
   if (target.kind === "refuse") return target;
-  client.counters["unknown-resource"]++;
+  dropPacket(client, now, "unknown-resource", packet);
   return undefined;
 }
 
@@ -99,10 +100,10 @@ const OWN = "";
 
 /** A later fragment: as its first one, or it waits for that (TN-112). */
 function followFirst(client: ClientState, now: Instant, packet: Uint8Array, fragment: FragmentOf): void {
-  const { fragments, counters } = client;
+  const { fragments } = client;
   const target = fragments.fateOf(now, fragment);
   if (target !== undefined) return settleLater(client, now, packet, target);
-  if (!fragments.keep(now, OWN, fragment, packet)) counters["fragment-unknown"]++;
+  if (!fragments.keep(now, OWN, fragment, packet)) dropPacket(client, now, "fragment-unknown", packet);
 }
 
 /** The first fragment was decided, and so are the later ones that have waited for it. */
@@ -119,7 +120,7 @@ function decideFragments(
 }
 
 function settleLater(client: ClientState, now: Instant, packet: Uint8Array, target: ClientTarget): void {
-  if (target.kind !== "resource") client.counters["fragment-unknown"]++;
+  if (target.kind !== "resource") dropPacket(client, now, "fragment-unknown", packet);
   else {
     const decided = pass(client, now, packet, target);
     if (decided !== undefined) settle(client, now, packet, decided);
@@ -208,12 +209,11 @@ export function noteProhibited(client: ClientState, now: Instant, packet: Uint8A
 
 /** An error of this host about a packet of a name: its gateway knows what it is about (TN-120). */
 export function routeIcmpError(client: ClientState, now: Instant, packet: Uint8Array): void {
-  const { connections, access, counters, resolver } = client;
+  const { connections, access, resolver } = client;
   const name = resolver?.assignmentOf(copyOf(viewPacket(packet).destination));
   const gid = name && gatewayOf(access, name.rid);
   if (gid === undefined || connections.slotOf(gid) === undefined) {
-    counters["icmp-error-out"]++;
-    return;
+    return dropPacket(client, now, "icmp-error-out", packet, { gid });
   }
   connections.sendPacket(now, gid, packet);
 }

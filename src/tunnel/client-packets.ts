@@ -7,6 +7,7 @@ import { route, routeFlow, routeIcmpError, takeIcmpError } from "./client-flows.
 import { handleDomainStatus } from "./client-names.ts";
 import { handleResolverPacket } from "./client-queries.ts";
 import { announceResources, ask, type ClientState, publish, refuseAll } from "./client-state.ts";
+import { dropPacket } from "./drops.ts";
 import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
 
@@ -41,15 +42,14 @@ function routeFirst(client: ClientState, now: Instant, packet: Uint8Array): void
 }
 
 function handleControlEvent(client: ClientState, now: Instant, slot: number, packet: Uint8Array): void {
-  const { connections, counters, log } = client;
+  const { connections, log } = client;
   const gid = connections.connectionOf(slot);
   const event = readControlEvent(packet);
   if (gid !== undefined && event?.kind === "domain-status") {
     return handleDomainStatus(client, now, gid, event);
   }
   if (gid === undefined || event?.kind !== "goodbye") {
-    counters["p2p-bad"]++;
-    return;
+    return dropPacket(client, now, "p2p-bad", packet, { gid });
   }
   log.info?.("gateway said goodbye", { gid });
   connections.removeConnection(now, { id: gid, reason: "goodbye" });

@@ -32,6 +32,7 @@ import {
 } from "../packet/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import type { TunnelAddresses } from "../portal/protocol/index.ts";
+import type { DropLines } from "./drops.ts";
 import {
   createRelayWish,
   isTimeToAsk,
@@ -81,6 +82,7 @@ export interface TunnelEnd<Event> {
 export interface EndState<Event> {
   readonly connections: Connections;
   readonly log: Log;
+  readonly dropLines: DropLines;
   readonly commands: Queue<WriteTun>;
   readonly events: Queue<Event>;
   /** Candidates that wait for the end of the input. */
@@ -115,6 +117,7 @@ export function createEndState<Event>(connections: Connections, log: Log): EndSt
   return {
     connections,
     log,
+    dropLines: new Map(),
     commands: createQueue(),
     events: createQueue(),
     candidates: [],

@@ -15,6 +15,7 @@ import {
 } from "../packet/index.ts";
 import type { DataPunt, EndedFlow, FlowRecord, FlowVerdict } from "../plane/index.ts";
 import { SWEEP_MS } from "./constants.ts";
+import { dropPacket } from "./drops.ts";
 import { ownAddresses } from "./endpoint.ts";
 import { type BookedFlow, endsOf } from "./flow-book.ts";
 import { logLinked, logSettled, payloadBytes } from "./gateway-flow-log.ts";
@@ -44,7 +45,7 @@ interface Arrival {
 }
 
 export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt): void {
-  const arrival = arrivalOf(gateway, punt);
+  const arrival = arrivalOf(gateway, now, punt);
   if (arrival === undefined) return;
   const { direction } = punt;
   const known = findFlow(gateway, arrival, direction);
@@ -85,10 +86,11 @@ function followFirst(
   { cid, packet }: Arrival,
   { fragment, direction }: { readonly fragment: FragmentOf; readonly direction: "out" | "in" },
 ): void {
-  const { fragments, counters } = gateway;
+  const { fragments } = gateway;
   const fate = fragments.fateOf(now, fragment);
   if (fate?.direction === direction) return settleLater(gateway, now, { cid, packet }, fate);
-  if (!fragments.keep(now, cid, fragment, packet)) counters["fragment-unknown"]++;
+  if (fragments.keep(now, cid, fragment, packet)) return;
+  dropPacket(gateway, now, "fragment-unknown", packet, { cid });
 }
 
 function settleLater(
@@ -105,8 +107,7 @@ function settleLater(
     case "refuse":
     case "drop":
       // Never answered: its sender has heard of the first (TN-14).
-      gateway.counters["fragment-unknown"]++;
-      return;
+      return dropPacket(gateway, now, "fragment-unknown", packet, { cid });
     default:
       return verdict satisfies never;
   }
@@ -118,7 +119,7 @@ export function handleRefused(
   now: Instant,
   punt: Extract<DataPunt, { readonly reason: "refused" }>,
 ): void {
-  const arrival = arrivalOf(gateway, punt);
+  const arrival = arrivalOf(gateway, now, punt);
   if (arrival === undefined) return;
   const { refusal } = punt;
   const verdict: Verdict =
@@ -129,13 +130,15 @@ export function handleRefused(
 }
 
 function arrivalOf(
-  { connections, grants, nats, counters }: GatewayState,
+  gateway: GatewayState,
+  now: Instant,
   { slot, packet }: { readonly slot?: number; readonly packet: Uint8Array },
 ): Arrival | undefined {
+  const { connections, grants, nats } = gateway;
   const cid = slot === undefined ? undefined : connections.connectionOf(slot);
   const client = cid === undefined ? undefined : grants.client(cid);
   if (slot === undefined || cid === undefined || client === undefined) {
-    counters["no-peer-state"]++;
+    dropPacket(gateway, now, "no-peer-state", packet, { cid });
     return undefined;
   }
   return { cid, slot, party: { client, nat: natOf(nats, cid) }, packet, view: viewPacket(packet) };
@@ -271,8 +274,7 @@ function settle(
     case "refuse":
       return refuse(gateway, now, { cid, packet, refusal: verdict.refusal, cause: verdict.cause });
     case "drop":
-      gateway.counters[verdict.reason]++;
-      return;
+      return dropPacket(gateway, now, verdict.reason, packet, { cid });
     default:
       return verdict satisfies never;
   }
@@ -312,8 +314,7 @@ interface RefusedPacket {
 function refuse(gateway: GatewayState, now: Instant, { cid, packet, refusal, cause }: RefusedPacket): void {
   const { counters, connections, log } = gateway;
   if (!mayRefuse(gateway, now, cid)) {
-    counters["icmp-rate"]++;
-    return;
+    return dropPacket(gateway, now, "icmp-rate", packet, { cid });
   }
   counters.refused++;
   // Within the budget of refusals, so never a line per packet (TN-60).
@@ -324,18 +325,17 @@ function refuse(gateway: GatewayState, now: Instant, { cid, packet, refusal, cau
 
 /** ICMP errors are never filtered; what they are about decides how they look (TN-70, TN-120). */
 export function handleIcmpError(gateway: GatewayState, now: Instant, punt: IcmpErrorPunt): void {
-  const arrival = arrivalOf(gateway, punt);
+  const arrival = arrivalOf(gateway, now, punt);
   if (arrival === undefined) return;
   const { packet } = arrival;
   const found = describe(packet);
   const quoted = parseIcmpQuote(packet, found);
   if (!quoted.ok || quoted.value === undefined) {
-    gateway.counters["icmp-quote"]++;
-    return;
+    return dropPacket(gateway, now, "icmp-quote", packet, { cid: arrival.cid });
   }
   const error: IcmpErrorAt = { ...arrival, found, quoted: quoted.value };
   if (punt.direction === "in") passErrorIn(gateway, now, error);
-  else passErrorOut(gateway, error);
+  else passErrorOut(gateway, now, error);
 }
 
 interface IcmpErrorAt extends Arrival {
@@ -345,17 +345,15 @@ interface IcmpErrorAt extends Arrival {
 
 function passErrorIn(gateway: GatewayState, now: Instant, error: IcmpErrorAt): void {
   const { cid, party, packet, view, found, quoted } = error;
-  const { connections, counters } = gateway;
+  const { connections } = gateway;
   if (!party.client.addresses.some((address) => equalIp(address, quoted.source))) {
-    counters["icmp-quote"]++;
-    return;
+    return dropPacket(gateway, now, "icmp-quote", packet, { cid });
   }
   const { protocol, ports } = quoted;
   const { mappings } = party.nat;
   const mapping = ports && mappings.ofOutside({ protocol, port: ports.source, real: quoted.destination });
   if (mapping === "expired") {
-    counters["expired-nat"]++;
-    return;
+    return dropPacket(gateway, now, "expired-nat", packet, { cid });
   }
   if (mapping === undefined) {
     connections.sendPacket(now, cid, packet);
@@ -373,8 +371,9 @@ function passErrorIn(gateway: GatewayState, now: Instant, error: IcmpErrorAt): v
   connections.sendPacket(now, cid, made);
 }
 
-function passErrorOut(gateway: GatewayState, { party, packet, view, found, quoted }: IcmpErrorAt): void {
-  const { commands, counters } = gateway;
+function passErrorOut(gateway: GatewayState, now: Instant, error: IcmpErrorAt): void {
+  const { cid, party, packet, view, found, quoted } = error;
+  const { commands } = gateway;
   const { protocol, ports } = quoted;
   const isOfClient = party.client.addresses.some((address) => equalIp(address, quoted.destination));
   const rid = entryOf(party.nat.entries, quoted.source)?.rid;
@@ -384,8 +383,7 @@ function passErrorOut(gateway: GatewayState, { party, packet, view, found, quote
       ? party.nat.mappings.ofInside({ protocol, port: ports.destination, proxy: quoted.source })
       : undefined;
   if (mapping === undefined) {
-    counters["icmp-error-out"]++;
-    return;
+    return dropPacket(gateway, now, "icmp-error-out", packet, { cid });
   }
   const { real, port } = mapping.outside;
   const made = translateError(packet, found, quoted, {

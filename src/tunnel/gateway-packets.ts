@@ -1,6 +1,7 @@
 /** What the plane hands to a gateway's control (TN-61). */
 import { type Instant, unreachable } from "../base/index.ts";
 import type { DataPunt } from "../plane/index.ts";
+import { dropPacket } from "./drops.ts";
 import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { handleFlow, handleIcmpError, handleRefused } from "./gateway-flows.ts";
 import { handleAssignedIps } from "./gateway-names.ts";
@@ -24,21 +25,19 @@ export function handlePunt(gateway: GatewayState, now: Instant, punt: DataPunt):
     case "first":
     case "resolver":
       // A gateway's tables have no such route, and its plane no such check.
-      gateway.counters["no-peer-state"]++;
-      return;
+      return dropPacket(gateway, now, "no-peer-state", punt.packet);
     default:
       return unreachable(punt);
   }
 }
 
 function handleControlEvent(gateway: GatewayState, now: Instant, slot: number, packet: Uint8Array): void {
-  const { connections, grants, counters, log, events } = gateway;
+  const { connections, grants, log, events } = gateway;
   const cid = connections.connectionOf(slot);
   const event = readControlEvent(packet);
   if (cid !== undefined && event?.kind === "assigned-ips") return handleAssignedIps(gateway, now, cid, event);
   if (cid === undefined || event?.kind !== "goodbye") {
-    counters["p2p-bad"]++;
-    return;
+    return dropPacket(gateway, now, "p2p-bad", packet, { cid });
   }
   log.info?.("client said goodbye", { cid });
   const lost = grants.removeClient(cid, "goodbye");
