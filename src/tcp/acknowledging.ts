@@ -5,7 +5,7 @@
 import { after, type Instant } from "../base/index.ts";
 import { enterRecovery, grow, leaveAt, lowerOnce, undoLoss } from "./congestion.ts";
 import { type Connection, firstSent, flightOf, timestampAt } from "./connection.ts";
-import { DUPLICATE_ACKS } from "./constants.ts";
+import { DUPLICATE_ACKS, SENT_RANGES_MAX } from "./constants.ts";
 import { detectLoss, noteDelivered, noteDuplicate, noteRecovered, reorderingWindow } from "./rack.ts";
 import { learn } from "./round-trip.ts";
 import type { Segment } from "./segment.ts";
@@ -100,6 +100,7 @@ function takeSacks(connection: Connection, told: Told, note: (range: Readonly<Se
   }
   for (const { start, end } of blocks) {
     if (start >= end || start < sender.una || end > sender.nxt) continue;
+    if (sender.sent.list.length >= SENT_RANGES_MAX) return;
     sack(sender.sent, start, end, (range) => {
       told.isSackNew = true;
       note(range);

@@ -17,6 +17,8 @@ export const CLOCK_GRANULARITY_MS = 1;
 
 export const INITIAL_WINDOW_SEGMENTS = 10;
 export const DUPLICATE_ACKS = 3;
+/** Pieces into which SACK may cut what is under way: else a peer could make each acknowledgement dear. */
+export const SENT_RANGES_MAX = 4_096;
 /** Per connection, as a rate and at once (RFC 5961 §7). */
 export const CHALLENGE_ACKS_PER_SECOND = 10;
 

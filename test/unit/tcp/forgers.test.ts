@@ -1,7 +1,13 @@
 /** The rules of PG-127 as scripts: what forgers, old duplicates and broken peers get. */
 import { describe, expect, it } from "vitest";
+import { createSeededRandom, instant } from "../../../src/base/index.ts";
+import { SENT_RANGES_MAX } from "../../../src/tcp/constants.ts";
+import { encodeSegment } from "../../../src/tcp/encode.ts";
+import { faceOf } from "../../../src/tcp/host.ts";
+import { createHostState } from "../../../src/tcp/host-state.ts";
 import { FULL_PROFILE } from "../../../src/tcp/index.ts";
-import { OPEN, runScript } from "./script.ts";
+import type { Segment } from "../../../src/tcp/segment.ts";
+import { OPEN, OURS, PEER, runScript } from "./script.ts";
 
 describe("forgers (RFC 5961)", () => {
   it("PG-127: a reset counts at exactly the next octet; in the window it is challenged, outside nothing", () => {
@@ -165,6 +171,33 @@ describe("limits", () => {
     const host = runScript("+0 < S 0:0(0) win 65535 <mss 1240>\n +0 connect", { profile });
     expect(host.counters().connection_limit).toBe(2);
     expect(FULL_PROFILE.connectionsMax).toBe(65_536);
+  });
+
+  it("PG-127: SACK cuts what is under way into so many pieces at most", () => {
+    const state = createHostState({ random: createSeededRandom(1), admit: () => "accept" });
+    const host = faceOf(state);
+    const now = instant(1_000);
+    const say = (given: Partial<Segment>): void => {
+      const plain = { isSyn: false, isAck: true, isFin: false, isRst: false, window: 65_535 };
+      const segment = { seq: 1, ack: 0, ...plain, payload: new Uint8Array(0), ...given };
+      host.handlePacket(now, encodeSegment(PEER, OURS, segment));
+      while (host.pollPacket() !== undefined);
+    };
+    say({ seq: 0, isSyn: true, isAck: false, isSackPermitted: true, mss: 1_240 });
+    const [entry] = state.byId.values();
+    if (entry === undefined) throw new Error("no connection");
+    const { iss, sender } = entry.connection;
+    say({ ack: iss + 1 });
+    host.send(now, 1, new Uint8Array(12_400));
+    say({ ack: iss + 1 });
+    expect(sender.nxt).toBe(12_400);
+    // Every second octet of a flight.
+    for (let i = 0; i < 3_000; i++) {
+      const start = (iss + 2 + 2 * i) >>> 0;
+      say({ ack: iss + 1, sacks: [{ start, end: (start + 1) >>> 0 }] });
+    }
+    expect(sender.sent.list.length).toBeGreaterThan(SENT_RANGES_MAX / 2);
+    expect(sender.sent.list.length).toBeLessThanOrEqual(SENT_RANGES_MAX + 2);
   });
 
   it("PG-127: who is refused hears a reset, who is ignored nothing", () => {
