@@ -39,7 +39,17 @@ const TABLES = {
     words(0x6b206574).repeat(8) +
     words(0, 1, 2, 3, 4, 5, 6, 7),
   "message schedule of BLAKE2s": Buffer.from(schedule).toString("hex"),
+  "head of the filter against floods (PG-160)":
+    passingUnless(0x80, 0, 156) +
+    passingUnless(0x20, 8, 0x01000000) +
+    [140, 144, 148, 152].map((at) => passingUnless(0x20, at, 0)).join("") +
+    words(0x20, 0xfffff038, 0x0001_0035, 0, 0x06, 0xffffffff),
 };
+
+/** Three instructions: a packet passes unless what is loaded from `at` is that number. */
+function passingUnless(load: number, at: number, value: number): string {
+  return words(load, at, 0x0001_0015, value, 0x06, 0xffffffff);
+}
 
 describe.each(VARIANTS)("module of the plane, variant %s", (name) => {
   const bytes = readVariant(name);
