@@ -4,7 +4,8 @@
  *
  *   node granted-client.mjs URL TOKEN ADDRESS PORT WG-PORT RESOURCE…
  *
- * Datagrams that are not STUN pass between the gateway and WG-PORT on loopback, which has to send to PORT + 1.
+ * With `refuse` for WG-PORT it answers each check with error 500 and makes none. Otherwise
+ * datagrams that are not STUN pass between the gateway and WG-PORT on loopback, which has to send to PORT + 1.
  * Writes its private key to /run/granted.key and the pre-shared one to /run/granted.psk; prints one line of JSON:
  * `{"gatewayKey", "own4", "own6", "gateway4", "gateway6", "resources": {NAME: ID}}` when a check was answered.
  */
@@ -13,6 +14,7 @@ import { createSocket } from "node:dgram";
 import { writeFileSync } from "node:fs";
 import { WebSocket } from "ws";
 import {
+  encodeBindingError,
   encodeBindingRequest,
   encodeBindingSuccess,
   isStunShaped,
@@ -20,6 +22,7 @@ import {
 } from "../../build/src/stun/index.js";
 
 const [url = "", token = "", own = "", port = "", wgPort = "", ...resourceNames] = process.argv.slice(2);
+const isRefusing = wgPort === "refuse";
 const CHECK_EVERY_MS = 1000;
 const PRIORITY = 2_130_706_431;
 const CANDIDATE = `candidate:1 1 udp ${PRIORITY} ${own} ${port} typ host`;
@@ -39,7 +42,7 @@ const buffer = new Uint8Array(1024);
 const tieBreaker = randomBytes(8).readBigUInt64BE();
 
 function check() {
-  if (flow === undefined || gatewayPort === undefined) return;
+  if (flow === undefined || gatewayPort === undefined || isRefusing) return;
   const { client_ice_credentials: ours, gateway_ice_credentials: theirs } = flow;
   const request = {
     transactionId: randomBytes(12),
@@ -53,9 +56,15 @@ function check() {
 }
 
 function answer(frame, from) {
+  const key = Buffer.from(flow.client_ice_credentials.password);
+  const { transactionId } = frame;
+  if (isRefusing) {
+    const error = { transactionId, code: 500, phrase: "not today" };
+    const length = encodeBindingError(buffer, error, key);
+    return void outside.send(Buffer.from(buffer.subarray(0, length)), from.port, from.address);
+  }
   const mappedAddress = { address: Uint8Array.from(from.address.split(".").map(Number)), port: from.port };
-  const success = { transactionId: frame.transactionId, mappedAddress };
-  const length = encodeBindingSuccess(buffer, success, Buffer.from(flow.client_ice_credentials.password));
+  const length = encodeBindingSuccess(buffer, { transactionId, mappedAddress }, key);
   outside.send(Buffer.from(buffer.subarray(0, length)), from.port, from.address);
 }
 

@@ -23,12 +23,7 @@ export interface Granted {
 }
 
 export async function startGranted(office: Office, ...resources: readonly string[]): Promise<Granted> {
-  const where = await office.lab.add("granted");
-  await office.lab.connect(
-    { namespace: where, device: "wan", addresses: [`${ADDRESS}/24`] },
-    { namespace: office.router, device: "granted", addresses: ["10.66.0.1/24"] },
-  );
-  await where.ip("route add default via 10.66.0.1");
+  const where = await addMachine(office);
   const env = { ...process.env, WG_PROCESS_FOREGROUND: "1" };
   where.start({ name: "wireguard-go", command: "wireguard-go", args: ["-f", "wg0"], env });
   const args = [API_URL, office.tokens.client, ADDRESS, String(PORT), String(WG_PORT), ...resources];
@@ -53,4 +48,21 @@ export async function startGranted(office: Office, ...resources: readonly string
       await where.run(process.execPath, [INJECT, "wg0", ...packets.map(toHex)]);
     },
   };
+}
+
+/** One that answers each of the gateway's checks with an error, and makes none itself. */
+export async function startRefusing(office: Office, resource: string): Promise<void> {
+  const where = await addMachine(office);
+  const args = [GRANTED, API_URL, office.tokens.client, ADDRESS, String(PORT), "refuse", resource];
+  where.start({ name: "refusing", command: process.execPath, args });
+}
+
+async function addMachine({ lab, router }: Office): Promise<Namespace> {
+  const where = await lab.add("granted");
+  await lab.connect(
+    { namespace: where, device: "wan", addresses: [`${ADDRESS}/24`] },
+    { namespace: router, device: "granted", addresses: ["10.66.0.1/24"] },
+  );
+  await where.ip("route add default via 10.66.0.1");
+  return where;
 }
