@@ -3,8 +3,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { longestGapMs, type Pinging, startPinging } from "../lib/gaps.ts";
 import { echo, eventually, timesOf } from "../lib/observe.ts";
-import { API_URL, createOffice, OFFICE_V4, type Office, START_WITHIN_MS } from "../lib/office.ts";
+import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { addSpareGateway, startSpareGateway } from "../lib/spare-gateway.ts";
 
 const timeout = 90_000;
 const FAIL_OVER_MS_MAX = 5_000;
@@ -29,23 +30,16 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "two gateways", () => {
 
   beforeAll(async () => {
     office = await createOffice();
-    spare = await addGateway(office);
+    spare = await addSpareGateway(office);
     office.configure([{ resource: "Office" }]);
     portal = await office.startPortal();
-    gateways = { first: await office.startGateway(), second: await startSecond() };
+    gateways = { first: await office.startGateway(), second: await startSpareGateway(office, spare) };
     client = await office.startClient();
     await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 15_000);
     pinging = startPinging(office.client, OFFICE_V4);
     await pinging.answered();
   });
   afterAll(() => office?.close());
-
-  async function startSecond(): Promise<Child> {
-    const args = ["gateway", "--api-url", API_URL, "--id", "lab-gateway-2"];
-    const child = office.postern(spare, args, { POSTERN_TOKEN: office.tokens.gateway });
-    await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
-    return child;
-  }
 
   /** The gateway that the client's connection goes to now: the last that made one. */
   function serving(): {
@@ -106,18 +100,3 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "two gateways", () => {
     expect(serving().name).not.toBe(name);
   });
 });
-
-/** A second gateway with its own way to the resource. */
-async function addGateway({ lab, router, resource }: Office): Promise<Namespace> {
-  const gateway = await lab.add("gateway2");
-  await lab.connect(
-    { namespace: gateway, device: "wan", addresses: ["10.32.0.2/24"] },
-    { namespace: router, device: "gateway2", addresses: ["10.32.0.1/24"] },
-  );
-  await lab.connect(
-    { namespace: gateway, device: "lan", addresses: ["172.22.0.1/24"] },
-    { namespace: resource, device: "lan2", addresses: ["172.22.0.2/24"] },
-  );
-  await gateway.ip("route add default via 10.32.0.1", "route add 172.20.0.0/16 via 172.22.0.2");
-  return gateway;
-}
