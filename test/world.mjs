@@ -4,14 +4,15 @@
  * Bundles `test/model/world/main.ts`, because Node 20 does not read TypeScript, and runs it.
  */
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { rolldown } from "rolldown";
 import { ROOT, run } from "../scripts/steps.mjs";
 
-const FILE = join(ROOT, ".cache", "world", "main.js");
+/** As deep as the sources that look for the WebAssembly from where they are. */
+const FILE = join(ROOT, ".cache", "world", "run", "main.js");
 
 async function bundle() {
-  mkdirSync(join(ROOT, ".cache", "world"), { recursive: true });
+  mkdirSync(dirname(FILE), { recursive: true });
   const build = await rolldown({
     input: join(ROOT, "test", "model", "world", "main.ts"),
     cwd: ROOT,

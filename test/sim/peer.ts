@@ -24,7 +24,7 @@ import {
   type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
-import { DEFAULT_PLANE } from "../twin/driven-plane.ts";
+import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
 import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
 import { dial, type PortalLine, type SimulatedPortal } from "./portal.ts";
 import { putOnPlane, type TunnelOnPlane } from "./tunnel-on-plane.ts";
@@ -77,6 +77,8 @@ export interface PeerOptions {
   readonly token?: string;
   /** How often it has been started before: each process makes keys of its own. */
   readonly starts?: number;
+  /** Default: the one of the environment. */
+  readonly planeKind?: PlaneKind;
   /** What comes out of its TUN device; default: a server that echoes, or the echoes. */
   readonly takePacket?: (packet: Uint8Array) => void;
 }
@@ -97,7 +99,7 @@ const PING_EVERY_MS = 50;
 export function addClient(portal: SimulatedPortal, host: Host, options: ClientOptions = {}): ClientPeer {
   const { world } = portal;
   const { starts = 0, hasResolver = false, isInternetOn = false, takeEvent } = options;
-  const machines = createMachines(world, host, "client", starts);
+  const machines = createMachines(world, host, "client", options);
   const { connections, plane, log } = machines;
   const resolver = hasResolver
     ? createResolver({ random: world.random(`host/${host.name}/dns/${starts}`), log })
@@ -143,8 +145,8 @@ export function addClient(portal: SimulatedPortal, host: Host, options: ClientOp
 
 export function addGateway(portal: SimulatedPortal, host: Host, options: GatewayOptions = {}): GatewayPeer {
   const { world } = portal;
-  const { starts = 0, takeEvent } = options;
-  const machines = createMachines(world, host, "gateway", starts);
+  const { takeEvent } = options;
+  const machines = createMachines(world, host, "gateway", options);
   const { connections, plane, log } = machines;
   const clocks = { now: world.now(), unixNow: wallOf(world, host) };
   const { flows } = plane;
@@ -172,10 +174,15 @@ function wallOf(world: World, { clockSkewMs }: Host): UnixMs {
 
 type Machines = Pick<Parts, "connections" | "complaints" | "plane"> & { readonly log: Log };
 
-function createMachines(world: World, host: Host, role: "client" | "gateway", starts: number): Machines {
+function createMachines(
+  world: World,
+  host: Host,
+  role: "client" | "gateway",
+  { starts = 0, planeKind = DEFAULT_PLANE }: PeerOptions,
+): Machines {
   const complaints: Peer["complaints"] = [];
   const log = recorder(complaints);
-  const plane = createPolledPlane(DEFAULT_PLANE, { mode: role });
+  const plane = createPolledPlane(planeKind, { mode: role });
   const keys = `host/${host.name}/keys${starts === 0 ? "" : `/${starts}`}`;
   const connections = createConnections({
     role,

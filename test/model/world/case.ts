@@ -26,6 +26,8 @@ export interface Case extends Stage {
   judged: number;
   /** Probes so far; each has a port or identifier of its own. */
   probes: number;
+  /** Probes that were lost while somebody was cut off, by number: they may wait for access, and come late (TN-33). */
+  readonly late: Map<number, { readonly client: string; readonly sent: Probe }>;
   /** Gateways and clients whose paths are not what they were: until a packet has passed again. */
   readonly shaken: Set<string>;
 }
@@ -97,8 +99,7 @@ export function probeWhileCut(
   const sent = send(c, client, flow);
   if (sent === undefined) return;
   world.run(answerMs(c));
-  const arrivals = c.servers.arrivals.slice(c.judged);
-  c.judged = c.servers.arrivals.length;
+  const arrivals = takeArrivals(c);
   for (const arrival of arrivals) {
     const { cuts } = c.reference;
     // Neither of them can have heard.
@@ -112,6 +113,7 @@ export function probeWhileCut(
       violation(`${client}: ${describe(flow)} must not pass, but ${describeArrivals([arrival])}: ${wrong}`);
     }
   }
+  if (arrivals.length === 0) c.late.set(sent.number, { client, sent });
   if (arrivals.length > 1)
     violation(`${describe(flow)} arrived more than once: ${describeArrivals(arrivals)}`);
   c.labels.add(arrivals.length > 0 ? "passed all the same" : "lost meanwhile");
@@ -121,18 +123,46 @@ export function probeWhileCut(
 export function probeSlowly(c: Case, client: string, flow: ProbeFlow, meanwhile: () => void): void {
   const expectation = expect(c.reference, client, flow);
   const application = c.application(client);
-  const [sightsBefore, arrivalsBefore] = [application.sights.length, c.servers.arrivals.length];
+  const sightsBefore = application.sights.length;
   const since = c.play.world.now();
   const sent = send(c, client, flow);
   if (sent === undefined) return;
   meanwhile();
   c.play.world.run(answerMs(c));
-  c.judged = c.servers.arrivals.length;
-  const arrivals = c.servers.arrivals.slice(arrivalsBefore);
-  const sights = application.sights.slice(sightsBefore);
+  const arrivals = takeArrivals(c);
+  const sights = application.sights.slice(sightsBefore).filter((sight) => isAbout(sight, sent));
   const wrong = judge(c, { sent, expectation, arrivals, sights, since });
   if (wrong !== "")
     violation(`${client}: ${describe(flow)}: expected ${describeExpectation(expectation)}, but ${wrong}`);
+}
+
+/** What has come out of gateways since, but for late probes; those are judged by what may pass now. */
+export function takeArrivals(c: Case): readonly Arrival[] {
+  const arrivals = c.servers.arrivals.slice(c.judged);
+  c.judged = c.servers.arrivals.length;
+  return arrivals.filter((arrival) => {
+    const number = arrival.sight.kind === "request" ? arrival.sight.number : 0;
+    const late = c.late.get(number);
+    if (late === undefined) return true;
+    c.late.delete(number);
+    const { client, sent } = late;
+    const expectation = expect(c.reference, client, sent);
+    const since = c.play.world.now();
+    const wrong = wrongArrival(c, { sent, expectation, arrivals: [], sights: [], since }, arrival);
+    if (expectation.kind !== "served" || wrong !== "") {
+      violation(
+        `${client}: ${describe(sent)} came late, but must not pass: ${describeArrivals([arrival])}: ${wrong}`,
+      );
+    }
+    c.labels.add("came late");
+    return false;
+  });
+}
+
+/** Whether something is said to this probe, and not to another that comes late. */
+function isAbout(sight: Sight, { id }: Probe): boolean {
+  if (sight.kind === "error") return sight.id === id;
+  return sight.kind === "request" || sight.kind === "answer" ? sight.port === id : true;
 }
 
 /** @returns the probe; `undefined`: the client has no address of this family */
@@ -149,19 +179,15 @@ function send(c: Case, client: string, flow: ProbeFlow): Probe | undefined {
 function probeOnce(c: Case, client: string, flow: ProbeFlow, expectation: Expectation): string {
   const { world } = c.play;
   const application = c.application(client);
-  const [sightsBefore, arrivalsBefore, at] = [
-    application.sights.length,
-    c.servers.arrivals.length,
-    world.now(),
-  ];
+  const [sightsBefore, at] = [application.sights.length, world.now()];
   const sent = send(c, client, flow);
   if (sent === undefined) return "the client has no address of this family";
-  const isTold = (): boolean => application.sights.length > sightsBefore;
-  world.runUntil(isTold, expectation.kind === "silence" ? SILENCE_MS : answerMs(c));
-  const arrivals = c.servers.arrivals.slice(arrivalsBefore);
-  const sights = application.sights.slice(sightsBefore);
-  c.judged = c.servers.arrivals.length;
-  return judge(c, { sent, expectation, arrivals, sights, since: at });
+  const sights = (): readonly Sight[] =>
+    application.sights.slice(sightsBefore).filter((sight) => isAbout(sight, sent));
+  world.runUntil(() => sights().length > 0, expectation.kind === "silence" ? SILENCE_MS : answerMs(c));
+  const arrivals = takeArrivals(c);
+  if (arrivals.length === 0 && c.shaken.size > 0) c.late.set(sent.number, { client, sent });
+  return judge(c, { sent, expectation, arrivals, sights: sights(), since: at });
 }
 
 interface Observed {

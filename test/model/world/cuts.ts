@@ -1,6 +1,6 @@
 /** Steps that cut somebody off, and those that join what was cut (TN-98, TS-14). */
 import { type Case, violation } from "./case.ts";
-import { isHeld } from "./held.ts";
+import { hasOneGatewayEach, isHeld } from "./held.ts";
 import { whole } from "./outages.ts";
 import { settle, type Transition } from "./transition.ts";
 
@@ -52,7 +52,6 @@ export const CUTS: readonly Transition[] = [
   {
     name: "a short cut under open connections",
     weight: 2,
-    // With another gateway in the site, the portal would name that one.
     candidates: whole((c) => peersOf(c).filter((name) => isHeldBy(c, name) && hasOneGatewayEach(c))),
     run(c, name, draw) {
       setLink(c, name, true);
@@ -72,10 +71,6 @@ function peersOf({ setup }: Case): readonly string[] {
 
 function isHeldBy(c: Case, name: string): boolean {
   return isHeld(c, name.startsWith("gateway") ? { gateway: name } : { client: name });
-}
-
-function hasOneGatewayEach({ setup }: Case): boolean {
-  return setup.sites.every(({ gateways }) => gateways.length === 1);
 }
 
 function setLink(c: Case, name: string, isDown: boolean): void {

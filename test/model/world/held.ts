@@ -128,3 +128,8 @@ export function isHeld(
       (by.gateway === undefined || connection.gateway === by.gateway),
   );
 }
+
+/** Elsewhere the portal names another gateway when a connection has failed, which TCP does not survive (PT-84). */
+export function hasOneGatewayEach({ setup }: Case): boolean {
+  return setup.sites.every(({ gateways }) => gateways.length === 1);
+}

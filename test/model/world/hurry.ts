@@ -8,6 +8,7 @@ import {
   type ProbeFlow,
   probe,
   probeWhileCut,
+  takeArrivals,
   violation,
 } from "./case.ts";
 import type { Draw } from "./draw.ts";
@@ -138,14 +139,13 @@ function burst(c: Case, client: string, flow: ProbeFlow, draw: Draw): void {
   const count = 3 + draw.below(30);
   const gapMs = draw.of([0, 1, 20]);
   const first = c.probes + 1;
-  const [sightsBefore, arrivalsBefore] = [application.sights.length, c.servers.arrivals.length];
+  const sightsBefore = application.sights.length;
   for (let i = 0; i < count; i++) {
     const packet = encodeProbe({ ...flow, source, id: BURST_ID + (first % 900), number: ++c.probes });
     world.at(i * gapMs, () => c.play.client(client).send(packet));
   }
   world.run(count * gapMs + answerMs(c));
-  const arrivals = c.servers.arrivals.slice(arrivalsBefore);
-  c.judged = c.servers.arrivals.length;
+  const arrivals = takeArrivals(c);
   const came = arrivals.map(({ sight }) => (sight.kind === "request" ? sight.number : 0));
   const sent = Array.from({ length: count }, (_, i) => first + i);
   const where = new Set(arrivals.map(({ gateway }) => gateway));

@@ -1,7 +1,7 @@
 /** What must hold after every step, whatever it was (TN-102, TS-16). */
 
 import type { Peer } from "../../sim/peer.ts";
-import { type Case, describeArrivals, violation } from "./case.ts";
+import { type Case, describeArrivals, takeArrivals, violation } from "./case.ts";
 import { resourcesOf } from "./reference.ts";
 
 /** What a peer may warn of, each only after a step of this name. */
@@ -12,8 +12,7 @@ const WARNINGS: readonly { readonly line: string; readonly after: RegExp }[] = [
 ];
 
 export function checkInvariants(c: Case): void {
-  const stray = c.servers.arrivals.slice(c.judged);
-  c.judged = c.servers.arrivals.length;
+  const stray = takeArrivals(c);
   if (stray.length > 0) violation(`nobody sent this: ${describeArrivals(stray)}`);
   for (const { name } of c.setup.clients) checkClient(c, name);
   for (const { gateways } of c.setup.sites) for (const { name } of gateways) checkGateway(c, name);
@@ -64,7 +63,8 @@ function checkComplaints({ lines }: Case, { name, complaints, plane }: Peer): vo
     );
     if (!isKnown) violation(`${name} logged: ${line} ${JSON.stringify(fields)}`);
   }
-  for (const [worker, { counters, drops }] of Object.entries(plane.tallies())) {
+  const { egress, ingress } = plane.tallies();
+  for (const [worker, { counters, drops }] of Object.entries({ egress, ingress })) {
     const dropped = Object.values(drops).reduce((sum, packets) => sum + packets, 0);
     const out = counters.packets_passed + counters.packets_punted + dropped;
     if (out !== counters.packets_in)
@@ -87,7 +87,7 @@ export function checkEnd(c: Case): void {
   // What is just being allocated stays when nobody waits for it.
   play.world.run(ALLOCATED_MS);
   for (const { name } of setup.clients) play.stop(name, "shutdown");
-  play.world.run(isReached ? FAREWELL_MS : FORGOTTEN_MS);
+  play.world.run(isTold ? FAREWELL_MS : FORGOTTEN_MS);
   const gateways = setup.sites.flatMap((site) => site.gateways);
   for (const { name } of gateways) {
     const { connections, tunnel } = play.gateway(name);

@@ -2,7 +2,7 @@
 import { formatIp } from "../../../src/base/index.ts";
 import { isControlEvent } from "../../../src/packet/index.ts";
 import type { ClientPeer, GatewayPeer } from "../../sim/peer.ts";
-import { answerMs, type Case, describeSight, probe, probeSlowly, violation } from "./case.ts";
+import { answerMs, type Case, describeSight, probe, probeSlowly, takeArrivals, violation } from "./case.ts";
 import { whole } from "./outages.ts";
 import { encodeProbe } from "./packets.ts";
 import { expect } from "./reference.ts";
@@ -114,7 +114,8 @@ function trace(
   if (destination.length === 4) mendChecksum(packet);
   c.play.client(client).send(packet);
   c.play.world.run(answerMs(c));
-  c.judged = c.servers.arrivals.length;
+  // The server behind the last hop never saw it.
+  takeArrivals(c);
   const [sight, ...others] = application.sights.splice(sightsBefore);
   const from = hop === 1 ? c.servers.addressOf(gateway, destination.length) : destination;
   const isRight =

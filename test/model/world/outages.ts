@@ -1,7 +1,7 @@
 /** Steps in which the world moves or breaks: networks, relays, portal, processes, clocks, and time that passes. */
 import { startPortal, stopPortal } from "../../sim/portal.ts";
 import { type Case, violation } from "./case.ts";
-import { isHeld } from "./held.ts";
+import { hasOneGatewayEach, isHeld } from "./held.ts";
 import { tellResolver } from "./stage.ts";
 import { settle, type Transition } from "./transition.ts";
 
@@ -75,7 +75,7 @@ export const OUTAGES: readonly Transition[] = [
   {
     name: "a relay reboots unnoticed",
     weight: 1,
-    candidates: whole(({ setup }) => setup.relays.map(({ name }) => name)),
+    candidates: whole(relaysToSpare),
     run(c, relay) {
       c.play.relay(relay).kill();
       c.play.relay(relay).start();
@@ -86,7 +86,7 @@ export const OUTAGES: readonly Transition[] = [
   {
     name: "a relay goes and comes",
     weight: 1,
-    candidates: whole(({ setup }) => setup.relays.map(({ name }) => name)),
+    candidates: whole(relaysToSpare),
     run(c, relay, draw) {
       if (draw.oneIn(2)) c.play.relay(relay).kill();
       else c.play.relay(relay).drain();
@@ -120,6 +120,13 @@ export const OUTAGES: readonly Transition[] = [
 function gatewaysWithout(c: Case): readonly string[] {
   const names = c.setup.sites.flatMap(({ gateways }) => gateways.map(({ name }) => name));
   return names.filter((gateway) => !isHeld(c, { gateway }));
+}
+
+/** A connection through the only relay fails with it. */
+function relaysToSpare(c: Case): readonly string[] {
+  const { relays } = c.setup;
+  const isSpare = relays.length > 1 || c.held.length === 0 || hasOneGatewayEach(c);
+  return isSpare ? relays.map(({ name }) => name) : [];
 }
 
 /** Possible only while nothing is cut off. */

@@ -1,7 +1,7 @@
 /** Steps of a client that ignores its own policy: its packets go into the tunnel as they are (TN-98). */
 import { formatIp, type IpAddress, ip } from "../../../src/base/index.ts";
 import { encodeAssignedIps } from "../../../src/packet/index.ts";
-import { answerMs, type Case, describeArrivals, describeSight, violation } from "./case.ts";
+import { answerMs, type Case, describeArrivals, describeSight, takeArrivals, violation } from "./case.ts";
 import { encodeProbe } from "./packets.ts";
 import { type Flow, isWithin, permits, resourcesOf } from "./reference.ts";
 import { ADDRESSES, DOMAINS } from "./setup.ts";
@@ -80,22 +80,26 @@ function sendPast(
   flow: Flow & { readonly protocol: "icmp" | "udp"; readonly source: IpAddress },
 ): void {
   const [client = "", gid = ""] = pair.split(" ");
-  const { servers, play } = c;
+  const { play } = c;
   const gateway = play.portal.server
     .status(play.world.now())
     .gateways.find(({ id }) => id === gid)?.externalId;
   const site = c.setup.sites.find(({ gateways }) => gateways.some(({ name }) => name === gateway))?.name;
   const application = c.application(client);
   const isForged = !application.own.some((own) => own.join() === flow.source.join());
-  const mayPass = resourcesOf(c.reference, client).some(
-    (resource) => resource.site === site && isOpenBy(resource, flow) && permits(resource.filters, flow),
-  );
+  // The gateway's own address answers to echo, and serves names (TN-61 row 6).
+  const isOwn =
+    c.servers.addressOf(gateway ?? "", flow.destination.length)?.join() === flow.destination.join();
+  const mayPass =
+    isOwn ||
+    resourcesOf(c.reference, client).some(
+      (resource) => resource.site === site && isOpenBy(resource, flow) && permits(resource.filters, flow),
+    );
   const number = ++c.probes;
   const sightsBefore = application.sights.length;
   inject(c, pair, encodeProbe({ ...flow, id: ROGUE_ID, number }));
   play.world.run(answerMs(c));
-  const arrivals = servers.arrivals.slice(c.judged);
-  c.judged = servers.arrivals.length;
+  const arrivals = takeArrivals(c);
   const sights = application.sights.splice(sightsBefore);
   if (arrivals.length > 0 && (isForged || !mayPass)) {
     violation(`${client}, past its own policy, from ${formatIp(flow.source)}: ${describeArrivals(arrivals)}`);

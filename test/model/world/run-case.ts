@@ -84,6 +84,7 @@ function run(seed: number, { fault = {} }: CaseOptions, stepsOf: (c: Case) => It
     held: [],
     judged: 0,
     probes: 0,
+    late: new Map(),
     shaken: new Set(),
   };
   const taken: Step[] = [];

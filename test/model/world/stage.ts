@@ -6,6 +6,7 @@ import { ip } from "../../../src/base/index.ts";
 import type { DirectQuery } from "../../../src/dns/index.ts";
 import type { ClientPeer, GatewayPeer } from "../../sim/peer.ts";
 import { type Play, type Story, story } from "../../sim/story.ts";
+import type { PlaneKind } from "../../twin/driven-plane.ts";
 import { type Application, createApplication } from "./application.ts";
 import { portalFile, tokenOf } from "./portal-file.ts";
 import { createReference, type Reference } from "./reference.ts";
@@ -26,7 +27,7 @@ export interface Stage {
 const SYSTEM_RESOLVER = ip("9.9.9.9");
 const UPSTREAM_MS = 20;
 
-/** What a test of this test does wrong on purpose: in the place of a fault of the product. */
+/** What is another than usual. All but the plane is wrong on purpose, in the place of a fault of the product. */
 export interface Fault {
   readonly file?: (reference: Reference) => string;
   /** What comes out of a gateway instead of the packet. */
@@ -35,6 +36,8 @@ export interface Fault {
   readonly resolution?: (addresses: readonly Uint8Array[]) => readonly Uint8Array[] | undefined;
   /** The site of whose gateways another one is. */
   readonly siteOf?: (site: string) => string;
+  /** The other plane, which is no fault (TN-103). */
+  readonly planeKind?: PlaneKind;
 }
 
 /** A part is asked for before all parts are there only by mistake. */
@@ -119,12 +122,17 @@ function addClient(parts: Story, scene: Scene, { internet }: Reference, place: C
     link: { latencyMs },
     setUp: () => ({
       token: tokenOf("client", name),
+      ...planeOf(scene.fault),
       hasResolver: true,
       isInternetOn: internet.has(name),
       takePacket: (packet) => through(scene.fault.atClient, packet, application.takePacket),
       takeEvent: application.takeEvent,
     }),
   });
+}
+
+function planeOf({ planeKind }: Fault): { readonly planeKind?: PlaneKind } {
+  return planeKind === undefined ? {} : { planeKind };
 }
 
 function through(change: Fault["atClient"], packet: Uint8Array, take: (packet: Uint8Array) => void): void {
@@ -145,6 +153,7 @@ function addGateway(
     link: { latencyMs },
     setUp: () => ({
       token: tokenOf("gateway", siteOf(site)),
+      ...planeOf(fault),
       takePacket: (packet) => through(fault.atGateway, packet, (next) => servers.take(name, next)),
       takeEvent(event) {
         if (event.kind === "resolve-setup") servers.resolve(name, event.query);

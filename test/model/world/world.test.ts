@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { PLANE_KINDS } from "../../twin/driven-plane.ts";
 import { keptCases } from "./corpus.ts";
 import { EVERYDAY_SEEDS, missingLabels } from "./labels.ts";
 import { type Outcome, runSeed, runSteps, TRANSITIONS } from "./run-case.ts";
@@ -38,6 +39,17 @@ describe("the tunnel in a world that changes", () => {
       expect(missingLabels(without)).toEqual([`step: ${name}`]);
     }
   });
+
+  it.each(EVERYDAY_SEEDS.slice(-3))(
+    "TN-103: the twin of the plane and the WebAssembly send the same bytes (seed %i)",
+    { timeout: 60_000 },
+    (seed) => {
+      const [twin, module] = PLANE_KINDS.map((planeKind) => runSeed(seed, { fault: { planeKind } }));
+      expect(module?.failure).toBeUndefined();
+      expect(module?.lines).toEqual(twin?.lines);
+      expect(module?.traceHash).toBe(twin?.traceHash);
+    },
+  );
 
   it("TS-7, TN-94: the same seed, the same world, steps and bytes", { timeout: 60_000 }, () => {
     const hashes = (): readonly string[] =>
