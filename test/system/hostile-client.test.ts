@@ -104,7 +104,7 @@ const ROWS: readonly Row[] = [
   [
     "TN-112: a later fragment without its first, to a name",
     ({ own4 }) => [datagram(own4, "100.96.0.1", { fragmentField: 0x0010 })],
-    "drop_fragment_unknown",
+    "fragment_unknown",
   ],
   [
     "TN-61 row 3: multicast and broadcast",
