@@ -25,7 +25,7 @@ export interface TunnelSocket extends Duplex {
 
 export type Target = Pick<DialOptions, "host" | "port" | "family" | "timeoutMs" | "signal">;
 
-const KEEP_ALIVE_MS = 60_000;
+const DEFAULT_KEEP_ALIVE_MS = 60_000;
 
 interface State {
   readonly client: Pick<Client, "dial">;
@@ -155,8 +155,8 @@ function propertiesOf(duplex: Duplex, state: State): PropertyDescriptorMap {
       touch(duplex, state);
     }),
     setNoDelay: method(() => {}),
-    setKeepAlive: method((isOn = false, delayMs: number = KEEP_ALIVE_MS) => {
-      state.keepAliveMs = isOn ? delayMs || KEEP_ALIVE_MS : 0;
+    setKeepAlive: method((isOn = false, delayMs: number = DEFAULT_KEEP_ALIVE_MS) => {
+      state.keepAliveMs = isOn ? delayMs || DEFAULT_KEEP_ALIVE_MS : 0;
       state.socket?.setKeepAlive(state.keepAliveMs);
     }),
     ref: method(() => {}),

@@ -72,6 +72,8 @@ export interface Inbound {
 }
 
 const CONNECT_MS_MAX = 30_000;
+/** A client that is gone says nothing: what it had open is found by asking. */
+const CLIENT_ASKED_AFTER_MS = 60_000;
 const UDP_IDLE_MS = 120_000;
 const UDP_FLOWS_MAX = 4_096;
 const UDP_QUEUED_MAX = 256;
@@ -116,6 +118,7 @@ function handle(state: State, event: StackEvent): boolean {
       offer(state, tcpFlow(state, event));
       return true;
     case "tcp-opened": {
+      state.engine.withStack((stack, now) => stack.keepAlive(now, event.id, CLIENT_ASKED_AFTER_MS));
       const adopt = event.asked === undefined ? undefined : state.adopting.get(event.asked);
       adopt?.(event);
       return true;
