@@ -43,7 +43,14 @@ const TYPESCRIPT = {
 const PLANE = {
   name: "wasm",
   title: "build: packet plane (wasm)",
-  sources: ["assembly", "asconfig.json", "scripts/asc.mjs", "scripts/gen", "package-lock.json"],
+  sources: [
+    "assembly",
+    "asconfig.json",
+    "scripts/asc.mjs",
+    "scripts/cold.mjs",
+    "scripts/gen",
+    "package-lock.json",
+  ],
   make: compilePlane,
 };
 const PARTS = [PROGRAMS, TYPESCRIPT, PLANE];

@@ -10,6 +10,8 @@ import { Transform } from "assemblyscript/transform";
 /** Patterns of Binaryen's names, FILE/FUNCTION. */
 const COLD = [
   "assembly/guard/*",
+  "assembly/hash/*",
+  "assembly/packet/icmp/isIcmpError",
   "assembly/crypto/blake2s/*",
   "assembly/crypto/xaead/*",
   "assembly/batch/punt/*",
@@ -32,10 +34,24 @@ const COLD = [
   "assembly/loop/wait/*",
 ];
 
+/**
+ * What more of V8's newer compiler needs no copy, since it inlines these by itself: 1,000 bytes, without a difference in
+ * speed. Node 20 pays for them with 2 to 9 % of small datagrams.
+ */
+const COLD_TURBOSHAFT = [
+  "assembly/batch/policy/*",
+  "assembly/packet/ecn/*",
+  "assembly/packet/resolver/*",
+  "assembly/packet/rewrite/*",
+  "assembly/ring/*",
+  "assembly/table/flow/*",
+];
+
 // biome-ignore lint/style/noDefaultExport: the compiler takes a transform by its default export.
 export default class extends Transform {
   afterCompile(module) {
-    for (const pattern of COLD) {
+    const isTurboshaft = this.program.options.globalAliases?.get("CIPHER") === "1";
+    for (const pattern of isTurboshaft ? [...COLD, ...COLD_TURBOSHAFT] : COLD) {
       this.binaryen.setPassArgument("no-inline", pattern);
       module.runPasses(["no-inline"]);
     }
