@@ -264,15 +264,14 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     const hourMs = 3_600_000;
     const until = new Date(Date.now() + hourMs);
     const asked = (): number => timesOf(client, /access is asked for again/).length;
-    const before = asked();
-    // The vault stays: with the last of all grants the connection would end as well.
     office.configure([{ resource: "Office", until }, { resource: "Office6", until }, { resource: "Vault" }]);
-    for (const to of [OFFICE_V4, OFFICE_V6]) {
+    // The vault's stays: with the last of all grants the connection would end as well.
+    for (const to of [VAULT, OFFICE_V4, OFFICE_V6]) {
       await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), 30_000);
     }
     const ended = (): number => timesOf(gateway, /access ended .*reason=expired/).length;
     const clockSet = (): number => timesOf(gateway, /the clock was set/).length;
-    const [expired, steps] = [ended(), clockSet()];
+    const [before, expired, steps] = [asked(), ended(), clockSet()];
     setClock(hourMs + 60_000);
     await eventually(() => expect(ended()).toBe(expired + 2), 5000);
     setClock(0);

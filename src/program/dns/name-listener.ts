@@ -1,7 +1,15 @@
 /** Where clients ask the gateway's name server: UDP and TCP at one tunnel address (DN-84, DN-90). */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { createServer, type Server, type Socket } from "node:net";
-import { concatBytes, formatIp, type IpAddress, parseIp } from "../../base/index.ts";
+import {
+  concatBytes,
+  contains,
+  formatIp,
+  type IpAddress,
+  parseIp,
+  TUNNEL_V4,
+  TUNNEL_V6,
+} from "../../base/index.ts";
 import { GATEWAY_DNS_PORT, HEADER_BYTES, TCP_LENGTH_BYTES, UNANSWERED_MAX } from "../../dns/index.ts";
 
 /** A question, and the way of its answer. */
@@ -29,7 +37,7 @@ export async function listenForNames(
   const datagrams = await openDatagrams(address, port, onAsked);
   const sockets = new Set<Socket>();
   try {
-    const server = await openStreams(address, port, (socket) => serve(socket, sockets, onAsked));
+    const server = await openStreams(address, port, (socket) => admit(address, socket, sockets, onAsked));
     return {
       close() {
         datagrams.close();
@@ -51,7 +59,7 @@ function openDatagrams(
   const socket = createSocket({ type: address.length === 4 ? "udp4" : "udp6" });
   socket.on("message", (bytes, from) => {
     const client = parseIp(from.address);
-    if (!client.ok) return;
+    if (!client.ok || !isInTunnel(address, client.value)) return;
     const reply = (answer: Uint8Array | undefined): void => {
       // Who does not get it asks again.
       if (answer !== undefined) socket.send(answer, from.port, from.address, () => {});
@@ -85,10 +93,33 @@ function openStreams(address: IpAddress, port: number, onSocket: (socket: Socket
   });
 }
 
-/** Several questions at a time, answers as they come. */
-function serve(socket: Socket, sockets: Set<Socket>, onAsked: (asked: Asked) => void): void {
+/**
+ * Whether a question may have come through the tunnel: Linux takes packets for an address of its own at any device,
+ * and a neighbour of the host must not use up the clients' connections.
+ */
+export function isInTunnel(own: IpAddress, source: IpAddress): boolean {
+  const range = [TUNNEL_V4, TUNNEL_V6].find((one) => contains(one, own));
+  return range === undefined || contains(range, source);
+}
+
+function admit(
+  address: IpAddress,
+  socket: Socket,
+  sockets: Set<Socket>,
+  onAsked: (asked: Asked) => void,
+): void {
   const client = parseIp(socket.remoteAddress ?? "");
-  if (!client.ok) return void socket.destroy();
+  if (client.ok && isInTunnel(address, client.value)) serve(socket, client.value, sockets, onAsked);
+  else socket.resetAndDestroy();
+}
+
+/** Several questions at a time, answers as they come. */
+function serve(
+  socket: Socket,
+  client: IpAddress,
+  sockets: Set<Socket>,
+  onAsked: (asked: Asked) => void,
+): void {
   sockets.add(socket);
   let unread: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   let unanswered = 0;
@@ -112,7 +143,7 @@ function serve(socket: Socket, sockets: Set<Socket>, onAsked: (asked: Asked) => 
       unanswered++;
       clearTimeout(idle);
       idle = setTimeout(end, IDLE_MS);
-      onAsked({ transport: "tcp", client: clientAddress, bytes, reply });
+      onAsked({ transport: "tcp", client, bytes, reply });
     }
     if (unanswered >= UNANSWERED_MAX) socket.pause();
     else socket.resume();
@@ -127,7 +158,6 @@ function serve(socket: Socket, sockets: Set<Socket>, onAsked: (asked: Asked) => 
     if (hasEnded && unanswered === 0) socket.end();
   }
 
-  const clientAddress = client.value;
   socket.on("data", (chunk) => {
     unread = concatBytes(unread, chunk);
     read();
