@@ -188,7 +188,7 @@ const bench = define({
   // It stops all tunnels one after the other.
   stopWithinMs: () => 30_000,
   examples: [
-    ["postern bench --quick", "a first look, in half a minute"],
+    ["postern bench --quick", "a first look, in a minute"],
     [
       "postern bench --output today.json --plot today.svg",
       "beside wireguard-go and OpenVPN, where they are installed",
