@@ -80,6 +80,7 @@ function comparePlanes({ pairs, roots, runtime, draw }) {
         samples.set(name, [...(samples.get(name) ?? []), { arm, pair, value: median, valid: true }]);
       }
     }
+    console.error(`plane: pair ${pair + 1} of ${pairs}`);
   }
   return [...samples].map(([name, list]) =>
     cellOf({ name: `plane, ${name}`, ...units.get(name), samples: list, arms: ARMS }),
@@ -89,11 +90,17 @@ function comparePlanes({ pairs, roots, runtime, draw }) {
 /** The cells of one short run of a checkout's own `bench/plane`. */
 function runPlane(root, runtime) {
   const main = join(root, "bench", "plane", "main.mjs");
-  const { status, stdout, stderr } = spawnSync(runtime, [main, "--pairs", "1", "--ms", "250", "--json"], {
-    cwd: root,
-    encoding: "utf8",
-    timeout: PLANE_WITHIN_MS,
-  });
+  const { status, signal, stdout, stderr } = spawnSync(
+    runtime,
+    [main, "--pairs", "1", "--ms", "250", "--json"],
+    { cwd: root, encoding: "utf8", timeout: PLANE_WITHIN_MS },
+  );
+  if (signal !== null) {
+    const seconds = PLANE_WITHIN_MS / 1_000;
+    throw new Error(
+      `bench/plane of ${root} was ended by ${signal}: it has ${seconds} s, wait for a quiet machine`,
+    );
+  }
   if (status !== 0) throw new Error(`bench/plane of ${root} failed: ${stderr.trim().split("\n").at(-1)}`);
   return JSON.parse(stdout.trim().split("\n").at(-1)).cells;
 }
@@ -117,6 +124,7 @@ async function compareTunnels({ pairs, seconds, roots, runtime, mtu, draw }) {
         for (const arm of shuffled(arms, draw)) {
           samples.push({ arm: arm.name, pair, ...(await tcp(arm, { direction, seconds })) });
         }
+        console.error(`tunnel, ${direction}: pair ${pair + 1} of ${pairs}`);
       }
       const params = { mtu: Number(mtu), direction, seconds };
       cells.push(cellOf({ name: `tcp-${direction}-${mtu}`, params, unit: "Gbit/s", samples, arms: ARMS }));
