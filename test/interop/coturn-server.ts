@@ -106,9 +106,14 @@ export interface LiveRelayClient {
   close(): Promise<void>;
 }
 
-/** By UDP, over both families. */
-export async function openRelayClient(port: number, credentials = USER): Promise<LiveRelayClient> {
-  const servers = { v4: { address: ip("127.0.0.1"), port }, v6: { address: ip("::1"), port } };
+/** By UDP. @param families over which coturn is asked: with both, the first answer decides anew at each restart (RL-80) */
+export async function openRelayClient(
+  port: number,
+  credentials = USER,
+  families: "both" | "v4" = "both",
+): Promise<LiveRelayClient> {
+  const v4 = { address: ip("127.0.0.1"), port };
+  const servers = families === "v4" ? { v4 } : { v4, v6: { address: ip("::1"), port } };
   return createLiveClient(await Promise.all(LOOPBACK.map(openSocket)), servers, credentials);
 }
 

@@ -435,4 +435,15 @@ describe("the life of an allocation", () => {
     expect(lone.last("allocate").message.fields).toMatchObject({ username: utf8(CREDENTIALS.username) });
     expect(lone.last("allocate").message.fields.nonce).toBeUndefined();
   });
+
+  it("RL-116, RL-80: the first answer after a restart decides the socket anew", () => {
+    const lone = active();
+    expect(lone.machine.activeSocket()).toEqual(SERVER4);
+    lone.run((machine, now) => machine.restart(now));
+    lone.succeed(lone.last("binding"), { mappedAddress: LOCAL6 });
+    expect(lone.machine.activeSocket()).toEqual(SERVER6);
+    expect(lone.last("allocate").to).toEqual(SERVER6);
+    lone.succeed(lone.last("allocate"), { relayedAddresses: [RELAYED4], lifetimeSeconds: 600 });
+    expect(lone.count("refresh")).toBe(0);
+  });
 });
