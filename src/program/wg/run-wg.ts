@@ -101,8 +101,9 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
     },
     fail: (error) => ending.fail(error),
   });
-  await host.start();
+  // Peers and routes first: a packet that came between would lead nowhere, and a caller would hear it late.
   shell.input((now) => machine.set(now, toSet(config)));
+  await host.start();
 
   await serve(io, name, control, ending, undo);
   undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
