@@ -83,7 +83,8 @@ function handleNothing(worker: usize, bytes: i32): bool {
     store<u32>(worker, ENDED_TUN_REMOVED, Worker.ENDED);
     return false;
   }
-  // EIO: the interface is down, and comes up again without our doing.
+  // EIO: the interface is down, and comes up again without our doing. What was read before does not wait for that.
+  if (egressFlush(worker) != 0) transmit(worker);
   park(worker);
   pause(worker, TUN_ERROR_PAUSE_MS);
   unpark(worker);

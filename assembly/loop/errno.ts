@@ -22,9 +22,11 @@ export function noteReceiveError(worker: usize, error: i32): void {
   countErrno(worker, Worker.RECEIVE_ERRNOS, error);
   store<u32>(worker, <u32>error, Worker.LAST_ERRNO);
   const now = load<u64>(worker, Worker.NOW);
-  const errors = load<u32>(worker, Worker.ERRORS) + 1;
+  let errors = load<u32>(worker, Worker.ERRORS) + 1;
+  // Errors of long ago do not hide that a socket fails all the time now.
+  if (now - load<u64>(worker, Worker.ERRORS_SINCE) >= ERRORS_WINDOW_MS) errors = 1;
   if (errors == 1) store<u64>(worker, now, Worker.ERRORS_SINCE);
   store<u32>(worker, errors, Worker.ERRORS);
-  const isFlood = errors > ERRORS_MAX && now - load<u64>(worker, Worker.ERRORS_SINCE) < ERRORS_WINDOW_MS;
-  if (isFlood || error == EBADF || error == ENOTSOCK) store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
+  if (errors > ERRORS_MAX || error == EBADF || error == ENOTSOCK)
+    store<u32>(worker, ENDED_SOCKET, Worker.ENDED);
 }

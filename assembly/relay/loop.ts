@@ -3,9 +3,10 @@
  * `loop/egress.ts` the endless loops are tiny.
  */
 import { Forward, PLANE_ADDRESS, Plane, RELAY_EVENTS, Relay, Worker } from "../layout";
-import { POLLIN } from "../linux";
-import { beginBatch, isOver, isStopping, park, unpark, waitFor } from "../loop/wait";
-import { sysEpollWait } from "../sys";
+import { EINTR, POLLIN } from "../linux";
+import { noteReceiveError } from "../loop/errno";
+import { beginBatch, isOver, park, unpark, waitFor } from "../loop/wait";
+import { sysEpollWait, sysErrno } from "../sys";
 import { handleFromClient } from "./client";
 import { handleFromPeer } from "./peer";
 import { afterReceive, bytesOfMessage, receiveMany, wasFull } from "./receive";
@@ -56,6 +57,7 @@ export function relayPeerTurn(worker: usize): bool {
   const events = load<usize>(worker, Forward.EPOLL_EVENTS);
   const ready = sysEpollWait(epoll, events, RELAY_EVENTS, 0);
   if (ready <= 0) {
+    if (ready < 0) handleEpollError(worker, sysErrno());
     rest(worker, epoll, -1);
     return true;
   }
@@ -68,11 +70,16 @@ export function relayPeerTurn(worker: usize): bool {
   return true;
 }
 
+/** A broken epoll would neither tell of datagrams nor let the worker sleep: as with a broken socket, the end. */
+function handleEpollError(worker: usize, error: i32): void {
+  if (error != EINTR) noteReceiveError(worker, error);
+}
+
 /** Nothing to do: until something comes. */
 function rest(worker: usize, first: i32, second: i32): void {
   store<u32>(worker, 0, Worker.MISSES);
   park(worker);
-  if (!isStopping(worker)) waitFor(worker, first, second, POLLIN);
+  if (!isOver(worker)) waitFor(worker, first, second, POLLIN);
   unpark(worker);
 }
 

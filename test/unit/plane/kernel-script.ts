@@ -7,7 +7,9 @@
 import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/index.ts";
 import { CONSTANTS, instantiatePlane, OFFSETS } from "../../../bindings/memory/index.ts";
 import { copyOf, type Instant, type SocketAddress } from "../../../src/base/index.ts";
+import type { Fault } from "../../lib/fault-script.mjs";
 import { compileVariant } from "../crypto/modules.ts";
+import { withFaults } from "./faulty-calls.ts";
 import { NOW, type testPlane } from "./pair.ts";
 
 const { plane: PLANE, worker: WORKER } = OFFSETS;
@@ -46,12 +48,16 @@ export interface KernelScript {
   readonly writes?: readonly number[];
   readonly isIpv6Missing?: boolean;
   /** Called at every wait, before the loop is stopped at the last one. */
-  readonly onPoll?: (waits: number) => void;
+  readonly onPoll?: (waits: number, sends: number) => void;
   /** Called before every read of the TUN device. */
   readonly onRead?: (reads: number) => void;
   /** After so many waits the loop is stopped; default 1. */
   readonly waits?: number;
   readonly now?: Instant | (() => Instant);
+  /** Calls that fail, before the lists are asked; reads of the eventfd are called `wake`. */
+  readonly faults?: readonly Fault[];
+  /** Every wait ends because control wants something. */
+  readonly isWoken?: boolean;
 }
 
 export interface KernelRun {
@@ -89,6 +95,7 @@ export interface SetOption {
 }
 
 const EAGAIN = 11;
+const POLLFD_BYTES = 8;
 const SO_ATTACH_FILTER = 26;
 const SO_DETACH_FILTER = 27;
 
@@ -132,7 +139,8 @@ export function runLoop(
     filters: [],
     timeouts: [],
   };
-  const sys = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
+  const kernel = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
+  const sys = withFaults(kernel, script.faults ?? [], FD.wake);
   set(WORKER.tun, FD.tun);
   set(WORKER.udp4, FD.udp4);
   set(WORKER.udp6, script.isIpv6Missing === true ? -1 : FD.udp6);
@@ -234,9 +242,11 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
       recording.timeouts.push(timeout);
       recording.polls.push({ fd: view.getInt32(at, true), events: view.getUint16(at + 4, true), count });
       if (count > 0) waits++;
-      script.onPoll?.(waits);
+      script.onPoll?.(waits, recording.sent.length);
       if (waits >= (script.waits ?? 1)) view.setInt32(worker + WORKER.stop, 1, true);
-      return 0;
+      if (script.isWoken !== true || count < 3) return 0;
+      view.setUint16(at + 2 * POLLFD_BYTES + 6, 1, true);
+      return 1;
     },
   };
 }

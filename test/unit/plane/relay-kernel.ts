@@ -26,6 +26,8 @@ import {
   type SocketAddress,
 } from "../../../src/base/index.ts";
 import type { PlaneEvent, RelayBinding } from "../../../src/plane/index.ts";
+import type { Fault } from "../../lib/fault-script.mjs";
+import { withFaults } from "./faulty-calls.ts";
 
 const { plane: PLANE, relay: RELAY, worker: WORKER } = OFFSETS;
 const EAGAIN = 11;
@@ -71,12 +73,15 @@ export interface RelayBench {
   /** Lets the client side work until its sockets are empty. */
   fromClients(...arrivals: readonly Arrival[]): readonly Sent[];
   fromPeers(port: number, ...arrivals: readonly Arrival[]): readonly Sent[];
+  /** ENDED_… of the run before. */
+  ended: number;
   punts(): readonly PlaneEvent[];
   client(): WorkerCounters;
   peer(): WorkerCounters;
 }
 
-export function createRelayBench(): RelayBench {
+/** @param faults calls that fail, before the lists are asked (TS-64) */
+export function createRelayBench(faults: readonly Fault[] = []): RelayBench {
   const { memory } = createPlaneMemory();
   const shared = createSharedMemory(memory);
   const state: Scene = {
@@ -85,10 +90,11 @@ export function createRelayBench(): RelayBench {
     sendErrors: [],
     waits: [],
     now: 1000,
+    ended: 0,
     errno: 0,
     stop: () => {},
   };
-  const calls = createCalls(shared, state);
+  const calls = withFaults(createCalls(shared, state), faults, FD.wake);
   const exports = instantiatePlane<RelayExports>(compileRelay(), memory, calls);
   const client = createRelayWorker(shared, 0n);
   const peer = createRelayWorker(shared, 0n);
@@ -104,7 +110,7 @@ export function createRelayBench(): RelayBench {
     state.stop = () => set(worker + WORKER.stop, 1);
     set(worker + WORKER.stop, 0);
     set(worker + WORKER.ended, 0);
-    loop(worker);
+    state.ended = loop(worker);
     return state.sent.slice(before);
   };
   return Object.assign(state, {
@@ -161,6 +167,7 @@ interface Scene {
   readonly sendErrors: number[];
   readonly waits: { readonly fd: number; readonly timeoutMs: number }[];
   now: number;
+  ended: number;
   errno: number;
   stop: () => void;
 }
