@@ -29,7 +29,7 @@ export default defineConfig({
       ...["node_modules/**", "runtime/**", ".cache/**", "**/*.long.test.ts"],
       ...["test/unit/house/**", "test/unit/crypto/modules.test.ts"],
     ],
-    setupFiles: ["test/covered/collect.ts"],
+    setupFiles: ["test/set-up.ts", "test/covered/collect.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

@@ -11,6 +11,7 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
+import { nameLeft, takeTraces } from "./traces.mjs";
 
 /** An ordinary user's PATH lacks the folders where ip and nft may lie (PG-173). */
 const ENVIRONMENT = { ...process.env, PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin` };
@@ -149,7 +150,9 @@ async function main() {
     await runAsPect(tally);
   }
   // Tests that start programs run what is in build/: without it they only repeat one failure.
+  const before = takeTraces();
   for (const args of isBuilt ? vitestRuns(isLong, filters) : []) await runVitest(tally, args);
+  for (const trace of nameLeft(before, takeTraces())) fail(tally, `the run left on this host: ${trace}`);
   // Every skip is named (TS-69), and every failure where it is found without searching pages of output.
   for (const line of tally.named.sort().reverse()) console.error(line);
   const { passed, failed, skipped } = tally.sum;

@@ -60,7 +60,7 @@ export {
 export { type KeptSysctls, readKeptSysctls, reportKeptSysctls } from "./kept-sysctls.ts";
 export { type KeptTable, keepFirewall } from "./kept-table.ts";
 export { configureLink, type HostAddress, type LinkFamilies, type LinkSettings, whyNoIpv6 } from "./link.ts";
-export { type InstanceLock, runFolders, takeLock } from "./lock.ts";
+export { type InstanceLock, takeLock } from "./lock.ts";
 export { type MarkedTarget, openMarkedSocket, startTls, type TlsTrust } from "./marked-socket.ts";
 export {
   createNameLookup,
@@ -85,6 +85,7 @@ export {
   readNetwork,
   selectOwnAddresses,
 } from "./own-addresses.ts";
+export { runFolders, stateFolder } from "./own-folders.ts";
 export { isPrivileged, requirePrivilege } from "./privilege.ts";
 export { createRepairLimit, type RepairLimit } from "./repair-limit.ts";
 export type { NamedServer } from "./resolv-conf.ts";

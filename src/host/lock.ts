@@ -24,12 +24,6 @@ export interface InstanceLock {
 /** Each attempt more means that another instance has just stopped. */
 const ATTEMPTS_MAX = 8;
 
-/** `/run/postern`, or the user's own run folder where that one is not writable. */
-export function runFolders(env: Readonly<Record<string, string | undefined>>): readonly string[] {
-  const own = env["XDG_RUNTIME_DIR"];
-  return ["/run/postern", ...(own === undefined || own === "" ? [] : [join(own, "postern")])];
-}
-
 /**
  * Takes the lock of an instance in the first folder that can be written.
  *

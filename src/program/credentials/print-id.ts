@@ -1,6 +1,6 @@
 /** `postern id [ROLE]`: by what the portal knows this host (PG-23 to PG-25). */
 import { PosternError } from "../../base/index.ts";
-import { type IdentifiedRole, resolveIdentifier } from "../../host/index.ts";
+import { type IdentifiedRole, resolveIdentifier, stateFolder } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { IdOptions } from "../options.ts";
@@ -13,7 +13,7 @@ export function printIdentifier({ role: word = "client", instance, id }: IdOptio
   if (role === undefined) {
     throw new PosternError("usage", `id: '${word}' has no identifier`, `it is one of ${ROLES.join(", ")}`);
   }
-  const path = `/var/lib/postern/${instance ?? role}-id.json`;
+  const path = `${stateFolder(io.env)}/${instance ?? role}-id.json`;
   io.print(resolveIdentifier({ role, path, ...(id === undefined ? {} : { configured: id }) }, io.log));
   return EXIT.ok;
 }

@@ -7,7 +7,14 @@ import { dirname } from "node:path";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { PosternError, type Secret } from "../../base/index.ts";
-import { requirePrivilege, resolveIdentifier, resolveToken, runFolders, takeLock } from "../../host/index.ts";
+import {
+  requirePrivilege,
+  resolveIdentifier,
+  resolveToken,
+  runFolders,
+  stateFolder,
+  takeLock,
+} from "../../host/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../../portal/protocol/index.ts";
 import { createEnding } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
@@ -87,7 +94,7 @@ export function identify(
   const id = resolveIdentifier(
     {
       role,
-      path: `/var/lib/postern/${options.instance ?? role}-id.json`,
+      path: `${stateFolder(io.env)}/${options.instance ?? role}-id.json`,
       ...(options.id === undefined ? {} : { configured: options.id }),
     },
     io.log,

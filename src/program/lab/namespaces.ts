@@ -42,6 +42,9 @@ const WITHOUT_DAD: Readonly<Record<SysctlPath, string>> = {
   "net/ipv6/conf/default/accept_dad": "0",
 };
 
+/** Programs of ours in a namespace keep what they have below its `/run`, whatever the variables outside say. */
+const OWN_FOLDERS = { RUNTIME_DIRECTORY: undefined, STATE_DIRECTORY: "/run/postern-state" } as const;
+
 /** One end of a veth pair. Device names are not to be abbreviations of ip's keywords (TS-22). */
 export interface Port {
   readonly namespace: Namespace;
@@ -128,6 +131,7 @@ function createNamespace(role: string, scratch: string, children: Child[]): Name
   const inside = ["netns", "exec", name, "sh", "-c", 'mount --bind "$0" /run && exec "$@"', runFolder];
   const wrap = (options: ChildOptions): ChildOptions => ({
     ...options,
+    env: { ...(options.env ?? process.env), ...OWN_FOLDERS },
     command: "ip",
     args: [...inside, options.command, ...(options.args ?? [])],
   });

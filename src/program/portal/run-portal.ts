@@ -2,6 +2,7 @@
  * `postern portal`: serves, checks a file, or makes a token (PT-110, PT-111).
  */
 import { formatSocketAddress, type Log, toHex } from "../../base/index.ts";
+import { stateFolder } from "../../host/index.ts";
 import type { DevDefaults } from "../../portal/config/index.ts";
 import { createToken, hashToken, parseToken, type TokenKind } from "../../portal/derive.ts";
 import { EXIT } from "../exit.ts";
@@ -17,7 +18,6 @@ import { MEMORY_ONLY, openStateFile } from "./state-file.ts";
 
 /** `--drain`; a portal for trying out has nobody to spare. */
 const DRAIN_MS = 10_000;
-const DEFAULT_DATA = "/var/lib/postern/portal";
 
 /** Runs until it is told to stop; resolves to the exit code (PG-14). */
 export async function runPortal(options: PortalOptions, io: ProgramIo): Promise<number> {
@@ -62,7 +62,9 @@ async function serve(options: PortalOptions, io: ProgramIo): Promise<number> {
   }
   const log = io.log.scope("portal");
   for (const warning of loaded.warnings) log.warn?.(warning);
-  const state = options.dev ? MEMORY_ONLY : openStateFile(options.data ?? DEFAULT_DATA, log);
+  const state = options.dev
+    ? MEMORY_ONLY
+    : openStateFile(options.data ?? `${stateFolder(io.env)}/portal`, log);
   try {
     const loop = await openPortalLoop({
       address,
