@@ -29,6 +29,7 @@ const COLD = [
   "assembly/arrival/writeAddress",
   "assembly/loop/control-message/*",
   "assembly/loop/errno/*",
+  "assembly/loop/frames/*",
   "assembly/loop/message/*",
   "assembly/loop/pace/*",
   "assembly/loop/wait/*",

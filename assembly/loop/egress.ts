@@ -7,11 +7,12 @@
 import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egress";
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
-import { BUFFER_LEAD, Egress, ENDED_TUN_REMOVED, FRAME_MAX_BYTES, Worker } from "../layout";
+import { Egress, ENDED_TUN_REMOVED, Worker } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, POLLIN } from "../linux";
 import { ringPeek } from "../ring";
-import { sysErrno, sysRead, sysYield } from "../sys";
+import { sysYield } from "../sys";
 import { countErrno } from "./errno";
+import { hasFrame, readFrame, releaseFrame } from "./frames";
 import { isBusy } from "./pace";
 import { transmit } from "./transmit";
 import { beginBatch, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
@@ -36,14 +37,11 @@ function egressTurn(worker: usize): bool {
   beginBatch(worker);
   if (load<u32>(worker, Worker.EPOCH) % CLOCK_EVERY == 0) tick(worker);
   while (egressInject(worker) != 0) transmit(worker);
-  const bytes = sysRead(
-    load<i32>(worker, Worker.TUN),
-    load<usize>(worker, Worker.INPUT) + BUFFER_LEAD,
-    FRAME_MAX_BYTES,
-  );
-  if (bytes <= 0) return handleNothing(worker, bytes);
+  const bytes = readFrame(worker);
+  if (bytes <= 0) return handleNothing(worker, bytes == 0 ? EBADFD : -bytes);
   egressBegin(worker, <u32>bytes);
   while (egressStep(worker) != 0) transmit(worker);
+  releaseFrame(worker);
   return true;
 }
 
@@ -56,8 +54,7 @@ function tick(worker: usize): void {
 }
 
 /** The device gave no frame. Returns false if it never will again (PG-38). */
-function handleNothing(worker: usize, bytes: i32): bool {
-  const error = bytes == 0 ? EBADFD : sysErrno();
+function handleNothing(worker: usize, error: i32): bool {
   if (error == EINTR) return true;
   if (error == EAGAIN) {
     if (egressFlush(worker) != 0) {
@@ -70,8 +67,9 @@ function handleNothing(worker: usize, bytes: i32): bool {
       }
     }
     park(worker);
-    // Control signals only a parked worker: what it injected before it saw us parked is seen here.
-    if (ringPeek(load<usize>(worker, Worker.INJECT_RING)) == 0 && !isStopping(worker)) {
+    // Control signals only a parked worker: what it put before it saw us parked is seen here.
+    const isIdle = ringPeek(load<usize>(worker, Worker.INJECT_RING)) == 0 && !hasFrame(worker);
+    if (isIdle && !isStopping(worker)) {
       waitFor(worker, load<i32>(worker, Worker.TUN), -1, POLLIN);
     }
     unpark(worker);

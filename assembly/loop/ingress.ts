@@ -23,10 +23,11 @@ import {
 } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, EIO, POLLIN, POLLOUT } from "../linux";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
-import { sysErrno, sysRecvmsg, sysSendmsg, sysWrite, sysYield } from "../sys";
+import { sysErrno, sysRecvmsg, sysSendmsg, sysYield } from "../sys";
 import { writeAnswerControl } from "./control-message";
 import { countErrno, noteReceiveError } from "./errno";
 import { endFlood, judgeFlood } from "./flood";
+import { putFrame } from "./frames";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
 import { beginBatch, isOver, isStopping, POLL_TIMEOUT_MS, park, unpark, waitFor, waitForSome } from "./wait";
@@ -183,7 +184,8 @@ function writeFrames(worker: usize): void {
 function writeFrame(worker: usize, frame: usize, bytes: u32, segments: u32): void {
   const tun = load<i32>(worker, Worker.TUN);
   for (let attempt: u32 = 0; ; attempt++) {
-    if (sysWrite(tun, frame, bytes) >= 0) {
+    const error = putFrame(worker, frame, bytes);
+    if (error == 0) {
       count(worker, Counter.WRITES, 1);
       count(worker, Counter.BYTES_OUT, <u64>bytes);
       count(worker, Counter.SEGMENTS_OUT, <u64>segments);
@@ -193,7 +195,6 @@ function writeFrame(worker: usize, frame: usize, bytes: u32, segments: u32): voi
       if (<u32>load<u8>(frame, VNET_GSO_TYPE) == GSO_UDP) sysYield();
       return;
     }
-    const error = sysErrno();
     if (error == EINTR) continue;
     if (error == EAGAIN && attempt < TUN_WRITE_ATTEMPTS && !isStopping(worker)) {
       waitFor(worker, tun, -1, POLLOUT);

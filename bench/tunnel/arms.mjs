@@ -102,48 +102,52 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern", main 
   return { name, near, far, address: "10.7.0.2", processes, support, isPostern: true };
 }
 
+/** The program of a role in a namespace, with its token. */
+function startRole(end, { role, args, token, runtime }) {
+  return end.start({
+    name: role,
+    command: runtime.path,
+    args: [MAIN, role, ...args],
+    env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
+  });
+}
+
 /**
- * Client and gateway with a portal (G-4). The resource is an address of the gateway's own namespace,
- * so that nothing but the tunnel lies between the ends, as with `postern wg`.
+ * A gateway with a portal. The resource is an address of the gateway's own namespace, so that nothing but the
+ * tunnel lies between the ends, as with `postern wg`.
  */
-export async function openClientGateway(lab, { runtime }) {
-  const { near, far } = await openEnds(lab, "cg");
+export async function openGateway(lab, { runtime, name = "cg" }) {
+  const { near, far } = await openEnds(lab, name);
   await far.ip("addr add 172.20.0.1/32 dev lo");
   writeFileSync(
     join(far.runFolder, "portal.yaml"),
     "version: 1\nresources: [{ name: Far, type: cidr, address: 172.20.0.0/16, site: default }]\n" +
       "policies: [{ group: dev, resource: Far }]\n",
   );
-  const start = (end, role, args, token) =>
-    end.start({
-      name: role,
-      command: runtime.path,
-      args: [MAIN, role, ...args],
-      env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
-    });
   const listen = "10.9.0.2:8080";
-  const portal = start(far, "portal", [
-    "--dev",
-    "--dev-insecure",
-    "--listen",
-    listen,
-    "--config",
-    "/run/portal.yaml",
-  ]);
+  const apiUrl = `ws://${listen}`;
+  const dev = ["--dev", "--dev-insecure", "--listen", listen, "--config", "/run/portal.yaml"];
+  const portal = startRole(far, { role: "portal", args: dev, runtime });
   await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   const tokenFor = async (label) =>
     (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
-  const url = ["--api-url", `ws://${listen}`];
-  const gateway = start(far, "gateway", [...url, "--id", "bench-gateway"], await tokenFor("GATEWAY"));
+  const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
+  const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  const clientArgs = [...url, "--id", "bench-client", "--dns-control", "disabled"];
-  const clientToken = await tokenFor("CLIENT");
+  const token = await tokenFor("CLIENT");
+  return { near, far, address: "172.20.0.1", gateway, apiUrl, token };
+}
+
+/** Client and gateway with a portal (G-4). */
+export async function openClientGateway(lab, { runtime, name }) {
+  const { near, far, address, gateway, apiUrl, token } = await openGateway(lab, { runtime, name });
+  const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled"];
   /** Another one may be started when this one has stopped. */
-  const startClient = () => start(near, "client", clientArgs, clientToken);
+  const startClient = () => startRole(near, { role: "client", args, token, runtime });
   const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
   const processes = [client, gateway];
-  return { name: "client-gateway", near, far, address: "172.20.0.1", processes, startClient };
+  return { name: "client-gateway", near, far, address, processes, startClient };
 }
 
 async function makeKeys(namespace, count) {

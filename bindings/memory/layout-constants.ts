@@ -38,6 +38,11 @@ export const CONSTANTS = {
   DATA_RING_AREA: 0x200000,
   INJECT_RING_ENTRIES: 2048,
   INJECT_RING_AREA: 0x200000,
+  /** Frames between the workers and a stack without a device (PG-122), each way. */
+  FRAME_RING_ENTRIES: 1024,
+  FRAME_RING_AREA: 0x200000,
+  /** Behind a frame: the plane pads in place (PF-54). */
+  FRAME_TAIL_BYTES: 16,
 
   SESSIONS_PER_PEER: 8,
   /** Packets of one peer that may wait in the rings for a session (WG-18, WG-46). */

@@ -45,13 +45,27 @@ export const entry = {
 export const worker = {
   stop: { type: "u32", writer: "control", doc: "1: the loop ends; written before the eventfd (PF-23)" },
   tun: { type: "i32", writer: "control", doc: "descriptor; -1: none" },
+  frameRing: {
+    type: "u32",
+    writer: "control",
+    doc: "address of the ring of frames in place of the TUN device; 0: there is a device",
+  },
+  isRoomWanted: {
+    type: "u32",
+    writer: "any",
+    doc: "1: control found the ring of frames full and waits for room; egress only",
+  },
   udp4: { type: "i32", writer: "control", doc: "descriptor; -1: none" },
   udp6: { type: "i32", writer: "control", doc: "descriptor; -1: none" },
   wakeFd: { type: "i32", writer: "control", doc: "eventfd of this worker; -1: none" },
   controlRing: { type: "u32", writer: "control", doc: "address of its ring for events and datagrams" },
   dataRing: { type: "u32", writer: "control", doc: "address of its ring for packets" },
   injectRing: { type: "u32", writer: "control", doc: "address of the ring of injected packets; egress only" },
-  input: { type: "u32", writer: "control", doc: "address of the buffer that is read into" },
+  input: {
+    type: "u32",
+    writer: "any",
+    doc: "address of the buffer that is read into; with a ring of frames, where its frame lies",
+  },
   output: { type: "u32", writer: "control", doc: "address of the send buffer, or of the arena of frames" },
   isGsoOff: { type: "u32", writer: "any", doc: "1: no UDP_SEGMENT (PG-60; or the kernel refused it, PG-46)" },
   epoch: { type: "u32", line: true, writer: "worker", doc: "raised at the start of every batch (WG-44)" },

@@ -22,6 +22,7 @@ import type {
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
+import type { PlaneFrames } from "../ring/index.ts";
 import type { SysCalls } from "../sys/index.ts";
 import type { PlaneThreads } from "../thread/index.ts";
 import type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
@@ -53,6 +54,8 @@ export interface PlaneOptions {
   readonly maxSessions?: number;
   /** Room for flow records; absent: the plane has none (`postern wg`). */
   readonly flows?: FlowOptions;
+  /** Frames go between the workers and `frames` instead of a TUN device (PG-122). */
+  readonly hasFrames?: boolean;
   /** Message limits, lowered by tests only (WG-45). */
   readonly limits?: { readonly rekeyAfterMessages: bigint; readonly rejectAfterMessages: bigint };
 }
@@ -71,6 +74,8 @@ export interface Plane {
   readonly records: PlaneRecords;
   /** Flow records (TN-74). */
   readonly flows: PlaneFlows;
+  /** What takes the TUN device's place; absent without `hasFrames`. */
+  readonly frames: PlaneFrames | undefined;
   /** In process, without workers: benchmarks, tests, embedding (D-15). Not while workers run. */
   readonly drive: PlaneDrive;
 

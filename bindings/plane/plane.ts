@@ -12,6 +12,7 @@ import {
 import {
   createFlowOrder,
   createHolds,
+  createPlaneFrames,
   createPlaneRings,
   createPublications,
   type Holds,
@@ -67,12 +68,14 @@ export function createPlane(options: PlaneOptions): Plane {
   const flowOrder = createFlowOrder({ shared, quiescence, ...flowWorkers(options.mode, workers) });
   const rings = createPlaneRings({ shared, table, holds, flowOrder, nudge: threads.nudge, workers });
   const flows = createFlows({ shared, exports, quiescence, maxPeers, onLink: flowOrder.begin }, options);
+  const frames = options.hasFrames ? createPlaneFrames({ shared, nudge: threads.nudge, workers }) : undefined;
   writeSettings(shared, options);
   let ports: Ports = {};
 
   return {
     records: createPlaneRecords(shared, table),
     flows,
+    frames,
     drive: createPlaneDrive(shared, exports, workers),
     execute(command) {
       quiescence.reclaim();

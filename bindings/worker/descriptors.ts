@@ -1,6 +1,7 @@
 /** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
 export interface PlaneDescriptors {
-  readonly tun: number;
+  /** Absent: frames go by the plane's rings (`hasFrames`). */
+  readonly tun?: number;
   readonly udp4?: number;
   readonly udp6?: number;
   /** Ports that the sockets are bound to, for the `local` of events. */

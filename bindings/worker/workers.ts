@@ -57,8 +57,6 @@ interface WorkersState extends PlaneWorkersOptions {
   readonly running: Map<WorkerKind, Running>;
   /** Address of eight bytes with the number 1, which signals an eventfd. */
   readonly one: number;
-  /** Tells the loops to end when the process does: one that sits in poll would hold it up (PF-23). */
-  readonly interrupt: () => void;
   ended: (end: PlaneEnd) => void;
   isStopping: boolean;
 }
@@ -72,7 +70,6 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
     employed: new Map(),
     running: new Map(),
     one,
-    interrupt: () => tellToStop(state),
     ended: () => undefined,
     isStopping: false,
   };
@@ -81,7 +78,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       assert(sys !== undefined, "workers need system calls");
       assert(state.running.size === 0, "the workers are stopped before they are started");
       state.isStopping = false;
-      process.off("exit", state.interrupt).on("exit", state.interrupt);
+      startWatching(state);
       await Promise.all(kindsOf(state).map((kind) => launch(state, kind, sys, descriptors)));
     },
     pause: () => endLoops(state),
@@ -91,6 +88,26 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       state.ended = listener;
     },
   };
+}
+
+/**
+ * Those whose loops are told to end when the process does: one that sits in poll would hold it up (PF-23). One
+ * listener for all: a process may have many planes (PG-131).
+ */
+const watched = new Set<WorkersState>();
+
+function interruptAll(): void {
+  for (const state of watched) tellToStop(state);
+}
+
+function startWatching(state: WorkersState): void {
+  if (watched.size === 0) process.on("exit", interruptAll);
+  watched.add(state);
+}
+
+function stopWatching(state: WorkersState): void {
+  watched.delete(state);
+  if (watched.size === 0) process.off("exit", interruptAll);
 }
 
 function kindsOf({ workers }: WorkersState): readonly WorkerKind[] {
@@ -145,9 +162,9 @@ function employ(state: WorkersState, kind: WorkerKind): PlaneThread {
 }
 
 async function stopAll(state: WorkersState): Promise<void> {
-  const { employed, interrupt } = state;
+  const { employed } = state;
   await endLoops(state);
-  process.off("exit", interrupt);
+  stopWatching(state);
   // Threads are never terminated: one that sits in a system call would hold up the process (PF-23).
   await Promise.all(
     [...employed.values()].map((thread) => {
@@ -199,7 +216,7 @@ function wordsToStart(
   { tun, udp4, udp6, hasSegmentation }: PlaneDescriptors,
 ): readonly (readonly [field: number, value: number])[] {
   return [
-    [WORKER.tun, tun],
+    [WORKER.tun, tun ?? NO_DESCRIPTOR],
     [WORKER.udp4, udp4 ?? NO_DESCRIPTOR],
     [WORKER.udp6, udp6 ?? NO_DESCRIPTOR],
     [WORKER.wakeFd, wakeFd],

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { type IpAddress, type Log, type Secret, secret } from "../base/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../portal/protocol/index.ts";
 import type { LogRecord } from "../program/log-format.ts";
-import { type InboundFlow, toAddress } from "../program/userspace/index.ts";
+import { type InboundFlow, type SocketChoice, toAddress } from "../program/userspace/index.ts";
 import { usage } from "./error.ts";
 import { createRecordLog } from "./log.ts";
 
@@ -26,6 +26,12 @@ export interface BaseOptions {
   readonly ca?: readonly string[];
   /** Addresses of this machine to be reached at; default: those of all interfaces. */
   readonly addresses?: readonly string[];
+  /**
+   * `fast`: sockets of our own by FFI, and two threads; where they are not to be had the start fails. `plain`: the
+   * runtime's sockets, nothing native, everything in this thread. Default `auto`, fast where that works; `status()`
+   * says which, and why.
+   */
+  readonly sockets?: SocketChoice;
   readonly log?: (record: LogRecord) => void;
   /** As `--log` has it, `[target=]level,…`; default `info`. */
   readonly logFilter?: string;
@@ -34,7 +40,7 @@ export interface BaseOptions {
 }
 
 export interface ClientOptions extends BaseOptions {
-  /** Without privilege, FFI, device: the only one there is yet. */
+  /** Without privilege and device: the only one there is yet. */
   readonly mode?: "userspace";
   /** Whom to ask for names that no resource has, if the portal names nobody. */
   readonly systemResolvers?: readonly string[];
@@ -57,15 +63,18 @@ export interface ReadOptions {
   readonly login: { readonly externalId: string; readonly name: string };
   readonly port: number;
   readonly addresses: readonly IpAddress[] | undefined;
+  readonly sockets: SocketChoice;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
 }
 
 /** @throws PosternError `host` with the detail `usage` */
 export async function readOptions(options: BaseOptions & { readonly mode?: string }): Promise<ReadOptions> {
-  const { apiUrl, id, name, listenPort = 0, addresses, mode = "userspace" } = options;
+  const { apiUrl, id, name, listenPort = 0, addresses, mode = "userspace", sockets = "auto" } = options;
   if (mode !== "userspace")
     throw usage(`there is no mode '${mode}'`, "run `postern client` for a TUN device");
+  if (!["auto", "fast", "plain"].includes(sockets))
+    throw usage(`there are no sockets '${sockets}'`, "use auto, fast or plain");
   const url = parsePortalUrl(String(apiUrl));
   if (!url.ok) throw usage(`apiUrl ${apiUrl} is no portal address`, "use ws://, wss://, http:// or https://");
   if (id === "") throw usage("id is empty", "give each instance a name of its own that stays the same");
@@ -77,6 +86,7 @@ export async function readOptions(options: BaseOptions & { readonly mode?: strin
     login: { externalId: externalIdOf(id), name: name ?? hostname() },
     port: listenPort,
     addresses: addresses?.map(readAddress),
+    sockets,
     env: process.env,
     log,
   };

@@ -3,19 +3,14 @@
  *
  *     const office = await openEmbeddedOffice({ onFlow: (flow) => … });
  *     const socket = await office.client.dial({ host: SERVER, port: 80 });
+ *
+ * With own sockets the library is the one that was built: threads cannot load sources.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Client,
-  connectClient,
-  type Gateway,
-  type GatewayOptions,
-  type Portal,
-  startGateway,
-  startPortal,
-} from "../../src/index.ts";
+import type { Client, Gateway, GatewayOptions, Portal } from "../../src/index.ts";
+import * as sources from "../../src/index.ts";
 
 /** In a network that is a resource. */
 export const SERVER = "10.77.0.9";
@@ -42,14 +37,27 @@ export interface EmbeddedOffice {
   close(): Promise<void>;
 }
 
+export type Grade = "fast" | "plain";
+export const GRADES = ["plain", "fast"] as const;
+
 export interface EmbeddedOptions extends Pick<GatewayOptions, "onFlow" | "resolver" | "log"> {
   readonly hasGateway?: boolean;
+  /** Of both ends; default `plain`. */
+  readonly sockets?: Grade;
+}
+
+/** What a grade can run as. */
+export async function libraryFor(sockets: Grade): Promise<typeof sources> {
+  return sockets === "plain"
+    ? sources
+    : await import(new URL("../../build/src/index.js", import.meta.url).href);
 }
 
 const ON_LOOPBACK = { addresses: ["127.0.0.1"] } as const;
 
 export async function openEmbeddedOffice({
   hasGateway = true,
+  sockets = "plain",
   ...options
 }: EmbeddedOptions = {}): Promise<EmbeddedOffice> {
   const folder = mkdtempSync(join(tmpdir(), "postern-embedded-"));
@@ -59,6 +67,7 @@ export async function openEmbeddedOffice({
     writeFileSync(config, `${RESOURCES}policies: [${policies.join(", ")}]\n`);
   };
   grant(GRANTS);
+  const { connectClient, startGateway, startPortal } = await libraryFor(sockets);
   const portal = await startPortal({ dev: true, config, listen: "127.0.0.1:0" });
   const { apiUrl, tokens } = portal;
   if (apiUrl === undefined || tokens === undefined) throw new Error("a portal for trying out has tokens");
@@ -66,11 +75,11 @@ export async function openEmbeddedOffice({
     apiUrl,
     token: tokens.gateway,
     id: "gateway",
-    ...ON_LOOPBACK,
+    ...{ ...ON_LOOPBACK, sockets },
     ...options,
   });
   if (!hasGateway) await gateway.close();
-  const client = await connectClient({ apiUrl, token: tokens.client, id: "client", ...ON_LOOPBACK });
+  const client = await connectClient({ apiUrl, token: tokens.client, id: "client", ...ON_LOOPBACK, sockets });
   return {
     ...{ portal, gateway, client, grant },
     async close() {

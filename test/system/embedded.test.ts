@@ -2,9 +2,9 @@
 import { createSocket } from "node:dgram";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server } from "node:net";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { connectClient, type InboundFlow, PosternError, type TcpSocket } from "../../src/index.ts";
-import { type EmbeddedOffice, FILTERED, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectClient, type InboundFlow, type TcpSocket } from "../../src/index.ts";
+import { type EmbeddedOffice, FILTERED, GRADES, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
 import { eventually } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -30,189 +30,194 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
     () => "no error",
     (reason: unknown) => reason,
   );
-  return error instanceof PosternError ? error.code : String(error);
+  return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }
 
-describeWith(["build"], "a client and a gateway in this process", () => {
-  let office: EmbeddedOffice;
-  let host: Server;
-  const seen: InboundFlow[] = [];
+describe.each(GRADES)("sockets: %s", (sockets) =>
+  describeWith(["build"], "a client and a gateway in this process", () => {
+    let office: EmbeddedOffice;
+    let host: Server;
+    const seen: InboundFlow[] = [];
 
-  beforeAll(async () => {
-    host = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket));
-    await new Promise<void>((resolve) => host.listen(0, "127.0.0.1", resolve));
-    const { port } = host.address() as AddressInfo;
-    office = await openEmbeddedOffice({
-      resolver: async (_, family) => (family === 4 ? [SERVER] : []),
-      onFlow: (flow) => serve(flow, port),
+    beforeAll(async () => {
+      host = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket));
+      await new Promise<void>((resolve) => host.listen(0, "127.0.0.1", resolve));
+      const { port } = host.address() as AddressInfo;
+      office = await openEmbeddedOffice({
+        sockets,
+        resolver: async (_, family) => (family === 4 ? [SERVER] : []),
+        onFlow: (flow) => serve(flow, port),
+      });
     });
-  });
-  afterAll(async () => {
-    await office?.close();
-    host?.close();
-  });
+    afterAll(async () => {
+      await office?.close();
+      host?.close();
+    });
 
-  async function serve(flow: InboundFlow, hostPort: number): Promise<void> {
-    seen.push(flow);
-    if (flow.protocol === "icmp") return flow.accept();
-    if (flow.protocol === "udp") {
-      const datagrams = flow.accept();
-      for (let one = await datagrams.receive(); one !== undefined; one = await datagrams.receive()) {
-        datagrams.send(one);
-      }
-      return;
-    }
-    switch (flow.destination.port) {
-      case REFUSED:
-        return flow.refuse("refused");
-      case PROHIBITED:
-        return flow.refuse("prohibited");
-      case SILENT:
-        return await new Promise(() => {});
-      case RESETS:
-        return (await flow.accept()).abort();
-      case HOST:
-        return await flow.forward({ host: "127.0.0.1", port: hostPort });
-      case UNDECIDED:
+    async function serve(flow: InboundFlow, hostPort: number): Promise<void> {
+      seen.push(flow);
+      if (flow.protocol === "icmp") return flow.accept();
+      if (flow.protocol === "udp") {
+        const datagrams = flow.accept();
+        for (let one = await datagrams.receive(); one !== undefined; one = await datagrams.receive()) {
+          datagrams.send(one);
+        }
         return;
-      default: {
-        const socket = await flow.accept();
-        await socket.readable.pipeTo(socket.writable).catch(() => {});
+      }
+      switch (flow.destination.port) {
+        case REFUSED:
+          return flow.refuse("refused");
+        case PROHIBITED:
+          return flow.refuse("prohibited");
+        case SILENT:
+          return await new Promise(() => {});
+        case RESETS:
+          return (await flow.accept()).abort();
+        case HOST:
+          return await flow.forward({ host: "127.0.0.1", port: hostPort });
+        case UNDECIDED:
+          return;
+        default: {
+          const socket = await flow.accept();
+          await socket.readable.pipeTo(socket.writable).catch(() => {});
+        }
       }
     }
-  }
 
-  it("PG-120, PG-122: dials an address, writes, reads, half-closes, and is closed", async () => {
-    const socket = await office.client.dial({ host: SERVER, port: ECHO });
-    expect(socket.remote).toEqual({ address: SERVER, port: ECHO });
-    const writer = socket.writable.getWriter();
-    await writer.write(bytesOf("hello "));
-    await writer.write(bytesOf("tunnel"));
-    await writer.close();
-    expect(textOf(await readAll(socket))).toBe("hello tunnel");
-    await socket.closed;
-  });
-
-  it("PG-123: dials a name by its proxy address; the gateway sees what it resolved", async () => {
-    const socket = await office.client.dial({ host: WIKI, port: ECHO, family: 4 });
-    expect(socket.remote.address).toMatch(/^100\.(9[6-9]|1[01]\d)\./);
-    expect(seen.at(-1)?.destination).toEqual({ address: SERVER, port: ECHO });
-    socket.abort();
-    const addresses = await office.client.lookup(WIKI);
-    expect(addresses.filter((one) => one.includes(":"))).not.toEqual([]);
-    expect(await office.client.lookup(WIKI, { family: 4 })).toContain(socket.remote.address);
-  });
-
-  it("PG-123: goes on to IPv4 where the name has no IPv6 behind the gateway", async () => {
-    const socket = await office.client.dial({ host: WIKI, port: ECHO });
-    expect(socket.remote.address).toMatch(/^100\./);
-    socket.abort();
-  });
-
-  it.each(["192.0.2.1", "2001:db8::1", "other.example", "100.96.255.1"])(
-    "PG-123: %s is no resource, and nothing is sent",
-    async (name) => {
-      const before = seen.length;
-      expect(await codeOf(office.client.dial({ host: name, port: 80 }))).toBe("not_a_resource");
-      expect(seen.length).toBe(before);
-    },
-  );
-
-  it.each([
-    [SERVER, REFUSED, "refused"],
-    [SERVER, PROHIBITED, "prohibited"],
-    [SERVER, UNDECIDED, "prohibited"],
-    [FILTERED, 81, "prohibited"],
-  ])("PG-124: %s port %i fails at once with %s", async (name, port, code) => {
-    expect(await codeOf(office.client.dial({ host: name, port }))).toBe(code);
-  });
-
-  it("PG-120: a dial ends with its time and with its signal", async () => {
-    expect(await codeOf(office.client.dial({ host: SERVER, port: SILENT, timeoutMs: 50 }))).toBe("timeout");
-    const abort = new AbortController();
-    const dial = office.client.dial({ host: SERVER, port: SILENT, signal: abort.signal });
-    abort.abort(new Error("enough"));
-    await expect(dial).rejects.toThrow("enough");
-  });
-
-  it("PG-120: a reset is an error of both streams", async () => {
-    const socket = await office.client.dial({ host: SERVER, port: RESETS });
-    await expect(readAll(socket)).rejects.toMatchObject({ code: "reset" });
-    await expect(socket.writable.getWriter().write(bytesOf("x"))).rejects.toMatchObject({ code: "reset" });
-    await socket.closed;
-  });
-
-  it("PG-125: carries megabytes, in order, while nobody waits for the end of the write", async () => {
-    const socket = await office.client.dial({ host: SERVER, port: ECHO });
-    const sent = Buffer.alloc(8_000_000);
-    for (let i = 0; i < sent.length; i += 4) sent.writeUInt32BE(i, i);
-    const writer = socket.writable.getWriter();
-    const writing = writer.write(sent).then(() => writer.close());
-    const received = await readAll(socket);
-    await writing;
-    expect(Buffer.compare(received, sent)).toBe(0);
-  });
-
-  it("PG-129: a flow is forwarded to a socket of the host, half-close included", async () => {
-    const socket = await office.client.dial({ host: SERVER, port: HOST });
-    const writer = socket.writable.getWriter();
-    await writer.write(bytesOf("through the host"));
-    await writer.close();
-    expect(textOf(await readAll(socket))).toBe("through the host");
-  });
-
-  it("PG-120: datagrams, to an address and to a name", async () => {
-    await using socket = await office.client.udp();
-    socket.send(bytesOf("one"), { host: SERVER, port: 53 });
-    const first = await socket.receive();
-    expect([textOf(first.data), first.from]).toEqual(["one", { address: SERVER, port: 53 }]);
-    socket.send(bytesOf("two"), { host: WIKI, port: 53 });
-    const second = await socket.receive();
-    expect(textOf(second.data)).toBe("two");
-    expect(second.from.address).toMatch(/^100\./);
-  });
-
-  it("PG-125: a datagram that does not fit is refused, and a receive ends with its signal", async () => {
-    await using socket = await office.client.udp();
-    expect(() => socket.send(new Uint8Array(1253), { host: "10.77.0.3", port: 1 })).not.toThrow();
-    await eventually(() =>
-      expect(() => socket.send(new Uint8Array(1253), { host: "10.77.0.3", port: 1 })).toThrow(/does not fit/),
-    );
-    await expect(socket.receive({ signal: AbortSignal.timeout(20) })).rejects.toThrow();
-  });
-
-  it("PG-120: pings what the gateway answers for", async () => {
-    expect(await office.client.ping(SERVER)).toBeGreaterThan(0);
-    expect(await codeOf(office.client.ping("192.0.2.1"))).toBe("not_a_resource");
-  });
-
-  it("PG-109, PG-120: shows its resources, connections and counters", async () => {
-    const status = office.client.status();
-    expect(status).toMatchObject({
-      role: "client",
-      mode: "userspace",
-      ready: true,
-      sockets: { grade: "plain" },
+    it("PG-120, PG-122: dials an address, writes, reads, half-closes, and is closed", async () => {
+      const socket = await office.client.dial({ host: SERVER, port: ECHO });
+      expect(socket.remote).toEqual({ address: SERVER, port: ECHO });
+      const writer = socket.writable.getWriter();
+      await writer.write(bytesOf("hello "));
+      await writer.write(bytesOf("tunnel"));
+      await writer.close();
+      expect(textOf(await readAll(socket))).toBe("hello tunnel");
+      await socket.closed;
     });
-    expect(status.resources.map(({ name }) => name).sort()).toEqual(["Filtered", "Office", "Wiki"]);
-    expect(office.client.connections()).toMatchObject([{ state: "connected", path: "direct" }]);
-    expect(office.gateway.status().connections).toHaveLength(1);
-    expect(office.client.state).toBe("ready");
-  });
 
-  it("PG-124: access that is taken away ends what is open", { timeout: 30_000 }, async () => {
-    const socket = await office.client.dial({ host: SERVER, port: ECHO });
-    const writer = socket.writable.getWriter();
-    office.grant(["Wiki"]);
-    await eventually(() => expect(office.client.resources().map(({ name }) => name)).toEqual(["Wiki"]));
-    expect(await codeOf(office.client.dial({ host: SERVER, port: ECHO }))).toBe("not_a_resource");
-    await expect(writer.write(bytesOf("anybody?"))).rejects.toMatchObject({ code: "prohibited" });
-    await expect(readAll(socket)).rejects.toMatchObject({ code: "prohibited" });
-    office.grant(["Office", "Filtered", "Wiki"]);
-    await eventually(() => expect(office.client.resources()).toHaveLength(3));
-    (await office.client.dial({ host: SERVER, port: ECHO })).abort();
-  });
-});
+    it("PG-123: dials a name by its proxy address; the gateway sees what it resolved", async () => {
+      const socket = await office.client.dial({ host: WIKI, port: ECHO, family: 4 });
+      expect(socket.remote.address).toMatch(/^100\.(9[6-9]|1[01]\d)\./);
+      expect(seen.at(-1)?.destination).toEqual({ address: SERVER, port: ECHO });
+      socket.abort();
+      const addresses = await office.client.lookup(WIKI);
+      expect(addresses.filter((one) => one.includes(":"))).not.toEqual([]);
+      expect(await office.client.lookup(WIKI, { family: 4 })).toContain(socket.remote.address);
+    });
+
+    it("PG-123: goes on to IPv4 where the name has no IPv6 behind the gateway", async () => {
+      const socket = await office.client.dial({ host: WIKI, port: ECHO });
+      expect(socket.remote.address).toMatch(/^100\./);
+      socket.abort();
+    });
+
+    it.each(["192.0.2.1", "2001:db8::1", "other.example", "100.96.255.1"])(
+      "PG-123: %s is no resource, and nothing is sent",
+      async (name) => {
+        const before = seen.length;
+        expect(await codeOf(office.client.dial({ host: name, port: 80 }))).toBe("not_a_resource");
+        expect(seen.length).toBe(before);
+      },
+    );
+
+    it.each([
+      [SERVER, REFUSED, "refused"],
+      [SERVER, PROHIBITED, "prohibited"],
+      [SERVER, UNDECIDED, "prohibited"],
+      [FILTERED, 81, "prohibited"],
+    ])("PG-124: %s port %i fails at once with %s", async (name, port, code) => {
+      expect(await codeOf(office.client.dial({ host: name, port }))).toBe(code);
+    });
+
+    it("PG-120: a dial ends with its time and with its signal", async () => {
+      expect(await codeOf(office.client.dial({ host: SERVER, port: SILENT, timeoutMs: 50 }))).toBe("timeout");
+      const abort = new AbortController();
+      const dial = office.client.dial({ host: SERVER, port: SILENT, signal: abort.signal });
+      abort.abort(new Error("enough"));
+      await expect(dial).rejects.toThrow("enough");
+    });
+
+    it("PG-120: a reset is an error of both streams", async () => {
+      const socket = await office.client.dial({ host: SERVER, port: RESETS });
+      await expect(readAll(socket)).rejects.toMatchObject({ code: "reset" });
+      await expect(socket.writable.getWriter().write(bytesOf("x"))).rejects.toMatchObject({ code: "reset" });
+      await socket.closed;
+    });
+
+    it("PG-125: carries megabytes, in order, while nobody waits for the end of the write", async () => {
+      const socket = await office.client.dial({ host: SERVER, port: ECHO });
+      const sent = Buffer.alloc(8_000_000);
+      for (let i = 0; i < sent.length; i += 4) sent.writeUInt32BE(i, i);
+      const writer = socket.writable.getWriter();
+      const writing = writer.write(sent).then(() => writer.close());
+      const received = await readAll(socket);
+      await writing;
+      expect(Buffer.compare(received, sent)).toBe(0);
+    });
+
+    it("PG-129: a flow is forwarded to a socket of the host, half-close included", async () => {
+      const socket = await office.client.dial({ host: SERVER, port: HOST });
+      const writer = socket.writable.getWriter();
+      await writer.write(bytesOf("through the host"));
+      await writer.close();
+      expect(textOf(await readAll(socket))).toBe("through the host");
+    });
+
+    it("PG-120: datagrams, to an address and to a name", async () => {
+      await using socket = await office.client.udp();
+      socket.send(bytesOf("one"), { host: SERVER, port: 53 });
+      const first = await socket.receive();
+      expect([textOf(first.data), first.from]).toEqual(["one", { address: SERVER, port: 53 }]);
+      socket.send(bytesOf("two"), { host: WIKI, port: 53 });
+      const second = await socket.receive();
+      expect(textOf(second.data)).toBe("two");
+      expect(second.from.address).toMatch(/^100\./);
+    });
+
+    it("PG-125: a datagram that does not fit is refused, and a receive ends with its signal", async () => {
+      await using socket = await office.client.udp();
+      expect(() => socket.send(new Uint8Array(1253), { host: "10.77.0.3", port: 1 })).not.toThrow();
+      await eventually(() =>
+        expect(() => socket.send(new Uint8Array(1253), { host: "10.77.0.3", port: 1 })).toThrow(
+          /does not fit/,
+        ),
+      );
+      await expect(socket.receive({ signal: AbortSignal.timeout(20) })).rejects.toThrow();
+    });
+
+    it("PG-120: pings what the gateway answers for", async () => {
+      expect(await office.client.ping(SERVER)).toBeGreaterThan(0);
+      expect(await codeOf(office.client.ping("192.0.2.1"))).toBe("not_a_resource");
+    });
+
+    it("PG-109, PG-120: shows its resources, connections and counters", async () => {
+      const status = office.client.status();
+      expect(status).toMatchObject({
+        role: "client",
+        mode: "userspace",
+        ready: true,
+        sockets: { grade: sockets },
+      });
+      expect(status.resources.map(({ name }) => name).sort()).toEqual(["Filtered", "Office", "Wiki"]);
+      expect(office.client.connections()).toMatchObject([{ state: "connected", path: "direct" }]);
+      expect(office.gateway.status().connections).toHaveLength(1);
+      expect(office.client.state).toBe("ready");
+    });
+
+    it("PG-124: access that is taken away ends what is open", { timeout: 30_000 }, async () => {
+      const socket = await office.client.dial({ host: SERVER, port: ECHO });
+      const writer = socket.writable.getWriter();
+      office.grant(["Wiki"]);
+      await eventually(() => expect(office.client.resources().map(({ name }) => name)).toEqual(["Wiki"]));
+      expect(await codeOf(office.client.dial({ host: SERVER, port: ECHO }))).toBe("not_a_resource");
+      await expect(writer.write(bytesOf("anybody?"))).rejects.toMatchObject({ code: "prohibited" });
+      await expect(readAll(socket)).rejects.toMatchObject({ code: "prohibited" });
+      office.grant(["Office", "Filtered", "Wiki"]);
+      await eventually(() => expect(office.client.resources()).toHaveLength(3));
+      (await office.client.dial({ host: SERVER, port: ECHO })).abort();
+    });
+  }),
+);
 
 describeWith(["build"], "an instance's end", () => {
   it("PG-130: pending operations reject with `closed`, and the second close is the first", async () => {
@@ -238,7 +243,7 @@ describeWith(["build"], "an instance's end", () => {
   it("PG-120: a token that the portal does not know is `auth`, a portal that is not there unreachable", async () => {
     const office = await openEmbeddedOffice({ hasGateway: false });
     const apiUrl = office.portal.apiUrl ?? "";
-    const options = { apiUrl, id: "x", addresses: ["127.0.0.1"] };
+    const options = { apiUrl, id: "x", addresses: ["127.0.0.1"], sockets: "plain" } as const;
     expect(await codeOf(connectClient({ ...options, token: "ptc_wrong" }))).toBe("auth");
     const abort = new AbortController();
     const nowhere = connectClient({

@@ -8,8 +8,6 @@ export {
   type PlaneFeatures,
   type PlaneHost,
   type PlaneHostOptions,
-  RECEIVE_BUFFER_BYTES,
-  SEND_BUFFER_BYTES,
 } from "./plane-host.ts";
 export {
   createShell,
@@ -28,5 +26,13 @@ export {
   type SocketErrors,
   type SocketErrorsOptions,
 } from "./socket-errors.ts";
+export {
+  NO_SOCKETS,
+  openTransportSockets,
+  RECEIVE_BUFFER_BYTES,
+  SEND_BUFFER_BYTES,
+  sendControl,
+  type TransportParts,
+} from "./transport-sockets.ts";
 export { createUndoStack, STOP_WITHIN_MS, type UndoStack } from "./undo.ts";
 export { type PlaneWatch, watchPlane } from "./watch-plane.ts";

@@ -4,7 +4,6 @@
  */
 import { type CipherChoice, chooseCipher } from "../../../bindings/cipher/index.ts";
 import {
-  errnoName,
   type Kernel,
   type MtuQuestion,
   OFFLOADS_ALL,
@@ -12,15 +11,11 @@ import {
   openKernel,
   openRtnetlink,
   openTun,
-  openUdpSockets,
   type PortChoice,
   type Rtnetlink,
   readPathMtu,
-  sendDatagram,
-  sendWhole,
   type Tun,
   type UdpOptions,
-  type UdpSocket,
   type UdpSockets,
   VNET_HEADER_BYTES,
 } from "../../../bindings/linux/index.ts";
@@ -33,9 +28,16 @@ import {
 } from "../../../bindings/plane/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Instant, Log } from "../../base/index.ts";
-import { raiseBufferLimits, readClock } from "../../host/index.ts";
+import { readClock } from "../../host/index.ts";
 import type { ShellTransmit } from "./shell.ts";
 import { createSocketErrors, type SocketErrors } from "./socket-errors.ts";
+import {
+  NO_SOCKETS,
+  openTransportSockets,
+  RECEIVE_BUFFER_BYTES,
+  SEND_BUFFER_BYTES,
+  sendControl,
+} from "./transport-sockets.ts";
 
 export interface PlaneHostOptions {
   readonly mode: PlaneMode;
@@ -99,11 +101,6 @@ export interface PlaneHost {
   close(): Promise<void>;
 }
 
-/** Requested socket buffers (PG §1, `SNDBUF`, `RCVBUF`). */
-export const SEND_BUFFER_BYTES = 16 << 20;
-export const RECEIVE_BUFFER_BYTES = 128 << 20;
-const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
-
 /** What is open; `udp` and `sockets` change when the sockets are bound again. */
 interface OpenHost {
   readonly options: PlaneHostOptions;
@@ -134,7 +131,7 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
     tun,
     sockets: () => host.sockets,
     now: () => readClock(kernel),
-    send: (transmit) => send(host, transmit),
+    send: (transmit) => sendControl({ ...host, log: options.log }, transmit),
     pathMtu: (way) => readPathMtu(kernel, { ...way, mark: host.udp.mark, device: host.udp.device }),
     writeTun: (packet) => writeTun(host, packet),
     start: () => start(host),
@@ -152,7 +149,7 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
     ...(features.tunOffload ? {} : { offloads: [] }),
   });
   const udp = toUdpOptions(options);
-  const sockets = orElse(tun, () => openSockets(kernel, udp, options));
+  const sockets = orElse(tun, () => openTransportSockets(kernel, udp, options));
   const rtnetlink = openRtnetlink(kernel);
   const plane = createPlane({
     memory,
@@ -209,7 +206,7 @@ async function rebind(
   host.sockets.close();
   // If binding fails, nobody may close these descriptors again: they are others' by then.
   host.sockets = NO_SOCKETS;
-  host.sockets = openSockets(host.kernel, host.udp, host.options);
+  host.sockets = openTransportSockets(host.kernel, host.udp, host.options);
   onBound();
   await start(host);
 }
@@ -229,56 +226,6 @@ function writeTun({ kernel, tun }: OpenHost, packet: Uint8Array): void {
     frame.set(packet, headerBytes);
     kernel.sys.write(tun.fd, room.put(frame), frame.length);
   });
-}
-
-function send(host: OpenHost, { destination, source, bytes, isWhole }: ShellTransmit): "done" | "busy" {
-  const { kernel, sockets, errors, options } = host;
-  const socket = destination.address.length === 4 ? sockets.v4 : sockets.v6;
-  // A family that the host does not have: the path will fail by its own time-outs.
-  if (socket === undefined) return "done";
-  const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
-  const outcome = (isWhole ? sendWhole : sendDatagram)(kernel, socket.fd, datagram);
-  if (outcome.kind === "broken") {
-    options.log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
-  }
-  if (outcome.kind === "dropped" && outcome.reason === "blocked") errors.blocked();
-  return outcome.kind === "busy" ? "busy" : "done";
-}
-
-/** Opens the sockets; where smaller buffers were granted, with the limits raised if that is wanted (PG-44). */
-function openSockets(
-  kernel: Kernel,
-  udp: UdpOptions,
-  { raisesLimits = false, log }: PlaneHostOptions,
-): UdpSockets {
-  let sockets = openUdpSockets(kernel, udp);
-  const { sendBufferBytes: sendBytes, receiveBufferBytes: receiveBytes } = udp;
-  const isShort = (socket: UdpSocket | undefined): boolean =>
-    socket !== undefined && (socket.sendBufferBytes < sendBytes || socket.receiveBufferBytes < receiveBytes);
-  if (raisesLimits && (isShort(sockets.v4) || isShort(sockets.v6))) {
-    sockets.close();
-    raiseBufferLimits({ sendBytes, receiveBytes }, log);
-    sockets = openUdpSockets(kernel, udp);
-  }
-  reportSockets(sockets, udp, log);
-  return sockets;
-}
-
-function reportSockets(sockets: UdpSockets, udp: UdpOptions, log: Log): void {
-  for (const { family, errno } of sockets.missing) {
-    log.info?.("no UDP socket", { family: `IPv${family}`, errno: errnoName(errno) });
-  }
-  for (const socket of [sockets.v4, sockets.v6]) {
-    if (socket === undefined) continue;
-    const { family, port, sendBufferBytes, receiveBufferBytes } = socket;
-    log.debug?.("UDP socket", {
-      family,
-      port,
-      sendBufferBytes,
-      receiveBufferBytes,
-      wanted: [udp.sendBufferBytes, udp.receiveBufferBytes],
-    });
-  }
 }
 
 /** Opens something else; closes `opened` if that fails. */

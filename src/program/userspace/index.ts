@@ -1,3 +1,4 @@
+export type { SocketChoice, SocketGrade } from "./carrier.ts";
 export {
   openUserspaceClient,
   type UserspaceClient,
@@ -17,4 +18,4 @@ export type {
 } from "./inbound.ts";
 export { toAddress } from "./names.ts";
 export type { UserspacePeer } from "./peer.ts";
-export type { SocketGrade, UserspaceStatus } from "./status.ts";
+export type { UserspaceStatus } from "./status.ts";

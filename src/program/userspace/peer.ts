@@ -12,6 +12,7 @@ import type { Surroundings } from "../endpoint/surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
 import { type Environment, reachTarget } from "../proxy/index.ts";
+import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { ownAddresses } from "./own-network.ts";
 
@@ -23,6 +24,8 @@ export interface UserspaceOptions<Machine extends PeerMachine> {
   /** Absent: those of the machine's interfaces, looked for every 5 s. */
   readonly addresses?: readonly IpAddress[] | undefined;
   readonly port: number;
+  /** Default `auto` (PG-122). */
+  readonly sockets?: SocketChoice | undefined;
   readonly cipher?: string | undefined;
   readonly caFile?: string | undefined;
   readonly env: Environment;
@@ -57,17 +60,22 @@ export async function openPeer<Machine extends PeerMachine>(
   const { role, log } = options;
   const ending = createEnding();
   const find = (): readonly IpAddress[] => options.addresses ?? ownAddresses();
+  let socketFailed = (): void => {};
   const engine = await openEngine({
     mode: role.name,
     addresses: required(find()),
-    ...{ port: options.port, cipher: options.cipher, log },
+    ...{ port: options.port, cipher: options.cipher, env: options.env, log },
+    sockets: options.sockets ?? "auto",
     onStack: options.onStack,
     onDefect: ending.fail,
+    socketFailed: () => socketFailed(),
   });
   try {
-    return run(options, { engine, ending, find });
+    const peer = run(options, { engine, ending, find });
+    socketFailed = () => peer.reset("a transport socket failed");
+    return peer;
   } catch (error) {
-    engine.close();
+    await engine.close();
     throw error;
   }
 }
@@ -103,7 +111,7 @@ function run<Machine extends PeerMachine>(
     },
   });
   const { shell, machine, wiring } = tunnel;
-  const announce = (): void => shell.input((now) => machine.handleOwnAddresses(now, engine.sockets().own));
+  const announce = (): void => shell.input((now) => machine.handleOwnAddresses(now, engine.own()));
   const resets = createResets(async (reason) => {
     log.info?.("network state is reset", { reason });
     tell({ event: "reset", data: { reason } });
@@ -138,7 +146,7 @@ function run<Machine extends PeerMachine>(
       shell.input((now) => machine.shutdown(now));
       await Promise.all([wiring.close(), new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS))]);
       shell.stop();
-      engine.close();
+      await engine.close();
     },
   };
 }
@@ -148,9 +156,10 @@ function surroundingsOf<Machine extends PeerMachine>(
   engine: Engine,
   applyInterface: Surroundings["applyInterface"],
 ): Surroundings {
-  const { plane, now, send, deliver } = engine;
+  const { plane, now, send, deliver, pathMtu } = engine;
   return {
     ...{ plane, now, send, deliver, applyInterface },
+    ...(pathMtu && { pathMtu }),
     ...reachTarget({ target: url, env, openTcp: plainTcp, caFile, log: log.scope("portal") }),
     ...(lookUp && { lookUp }),
   };

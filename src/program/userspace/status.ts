@@ -6,10 +6,8 @@ import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
 import { connectionView, nonZero, ofWorker, prefixed, relayView } from "../endpoint/status.ts";
 import { failedViews } from "../endpoint/why.ts";
 import { VERSION } from "../version.ts";
+import type { SocketGrade } from "./carrier.ts";
 import type { UserspacePeer } from "./peer.ts";
-
-/** The runtime's sockets, or our own by FFI (PG-122). */
-export type SocketGrade = "plain";
 
 export interface UserspaceStatus
   extends Pick<
@@ -30,7 +28,10 @@ export interface UserspaceStatus
   /** In the tunnel. */
   readonly addresses: readonly string[];
   readonly sockets: {
+    /** The runtime's sockets, or our own by FFI (PG-122). */
     readonly grade: SocketGrade;
+    /** Why it is not `fast`. */
+    readonly reason?: string;
     /** Where datagrams leave and come. */
     readonly own: readonly string[];
     readonly tcp: number;
@@ -64,7 +65,12 @@ export function readUserspaceStatus<Machine extends PeerMachine>(
     portal: tunnel.wiring.status(),
     cipher: engine.choice.name,
     addresses: peer.addresses().map(formatIp),
-    sockets: { grade: "plain", own: engine.sockets().own.map(formatSocketAddress), ...parts.sockets },
+    sockets: {
+      grade: engine.grade,
+      ...(engine.gradeReason !== undefined && { reason: engine.gradeReason }),
+      own: engine.own().map(formatSocketAddress),
+      ...parts.sockets,
+    },
     relays: stats.relays.map((relay) => relayView(relay, NO_STREAMS)),
     resources: role.resourcesOf(tunnel.machine),
     connections: connectionViews(parts),

@@ -1,0 +1,158 @@
+/** Grade `plain` (PG-122, D-15): the packet plane in the calling thread, on the runtime's sockets. */
+import { createPlane, createPlaneMemory, type Plane, type PlaneSend } from "../../../bindings/plane/index.ts";
+import { equalSocketAddress, type Instant, type IpAddress, instant } from "../../base/index.ts";
+import type { PlaneEvent } from "../../plane/index.ts";
+import { TURN_INPUTS } from "../shell/index.ts";
+import { systemRandom } from "../system-random.ts";
+import { type Carrier, type CarrierOptions, TUNNEL_MTU } from "./carrier.ts";
+import { sharedChoice } from "./shared-choice.ts";
+import { type ArrivedDatagram, openRuntimeSockets, type RuntimeSockets } from "./udp-sockets.ts";
+
+/** One receive of the plane, as the kernel would join datagrams. */
+const BATCH_BYTES_MAX = 60_000;
+const BATCH_DATAGRAMS_MAX = 64;
+
+interface State {
+  readonly options: CarrierOptions;
+  readonly plane: Plane;
+  sockets: RuntimeSockets;
+  inbox: ArrivedDatagram[];
+  isClosed: boolean;
+}
+
+const NO_SOCKETS: RuntimeSockets = { own: [], port: 0, send: () => "done", close: () => {} };
+
+/** @throws PosternError `host` where there is no socket, `cipher-unusable` */
+export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier> {
+  const choice = sharedChoice(options.cipher);
+  const plane = createPlane({
+    ...{ memory: createPlaneMemory().memory, module: choice.module, mode: options.mode, mtu: TUNNEL_MTU },
+    flows: { random: systemRandom },
+  });
+  const state: State = { options, plane, sockets: NO_SOCKETS, inbox: [], isClosed: false };
+  state.sockets = await openSockets(state, options.addresses, options.port);
+  options.log.info?.("packet plane in this thread", { cipher: choice.name, port: state.sockets.port });
+  return {
+    ...{ grade: "plain", choice, counters: plane.counters, now },
+    plane: {
+      ...plane,
+      execute(command) {
+        plane.execute(command);
+        // The egress worker's part of it.
+        if (command.kind === "inject") options.wake();
+      },
+      takeEvents: (limit) => plane.takeEvents(limit).map((event) => withPort(state, event)),
+    },
+    own: () => state.sockets.own,
+    receive: (take) => receive(state, take),
+    transmit: (poll) => transmit(state, poll),
+    send: ({ destination, source, bytes }) => state.sockets.send(destination, bytes, source),
+    rebind: (addresses) => rebind(state, addresses),
+    async close() {
+      state.isClosed = true;
+      state.sockets.close();
+    },
+  };
+}
+
+function now(): Instant {
+  return instant(Math.floor(performance.now()));
+}
+
+function openSockets(state: State, addresses: readonly IpAddress[], port: number): Promise<RuntimeSockets> {
+  return openRuntimeSockets({
+    ...{ addresses, port, log: state.options.log },
+    onDatagram(datagram) {
+      // Nothing of ours is empty.
+      if (datagram.bytes.length === 0) return;
+      state.inbox.push(datagram);
+      state.options.wake();
+    },
+  });
+}
+
+async function rebind(state: State, addresses: readonly IpAddress[]): Promise<void> {
+  const { port } = state.sockets;
+  state.sockets.close();
+  state.sockets = NO_SOCKETS;
+  const opened = await openSockets(state, addresses, port);
+  if (state.isClosed) opened.close();
+  else state.sockets = opened;
+}
+
+function withPort({ sockets }: State, event: PlaneEvent): PlaneEvent {
+  if (!("bytes" in event)) return event;
+  return { ...event, local: { address: event.local.address, port: sockets.port } };
+}
+
+/** Joins what came from one place to one receive, as the kernel does for sockets of the plane's workers. */
+function receive(state: State, take: (frame: Uint8Array) => void): boolean {
+  const { plane } = state;
+  const arrived = state.inbox.slice(0, TURN_INPUTS);
+  state.inbox = state.inbox.slice(arrived.length);
+  for (let at = 0; at < arrived.length; ) {
+    const count = batchLength(arrived, at);
+    const batch = arrived.slice(at, at + count);
+    at += count;
+    const [first] = batch;
+    if (first === undefined) break;
+    const { from, local } = first;
+    const bytes = batch.length === 1 ? first.bytes : joined(batch);
+    const frames = plane.drive.ingress(now(), {
+      ...{ from, bytes, local: local.address },
+      ...(batch.length > 1 && { segmentBytes: first.bytes.length }),
+    });
+    for (const frame of frames) take(frame);
+    for (const reply of plane.drive.takeReplies()) state.sockets.send(from, reply, local.address);
+  }
+  for (const frame of plane.drive.flushIngress(now())) take(frame);
+  return state.inbox.length > 0;
+}
+
+/** How many from `at` on are of one length, but for a shorter last one. */
+function batchLength(arrived: readonly ArrivedDatagram[], at: number): number {
+  const first = arrived[at];
+  if (first === undefined) return 0;
+  const segmentBytes = first.bytes.length;
+  const most = Math.max(1, Math.min(BATCH_DATAGRAMS_MAX, Math.floor(BATCH_BYTES_MAX / segmentBytes)));
+  for (let count = 1; count < most; count++) {
+    const next = arrived[at + count];
+    if (next === undefined || next.bytes.length > segmentBytes) return count;
+    if (next.local !== first.local || !equalSocketAddress(next.from, first.from)) return count;
+    if (next.bytes.length < segmentBytes) return count + 1;
+  }
+  return most;
+}
+
+function joined(batch: readonly ArrivedDatagram[]): Uint8Array {
+  const bytes = new Uint8Array(batch.reduce((sum, one) => sum + one.bytes.length, 0));
+  let at = 0;
+  for (const one of batch) {
+    bytes.set(one.bytes, at);
+    at += one.bytes.length;
+  }
+  return bytes;
+}
+
+/** What the stack wants to have sent, and what control has injected. */
+function transmit(state: State, poll: (into: Uint8Array) => number): void {
+  const { plane } = state;
+  const at = now();
+  for (let length = -1; length !== 0; ) {
+    const sends = plane.drive.egressFrom(at, (into) => {
+      length = poll(into);
+      return length;
+    });
+    sendAll(state, sends);
+  }
+  sendAll(state, plane.drive.flushEgress(at));
+}
+
+function sendAll({ sockets }: State, sends: readonly PlaneSend[]): void {
+  for (const { to, source, bytes, segmentBytes } of sends) {
+    const step = Math.max(1, segmentBytes);
+    for (let at = 0; at < bytes.length; at += step) {
+      sockets.send(to, bytes.subarray(at, at + step), source);
+    }
+  }
+}
