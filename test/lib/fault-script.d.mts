@@ -7,5 +7,5 @@ export interface Fault {
   /** Each so many calls behind the first, too. */
   readonly every?: number;
 }
-export function createFaultScript(faults: readonly Fault[]): (call: string) => number;
+export function createFaultScript(faults: readonly Fault[]): (call: string) => Fault | undefined;
 export function parseFaultScript(text: string): Fault[];

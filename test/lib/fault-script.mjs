@@ -7,14 +7,14 @@
 
 /**
  * @param {readonly Fault[]} faults
- * @returns {(call: string) => number} asked before each call: the error it fails with, or 0
+ * @returns {(call: string) => Fault | undefined} asked before each call: how it fails
  */
 export function createFaultScript(faults) {
   const counts = new Map();
   return (call) => {
     const nth = (counts.get(call) ?? 0) + 1;
     counts.set(call, nth);
-    return faults.find((fault) => fault.call === call && isDue(fault, nth))?.errno ?? 0;
+    return faults.find((fault) => fault.call === call && isDue(fault, nth));
   };
 }
 

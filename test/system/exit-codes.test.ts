@@ -7,10 +7,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import { HIDE_HELPERS } from "../lib/hidden-helpers.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
-import { API_URL, createOffice, type Office } from "../lib/office.ts";
+import { API_URL, createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const MAIN = join(import.meta.dirname, "../../build/program/main.js");
+const FAULTY_KOFFI = join(import.meta.dirname, "../lib/faulty-koffi.mjs");
 const WITHIN_MS = 30_000;
 const timeout = 60_000;
 
@@ -173,6 +174,26 @@ describeWith(
       expect(await endOf(child)).toEqual({
         status: 8,
         lines: [expect.stringMatching(/^postern: the TUN device is gone/)],
+      });
+      expect(await captureHost(office.client)).toEqual(untouched);
+    });
+
+    it("PG-18, TS-64: a worker that dies in a system call: exit 70, and everything is undone", {
+      timeout,
+    }, async () => {
+      const args = ["client", "--api-url", API_URL, "--id", "x", "--dns-control", "disabled"];
+      const child = office.postern(office.client, args, {
+        POSTERN_TOKEN: office.tokens.client,
+        NODE_OPTIONS: `--import ${FAULTY_KOFFI}`,
+        // Each packet takes at least one read.
+        POSTERN_TEST_FAULTS: "read:60:0",
+      });
+      await child.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
+      const ping = ["-q", "-c", "60", "-i", "0.02", "-W", "1", OFFICE_V4];
+      office.client.start({ name: "ping", command: "ping", args: ping });
+      expect(await endOf(child)).toEqual({
+        status: 70,
+        lines: [expect.stringMatching(/^postern: the egress worker died/)],
       });
       expect(await captureHost(office.client)).toEqual(untouched);
     });

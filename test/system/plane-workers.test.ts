@@ -1,192 +1,31 @@
-/**
- * The workers on real descriptors: two planes of this process, each with a TUN device and sockets in a
- * namespace of its own. What runs is what the build made, because threads cannot load sources.
- *
- *     program ── tun ── plane A ══ UDP over veth ══ plane B ── tun ── program
- */
-import { createSocket } from "node:dgram";
-import { connect as connectTo, createServer } from "node:net";
+/** The workers on real descriptors (`plane-ends.ts`). */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Kernel, Tun, UdpSockets } from "../../bindings/linux/index.ts";
-import type { Plane, PlaneDescriptors } from "../../bindings/plane/index.ts";
-import type { PlaneThreads } from "../../bindings/thread/index.ts";
-import { equalValues, instant, ip, prefix } from "../../src/base/index.ts";
+import { equalValues, ip } from "../../src/base/index.ts";
+import {
+  createPlaneEnds,
+  FAR_FUTURE,
+  INNER,
+  PEER,
+  type PlaneEnds,
+  PORT,
+  SIDES,
+  type Side,
+} from "../lib/plane-ends.ts";
 import { describeWith } from "../lib/requirements.ts";
-import { compileVariant } from "../unit/crypto/modules.ts";
 import { sessionKeys } from "../unit/plane/pair.ts";
-import { createNamespace, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
-
-type Built = typeof import("../../bindings/plane/index.ts") &
-  typeof import("../../bindings/linux/index.ts") &
-  typeof import("../../bindings/thread/index.ts");
-
-const built = (path: string) => import(new URL(`../../build/bindings/${path}`, import.meta.url).href);
-const FAR_FUTURE = instant(Number.MAX_SAFE_INTEGER / 2);
-const SIDES = ["a", "b"] as const;
-type Side = (typeof SIDES)[number];
-const PORT = { a: 51820, b: 51821 } as const;
-const INNER = { a: "10.9.1.1", b: "10.9.2.1" } as const;
-const PEER = { a: 0x0b0b0b, b: 0x0a0a0a } as const;
-
-interface End {
-  readonly host: OwnNamespace;
-  readonly kernel: Kernel;
-  readonly tun: Tun;
-  readonly plane: Plane;
-  /** Threads that the plane has asked for. */
-  readonly taken: readonly string[];
-  udp: UdpSockets;
-  descriptors: PlaneDescriptors;
-}
 
 describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
-  let lib: Built;
-  const ends = new Map<Side, End>();
-  const end = (side: Side): End => {
-    const found = ends.get(side);
-    if (found === undefined) throw new Error(`end ${side} is set up`);
-    return found;
-  };
-
-  function openSockets(host: OwnNamespace, kernel: Kernel, side: Side): UdpSockets {
-    // As the programs ask for: a worker that waits for a processor then loses nothing.
-    const options = { gro: true, sendBufferBytes: 16 << 20, receiveBufferBytes: 128 << 20 };
-    return host.enter(() =>
-      lib.openUdpSockets(kernel, { port: { kind: "fixed", port: PORT[side] }, ...options }),
-    );
-  }
-
-  function describe(tun: Tun, udp: UdpSockets): PlaneDescriptors {
-    const { v4, v6 } = udp;
-    if (v4 === undefined || v6 === undefined) throw new Error("both families are there");
-    return {
-      tun: tun.fd,
-      udp4: v4.fd,
-      udp6: v6.fd,
-      hasSegmentation: true,
-      hasTcpOffload: true,
-      hasUdpOffload: true,
-    };
-  }
-
-  function setUp(side: Side, host: OwnNamespace): End {
-    const { memory, scratch } = lib.createPlaneMemory();
-    const kernel = lib.openKernel({ memory, area: scratch });
-    const tun = host.enter(() => lib.openTun(kernel, { name: "pt0" }));
-    host.run("ip", "addr", "add", `${INNER[side]}/24`, "dev", "pt0");
-    host.run("ip", "link", "set", "pt0", "mtu", "1400", "up");
-    host.run("ip", "route", "add", "10.9.0.0/16", "dev", "pt0");
-    const udp = openSockets(host, kernel, side);
-    const module = compileVariant("turbofan");
-    const taken: string[] = [];
-    const threads: PlaneThreads = {
-      loaded: Promise.resolve(),
-      take(kind) {
-        taken.push(kind);
-        return lib.spawnThread(kind);
-      },
-    };
-    const plane = lib.createPlane({
-      memory,
-      module,
-      sys: kernel.sys,
-      threads,
-      mode: "plain",
-      mtu: 1400,
-      maxPeers: 4,
-    });
-    const other = side === "a" ? "b" : "a";
-    const address = ip(side === "a" ? "10.0.0.2" : "10.0.0.1");
-    const path = { kind: "direct", headRoom: 0, isIdle: false, isBroken: false, generation: 1 } as const;
-    plane.execute({ kind: "add-peer", slot: 0, peerId: PEER[side] });
-    plane.execute({
-      kind: "set-path",
-      slot: 0,
-      path: { ...path, destination: { address, port: PORT[other] } },
-    });
-    const session = sessionKeys(side, 1, { sendUntil: FAR_FUTURE, recvUntil: FAR_FUTURE });
-    plane.execute({ kind: "install", slot: 0, peerId: PEER[side], session });
-    plane.execute({ kind: "set-current", slot: 0, local: session.local });
-    plane.publish({
-      routes: [{ prefix: prefix(`${INNER[other]}/24`), target: { kind: "peer", slot: 0 } }],
-      permits: [],
-    });
-    return { host, kernel, tun, udp, plane, taken, descriptors: describe(tun, udp) };
-  }
-
-  /** Sends bytes through the tunnel by TCP, and resolves with their number at the other end. */
-  async function transfer(bytes: number): Promise<number> {
-    let received = 0;
-    const server = createServer((socket) =>
-      socket.on("data", (chunk) => {
-        received += chunk.length;
-      }),
-    );
-    await end("b").host.enterUntil(
-      () => new Promise<void>((resolve) => server.listen(7000, INNER.b, () => resolve())),
-    );
-    const socket = await end("a").host.enterUntil(
-      () =>
-        new Promise<ReturnType<typeof connectTo>>((resolve, reject) => {
-          const opened = connectTo({ host: INNER.b, port: 7000 }, () => resolve(opened)).on("error", reject);
-        }),
-    );
-    socket.end(new Uint8Array(bytes));
-    await new Promise((resolve) => socket.on("close", resolve));
-    await new Promise((resolve) => server.close(resolve));
-    return received;
-  }
-
-  /** Sends datagrams with running numbers through the tunnel; resolves with the numbers in their order. */
-  async function numberedDatagrams(count: number): Promise<readonly number[]> {
-    const arrived: number[] = [];
-    const receiver = createSocket("udp4").on("message", (bytes) => arrived.push(bytes.readUInt32BE(0)));
-    await end("b").host.enterUntil(
-      () => new Promise<void>((resolve) => receiver.bind(7001, INNER.b, () => resolve())),
-    );
-    const sender = createSocket("udp4");
-    await end("a").host.enterUntil(
-      () => new Promise<void>((resolve) => sender.bind(0, INNER.a, () => resolve())),
-    );
-    for (let i = 0; i < count; i++) {
-      const bytes = new Uint8Array(100);
-      new DataView(bytes.buffer).setUint32(0, i);
-      sender.send(bytes, 7001, INNER.b);
-      if (i % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 0));
-    }
-    for (let silent = 0, before = -1; silent < 5; silent = before === arrived.length ? silent + 1 : 0) {
-      before = arrived.length;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    receiver.close();
-    sender.close();
-    return arrived;
-  }
+  let ends: PlaneEnds;
+  const end = (side: Side) => ends[side];
+  const transfer = (bytes: number) => ends.transfer(bytes);
+  const numberedDatagrams = (count: number) => ends.numberedDatagrams(count);
+  const startAll = () => ends.start();
+  const stopAll = () => ends.stop();
 
   beforeEach(async () => {
-    lib = {
-      ...(await built("plane/index.js")),
-      ...(await built("linux/index.js")),
-      ...(await built("thread/index.js")),
-    };
-    const a = createNamespace();
-    const b = createNamespace();
-    joinByVeth(a, b);
-    ends.set("a", setUp("a", a));
-    ends.set("b", setUp("b", b));
+    ends = await createPlaneEnds();
   });
-
-  afterEach(async () => {
-    for (const { plane, udp, tun, host } of ends.values()) {
-      await plane.stop();
-      udp.close();
-      tun.close();
-      host.close();
-    }
-  });
-
-  const startAll = () => Promise.all(SIDES.map((side) => end(side).plane.start(end(side).descriptors)));
-  const stopAll = () => Promise.all(SIDES.map((side) => end(side).plane.stop()));
+  afterEach(() => ends.close());
 
   it("D-5, G-6: carry a TCP stream in batches, and count every packet", async () => {
     await startAll();
@@ -218,22 +57,16 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
       const began = performance.now();
       await stopAll();
       expect(performance.now() - began).toBeLessThan(900);
-      const b = end("b");
-      b.udp.close();
-      b.udp = openSockets(b.host, b.kernel, "b");
-      b.descriptors = describe(b.tun, b.udp);
+      ends.bindAgain("b");
     }
   });
 
   it("PG-66, PG-75: after a pause the same threads run again, on other sockets", async () => {
-    const b = end("b");
     for (let i = 0; i < 5; i++) {
       await startAll();
       expect(await transfer(100_000)).toBe(100_000);
       await Promise.all(SIDES.map((side) => end(side).plane.pause()));
-      b.udp.close();
-      b.udp = openSockets(b.host, b.kernel, "b");
-      b.descriptors = describe(b.tun, b.udp);
+      ends.bindAgain("b");
     }
     for (const side of SIDES) expect(end(side).taken).toEqual(["egress", "ingress"]);
   });

@@ -5,12 +5,12 @@ import { createFaultScript, type Fault } from "../../lib/fault-script.mjs";
 /** @param wakeFd reads of this descriptor are called `wake` */
 export function withFaults(calls: PlaneCalls, faults: readonly Fault[], wakeFd: number): PlaneCalls {
   if (faults.length === 0) return calls;
-  const errnoOf = createFaultScript(faults);
+  const faultOf = createFaultScript(faults);
   let injected = 0;
   const wrapped = Object.entries(calls).map(([name, call]: [string, (...args: number[]) => number]) => [
     name,
     (...args: number[]) => {
-      injected = errnoOf(name === "read" && args[0] === wakeFd ? "wake" : name);
+      injected = faultOf(name === "read" && args[0] === wakeFd ? "wake" : name)?.errno ?? 0;
       return injected === 0 ? call(...args) : -1;
     },
   ]);
