@@ -99,7 +99,7 @@ export interface RelayClient {
   /** After a network reset: all is forgotten but the credentials (RL-116). */
   restart(now: Instant): void;
   renew(now: Instant, credentials: RelayCredentials): void;
-  /** Withdraws the candidates and asks the relay, once, to delete the allocation (RL-113). */
+  /** Withdraws the candidates and asks the relay, once, to delete the allocation, be it still being made (RL-113). */
   close(now: Instant): void;
 
   /** The time of day; it causes nothing by itself. */

@@ -10,7 +10,7 @@
  * Every input advances the machine: what was due at `now` has happened when it returns. Afterwards the
  * caller drains `pollTransmit` and `pollEvent`, then reads `pollTimeout`.
  */
-import { earliest, equalSocketAddress, type Instant, SILENT } from "../base/index.ts";
+import { earliest, equalSocketAddress, type Instant, SILENT, type SocketAddress } from "../base/index.ts";
 import { CHANNEL_FIRST, KEEP_ALIVE_MS, RETRY_FIRST_MS } from "./constants.ts";
 import { allocate, free, invalidate, probe, refreshAllocation } from "./relay-allocation.ts";
 import { handleAnswer } from "./relay-answers.ts";
@@ -263,12 +263,34 @@ function renew(state: RelayClientState, now: Instant, credentials: RelayCredenti
 }
 
 function close(state: RelayClientState, now: Instant): void {
-  const { phase } = state;
+  const socket = allocatedAt(state);
   invalidate(state, "closed");
   state.requests.clear();
   state.buffered.clear();
-  if (phase.kind === "active" && canSign(state, now)) sendDeletion(state, phase.socket);
+  if (socket !== undefined && canSign(state, now)) sendDeletion(state, socket);
   state.phase = { kind: "closed" };
+}
+
+/**
+ * Where the relay has an allocation of ours, or makes one by the time our next datagram is there. Without a nonce it
+ * has only been asked for one.
+ */
+function allocatedAt({ phase, requests }: RelayClientState): SocketAddress | undefined {
+  switch (phase.kind) {
+    case "active":
+      return phase.socket;
+    case "allocating": {
+      const isAsked = [...requests.values()].some(
+        ({ purpose, signature }) => purpose.kind === "allocate" && signature?.hasNonce === true,
+      );
+      return isAsked ? phase.socket : undefined;
+    }
+    case "probing":
+    case "suspended":
+    case "freed":
+    case "closed":
+      return undefined;
+  }
 }
 
 function relayedOf({ phase }: RelayClientState) {

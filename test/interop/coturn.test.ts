@@ -160,7 +160,7 @@ describeWith(["coturn", "ipv6"], "the relay client and coturn", () => {
     expect(client.machine.relayed(4)).toBeDefined();
   });
 
-  it("RL-113: after close the port is free: the same socket allocates again", async () => {
+  it("RL-113: coturn gives the next client an allocation after a close", async () => {
     const client = await active();
     client.run((machine, now) => machine.close(now));
     expect(client.machine.state()).toBe("closed");

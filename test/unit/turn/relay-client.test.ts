@@ -416,6 +416,32 @@ describe("the life of an allocation", () => {
     expect(lone.count("refresh")).toBe(1);
   });
 
+  it("RL-113: close sends the deletion behind an Allocate that the relay has not answered yet", () => {
+    const lone = createLoneRelayClient();
+    lone.succeed(lone.last("binding"), { mappedAddress: MAPPED4 });
+    lone.refuse(lone.last("allocate"), 401, NONCE);
+    const before = lone.sent.length;
+    lone.run((machine, now) => machine.close(now));
+    const [deletion, ...more] = lone.sent.slice(before);
+    expect(more).toEqual([]);
+    expect(deletion).toMatchObject({ method: "refresh", to: lone.last("allocate").to });
+    expect(deletion?.message.fields).toMatchObject({ lifetimeSeconds: 0, nonce: NONCE.nonce });
+    expect(lone.machine.pollTimeout()).toBeUndefined();
+  });
+
+  it("RL-113: close deletes nothing where no Allocate with a nonce is on its way", () => {
+    const lone = createLoneRelayClient();
+    lone.succeed(lone.last("binding"), { mappedAddress: MAPPED4 });
+    lone.run((machine, now) => machine.close(now));
+    const probing = createLoneRelayClient();
+    probing.run((machine, now) => machine.close(now));
+    const suspended = createLoneRelayClient();
+    suspended.succeed(suspended.last("binding"), { mappedAddress: MAPPED4 });
+    suspended.refuse(suspended.last("allocate"), 508);
+    suspended.run((machine, now) => machine.close(now));
+    expect([lone, probing, suspended].map((one) => one.count("refresh"))).toEqual([0, 0, 0]);
+  });
+
   it("RL-116: restart forgets everything but the credentials and asks both sockets anew", () => {
     const lone = createLoneRelayClient();
     lone.succeed(lone.last("binding"), { mappedAddress: LOCAL6 });
