@@ -9,12 +9,14 @@ const SINK = "9000";
 /** A TCP connection inside with a user time-out of 30 s lives on (RL-89). */
 const SURVIVES_WITHIN_MS = 30_000;
 const timeout = 120_000;
+const REGISTERED = / portal connected /g;
 
 describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed connection", () => {
   let office: Office;
   afterEach(() => office?.close());
 
   interface Relayed {
+    readonly portal: Child;
     readonly relays: readonly Child[];
     readonly sink: Child;
     /** Of the relay that the client uses. */
@@ -27,7 +29,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed connec
     const families = { client: "ipv4", gateway: "ipv4" } as const;
     office = await createOffice({ nats: { client: symmetric, gateway: symmetric, families }, relays: 2 });
     office.configure([{ resource: "Office" }]);
-    await office.startPortal();
+    const portal = await office.startPortal();
     const relays = [await office.startRelay(0), await office.startRelay(1)];
     const sink = office.traffic(office.resource, "sink", SINK);
     await Promise.all([office.startGateway(), office.startClient()]);
@@ -40,7 +42,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed connec
       return relays.findIndex((relay) => relay.stderr().includes(`relay=${connection?.relay}`));
     };
     await eventually(async () => expect(await inUse()).toBeGreaterThanOrEqual(0), 20_000);
-    return { relays, sink, inUse };
+    return { portal, relays, sink, inUse };
   }
 
   /** The stream goes on: more comes than had come when this was called. */
@@ -69,5 +71,25 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed connec
     await goesOn(sink);
     expect(await relays[first]?.wait(20_000)).toEqual({ status: 0, signal: undefined });
     await eventually(async () => expect(await inUse()).toBe(1 - first), 20_000);
+  });
+
+  it("RL-68, RL-69: a portal that comes and goes: relays register anew by themselves, and the stream goes on", {
+    timeout,
+  }, async () => {
+    const { portal, relays, sink, inUse } = await start();
+    let current = portal;
+    for (let flap = 1; flap <= 2; flap++) {
+      expect(await current.stop()).toMatchObject({ status: 0 });
+      await goesOn(sink);
+      current = await office.startPortal();
+      for (const relay of relays) {
+        const registrations = () => relay.stderr().match(REGISTERED)?.length ?? 0;
+        await eventually(() => expect(registrations()).toBe(1 + flap), SURVIVES_WITHIN_MS);
+      }
+      await goesOn(sink);
+    }
+    expect(relays.every((relay) => relay.isRunning())).toBe(true);
+    // By the id that it had from the start.
+    await eventually(async () => expect(await inUse()).toBeGreaterThanOrEqual(0), SURVIVES_WITHIN_MS);
   });
 });
