@@ -20,6 +20,8 @@ export interface Resolved {
   resolvectl(...args: readonly string[]): Promise<string>;
   /** The folder of resolvectl. */
   readonly bin: string;
+  /** Whether it and its bus run, and what they said: for whoever finds that nothing of it works any more. */
+  state(): string;
 }
 
 /** Whoever may reach the socket may say anything: all of them are the test's. */
@@ -57,14 +59,18 @@ export async function startResolved(where: Namespace): Promise<Resolved> {
   writeFileSync(join(where.runFolder, "bus.conf"), BUS);
   const start = (name: string, command: string, args: readonly string[] = []) =>
     where.start({ name, command: "sh", args: ["-c", ITS_ETC, "sh", command, ...args] });
-  start("dbus-daemon", "dbus-daemon", ["--config-file=/run/bus.conf", "--nofork", "--nopidfile"]);
+  const bus = start("dbus-daemon", "dbus-daemon", ["--config-file=/run/bus.conf", "--nofork", "--nopidfile"]);
   await eventually(() => {
     if (!existsSync(join(where.runFolder, "dbus/system_bus_socket"))) throw new Error("no bus");
   });
-  start("systemd-resolved", join(root, DAEMON));
+  const daemon = start("systemd-resolved", join(root, DAEMON));
   const bin = join(root, "usr/bin");
   const resolvectl: Resolved["resolvectl"] = (...args) =>
     where.run(join(bin, "resolvectl"), ["--no-pager", ...args], { withinMs: 20_000 });
   await eventually(async () => void (await resolvectl("status")));
-  return { resolvectl, bin };
+  const state = (): string =>
+    [bus, daemon]
+      .map((child) => `${child.name} ${child.isRunning() ? "runs" : "has ended"}: ${child.stderr()}`)
+      .join("\n");
+  return { resolvectl, bin, state };
 }

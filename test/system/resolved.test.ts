@@ -1,5 +1,7 @@
 /** DNS control by a real systemd-resolved (DN-98 to DN-102, DN-108). */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { existsSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import type { Child } from "../../src/program/lab/index.ts";
 import { startNameServer } from "../lib/name-server.ts";
 import { eventually } from "../lib/observe.ts";
 import { createOffice, type Office } from "../lib/office.ts";
@@ -19,6 +21,7 @@ describeWith(
   () => {
     let office: Office;
     let resolved: Resolved;
+    let started: Child[] = [];
     const path = process.env["PATH"];
 
     beforeAll(async () => {
@@ -38,12 +41,30 @@ describeWith(
       await resolved.resolvectl("domain", "wan", "example");
       await resolved.resolvectl("default-route", "wan", "true");
     }, 60_000);
+    // A client that a failed test left running would refuse the next one, which would fail for that reason only.
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") explain();
+      for (const client of started) await client.stop();
+      started = [];
+    });
     afterAll(async () => {
       process.env["PATH"] = path;
       await office?.close();
     });
 
-    const start = () => office.startClient("--dns-control", "systemd-resolved");
+    /** What a failure alone does not tell: whether anything of the machine was still there. */
+    function explain(): void {
+      const clients = started.map((client) => `${client.name}: ${client.stderr()}`);
+      const folder = `/run of the client ${existsSync(office.client.runFolder) ? "is there" : "is gone"}`;
+      console.error([folder, resolved.state(), ...clients].join("\n"));
+    }
+    /** Resolves when all of its settings are made. */
+    async function start(): Promise<Child> {
+      const client = await office.startClient("--dns-control", "systemd-resolved");
+      started.push(client);
+      await client.waitForLine(/DNS control applied/, { withinMs: 20_000 });
+      return client;
+    }
     /** What resolved says a name is, and by which link. */
     async function query(name: string): Promise<string> {
       await resolved.resolvectl("flush-caches");
