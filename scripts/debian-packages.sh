@@ -9,7 +9,8 @@ set -eu
 
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
 wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn dig:bind9-dnsutils unbound:unbound
-ssh:openssh-client sshd:openssh-server tracepath:iputils-tracepath chromium-headless-shell:chromium-headless-shell"
+ssh:openssh-client sshd:openssh-server tracepath:iputils-tracepath chromium-headless-shell:chromium-headless-shell
+traceroute:traceroute dnsmasq:dnsmasq-base musl-gcc:musl-tools gcc:gcc"
 
 case "${1:-}" in
 demo) wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl" ;;

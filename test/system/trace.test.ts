@@ -1,8 +1,8 @@
-/** `tracepath` through a name: hops stay hidden, and what the path takes is found (TN-70 to TN-73). */
+/** `tracepath` and `traceroute` through a name: hops stay hidden, and what the path takes is found (TN-70 to TN-73). */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { tunnelAddresses } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
-import { describeWith } from "../lib/requirements.ts";
+import { describeWith, missingRequirement } from "../lib/requirements.ts";
 
 const SENTINEL = "100.100.111.1";
 const SITE = "wiki.trace.example";
@@ -38,6 +38,30 @@ describeWith(["netns", "tun", "nft", "ipv6", "tracepath", "build"], "tracepath t
     expect(said).not.toContain("172.20.");
     expect(said).toMatch(/pmtu 1280 hops 2 back 45/);
   }, 60_000);
+
+  it.skipIf(missingRequirement(["root", "traceroute"]) !== undefined)(
+    "TN-70, TN-71: traceroute by TCP: the gateway, then the proxy address, whose port is open or closed",
+    async () => {
+      const server = office.traffic(office.resource, "serve", "80");
+      await server.waitForLine(/^serving /, { withinMs: 10_000, stream: "stdout" });
+      const [own = ""] = await tunnelAddresses(office.gateway);
+      for (const [port, state] of [
+        ["80", "<syn,ack"],
+        ["81", "<rst,ack"],
+      ] as const) {
+        const args = ["-4", "-n", "-T", "-O", "info", "-q", "1", "-w", "5", "-m", "4", "-p", port, SITE];
+        const child = office.program(office.client, "traceroute", ...args);
+        await child.wait(40_000);
+        const hops = child.stdout().trim().split("\n").slice(1);
+        expect(hops).toHaveLength(2);
+        expect(hops[0]).toMatch(new RegExp(`^ 1  ${own.replaceAll(".", "\\.")} `));
+        expect(hops[1]).toMatch(/^ 2 {2}100\.96\.0\.\d+ /);
+        expect(hops[1]).toContain(state);
+      }
+      await server.stop();
+    },
+    60_000,
+  );
 
   it("TN-70, TN-71: a narrow link behind the gateway is found by its error about the real address", async () => {
     await office.gateway.ip(`link set lan mtu ${NARROW}`);
