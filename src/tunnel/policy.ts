@@ -101,10 +101,23 @@ export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
       destinations: input.isHostOpen ? [...plain, ...own] : plain,
       egressSources: [...plain, ...own],
       refuseDestination: true,
-      ...(byFlow && { byFlow }),
+      ...withServices(byFlow, input.isHostOpen ? [] : own),
     });
   }
   return { routes: lastOfEach(routes), permits };
+}
+
+/**
+ * Of the gateway's own addresses only some services pass: as flows, since what tables refuse is handed over within
+ * the budget of refusals (TN-14), which a hundred queries to its name server would exceed.
+ */
+function withServices(
+  byFlow: PermitsByFlow | undefined,
+  own: readonly Prefix[],
+): Pick<PeerPermits, "byFlow"> {
+  if (own.length === 0) return byFlow === undefined ? {} : { byFlow };
+  const { destinations = [], egressSources = [], isTranslated = false } = byFlow ?? {};
+  return { byFlow: { destinations: [...destinations, ...own], egressSources, isTranslated } };
 }
 
 export interface GrantedNetworks {

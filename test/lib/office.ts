@@ -86,6 +86,8 @@ export interface Configuration {
   readonly searchDomain?: string;
   /** The portal's own name servers; absent: those of the host. */
   readonly upstream?: readonly string[];
+  /** A server of DNS over HTTPS that the portal knows; instead of `upstream`. */
+  readonly doh?: "google" | "quad9" | "cloudflare" | "opendns";
 }
 
 export interface OfficeOptions {
@@ -267,7 +269,7 @@ const WITH_RESOLV_CONF = ["sh", "-c", OWN_ETC, "sh"];
 function portalFile(
   access: readonly Access[],
   tokens: Office["tokens"],
-  { hasActor = true, names = [], searchDomain, upstream }: Configuration,
+  { hasActor = true, names = [], searchDomain, upstream, doh }: Configuration,
 ): string {
   const resources = Object.entries(NETWORKS).map(([name, address]) => ({
     name,
@@ -296,6 +298,7 @@ function portalFile(
     dns: {
       ...(searchDomain !== undefined && { search_domain: searchDomain }),
       ...(upstream !== undefined && { upstream: "custom", servers: upstream }),
+      ...(doh !== undefined && { upstream: "doh", doh }),
     },
   });
 }

@@ -8,7 +8,8 @@
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
  *   node traffic.mjs prod ADDRESS PORT N     UDP to whoever refuses it, N a second; prints `prodded N refused N`
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
- *   node traffic.mjs elsewhere PORT          UDP; answers each datagram from the next port
+ *   node traffic.mjs elsewhere PORT          UDP; answers each datagram from the next port, then from its own
+ *   node traffic.mjs pursue PORT             UDP; sends to whoever asked first, until it is told that nobody listens: `refused`
  *   node traffic.mjs shout ADDRESS PORT      UDP; prints `answered from ADDRESS:PORT`
  *   node traffic.mjs knock PORT ADDRESS…     TCP, one after the other; prints `ADDRESS: CODE in N ms`
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
@@ -105,7 +106,25 @@ function elsewhere(port) {
   const other = createSocket("udp6");
   other.bind(port + 1);
   const socket = createSocket("udp6");
-  socket.on("message", (_, from) => other.send("here", from.port, from.address));
+  socket.on("message", (_, from) =>
+    other.send("here", from.port, from.address, () => socket.send("and here", from.port, from.address)),
+  );
+  socket.bind(port, () => console.log("listening"));
+}
+
+function pursue(port) {
+  const socket = createSocket("udp6");
+  socket.on("error", ({ code }) => {
+    console.log(code === "ECONNREFUSED" ? "refused" : code);
+    process.exit();
+  });
+  // A connected socket is told of ICMP errors.
+  socket.once("message", (_, from) =>
+    socket.connect(from.port, from.address, () => {
+      console.log("asked");
+      setInterval(() => socket.send("still there?"), 50);
+    }),
+  );
   socket.bind(port, () => console.log("listening"));
 }
 
@@ -180,6 +199,7 @@ else if (mode === "fountain") fountain(Number(first));
 else if (mode === "drink") drink(first, Number(second));
 else if (mode === "knock") await knock(Number(first), rest);
 else if (mode === "elsewhere") elsewhere(Number(first));
+else if (mode === "pursue") pursue(Number(first));
 else if (mode === "shout") shout(first, Number(second));
 else if (mode === "names") names(first);
 else process.exitCode = 2;

@@ -170,6 +170,12 @@ describe("policy of a gateway", () => {
   it("PG-6: --host-access all opens the gateway's own addresses", () => {
     const open = gatewayPolicy({ ...input, isHostOpen: true });
     expect(permits(open.permits[0]?.destinations, "100.64.0.1")).toBe(true);
+    expect(permits(open.permits[0]?.byFlow?.destinations, "100.64.0.1")).toBe(false);
+  });
+
+  it("TN-61 row 6, TN-110: else flows decide which of its services are reached", () => {
+    expect(permits(alice?.byFlow?.destinations, "100.64.0.1")).toBe(true);
+    expect(permits(alice?.byFlow?.destinations, "172.20.0.1")).toBe(false);
   });
 });
 
