@@ -1,4 +1,4 @@
-/** Names without addresses, and clients whose proxy addresses are the same (TN-46 to TN-48, TN-65, TN-67). */
+/** Names without addresses, and clients whose proxy addresses are the same (TN-46 to TN-48, TN-65). */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ManyClients, startManyClients } from "../lib/many-clients.ts";
 import { eventually, tunnelAddresses } from "../lib/observe.ts";
@@ -51,18 +51,6 @@ describeWith(NEEDS, "several clients with names", () => {
     // Its own query asks again, once.
     await look(GONE);
     await eventually(() => expect(asked(GONE)).toBe(before + 2));
-  });
-
-  it("TN-67: an answer from another port of a name's address arrives, as from the name", {
-    timeout,
-  }, async () => {
-    const server = office.traffic(office.resource, "elsewhere", "7000");
-    await server.waitForLine(/^listening$/, { withinMs: 10_000 });
-    const proxy = (await many.names.run("dig", "+short", OFFICE, "A")).stdout.split("\n")[0] ?? "";
-    const shout = office.traffic(office.client, "shout", proxy, "7000");
-    const [, from] = await shout.waitForLine(/^answered from (.+)$/, { withinMs: 15_000 });
-    expect(from).toBe(`${proxy}:7001`);
-    await Promise.all([shout.stop(), server.stop()]);
   });
 
   it("TN-61 row 7: clients do not reach each other, by ping or by TCP", { timeout }, async () => {
