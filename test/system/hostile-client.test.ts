@@ -107,6 +107,19 @@ const ROWS: readonly Row[] = [
     "fragment_unknown",
   ],
   [
+    "TN-111: first fragments that hide their header, later ones that lie over it, and an error in pieces",
+    ({ own4: source }) => {
+      const ends = { family: 4, source, destination: ip(VAULT) } as const;
+      const part = (protocol: number, bytes: number, fragmentField: number): Uint8Array =>
+        ipPacket(protocol, text(REFUSED.repeat(9)).subarray(0, bytes), { ...ends, fragmentField });
+      return [
+        ...[part(6, 16, 0x2000), part(6, 16, 0x0002), part(17, 16, 0x1fff)],
+        ipPacket(1, Uint8Array.from([3, 1, ...new Uint8Array(14)]), { ...ends, fragmentField: 0x2000 }),
+      ];
+    },
+    "drop_ip_fragment",
+  ],
+  [
     "TN-61 row 3: multicast and broadcast",
     ({ own4 }) => [datagram(own4, "224.0.0.5"), datagram(own4, "255.255.255.255")],
     "drop_multicast",
