@@ -74,10 +74,15 @@ async function compilePlane(targets = []) {
   return { status: failures.length === 0 ? 0 : 1, output: failures.join("\n") };
 }
 
-/** The modules that this runtime would try, from the table by which programs choose. */
+/**
+ * The modules that the programs would try, from the table by which they choose. They run in this runtime, unless
+ * the launcher was told of another one than Node, which does not build.
+ */
 async function candidates() {
   const { candidatesFor, readRuntimeFacts } = await import(join(BUILD, "program", "candidates.js"));
-  return candidatesFor(readRuntimeFacts()).candidates.map(({ name }) => name);
+  const runtime = process.env.POSTERN_RUNTIME;
+  const other = runtime === "deno" || runtime === "bun" ? { runtime, hasRelaxedSimd: true } : {};
+  return candidatesFor({ ...readRuntimeFacts(), ...other }).candidates.map(({ name }) => name);
 }
 
 function stampOf(part) {

@@ -10,6 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
+import { installPinned } from "../scripts/runtimes.mjs";
 import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
 import { nameLeft, takeTraces } from "./traces.mjs";
 
@@ -94,6 +95,13 @@ function announceSkips() {
   }
 }
 
+/** Tests with another runtime use the pinned one, if the registry has it; else they are skipped. */
+function announceMissing(name) {
+  const reason = installPinned(name);
+  if (reason !== undefined)
+    console.error(`tests with ${name} are skipped: it cannot be installed: ${reason}`);
+}
+
 async function runVitest(tally, args) {
   mkdirSync(join(ROOT, ".cache"), { recursive: true });
   rmSync(REPORT, { force: true });
@@ -144,6 +152,7 @@ async function main() {
   const filters = process.argv.slice(2).filter((argument) => argument !== "--long");
   announceSkips();
   await run("sh", [join(ROOT, "scripts", "debian-packages.sh")], { show: true });
+  for (const name of isLong ? [] : ["deno", "bun"]) announceMissing(name);
   const isBuilt = await runScript(tally, "scripts/build.mjs");
   if (!isLong) {
     await runScript(tally, "scripts/check.mjs");

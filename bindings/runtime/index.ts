@@ -1,2 +1,10 @@
 export { type Entry, entryFile, readBuiltModule, rootFile } from "./places.ts";
-export { currentRuntime, RUNTIMES, type Runtime } from "./runtime.ts";
+export {
+  currentRuntime,
+  programCommand,
+  programWords,
+  RUNTIMES,
+  type Runtime,
+  runtimeLabel,
+  runtimeVersion,
+} from "./runtime.ts";

@@ -1,19 +1,17 @@
 /** From the words of a command line to an exit code: finds the command, parses, runs it. */
+
 import { release, uptime } from "node:os";
 import { nearest, PosternError } from "../base/index.ts";
 import { describeError, EXIT, exitCodeOf } from "../program/exit.ts";
 import type { ProgramIo } from "../program/io.ts";
 import { STOP_WITHIN_MS } from "../program/shell/index.ts";
-import { VERSION } from "../program/version.ts";
+import { fasterRuntime, RUNTIME, VERSION } from "../program/version.ts";
 import { COMMANDS, type Command } from "./commands.ts";
 import { ignoredVariables, loadEnvFile, takeSupervisor, takeToken } from "./environment.ts";
 import { formatCommand, formatOverview } from "./help.ts";
 import { createIo } from "./io.ts";
 import { parseArguments, usage } from "./parse.ts";
 import { createSignals, type Signals } from "./signals.ts";
-
-/** The runtime of record for speed (D-28). */
-const FASTEST_NODE = 24;
 
 /** The exit code of an error that nobody caught. */
 let defect: number | undefined;
@@ -97,14 +95,13 @@ function announce({ name, options, isAnnounced }: Command, { log }: ProgramIo): 
   log.info?.("starting", {
     version: VERSION,
     role: name,
-    runtime: `node ${process.versions.node}`,
+    runtime: RUNTIME,
     arch: process.arch,
     kernel: release(),
     uptimeS: Math.round(uptime()),
   });
-  const isSlower = Number(process.versions.node.split(".")[0]) < FASTEST_NODE;
-  if (isSlower && "cipher" in options)
-    log.info?.("a faster runtime exists", { runtime: `node ${FASTEST_NODE}` });
+  const runtime = fasterRuntime();
+  if (runtime !== undefined && "cipher" in options) log.info?.("a faster runtime exists", { runtime });
 }
 
 async function run(

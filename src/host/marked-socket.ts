@@ -4,7 +4,7 @@
  * A runtime connects its sockets before anybody can mark them. So socket, mark and connect are our own
  * system calls, and the connected descriptor is handed to the runtime.
  */
-import { Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import {
@@ -14,6 +14,7 @@ import {
   SystemCallError,
   startTcp,
 } from "../../bindings/linux/index.ts";
+import { currentRuntime } from "../../bindings/runtime/index.ts";
 import { formatSocketAddress, PosternError, parseIp, type SocketAddress } from "../base/index.ts";
 
 export const POLL_MS_MAX = 50;
@@ -32,7 +33,7 @@ export interface MarkedTarget extends SocketWay {
 export async function openMarkedSocket(kernel: Kernel, target: MarkedTarget): Promise<Socket> {
   const { to, timeoutMs } = target;
   try {
-    return new Socket({ fd: await connectMarked(kernel, to, target, timeoutMs) });
+    return adopt(await connectMarked(kernel, to, target, timeoutMs));
   } catch (cause) {
     if (cause instanceof PosternError && cause.code === "privilege") throw cause;
     const what = `cannot connect to ${formatSocketAddress(to)}`;
@@ -46,6 +47,13 @@ export interface TlsTrust {
   readonly ca?: readonly string[];
   /** Protocols to offer (RFC 7301); absent: none. */
   readonly alpn?: readonly string[];
+}
+
+/** A connected descriptor as a socket of the runtime. Bun's `Socket` leaves `fd` alone, but its `connect` takes it. */
+function adopt(fd: number): Socket {
+  if (currentRuntime() !== "bun") return new Socket({ fd });
+  const options: { readonly fd: number } = { fd };
+  return connect(options as Parameters<typeof connect>[0] & object);
 }
 
 /** TLS over a connected socket: what `ws` wants from `createConnection` for `wss`. */

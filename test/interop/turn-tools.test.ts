@@ -3,15 +3,16 @@
  *
  *     uclient ──▶ 198.51.100.7:3478, [2001:db8::7]:3478   relay   ──▶ 203.0.113.9, 2001:db8:9::9   peer
  */
+
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { relayCredentials } from "../../src/turn/index.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const SECRET = "a secret of the test";
 const RELAY = { v4: "198.51.100.7", v6: "2001:db8::7" } as const;
 const PEER = { v4: "203.0.113.9", v6: "2001:db8:9::9" } as const;
@@ -45,15 +46,13 @@ describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
     );
     relay = host.start({
       name: "relay",
-      command: process.execPath,
-      args: [
-        MAIN,
+      ...posternCommand([
         "relay",
         ...["--public-ip4", RELAY.v4, "--public-ip6", RELAY.v6, "--stand-alone"],
         ...["--stamp-secret-path", join(folder, "secret"), "--allocations-per-user", "0", "--drain", "1s"],
         ...["--tcp-listen", `${RELAY.v4}:${TCP_PORT}`, "--dev-insecure"],
         ...["--tls-listen", `${RELAY.v4}:${TLS_PORT}`, ...CERTIFICATE],
-      ],
+      ]),
     });
     await relay.waitForLine(/ ready /, { withinMs: READY_WITHIN_MS, stream: "stderr" });
     host.start({

@@ -1,9 +1,11 @@
 /** `postern wg` as administrators meet it: the tools of WireGuard, the host, errors and the end. */
+
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { startPostern } from "./wireguard-pair.ts";
 
@@ -268,8 +270,7 @@ describeWith(NEEDS, "postern wg and the tools of WireGuard", () => {
   it("PG-143: a file that cannot be read is exit 3, a taken port exit 8", async () => {
     const missing = ns.start({
       name: "postern wg",
-      command: process.execPath,
-      args: [join(import.meta.dirname, "../../build/program/main.js"), "wg", "/run/absent.conf"],
+      ...posternCommand(["wg", "/run/absent.conf"]),
     });
     expect((await missing.exited).status).toBe(3);
     const holder = await untilReady(startPostern(ns, config("ListenPort = 52001"), [], "wg1"));

@@ -5,11 +5,12 @@
  *     postern wg (wg0) ── veth 10.9.0.1 ──────── veth 10.9.0.2 ── wireguard-go (wg0)
  *     10.7.0.1, fd07::1        fd09::1              fd09::2          10.7.0.2, fd07::2
  */
+
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { posternCommand } from "../lib/program.ts";
 
-export const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 export const PORT = 51820;
 const WITHIN_MS = 15_000;
 
@@ -115,8 +116,7 @@ export function startPostern(
   chmodSync(file, 0o600);
   return namespace.start({
     name: "postern wg",
-    command: process.execPath,
-    args: [MAIN, "wg", `/run/${name}.conf`, "--log", "debug", ...args],
+    ...posternCommand(["wg", `/run/${name}.conf`, "--log", "debug", ...args]),
   });
 }
 

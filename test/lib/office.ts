@@ -11,6 +11,7 @@
  * and gateway stand behind routers of their own instead (`internet.ts`), at 172.30.0.100 and 172.31.0.100,
  * or the gateway at 172.30.0.101 in the client's own network.
  */
+
 import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../../src/base/index.ts";
@@ -19,8 +20,8 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { systemRandom } from "../../src/program/system-random.ts";
 import { createInternet, type Families, type Internet, type Site } from "./internet.ts";
 import type { Nat } from "./nat.ts";
+import { postern as ourProgram } from "./program.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
 
 export const API_URL = "ws://203.0.113.10:8080";
@@ -158,7 +159,7 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
   const file = join(machines.portal.runFolder, "portal.yaml");
 
   const postern: Office["postern"] = (where, args, env = {}) => {
-    const program = [process.execPath, "--", MAIN, ...args];
+    const program = ourProgram(...args);
     const resolving = existsSync(resolvConf(where)) ? WITH_RESOLV_CONF : [];
     const [command = "", ...rest] = [...resolving, ...program];
     const name = args[0] ?? "postern";

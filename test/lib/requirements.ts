@@ -35,8 +35,10 @@ const REASONS = {
   musl: () => needProgram("musl-gcc") ?? needProgram("gcc"),
   chromium: () => needProgram("chromium-headless-shell"),
   turnutils: () => needProgram("turnutils_uclient"),
-  deno: () => (findRuntime("deno") === undefined ? "no deno in the path or POSTERN_TEST_DENO" : undefined),
-  bun: () => (findRuntime("bun") === undefined ? "no bun in the path or POSTERN_TEST_BUN" : undefined),
+  deno: () =>
+    findRuntime("deno") === undefined ? "no deno in runtime/deno, the path or POSTERN_TEST_DENO" : undefined,
+  bun: () =>
+    findRuntime("bun") === undefined ? "no bun in runtime/bun, the path or POSTERN_TEST_BUN" : undefined,
   build: () => (existsSync("build/program/main.js") ? undefined : "needs npm run build"),
 } satisfies Record<string, () => string | undefined>;
 

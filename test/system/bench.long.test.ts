@@ -1,13 +1,14 @@
 /** `postern bench` with the programs that this machine has (PG-200 to PG-203). */
+
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { readResult } from "../../src/program/bench/result-file.ts";
 import { runCommand } from "../../src/program/lab/index.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = new URL("../../build/program/main.js", import.meta.url).pathname;
 const WITHIN_MS = 240_000;
 
 describeWith(["root", "netns", "tun", "iperf3", "wireguard-go", "wg", "build"], "postern bench", () => {
@@ -22,8 +23,7 @@ describeWith(["root", "netns", "tun", "iperf3", "wireguard-go", "wg", "build"], 
     const bench = (...args: readonly string[]) =>
       runCommand({
         name: "bench",
-        command: process.execPath,
-        args: [MAIN, "bench", "--quick", ...args],
+        ...posternCommand(["bench", "--quick", ...args]),
         withinMs: WITHIN_MS,
       });
     const table = await bench("--output", file, "--plot", picture);

@@ -4,14 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/commands.ts";
+import { postern as ourProgram } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const LAUNCHER = join(import.meta.dirname, "../../postern");
 const VERSION = (JSON.parse(readFileSync("package.json", "utf8")) as { version: string }).version;
 
 function postern(args: readonly string[], env: Record<string, string> = {}) {
-  return spawnSync(process.execPath, ["--", MAIN, ...args], {
+  const [command, ...words] = ourProgram(...args);
+  return spawnSync(command, words, {
     encoding: "utf8",
     env: { ...process.env, ...env },
   });

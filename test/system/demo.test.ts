@@ -4,14 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { type Child, startChild } from "../../src/program/lab/index.ts";
+import { MAIN, postern, posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const BUILD = join(import.meta.dirname, "../../build");
-const MAIN = join(BUILD, "program/main.js");
 const NOBODY = 65_534;
 
 function startDemo(...args: string[]): Child {
-  return startChild({ name: "demo", command: process.execPath, args: ["--", MAIN, "demo", ...args] });
+  return startChild({ name: "demo", ...posternCommand(["demo", ...args]) });
 }
 
 /** Processes of this clone's demo, by their command lines. */
@@ -108,7 +108,7 @@ describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo"
       const folder = mkdtempSync(join(tmpdir(), "postern-tun-"));
       const script = `mknod ${folder}/tun c 10 200 && chmod 666 ${folder}/tun && mount --bind ${folder}/tun /dev/net/tun &&
         exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups env HOME=/tmp "$@"`;
-      const command = [process.execPath, "--", MAIN, "demo", "--json", "--seconds", "1"];
+      const command = postern("demo", "--json", "--seconds", "1");
       const args = ["-m", "sh", "-c", script, "sh", ...command];
       const { status, stdout, stderr } = spawnSync("unshare", args, { encoding: "utf8" });
       rmSync(folder, { recursive: true });
@@ -119,7 +119,7 @@ describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo"
   );
 
   it.skipIf(!isForbiddenToOthers())("PG-88: a user who may not gets exit 5 and is told what to do", () => {
-    const { status, stdout, stderr } = asNobody(process.execPath, "--", MAIN, "demo");
+    const { status, stdout, stderr } = asNobody(...postern("demo"));
     expect(stderr).toBe("postern: no access to /dev/net/tun; run as root, or chmod 0666 /dev/net/tun\n");
     expect({ status, stdout }).toEqual({ status: 5, stdout: "" });
   });

@@ -10,16 +10,15 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeCertificate } from "../lib/certificate.ts";
 import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
-import { findRuntime } from "../lib/runtimes.ts";
+import { type StartWords, startWordsOf } from "../lib/runtimes.ts";
 
 const RUNTIMES: readonly {
-  name: string;
+  name: "node" | "deno" | "bun";
   needs: readonly Requirement[];
-  command: readonly (string | undefined)[];
 }[] = [
-  { name: "node", needs: [], command: [process.execPath] },
-  { name: "deno", needs: ["deno"], command: [findRuntime("deno"), "run", "-A", "--no-lock"] },
-  { name: "bun", needs: ["bun"], command: [findRuntime("bun")] },
+  { name: "node", needs: [] },
+  { name: "deno", needs: ["deno"] },
+  { name: "bun", needs: ["bun"] },
 ];
 const ECHO = 7;
 
@@ -69,8 +68,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function run(command: readonly (string | undefined)[]): Promise<{ status: number | null; output: string }> {
-  const [program = "", ...args] = command.filter((word) => word !== undefined);
+function run([program, ...args]: StartWords): Promise<{ status: number | null; output: string }> {
   const { apiUrl = "", tokens } = office.portal;
   return new Promise((resolve) => {
     const child = spawn(program, [...args, "test/lib/embedded-probe.mjs", SERVER, WIKI], {
@@ -87,10 +85,10 @@ function run(command: readonly (string | undefined)[]): Promise<{ status: number
   });
 }
 
-for (const { name, needs, command } of RUNTIMES) {
+for (const { name, needs } of RUNTIMES) {
   describeWith(["build", "openssl", ...needs], `the library under ${name}`, () => {
     it("PG-120, PG-121, PG-130: dials, sends, fetches, trusts, fails by code, and ends by itself", async () => {
-      const { status, output } = await run(command);
+      const { status, output } = await run(startWordsOf(name));
       expect(status).toBe(0);
       const { untrusted, ...found } = JSON.parse(output);
       expect(found).toEqual({

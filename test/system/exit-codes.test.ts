@@ -1,4 +1,5 @@
 /** What keeps a client or a gateway from running, and how it says so (PG-12 to PG-14). */
+
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,9 +9,9 @@ import type { Child } from "../../src/program/lab/index.ts";
 import { HIDE_HELPERS } from "../lib/hidden-helpers.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { API_URL, createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { MAIN, postern } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const FAULTY_KOFFI = join(import.meta.dirname, "../lib/faulty-koffi.mjs");
 const WITHIN_MS = 30_000;
 const timeout = 60_000;
@@ -98,16 +99,7 @@ describeWith(
         });
       // The check comes before anything is opened, so a clone that others cannot read is told by itself.
       if (nobody("test", "-r", MAIN).status !== 0) return;
-      const result = nobody(
-        process.execPath,
-        "--",
-        MAIN,
-        "client",
-        "-u",
-        "ws://127.0.0.1:1",
-        "--instance",
-        "nobody",
-      );
+      const result = nobody(...postern("client", "-u", "ws://127.0.0.1:1", "--instance", "nobody"));
       expect(result.stderr).toMatch(
         /^postern: client needs root or CAP_NET_ADMIN; run it as root, or by setpriv/m,
       );
@@ -208,7 +200,7 @@ describeWith(
         command: "sh",
         env: { ...process.env, POSTERN_TOKEN: office.tokens.gateway },
         args: [
-          ...["-c", HIDE_HELPERS, "sh", process.execPath, "--", MAIN],
+          ...["-c", HIDE_HELPERS, "sh", ...postern()],
           ...["gateway", "--api-url", API_URL, "--id", "x"],
         ],
       });

@@ -1,11 +1,11 @@
 /** `postern gateway setup` and `teardown`, in a network namespace of their own (PG-68). */
+
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { expect, it } from "vitest";
+import { postern } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/src/cli/main.js");
-const POSTERN = `${process.execPath} -- ${MAIN}`;
+const POSTERN = postern().join(" ");
 
 function inside(script: string, env: Record<string, string> = {}) {
   const shell = ["--net", "sh", "-ec", script];

@@ -5,17 +5,18 @@
  *     near 10.9.1.2 ── 10.9.1.1 router, attacker 10.9.2.1 ── 10.9.2.2 far
  *     wg0 10.7.0.1                                                wg0 10.7.0.2
  */
+
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { type AttackPlan, startAttack } from "../lib/attack.ts";
 import { eventually, residentMib } from "../lib/observe.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { transfer } from "../lib/transfer.ts";
 import { expectCounted, type WgSnapshot, wgSnapshot } from "../lib/wg-snapshot.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const PORT = 51820;
 const BYTES = 16 << 20;
 const ROUNDS = 20;
@@ -47,8 +48,8 @@ async function startWg(own: End, other: End): Promise<Child> {
   ];
   writeFileSync(file, `${lines.join("\n")}\n`);
   chmodSync(file, 0o600);
-  const args = [MAIN, "wg", "/run/wg0.conf"];
-  const child = own.namespace.start({ name: "postern wg", command: process.execPath, args });
+  const program = posternCommand(["wg", "/run/wg0.conf"]);
+  const child = own.namespace.start({ name: "postern wg", ...program });
   await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   return child;
 }

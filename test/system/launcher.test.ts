@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Child, startChild } from "../../src/program/lab/index.ts";
 
@@ -34,11 +34,18 @@ utimesSync(join(root, "build/.stamp"), started, started);
 
 const LOCK = { name: "clone", version: "0.0.0", lockfileVersion: 3, requires: true, packages: { "": {} } };
 
+interface Outcome {
+  readonly status: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 interface Clone {
   readonly path: string;
   /** Starts the launcher; \`node\` is the one that runs this test, behind a script that keeps a list of its calls. */
   start(...args: string[]): Child;
-  run(...args: string[]): Promise<{ status: number | undefined; stdout: string; stderr: string }>;
+  run(...args: string[]): Promise<Outcome>;
+  runWith(variables: Readonly<Record<string, string>>, ...args: string[]): Promise<Outcome>;
   /** Lines of a file that a stand-in wrote. */
   lines(name: "builds" | "node-calls"): readonly string[];
 }
@@ -69,11 +76,11 @@ function createClone(): Clone {
   const clone: Clone = {
     path,
     start,
-    async run(...args) {
-      const child = start(...args);
-      const { status } = await child.wait(60_000);
-      return { status, stdout: child.stdout(), stderr: child.stderr() };
-    },
+    run: (...args) => outcomeOf(start(...args)),
+    runWith: (variables, ...args) =>
+      outcomeOf(
+        startChild({ name: "launcher", command: join(path, "postern"), args, env: { ...env, ...variables } }),
+      ),
     lines(name) {
       const file = join(path, name);
       return existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n") : [];
@@ -81,6 +88,11 @@ function createClone(): Clone {
   };
   clones.push(clone);
   return clone;
+}
+
+async function outcomeOf(child: Child): Promise<Outcome> {
+  const { status } = await child.wait(60_000);
+  return { status, stdout: child.stdout(), stderr: child.stderr() };
 }
 
 afterEach(() => {
@@ -184,6 +196,54 @@ describe.skipIf(!isOldNode)("the pinned Node", { timeout: 120_000 }, () => {
       expect(isTried(await clone.run("help"))).toBe(true);
       expect(isTried(await clone.run("help"))).toBe(false);
     }
+  });
+});
+
+/** Stands for a runtime that is installed below `runtime/`: prints the words that it was started with. */
+function installStandIn({ path }: Clone, name: string, program: string): void {
+  const file = join(path, "runtime", name, "node_modules", program);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, '#!/bin/sh\n[ "$1" = --version ] || echo "$@"\n');
+  chmodSync(file, 0o755);
+}
+
+describe("POSTERN_RUNTIME", { timeout: 90_000 }, () => {
+  const arch = process.arch === "arm64" ? "aarch64" : "x64";
+  const npmArch = process.arch === "arm64" ? "arm64" : "x64";
+
+  it.each([
+    ["deno", `@deno/linux-${npmArch}-glibc/deno`, "run --allow-all --no-lock MAIN client --env-file x\n"],
+    ["bun", `@oven/bun-linux-${arch}/bin/bun`, "--no-env-file --no-install MAIN client --env-file x\n"],
+    ["node26", `node-linux-${npmArch}/bin/node`, "-- MAIN client --env-file x\n"],
+  ])("D-28: %s starts the pinned one; Node builds", async (name, program, words) => {
+    const clone = createClone();
+    installStandIn(clone, name, program);
+    if (name === "node26") await clone.run("help");
+    const { status, stdout } = await clone.runWith({ POSTERN_RUNTIME: name }, "client", "--env-file", "x");
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: words.replace("MAIN", join(clone.path, "build/program/main.js")),
+    });
+    expect(clone.lines("builds")).toHaveLength(1);
+  });
+
+  it("D-28: one that cannot be installed ends the start with npm's reason; nothing else is taken for it", async () => {
+    const clone = createClone();
+    mkdirSync(join(clone.path, "runtime/deno"));
+    writeFileSync(
+      join(clone.path, "runtime/deno/package.json"),
+      JSON.stringify({ name: "d", version: "0.0.0" }),
+    );
+    const { status, stdout, stderr } = await clone.runWith({ POSTERN_RUNTIME: "deno" }, "client");
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/npm (error|ERR!)[\s\S]*package-lock\.json/);
+    expect(stderr).toContain("postern: Deno could not be installed: see above");
+  });
+
+  it("D-28: a name that is not known ends it with 2 and the known ones", async () => {
+    const { status, stderr } = await createClone().runWith({ POSTERN_RUNTIME: "deno1" }, "client");
+    expect(status).toBe(2);
+    expect(stderr).toBe("postern: POSTERN_RUNTIME is 'deno1'; known: system, node, node26, deno, bun\n");
   });
 });
 

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
+import { postern } from "../lib/program.ts";
 
 /** The launcher under a limit of open files, hard unless said otherwise. */
 function start(limit: string) {
@@ -12,8 +13,8 @@ function start(limit: string) {
 
 /** A command without the launcher. */
 function startAlone(limit: string, ...args: readonly string[]) {
-  const command = `${limit}; exec "$0" -- build/program/main.js "$@"`;
-  return spawnSync("sh", ["-c", command, process.execPath, ...args], { encoding: "utf8" });
+  const command = `${limit}; exec "$0" "$@"`;
+  return spawnSync("sh", ["-c", command, ...postern(...args)], { encoding: "utf8" });
 }
 
 describe("a limit of open files", () => {

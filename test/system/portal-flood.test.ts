@@ -2,6 +2,7 @@
  * One peer or stranger floods the portal; the others go on (PT-72). How long they wait is measured by
  * `bench/portal`, since a test shares its processors with others; here the flood's work is counted.
  */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -10,6 +11,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../lib/observe.ts";
+import { posternCommand } from "../lib/program.ts";
 import { connectPeer, loginUrl, type RawPeer } from "../unit/program/portal-peer.ts";
 
 const OFFICE = `version: 1
@@ -46,8 +48,9 @@ async function startPortal(): Promise<RunningPortal> {
   folders.push(folder);
   const config = join(folder, "portal.yaml");
   writeFileSync(config, OFFICE);
-  const args = ["build/program/main.js", "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const options = ["--dev", "--listen", "127.0.0.1:0", "--config", config];
+  const { command, args } = posternCommand(["portal", ...options]);
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
   children.push(child);
   const statuses: ((line: string) => void)[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => {

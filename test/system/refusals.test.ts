@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
+import { postern, posternCommand } from "../lib/program.ts";
 import { describeWith, missingRequirement } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const KEY = "aEFXZG0ig3ohmMU2yQ0vL1g5AqfKQH2xSg3Jc0Dm2Ek=";
 const PORTAL = "ws://127.0.0.1:8080";
 const WITHIN_MS = 25_000;
@@ -27,8 +27,7 @@ describeWith(["netns", "tun", "build"], "what cannot be started says so in one l
   const start = (args: readonly string[], env: Record<string, string> = {}): Child =>
     end.start({
       name: args[0] ?? "postern",
-      command: process.execPath,
-      args: ["--", MAIN, ...args],
+      ...posternCommand(args),
       env: { PATH: process.env["PATH"], ...env },
     });
 
@@ -117,18 +116,7 @@ describeWith(["netns", "tun", "build"], "what cannot be started says so in one l
     const child = end.start({
       name: "wg as nobody",
       command: "setpriv",
-      args: [
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        process.execPath,
-        "--",
-        MAIN,
-        "wg",
-        conf,
-      ],
+      args: ["--reuid", "65534", "--regid", "65534", "--clear-groups", ...postern("wg", conf)],
     });
     const { status } = await child.wait(WITHIN_MS);
     // Where others cannot read the clone, it is node that cannot start.

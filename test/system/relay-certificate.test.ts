@@ -1,13 +1,14 @@
 /** A relay's TLS listener on a port below 1024: its privileges, and another certificate on SIGHUP (RL-62, RL-200). */
+
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { makeCertificate } from "../lib/certificate.ts";
 import { eventually } from "../lib/observe.ts";
+import { postern } from "../lib/program.ts";
 import { describeWith, missingRequirement } from "../lib/requirements.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const ADDRESS = "198.51.100.7";
 const WITHIN_MS = 20_000;
 const CAP_NET_BIND_SERVICE = 1n << 10n;
@@ -35,7 +36,7 @@ describeWith(["root", "netns", "build", "openssl"], "a relay's certificate", () 
 
   async function startRelay(prefix: readonly string[], port: string): Promise<Child> {
     const [command = "", ...args] = [
-      ...[...prefix, process.execPath, "--", MAIN, "relay", "--stand-alone", "--public-ip4", ADDRESS],
+      ...[...prefix, ...postern("relay", "--stand-alone", "--public-ip4", ADDRESS)],
       ...["--stamp-secret-path", "/run/secret", "--tls-listen", `${ADDRESS}:${port}`],
       ...["--tls-cert", "/run/tls/crt", "--tls-key", "/run/tls/key"],
     ];
@@ -84,7 +85,7 @@ describeWith(["root", "netns", "build", "openssl"], "a relay's certificate", () 
       const tried = host.start({
         name: "node",
         command: "setpriv",
-        args: [...AS_NOBODY.slice(1), process.execPath, "--", MAIN, "--version"],
+        args: [...AS_NOBODY.slice(1), ...postern("--version")],
       });
       if ((await tried.wait(WITHIN_MS)).status !== 0) return;
       const relay = await startRelay(AS_NOBODY, "444");

@@ -4,6 +4,7 @@
  *
  *     client 192.0.2.1 ──▶ relay 198.51.100.7:3478 ─ allocation port ─▶ peers 203.0.113.9, 2001:db8:9::9
  */
+
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,6 +28,7 @@ import {
   type TurnFields,
   type TurnMessage,
 } from "../../src/turn/index.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 import {
   codeOf,
@@ -40,7 +42,6 @@ import {
 } from "../unit/relay/relay-world.ts";
 import { createNamespace, type OwnNamespace } from "./own-namespace.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const WITHIN_MS = 10_000;
 const RELAY: SocketAddress = { address: ip("198.51.100.7"), port: 3478 };
 const CLIENT = ip("192.0.2.1");
@@ -104,15 +105,13 @@ describeWith(["netns", "ipv6", "build"], "postern relay", () => {
     relay = host.enter(() =>
       startChild({
         name: "relay",
-        command: process.execPath,
-        args: [
-          MAIN,
+        ...posternCommand([
           ...args,
           "--stamp-secret-path",
           join(folder, "secret"),
           "--instance",
           `test${process.pid}`,
-        ],
+        ]),
       }),
     );
     await relay.waitForLine(/ ready /, { withinMs: 2 * WITHIN_MS, stream: "stderr" });

@@ -1,11 +1,16 @@
 /**
- * The plane under every runtime: system calls, threads, wake-ups and the choice of the cipher variant are
- * the runtime's own there, the plane is the same. What runs is `test/lib/plane-probe.mjs`.
+ * The plane and the programs under every runtime: system calls, threads, wake-ups and the choice of the cipher
+ * variant are the runtime's own there, all else is the same (PG-134, D-28). `npm run test:runtimes` runs many more
+ * of these tests with the programs in each.
  */
 import { spawn } from "node:child_process";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { MAIN } from "../lib/program.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
-import { findRuntime } from "../lib/runtimes.ts";
+import { type StartWords, startWordsOf } from "../lib/runtimes.ts";
 
 interface Probe {
   readonly runtime: string;
@@ -20,46 +25,51 @@ interface Probe {
 
 const NUMBERS = Array.from({ length: 50 }, (_, i) => i);
 const NEEDS = ["netns", "tun", "build"] as const;
+const WITHIN_MS = 45_000;
 
 interface Case {
-  readonly name: string;
+  readonly name: "node" | "deno" | "bun";
   readonly needs: readonly Requirement[];
-  readonly command: readonly (string | undefined)[];
   readonly ciphers: readonly string[];
 }
 
 const CASES: readonly Case[] = [
-  { name: "node", needs: [], command: [process.execPath], ciphers: ["turbofan", "turboshaft", "wide"] },
-  {
-    name: "deno",
-    needs: ["deno"],
-    command: [findRuntime("deno"), "run", "-A", "--no-lock"],
-    ciphers: ["turboshaft"],
-  },
-  { name: "bun", needs: ["bun"], command: [findRuntime("bun")], ciphers: ["jsc", "turbofan"] },
+  { name: "node", needs: [], ciphers: ["turbofan", "turboshaft", "wide"] },
+  { name: "deno", needs: ["deno"], ciphers: ["turboshaft"] },
+  { name: "bun", needs: ["bun"], ciphers: ["jsc", "turbofan"] },
 ];
 
-function run(command: readonly (string | undefined)[]): Promise<{ status: number | null; output: string }> {
-  const words = command.filter((word) => word !== undefined);
+interface Ended {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+function run(command: string, args: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn("unshare", ["-rn", ...words, "test/lib/plane-probe.mjs"], {
-      stdio: ["ignore", "pipe", "inherit"],
-      timeout: 45_000,
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: WITHIN_MS,
       killSignal: "SIGKILL",
     });
-    let output = "";
+    let [output, errors] = ["", ""];
     child.stdout.on("data", (chunk) => {
       output += chunk;
     });
-    child.on("close", (status) => resolve({ status, output }));
+    child.stderr.on("data", (chunk) => {
+      errors += chunk;
+    });
+    child.on("close", (status) => resolve({ status, output, errors }));
   });
 }
 
-for (const { name, needs, command, ciphers } of CASES) {
+for (const { name, needs, ciphers } of CASES) {
   describeWith([...NEEDS, ...needs], `the plane under ${name}`, () => {
     it("PG-134, D-5, D-13, PF-23: seals, opens, wakes control, stops, starts again, does not hold up the end", async () => {
-      const { status, output } = await run(command);
-      expect(status).toBe(0);
+      const words = ["-rn", ...startWordsOf(name), "test/lib/plane-probe.mjs"];
+      const { status, output, errors } = await run("unshare", words);
+      // A thread that dies at its end says so here, and nowhere else.
+      expect([status, errors]).toEqual([0, ""]);
       const probe: Probe = JSON.parse(output);
       expect(probe.runtime).toBe(name);
       expect(ciphers).toContain(probe.cipher);
@@ -71,5 +81,81 @@ for (const { name, needs, command, ciphers } of CASES) {
       }
       expect(probe.wakes).toBeGreaterThanOrEqual(2);
     }, 60_000);
+  });
+}
+
+interface End {
+  readonly namespace: Namespace;
+  readonly outer: string;
+  readonly inner: string;
+  readonly key: { readonly secret: string; readonly open: string };
+}
+
+/** `postern wg` at both ends of a wire. */
+async function startPair(lab: Lab, words: StartWords): Promise<{ near: End; far: End; program: Child }> {
+  const near = await addEnd(lab, "near", 1);
+  const far = await addEnd(lab, "far", 2);
+  const portOf = ({ namespace, outer }: End) => ({ namespace, device: "wire", addresses: [`${outer}/24`] });
+  await lab.connect(portOf(near), portOf(far));
+  const programs = [startWg(near, far, words), startWg(far, near, words)] as const;
+  for (const each of programs) await each.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  return { near, far, program: programs[0] };
+}
+
+async function addEnd(lab: Lab, name: string, number: number): Promise<End> {
+  const namespace = await lab.add(name);
+  const key = await makeKey(namespace);
+  return { namespace, outer: `10.9.0.${number}`, inner: `10.7.0.${number}`, key };
+}
+
+function startWg(own: End, other: End, [command, ...args]: StartWords): Child {
+  const file = join(own.namespace.runFolder, "wg0.conf");
+  const lines = [
+    ...["[Interface]", `PrivateKey = ${own.key.secret}`, "ListenPort = 51820", `Address = ${own.inner}/24`],
+    ...["[Peer]", `PublicKey = ${other.key.open}`, `AllowedIPs = ${other.inner}/32`],
+    `Endpoint = ${other.outer}:51820`,
+  ];
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  chmodSync(file, 0o600);
+  return own.namespace.start({ name: "postern wg", command, args: [...args, MAIN, "wg", "/run/wg0.conf"] });
+}
+
+async function makeKey(namespace: Namespace): Promise<{ secret: string; open: string }> {
+  const secret = (await namespace.run("wg", ["genkey"])).trim();
+  const open = (await namespace.run("sh", ["-c", `echo ${secret} | wg pubkey`])).trim();
+  return { secret, open };
+}
+
+const OTHERS = CASES.filter(({ name }) => name !== "node");
+
+for (const { name, needs } of OTHERS) {
+  describeWith([...NEEDS, "root", "wg", "iperf3", "openssl", ...needs], `the programs under ${name}`, () => {
+    it("PG-134, PG-143: postern wg at both ends carries, names its runtime, and ends without a word", async () => {
+      const lab = createLab();
+      try {
+        const { near, far, program } = await startPair(lab, startWordsOf(name));
+        const args = ["-c", "3", "-i", "0.1", "-w", "10", far.inner];
+        expect(await near.namespace.run("ping", args, { withinMs: 15_000 })).toContain("3 received");
+        expect(program.stderr()).toMatch(new RegExp(`starting .*runtime="${name} \\d+\\.\\d+\\.\\d+"`));
+        expect(await program.stop()).toMatchObject({ status: 0 });
+        expect(program.stderr()).not.toMatch(/error|exception/i);
+      } finally {
+        await lab.close();
+      }
+    }, 90_000);
+
+    it("D-28: portal, relay, gateway and client work together: the demo", async () => {
+      const [command, ...words] = startWordsOf(name);
+      const { status, output, errors } = await run(command, [
+        ...words,
+        MAIN,
+        "demo",
+        "--json",
+        "--seconds",
+        "1",
+      ]);
+      expect(status, errors).toBe(0);
+      expect(JSON.parse(output)).toMatchObject({ v: 1, ok: true, path: "direct" });
+    }, 90_000);
   });
 }

@@ -7,9 +7,11 @@
  *
  * All arms of a run are up at the same time; one that rests costs nothing.
  */
+
 import { createHash, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { programCommand } from "../../../bindings/runtime/index.ts";
 import { type Child, type Lab, MAIN, makeCertificate, type Namespace } from "../lab/index.ts";
 import type { Arm } from "./result.ts";
 
@@ -86,8 +88,7 @@ export const openPostern: OpenTunnel = async (lab, { mtu }) => {
     ];
     const end = endOf(ends, i);
     writeSecret(join(end.runFolder, `${DEVICE}.conf`), lines.join("\n"));
-    const args = [...process.execArgv, MAIN, "wg", `/run/${DEVICE}.conf`];
-    return end.start({ name: "postern wg", command: process.execPath, args });
+    return end.start({ name: "postern wg", ...programCommand(MAIN, ["wg", `/run/${DEVICE}.conf`]) });
   };
   const programs = [start(0), start(1)];
   for (const child of programs) await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });

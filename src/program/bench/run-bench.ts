@@ -1,6 +1,8 @@
 /** `postern bench`: beside other tunnels on this host, or against a remote end (PG-200 to PG-204). */
+
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
+import { runtimeLabel } from "../../../bindings/runtime/index.ts";
 import { createSeededRandom, PosternError, randomU32 } from "../../base/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
@@ -145,6 +147,5 @@ function readStreams(text: string): readonly number[] {
 function machineOf(): BenchResult["machine"] {
   const processors = cpus();
   const processor = (processors[0]?.model ?? "unknown processor").trim();
-  const runtime = `Node ${process.versions.node}`;
-  return { processor, cores: processors.length, kernel: release(), runtime };
+  return { processor, cores: processors.length, kernel: release(), runtime: runtimeLabel() };
 }

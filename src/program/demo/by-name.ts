@@ -1,16 +1,17 @@
 /** The demo's second half: the web server by name, a port that is filtered, and access that is taken back. */
+
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { currentRuntime, programWords } from "../../../bindings/runtime/index.ts";
 import { PosternError, parseJson } from "../../base/index.ts";
 import type { Child, Namespace } from "../lab/index.ts";
 import { TOOL } from "./measure.ts";
-import { RESOURCE_ADDRESS, RESOURCE_NETWORK } from "./topology.ts";
+import { FILTERED_PORT, RESOURCE_ADDRESS, RESOURCE_NETWORK } from "./topology.ts";
 
 /** A name that exists nowhere but behind the gateway. */
 export const WEB_NAME = "web.corp.example";
 /** Where the client's resolver listens (DN-21). */
 const SENTINEL = "100.100.111.1";
-const FILTERED_PORT = 81;
 const REVOKED_WITHIN_MS = 10_000;
 
 export interface Timed {
@@ -79,9 +80,11 @@ export async function revoke(portal: Namespace, client: Namespace): Promise<Time
   return { ok: isRefusal(match[1]), ms: Number(match[2] ?? 0) - changedAt };
 }
 
-/** What Linux makes of *prohibited* and *unreachable* (TN-12). */
+/** What Linux makes of *prohibited* and *unreachable* (TN-12). Bun has one code for every connection that fails. */
 function isRefusal(code: string | undefined): boolean {
-  return code !== undefined && ["EHOSTUNREACH", "ENETUNREACH", "EACCES"].includes(code);
+  const codes = ["EHOSTUNREACH", "ENETUNREACH", "EACCES"];
+  if (currentRuntime() === "bun") codes.push("ECONNREFUSED");
+  return code !== undefined && codes.includes(code);
 }
 
 interface Answer {
@@ -102,6 +105,6 @@ async function ask(client: Namespace, ...args: readonly string[]): Promise<Answe
 }
 
 function start(client: Namespace, args: readonly string[]): Child {
-  const [command = "", ...rest] = withFile("resolv.conf", [process.execPath, TOOL, ...args]);
+  const [command = "", ...rest] = withFile("resolv.conf", [...programWords(TOOL), ...args]);
   return client.start({ name: args[0] ?? "tool", command, args: rest });
 }

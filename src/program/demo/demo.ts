@@ -2,8 +2,10 @@
  * `postern demo` (PG-86 to PG-88): the whole product on one machine, told in plain words, measured,
  * and removed again. Every step has a bound, so that it is an acceptance test as well.
  */
+
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { programWords } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { describeError, EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
@@ -218,7 +220,7 @@ function startProgram(
   token: string | undefined,
 ): Child {
   const env = { ...stage.io.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) };
-  const program = [process.execPath, MAIN, ...args];
+  const program = [...programWords(MAIN), ...args];
   // The gateway is asked for a name that no name server of this host knows.
   const [command = "", ...rest] = name === "gateway" ? byName.withFile("hosts", program) : program;
   const child = machine.start({ name, command, args: rest, env });

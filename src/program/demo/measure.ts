@@ -1,10 +1,10 @@
 /** The demo's measurements, from the client's machine to the resource's. */
 import { fileURLToPath } from "node:url";
-import { entryFile } from "../../../bindings/runtime/index.ts";
+import { entryFile, programCommand } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper } from "../../host/index.ts";
 import type { Namespace } from "../lab/index.ts";
-import { type Machines, RESOURCE_ADDRESS } from "./topology.ts";
+import { FILTERED_PORT, type Machines, RESOURCE_ADDRESS } from "./topology.ts";
 
 const WEB_PORT = 80;
 const METER_PORT = 5201;
@@ -24,8 +24,8 @@ export interface Throughput {
 
 /** Starts the web server and resolves to the SHA-256 of the page that it serves. */
 export async function startWebServer(resource: Namespace): Promise<string> {
-  const args = [TOOL, "serve", RESOURCE_ADDRESS, String(WEB_PORT)];
-  const server = resource.start({ name: "web server", command: process.execPath, args });
+  const program = programCommand(TOOL, ["serve", RESOURCE_ADDRESS, String(WEB_PORT), String(FILTERED_PORT)]);
+  const server = resource.start({ name: "web server", ...program });
   const match = await server.waitForLine(/^serving ([0-9a-f]{64})$/, { withinMs: 10_000 });
   return match[1] ?? "";
 }
@@ -33,7 +33,7 @@ export async function startWebServer(resource: Namespace): Promise<string> {
 /** Fetches the page through the tunnel; it is good when its checksum is the server's. */
 export async function fetchPage(client: Namespace, sha256: string): Promise<HttpResult> {
   const url = `http://${RESOURCE_ADDRESS}:${WEB_PORT}/`;
-  const text = await client.run(process.execPath, [TOOL, "fetch", url], { withinMs: 20_000 });
+  const text = await runTool(client, ["fetch", url], 20_000);
   const answer: unknown = JSON.parse(text);
   const bytes = numberIn(answer, "bytes");
   return { ok: hasSame(answer, "sha256", sha256) && numberIn(answer, "status") === 200, bytes };
@@ -60,8 +60,8 @@ export async function pathOf(
   main: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Path | undefined> {
-  const args = [main, "connections", "--json"];
-  const child = client.start({ name: "connections", command: process.execPath, args, env });
+  const program = programCommand(main, ["connections", "--json"]);
+  const child = client.start({ name: "connections", ...program, env });
   await child.wait(10_000);
   const views: unknown = JSON.parse(child.stdout() || "[]");
   const path = Array.isArray(views) ? objectIn(views[0], "path") : undefined;
@@ -102,8 +102,8 @@ async function startMeter(resource: Namespace, withIperf: boolean): Promise<void
     await server.waitForLine(/Server listening/, { withinMs: 5000 });
     return;
   }
-  const args = [TOOL, "meter", RESOURCE_ADDRESS, String(METER_PORT)];
-  const server = resource.start({ name: "meter", command: process.execPath, args });
+  const program = programCommand(TOOL, ["meter", RESOURCE_ADDRESS, String(METER_PORT)]);
+  const server = resource.start({ name: "meter", ...program });
   await server.waitForLine(/^measuring$/, { withinMs: 10_000 });
 }
 
@@ -115,9 +115,14 @@ async function byIperf(client: Namespace, direction: "up" | "down", seconds: num
 }
 
 async function byGenerator(client: Namespace, direction: "up" | "down", seconds: number): Promise<number> {
-  const args = [TOOL, "generate", RESOURCE_ADDRESS, String(METER_PORT), direction, String(seconds)];
-  const text = await client.run(process.execPath, args, { withinMs: (seconds + 15) * 1000 });
+  const args = ["generate", RESOURCE_ADDRESS, String(METER_PORT), direction, String(seconds)];
+  const text = await runTool(client, args, (seconds + 15) * 1000);
   return (numberIn(JSON.parse(text), "bytesPerSecond") * 8) / 1e9;
+}
+
+async function runTool(client: Namespace, args: readonly string[], withinMs: number): Promise<string> {
+  const { command, args: words } = programCommand(TOOL, args);
+  return await client.run(command, words, { withinMs });
 }
 
 function objectIn(value: unknown, key: string): unknown {

@@ -2,7 +2,7 @@
  * The small programs that the demo runs on its machines: a web server with its client, and a TCP
  * generator with its sink for where iperf3 is missing.
  *
- *   node tool.js serve ADDRESS PORT           prints the SHA-256 of its page, then serves it
+ *   node tool.js serve ADDRESS PORT…          prints the SHA-256 of its page, then serves it
  *   node tool.js fetch URL                    prints bytes and SHA-256 of what came, as JSON
  *   node tool.js lookup NAME                  prints the name's IPv4 address and how long it took, as JSON
  *   node tool.js connect HOST PORT            prints the error of a connection, if any, and how long it took
@@ -24,15 +24,16 @@ const SHORT_ATTEMPT_MS = 200;
 const TIMED_OUT = "ETIMEDOUT";
 const PAUSE_MS = 5;
 
-function serve(address: string, port: number): void {
+async function serve(address: string, ports: readonly number[]): Promise<void> {
   const page = randomBytes(PAGE_BYTES);
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { "content-type": "application/octet-stream", "content-length": page.length });
-    response.end(page);
-  });
-  server.listen(port, address, () =>
-    console.log(`serving ${createHash("sha256").update(page).digest("hex")}`),
-  );
+  for (const port of ports) {
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": page.length });
+      response.end(page);
+    });
+    await new Promise<void>((resolve) => server.listen(port, address, resolve));
+  }
+  console.log(`serving ${createHash("sha256").update(page).digest("hex")}`);
 }
 
 async function fetchPage(url: string): Promise<void> {
@@ -156,7 +157,7 @@ function count(socket: Socket, initial: number, done: (bytes: number) => void): 
 
 async function main([mode, ...args]: readonly string[]): Promise<void> {
   const [first = "", second = "", third = "", fourth = ""] = args;
-  if (mode === "serve") serve(first, Number(second));
+  if (mode === "serve") await serve(first, args.slice(1).map(Number));
   else if (mode === "fetch") await fetchPage(first);
   else if (mode === "lookup") await lookUp(first);
   else if (mode === "connect") await tryConnect(first, Number(second));

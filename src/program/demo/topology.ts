@@ -17,6 +17,8 @@ export const PORTAL_ADDRESS = "203.0.113.10";
 export const PORTAL_PORT = 8080;
 export const RELAY_ADDRESS = "203.0.113.70";
 export const RESOURCE_ADDRESS = "172.20.0.100";
+/** Of the web server, as its other one; the filters do not permit it. */
+export const FILTERED_PORT = 81;
 export const RESOURCE_NETWORK = "172.20.0.0/16";
 
 const HOME_ADDRESS = "203.0.113.130";

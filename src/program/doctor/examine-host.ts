@@ -18,7 +18,7 @@ import {
   supportsSegmentation,
   TUN_PATH,
 } from "../../../bindings/linux/index.ts";
-import { currentRuntime } from "../../../bindings/runtime/index.ts";
+import { currentRuntime, runtimeVersion } from "../../../bindings/runtime/index.ts";
 import { formatIp, malformed, type Parsed, PosternError, parsed } from "../../base/index.ts";
 import {
   defaultRoutes,
@@ -59,7 +59,7 @@ export function examineHost(role: Role, tokenPath: string | undefined): Examinat
     : undefined;
   const nft = findHelper("nft");
   const facts: HostFacts = {
-    runtime: { name: currentRuntime(), version: process.versions.node, arch: process.arch },
+    runtime: { name: currentRuntime(), version: runtimeVersion(), arch: process.arch },
     kernelRelease: release(),
     ffi: kernel.ok ? parsed(true) : kernel,
     isPrivileged: privileged,

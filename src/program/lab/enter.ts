@@ -7,7 +7,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { rootFile } from "../../../bindings/runtime/index.ts";
+import { programWords, rootFile } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
@@ -39,7 +39,8 @@ export async function enter(io: ProgramIo, what: "demo" | "bench"): Promise<numb
   if (spawnSync("unshare", [...flags, "true"], { env: helperEnvironment(io.env) }).status !== 0)
     throw cannotUnshare(isRoot);
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"';
-  const self = [process.execPath, ...process.execArgv, "--", ...process.argv.slice(1)];
+  const [, main = "", ...args] = process.argv;
+  const self = [...programWords(main), ...args];
   const child = spawn("unshare", [...flags, "sh", "-c", script, "sh", ...self], {
     stdio: "inherit",
     env: { ...helperEnvironment(io.env), [INSIDE]: "1" },

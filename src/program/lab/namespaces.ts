@@ -15,7 +15,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rootFile } from "../../../bindings/runtime/index.ts";
+import { programCommand, rootFile } from "../../../bindings/runtime/index.ts";
 import { findHelper, helperEnvironment, type SysctlPath } from "../../host/index.ts";
 import { type Child, type ChildOptions, runCommand, startChild } from "./child.ts";
 
@@ -119,7 +119,7 @@ async function capture(namespace: Namespace): Promise<void> {
   if (folder === "" || !existsSync(CAPTURE)) return;
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${namespace.role}-${process.pid}.pcap`);
-  const child = namespace.start({ name: "capture", command: process.execPath, args: [CAPTURE, file] });
+  const child = namespace.start({ name: "capture", ...programCommand(CAPTURE, [file]) });
   await child.waitForLine(/^capturing$/, { withinMs: 10_000 });
 }
 

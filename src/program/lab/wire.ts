@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { rootFile } from "../../../bindings/runtime/index.ts";
+import { programCommand, rootFile } from "../../../bindings/runtime/index.ts";
 import { bringUp, type Lab, type Port } from "./namespaces.ts";
 
 /** It is there in a clone only. */
@@ -54,8 +54,8 @@ export interface WireOptions extends WireSettings {
  */
 export async function addWire(lab: Lab, near: Port, far: Port, options: WireOptions = {}): Promise<Wire> {
   const middle = await lab.add(`wire-${near.namespace.role}`);
-  const args = [WIRE, "near", "far", JSON.stringify(options)];
-  const child = middle.start({ name: "wire", command: process.execPath, args });
+  const args = ["near", "far", JSON.stringify(options)];
+  const child = middle.start({ name: "wire", ...programCommand(WIRE, args) });
   await child.waitForLine(/^wired$/, { withinMs: WIRE_WITHIN_MS });
   for (const [end, port] of [
     ["near", near],

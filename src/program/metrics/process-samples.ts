@@ -1,5 +1,7 @@
 /** What every program measures of its own process. */
+
 import { readdirSync } from "node:fs";
+import { runtimeLabel } from "../../../bindings/runtime/index.ts";
 import type { ProgramIo } from "../io.ts";
 import { VERSION } from "../version.ts";
 import { type Sample, sample } from "./families.ts";
@@ -13,7 +15,7 @@ export interface ProcessParts {
 export function processSamples({ role, isReady, log }: ProcessParts): readonly Sample[] {
   const { user, system } = process.cpuUsage();
   return [
-    sample("postern_build_info", 1, { version: VERSION, runtime: `node ${process.versions.node}`, role }),
+    sample("postern_build_info", 1, { version: VERSION, runtime: runtimeLabel(), role }),
     sample("postern_ready", isReady ? 1 : 0),
     sample("postern_log_suppressed_total", log.suppressed),
     sample("postern_log_dropped_total", log.dropped),

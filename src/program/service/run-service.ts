@@ -1,7 +1,9 @@
 /** `postern service print|install|enable|disable ROLE` (PG-78). */
+
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { programWords } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
@@ -124,5 +126,5 @@ function run(words: readonly string[], { dryRun }: ServiceOptions, io: ProgramIo
 /** What starts this program: the command that is installed, else this very file with this runtime. */
 function ownCommand({ main }: ServiceOptions): readonly string[] {
   const installed = findHelper("postern");
-  return installed === undefined ? [process.execPath, "--", main] : [installed];
+  return installed === undefined ? programWords(main) : [installed];
 }

@@ -107,7 +107,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
       "bindings/worker",
     ],
   },
-  "src/host": { rooms: ["src/base", "src/dns", "bindings/sys", "bindings/linux"], packages: ["node:"] },
+  "src/host": {
+    rooms: ["src/base", "src/dns", "bindings/runtime", "bindings/sys", "bindings/linux"],
+    packages: ["node:"],
+  },
   "src/program": { rooms: ["*"], packages: ["node:", "ws", ...NOBLE, "valibot"] },
   "src/cli": { rooms: ["src/base", "src/program"], packages: ["node:"] },
   // The library's face: what embeds is beside the command line, not below it.
