@@ -10,6 +10,7 @@ import type { Client } from "./library/face.ts";
 import type { Gateway } from "./library/gateway.ts";
 import type { ClientOptions, GatewayOptions } from "./library/options.ts";
 import type { Portal, PortalOptions } from "./library/portal.ts";
+import type { Relay, RelayOptions } from "./library/relay.ts";
 
 export { type ErrorCode, PosternError } from "./library/error.ts";
 export type { Client, ClientFetch, Connection, DialOptions, FetchOptions, Resource } from "./library/face.ts";
@@ -24,6 +25,7 @@ export type {
 } from "./library/instance.ts";
 export type { BaseOptions, ClientOptions, GatewayOptions, LogRecord } from "./library/options.ts";
 export type { Portal, PortalOptions } from "./library/portal.ts";
+export type { Relay, RelayOptions, RelayStatus } from "./library/relay.ts";
 export type {
   Addr,
   DatagramFlow,
@@ -61,4 +63,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 export async function startPortal(options: PortalOptions): Promise<Portal> {
   const library = await import("./library/portal.ts");
   return await library.startPortal(options);
+}
+
+/**
+ * Relays data between clients and gateways that find no other way; resolves when the portal has joined it. Needs FFI,
+ * no privilege.
+ *
+ * @throws PosternError `auth`, `host`
+ */
+export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const library = await import("./library/relay.ts");
+  return await library.startRelay(options);
 }

@@ -8,10 +8,10 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { posternCommand } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { wgSnapshot } from "../lib/wg-snapshot.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const PORT = 51820;
 const WAN = ["10.9.0.1", "10.9.0.2"] as const;
 const INNER = ["10.7.0.1", "10.7.0.2"] as const;
@@ -78,7 +78,7 @@ describeWith(["root", "netns", "tun", "wg", "build"], "what is sent while poster
     const file = join(own.runFolder, "wg0.conf");
     writeFileSync(file, `${lines.join("\n")}\n`);
     chmodSync(file, 0o600);
-    return own.start({ name: "postern wg", command: process.execPath, args: [MAIN, "wg", "/run/wg0.conf"] });
+    return own.start({ name: "postern wg", ...posternCommand(["wg", "/run/wg0.conf"]) });
   }
 
   it("WG-18: every packet that the device takes meanwhile reaches the other end, in order", async () => {

@@ -1,1 +1,2 @@
 export { runRelay } from "./run-relay.ts";
+export type { RelayEmbedding, RelayFacts } from "./serve-relay.ts";

@@ -17,13 +17,17 @@ import type { RelayOptions } from "../options.ts";
 import { createUndoStack } from "../shell/index.ts";
 import { systemRandom } from "../system-random.ts";
 import { type PortalAccess, readSettings, usage } from "./relay-settings.ts";
-import { serveRelay } from "./serve-relay.ts";
+import { type RelayEmbedding, serveRelay } from "./serve-relay.ts";
 
 const DEFAULT_INSTANCE = "relay";
 const STAMP_SECRET_BYTES = 32;
 
-/** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
-export async function runRelay(options: RelayOptions, io: ProgramIo): Promise<number> {
+/** Runs until it is told to stop, by `embedding` as a part of another program; resolves to the exit code. @throws PosternError with PG-14's codes */
+export async function runRelay(
+  options: RelayOptions,
+  io: ProgramIo,
+  embedding?: RelayEmbedding,
+): Promise<number> {
   const startedAt = performance.now();
   const settings = readSettings(options);
   const portal = portalAccess(options, io);
@@ -50,6 +54,7 @@ export async function runRelay(options: RelayOptions, io: ProgramIo): Promise<nu
       undo,
       ending,
       startedAt,
+      embedding,
     });
   } finally {
     await undo.run();

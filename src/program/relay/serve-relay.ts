@@ -51,6 +51,19 @@ export interface RelayCourse {
   readonly ending: Ending;
   /** Of `performance.now()`. */
   readonly startedAt: number;
+  readonly embedding: RelayEmbedding | undefined;
+}
+
+/**
+ * Where the relay is a part of another program (PG-120), whose privileges, host and control socket are left alone.
+ */
+export interface RelayEmbedding {
+  readonly onReady: (facts: RelayFacts) => void;
+}
+
+export interface RelayFacts {
+  readonly id: string;
+  status(): RelayServerStatus;
 }
 
 /** What runs. */
@@ -77,7 +90,7 @@ export async function serveRelay(course: RelayCourse): Promise<number> {
   const running = open(course);
   await openServicesOf(running);
   await openStreams(running);
-  dropPrivileges(running);
+  if (course.embedding === undefined) dropPrivileges(running);
   watchPlane(running.plane, {
     socketFailed: (worker) =>
       ending.fail(new PosternError("host", `a socket of the ${worker} worker failed`, "start again")),
@@ -123,7 +136,7 @@ function register(running: Running): void {
 function open(course: RelayCourse): Running {
   const { settings, random, stampSecret, io, undo, ending } = course;
   const { log } = io;
-  if (process.geteuid?.() === 0)
+  if (course.embedding === undefined && process.geteuid?.() === 0)
     raiseBufferLimits({ sendBytes: BUFFER_LIMIT_BYTES, receiveBytes: BUFFER_LIMIT_BYTES }, log);
   const { memory, scratch } = createPlaneMemory();
   const kernel = openKernel({ memory, area: scratch });
@@ -221,6 +234,7 @@ async function openServicesOf(running: Running): Promise<void> {
     log,
   });
   undo.add("metrics and health", () => services.close());
+  if (running.course.embedding !== undefined) return;
   const control = await openControlServer({
     instance,
     folders: runFolders(env),
@@ -275,7 +289,9 @@ function becomeReady(running: Running): void {
   if (running.isReady) return;
   running.isReady = true;
   const ms = Math.round(performance.now() - startedAt);
-  io.log.info?.("ready", { readyMs: ms, relay: deriveRelayId(stampSecret.reveal()) });
+  const id = deriveRelayId(stampSecret.reveal());
+  io.log.info?.("ready", { readyMs: ms, relay: id });
+  running.course.embedding?.onReady({ id, status: () => statusOf(running) });
   running.events.emit({ event: "ready", data: { ms } });
   running.supervisor.ready({
     statusLine() {

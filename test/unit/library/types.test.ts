@@ -40,6 +40,15 @@ describe("the library's types", () => {
     expectTypeOf<Library.Portal>().toExtend<AsyncDisposable>();
   });
 
+  it("PG-132: startRelay", () => {
+    expectTypeOf(library.startRelay).parameters.toEqualTypeOf<[Library.RelayOptions]>();
+    expectTypeOf(library.startRelay).returns.resolves.toEqualTypeOf<Library.Relay>();
+    expectTypeOf<Library.Relay>().toExtend<AsyncDisposable>();
+    expectTypeOf<Library.Relay["closed"]>().resolves.toEqualTypeOf<Library.CloseReason>();
+    expectTypeOf<Library.Relay["status"]>().returns.toEqualTypeOf<Library.RelayStatus>();
+    expectTypeOf<Library.Relay["id"]>().toEqualTypeOf<string>();
+  });
+
   it("PG-132: an instance", () => {
     expectTypeOf<Library.Instance["state"]>().toEqualTypeOf<Library.InstanceState>();
     expectTypeOf<Library.Instance["closed"]>().resolves.toEqualTypeOf<Library.CloseReason>();
