@@ -1,3 +1,5 @@
+import { IS_EXECUTABLE } from "./places.ts";
+
 /** The JavaScript runtimes that Postern knows; whatever differs between them asks here. */
 export const RUNTIMES = ["node", "deno", "bun"] as const;
 
@@ -23,10 +25,16 @@ export function runtimeLabel(versions: Versions = process.versions): string {
 /**
  * The words that start a file as a program in the runtime that executes this, before the program's own. Node
  * takes an option `--env-file` of ours for its own where no dashes stand before the file. Deno hides its options
- * from the programs that it runs; without `--no-lock` it would leave a lock in the folder of whoever calls it.
+ * from the programs that it runs; without `--no-lock` it would leave a lock in the folder of whoever calls it. An
+ * executable is the program: it starts no other file.
  */
-export function programWords(file: string, runtime: Runtime = currentRuntime()): readonly string[] {
+export function programWords(
+  file: string,
+  runtime: Runtime = currentRuntime(),
+  isExecutable = IS_EXECUTABLE,
+): readonly string[] {
   const { execPath, execArgv } = process;
+  if (isExecutable) return [execPath];
   if (runtime === "deno") return [execPath, "run", "--allow-all", "--no-lock", file];
   return [execPath, ...execArgv, ...(runtime === "node" ? ["--"] : []), file];
 }

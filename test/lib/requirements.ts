@@ -2,6 +2,7 @@
  * What a test needs of the machine. A missing thing skips it visibly, with the reason in its name
  * (TS-69); what `POSTERN_TEST_REQUIRE` lists may not be missing, so there the test fails (TS-70).
  */
+import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
 import { findHelper } from "../../src/host/index.ts";
@@ -39,6 +40,7 @@ const REASONS = {
     findRuntime("deno") === undefined ? "no deno in runtime/deno, the path or POSTERN_TEST_DENO" : undefined,
   bun: () =>
     findRuntime("bun") === undefined ? "no bun in runtime/bun, the path or POSTERN_TEST_BUN" : undefined,
+  registry: () => (hasRegistry() ? undefined : "no npm registry in reach"),
   build: () => (existsSync("build/program/main.js") ? undefined : "needs npm run build"),
 } satisfies Record<string, () => string | undefined>;
 
@@ -67,6 +69,11 @@ function hasOtherUsers(): boolean {
   const ranges = readFileSync("/proc/self/uid_map", "utf8").trimEnd().split("\n");
   const users = ranges.reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2]), 0);
   return process.geteuid?.() === 0 && users > NOBODY;
+}
+
+/** Of a package that is needed anyway. */
+function hasRegistry(): boolean {
+  return spawnSync("npm", ["view", "valibot", "name"], { timeout: 20_000 }).status === 0;
 }
 
 function needProgram(name: string): string | undefined {

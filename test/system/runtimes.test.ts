@@ -4,13 +4,12 @@
  * of these tests with the programs in each.
  */
 import { spawn } from "node:child_process";
-import { chmodSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, it } from "vitest";
-import { type Child, createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
+import { createLab } from "../../src/program/lab/index.ts";
 import { MAIN } from "../lib/program.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
-import { type StartWords, startWordsOf } from "../lib/runtimes.ts";
+import { startWordsOf } from "../lib/runtimes.ts";
+import { startWgPair } from "../lib/wg-ends.ts";
 
 interface Probe {
   readonly runtime: string;
@@ -84,48 +83,6 @@ for (const { name, needs, ciphers } of CASES) {
   });
 }
 
-interface End {
-  readonly namespace: Namespace;
-  readonly outer: string;
-  readonly inner: string;
-  readonly key: { readonly secret: string; readonly open: string };
-}
-
-/** `postern wg` at both ends of a wire. */
-async function startPair(lab: Lab, words: StartWords): Promise<{ near: End; far: End; program: Child }> {
-  const near = await addEnd(lab, "near", 1);
-  const far = await addEnd(lab, "far", 2);
-  const portOf = ({ namespace, outer }: End) => ({ namespace, device: "wire", addresses: [`${outer}/24`] });
-  await lab.connect(portOf(near), portOf(far));
-  const programs = [startWg(near, far, words), startWg(far, near, words)] as const;
-  for (const each of programs) await each.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  return { near, far, program: programs[0] };
-}
-
-async function addEnd(lab: Lab, name: string, number: number): Promise<End> {
-  const namespace = await lab.add(name);
-  const key = await makeKey(namespace);
-  return { namespace, outer: `10.9.0.${number}`, inner: `10.7.0.${number}`, key };
-}
-
-function startWg(own: End, other: End, [command, ...args]: StartWords): Child {
-  const file = join(own.namespace.runFolder, "wg0.conf");
-  const lines = [
-    ...["[Interface]", `PrivateKey = ${own.key.secret}`, "ListenPort = 51820", `Address = ${own.inner}/24`],
-    ...["[Peer]", `PublicKey = ${other.key.open}`, `AllowedIPs = ${other.inner}/32`],
-    `Endpoint = ${other.outer}:51820`,
-  ];
-  writeFileSync(file, `${lines.join("\n")}\n`);
-  chmodSync(file, 0o600);
-  return own.namespace.start({ name: "postern wg", command, args: [...args, MAIN, "wg", "/run/wg0.conf"] });
-}
-
-async function makeKey(namespace: Namespace): Promise<{ secret: string; open: string }> {
-  const secret = (await namespace.run("wg", ["genkey"])).trim();
-  const open = (await namespace.run("sh", ["-c", `echo ${secret} | wg pubkey`])).trim();
-  return { secret, open };
-}
-
 const OTHERS = CASES.filter(({ name }) => name !== "node");
 
 for (const { name, needs } of OTHERS) {
@@ -133,7 +90,7 @@ for (const { name, needs } of OTHERS) {
     it("PG-134, PG-143: postern wg at both ends carries, names its runtime, and ends without a word", async () => {
       const lab = createLab();
       try {
-        const { near, far, program } = await startPair(lab, startWordsOf(name));
+        const { near, far, program } = await startWgPair(lab, [...startWordsOf(name), MAIN]);
         const args = ["-c", "3", "-i", "0.1", "-w", "10", far.inner];
         expect(await near.namespace.run("ping", args, { withinMs: 15_000 })).toContain("3 received");
         expect(program.stderr()).toMatch(new RegExp(`starting .*runtime="${name} \\d+\\.\\d+\\.\\d+"`));

@@ -19,5 +19,6 @@ describe("the runtime", () => {
     expect(programWords("main.js", "node")).toEqual([execPath, ...execArgv, "--", "main.js"]);
     expect(programWords("main.js", "deno")).toEqual([execPath, "run", "--allow-all", "--no-lock", "main.js"]);
     expect(programWords("main.js", "bun")).toEqual([execPath, ...execArgv, "main.js"]);
+    expect(programWords("main.js", "bun", true)).toEqual([execPath]);
   });
 });
