@@ -17,15 +17,17 @@ export async function openSocket(address, port = 0) {
 /**
  * Makes an allocation and binds a channel to each peer; the machine goes on refreshing them.
  * @param plan `{ server, username, password, realm, peers }`, ends as `{ address, port }` with text addresses
- * @returns the channels and the relayed address
+ * @returns the channels, the relayed address, and `bind(peer)` for one more channel, which gives the milliseconds that it took
  */
 export async function allocate(socket, { server, username, password, realm, peers }) {
+  let waitingForBind;
   const machine = createRelayClient({
     servers: { v4: { address: ip(server.address), port: server.port } },
     credentials: { username, password },
     realm,
     dialect: "rfc",
     software: "postern/bench",
+    log: answerLog((rttMs) => waitingForBind?.(rttMs)),
     random: systemRandom,
     now: now(),
     unixNow: unixMs(Date.now()),
@@ -50,7 +52,27 @@ export async function allocate(socket, { server, username, password, realm, peer
   settle(client);
   const channels = () => to.map((one) => machine.channelTo(now(), one));
   await until(client, () => channels().every((channel) => channel !== undefined), "channel");
-  return { channels: channels(), relayed: machine.relayed(4) };
+  return {
+    channels: channels(),
+    relayed: machine.relayed(4),
+    bind: (peer) =>
+      new Promise((resolve) => {
+        waitingForBind = resolve;
+        machine.bindChannel(now(), { address: ip(peer.address), port: peer.port });
+        settle(client);
+      }),
+  };
+}
+
+/** The machine says of each answered request how long it took. */
+function answerLog(onBound) {
+  const log = {
+    debug(event, { method, rttMs } = {}) {
+      if (event === "TURN response" && method === "bind") onBound(rttMs);
+    },
+    scope: () => log,
+  };
+  return log;
 }
 
 function settle(client) {

@@ -1,7 +1,10 @@
 /**
  * Holds many allocations, each with some channels, until it is ended.
  *
- *   node hold.mjs PLAN     { server, username, password, realm, peers, allocations, ratePerSecond }
+ *   node hold.mjs PLAN     { server, username, password, realm, peers, allocations, ratePerSecond, binds }
+ *
+ * Prints `held {…}` when all are there. At SIGUSR2 one of them binds `binds` channels more, one at a time, and prints
+ * `bound [ms, …]`.
  *
  * Clients come from addresses of 10.10.0.0/16, a few each, since a relay limits what one address may ask (RL-59).
  */
@@ -9,6 +12,8 @@ import { readFileSync } from "node:fs";
 import { allocate, openSocket } from "./client.mjs";
 
 const CLIENTS_PER_ADDRESS = 20;
+/** Below what one allocation may ask for long (RL-59). */
+const BIND_EVERY_MS = 25;
 
 async function main([planFile]) {
   const plan = JSON.parse(readFileSync(planFile, "utf8"));
@@ -22,9 +27,19 @@ async function main([planFile]) {
     const socket = await openSocket(`10.10.${host >> 8}.${host & 255}`);
     pending.push(allocate(socket, plan).catch((error) => failures.push(String(error))));
   }
-  await Promise.all(pending);
+  const [first] = await Promise.all(pending);
   const seconds = (performance.now() - started) / 1000;
+  process.on("SIGUSR2", () => void bindMore(first, plan));
   console.log(`held ${JSON.stringify({ seconds, failed: failures.length, failure: failures[0] })}`);
+}
+
+async function bindMore(client, { peers, binds }) {
+  const times = [];
+  for (let i = 0; i < binds; i++) {
+    times.push(await client.bind({ ...peers[0], port: 20_000 + i }));
+    await new Promise((resolve) => setTimeout(resolve, BIND_EVERY_MS));
+  }
+  console.log(`bound ${JSON.stringify(times)}`);
 }
 
 await main(process.argv.slice(2));

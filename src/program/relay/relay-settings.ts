@@ -18,7 +18,7 @@ import { readStreamSettings, type StreamSettings } from "./stream-settings.ts";
 const BINDINGS_MAX = 65_536;
 /** A gateway binds a few for each client (RL-60). */
 const BINDINGS_PER_ALLOCATION = 4096;
-/** Descriptors besides the two of each allocation (RL-65). */
+/** Descriptors besides those of the allocations (RL-65). */
 const OTHER_DESCRIPTORS = 256;
 const REALM_CHARS_MAX = 127;
 const LOOPBACK_V4 = ip("127.0.0.1");
@@ -88,9 +88,9 @@ export function loopbackAddress({ bind, listenPort }: RelaySettings): SocketAddr
   return { address: address.every((byte) => byte === 0) ? LOOPBACK_V4 : address, port: listenPort };
 }
 
-/** How many allocations fit under a limit of open files, each with two sockets (RL-65). */
-export function fitLimit(allocationsMax: number, openFiles: number): number {
-  return Math.min(allocationsMax, Math.max(0, Math.floor((openFiles - OTHER_DESCRIPTORS) / 2)));
+/** How many allocations fit under a limit of open files, each with a socket of every family (RL-65). */
+export function fitLimit(allocationsMax: number, openFiles: number, families: 1 | 2): number {
+  return Math.min(allocationsMax, Math.max(0, Math.floor((openFiles - OTHER_DESCRIPTORS) / families)));
 }
 
 function readAddress(option: string, text: string | undefined, family: IpFamily): IpAddress | undefined {

@@ -194,7 +194,8 @@ function allocationsMax({ settings, io }: RelayCourse): number {
   const wanted = settings.limits.allocationsMax;
   const openFiles = openFilesLimit();
   const hasStreams = Object.keys(settings.streams).length > 0;
-  const fitting = fitLimit(wanted, openFiles - (hasStreams ? 2 * streamsMax(openFiles) : 0));
+  const families = settings.publicIp4 === undefined || settings.publicIp6 === undefined ? 1 : 2;
+  const fitting = fitLimit(wanted, openFiles - (hasStreams ? 2 * streamsMax(openFiles) : 0), families);
   if (fitting < wanted) {
     io.log.warn?.("fewer allocations than asked for fit under the limit of open files", {
       wanted,

@@ -96,14 +96,19 @@ describe("the relay's options", () => {
   });
 
   it.each([
-    [10_000, 65_536, 10_000],
-    [10_000, 20_256, 10_000],
-    [10_000, 20_255, 9_999],
-    [10_000, 256, 0],
-    [10_000, 100, 0],
-  ])("RL-65: of %i allocations, %i open files hold %i", (wanted, files, fitting) => {
-    expect(fitLimit(wanted, files)).toBe(fitting);
-  });
+    [10_000, 65_536, 2, 10_000],
+    [10_000, 20_256, 2, 10_000],
+    [10_000, 20_255, 2, 9_999],
+    [10_000, 10_256, 1, 10_000],
+    [10_000, 10_255, 1, 9_999],
+    [10_000, 256, 1, 0],
+    [10_000, 100, 2, 0],
+  ] as const)(
+    "RL-65: of %i allocations, %i open files hold with %i families %i",
+    (wanted, files, families, fitting) => {
+      expect(fitLimit(wanted, files, families)).toBe(fitting);
+    },
+  );
 });
 
 describe("what the relay tells", () => {
