@@ -2,7 +2,7 @@
  * What a relay costs: processor seconds per gigabyte against coturn (G-10), for trains and for single datagrams.
  *
  *   npm run bench -- relay [--runtime node24|node20|system|PATH] [--pairs 5] [--seconds 4]
- *       [--cells trains,single,held] [--allocations 10000] [--json]
+ *       [--cells trains,single,held] [--allocations 10000] [--rate 200] [--json]
  *
  * ```
  *   client 10.9.1.2 ── 10.9.1.1 [both relays, one after the other] 203.0.113.1 ── 203.0.113.2 peer
@@ -52,6 +52,7 @@ function readOptions() {
       seconds: { type: "string", default: "4" },
       cells: { type: "string", default: "trains,single,held" },
       allocations: { type: "string", default: "10000" },
+      rate: { type: "string", default: "200" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
@@ -62,6 +63,7 @@ function readOptions() {
     seconds: Number(values.seconds),
     cells: values.cells.split(","),
     allocations: Number(values.allocations),
+    ratePerSecond: Number(values.rate),
     seed: Number(values.seed),
     json: values.json,
   };
@@ -212,7 +214,6 @@ async function runCell(name, load, { arms, peer, draw, options }) {
 }
 
 const HELD_CHANNELS = 6;
-const HELD_RATE_PER_SECOND = 200;
 const IDLE_SECONDS = 20;
 const OUTSIDE_V6 = "2001:db8::1";
 /** What is relayed while channels are bound: 1 Gbit/s in trains, for as long as the binds take. */
@@ -234,7 +235,7 @@ async function runHeld(options) {
     const relay = await startPostern(machines, { ...options, more });
     const emptyMb = residentMb(relay.child);
     const before = cpuSeconds(relay.child.pid);
-    const { holder, ...held } = await hold(near, relay, allocations);
+    const { holder, ...held } = await hold(near, relay, options);
     const setUpUs = ((cpuSeconds(relay.child.pid) - before) / allocations) * 1e6;
     const idleFrom = cpuSeconds(relay.child.pid);
     await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000));
@@ -261,16 +262,16 @@ async function runHeld(options) {
   }
 }
 
-async function hold(near, { username, password, realm, port }, allocations) {
+async function hold(near, { username, password, realm, port }, { allocations, ratePerSecond }) {
   const peers = Array.from({ length: HELD_CHANNELS }, (_, i) => ({ ...PEER, port: PEER.port + i }));
   const plan = {
     ...{ server: { address: RELAY, port }, username, password, realm, peers, allocations },
-    ...{ ratePerSecond: HELD_RATE_PER_SECOND, binds: BINDS },
+    ...{ ratePerSecond, binds: BINDS },
   };
   writeSecret(join(near.runFolder, "hold.plan"), JSON.stringify(plan));
   const args = withFiles(process.execPath, [HOLD, "/run/hold.plan"]);
   const holder = near.start({ name: "holder", command: "sh", args });
-  const withinMs = (allocations / HELD_RATE_PER_SECOND) * 3000 + 60_000;
+  const withinMs = (allocations / ratePerSecond) * 3000 + 60_000;
   const [, said] = await holder.waitForLine(/^held (.*)$/, { withinMs, stream: "stdout" });
   return { holder, ...JSON.parse(said) };
 }

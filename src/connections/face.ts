@@ -133,8 +133,14 @@ export type ConnectionEvent =
   /** There were relays, and now there is none (SN-113). */
   | { readonly kind: "relays-exhausted" };
 
-/** What the plane shall do, in order. */
-export type ConnectionCommand = PlaneCommand | Publication;
+/** What the plane and the host shall do, in order. */
+export type ConnectionCommand = PlaneCommand | Publication | WriteTun;
+
+/** A packet for the host itself, such as an ICMP error (TN-89, SN-152). */
+export interface WriteTun {
+  readonly kind: "write-tun";
+  readonly packet: Uint8Array;
+}
 
 export interface RouteOpening {
   readonly tables: PolicyTables;
@@ -323,7 +329,7 @@ export interface Connections {
   /** A `no-session` punt of the plane: staged, or buffered until there is a path (SN-96, WG-18). */
   handlePunt(now: Instant, slot: number, packet: Uint8Array): SendOutcome;
   /** The plane has carried out a command, at once or, for a publication, when it is complete (SN-139). */
-  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
+  handleCarriedOut(now: Instant, command: PlaneCommand | Publication): void;
   /** A packet of ours for the peer, behind all packets given before it. The machine keeps `packet`. */
   sendPacket(now: Instant, id: string, packet: Uint8Array): SendOutcome;
 

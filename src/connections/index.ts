@@ -33,5 +33,6 @@ export type {
   StreamPlace,
   StreamRequest,
   UpsertOutcome,
+  WriteTun,
 } from "./face.ts";
 export type { NatSight } from "./nat-sight.ts";

@@ -6,8 +6,8 @@
  *          │ └────────── after 60 s ────────┼────────────────────┘ │
  *          └── answer ──────────────────────┴──────────────────────┘
  */
-import { after, type Instant, IPV6_MTU_MIN } from "../base/index.ts";
-import { MAX_IP_SIZE } from "../packet/index.ts";
+import { after, earliest, type Instant, IPV6_MTU_MIN } from "../base/index.ts";
+import { encodeTooBig, encodeUdp, MAX_IP_SIZE } from "../packet/index.ts";
 import { CHANNEL_HEADER_BYTES } from "../turn/index.ts";
 import {
   type Connection,
@@ -28,6 +28,8 @@ const TRY_MS_MAX = 1_000;
 /** While no check of the pair has been answered, as at a gateway just after the nomination. */
 const TRY_MS_FIRST = 250;
 const REST_MS = 60_000;
+/** For so long a kernel remembers what ICMPv6 told it (`net.ipv6.route.mtu_expires`), and a moment more. */
+const KERNEL_FORGETS_MS = 601_000;
 /** After a search without any answer. */
 const REST_MS_UNANSWERED = 5_000;
 
@@ -94,7 +96,7 @@ export function noteSize(state: ConnectionsState, connection: Connection, messag
   if (best > mtu.bytes || (mtu.check.kind === "searching" && best < mtu.bytes)) {
     setMtu(state, connection, path, best, "check");
   }
-  if (best >= mtu.check.top) rest(state, connection, path, REST_MS);
+  if (best >= mtu.check.top) settle(state, connection, path);
 }
 
 /** The next try, or what follows from the last. */
@@ -102,10 +104,8 @@ function takeStep(state: ConnectionsState, connection: Connection, path: Path): 
   const { check } = path.mtu;
   if (check.kind === "resting") return;
   if (check.tries < TRIES) return sendTry(state, connection, path, check);
-  if (check.kind === "searching") {
-    return rest(state, connection, path, check.best === undefined ? REST_MS_UNANSWERED : REST_MS);
-  }
-  if (check.best !== undefined) return rest(state, connection, path, REST_MS);
+  if (check.best !== undefined) return settle(state, connection, path);
+  if (check.kind === "searching") return rest(state, connection, path, REST_MS_UNANSWERED);
   return sendTry(state, connection, path, { ...check, kind: "searching", tries: 0 });
 }
 
@@ -127,10 +127,36 @@ function sendTry(
   }
 }
 
+/** Answers have shown what the path carries. */
+function settle(state: ConnectionsState, connection: Connection, path: Path): void {
+  tellKernel(state, path);
+  rest(state, connection, path, REST_MS);
+}
+
+/**
+ * Over IPv6 only the sender cuts datagrams up, and the kernel does so for none if no ICMP came to it. So it hears from
+ * the TUN device what a router would have said of a datagram of ours (SN-152). It forgets that in time, and then larger
+ * checks show whether the path has become wider.
+ */
+function tellKernel(state: ConnectionsState, path: Path): void {
+  const { source, destination, mtu, relay } = path;
+  // Behind a relay the narrow place may be the relay's. Where no kernel is asked, none listens.
+  if (relay !== undefined || state.options.pathMtu === undefined || !isV6(path)) return;
+  if (mtu.bytes >= kernelMtu(state, path)) return;
+  const datagram = encodeUdp(source, destination, new Uint8Array());
+  const packet = datagram.ok ? encodeTooBig(datagram.value, mtu.bytes) : undefined;
+  if (packet === undefined) return;
+  state.commands.push({ kind: "write-tun", packet });
+  mtu.kernelForgetsAt = after(state.now, KERNEL_FORGETS_MS);
+}
+
 /** Nothing more is tried for a while. A narrow path is said once. */
 function rest(state: ConnectionsState, connection: Connection, path: Path, forMs: number): void {
   const { mtu } = path;
-  mtu.check = { kind: "resting", dueAt: after(state.now, forMs) };
+  const dueAt = after(state.now, forMs);
+  const { kernelForgetsAt } = mtu;
+  const isForgotten = kernelForgetsAt === undefined || kernelForgetsAt <= state.now;
+  mtu.check = { kind: "resting", dueAt: isForgotten ? dueAt : (earliest(dueAt, kernelForgetsAt) ?? dueAt) };
   if (mtu.hasWarned || firstHop(path) === undefined || mtu.bytes >= fullMtu(path)) return;
   mtu.hasWarned = true;
   connection.log.warn?.("path carries no full packets", describe(state, connection, path));

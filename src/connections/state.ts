@@ -110,6 +110,8 @@ export interface PathMtu {
   /** Who said so. */
   by: "kernel" | "check";
   check: MtuCheck;
+  /** The kernel was told what checks have shown, and remembers it until then (SN-152). */
+  kernelForgetsAt?: Instant;
   /** A narrow path is worth one line. */
   hasWarned: boolean;
 }

@@ -22,6 +22,7 @@ import type {
   Datagram,
   DatagramOutcome,
   StreamNews,
+  WriteTun,
 } from "../connections/index.ts";
 import {
   type ControlEvent,
@@ -44,13 +45,7 @@ import {
 import { batchCandidates, type CandidateBatch, type CandidateEvent, logBatch } from "./signalling.ts";
 
 /** What the shell carries out, in order. */
-export type TunnelCommand = ConnectionCommand | WriteTun;
-
-/** A packet for the host itself, such as a local refusal (TN-89). */
-export interface WriteTun {
-  readonly kind: "write-tun";
-  readonly packet: Uint8Array;
-}
+export type TunnelCommand = ConnectionCommand;
 
 /** What the TUN device shall look like (TN-16, TN-19). */
 export interface TunnelInterface {
@@ -66,7 +61,7 @@ export interface TunnelEnd<Event> {
   handleWallClock(now: Instant, unix: UnixMs): void;
   handlePlaneEvent(now: Instant, event: PlaneEvent): void;
   handleDatagram(now: Instant, datagram: Datagram): DatagramOutcome;
-  handleCarriedOut(now: Instant, command: ConnectionCommand): void;
+  handleCarriedOut(now: Instant, command: Exclude<ConnectionCommand, WriteTun>): void;
   /** How a stream to a relay fares that the connections asked for (RL-208). */
   handleStream(now: Instant, news: StreamNews): void;
   /** The whole list of own addresses (SN-137). */

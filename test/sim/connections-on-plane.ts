@@ -41,7 +41,11 @@ export interface ConnectionsOnPlane {
   pollPunt(): DataPunt | undefined;
 }
 
+/** What a host does with a packet of the machine's for itself. */
+export type HearPacket = (packet: Uint8Array) => void;
+
 interface Carrier {
+  readonly hear: HearPacket;
   readonly connections: Connections;
   readonly plane: PolledPlane;
   readonly transmits: ConnectionTransmit[];
@@ -53,10 +57,14 @@ interface Carrier {
 export function createConnectionsOnPlane(
   options: Omit<ConnectionsOptions, "records">,
   kind: PlaneKind,
+  hear: HearPacket = () => {},
 ): ConnectionsOnPlane {
   const plane = createPolledPlane(kind, { mode: options.role });
   const connections = createConnections({ ...options, records: plane.records });
-  const carrier: Carrier = { connections, plane, transmits: [], punts: [], publishing: [], published: 0 };
+  const carrier: Carrier = {
+    ...{ hear, connections, plane },
+    ...{ transmits: [], punts: [], publishing: [], published: 0 },
+  };
   return {
     connections,
     plane,
@@ -105,7 +113,7 @@ function settle(carrier: Carrier, now: Instant): void {
 }
 
 function carryOut(
-  { connections, plane, publishing }: Carrier,
+  { hear, connections, plane, publishing }: Carrier,
   now: Instant,
   command: ConnectionCommand,
 ): void {
@@ -114,6 +122,7 @@ function carryOut(
     plane.publish(command.tables);
     return;
   }
+  if (command.kind === "write-tun") return hear(command.packet);
   plane.execute(now, command);
   connections.handleCarriedOut(now, command);
 }

@@ -28,6 +28,7 @@ import { type ConnectionsOnPlane, createConnectionsOnPlane } from "./connections
 import {
   type Host,
   type HostOptions,
+  hearTooBig,
   type LinkConditions,
   type OutgoingDatagram,
   pathMtuOf,
@@ -217,6 +218,7 @@ function createEnd(
       log: recorder(lines),
     },
     kind,
+    (packet) => hearTooBig(host, packet),
   );
   const end: End = { role, host, machine, events: [], received: [], sent: [], lines };
   announceAddresses(world, end);

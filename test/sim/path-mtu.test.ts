@@ -256,3 +256,48 @@ describe("a path that changes", () => {
     expect(mtuOf(client)).toEqual({ outside: 1340, inside: 1280 });
   });
 });
+
+describe("what the kernel is told of a path over IPv6", () => {
+  const KERNEL_FORGETS_MS = 600_000;
+  const link = { mtu: 1300, isIcmpBlocked: true };
+  const known = ({ host }: End) => [...host.pathMtus.entries()];
+
+  it("SN-152: what checks have found, so that it cuts up what is longer", () => {
+    const duo = connected({ link, isV6: true });
+    runWithTraffic(duo, 5_000);
+    expect(known(duo.client)).toEqual([[V6.gateway, 1300]]);
+    expect(known(duo.gateway)).toEqual([[V6.client, 1300]]);
+  });
+
+  it("SN-152: again when it has forgotten, and at once", () => {
+    const duo = connected({ link, isV6: true });
+    runWithTraffic(duo, 5_000);
+    const { pathMtus } = duo.client.host;
+    runWithTraffic(duo, KERNEL_FORGETS_MS - 5_000);
+    pathMtus.clear();
+    runWithTraffic(duo, LEARNT_WITHIN_MS + 3_000);
+    expect(known(duo.client)).toEqual([[V6.gateway, 1300]]);
+    expect(warnings(duo.client)).toHaveLength(1);
+  });
+
+  it("SN-152, SN-150: a path that has become wider is found so as soon as the kernel has forgotten", () => {
+    const duo = connected({ link, isV6: true });
+    runWithTraffic(duo, 5_000);
+    for (const { host } of [duo.client, duo.gateway]) host.link = { ...host.link, mtu: 1500 };
+    runWithTraffic(duo, 2 * REST_MS);
+    expect(mtuOf(duo.client)).toEqual({ outside: 1300, inside: 1220 });
+    duo.client.host.pathMtus.clear();
+    runWithTraffic(duo, REST_MS + 2_000);
+    expect(mtuOf(duo.client)).toEqual({ outside: 1360, inside: 1280 });
+    expect(known(duo.client)).toEqual([]);
+  });
+
+  it.each([
+    ["over IPv4", { link }],
+    ["of a path that carries everything", { isV6: true }],
+  ])("SN-152: nothing %s", (_, conditions) => {
+    const duo = connected(conditions);
+    runWithTraffic(duo, 5_000);
+    expect([...known(duo.client), ...known(duo.gateway)]).toEqual([]);
+  });
+});

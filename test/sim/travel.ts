@@ -12,6 +12,7 @@ import {
   type SocketAddress,
   toHex,
 } from "../../src/base/index.ts";
+import { MAX_IP_SIZE, parseIcmpQuote, parsePacket } from "../../src/packet/index.ts";
 import type { openCapture } from "./capture.ts";
 import { type LinkConditions, PERFECT } from "./link.ts";
 import {
@@ -72,6 +73,16 @@ interface Linked {
 /** What the kernel of a host knows (SN-150). */
 export function pathMtuOf({ pathMtus }: Host, { address }: SocketAddress): number {
   return pathMtus.get(formatIp(address)) ?? PERFECT.mtu;
+}
+
+/** A packet for the host itself says that one of its datagrams was too big (RFC 4443 §3.2). */
+export function hearTooBig({ pathMtus }: Host, packet: Uint8Array): void {
+  const found = parsePacket(packet, { limitBytes: MAX_IP_SIZE, mode: "strict" });
+  if (!found.ok) throw new Error(found.reason);
+  const quote = parseIcmpQuote(packet, found.value);
+  if (!quote.ok || quote.value === undefined) throw new Error("no ICMP error");
+  const mtu = new DataView(packet.buffer, packet.byteOffset).getUint32(found.value.transportOffset + 4);
+  pathMtus.set(formatIp(quote.value.destination), mtu);
 }
 
 export function nowOf({ nowUs }: Simulation): Instant {

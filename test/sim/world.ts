@@ -27,7 +27,7 @@ import { createStream } from "./streams.ts";
 import { flush, nowOf, type Simulation, schedule } from "./travel.ts";
 
 export { type LinkConditions, PERFECT } from "./link.ts";
-export { pathMtuOf } from "./travel.ts";
+export { hearTooBig, pathMtuOf } from "./travel.ts";
 
 export interface SimulatedDatagram {
   readonly local: SocketAddress;

@@ -26,13 +26,20 @@ async function narrow(router: Namespace): Promise<void> {
   }
 }
 
-/** Neither does anybody hear that a packet was too big, nor does a fragment arrive. */
+/** Nobody hears that a packet was too big. */
 async function silence(router: Namespace): Promise<void> {
   const rules = [
     "add table inet silence",
     "add chain inet silence out { type filter hook output priority 0; }",
     "add rule inet silence out icmp type destination-unreachable drop",
     "add rule inet silence out icmpv6 type packet-too-big drop",
+  ];
+  await router.run("nft", [rules.join("\n")]);
+}
+
+/** No fragment arrives either. */
+async function dropFragments(router: Namespace): Promise<void> {
+  const rules = [
     "add chain inet silence through { type filter hook forward priority 0; }",
     "add rule inet silence through ip frag-off & 0x3fff != 0 drop",
     "add rule inet silence through exthdr frag exists drop",
@@ -52,7 +59,10 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "a narrow network", () =>
     beforeAll(async () => {
       office = await createOffice();
       await narrow(office.router);
-      if (isSilent) await silence(office.router);
+      if (isSilent) {
+        await silence(office.router);
+        await dropFragments(office.router);
+      }
       if (!isV6) await office.router.sysctl("net/ipv6/conf/all/forwarding", "0");
       office.configure([{ resource: "Office" }, { resource: "Office6" }]);
       await office.startPortal();
@@ -102,6 +112,27 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "a narrow network", () =>
           expect(warningsOf(program).filter((line) => NARROW.test(line))).toHaveLength(1);
         }
       });
+    });
+  });
+
+  describe("over IPv6, ICMP blocked, fragments allowed", () => {
+    let office: Office;
+    afterAll(() => office?.close());
+
+    it("SN-152: what its senders cannot make smaller arrives all the same", { timeout }, async () => {
+      office = await createOffice();
+      await narrow(office.router);
+      await silence(office.router);
+      office.configure([{ resource: "Office" }, { resource: "Office6" }]);
+      await office.startPortal();
+      const programs = await Promise.all([office.startGateway(), office.startClient()]);
+      await echo(office.client, OFFICE_V4, "-W", "10");
+      for (const program of programs) await program.waitForLine(NARROW, { withinMs: 20_000 });
+      const { connection } = await statusOf(programs[1]);
+      expect(connection).toMatchObject({ mtu: String(MTU), mtu_inside: String(MTU - 80) });
+      // Without DF, and the least that IPv6 carries everywhere, which no error can make less.
+      expect(await echo(office.client, OFFICE_V4, "-M", "dont", "-s", String(1280 - 28))).toBe("answered");
+      expect(await echo(office.client, OFFICE_V6, "-s", String(1280 - 48))).toBe("answered");
     });
   });
 });

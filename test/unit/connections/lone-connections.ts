@@ -138,7 +138,7 @@ function drain({ connections, commands, transmits, events, now }: LoneConnection
     // What handshakes are judged with comes once, first of all, and concerns no connection.
     if (next.kind !== "set-guard" && next.kind !== "set-relays") commands.push(next);
     // A publication takes its time: the test says when it is complete.
-    if (next.kind !== "publish") connections.handleCarriedOut(now, next);
+    if (next.kind !== "publish" && next.kind !== "write-tun") connections.handleCarriedOut(now, next);
   }
   for (let next = connections.pollTransmit(); next !== undefined; next = connections.pollTransmit()) {
     transmits.push(next);
