@@ -144,7 +144,7 @@ describe("relays as a fall-back", () => {
 });
 
 describe("time with relays", () => {
-  it("RL-102, RL-87: an hour of little traffic through a relay: the path stands all the time", {
+  it("RL-102, RL-87, RL-111: an hour of little traffic through a relay: the path stands all the time", {
     timeout: 60_000,
   }, () => {
     const relayed = relayedDuo(1);
