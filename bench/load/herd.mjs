@@ -1,0 +1,66 @@
+/** Processes of clients (`clients.mjs`), asked all together. */
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../../scripts/steps.mjs";
+
+const CLIENTS = join(ROOT, "bench", "load", "clients.mjs");
+/** New devices a second of one token (PT-72), with room to spare. */
+const SIGN_IN_MS_EACH = 120;
+const SIGN_IN_WITHIN_MS = 60_000;
+const ORDER_WITHIN_MS = 120_000;
+
+/** Starts the processes; resolves when every client has signed in. */
+export async function openHerd(
+  { near, url, clientToken },
+  { count, perProcess, atOnce, users, seed, resource, runtime, note },
+) {
+  const flocks = [];
+  for (let first = 0; first < count; first += perProcess) {
+    const size = Math.min(perProcess, count - first);
+    const orders = `orders-${first}`;
+    const plan = {
+      url,
+      orders: `/run/${orders}`,
+      first,
+      size,
+      atOnce,
+      users,
+      seed,
+      resource,
+      own: "10.9.0.1",
+    };
+    const child = near.start({
+      name: "clients",
+      command: runtime.path,
+      args: [CLIENTS, JSON.stringify(plan)],
+      env: { ...process.env, POSTERN_TOKEN: clientToken },
+    });
+    const withinMs = SIGN_IN_WITHIN_MS + size * SIGN_IN_MS_EACH * 4;
+    await child.waitForLine(/^signed in$/, { withinMs });
+    flocks.push({ child, file: join(near.runFolder, orders), orders: 0 });
+    note(`${first + size} of ${count} have signed in`);
+  }
+  return {
+    /** @returns the sums of what the processes say */
+    async each(order, { seconds = 0 } = {}) {
+      const answers = await Promise.all(flocks.map((flock) => ask(flock, order, seconds)));
+      return {
+        done: answers.reduce((sum, { done }) => sum + done, 0),
+        failed: answers.reduce((sum, { failed }) => sum + failed, 0),
+        times: answers.flatMap(({ times }) => times),
+        bytes: answers.flatMap(({ bytes }) => bytes),
+      };
+    },
+  };
+}
+
+/** Orders go by a file, which is put in place whole: children have no standard input that stays open. */
+async function ask(flock, order, seconds) {
+  const { child, file } = flock;
+  const number = ++flock.orders;
+  writeFileSync(`${file}.new`, JSON.stringify({ number, order, seconds }));
+  renameSync(`${file}.new`, file);
+  const pattern = new RegExp(`^answer ${number} (.*)$`);
+  const [, said] = await child.waitForLine(pattern, { withinMs: ORDER_WITHIN_MS + seconds * 1000 });
+  return JSON.parse(said);
+}

@@ -1,0 +1,219 @@
+/**
+ * Many clients at one gateway: set-up rate, memory per peer, shares of throughput, reconnecting (TS-54, TS-55, G-14).
+ *
+ *   npm run bench -- load [--runtime node24|node20|system|PATH] [--clients 1,10,100] [--per-process 50] [--at-once 16]
+ *       [--seconds 5] [--kinds http,tcp,websocket,ping,dns,share,restart] [--users 1..4] [--seed 1] [--json]
+ *
+ * ```
+ *   clients (userspace, several processes) 10.9.0.1 ── veth ── 10.9.0.2 portal and gateway, resource 172.20.0.1
+ * ```
+ *
+ * Each number of clients is a world of its own: they sign in, which the portal limits (PT-72) and nobody counts, and
+ * then connect all at once: that is the set-up rate. Then each kind of load for `--seconds`, each client with a number
+ * of users drawn from `--users`. Needs root. TURN has a bench of its own (`relay`).
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { createLab } from "../../build/src/program/lab/index.js";
+import { ROOT } from "../../scripts/steps.mjs";
+import { cpuSeconds, peakMemoryMb } from "../lib/processor.mjs";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { percentile } from "../lib/statistics.mjs";
+import { MAIN } from "../tunnel/arms.mjs";
+import { openHerd } from "./herd.mjs";
+import { residentMb } from "./memory.mjs";
+
+const SERVERS = join(ROOT, "bench", "load", "servers.mjs");
+const LISTEN = "10.9.0.2:8080";
+const RESOURCE = "172.20.0.1";
+const WITHIN_MS = 20_000;
+const KINDS = ["http", "tcp", "websocket", "ping", "dns", "share", "restart"];
+/** What each load counts. */
+const UNITS = {
+  http: "requests/s",
+  tcp: "connections/s",
+  websocket: "messages/s",
+  ping: "echoes/s",
+  dns: "lookups/s",
+};
+
+const PORTAL_FILE = `version: 1
+resources:
+  - { name: Far, type: cidr, address: 172.20.0.0/16, site: default }
+  - { name: Names, type: dns, address: "*.load.example", site: default }
+policies: [{ group: dev, resource: Far }, { group: dev, resource: Names }]
+`;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      runtime: { type: "string", default: "node24" },
+      clients: { type: "string", default: "1,10,100" },
+      "per-process": { type: "string", default: "50" },
+      "at-once": { type: "string", default: "16" },
+      seconds: { type: "string", default: "5" },
+      kinds: { type: "string", default: KINDS.join(",") },
+      users: { type: "string", default: "1..4" },
+      seed: { type: "string", default: "1" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const kinds = values.kinds.split(",");
+  const unknown = kinds.find((kind) => !KINDS.includes(kind));
+  if (unknown !== undefined) throw new Error(`no kind '${unknown}'; there are ${KINDS.join(", ")}`);
+  const [fewest, most = fewest] = values.users.split("..").map(Number);
+  return {
+    runtime: findRuntime(values.runtime),
+    clients: values.clients.split(",").map(Number),
+    perProcess: Number(values["per-process"]),
+    atOnce: Number(values["at-once"]),
+    seconds: Number(values.seconds),
+    kinds,
+    users: [fewest, most],
+    seed: Number(values.seed),
+    json: values.json,
+  };
+}
+
+async function openFar(lab, runtime) {
+  const [near, far] = [await lab.add("near"), await lab.add("far")];
+  await lab.connect(
+    { namespace: near, device: "wan", addresses: ["10.9.0.1/24"] },
+    { namespace: far, device: "wan", addresses: ["10.9.0.2/24"] },
+  );
+  await far.ip(`addr add ${RESOURCE}/32 dev lo`);
+  writeFileSync(join(far.runFolder, "portal.yaml"), PORTAL_FILE);
+  const portal = far.start({
+    name: "portal",
+    command: runtime.path,
+    args: [MAIN, "portal", "--dev", "--dev-insecure", "--listen", LISTEN, "--config", "/run/portal.yaml"],
+  });
+  await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  const tokenOf = async (role) =>
+    (await portal.waitForLine(new RegExp(`^${role}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
+  const [clientToken, gatewayToken] = [await tokenOf("CLIENT"), await tokenOf("GATEWAY")];
+  const servers = far.start({ name: "servers", command: process.execPath, args: [SERVERS, RESOURCE] });
+  await servers.waitForLine(/^serving$/, { withinMs: WITHIN_MS });
+  const startGateway = async () => {
+    const gateway = far.start({
+      name: "gateway",
+      command: runtime.path,
+      args: [MAIN, "gateway", "--api-url", `ws://${LISTEN}`, "--id", "load-gateway"],
+      env: { ...process.env, POSTERN_TOKEN: gatewayToken },
+    });
+    await gateway.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
+    return gateway;
+  };
+  return { near, url: `ws://${LISTEN}`, clientToken, startGateway };
+}
+
+/** All that is measured of one number of clients. */
+async function runWorld(count, options, note) {
+  const lab = createLab();
+  try {
+    const far = await openFar(lab, options.runtime);
+    const gateway = await far.startGateway();
+    const herd = await openHerd(far, { count, ...options, resource: RESOURCE, note });
+    const empty = residentMb(gateway.pid);
+    const cells = [await setUp(herd, gateway, empty, count)];
+    for (const kind of options.kinds) {
+      note(`${kind} for ${options.seconds} s`);
+      if (kind === "restart") cells.push(await restart(herd, far, gateway, count));
+      else if (kind === "share") cells.push(await share(herd, gateway, options.seconds, count));
+      else cells.push(await load(kind, herd, gateway, options.seconds, count));
+    }
+    return cells;
+  } finally {
+    await lab.close();
+  }
+}
+
+function oneSample(name, count, unit, value, more = {}) {
+  const samples = [{ arm: "postern", pair: 0, value, valid: true, ...more }];
+  return cellOf({
+    name: `${name}, ${count} clients`,
+    params: { clients: count },
+    unit,
+    samples,
+    arms: ["postern"],
+  });
+}
+
+/** All connect at once; from the first packet to the first answer each. */
+async function setUp(herd, gateway, emptyMb, count) {
+  const [cpu, begun] = [cpuSeconds(gateway.pid), performance.now()];
+  const { times, failed } = await herd.each("connect");
+  const seconds = (performance.now() - begun) / 1000;
+  const grownMb = residentMb(gateway.pid) - emptyMb;
+  return oneSample("set-up", count, "connections/s", times.length / seconds, {
+    failed,
+    p50_ms: percentile(times, 0.5),
+    p99_ms: percentile(times, 0.99),
+    gateway_cpu_ms_each: ((cpuSeconds(gateway.pid) - cpu) * 1000) / Math.max(1, times.length),
+    gateway_grown_mb: grownMb,
+    gateway_kib_per_peer: (grownMb * 1024) / count,
+    gateway_resident_mb: residentMb(gateway.pid),
+  });
+}
+
+async function load(kind, herd, gateway, seconds, count) {
+  const cpu = cpuSeconds(gateway.pid);
+  const { done, failed, times } = await herd.each(kind, { seconds });
+  return oneSample(kind, count, UNITS[kind], done / seconds, {
+    failed,
+    p50_ms: percentile(times, 0.5),
+    p99_ms: percentile(times, 0.99),
+    gateway_cpu_share: (cpuSeconds(gateway.pid) - cpu) / seconds,
+  });
+}
+
+/** Each client takes what it gets; Jain's index is 1 when all get the same. */
+async function share(herd, gateway, seconds, count) {
+  const { bytes, failed } = await herd.each("share", { seconds });
+  const sum = bytes.reduce((a, b) => a + b, 0);
+  const squares = bytes.reduce((a, b) => a + b * b, 0);
+  return oneSample("share", count, "Jain's index", squares === 0 ? 0 : sum ** 2 / (bytes.length * squares), {
+    failed,
+    gbps: (sum * 8) / seconds / 1e9,
+    gateway_peak_mb: peakMemoryMb(gateway.pid),
+  });
+}
+
+/** The gateway is stopped and started again; until every client has had an answer. */
+async function restart(herd, far, gateway, count) {
+  await gateway.stop();
+  const started = await far.startGateway();
+  const begun = performance.now();
+  const { times, failed } = await herd.each("reconnect");
+  return oneSample("restart", count, "s until all are back", (performance.now() - begun) / 1000, {
+    failed,
+    p50_ms: percentile(times, 0.5),
+    gateway_resident_mb: residentMb(started.pid),
+  });
+}
+
+const options = readOptions();
+const result = beginResult("load", {
+  topology: "userspace clients, veth, gateway with a TUN device; portal in the gateway's namespace",
+  seed: options.seed,
+  runtime: options.runtime.version,
+});
+for (const count of options.clients) {
+  const cells = await runWorld(count, options, (text) => console.error(`${count} clients: ${text}`));
+  for (const cell of cells) {
+    const [{ value, failed, p50_ms: p50, p99_ms: p99, gateway_kib_per_peer: kib }] = cell.samples;
+    const rest = [
+      p50 === undefined ? "" : `p50 ${p50.toFixed(1)} ms`,
+      p99 === undefined ? "" : `p99 ${p99.toFixed(1)} ms`,
+      kib === undefined ? "" : `${kib.toFixed(0)} KiB per peer`,
+      failed > 0 ? `${failed} FAILED` : "",
+    ].filter((one) => one !== "");
+    console.error(
+      `${cell.name.padEnd(24)} ${value.toPrecision(3)} ${cell.unit}${rest.map((one) => `, ${one}`).join("")}`,
+    );
+  }
+  result.cells.push(...cells);
+}
+endResult(result, options);
