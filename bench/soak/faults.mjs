@@ -1,0 +1,42 @@
+/** What strikes a soak now and then (TS-63): each does its harm, waits, and takes it back. */
+import { setTimeout as sleep } from "node:timers/promises";
+
+const someEnd = ({ near, far }, draw) => (draw() < 0.5 ? near : far);
+const someProgram = ({ processes }, draw) => processes[draw() < 0.5 ? 0 : 1];
+
+export const FAULTS = {
+  /** A network reset: the same port is bound again (PG-66), and ICE begins anew. */
+  async reset(arm, draw) {
+    someProgram(arm, draw).signal("SIGHUP");
+  },
+  async "cable down for 1 s"(arm, draw) {
+    const end = someEnd(arm, draw);
+    await end.ip("link set wan down");
+    await sleep(1000);
+    await end.ip("link set wan up");
+  },
+  async "cable of MTU 1300 for 5 s"({ near, far }) {
+    for (const end of [near, far]) await end.ip("link set wan mtu 1300");
+    await sleep(5000);
+    for (const end of [near, far]) await end.ip("link set wan mtu 1500");
+  },
+  /** No room and no buffers: EAGAIN and ENOBUFS. */
+  async "20 Mbit/s and a short queue for 5 s"(arm, draw) {
+    const end = someEnd(arm, draw);
+    const shape = ["tbf", "rate", "20mbit", "burst", "5000", "limit", "15000"];
+    await end.run("tc", ["qdisc", "add", "dev", "wan", "root", ...shape]);
+    await sleep(5000);
+    await end.run("tc", ["qdisc", "del", "dev", "wan", "root"]);
+  },
+  async "a program stopped for 2 s"(arm, draw) {
+    const program = someProgram(arm, draw);
+    program.signal("SIGSTOP");
+    await sleep(2000);
+    program.signal("SIGCONT");
+  },
+  async "the client's device down for 1 s"({ near }) {
+    await near.ip("link set tun-postern down");
+    await sleep(1000);
+    await near.ip("link set tun-postern up");
+  },
+};

@@ -1,0 +1,240 @@
+/**
+ * A tunnel at full rate for a long time, with re-keys and faults now and then (TS-62, TS-63).
+ *
+ *   npm run bench -- soak [--minutes 45] [--runtime node24|node20|system|PATH] [--slice 30] [--without-faults]
+ *       [--seed 1] [--json]
+ *
+ * Client and gateway carry TCP in slices, between which the bare cable is measured. Every 20 to 60 s one of the faults
+ * of `faults.mjs` strikes, and all the time single system calls of the workers fail (TS-64). It ends by itself, with
+ * status 1 where something was wrong: a second without a byte later than 20 s behind a fault, a slice that broke,
+ * and, from half an hour on, memory of the last quarter above 110 % of the second's, descriptors that stay open, a last
+ * ten minutes more than 10 % below the first ten as a share of the cable. Needs root and iperf3.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { createLab } from "../../build/src/program/lab/index.js";
+import { ROOT } from "../../scripts/steps.mjs";
+import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { findRuntime } from "../lib/runtime.mjs";
+import { createDraw, median } from "../lib/statistics.mjs";
+import { residentMb } from "../load/memory.mjs";
+import { openClientGateway, openVeth } from "../tunnel/arms.mjs";
+import { openServers } from "../tunnel/loads.mjs";
+import { FAULTS } from "./faults.mjs";
+
+const PRELOAD = join(ROOT, "test", "lib", "faulty-koffi.mjs");
+/** Of each kind one call in some ten thousand, by numbers that do not meet. */
+const CALL_FAULTS = [
+  ...["sendmsg:5003+50021:105", "sendmsg:7001+40009:11", "sendmsg:9001+60013:90", "sendmsg:11003+70001:101"],
+  ...["recvmsg:5009+50023:12", "recvmsg:7013+40031:4", "read:6007+60017:5", "write:8009+80021:22"],
+  ...["poll:3001+9001:4"],
+].join(",");
+const FAULT_EVERY_S = [20, 60];
+/** TS-17: a dead path has another, or has failed. */
+const RECOVERS_WITHIN_MS = 20_000;
+const CABLE_S = 5;
+const TEN_MINUTES_MS = 600_000;
+const JUDGED_FROM_MINUTES = 30;
+const MEMORY_GROWTH_MAX = 1.1;
+const SHARE_MIN = 0.9;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      runtime: { type: "string", default: "node24" },
+      minutes: { type: "string", default: "45" },
+      slice: { type: "string", default: "30" },
+      "without-faults": { type: "boolean", default: false },
+      seed: { type: "string", default: "1" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  return {
+    runtime: findRuntime(values.runtime),
+    minutes: Number(values.minutes),
+    sliceS: Number(values.slice),
+    hasFaults: !values["without-faults"],
+    seed: Number(values.seed),
+    json: values.json,
+  };
+}
+
+/** Client and gateway; with faults, their workers' calls fail now and then. */
+async function openArms(lab, { runtime, hasFaults }) {
+  const before = process.env.NODE_OPTIONS;
+  if (hasFaults) {
+    process.env.NODE_OPTIONS = `${before ?? ""} --import ${PRELOAD}`.trim();
+    process.env.POSTERN_TEST_FAULTS = CALL_FAULTS;
+  }
+  try {
+    const tunnel = await openClientGateway(lab, { runtime });
+    await openServers(tunnel);
+    const cable = await openVeth(lab);
+    await openServers(cable);
+    return { tunnel, cable };
+  } finally {
+    delete process.env.POSTERN_TEST_FAULTS;
+    if (before === undefined) delete process.env.NODE_OPTIONS;
+    else process.env.NODE_OPTIONS = before;
+  }
+}
+
+/** One run of iperf3: Gbit/s, and when there was a second without a byte. */
+async function slice(arm, seconds) {
+  const began = Date.now();
+  const args = ["-c", arm.address, "-t", String(seconds), "-J", "--connect-timeout", "20000"];
+  // iperf3 waits for the last bytes to be taken: a fault at the end makes it longer.
+  const text = await arm.near.run("iperf3", args, { withinMs: (seconds + 60) * 1000 });
+  const { error, end, intervals } = JSON.parse(text);
+  if (error !== undefined) throw new Error(`iperf3: ${error}`);
+  const whole = intervals.map(({ sum }) => sum).filter(({ seconds: length }) => length > 0.9);
+  const empty = whole.filter(({ bytes }) => bytes === 0).map(({ start }) => began + start * 1000);
+  return { began, gbps: end.sum_received.bits_per_second / 1e9, empty };
+}
+
+function lookAt({ processes }) {
+  return processes.map(({ pid }) => ({
+    residentMb: residentMb(pid),
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  }));
+}
+
+/** Faults one after the other until told to stop; when each began and ended, and which. */
+function strike(arm, draw, note) {
+  const struck = [];
+  let isOver = false;
+  const [least, most] = FAULT_EVERY_S;
+  const done = (async () => {
+    for (;;) {
+      const until = Date.now() + 1000 * (least + draw() * (most - least));
+      while (Date.now() < until && !isOver) await new Promise((resolve) => setTimeout(resolve, 250));
+      if (isOver) return;
+      const names = Object.keys(FAULTS);
+      const name = names[Math.floor(draw() * names.length)];
+      const record = { name, from: Date.now(), to: Number.POSITIVE_INFINITY };
+      struck.push(record);
+      note(`fault: ${name}`);
+      await FAULTS[name](arm, draw);
+      record.to = Date.now();
+    }
+  })();
+  return {
+    struck,
+    stop() {
+      isOver = true;
+      return done;
+    },
+  };
+}
+
+/** Alternates tunnel and cable until the time is over. */
+async function soak({ tunnel, cable }, options, note) {
+  const seen = { slices: [], looks: [], broken: [], struck: [] };
+  const faults = options.hasFaults ? strike(tunnel, createDraw(options.seed), note) : undefined;
+  const began = Date.now();
+  const end = began + options.minutes * 60_000;
+  while (Date.now() < end) {
+    try {
+      const through = await slice(tunnel, options.sliceS);
+      const bare = await slice(cable, CABLE_S);
+      const share = through.gbps / bare.gbps;
+      seen.slices.push({ ...through, share });
+      const looked = lookAt(tunnel);
+      seen.looks.push(looked);
+      const minute = ((Date.now() - began) / 60_000).toFixed(1);
+      const memory = looked.map((one) => one.residentMb.toFixed(0)).join(" + ");
+      note(
+        `minute ${minute} of ${options.minutes}: ${through.gbps.toFixed(2)} Gbit/s, ${share.toFixed(2)} of the cable, ${memory} MB`,
+      );
+    } catch (error) {
+      seen.broken.push(error.message);
+      note(`broken: ${error.message}`);
+      if (tunnel.processes.some((child) => !child.isRunning())) break;
+    }
+  }
+  await faults?.stop();
+  return { ...seen, struck: faults?.struck ?? [] };
+}
+
+/** What was wrong, in words; empty: nothing. */
+function faultsFound({ slices, looks, broken, struck }, { tunnel }, { minutes }) {
+  const wrong = broken.map((message) => `a slice broke: ${message}`);
+  for (const child of tunnel.processes) if (!child.isRunning()) wrong.push(`${child.name} has ended`);
+  const isExcused = (at) => struck.some(({ from, to }) => at >= from - 1000 && at <= to + RECOVERS_WITHIN_MS);
+  const stalls = slices.flatMap(({ empty }) => empty).filter((at) => !isExcused(at));
+  if (stalls.length > 0) wrong.push(`${stalls.length} seconds without a byte and without a fault`);
+  // Of a short run memory says nothing: the runtime collects its garbage when it likes.
+  if (minutes < JUDGED_FROM_MINUTES) return wrong;
+  const quarter = Math.floor(looks.length / 4);
+  for (const [i, { name }] of tunnel.processes.entries()) {
+    const of = (key, from, to) => median(looks.slice(from, to).map((look) => look[i][key]));
+    const growth = of("residentMb", -quarter) / of("residentMb", quarter, 2 * quarter);
+    if (growth > MEMORY_GROWTH_MAX) wrong.push(`${name}: memory grew to ${growth.toFixed(2)} times`);
+    const more = of("descriptors", -quarter) - of("descriptors", quarter, 2 * quarter);
+    if (more > 0) wrong.push(`${name}: ${more} descriptors more`);
+  }
+  const share = lastToFirst(slices, minutes);
+  if (share < SHARE_MIN) {
+    wrong.push(`the last ten minutes had ${share.toFixed(2)} of the first ten's share of the cable`);
+  }
+  return wrong;
+}
+
+/** Of short runs the first and the last third. */
+function lastToFirst(slices, minutes) {
+  const span = Math.min(TEN_MINUTES_MS, (minutes * 60_000) / 3);
+  const [first, last] = [slices[0]?.began ?? 0, slices.at(-1)?.began ?? 0];
+  const of = (isIn) => median(slices.filter(({ began }) => isIn(began)).map(({ share }) => share)) ?? 0;
+  return of((began) => began >= last - span) / of((began) => began <= first + span);
+}
+
+async function main() {
+  const options = readOptions();
+  const lab = createLab();
+  const note = (text) => console.error(`soak: ${text}`);
+  try {
+    note("opening client, gateway and a bare cable");
+    const arms = await openArms(lab, options);
+    const seen = await soak(arms, options, note);
+    const wrong = faultsFound(seen, arms, options);
+    const result = beginResult("soak", {
+      topology: "client and gateway on veth, TCP up at full rate; a bare veth beside them",
+      seed: options.seed,
+      runtime: options.runtime.version,
+    });
+    const samples = seen.slices.map(({ share, gbps }, pair) => ({
+      arm: "postern",
+      pair,
+      value: share,
+      gbps,
+      valid: true,
+    }));
+    const notes = [
+      `${seen.struck.length} faults`,
+      `last to first ${lastToFirst(seen.slices, options.minutes).toFixed(2)}`,
+    ];
+    result.cells.push(
+      cellOf({
+        name: `soak, ${options.minutes} min`,
+        params: { minutes: options.minutes, faults: options.hasFaults },
+        unit: "share of the cable",
+        samples,
+        arms: ["postern"],
+        notes: [...notes, ...wrong].join("; "),
+      }),
+    );
+    const last = seen.looks
+      .at(-1)
+      ?.map((one) => `${one.residentMb.toFixed(0)} MB, ${one.descriptors} descriptors`);
+    note(`${seen.slices.length} slices, ${notes.join(", ")}; at the end ${last?.join(" and ")}`);
+    for (const one of wrong) note(`WRONG: ${one}`);
+    note(wrong.length === 0 ? "nothing was wrong" : `${wrong.length} things were wrong`);
+    endResult(result, options);
+    return wrong.length === 0 ? 0 : 1;
+  } finally {
+    await lab.close();
+  }
+}
+
+process.exitCode = await main();
