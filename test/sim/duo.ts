@@ -65,6 +65,8 @@ export interface DuoOptions {
   readonly gateway?: Partial<HostOptions> & { readonly link?: Partial<LinkConditions> };
   readonly portal?: Partial<PortalRules>;
   readonly plane?: PlaneKind;
+  /** Which streams to relays the ends may open. */
+  readonly streams?: "tls";
 }
 
 export interface Duo {
@@ -97,9 +99,9 @@ const DIRECTLY: PortalRules = {
 };
 
 export function createDuo(world: World, options: DuoOptions = {}): Duo {
-  const kind = options.plane ?? DEFAULT_PLANE;
+  const { plane: kind = DEFAULT_PLANE, streams } = options;
   const client = createEnd(
-    { world, role: "client", kind },
+    { world, role: "client", kind, streams },
     {
       addresses: ["192.0.2.10"],
       ...options.client,
@@ -107,7 +109,7 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
     },
   );
   const gateway = createEnd(
-    { world, role: "gateway", kind },
+    { world, role: "gateway", kind, streams },
     {
       addresses: ["198.51.100.20"],
       ...options.gateway,
@@ -202,7 +204,17 @@ export function idAt(end: End): string {
 }
 
 function createEnd(
-  { world, role, kind }: { readonly world: World; readonly role: ConnectionRole; readonly kind: PlaneKind },
+  {
+    world,
+    role,
+    kind,
+    streams,
+  }: {
+    readonly world: World;
+    readonly role: ConnectionRole;
+    readonly kind: PlaneKind;
+    readonly streams: DuoOptions["streams"];
+  },
   options: HostOptions,
 ): End {
   const host = world.addHost(role, options);
@@ -215,6 +227,7 @@ function createEnd(
       now: world.now(),
       unixNow: world.unixNow(),
       pathMtu: ({ destination }) => pathMtuOf(host, destination),
+      ...(streams && { streams }),
       log: recorder(lines),
     },
     kind,
