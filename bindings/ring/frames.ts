@@ -2,7 +2,7 @@
  * Frames between the workers and a stack without a TUN device, each a packet or super-frame behind its virtio_net_hdr
  * (PG-122): control's side of the rings that `assembly/loop/frames.ts` reads and fills.
  */
-import { copyOf } from "../../src/base/index.ts";
+import { Buffer } from "node:buffer";
 import { BYTES, CONSTANTS, OFFSETS, roundUp, type SharedMemory } from "../memory/index.ts";
 import { createRing, drainRing, RING_SIZES } from "./ring.ts";
 
@@ -26,12 +26,39 @@ export interface PlaneFramesOptions {
   readonly workers: { readonly egress: number; readonly ingress: number };
 }
 
+/** Copies that share their memory with others of the time: one for each would cost as much as the copying. */
+interface CopyPool {
+  copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
+}
+
+const SLAB_BYTES = 0x80000;
+
+function createCopyPool(): CopyPool {
+  let slab = new Uint8Array(0);
+  let used = 0;
+  return {
+    copyOf(bytes) {
+      if (used + bytes.length > slab.length) {
+        // Not zeroed: every octet that is given out has been written.
+        const fresh = Buffer.allocUnsafeSlow(SLAB_BYTES);
+        slab = new Uint8Array(fresh.buffer, fresh.byteOffset, fresh.length);
+        used = 0;
+      }
+      const copy = slab.subarray(used, used + bytes.length);
+      copy.set(bytes);
+      used += bytes.length;
+      return copy;
+    },
+  };
+}
+
 /** Makes both rings, and names them in the workers' records. */
 export function createPlaneFrames({ shared, nudge, workers }: PlaneFramesOptions): PlaneFrames {
   const out = createRing(shared, ...RING_SIZES.frames);
   const back = createRing(shared, ...RING_SIZES.frames);
   shared.words[(workers.egress + WORKER.frameRing) >> 2] = out;
   shared.words[(workers.ingress + WORKER.frameRing) >> 2] = back;
+  const pool = createCopyPool();
   const wantedAt = (workers.egress + WORKER.isRoomWanted) >> 2;
   return {
     nudge,
@@ -48,7 +75,7 @@ export function createPlaneFrames({ shared, nudge, workers }: PlaneFramesOptions
       drainRing(shared, back, limit, (entry) => {
         const at = shared.words[(entry + ENTRY.at) >> 2] ?? 0;
         const length = shared.words[(entry + ENTRY.length) >> 2] ?? 0;
-        frames.push(copyOf(shared.bytes.subarray(at, at + length)));
+        frames.push(pool.copyOf(shared.bytes.subarray(at, at + length)));
       });
       return frames;
     },

@@ -3,6 +3,7 @@
  * RFC 5681, RFC 6298, RFC 6675, RFC 8985).
  */
 import { after, type Instant } from "../base/index.ts";
+import { growSendBuffer } from "./buffers.ts";
 import { enterRecovery, grow, leaveAt, lowerOnce, undoLoss } from "./congestion.ts";
 import { type Connection, firstSent, flightOf, timestampAt } from "./connection.ts";
 import { DUPLICATE_ACKS, SENT_RANGES_MAX } from "./constants.ts";
@@ -211,16 +212,16 @@ function finishPhase({ sender }: Connection, { ack }: Told): void {
   if (wasRecovery) noteRecovered(sender.rack);
 }
 
-function growWindow(connection: Connection, { now, delivered, flightBefore }: Told): void {
+function growWindow(connection: Connection, { now, delivered, flightBefore, rttMs }: Told): void {
   const { sender, profile } = connection;
   grow(sender.congestion, {
     now,
-    delivered,
-    flightBefore,
+    ...{ delivered, flightBefore, rttMs, una: sender.una, nxt: sender.nxt },
     flight: flightOf(connection),
     smoothedMs: sender.rtt.smoothedMs ?? 0,
-    mostBytes: 2 * profile.sendBufferBytes,
+    mostBytes: 2 * Math.max(profile.sendBufferBytes, profile.sendBufferMostBytes ?? 0),
   });
+  growSendBuffer(connection);
 }
 
 /** RFC 6298 §5.2, §5.3. */

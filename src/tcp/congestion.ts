@@ -6,6 +6,7 @@
  */
 import type { Instant } from "../base/index.ts";
 import { INITIAL_WINDOW_SEGMENTS } from "./constants.ts";
+import { CAREFUL_SHARE, createSlowStart, judgeRound, type Round, type SlowStart } from "./slow-start.ts";
 
 /** `open`: nothing is missing. `recovery`: until what was sent before the loss is acknowledged. `loss`: after an RTO. */
 export type Phase =
@@ -26,6 +27,7 @@ export interface Congestion {
   windowBytes: number;
   thresholdBytes: number;
   mss: number;
+  readonly slowStart: SlowStart;
   /** Window before the last reduction. */
   cubicMaxBytes: number;
   epochAt: Instant | undefined;
@@ -49,6 +51,7 @@ export function createCongestion(mss: number): Congestion {
     windowBytes: INITIAL_WINDOW_SEGMENTS * mss,
     thresholdBytes: Number.POSITIVE_INFINITY,
     mss,
+    slowStart: createSlowStart(),
     cubicMaxBytes: 0,
     epochAt: undefined,
     cubicK: 0,
@@ -63,7 +66,7 @@ export function setSegmentSize(congestion: Congestion, mss: number, isFresh: boo
   if (isFresh) congestion.windowBytes = INITIAL_WINDOW_SEGMENTS * mss;
 }
 
-export interface Progress {
+export interface Progress extends Round {
   readonly now: Instant;
   /** Newly acknowledged or sacked octets. */
   readonly delivered: number;
@@ -83,11 +86,26 @@ export function grow(congestion: Congestion, progress: Progress): void {
   if (windowBytes < thresholdBytes) {
     // Who does not use what he has learns nothing about more (RFC 7661 §4).
     if (flightBefore * 2 < windowBytes && congestion.phase.kind === "open") return;
-    congestion.windowBytes = Math.min(windowBytes + delivered, mostBytes);
+    const growth = slowStartGrowth(congestion, progress);
+    congestion.windowBytes = Math.min(windowBytes + growth, mostBytes);
     return;
   }
   if (flightBefore + mss <= windowBytes) return;
   congestion.windowBytes = Math.min(windowBytes + cubicIncrease(congestion, progress), mostBytes);
+}
+
+/** After a loss the threshold ends it; the first one knows none (RFC 9406 §4.3). */
+function slowStartGrowth(congestion: Congestion, progress: Progress): number {
+  if (Number.isFinite(congestion.thresholdBytes)) return progress.delivered;
+  switch (judgeRound(congestion.slowStart, progress)) {
+    case "grow":
+      return progress.delivered;
+    case "careful":
+      return progress.delivered * CAREFUL_SHARE;
+    case "leave":
+      congestion.thresholdBytes = congestion.windowBytes;
+      return 0;
+  }
 }
 
 /** RFC 9438 §4.2 to §4.5. */

@@ -1,5 +1,5 @@
 /** The state of one connection (RFC 9293 §3.3.1): what it sends, what it receives, when it acts by itself. */
-import { earliest, type Instant, type SocketAddress } from "../base/index.ts";
+import { earliest, type Instant, instant, type SocketAddress } from "../base/index.ts";
 import type { TokenBucket } from "../packet/index.ts";
 import { type Congestion, createCongestion } from "./congestion.ts";
 import type { TcpProfile } from "./profile.ts";
@@ -56,6 +56,8 @@ export interface Sender {
   /** A silly little segment has waited long enough. */
   isRestDue: boolean;
   isTailDue: boolean;
+  /** Octets that may be queued (`buffers.ts`). */
+  bufferBytes: number;
   /** The application was told to wait. */
   isRoomWanted: boolean;
   /** Time stamp of the first retransmission after a time-out (RFC 3522). */
@@ -68,6 +70,12 @@ export interface Receiver {
   edge: number;
   /** Octets that the application has not taken yet. */
   unread: number;
+  /** So many may wait for it (`buffers.ts`). */
+  bufferBytes: number;
+  /** Smoothed time from an acknowledgement to the data behind it. */
+  arrivalMs: number | undefined;
+  /** What the application has taken in this round trip. */
+  readonly reading: { since: Instant; octets: number };
   /** Acknowledgements that are to be sent now. */
   acksDue: number;
   /** Octets that came in order since the last acknowledgement. */
@@ -126,7 +134,7 @@ export function createConnection({ mss, ...given }: NewConnection): Connection {
     hasSack: profile.hasSack,
     sendShift: 0,
     receiveShift: profile.windowShift,
-    sender: createSender(mss),
+    sender: createSender(mss, profile),
     receiver: createReceiver(profile),
     deadlines: {
       rto: undefined,
@@ -142,7 +150,7 @@ export function createConnection({ mss, ...given }: NewConnection): Connection {
   };
 }
 
-function createSender(mss: number): Sender {
+function createSender(mss: number, { sendBufferBytes }: TcpProfile): Sender {
   return {
     una: 0,
     nxt: 0,
@@ -166,6 +174,7 @@ function createSender(mss: number): Sender {
     isProbeDue: false,
     isRestDue: false,
     isTailDue: false,
+    bufferBytes: sendBufferBytes,
     isRoomWanted: false,
     retransmittedAt: undefined,
   };
@@ -177,6 +186,9 @@ function createReceiver({ receiveBufferBytes }: TcpProfile): Receiver {
     // A SYN cannot say more (RFC 7323 §2.2).
     edge: Math.min(receiveBufferBytes, 65_535),
     unread: 0,
+    bufferBytes: receiveBufferBytes,
+    arrivalMs: undefined,
+    reading: { since: instant(0), octets: 0 },
     acksDue: 0,
     unacknowledged: 0,
     acknowledged: 0,

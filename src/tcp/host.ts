@@ -1,6 +1,7 @@
 /** The TCP of a host without a kernel: connections by their four numbers, packets in and out (PG-126, DN-90 to DN-94). */
 import { earliest, equalIp, type Instant, type IpAddress, type SocketAddress } from "../base/index.ts";
 import { PROTOCOL, parsePacket } from "../packet/index.ts";
+import { noteTaken } from "./buffers.ts";
 import { type Connection, firstReceived, firstSent, isSynchronized, nextDeadline } from "./connection.ts";
 import {
   FRAME_BYTES_MAX,
@@ -66,7 +67,7 @@ export function faceOf(state: HostState): TcpHost {
       });
       return taken;
     },
-    take: (now, id, octets) => withEntry(now, id, ({ connection }) => take(connection, octets)),
+    take: (now, id, octets) => withEntry(now, id, ({ connection }) => take(connection, now, octets)),
     end: (now, id) => withEntry(now, id, ({ connection }) => end(connection)),
     abort: (now, id) => withEntry(now, id, (entry) => abort(state, entry, "done")),
     keepAlive: (now, id, idleMs) =>
@@ -168,14 +169,14 @@ function firstWaiting({ waiting }: HostState): Extract<Entry, { kind: "waiting" 
 
 /** An application that had to wait may go on, once it is worth it. */
 function noteRoom(state: HostState, { connection }: LiveEntry): void {
-  const { sender, profile, id } = connection;
-  if (!sender.isRoomWanted || roomOf(connection) * 4 < profile.sendBufferBytes) return;
+  const { sender, id } = connection;
+  if (!sender.isRoomWanted || roomOf(connection) * 4 < sender.bufferBytes) return;
   sender.isRoomWanted = false;
   state.events.push({ kind: "writable", id });
 }
 
-function roomOf({ sender, profile }: Connection): number {
-  return Math.max(0, profile.sendBufferBytes - (sender.queue.end - sender.queue.start));
+function roomOf({ sender }: Connection): number {
+  return Math.max(0, sender.bufferBytes - (sender.queue.end - sender.queue.start));
 }
 
 /** @returns how many octets were taken */
@@ -189,13 +190,14 @@ function queue(connection: Connection, bytes: Uint8Array): number {
 }
 
 /** An opening is told of if it is wide, or the window was nearly closed. */
-function take(connection: Connection, octets: number): void {
-  const { receiver, profile, ownMss } = connection;
+function take(connection: Connection, now: Instant, octets: number): void {
+  const { receiver, ownMss } = connection;
   receiver.unread = Math.max(0, receiver.unread - octets);
+  noteTaken(connection, now, octets);
   if (!isSynchronized(connection)) return;
   const opening = windowEdge(connection) - receiver.edge;
-  const isNarrow = (receiver.edge - receiver.nxt) * 8 <= profile.receiveBufferBytes;
-  const isWide = opening * 4 >= profile.receiveBufferBytes;
+  const isNarrow = (receiver.edge - receiver.nxt) * 8 <= receiver.bufferBytes;
+  const isWide = opening * 4 >= receiver.bufferBytes;
   if (opening >= 2 * ownMss && (isNarrow || isWide)) receiver.acksDue = Math.max(1, receiver.acksDue);
 }
 

@@ -3,6 +3,9 @@
 export interface TcpProfile {
   readonly sendBufferBytes: number;
   readonly receiveBufferBytes: number;
+  /** What the buffers may grow to; absent: they do not. */
+  readonly sendBufferMostBytes?: number;
+  readonly receiveBufferMostBytes?: number;
   /** Absent: no window scaling (RFC 7323 §2). */
   readonly windowShift?: number;
   /** RFC 7323 §3, with PAWS. */
@@ -38,6 +41,9 @@ export interface TcpProfile {
 export const FULL_PROFILE: TcpProfile = {
   sendBufferBytes: 1 << 20,
   receiveBufferBytes: 1 << 20,
+  sendBufferMostBytes: 8 << 20,
+  // The widest window that the scale can tell.
+  receiveBufferMostBytes: 65_535 << 7,
   windowShift: 7,
   hasTimestamps: true,
   hasSack: true,

@@ -2,6 +2,7 @@
 import { after, type Instant } from "../base/index.ts";
 import { createTokenBucket } from "../packet/index.ts";
 import { takeAck } from "./acknowledging.ts";
+import { timeArrival } from "./buffers.ts";
 import { setSegmentSize } from "./congestion.ts";
 import { type Connection, firstReceived, firstSent, sendEnd, timestampAt } from "./connection.ts";
 import {
@@ -268,6 +269,7 @@ function takeData(
   }
   noteTwice(connection, start, Math.min(end, receiver.nxt));
   deliver(connection, payload.subarray(receiver.nxt - start, end - start), hooks);
+  timeArrival(connection, segment, arrival.now);
   const hadGap = receiver.reassembly.runs.length > 0;
   for (const piece of takeReady(receiver.reassembly, receiver.nxt)) deliver(connection, piece, hooks);
   const isEnd = receiver.finAt === receiver.nxt;

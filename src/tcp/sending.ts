@@ -248,11 +248,11 @@ function sackBlocks(connection: Connection): readonly SackBlock[] {
 }
 
 /** Room for what the application has not taken. */
-export function windowEdge({ profile, receiver, ownMss }: Connection): number {
-  const { receiveBufferBytes } = profile;
-  const wanted = receiver.nxt + Math.max(0, receiveBufferBytes - receiver.unread);
+export function windowEdge({ receiver, ownMss }: Connection): number {
+  const { bufferBytes } = receiver;
+  const wanted = receiver.nxt + Math.max(0, bufferBytes - receiver.unread);
   // Silly little steps are not announced (RFC 9293 §3.8.6.2.2).
-  const isWorth = wanted - receiver.edge >= Math.min(receiveBufferBytes / 2, ownMss);
+  const isWorth = wanted - receiver.edge >= Math.min(bufferBytes / 2, ownMss);
   return isWorth ? wanted : receiver.edge;
 }
 
@@ -267,10 +267,10 @@ function announce(connection: Connection): number {
 }
 
 /** Down; up where the edge would move back by the rounding, unless that has been done already. */
-function roundedWindow({ receiver, profile }: Connection, octets: number, unit: number): number {
+function roundedWindow({ receiver }: Connection, octets: number, unit: number): number {
   const down = Math.floor(octets / unit);
   if (receiver.nxt + down * unit >= receiver.edge) return down;
-  const promised = receiver.edge - receiver.nxt + receiver.unread - profile.receiveBufferBytes;
+  const promised = receiver.edge - receiver.nxt + receiver.unread - receiver.bufferBytes;
   return promised < unit ? Math.ceil(octets / unit) : down;
 }
 

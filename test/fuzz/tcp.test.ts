@@ -240,9 +240,14 @@ function check(game: Game): void {
     }
     const { flying, lost, sacked } = sent;
     wants(at === nxt && sums.flying === flying && sums.lost === lost && sums.sacked === sacked, "sums");
-    wants(queue.end - queue.start <= profile.sendBufferBytes && nxt <= queue.end + 1, "the send queue");
+    wants(queue.end - queue.start <= sender.bufferBytes && nxt <= queue.end + 1, "the send queue");
+    wants(isBetween(sender.bufferBytes, profile.sendBufferBytes, profile.sendBufferMostBytes), "its room");
     wants(receiver.edge >= receiver.nxt, "the edge of the window");
-    wants(receiver.unread <= profile.receiveBufferBytes + 256, "what waits to be read");
+    wants(receiver.unread <= receiver.bufferBytes + 256, "what waits to be read");
+    wants(
+      isBetween(receiver.bufferBytes, profile.receiveBufferBytes, profile.receiveBufferMostBytes),
+      "room for it",
+    );
     const { runs, pieces } = receiver.reassembly;
     let last = receiver.nxt;
     for (const run of runs) {
@@ -255,6 +260,10 @@ function check(game: Game): void {
     );
     wants(sender.congestion.windowBytes > 0 && Number.isFinite(sender.rtt.rtoMs), "window and time-out");
   }
+}
+
+function isBetween(value: number, least: number, most: number = least): boolean {
+  return value >= least && value <= Math.max(least, most);
 }
 
 function wants(isRight: boolean, what: string): void {

@@ -1,4 +1,5 @@
 /** A connection of the stack as a pair of web streams (PG-120, PG-125). */
+import { Buffer } from "node:buffer";
 import { formatIp, PosternError, type SocketAddress } from "../../base/index.ts";
 import type { TcpEnd } from "../../stack/index.ts";
 import type { Engine } from "./engine.ts";
@@ -151,7 +152,8 @@ function writableOf(state: State, abort: (reason?: unknown) => void): TcpSocket[
 /** Resolves when all of it is in the send buffer. */
 async function write(state: State, chunk: Uint8Array): Promise<void> {
   // The stack sends from it until it is acknowledged; whoever wrote it may use its own again.
-  let left: Uint8Array = chunk.slice();
+  let left: Uint8Array = Buffer.allocUnsafeSlow(chunk.length);
+  left.set(chunk);
   for (;;) {
     if (state.end !== undefined) throw errorOf(state);
     const taken = state.engine.withStack((stack, now) => stack.send(now, state.id, left));

@@ -31,7 +31,8 @@ function passRounds(congestion: Congestion, from: number, rounds: number): numbe
       const delivered = Math.min(2 * MSS, left);
       // What there is room for is sent at once.
       const flight = congestion.windowBytes;
-      const progress = { now: at(now), delivered, flightBefore: flight, flight, smoothedMs: 100 };
+      const seen = { una: 0, nxt: 0, rttMs: undefined, smoothedMs: 100 };
+      const progress = { ...seen, now: at(now), delivered, flightBefore: flight, flight };
       grow(congestion, { ...progress, mostBytes: Number.MAX_SAFE_INTEGER });
     }
   }
@@ -90,7 +91,8 @@ describe("reactions to loss (RFC 5681, RFC 6937)", () => {
     let sent = 0;
     for (let i = 0; i < 30; i++) {
       flight -= MSS;
-      const progress = { now: at(i), delivered: MSS, flightBefore: flight + MSS, flight, smoothedMs: 100 };
+      const seen = { una: 0, nxt: 0, rttMs: undefined, smoothedMs: 100 };
+      const progress = { ...seen, now: at(i), delivered: MSS, flightBefore: flight + MSS, flight };
       grow(congestion, { ...progress, mostBytes: Number.MAX_SAFE_INTEGER });
       while (roomIn(congestion, flight) >= MSS) {
         noteOutput(congestion, MSS);

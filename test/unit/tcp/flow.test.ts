@@ -144,7 +144,7 @@ describe("windows (RFC 9293 §3.8.6)", () => {
   });
 
   it("PG-127: the application is told to wait, and that it may go on", () => {
-    const profile = { ...FULL_PROFILE, sendBufferBytes: 4_000 };
+    const profile = { ...FULL_PROFILE, sendBufferBytes: 4_000, sendBufferMostBytes: 4_000 };
     runScript(
       `${OPEN}
       +0    send 5000
