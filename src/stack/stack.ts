@@ -17,11 +17,20 @@ import {
   UDP_HEADER_BYTES,
   viewPacket,
 } from "../packet/index.ts";
-import { createTcpHost, VNET_HEADER_BYTES } from "../tcp/index.ts";
+import { createTcpHost, FULL_PROFILE, VNET_HEADER_BYTES } from "../tcp/index.ts";
 import type { Stack, StackOptions } from "./face.ts";
 import { encodeEchoReply, readEcho, readIcmpError } from "./icmp.ts";
 import { freePort, isOwn, ownAddress, refuse, type StackState } from "./state.ts";
-import { admit, connect, decide, forgetAsked, handleTcp, nextAskedEnd, takeEvents } from "./tcp-front.ts";
+import {
+  ASKED_MAX,
+  admit,
+  connect,
+  decide,
+  forgetAsked,
+  handleTcp,
+  nextAskedEnd,
+  takeEvents,
+} from "./tcp-front.ts";
 
 /** VIRTIO_NET_HDR_F_DATA_VALID. */
 const VNET_DATA_VALID = 2;
@@ -95,7 +104,12 @@ function pollFrame({ packets, tcp }: StackState, into: Uint8Array): number {
 function createState(options: StackOptions): StackState {
   const state: StackState = {
     ...options,
-    tcp: createTcpHost({ random: options.random, admit: (local, remote) => admit(state, local, remote) }),
+    tcp: createTcpHost({
+      random: options.random,
+      admit: (local, remote) => admit(state, local, remote),
+      // A router's are no flood: each was answered from outside, and they are counted by `asked`.
+      ...(options.isRouter && { profile: { ...FULL_PROFILE, halfOpenMax: ASKED_MAX } }),
+    }),
     ...{ addresses: [], connections: new Map(), asked: new Map(), askedByKey: new Map() },
     ...{ nextAsked: 1, incoming: undefined, udpPorts: new Set(), pings: new Map(), packets: [], events: [] },
     counters: {

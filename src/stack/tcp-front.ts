@@ -4,8 +4,8 @@ import type { Refusal } from "../packet/index.ts";
 import { type Admission, type TcpEvent, VNET_HEADER_BYTES } from "../tcp/index.ts";
 import { type Asked, isOwn, keyOf, ownAddress, refuse, type StackState } from "./state.ts";
 
-/** Connections that wait for an answer. */
-const ASKED_MAX = 4_096;
+/** Connections that wait for an answer, and for the client's once they have it. */
+export const ASKED_MAX = 4_096;
 /** Nobody waits longer for a connection. */
 const ASKED_MS = 120_000;
 

@@ -114,6 +114,18 @@ describe("a stack's connections", () => {
     expect(heard).toContainEqual(expect.objectContaining({ kind: "tcp-closed", reason: "refused" }));
   });
 
+  it("PG-127, PG-129: three hundred open at once at one place behind a router", () => {
+    const [client, router] = [stackOf(), stackOf({ isRouter: true })];
+    router.configure([]);
+    for (let i = 0; i < 300; i++) client.connect(NOW, SERVER);
+    for (const packet of packetsOf(client)) router.handlePacket(NOW, packet);
+    const asked = eventsOf(router).flatMap((event) => (event.kind === "tcp-asked" ? [event.asked] : []));
+    expect(asked).toHaveLength(300);
+    for (const one of asked) router.decide(NOW, one, "accept");
+    exchange(client, router);
+    expect(eventsOf(client).filter(({ kind }) => kind === "tcp-opened")).toHaveLength(300);
+  });
+
   it("PG-129: a refusal by ICMP is what the client hears, and a decision counts once", () => {
     const [client, router] = [stackOf(), stackOf({ isRouter: true })];
     router.configure([]);
