@@ -46,7 +46,8 @@ export async function transfer(dial, { direction, seconds }) {
     } else if (state === EXCHANGE_RESULTS) {
       await control.writeJson(resultsOf(isDown ? found.bytes : 0, seconds));
       const { streams } = await control.json();
-      if (!isDown) found = { bytes: streams[0].bytes, seconds: streams[0].end_time - streams[0].start_time };
+      if (isDown) found.retransmits = streams[0].retransmits;
+      else found = { bytes: streams[0].bytes, seconds: streams[0].end_time - streams[0].start_time };
     } else if (state === DISPLAY_RESULTS) {
       await control.write(Uint8Array.of(IPERF_DONE));
       stream.abort();

@@ -48,13 +48,25 @@ async function loadTcp() {
   const dial = () => client.dial({ host: address, port: IPERF_PORT });
   await transfer(dial, { direction, seconds: WARM_UP_SECONDS });
   const before = process.cpuUsage();
-  const { bytes, seconds: took } = await transfer(dial, { direction, seconds });
+  const { bytes, seconds: took, retransmits } = await transfer(dial, { direction, seconds });
   const { user, system } = process.cpuUsage(before);
   return {
     value: (bytes * 8) / took / 1e9,
     cpu_s_per_gb: (user + system) / 1e6 / (bytes / 1e9),
-    firstByteMs,
+    ...{ firstByteMs, retransmits, losses: lossesOf(client.status().counters) },
   };
+}
+
+/** What was dropped here, and sent again. */
+function lossesOf(counters) {
+  const all = Object.entries(counters).flatMap(([where, counts]) =>
+    Object.entries(counts).map(([name, count]) => [`${where}.${name}`, count]),
+  );
+  return Object.fromEntries(
+    all.filter(([name]) =>
+      /drop|overflow|retransmitted|out_of_order|errno|again|polls|reads|writes|segments/.test(name),
+    ),
+  );
 }
 
 function duplex() {
