@@ -2,7 +2,6 @@
  * Frames between the workers and a stack without a TUN device, each a packet or super-frame behind its virtio_net_hdr
  * (PG-122): control's side of the rings that `assembly/loop/frames.ts` reads and fills.
  */
-import { Buffer } from "node:buffer";
 import { BYTES, CONSTANTS, OFFSETS, roundUp, type SharedMemory } from "../memory/index.ts";
 import { createRing, drainRing, RING_SIZES } from "./ring.ts";
 
@@ -39,9 +38,7 @@ function createCopyPool(): CopyPool {
   return {
     copyOf(bytes) {
       if (used + bytes.length > slab.length) {
-        // Not zeroed: every octet that is given out has been written.
-        const fresh = Buffer.allocUnsafeSlow(SLAB_BYTES);
-        slab = new Uint8Array(fresh.buffer, fresh.byteOffset, fresh.length);
+        slab = new Uint8Array(SLAB_BYTES);
         used = 0;
       }
       const copy = slab.subarray(used, used + bytes.length);
