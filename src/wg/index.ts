@@ -18,11 +18,14 @@ export {
   type WgInterfaceTransmit,
   type WgSetRefusal,
 } from "./interface.ts";
+export { partsOf, type WgSetPart } from "./set-parts.ts";
+export type { Steps } from "./steps.ts";
 export {
   createUapiReader,
   formatErrno,
   formatStatus,
   parseSet,
+  parseSetInSteps,
   UAPI_ERRNO,
   UAPI_LINE_BYTES_MAX,
   UAPI_REQUEST_BYTES_MAX,

@@ -1,6 +1,7 @@
 /** The peers of a plain interface: endpoints that roam, allowed IPs, keys (WG-58 to WG-62). */
 import {
   copyOf,
+  createQueue,
   equalIp,
   equalSocketAddress,
   formatPrefix,
@@ -9,6 +10,7 @@ import {
   type IpAddress,
   type Log,
   type Prefix,
+  type Queue,
   type SocketAddress,
   toBase64,
   toHex,
@@ -38,11 +40,15 @@ export interface InterfacePeers {
   readonly bySlot: Map<number, InterfacePeer>;
   /** Who has a prefix, by its text. */
   readonly owners: Map<string, InterfacePeer>;
-  /** Paths to be set, behind the device's own commands. */
-  paths: Extract<PlaneCommand, { readonly kind: "set-path" }>[];
+  /** Paths to be set, behind the device's own commands; those of peers that have gone are left out. */
+  readonly paths: Queue<{ readonly peer: InterfacePeer; readonly command: SetPath }>;
   /** The routes have changed since they were published. */
   hasNewTables: boolean;
+  /** They are published with a later change. */
+  holdsTables: boolean;
 }
+
+type SetPath = Extract<PlaneCommand, { readonly kind: "set-path" }>;
 
 export function createInterfacePeers(device: WgDevice, log: Log): InterfacePeers {
   return {
@@ -51,8 +57,9 @@ export function createInterfacePeers(device: WgDevice, log: Log): InterfacePeers
     byKey: new Map(),
     bySlot: new Map(),
     owners: new Map(),
-    paths: [],
+    paths: createQueue(),
     hasNewTables: true,
+    holdsTables: false,
   };
 }
 
@@ -119,10 +126,28 @@ function forgetPeer(peers: InterfacePeers, peer: InterfacePeer): void {
   const { slot } = peer.ref;
   peers.byKey.delete(toHex(peer.publicKey));
   peers.bySlot.delete(slot);
-  peers.paths = peers.paths.filter((command) => command.slot !== slot);
   peer.presharedKey?.fill(0);
   dropAllowedIps(peers, peer);
   peers.hasNewTables = true;
+}
+
+/** Forgets all peers at once, and what of theirs is secret. */
+export function eraseAll(peers: InterfacePeers): void {
+  for (const { presharedKey } of peers.byKey.values()) presharedKey?.fill(0);
+  peers.byKey.clear();
+  peers.bySlot.clear();
+  peers.owners.clear();
+  peers.paths.clear();
+  peers.hasNewTables = true;
+  peers.holdsTables = false;
+}
+
+/** The next path to be set, of a peer that is still there. */
+export function nextPath({ paths, bySlot }: InterfacePeers): SetPath | undefined {
+  for (let next = paths.shift(); next !== undefined; next = paths.shift()) {
+    if (bySlot.get(next.command.slot) === next.peer) return next.command;
+  }
+  return undefined;
 }
 
 /** A prefix has one owner: adding it elsewhere moves it (WG-58). */
@@ -193,7 +218,7 @@ function publishPath(peers: InterfacePeers, peer: InterfacePeer, destination: So
     isBroken: false,
     generation: ++peer.pathGeneration,
   };
-  peers.paths.push({ kind: "set-path", slot: peer.ref.slot, path });
+  peers.paths.push({ peer, command: { kind: "set-path", slot: peer.ref.slot, path } });
 }
 
 /** Destination → peer; in plain mode the same table judges inner sources (WG-58). */

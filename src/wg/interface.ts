@@ -26,16 +26,19 @@ import {
 } from "../wireguard/index.ts";
 import {
   createInterfacePeers,
+  eraseAll,
   forgetDropped,
   forgetSource,
   type InterfacePeer,
   type InterfacePeers,
   moveTo,
+  nextPath,
   noteSource,
   removePeer,
   setPeer,
   tablesOf,
 } from "./interface-peer.ts";
+import { finish, LINES_PER_STEP, type Steps } from "./steps.ts";
 import type { WgPeerStatus, WgSet } from "./uapi.ts";
 
 /** ICMP errors per second and at once (WG-58). */
@@ -85,11 +88,15 @@ export interface WgInterface {
   pollTransmit(): WgInterfaceTransmit | undefined;
   /** Why a change cannot be made as a whole; `undefined`: it can. Changes nothing (WG-67). */
   refusalOf(change: WgSet): WgSetRefusal | undefined;
+  /** The same in steps; nothing else is to be set meanwhile. */
+  refusalInSteps(change: WgSet): Steps<WgSetRefusal | undefined>;
   /**
    * Applies a change; its port and mark are the program's. What `refusalOf` would have refused is left
    * out, with a warning: one bad peer of a file does not keep the others from working.
+   *
+   * @param holdsRoutes routes are published with a later change, see `partsOf`
    */
-  set(now: Instant, change: WgSet): void;
+  set(now: Instant, change: WgSet, holdsRoutes?: { readonly holdsRoutes: boolean }): void;
   /** A resolved name; does nothing if the peer is gone or has an endpoint by now. */
   setEndpoint(now: Instant, publicKey: Uint8Array, endpoint: SocketAddress): void;
   privateKey(): Uint8Array | undefined;
@@ -99,8 +106,8 @@ export interface WgInterface {
   drops(): Readonly<WgDropCounts>;
   /** Takes the device's events out; plain mode only counts and logs them. */
   drainEvents(): void;
-  /** Removes all peers and overwrites the keys (WG-69). */
-  erase(now: Instant): void;
+  /** Overwrites the keys and forgets the peers; nothing else is to be asked then (WG-69). */
+  erase(): void;
 }
 
 interface InterfaceState {
@@ -118,8 +125,10 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
   const state = createState(options);
   const { device, peers } = state;
   return {
-    refusalOf: (change) => refusalOf(state, change),
-    set(now, change) {
+    refusalOf: (change) => finish(refusalInSteps(state, change)),
+    refusalInSteps: (change) => refusalInSteps(state, change),
+    set(now, change, { holdsRoutes } = { holdsRoutes: false }) {
+      peers.holdsTables = holdsRoutes;
       if (change.privateKey !== undefined) setPrivateKey(state, now, change.privateKey.key);
       if (change.replacePeers) removeAll(state, now);
       for (const peer of change.peers) setPeer(peers, now, peer);
@@ -136,9 +145,11 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
       return peer && device.stats(peer.ref);
     },
     drops: () => device.drops(),
-    erase(now) {
-      removeAll(state, now);
-      setPrivateKey(state, now, undefined);
+    erase() {
+      state.privateKey?.fill(0);
+      state.privateKey = undefined;
+      device.erase();
+      eraseAll(peers);
     },
     handlePlaneEvent: (now, event) => handlePlaneEvent(state, now, event),
     handlePunt: (now, punt) => handlePunt(state, now, punt),
@@ -183,9 +194,13 @@ function createState(options: WgInterfaceOptions): InterfaceState {
   };
 }
 
-function refusalOf({ peers, peersMax }: InterfaceState, change: WgSet): WgSetRefusal | undefined {
+function* refusalInSteps(
+  { peers, peersMax }: InterfaceState,
+  change: WgSet,
+): Steps<WgSetRefusal | undefined> {
   const keys = new Set(change.replacePeers ? [] : peers.byKey.keys());
-  for (const { publicKey, remove, updateOnly } of change.peers) {
+  for (const [i, { publicKey, remove, updateOnly }] of change.peers.entries()) {
+    if (i > 0 && i % LINES_PER_STEP === 0) yield;
     const key = toHex(publicKey);
     if (remove) keys.delete(key);
     else if (!updateOnly && !keys.has(key)) {
@@ -241,9 +256,9 @@ function handlePunt(state: InterfaceState, now: Instant, punt: DataPunt): void {
 
 /** The device's own come first: a path or a route belongs to a peer that the plane knows. */
 function pollCommand({ device, peers, packets }: InterfaceState): WgInterfaceCommand | undefined {
-  const command = device.pollCommand() ?? peers.paths.shift();
+  const command = device.pollCommand() ?? nextPath(peers);
   if (command !== undefined) return command;
-  if (peers.hasNewTables) {
+  if (peers.hasNewTables && !peers.holdsTables) {
     peers.hasNewTables = false;
     return { kind: "publish", tables: tablesOf(peers) };
   }

@@ -23,6 +23,7 @@ import {
 } from "../base/index.ts";
 import { type ConfigHost, NO_HOST, parseNumber, parseScopedIp } from "./config-value.ts";
 import { isZeroKey, parseKeyHex } from "./key.ts";
+import { finish, LINES_PER_STEP, type Steps } from "./steps.ts";
 
 /** EIO, EINVAL, EPROTO as wireguard-go answers them; ENOSPC when there is no row for another peer. */
 export const UAPI_ERRNO = { ok: 0, io: -5, invalid: -22, noRoom: -28, protocol: -71 } as const;
@@ -78,13 +79,21 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type SetDraft = Mutable<Omit<WgSet, "peers">> & { peers: PeerSetDraft[] };
 type PeerSetDraft = Mutable<Omit<WgPeerSet, "allowedIps">> & { allowedIps: AllowedIpChange[] };
 
-/** Reads the lines of a `set` behind `set=1`, without the empty one. The reason is a negative errno. */
+/** Reads the lines of a `set` behind `set=1`, without the empty one. */
 export function parseSet(
   lines: readonly string[],
   host: Pick<ConfigHost, "indexOf"> = NO_HOST,
 ): Parsed<WgSet, "invalid" | "protocol"> {
+  return finish(parseSetInSteps(lines, host));
+}
+
+export function* parseSetInSteps(
+  lines: readonly string[],
+  host: Pick<ConfigHost, "indexOf"> = NO_HOST,
+): Steps<Parsed<WgSet, "invalid" | "protocol">> {
   const draft: SetDraft = { replacePeers: false, peers: [] };
-  for (const line of lines) {
+  for (const [i, line] of lines.entries()) {
+    if (i > 0 && i % LINES_PER_STEP === 0) yield;
     const at = line.indexOf("=");
     if (at < 0) return malformed("protocol");
     const key = line.slice(0, at);

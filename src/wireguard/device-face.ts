@@ -128,6 +128,8 @@ export interface WgDevice {
   /** Refuses our own key and a key with which Diffie-Hellman gives zeros (WG-6). */
   addPeer(now: Instant, options: PeerOptions): Parsed<PeerRef, AddPeerRefusal>;
   removePeer(now: Instant, peer: PeerRef): void;
+  /** Overwrites every key; nothing else is to be asked of the device then (WG-69). */
+  erase(): void;
   /** Retires every session and drops the peer with our new public key (WG-61). */
   setStaticKey(now: Instant, key: Uint8Array | undefined): void;
   /** Takes effect with the next handshake (WG-61, plain mode). */

@@ -15,7 +15,7 @@ import { createLoadGuard } from "./cookie.ts";
 import type { DeviceCore } from "./device-core.ts";
 import type { PeerRef, WgDevice, WgDeviceOptions, WgPeerStats } from "./device-face.ts";
 import { handleHandshake } from "./incoming.ts";
-import { addPeer, publishGuard, removePeer, setStaticKey, shortName } from "./membership.ts";
+import { addPeer, erase, publishGuard, removePeer, setStaticKey, shortName } from "./membership.ts";
 import { createOwnIdentity } from "./noise.ts";
 import { type Peer, usableSession } from "./peer.ts";
 import { createPeerTable } from "./peer-table.ts";
@@ -33,6 +33,7 @@ export function createWgDevice(options: WgDeviceOptions): WgDevice {
       const peer = core.peers.find(ref);
       if (peer !== undefined) removePeer(core, now, peer);
     },
+    erase: () => erase(core),
     setStaticKey: (now, key) => setStaticKey(core, now, key),
     setPresharedKey: (now, ref, key) => withPeer(core, now, ref, (peer) => replacePresharedKey(peer, key)),
     setKeepalive: (now, ref, ms) => withPeer(core, now, ref, (peer) => setKeepalive(core, peer, now, ms)),

@@ -47,9 +47,30 @@ export function removePeer(core: DeviceCore, now: Instant, peer: Peer): void {
   retireAllSessions(core, peer);
   peer.cookie?.value.fill(0);
   peer.presharedKey?.fill(0);
+  peer.remote.sharedStatic.fill(0);
   core.queue.set(peer, undefined);
   core.peers.remove(now, peer);
   core.commands.push({ kind: "remove-peer", slot: peer.ref.slot });
+}
+
+/**
+ * WG-69: nothing secret stays. Peers are not taken out of the tables one by one, which takes seconds where there are
+ * many: nobody looks there any more.
+ */
+export function erase(core: DeviceCore): void {
+  core.own?.pair.erase();
+  core.own = undefined;
+  publishGuard(core);
+  for (const peer of core.peers.all()) {
+    forgetAttempt(peer);
+    peer.attempt = { kind: "expired" };
+    retireAllSessions(core, peer);
+    peer.cookie?.value.fill(0);
+    peer.presharedKey?.fill(0);
+    peer.remote.sharedStatic.fill(0);
+    peer.staged = [];
+    core.queue.set(peer, undefined);
+  }
 }
 
 /** WG-61: nothing that was agreed on with the old key stays. */

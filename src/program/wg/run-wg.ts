@@ -90,7 +90,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   const machine = openMachine(host, log);
   const shell = startShell(host, machine, ending);
   undo.add("keys and control loop", () => {
-    shell.input((now) => machine.erase(now));
+    shell.input(() => machine.erase());
     shell.stop();
   });
   const control = createWgControl({ name, host, shell, machine, mark, log });
@@ -102,7 +102,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
     fail: (error) => ending.fail(error),
   });
   // Peers and routes first: a packet that came between would lead nowhere, and a caller would hear it late.
-  shell.input((now) => machine.set(now, toSet(config)));
+  await control.setPeers(toSet(config));
   await host.start();
 
   await serve(io, name, control, ending, undo);

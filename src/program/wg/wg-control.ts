@@ -4,7 +4,8 @@ import { formatPrefix, formatSocketAddress, type Log, toBase64 } from "../../bas
 import {
   formatErrno,
   formatStatus,
-  parseSet,
+  parseSetInSteps,
+  partsOf,
   UAPI_ERRNO,
   type UapiRequest,
   type WgInterface,
@@ -12,10 +13,13 @@ import {
   type WgSet,
 } from "../../wg/index.ts";
 import type { PlaneHost, Shell } from "../shell/index.ts";
+import { inTurns, type NextTurn, nextTurn } from "./turns.ts";
 
 export interface WgControl {
   /** The answer to a request of the status socket (WG-66). Requests wait for each other. */
   answer(request: Exclude<UapiRequest, { kind: "refused" }>): Promise<string>;
+  /** Applies a change that nobody has to judge: the configuration file's. Resolves when all of it is there. */
+  setPeers(change: WgSet): Promise<void>;
   /** Binds the sockets again, to the same port (WG-69). */
   rebind(): Promise<void>;
   /** One line of JSON: every counter, and what `wg show` says, without secrets (PG-143). */
@@ -30,25 +34,34 @@ export interface WgControlOptions {
   /** Of the sockets at the start; 0: none. */
   readonly mark: number;
   readonly log: Log;
+  /** For tests. */
+  readonly nextTurn?: NextTurn;
 }
 
 interface ControlState extends WgControlOptions {
+  readonly nextTurn: NextTurn;
   /** Of the sockets now. */
   mark: number;
+  /** Sockets are closed and opened again: there is no port to be told. */
+  isBinding: boolean;
   /** Ends when everything that was asked so far is done. */
   last: Promise<unknown>;
 }
 
 export function createWgControl(options: WgControlOptions): WgControl {
-  const state: ControlState = { ...options, last: Promise.resolve() };
+  const state: ControlState = { nextTurn, ...options, isBinding: false, last: Promise.resolve() };
   const { name, host, machine } = options;
   return {
-    answer: (request) =>
-      inTurn(state, async () =>
+    answer(request) {
+      // Thousands of peers that are being added keep nobody from looking.
+      if (request.kind === "get" && !state.isBinding) return Promise.resolve(answerGet(state));
+      return inTurn(state, async () =>
         request.kind === "get" ? answerGet(state) : await answerSet(state, request.lines),
-      ),
+      );
+    },
+    setPeers: (change) => inTurn(state, () => setInParts(state, change)),
     rebind: () =>
-      inTurn(state, () => host.rebind({ port: { kind: "fixed", port: portOf(state) }, mark: state.mark })),
+      inTurn(state, () => bind(state, { port: { kind: "fixed", port: portOf(state) }, mark: state.mark })),
     snapshot: () =>
       JSON.stringify({
         interface: name,
@@ -84,9 +97,9 @@ async function answerSet(state: ControlState, lines: readonly string[]): Promise
   const { machine, log } = state;
   const indexOf = (device: string): number | undefined =>
     state.host.rtnetlink.links().find(({ name }) => name === device)?.index;
-  const change = parseSet(lines, { indexOf });
+  const change = await inTurns(parseSetInSteps(lines, { indexOf }), state.nextTurn);
   if (!change.ok) return formatErrno(UAPI_ERRNO[change.reason]);
-  const refusal = machine.refusalOf(change.value);
+  const refusal = await inTurns(machine.refusalInSteps(change.value), state.nextTurn);
   if (refusal !== undefined) {
     log.warn?.("change refused", { reason: refusal });
     return formatErrno(refusal === "no-room" ? UAPI_ERRNO.noRoom : UAPI_ERRNO.invalid);
@@ -105,21 +118,37 @@ async function apply(state: ControlState, change: WgSet): Promise<void> {
   const { fwMark: mark = state.mark, listenPort } = change;
   if (listenPort !== undefined && listenPort !== portOf(state)) await bindTo(state, listenPort, mark);
   else if (mark !== state.mark) markSockets(state, mark);
-  state.shell.input((now) => state.machine.set(now, change));
+  await setInParts(state, change);
+}
+
+async function setInParts(state: ControlState, change: WgSet): Promise<void> {
+  const { shell, machine } = state;
+  for (const part of partsOf(change)) {
+    shell.input((now) => machine.set(now, part.change, part));
+    await state.nextTurn();
+  }
 }
 
 /** Binds to a port, with a mark; where that fails, back to where we were: nothing has changed then. */
 async function bindTo(state: ControlState, port: number, mark: number): Promise<void> {
-  const { host } = state;
   const before = portOf(state);
   const choice = (number: number) =>
     number === 0 ? ({ kind: "any" } as const) : ({ kind: "fixed", port: number } as const);
   try {
-    await host.rebind({ port: choice(port), mark });
+    await bind(state, { port: choice(port), mark });
     state.mark = mark;
   } catch (error) {
-    await host.rebind({ port: choice(before), mark: state.mark });
+    await bind(state, { port: choice(before), mark: state.mark });
     throw error;
+  }
+}
+
+async function bind(state: ControlState, changes: Parameters<PlaneHost["rebind"]>[0]): Promise<void> {
+  state.isBinding = true;
+  try {
+    await state.host.rebind(changes);
+  } finally {
+    state.isBinding = false;
   }
 }
 

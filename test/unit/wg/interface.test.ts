@@ -281,12 +281,26 @@ describe("WG-66: what is reported", () => {
 
   it("WG-69: erase removes all peers and keys", () => {
     const { a } = connected();
-    a.machine.erase(NOW);
+    a.machine.erase();
     drain(a);
     expect(a.machine.peers()).toEqual([]);
     expect(a.machine.privateKey()).toBeUndefined();
     expect(a.machine.publicKey()).toBeUndefined();
     expect(a.machine.pollTimeout()).toBeUndefined();
+  });
+
+  it("WG-69: and does so without a command for each peer that has no session", () => {
+    const { a } = connected();
+    apply(a, {
+      peers: Array.from({ length: 9 }, (_, i) =>
+        peerSet(crypto.keyPair(new Uint8Array(32).fill(50 + i)).publicKey),
+      ),
+    });
+    a.machine.erase();
+    const kinds: string[] = [];
+    for (let command = a.machine.pollCommand(); command !== undefined; command = a.machine.pollCommand())
+      kinds.push(command.kind);
+    expect(kinds).toEqual(["set-guard", "retire", "publish"]);
   });
 });
 
