@@ -13,6 +13,7 @@ import { count, dropped } from "../counters";
 import { LANES, open, otks } from "../crypto";
 import { currentGuard, judgeHandshake, judgeStun, judgeUnknown } from "../guard/guard";
 import { noteKnownSource } from "../guard/known-source";
+import { noteDataWork } from "../guard/replies";
 import { Data, Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
@@ -318,6 +319,7 @@ function notePeer(worker: usize): void {
   if (peer == 0) return;
   const packets = load<u32>(worker, Ingress.PEER_PACKETS);
   noteReceived(peer, load<u64>(worker, Worker.NOW), packets, load<u32>(worker, Ingress.PEER_BYTES));
+  noteDataWork(worker, load<u32>(worker, Ingress.PEER_BYTES));
   noteKnownSource(worker);
   store<usize>(worker, 0, Ingress.PEER);
   store<u32>(worker, 0, Ingress.PEER_PACKETS);

@@ -2,9 +2,9 @@
  * What a flood of initiations brings beyond what will be answered is dropped by the kernel, before it reaches the
  * socket (PG-160): there it costs a fiftieth of what it costs here, where each message is a system call (PF-80).
  *
- * This is the filter's program, in the instructions of classic BPF. It looks at initiations without a cookie only.
- * Some of them pass by chance, and all from where a peer's path leads; whoever returns a cookie, and everything
- * else, is not touched. `loop/flood.ts` puts it before the sockets and takes it away. The twin:
+ * This is the filter's program, in the instructions of classic BPF. It looks at initiations only. Some of them
+ * pass by chance, and all from where a peer's path leads; those with a mac2, which it cannot check, have a chance of
+ * their own. Everything else is not touched. `loop/flood.ts` puts it before the sockets and takes it away. The twin:
  * `test/twin/plane/flood.ts`.
  */
 import { Sockaddr } from "../header";
@@ -20,6 +20,7 @@ import {
   Peer,
   PLANE_ADDRESS,
   Plane,
+  REPLY_SHARE,
 } from "../layout";
 import { AF_INET6 } from "../linux";
 import { peerRow } from "../table/session";
@@ -31,9 +32,14 @@ const ALL: u32 = 0xffffffff;
 const LOAD: u32 = 0x20;
 const LOAD_LENGTH: u32 = 0x80;
 const RETURN: u32 = 0x06;
-/** Comparisons, each with how many instructions it skips: if equal or not less, one; else one, or three. */
+/** `BPF_MISC | BPF_TAX`, `BPF_ALU | BPF_OR | BPF_X`. */
+const TO_X: u32 = 0x07;
+const OR_X: u32 = 0x4c;
+/** Comparisons, each with how many instructions it skips where it holds, or where it does not. */
 const SKIP_IF_EQUAL: u32 = 0x0001_0015;
 const SKIP_UNLESS_LESS: u32 = 0x0001_0035;
+const SKIP_3_IF_EQUAL: u32 = 0x0003_0015;
+const SKIP_4_UNLESS_LESS: u32 = 0x0004_0035;
 const SKIP_UNLESS_EQUAL: u32 = 0x0100_0015;
 const SKIP_3_UNLESS_EQUAL: u32 = 0x0300_0015;
 /** SKF_AD_OFF + SKF_AD_RANDOM; SKF_NET_OFF and where IP headers have the source. */
@@ -41,7 +47,7 @@ const RANDOM: u32 = 0xfffff038;
 const SOURCE4: u32 = 0xfff0000c;
 const SOURCE6: u32 = 0xfff00008;
 
-/** What is no initiation, or has a mac2, passes; so does what chance lets through. */
+/** What is no initiation passes. X becomes 0 where there is no mac2; for each kind chance has a threshold of its own. */
 const HEAD = memory.data<u32>([
   LOAD_LENGTH,
   0,
@@ -57,25 +63,29 @@ const HEAD = memory.data<u32>([
   ALL,
   LOAD,
   140,
-  SKIP_IF_EQUAL,
+  TO_X,
   0,
-  RETURN,
-  ALL,
   LOAD,
   144,
-  SKIP_IF_EQUAL,
+  OR_X,
   0,
-  RETURN,
-  ALL,
+  TO_X,
+  0,
   LOAD,
   148,
-  SKIP_IF_EQUAL,
+  OR_X,
   0,
-  RETURN,
-  ALL,
+  TO_X,
+  0,
   LOAD,
   152,
-  SKIP_IF_EQUAL,
+  OR_X,
+  0,
+  SKIP_3_IF_EQUAL,
+  0,
+  LOAD,
+  RANDOM,
+  SKIP_4_UNLESS_LESS,
   0,
   RETURN,
   ALL,
@@ -86,25 +96,34 @@ const HEAD = memory.data<u32>([
   RETURN,
   ALL,
 ]);
-const HEAD_BYTES: usize = 21 * INSTRUCTION_BYTES;
-const THRESHOLD_AT: usize = 19 * INSTRUCTION_BYTES + 4;
+const HEAD_BYTES: usize = 23 * INSTRUCTION_BYTES;
+const STALE_THRESHOLD_AT: usize = 18 * INSTRUCTION_BYTES + 4;
+const BARE_THRESHOLD_AT: usize = 21 * INSTRUCTION_BYTES + 4;
 
 /**
- * How many in FLOOD_ONE may pass from now on, after `came` initiations without a cookie in `elapsed` ms, while
- * `passing` did; 0: all.
+ * How many in FLOOD_ONE may pass from now on, after `came` initiations of a kind in `elapsed` ms, while `passing`
+ * did, and there are `replies` in a window; 0: all.
  */
-export function passingOf(came: u32, elapsed: u64, passing: u32): u32 {
+export function passingOf(came: u32, elapsed: u64, passing: u32, replies: u32): u32 {
   const one: u64 = passing == 0 ? FLOOD_ONE : passing;
   const perSecond = (<u64>came * 1000 * <u64>FLOOD_ONE) / (elapsed * one);
-  if (perSecond < <u64>(passing == 0 ? FLOOD_BEGINS : FLOOD_ENDS)) return 0;
-  return max<u32>(FLOOD_PASSING_MIN, <u32>((<u64>FLOOD_PASSED * <u64>FLOOD_ONE) / perSecond));
+  if (perSecond < scaled(passing == 0 ? FLOOD_BEGINS : FLOOD_ENDS, replies)) return 0;
+  return max<u32>(FLOOD_PASSING_MIN, <u32>((scaled(FLOOD_PASSED, replies) * <u64>FLOOD_ONE) / perSecond));
 }
 
-/** Writes the program for one family; returns its length in instructions, or 0 if peers are too many. */
-export function writeFilter(program: usize, isV6: bool, passing: u32): u32 {
+/** A rate that belongs to REPLY_SHARE, for so many replies. */
+function scaled(rate: u32, replies: u32): u64 {
+  return (<u64>rate * <u64>replies) / <u64>REPLY_SHARE;
+}
+
+/**
+ * Writes the program for one family, by which so many in FLOOD_ONE pass (0: all) without a mac2, and with one.
+ * Returns its length in instructions, or 0 if peers are too many.
+ */
+export function writeFilter(program: usize, isV6: bool, bare: u32, stale: u32): u32 {
   memory.copy(program, HEAD, HEAD_BYTES);
-  // FLOOD_ONE in 2^32.
-  store<u32>(program, passing << 16, THRESHOLD_AT);
+  store<u32>(program, thresholdOf(bare), BARE_THRESHOLD_AT);
+  store<u32>(program, thresholdOf(stale), STALE_THRESHOLD_AT);
   let at = program + HEAD_BYTES;
   if (!isV6) at = put(at, LOAD, SOURCE4);
   const slots = load<u32>(PLANE_ADDRESS, Plane.PEER_CAPACITY);
@@ -117,6 +136,11 @@ export function writeFilter(program: usize, isV6: bool, passing: u32): u32 {
   }
   at = put(at, RETURN, 0);
   return <u32>((at - program) / INSTRUCTION_BYTES);
+}
+
+/** FLOOD_ONE in 2^32. */
+function thresholdOf(passing: u32): u32 {
+  return passing == 0 ? ALL : passing << 16;
 }
 
 function directPath(peer: usize): usize {

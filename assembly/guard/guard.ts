@@ -26,13 +26,13 @@ import {
   NO_SLOT,
   PLANE_ADDRESS,
   Plane,
-  REPLY_SHARE,
   RESPONSE_BYTES,
   RESPONSE_SHARE,
   SHARE_COOKIE,
   SHARE_FREE,
   SHARE_KNOWN,
   SHARE_KNOWN_STUN,
+  SHARE_MAC2,
   SHARE_REPLY,
   SHARE_RESPONSE,
   SHARE_STUN,
@@ -46,6 +46,7 @@ import { findPeer } from "../table/session";
 import { socketHolder, sourceHolder, takeBudget, takeShare, usedOf } from "./budget";
 import { cookieOf, hasValidMac2, replyWithCookie } from "./cookie";
 import { isKnownSource } from "./known-source";
+import { replyLimit } from "./replies";
 
 const MAC_FIELD_BYTES: u32 = 16;
 
@@ -77,14 +78,18 @@ export function judgeHandshake(worker: usize, at: usize, isRelayed: bool): u32 {
   if (guard == 0) return takeShare(worker, SHARE_FREE, FREE_SHARE) ? 0 : Drop.PUNT_RATE;
   const type = load<u32>(at);
   if (type == MESSAGE_COOKIE) return judgeAnswer(worker, load<u32>(at, CookieReply.RECEIVER));
-  if (!isRelayed && type == MESSAGE_INITIATION && !isAnswering(at)) {
-    store<u32>(worker, load<u32>(worker, Ingress.FLOOD_COUNT) + 1, Ingress.FLOOD_COUNT);
-  }
+  if (!isRelayed && type == MESSAGE_INITIATION) countForFlood(worker, at);
   const signed = (type == MESSAGE_INITIATION ? INITIATION_BYTES : RESPONSE_BYTES) - 2 * MAC_FIELD_BYTES;
   const expected = mac(guard + Guard.MAC1_KEY, KEY_BYTES, at, signed, worker + Ingress.MAC_SCRATCH);
   if (!isMac(expected, at + <usize>signed)) return Drop.WG_BAD_MAC1;
   if (type != MESSAGE_INITIATION) return judgeAnswer(worker, load<u32>(at, Response.RECEIVER));
   return judgeInitiation(worker, guard, at, signed, isRelayed);
+}
+
+/** Each kind by itself: a filter in the kernel sees whether there is a mac2, not whether it is right. */
+function countForFlood(worker: usize, at: usize): void {
+  if (isAnswering(at)) store<u32>(worker, load<u32>(worker, Ingress.STALE_COUNT) + 1, Ingress.STALE_COUNT);
+  else store<u32>(worker, load<u32>(worker, Ingress.FLOOD_COUNT) + 1, Ingress.FLOOD_COUNT);
 }
 
 /** Whether an initiation has a mac2: one that is all zero is none. */
@@ -113,13 +118,21 @@ function judgeInitiation(worker: usize, guard: usize, at: usize, signed: u32, is
     store<u64>(worker, now + LOAD_MS, Ingress.LOAD_UNTIL);
   }
   const source = sourceHolder(worker);
-  // Most of a flood has no mac2 and gets no reply: for that nothing is hashed but mac1.
-  if (isAnswering(at) && hasValidMac2(worker, cookieOf(worker, guard), at, signed + MAC_FIELD_BYTES)) {
-    if (!takeBudget(worker, SHARE_COOKIE, source)) return Drop.WG_SOURCE_RATE;
-    return takeShare(worker, SHARE_COOKIE, COOKIE_SHARE) ? 0 : Drop.PUNT_RATE;
+  // Most of a flood gets no reply: for that nothing is hashed but mac1.
+  let replies = replyLimit(worker);
+  if (isAnswering(at)) {
+    if (!takeShare(worker, SHARE_MAC2, replies + (replies >> 1))) return Drop.WG_UNDER_LOAD;
+    if (hasValidMac2(worker, cookieOf(worker, guard), at, signed + MAC_FIELD_BYTES)) {
+      // Only what is wrong is a flood's.
+      store<u32>(worker, load<u32>(worker, Ingress.STALE_COUNT) - 1, Ingress.STALE_COUNT);
+      if (!takeBudget(worker, SHARE_COOKIE, source)) return Drop.WG_SOURCE_RATE;
+      return takeShare(worker, SHARE_COOKIE, COOKIE_SHARE) ? 0 : Drop.PUNT_RATE;
+    }
+    // Looking has cost something: fewer are answered, and not those that come without any.
+    replies >>= 1;
   }
   if (!takeBudget(worker, SHARE_REPLY, source)) return Drop.WG_UNDER_LOAD;
-  if (!takeShare(worker, SHARE_REPLY, REPLY_SHARE)) return Drop.WG_UNDER_LOAD;
+  if (!takeShare(worker, SHARE_REPLY, replies)) return Drop.WG_UNDER_LOAD;
   return replyWithCookie(worker, guard, cookieOf(worker, guard), at, signed)
     ? Drop.WG_COOKIE_ASKED
     : Drop.WG_UNDER_LOAD;

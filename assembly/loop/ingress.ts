@@ -9,6 +9,7 @@ import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
 import { count, dropped } from "../counters";
 import { wipe } from "../crypto";
+import { noteIdle } from "../guard/replies";
 import { Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
@@ -26,7 +27,7 @@ import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
 import { sysErrno, sysRecvmsg, sysSendmsg, sysYield } from "../sys";
 import { writeAnswerControl } from "./control-message";
 import { countErrno, noteReceiveError } from "./errno";
-import { endFlood, judgeFlood } from "./flood";
+import { endFlood, hasFilter, judgeFlood } from "./flood";
 import { putFrame } from "./frames";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
@@ -95,6 +96,7 @@ function changeFamily(worker: usize, isV6: bool): void {
 /** Both sockets are empty. Who made way and finds them empty again sleeps. */
 function rest(worker: usize): void {
   store<u32>(worker, 0, Worker.MISSES);
+  noteIdle(worker);
   ingressFlush(worker);
   if (framesListed(worker) != 0) {
     writeFrames(worker);
@@ -105,7 +107,7 @@ function rest(worker: usize): void {
     }
   }
   // A filter that nobody needs any more is taken away without anything coming.
-  const isFiltered = load<u32>(worker, Ingress.FLOOD_PASSING) != 0;
+  const isFiltered = hasFilter(worker);
   const ms = isFiltered ? <i32>FLOOD_PERIOD_MS : POLL_TIMEOUT_MS;
   park(worker);
   if (!isStopping(worker))

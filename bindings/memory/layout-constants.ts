@@ -95,7 +95,7 @@ export const CONSTANTS = {
    * another's place. Together the handshakes are what control can answer.
    */
   PUNT_WINDOW_MS: 100,
-  SHARES: 8,
+  SHARES: 9,
   /** Initiations of sources that have proved to be a peer; of anybody; of whoever returns a cookie. */
   SHARE_KNOWN: 0,
   KNOWN_SHARE: 100,
@@ -112,11 +112,22 @@ export const CONSTANTS = {
    */
   SHARE_REPLY: 4,
   REPLY_SHARE: 600,
+  /** Looks at a mac2, which cost as much as half of an answer without the system call: as many as a filter lets pass. */
+  SHARE_MAC2: 8,
   /**
-   * When so many initiations a second come without a cookie, the kernel drops what is beyond FLOOD_PASSED, half as
-   * many again as there are replies for, until fewer than FLOOD_ENDS come; looked at once a period. What passes is
-   * counted in parts of FLOOD_ONE, and is FLOOD_PASSING_MIN at least. With more peers than FLOOD_PEERS_MAX of a
-   * family there is no filter: each is two to five of its instructions.
+   * While data waits, replies take a part in REPLY_PARTS of the time that it takes, and REPLY_SHARE_MIN at least;
+   * each window without that gives back as many. In microseconds: a reply; a batch of data, and a KiB of it.
+   */
+  REPLY_SHARE_MIN: 60,
+  REPLY_PARTS: 4,
+  REPLY_WORK: 20,
+  BATCH_WORK: 10,
+  /**
+   * When so many initiations a second come without a cookie, or with one that is wrong, the kernel drops what is
+   * beyond FLOOD_PASSED, half as many again as there are replies for, until fewer than FLOOD_ENDS come; looked at
+   * once a period. All three fall with the replies (REPLY_SHARE_MIN). What passes is counted in parts of FLOOD_ONE,
+   * and is FLOOD_PASSING_MIN at least. With more peers than FLOOD_PEERS_MAX of a family there is no filter: each is
+   * two to five of its instructions.
    */
   FLOOD_PERIOD_MS: 500,
   FLOOD_BEGINS: 20_000,

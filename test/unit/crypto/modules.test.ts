@@ -42,8 +42,10 @@ const TABLES = {
   "head of the filter against floods (PG-160)":
     passingUnless(0x80, 0, 156) +
     passingUnless(0x20, 8, 0x01000000) +
-    [140, 144, 148, 152].map((at) => passingUnless(0x20, at, 0)).join("") +
-    words(0x20, 0xfffff038, 0x0001_0035, 0, 0x06, 0xffffffff),
+    words(0x20, 140) +
+    [144, 148, 152].map((at) => words(0x07, 0, 0x20, at, 0x4c, 0)).join("") +
+    words(0x0003_0015, 0) +
+    [0x0004_0035, 0x0001_0035].map((test) => words(0x20, 0xfffff038, test, 0, 0x06, 0xffffffff)).join(""),
 };
 
 /** Three instructions: a packet passes unless what is loaded from `at` is that number. */

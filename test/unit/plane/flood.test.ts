@@ -6,8 +6,9 @@ import { type Kernel, openKernel, openUdpSockets } from "../../../bindings/linux
 import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip, type SocketAddress } from "../../../src/base/index.ts";
 import { passesFilter, passingPart } from "../../twin/plane/flood.ts";
+import { sealMessage } from "../../twin/plane/message.ts";
 import { FD, type Received, runLoop, type SocketFilter } from "./kernel-script.ts";
-import { A, B, createPair, directPath, NOW, PEER_A, type testPlane } from "./pair.ts";
+import { A, B, createPair, directPath, NOW, PEER_A, sessionKeys, type testPlane } from "./pair.ts";
 import { runFilter } from "./socket-filter.ts";
 import { createStranger, STRANGER } from "./stranger.ts";
 
@@ -26,6 +27,16 @@ function bare(): Uint8Array<ArrayBuffer> {
 
 const flood = (count: number, bytes = bare()): Received[] =>
   Array.from({ length: count }, () => ({ from: STRANGER, bytes, control: [LOCAL] }));
+
+/** With a message of the peer's session behind every tenth of them. */
+function besideData(strangers: readonly Received[]): Received[] {
+  const { remote, sendKey } = sessionKeys("a");
+  return strangers.flatMap((one, i) => {
+    if (i % 10 > 0) return [one];
+    const bytes = sealMessage(sendKey, remote, BigInt(i), new Uint8Array());
+    return [one, { from: A, bytes, control: [LOCAL] }];
+  });
+}
 
 /** A loop that receives at `perSecond`, then waits so often; peers of both families have paths. */
 function flooded(
@@ -57,8 +68,11 @@ function flooded(
   return { ...run, plane };
 }
 
-const thresholdOf = ({ program }: SocketFilter) =>
-  new DataView((program ?? new Uint8Array()).buffer).getUint32(19 * 8 + 4, true) / 2 ** 32;
+/** Which part passes, of those without a mac2 and of those with one. */
+const partOf = ({ program }: SocketFilter, instruction: number) =>
+  new DataView((program ?? new Uint8Array()).buffer).getUint32(instruction * 8 + 4, true) / 2 ** 32;
+const thresholdOf = (filter: SocketFilter) => partOf(filter, 21);
+const staleThresholdOf = (filter: SocketFilter) => partOf(filter, 18);
 
 describe("a filter before the sockets while initiations flood them (PG-160)", () => {
   it("is there after half a second of 25,000 a second, in both families, and gone when nothing comes", () => {
@@ -73,10 +87,22 @@ describe("a filter before the sockets while initiations flood them (PG-160)", ()
     expect(plane.counters().ingress.counters.packets_in).toBe(12_700);
   });
 
-  it("is not there at 15,000 a second, nor for what has a cookie", () => {
+  it("is not there at 15,000 a second", () => {
     expect(flooded(flood(15_000), 15_000).filters).toEqual([]);
-    const answering = bare().fill(9, 132);
-    expect(flooded(flood(15_000, answering), 25_000).filters).toEqual([]);
+  });
+
+  it("lets as few pass that have a mac2 which is wrong, and leaves those without any alone", () => {
+    const [filter] = flooded(flood(12_700, bare().fill(9, 132)), 25_000).filters;
+    if (filter === undefined) throw new Error("no filter");
+    expect(staleThresholdOf(filter)).toBeCloseTo(passingPart(12_500, 500, 1), 1);
+    expect(thresholdOf(filter)).toBeCloseTo(1);
+  });
+
+  it("is there from 2,000 a second on while the worker is behind with data", () => {
+    const [filter] = flooded(besideData(flood(3_000)), 3_300).filters;
+    if (filter === undefined) throw new Error("no filter");
+    expect(thresholdOf(filter)).toBeCloseTo(passingPart(1_500, 500, 1, 0.1), 1);
+    expect(flooded(flood(3_000), 3_000).filters).toEqual([]);
   });
 
   it("is taken away when the loop ends", () => {
@@ -118,9 +144,13 @@ describe("a filter before the sockets while initiations flood them (PG-160)", ()
 });
 
 describe("its program and its twin (PG-160, D-4)", () => {
-  const [program4, program6] = flooded(flood(12_700), 25_000).filters.map(({ program }) => program);
+  // Both kinds at once, of one twice as many.
+  const both = [...flood(1), ...flood(2, bare().fill(9, 132))];
+  const mixed = Array.from({ length: 13_000 }, () => both).flat();
+  const [program4, program6] = flooded(mixed, 75_000).filters.map(({ program }) => program);
   if (program4 === undefined || program6 === undefined) throw new Error("no filter");
   const part = thresholdOf({ fd: 0, program: program4 });
+  const stalePart = staleThresholdOf({ fd: 0, program: program4 });
   const sources = [
     STRANGER,
     A,
@@ -135,16 +165,18 @@ describe("its program and its twin (PG-160, D-4)", () => {
       fc.constant(bare().subarray(0, 147)),
       fc.constant(concatBytes(bare(), new Uint8Array(1))),
       fc.tuple(fc.nat(147), fc.nat(255)).map(([at, value]) => bare().fill(value, at, at + 1)),
+      fc.tuple(fc.integer({ min: 132, max: 147 }), fc.nat(255)).map(([at, value]) => bare().fill(value, at)),
       fc.uint8Array({ maxLength: 200 }),
     );
-    const chance = fc.oneof(fc.nat(0xffffffff), fc.constantFrom(part * 2 ** 32, part * 2 ** 32 - 1));
+    const edges = [part, stalePart].flatMap((one) => [one * 2 ** 32, one * 2 ** 32 - 1]);
+    const chance = fc.oneof(fc.nat(0xffffffff), fc.constantFrom(...edges));
     fc.assert(
       fc.property(bytes, fc.constantFrom(...sources), chance, (datagram, { address: from }, random) => {
         const network =
           from.length === 4 ? concatBytes(new Uint8Array(12), from) : concatBytes(new Uint8Array(8), from);
         const transport = concatBytes(new Uint8Array(8), datagram);
         const passes = runFilter(from.length === 4 ? program4 : program6, { network, transport, random });
-        const state = { part, chance: random / 2 ** 32, peers: [A, PEER6] };
+        const state = { part, stalePart, chance: random / 2 ** 32, peers: [A, PEER6] };
         expect(passes).toBe(passesFilter({ from, bytes: datagram }, state));
       }),
       { numRuns: 2000 },
@@ -152,10 +184,16 @@ describe("its program and its twin (PG-160, D-4)", () => {
   });
 
   it("does in the kernel what it says: one in so many initiations passes, and everything else", async () => {
-    const others = Array.from({ length: 20 }, () => bare().fill(1, 140));
-    const passed = await countThrough(program4, [...Array.from({ length: 30 }, () => bare()), ...others], 20);
-    // Twenty times twenty, and of six hundred that part: seven times the deviation that chance has.
-    expect(Math.abs((passed - 400) / 600 - part)).toBeLessThan(0.14);
+    const others = Array.from({ length: 20 }, () => bare().fill(2, 0, 1));
+    for (const [mac2, wanted] of [
+      [0, part],
+      [1, stalePart],
+    ] as const) {
+      const initiations = Array.from({ length: 30 }, () => bare().fill(mac2, 140));
+      const passed = await countThrough(program4, [...initiations, ...others], 20);
+      // Twenty times twenty, and of six hundred that part: seven times the deviation that chance has.
+      expect(Math.abs((passed - 400) / 600 - wanted)).toBeLessThan(0.14);
+    }
   });
 });
 

@@ -157,6 +157,27 @@ describe("under load", () => {
     expect(drops(plane)).toEqual({ wg_cookie_asked: 600, wg_under_load: 4400 });
   });
 
+  it("PG-160: of as many with a wrong mac2 900 are looked at, and 300 answered; the others get the rest", () => {
+    const { plane, stranger } = underLoad();
+    const wrong = stranger.initiation(new Uint8Array(16).fill(7));
+    const bare = stranger.initiation();
+    const from = (i: number) => ({ address: ip(`10.${i >> 8}.${i & 255}.1`), port: 9 });
+    for (let i = 0; i < 5000; i++) receive(plane, wrong, from(i));
+    expect(drops(plane)).toEqual({ wg_cookie_asked: 300, wg_under_load: 4700 });
+    for (let i = 0; i < 5000; i++) receive(plane, bare, from(5000 + i));
+    expect(drops(plane)).toEqual({ wg_cookie_asked: 600, wg_under_load: 9400 });
+    // Nothing is hashed for one more, so that a right one is not known for what it is before the next window.
+    const first = stranger.initiation();
+    receive(plane, first, STRANGER, instant(NOW + 100));
+    const replies = plane.drive.takeReplies();
+    const cookie = stranger.cookieIn(replies.at(-1) ?? new Uint8Array(), first);
+    for (let i = 0; i < 900; i++) receive(plane, wrong, from(i), instant(NOW + 100));
+    receive(plane, stranger.initiation(cookie), STRANGER, instant(NOW + 100));
+    expect(handed(plane)).toEqual([]);
+    receive(plane, stranger.initiation(cookie), STRANGER, instant(NOW + 200));
+    expect(handed(plane)).toHaveLength(1);
+  });
+
   it("PG-160: nonces of cookie replies never repeat", () => {
     const { plane, stranger } = underLoad();
     const nonces = Array.from({ length: 50 }, (_, i) => {
@@ -165,6 +186,40 @@ describe("under load", () => {
       return reply.slice(8, 32).join(".");
     });
     expect(new Set(nonces).size).toBe(50);
+  });
+});
+
+describe("while data waits (PG-160)", () => {
+  /** In one window after the other: so many messages of a peer, then 700 strangers; how many are answered. */
+  function answered(perWindow: readonly number[], { gapMs = 100, text = 0 } = {}): readonly number[] {
+    const { b } = createPair();
+    const { guard, stranger } = createStranger();
+    b.execute({ kind: "set-guard", guard });
+    const { remote, sendKey } = sessionKeys("a");
+    const initiation = stranger.initiation();
+    let counter = 0n;
+    return perWindow.map((messages, window) => {
+      const now = instant(NOW + window * gapMs);
+      const before = drops(b)["wg_cookie_asked"] ?? 0;
+      for (let i = 0; i < 700; i++) receive(b, initiation, elsewhere(window * 700 + i), now);
+      for (let i = 0; i < messages; i++)
+        receive(b, sealMessage(sendKey, remote, counter++, new Uint8Array(text)), A, now);
+      b.drive.takeReplies();
+      handed(b);
+      return (drops(b)["wg_cookie_asked"] ?? 0) - before;
+    });
+  }
+
+  it("replies take a quarter of the time that it took in the window before, and 60 are sent at least", () => {
+    // 10 µs for each batch, 20 for each reply.
+    expect(answered([1600, 1600, 10, 1600])).toEqual([600, 200, 200, 60]);
+    // And one for each KiB.
+    expect(answered([600, 0], { text: 1040 })).toEqual([600, 82]);
+  });
+
+  it("each window without data gives back 60, a pause all of them", () => {
+    expect(answered([100, 0, 0, 0])).toEqual([600, 60, 120, 180]);
+    expect(answered([100, 100, 0], { gapMs: 200 })).toEqual([600, 600, 600]);
   });
 });
 

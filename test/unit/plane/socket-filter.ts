@@ -5,6 +5,8 @@ const LOAD_LENGTH = 0x80;
 const IF_EQUAL = 0x15;
 const IF_NOT_LESS = 0x35;
 const RETURN = 0x06;
+const TO_X = 0x07;
+const OR_X = 0x4c;
 /** SKF_AD_OFF + SKF_AD_RANDOM, and SKF_NET_OFF. */
 const RANDOM = 0xfffff038;
 const NETWORK = 0xfff00000;
@@ -22,6 +24,7 @@ export interface FilteredPacket {
 export function runFilter(program: Uint8Array, packet: FilteredPacket): boolean {
   const view = new DataView(program.buffer, program.byteOffset, program.length);
   let accumulator = 0;
+  let x = 0;
   for (let at = 0; at < program.length; at += 8) {
     const code = view.getUint16(at, true);
     const operand = view.getUint32(at + 4, true);
@@ -35,7 +38,9 @@ export function runFilter(program: Uint8Array, packet: FilteredPacket): boolean 
       // A load beyond the packet ends the program with 0.
       if (loaded === undefined) return false;
       accumulator = loaded;
-    } else if (code === IF_EQUAL) jump(accumulator === operand);
+    } else if (code === TO_X) x = accumulator;
+    else if (code === OR_X) accumulator = (accumulator | x) >>> 0;
+    else if (code === IF_EQUAL) jump(accumulator === operand);
     else if (code === IF_NOT_LESS) jump(accumulator >= operand);
     else throw new Error(`unknown instruction ${code}`);
   }
