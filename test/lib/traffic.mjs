@@ -10,6 +10,9 @@
  *   node traffic.mjs fountain PORT           UDP; whoever sends one datagram is sent 50 a second
  *   node traffic.mjs elsewhere PORT          UDP; answers each datagram from the next port, then from its own
  *   node traffic.mjs pursue PORT             UDP; sends to whoever asked first, until it is told that nobody listens: `refused`
+ *   node traffic.mjs tally PORT              UDP; prints `flows N came N behind N` a second after the sender's end: `behind`
+ *                                            are datagrams that a later one of their flow has overtaken
+ *   node traffic.mjs spurt ADDRESS PORT N M  UDP; M numbered datagrams from each of N sockets, as fast as they go
  *   node traffic.mjs shout ADDRESS PORT      UDP; prints `answered from ADDRESS:PORT`
  *   node traffic.mjs knock PORT ADDRESS…     TCP, one after the other; prints `ADDRESS: CODE in N ms`
  *   node traffic.mjs drink ADDRESS PORT      asks a fountain once; prints `got N at UNIX-MS`
@@ -128,6 +131,45 @@ function pursue(port) {
   socket.bind(port, () => console.log("listening"));
 }
 
+/** The sender's end, said again and again. */
+const LAST = 0xffffffff;
+
+function tally(port) {
+  const newest = new Map();
+  let [came, behind, isOver] = [0, 0, false];
+  const tell = () => console.log(`flows ${newest.size} came ${came} behind ${behind}`);
+  const socket = createSocket({ type: "udp6", recvBufferSize: 4 << 20 });
+  socket.on("message", (bytes, from) => {
+    const number = bytes.readUInt32BE(0);
+    if (number === LAST) {
+      if (!isOver) setTimeout(tell, 1_000);
+      isOver = true;
+      return;
+    }
+    came++;
+    if (number <= (newest.get(from.port) ?? -1)) behind++;
+    else newest.set(from.port, number);
+  });
+  socket.bind(port, () => console.log("listening"));
+}
+
+/** Each socket sends its next when the one before has left. */
+async function spurt(address, port, flows, each) {
+  const send = (socket, number) => {
+    const bytes = Buffer.alloc(100);
+    bytes.writeUInt32BE(number, 0);
+    return new Promise((resolve) => socket.send(bytes, port, address, resolve));
+  };
+  const one = async () => {
+    const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+    for (let number = 0; number < each; number++) await send(socket, number);
+    // Its port stays its own until all are done: another flow must not get it.
+    return socket;
+  };
+  const sockets = await Promise.all(Array.from({ length: flows }, one));
+  setInterval(() => send(sockets[0], LAST), 100);
+}
+
 function shout(address, port) {
   const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
   socket.on("message", (_, from) => console.log(`answered from ${from.address}:${from.port}`));
@@ -200,6 +242,8 @@ else if (mode === "drink") drink(first, Number(second));
 else if (mode === "knock") await knock(Number(first), rest);
 else if (mode === "elsewhere") elsewhere(Number(first));
 else if (mode === "pursue") pursue(Number(first));
+else if (mode === "tally") tally(Number(first));
+else if (mode === "spurt") await spurt(first, Number(second), Number(third), Number(rest[2]));
 else if (mode === "shout") shout(first, Number(second));
 else if (mode === "names") names(first);
 else process.exitCode = 2;
