@@ -15,7 +15,7 @@ import { countErrno } from "./errno";
 import { hasFrame, readFrame, releaseFrame } from "./frames";
 import { isBusy } from "./pace";
 import { transmit } from "./transmit";
-import { beginBatch, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
+import { beginBatch, beginLoop, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
 
 /** The clock is read after every wait, and every so many batches: 16 take a few milliseconds. */
 const CLOCK_EVERY: u32 = 16;
@@ -23,7 +23,7 @@ const TUN_ERROR_PAUSE_MS: i32 = 10;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
 export function egressLoop(worker: usize): u32 {
-  unpark(worker);
+  beginLoop(worker);
   while (egressTurn(worker)) {}
   if (egressFlush(worker) != 0) transmit(worker);
   park(worker);

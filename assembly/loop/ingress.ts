@@ -7,7 +7,7 @@
 import { readControl, readSource } from "../arrival";
 import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
-import { count, dropped } from "../counters";
+import { count, dropped, observeBatch } from "../counters";
 import { wipe } from "../crypto";
 import { noteIdle } from "../guard/replies";
 import { Sockaddr } from "../header";
@@ -31,7 +31,17 @@ import { endFlood, hasFilter, judgeFlood } from "./flood";
 import { putFrame } from "./frames";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
-import { beginBatch, isOver, isStopping, POLL_TIMEOUT_MS, park, unpark, waitFor, waitForSome } from "./wait";
+import {
+  beginBatch,
+  beginLoop,
+  isOver,
+  isStopping,
+  POLL_TIMEOUT_MS,
+  park,
+  unpark,
+  waitFor,
+  waitForSome,
+} from "./wait";
 
 const CLOCK_EVERY: u32 = 16;
 /** Receives of one family in a row (BATCH_UDP). */
@@ -45,7 +55,7 @@ const FRAMES_AT_ONCE: u32 = 4;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
 export function ingressLoop(worker: usize): u32 {
-  unpark(worker);
+  beginLoop(worker);
   while (ingressTurn(worker)) {}
   ingressFlush(worker);
   writeFrames(worker);
@@ -130,6 +140,7 @@ function receive(worker: usize, isV6: bool): bool {
   const stride = readControl(worker, worker + Worker.CONTROL, controlBytesOf(worker), overflowAt);
   readSource(worker, nameOf(worker));
   ingressBegin(worker, <u32>bytes, stride == 0 ? <u32>bytes : stride);
+  observeBatch(worker, stride == 0 ? 1 : (<u32>bytes + stride - 1) / stride);
   while (ingressStep(worker) != 0) writeFrames(worker);
   // The program behind the device is woken once for all of them (PF-79).
   const isWaiting = load<u32>(worker, Worker.IS_BUSY) != 0 && framesListed(worker) < FRAMES_AT_ONCE;

@@ -1,7 +1,7 @@
 /** Handing a complete send to the kernel, with the table of errors PG-46. */
 import { reportOnce } from "../batch/punt";
 import { forgetSource, sendDone } from "../batch/send";
-import { count, dropped } from "../counters";
+import { count, dropped, observeBatch } from "../counters";
 import {
   BUFFER_LEAD,
   Counter,
@@ -121,6 +121,7 @@ function sendRange(worker: usize, at: usize, bytes: u32, segment: u32, datagrams
       count(worker, Counter.BYTES_OUT, <u64>bytes);
       count(worker, Counter.SEGMENTS_OUT, <u64>datagrams);
       if (datagrams > 1) count(worker, Counter.SUPER_FRAMES_OUT, 1);
+      observeBatch(worker, datagrams);
       return true;
     }
     const outcome = handleError(worker, fd, sysErrno(), attempt, datagrams);

@@ -1,7 +1,7 @@
 /** Waiting in poll(2), awake for control at any time (D-5, PF-23). */
 import { readClock } from "../clock";
-import { count } from "../counters";
-import { Counter, ENDED_STOPPED, Worker } from "../layout";
+import { count, observe } from "../counters";
+import { Counter, ENDED_STOPPED, WAIT_BUCKETS, WAIT_SHIFT, WAIT_STEP, Worker } from "../layout";
 import { POLLFD_BYTES, POLLIN, POLLOUT } from "../linux";
 import { sysPoll, sysRead } from "../sys";
 
@@ -29,12 +29,22 @@ export function beginBatch(worker: usize): void {
 /** From here to `unpark` the worker reads no table; control need not wait for it. */
 export function park(worker: usize): void {
   atomic.store<u32>(worker, 1, Worker.PARKED);
+  store<u64>(worker, readClock(worker), Worker.PARKED_AT);
 }
 
 export function unpark(worker: usize): void {
   atomic.store<u32>(worker, 0, Worker.PARKED);
   beginBatch(worker);
-  readClock(worker);
+  const now = readClock(worker);
+  const since = load<u64>(worker, Worker.PARKED_AT);
+  if (since != 0 && now >= since)
+    observe(worker + Worker.WAITS, now - since, WAIT_SHIFT, WAIT_STEP, WAIT_BUCKETS);
+}
+
+/** The first `unpark` of a loop: how long no loop ran is no wait. */
+export function beginLoop(worker: usize): void {
+  store<u64>(worker, 0, Worker.PARKED_AT);
+  unpark(worker);
 }
 
 /** Waits until one of two descriptors (-1: none) is ready, or control wants something. */

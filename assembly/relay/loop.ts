@@ -5,7 +5,7 @@
 import { Forward, PLANE_ADDRESS, Plane, RELAY_EVENTS, Relay, Worker } from "../layout";
 import { EINTR, POLLIN } from "../linux";
 import { noteReceiveError } from "../loop/errno";
-import { beginBatch, isOver, park, unpark, waitFor } from "../loop/wait";
+import { beginBatch, beginLoop, isOver, park, unpark, waitFor } from "../loop/wait";
 import { sysEpollWait, sysErrno } from "../sys";
 import { handleFromClient } from "./client";
 import { handleFromPeer } from "./peer";
@@ -17,14 +17,14 @@ const SHARE: u32 = 4;
 
 /** Runs until it is stopped or its descriptors fail. Returns ENDED_…. */
 export function relayClientLoop(worker: usize): u32 {
-  unpark(worker);
+  beginLoop(worker);
   while (relayClientTurn(worker)) {}
   park(worker);
   return load<u32>(worker, Worker.ENDED);
 }
 
 export function relayPeerLoop(worker: usize): u32 {
-  unpark(worker);
+  beginLoop(worker);
   while (relayPeerTurn(worker)) {}
   park(worker);
   return load<u32>(worker, Worker.ENDED);

@@ -1,12 +1,14 @@
 import { FLOW_CONSTANTS } from "./layout-flow.ts";
 import { PACKET_CONSTANTS } from "./layout-packet.ts";
 import { RELAY_CONSTANTS } from "./layout-relay.ts";
+import { HISTOGRAM_CONSTANTS } from "./layout-worker.ts";
 
 /** Numbers that both sides know by name. */
 export const CONSTANTS = {
   ...PACKET_CONSTANTS,
   ...RELAY_CONSTANTS,
   ...FLOW_CONSTANTS,
+  ...HISTOGRAM_CONSTANTS,
 
   PLANE_ADDRESS: 0x40000,
   SCRATCH_ADDRESS: 0x50000,

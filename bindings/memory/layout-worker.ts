@@ -5,6 +5,21 @@ import { coalesce, packet, split } from "./layout-packet.ts";
 import { placeFields, type RecordLayout } from "./layout-record.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
 
+/** Bounds 1, 2, 4 … 64, and one for what is above. */
+const BATCH_BUCKETS = 8;
+/** Bounds 16 µs times 4 to the power of 0 to 9 (4.2 s), and one for what is above. */
+const WAIT_BUCKETS = 11;
+
+/** The workers' histograms: bounds are powers of two, from `SHIFT` up in steps of `STEP`. */
+export const HISTOGRAM_CONSTANTS = {
+  BATCH_SHIFT: 0,
+  BATCH_STEP: 1,
+  BATCH_BUCKETS,
+  WAIT_SHIFT: 4,
+  WAIT_STEP: 2,
+  WAIT_BUCKETS,
+} as const;
+
 /** A single-producer, single-consumer ring of entries, each with a stretch of the ring's byte area. */
 export const ring = {
   mask: { type: "u32", writer: "control", doc: "entries - 1" },
@@ -96,6 +111,20 @@ export const worker = {
     writer: "worker",
     doc: "failed TUN reads and writes by errno (PG-38)",
   },
+  batches: {
+    type: "u64",
+    count: BATCH_BUCKETS + 1,
+    line: true,
+    writer: "worker",
+    doc: "sends, or receives, by their datagrams: up to 1, 2, 4 … 64, above; then all of those (PG-114)",
+  },
+  waits: {
+    type: "u64",
+    count: WAIT_BUCKETS + 1,
+    writer: "worker",
+    doc: "times parked: up to 16, 64, 256 … µs, above; then the sum in µs (PG-114)",
+  },
+  parkedAt: { type: "u64", writer: "worker", doc: "µs: since when it is parked; 0: not known" },
   message: { type: "bytes", bytes: 56, line: true, writer: "worker", doc: "struct msghdr (PF-37)" },
   vector: { type: "bytes", bytes: 16, writer: "worker", doc: "struct iovec" },
   name: { type: "bytes", bytes: 32, writer: "worker", doc: "struct sockaddr_in or sockaddr_in6" },

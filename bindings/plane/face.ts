@@ -22,7 +22,7 @@ import type {
   PlaneRecords,
   PolicyTables,
 } from "../../src/plane/index.ts";
-import type { PlaneFrames } from "../ring/index.ts";
+import type { PlaneFrames, PlaneQueues } from "../ring/index.ts";
 import type { SysCalls } from "../sys/index.ts";
 import type { PlaneThreads } from "../thread/index.ts";
 import type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
@@ -125,6 +125,7 @@ export interface PlaneCounters {
   readonly ingress: WorkerCounters;
   /** Packets that `inject` gave up because the inject ring stayed full. */
   readonly injectFull: number;
+  readonly queues: PlaneQueues;
 }
 
 /** What one `sendmsg` would have sent. */

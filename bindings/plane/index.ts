@@ -1,5 +1,6 @@
 export { createPlaneMemory, type PlaneMemory } from "../memory/index.ts";
-export type { PlaneDescriptors, PlaneEnd, WorkerCounters } from "../worker/index.ts";
+export type { PlaneQueues } from "../ring/index.ts";
+export type { PlaneDescriptors, PlaneEnd, WorkerCounters, WorkerHistogram } from "../worker/index.ts";
 export type {
   FlowOptions,
   Plane,

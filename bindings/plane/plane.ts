@@ -110,6 +110,7 @@ export function createPlane(options: PlaneOptions): Plane {
       egress: readWorkerCounters(shared, workers.egress),
       ingress: readWorkerCounters(shared, workers.ingress),
       injectFull: rings.injectFull(),
+      queues: rings.queues(),
     }),
   };
 }

@@ -7,7 +7,7 @@ import type { FlowOrder } from "./flow-order.ts";
 import type { Holds } from "./hold.ts";
 import { drainRing, putPacket } from "./ring.ts";
 
-const { peer: PEER, worker: WORKER, entry: ENTRY } = OFFSETS;
+const { peer: PEER, worker: WORKER, entry: ENTRY, ring: RING } = OFFSETS;
 /** How long `inject` waits for the egress worker to make room. */
 const INJECT_WAIT_MS = 1;
 const INJECT_WAITS = 50;
@@ -24,7 +24,22 @@ export interface PlaneRings {
   inject(slot: number, packets: readonly Uint8Array[]): void;
   /** Packets that found the inject ring full. */
   injectFull(): number;
+  queues(): PlaneQueues;
 }
+
+export const QUEUE_NAMES = [
+  "egress_control",
+  "egress_data",
+  "ingress_control",
+  "ingress_data",
+  "inject",
+] as const;
+export type PlaneQueue = (typeof QUEUE_NAMES)[number];
+
+/** What waits between the workers and control, now. */
+export type PlaneQueues = Readonly<
+  Record<PlaneQueue, { readonly entries: number; readonly bufferBytes: number }>
+>;
 
 export interface PlaneRingsOptions {
   readonly shared: SharedMemory;
@@ -60,6 +75,13 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
 
   return {
     injectFull: () => injectFull,
+    queues: () => ({
+      egress_control: lengthOf(shared, ringOf(workers.egress, WORKER.controlRing)),
+      egress_data: lengthOf(shared, ringOf(workers.egress, WORKER.dataRing)),
+      ingress_control: lengthOf(shared, ringOf(workers.ingress, WORKER.controlRing)),
+      ingress_data: lengthOf(shared, ringOf(workers.ingress, WORKER.dataRing)),
+      inject: lengthOf(shared, injectRing),
+    }),
     inject(slot, packets) {
       for (const packet of packets) injectOne(slot, packet);
       nudge();
@@ -92,6 +114,16 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
       }
       return punts;
     },
+  };
+}
+
+/** The tail is read first: what is put meanwhile makes it longer, never negative. */
+function lengthOf(shared: SharedMemory, at: number): PlaneQueues[PlaneQueue] {
+  const word = (field: number): number => Atomics.load(shared.words, (at + field) >> 2);
+  const distance = (tail: number, head: number): number => (word(head) - tail) >>> 0;
+  return {
+    entries: distance(word(RING.tail), RING.head),
+    bufferBytes: distance(word(RING.areaTail), RING.areaHead),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Counters of a worker, read from shared memory when somebody asks (PG-58). */
 
 import {
+  CONSTANTS,
   COUNTERS,
   type Counter,
   OFFSETS,
@@ -10,6 +11,9 @@ import {
 } from "../memory/index.ts";
 
 const { worker: WORKER } = OFFSETS;
+const { BATCH_SHIFT, BATCH_STEP, BATCH_BUCKETS, WAIT_SHIFT, WAIT_STEP, WAIT_BUCKETS } = CONSTANTS;
+const BATCHES = { shift: BATCH_SHIFT, step: BATCH_STEP, buckets: BATCH_BUCKETS };
+const WAITS = { shift: WAIT_SHIFT, step: WAIT_STEP, buckets: WAIT_BUCKETS };
 const ERRNO_COUNT = 136;
 // The table stands in this repository: its keys are the counters.
 const COUNTER_NAMES = Object.keys(COUNTERS) as Counter[];
@@ -22,10 +26,23 @@ export interface WorkerCounters {
   readonly sendErrnos: Readonly<Record<number, number>>;
   readonly receiveErrnos: Readonly<Record<number, number>>;
   readonly tunErrnos: Readonly<Record<number, number>>;
+  /** Datagrams of one send, or of one receive. */
+  readonly batches: WorkerHistogram;
+  /** Microseconds that it slept until there was something to do. */
+  readonly waits: WorkerHistogram;
   /** Rises while the worker lives: its batches. */
   readonly epoch: number;
   /** It waits, and reads nothing meanwhile. */
   readonly isParked: boolean;
+}
+
+/** Values in buckets; read while the worker writes, so that the sum may be one value ahead or behind. */
+export interface WorkerHistogram {
+  /** Upper bounds, rising; without that of infinity. */
+  readonly bounds: readonly number[];
+  /** Values at or below each bound that are above the one before it; the last: above all. */
+  readonly counts: readonly number[];
+  readonly sum: number;
 }
 
 export function readWorkerCounters(shared: SharedMemory, worker: number): WorkerCounters {
@@ -45,8 +62,29 @@ export function readWorkerCounters(shared: SharedMemory, worker: number): Worker
     sendErrnos: readErrnos(shared, worker + WORKER.sendErrnos),
     receiveErrnos: readErrnos(shared, worker + WORKER.receiveErrnos),
     tunErrnos: readErrnos(shared, worker + WORKER.tunErrnos),
+    batches: readHistogram(long, worker + WORKER.batches, BATCHES),
+    waits: readHistogram(long, worker + WORKER.waits, WAITS),
     epoch: Atomics.load(shared.words, (worker + WORKER.epoch) >> 2),
     isParked: Atomics.load(shared.words, (worker + WORKER.parked) >> 2) === 1,
+  };
+}
+
+interface HistogramShape {
+  readonly shift: number;
+  readonly step: number;
+  readonly buckets: number;
+}
+
+function readHistogram(
+  long: (at: number) => number,
+  at: number,
+  { shift, step, buckets }: HistogramShape,
+): WorkerHistogram {
+  const places = Array.from({ length: buckets }, (_, i) => i);
+  return {
+    bounds: places.slice(0, -1).map((i) => 2 ** (shift + step * i)),
+    counts: places.map((i) => long(at + 8 * i)),
+    sum: long(at + 8 * buckets),
   };
 }
 

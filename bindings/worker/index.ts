@@ -1,4 +1,4 @@
-export { readWorkerCounters, type WorkerCounters } from "./counters.ts";
+export { readWorkerCounters, type WorkerCounters, type WorkerHistogram } from "./counters.ts";
 export type { PlaneDescriptors } from "./descriptors.ts";
 export { createWorkerRecords, setOffloads, type WorkerRecords } from "./records.ts";
 export { createPlaneWorkers, type PlaneEnd, type PlaneWorkers } from "./workers.ts";

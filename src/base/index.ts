@@ -12,6 +12,7 @@ export { createDeadlineQueue, type DeadlineQueue, type QueueEntry } from "./dead
 export { equalValues } from "./equal.ts";
 export { assert, PosternError, unreachable } from "./error.ts";
 export { type Fenced, fenced } from "./fence.ts";
+export { createHistogram, type Histogram, type HistogramValue } from "./histogram.ts";
 export { after, earliest, type Instant, instant, type UnixMs, unixMs } from "./instant.ts";
 export { U16_MAX, U32_MAX } from "./integer.ts";
 export {

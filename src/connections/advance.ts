@@ -79,6 +79,7 @@ function handleDeviceEvent(state: ConnectionsState, event: WgEvent): void {
       return;
     case "established":
       state.handshakes.established++;
+      if (event.tookMs !== undefined) state.handshakeMs.observe(event.tookMs);
       if (connection.hasBeenEstablished) return;
       connection.hasBeenEstablished = true;
       connection.log.debug?.("established", { sinceUpsertMs: state.now - connection.createdAt });

@@ -2,6 +2,7 @@
 import {
   after,
   createDeadlineQueue,
+  createHistogram,
   createQueue,
   earliest,
   equalSocketAddress,
@@ -17,7 +18,7 @@ import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { noteChange } from "./changes.ts";
 import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
-import { FAREWELL_MS, HOST_ADDRESSES_MAX } from "./constants.ts";
+import { FAREWELL_MS, HANDSHAKE_BOUNDS_MS, HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
 import { explainAll } from "./explain.ts";
 import type {
@@ -208,6 +209,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
       "handshake-decrypt": 0,
     },
     handshakes: { established: 0, expired: 0, undecryptable: 0 },
+    handshakeMs: createHistogram(HANDSHAKE_BOUNDS_MS),
     failed: new Map(),
     changes: [],
     relayChanges: [],

@@ -9,6 +9,11 @@ export const CANDIDATE_TIMEOUT_MS = 10_000;
 /** How long ICE may have nothing left to try (SN-90). */
 export const DISCONNECT_GRACE_MS = 2_000;
 
+/** A handshake takes one round trip; what takes longer was repeated. */
+export const HANDSHAKE_BOUNDS_MS: readonly number[] = [
+  5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000,
+];
+
 /** Between two handshakes that were started beside a living session (SN-73). */
 export const ROLLOVER_DEBOUNCE_MS = 20_000;
 

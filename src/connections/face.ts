@@ -4,7 +4,7 @@
  * The machine is sans-IO (D-2). After every call the caller drains `pollCommand`, `pollTransmit`,
  * `pollEvent`, each until it returns `undefined`, in this order, then reads `pollTimeout` (SN-124).
  */
-import type { Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
+import type { HistogramValue, Instant, IpAddress, Log, SocketAddress, UnixMs } from "../base/index.ts";
 import type { IceCredentials, PairReport } from "../ice/index.ts";
 import type {
   PeerActivity,
@@ -280,6 +280,8 @@ export interface ConnectionsStats {
   readonly failures: Readonly<Record<FailReason, number>>;
   /** How WireGuard's handshakes ended. */
   readonly handshakes: Readonly<Record<"established" | "expired" | "undecryptable", number>>;
+  /** How long ours took, from the first initiation on. */
+  readonly handshakeMs: HistogramValue;
   readonly connections: readonly ConnectionStats[];
   readonly relays: readonly RelayStats[];
   /** Control bytes sent to all relays (SN-136). */

@@ -2,6 +2,7 @@
 import {
   type DeadlineQueue,
   formatSocketAddress,
+  type Histogram,
   type Instant,
   type Log,
   type Queue,
@@ -225,6 +226,8 @@ export interface ConnectionsState {
   readonly counters: Record<ConnectionCounter, number>;
   readonly failures: Record<FailReason, number>;
   readonly handshakes: Record<"established" | "expired" | "undecryptable", number>;
+  /** How long ours took. */
+  readonly handshakeMs: Histogram;
   /** The last words of connections that failed, until there is a path to the peer again. */
   readonly failed: Map<string, Explanation>;
   /** For those who watch (`changes.ts`). */

@@ -9,6 +9,7 @@ export function statsOf(state: ConnectionsState): ConnectionsStats {
     counters: { ...state.counters },
     failures: { ...state.failures },
     handshakes: { ...state.handshakes },
+    handshakeMs: state.handshakeMs.read(),
     connections: [...state.byId.values()].map((connection) => connectionStats(state, connection)),
     relays: [...state.relays.values()].flatMap(relayStats),
     relayBytesSent: state.relayBytesSent,

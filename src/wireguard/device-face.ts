@@ -91,12 +91,13 @@ export type WgTransmit =
 export type WgEvent =
   /** We answered an initiation; the session is not confirmed yet (WG-23). */
   | { readonly kind: "answered"; readonly peer: PeerRef }
-  /** A session can be used for sending (WG-26). `rttMs` only as initiator. */
+  /** A session can be used for sending (WG-26). `rttMs`, and `tookMs` from the first initiation, only as initiator. */
   | {
       readonly kind: "established";
       readonly peer: PeerRef;
       readonly isInitiator: boolean;
       readonly rttMs?: number;
+      readonly tookMs?: number;
     }
   /** Tunnel mode: the peer is finished and ignores all but `removePeer` (WG-37 to WG-39). */
   | { readonly kind: "expired"; readonly peer: PeerRef; readonly reason: "no-response" | "no-session" }

@@ -162,6 +162,7 @@ function handleResponse(
     return drop(core, opened.reason, peer);
   }
   const rttMs = now - pending.sentAt;
+  const tookMs = peer.attempt.kind === "pending" ? now - peer.attempt.startedAt : rttMs;
   forgetAttempt(peer);
   noteReceived(core, peer, now, input.datagram.length);
   const session = installSession(core, peer, now, {
@@ -174,7 +175,7 @@ function handleResponse(
   peer.rttMs = rttMs;
   // The responder needs one packet to confirm the session (WG-19).
   if (!flushStaged(core, peer, now)) queueKeepalive(core, peer, now, session);
-  core.events.push({ kind: "established", peer: peer.ref, isInitiator: true, rttMs });
+  core.events.push({ kind: "established", peer: peer.ref, isInitiator: true, rttMs, tookMs });
   return { kind: "accepted", peer: peer.ref, message: "response" };
 }
 

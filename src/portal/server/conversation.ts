@@ -159,6 +159,7 @@ function join(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame
   if (socket.kind === "relay" && parseRelayJoin(frame.payload) === undefined) {
     // Without a secret nobody could be given credentials for it (PT-9).
     replyError(state.core, socket, frame, "invalid_payload");
+    state.core.meters.joins.relay.invalid++;
     noteFault(state, now, socket);
     return;
   }
@@ -166,14 +167,19 @@ function join(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame
     if (state.joins.admit(now, socket, frame)) completeJoin(state, now, socket, frame);
     return;
   }
-  if (state.joinsAgain.take(now, String(socket.id))) completeJoin(state, now, socket, frame);
-  else closeSocket(state, now, socket, CLOSE_POLICY, "too many joins");
+  if (state.joinsAgain.take(now, String(socket.id))) {
+    completeJoin(state, now, socket, frame);
+    return;
+  }
+  state.core.meters.joins[socket.kind].too_many++;
+  closeSocket(state, now, socket, CLOSE_POLICY, "too many joins");
 }
 
 export function completeJoin(state: PortalState, now: Instant, socket: PeerSocket, frame: Frame): void {
   const { core } = state;
   replyOk(core, socket, frame);
   core.counters.joins++;
+  core.meters.joins[socket.kind].ok++;
   if (socket.stage === "open") {
     socket.stage = "joined";
     core.log.info?.("peer joined", peerFields(core, socket));

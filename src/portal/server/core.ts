@@ -1,8 +1,21 @@
 /**
  * What the parts of the portal share: configuration, memory, sockets, and the two clocks.
  */
-import type { Instant, Log, Random, WallClock } from "../../base/index.ts";
-import { type ClientMessage, clientChannel, type GatewayMessage, gatewayChannel } from "../protocol/index.ts";
+import {
+  createHistogram,
+  type Histogram,
+  type Instant,
+  type Log,
+  type Random,
+  type WallClock,
+} from "../../base/index.ts";
+import {
+  type ClientMessage,
+  clientChannel,
+  type GatewayMessage,
+  gatewayChannel,
+  type Topic,
+} from "../protocol/index.ts";
 import type { Subject } from "./access.ts";
 import type { PortalModel, TokenRecord } from "./model.ts";
 import type { PeerLimits } from "./peer-limits.ts";
@@ -29,6 +42,29 @@ export interface ServerCounters {
   /** Frames between join and `init` beyond what may wait. */
   earlyFramesDropped: number;
   configErrors: number;
+  /** Identities that two processes seem to use (PT-74). */
+  duplicateIds: number;
+}
+
+/** How often and how fast (PT-192). */
+export interface ServerMeters {
+  /** By kind of peer and result. */
+  readonly joins: Record<Topic, Record<JoinResult, number>>;
+  /** From the request for access to what it brought. */
+  readonly flowMs: Histogram;
+}
+
+/** `invalid`: what it says of itself; `too_many`: more than one socket may; `late`: it said nothing. */
+export type JoinResult = "ok" | "invalid" | "too_many" | "late";
+
+const FLOW_BOUNDS_MS = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+
+export function createMeters(): ServerMeters {
+  const none = () => ({ ok: 0, invalid: 0, too_many: 0, late: 0 });
+  return {
+    joins: { client: none(), gateway: none(), relay: none() },
+    flowMs: createHistogram(FLOW_BOUNDS_MS),
+  };
 }
 
 export interface Core {
@@ -40,6 +76,7 @@ export interface Core {
   readonly random: Random;
   readonly log: Log;
   readonly counters: ServerCounters;
+  readonly meters: ServerMeters;
   readonly limits: PeerLimits;
   /** Why a client was refused a resource last, by client and resource: said once. */
   readonly failures: Map<string, Map<string, string>>;
@@ -61,6 +98,7 @@ export function createCounters(): ServerCounters {
     inputErrors: 0,
     earlyFramesDropped: 0,
     configErrors: 0,
+    duplicateIds: 0,
   };
 }
 

@@ -132,7 +132,11 @@ function replaceOlder(state: PortalState, now: Instant, kind: PeerKind, peerId: 
   const older = sockets.ofPeer(kind, peerId);
   if (older === undefined) return;
   if (!state.replacements.take(now, `${kind}|${peerId}`)) {
-    log.warn?.("two processes seem to use one identity", peerFields(state.core, older));
+    state.core.counters.duplicateIds++;
+    log.warn?.("two processes seem to use one identity", {
+      audit: "duplicate_id",
+      ...peerFields(state.core, older),
+    });
   }
   state.core.sockets.close(older, CLOSE_REPLACED, "replaced");
   handleGone(state, now, older, "replaced");

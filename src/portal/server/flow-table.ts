@@ -19,6 +19,8 @@ export interface Flow {
   readonly forgetAt: Instant;
   /** Gateways that have failed this request already. */
   readonly excluded: readonly string[];
+  /** When the client asked. */
+  readonly since: Instant;
   /** Gateways that the client knows, best first. */
   known: readonly string[];
   stage: FlowStage;
@@ -71,7 +73,7 @@ export function createFlowTable(core: Core): FlowTable {
 /** A flow that nobody has been asked about yet. */
 export function createFlow(
   now: Instant,
-  of: Pick<Flow, "ref" | "record" | "revision" | "excluded" | "known" | "clientKey" | "gatewayKey">,
+  of: Pick<Flow, "ref" | "record" | "revision" | "excluded" | "since" | "known" | "clientKey" | "gatewayKey">,
 ): Flow {
   return {
     ...of,

@@ -61,12 +61,15 @@ interface Wish {
   readonly rid: string;
   readonly known: readonly string[];
   readonly excluded: readonly string[];
+  /** When the client asked. */
+  readonly since: Instant;
 }
 
 export function createFlows(core: Core): Flows {
   const table = createFlowTable(core);
   return {
-    request: (now, socket, rid, known) => request(table, now, socket, { rid, known, excluded: [] }),
+    request: (now, socket, rid, known) =>
+      request(table, now, socket, { rid, known, excluded: [], since: now }),
     handleAuthorized(now, gateway, ref) {
       const flow = table.byRef.get(ref);
       if (flow === undefined || flow.record.gid !== gateway.peerId) return false;
@@ -152,6 +155,7 @@ function begin(table: FlowTable, now: Instant, socket: PeerSocket, wish: Wish): 
     record,
     revision: store.commit(),
     excluded: wish.excluded,
+    since: wish.since,
     known: wish.known,
     clientKey: device.publicKey,
     gatewayKey: store.get("gateway", choice.gid)?.publicKey ?? new Uint8Array(32),
@@ -263,6 +267,7 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
   if (client === undefined) return;
   const credentials = deriveIceCredentials(device, gateway);
   count(core.counters.flows, "created");
+  core.meters.flowMs.observe(now - flow.since);
   core.failures.get(cid)?.delete(rid);
   core.log.info?.("access granted", accessFields(core, flow.record));
   pushToClient(core, client, {
@@ -291,7 +296,13 @@ function failOver(table: FlowTable, now: Instant, flow: Flow): void {
   const client = core.sockets.readyPeer("client", cid);
   if (client === undefined) return;
   if (flow.excluded.length >= MAX_RETRIES) fail(core, client, rid, "offline");
-  else begin(table, now, client, { rid, known: flow.known, excluded: [...flow.excluded, gid] });
+  else
+    begin(table, now, client, {
+      rid,
+      known: flow.known,
+      excluded: [...flow.excluded, gid],
+      since: flow.since,
+    });
 }
 
 function restartRevoked(table: FlowTable, now: Instant): void {
@@ -303,7 +314,8 @@ function restartRevoked(table: FlowTable, now: Instant): void {
     forgetFlow(table, flow);
     const client = core.sockets.readyPeer("client", cid);
     if (client === undefined) continue;
-    if (client.shown.has(rid)) begin(table, now, client, { rid, known: flow.known, excluded: [] });
+    if (client.shown.has(rid))
+      begin(table, now, client, { rid, known: flow.known, excluded: [], since: flow.since });
     else fail(core, client, rid, "not_found");
   }
 }

@@ -13,7 +13,7 @@ import type { UpgradeRequest } from "./admission.ts";
 import { isLive } from "./authorizations.ts";
 import { refreshClients } from "./client-view.ts";
 import { completeJoin, handleText, initialise, noteFault } from "./conversation.ts";
-import { type Core, createCounters, type ServerCounters } from "./core.ts";
+import { type Core, createCounters, createMeters, type ServerCounters, type ServerMeters } from "./core.ts";
 import { admit, closeSocket, endExpired, handleGone, type UpgradeVerdict } from "./entrance.ts";
 import type { PortalModel } from "./model.ts";
 import type { PeerLimits } from "./peer-limits.ts";
@@ -39,6 +39,8 @@ export interface ServerStatus {
   readonly clients: readonly PresentPeer[];
   readonly gateways: readonly PresentPeer[];
   readonly relays: number;
+  /** How many are present, by the site's name. */
+  readonly gatewaysBySite: Readonly<Record<string, number>>;
   readonly liveAuthorizations: number;
 }
 
@@ -75,6 +77,9 @@ export interface PortalServer {
   snapshot(): Iterable<StateChange>;
   status(now: Instant): ServerStatus;
   readonly counters: ServerCounters;
+  readonly meters: ServerMeters;
+  /** How often each event was pushed. */
+  readonly pushes: ReadonlyMap<string, number>;
 }
 
 export function createPortalServer(options: PortalServerOptions): PortalServer {
@@ -131,6 +136,8 @@ export function createPortalServer(options: PortalServerOptions): PortalServer {
     snapshot: () => store.snapshot(),
     status: (now) => statusOf(core, now),
     counters: core.counters,
+    meters: core.meters,
+    pushes: sockets.pushes,
   };
 }
 
@@ -182,6 +189,7 @@ function createCore(options: PortalServerOptions): Core {
     random,
     log,
     counters: createCounters(),
+    meters: createMeters(),
     limits,
     failures: new Map(),
     durableRevision: 0,
@@ -191,6 +199,7 @@ function createCore(options: PortalServerOptions): Core {
 function tick(state: PortalState, now: Instant): void {
   const { core, flows, deadlines } = state;
   for (const socket of core.sockets.handleTimeout(now)) {
+    if (socket.stage === "open") core.meters.joins[socket.kind].late++;
     closeSocket(state, now, socket, CLOSE_NORMAL, "silent");
   }
   for (const [socket, frame] of state.joins.due(now)) completeJoin(state, now, socket, frame);
@@ -215,7 +224,14 @@ function isDue(deadline: Instant | undefined, now: Instant): boolean {
   return deadline !== undefined && now >= deadline;
 }
 
-function statusOf({ sockets, store, clock }: Core, now: Instant): ServerStatus {
+function gatewaysOf(all: readonly PeerSocket[], store: Core["store"], siteId: string): number {
+  return all.filter(({ kind, stage, peerId }) => {
+    const isPresent = kind === "gateway" && stage !== "open";
+    return isPresent && store.get("gateway", peerId)?.ownerId === siteId;
+  }).length;
+}
+
+function statusOf({ sockets, store, clock, model }: Core, now: Instant): ServerStatus {
   const wallNow = clock.wallNow(now);
   const all = [...sockets.all()];
   const present = (kind: PeerKind): readonly PresentPeer[] =>
@@ -228,6 +244,9 @@ function statusOf({ sockets, store, clock }: Core, now: Instant): ServerStatus {
     clients: present("client"),
     gateways: present("gateway"),
     relays: all.filter(({ kind }) => kind === "relay").length,
+    gatewaysBySite: Object.fromEntries(
+      [...model.sites.values()].map(({ id, name }) => [name, gatewaysOf(all, store, id)]),
+    ),
     liveAuthorizations: [...store.authorizations.all()].filter((record) => isLive(record, wallNow)).length,
   };
 }

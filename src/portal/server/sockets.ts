@@ -80,6 +80,8 @@ export interface SocketTable {
   handleTimeout(now: Instant): readonly PeerSocket[];
   pollTimeout(): Instant | undefined;
   pollTransmit(): ServerTransmit | undefined;
+  /** How often each event was pushed. */
+  readonly pushes: ReadonlyMap<string, number>;
 }
 
 /** How often each kind is pinged, and how long it may be silent (PT-75). */
@@ -118,6 +120,7 @@ export function createSocketTable(): SocketTable {
     checkAt: undefined,
   };
   const { byId, byPeer, gateways, countByToken, transmits } = tables;
+  const pushes = new Map<string, number>();
   const send = (socket: PeerSocket, text: string): void => {
     transmits.push({ kind: "text", socket: socket.id, text });
   };
@@ -133,7 +136,9 @@ export function createSocketTable(): SocketTable {
     gateways: () => gateways,
     countOfToken: (hash) => countByToken.get(hash) ?? 0,
     remove: (id) => remove(tables, id),
+    pushes,
     push(socket, { event, payload }) {
+      pushes.set(event, (pushes.get(event) ?? 0) + 1);
       send(socket, toFrameText({ topic: socket.kind, event, payload }));
     },
     send,

@@ -2,6 +2,7 @@
 import type {
   AnyStatus,
   ConnectionView,
+  HistogramView,
   PeerStatus,
   PortalServerStatus,
   PresentView,
@@ -43,10 +44,25 @@ function peerLines(status: PeerStatus): readonly string[] {
     summary(status),
     `portal     ${printable(`${portal.url} ${portal.state}${error}`)}`,
     `interface  ${tun.name} ${addresses === "" ? "without address" : addresses}, MTU ${tun.mtu}, UDP ${ports}`,
+    `batches    ${batchLine(status.plane)}`,
     ...(status.role === "client" ? ["", ...formatResources(status.resources)] : []),
     "",
     ...formatConnections(status.connections),
   ];
+}
+
+/** How many datagrams go, and come, at a time: what decides about speed (PG-114). */
+function batchLine({ batches, waits_us }: PeerStatus["plane"]): string {
+  const mean = ({ counts, sum }: HistogramView): string => {
+    const times = timesOf(counts);
+    return times === 0 ? "none yet" : `${(sum / times).toFixed(1)} datagrams`;
+  };
+  const sleeps = timesOf(waits_us.egress.counts) + timesOf(waits_us.ingress.counts);
+  return `${mean(batches.egress)} a send, ${mean(batches.ingress)} a receive; slept ${sleeps} times`;
+}
+
+function timesOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 export function formatResources(resources: readonly ResourceView[]): readonly string[] {

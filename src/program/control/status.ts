@@ -51,8 +51,26 @@ export interface PeerStatus extends ProgramStatus {
   readonly connections: readonly ConnectionView[];
   /** What is not zero, by who counts it. */
   readonly counters: Readonly<Record<"egress" | "ingress" | "control", Counts>>;
+  readonly plane: PlaneStatus;
   readonly flags: Readonly<Record<string, boolean>>;
   readonly rss_mib: number;
+}
+
+/** What the packet plane's workers measure of themselves (PG-114). */
+export interface PlaneStatus {
+  /** Datagrams of one send (egress) or one receive (ingress). */
+  readonly batches: Readonly<Record<"egress" | "ingress", HistogramView>>;
+  /** Microseconds that a worker slept until there was something to do. */
+  readonly waits_us: Readonly<Record<"egress" | "ingress", HistogramView>>;
+  /** Entries that wait between workers and control, and the bytes of the buffer that they take. */
+  readonly queues: Readonly<Record<string, { readonly entries: number; readonly buffer_bytes: number }>>;
+}
+
+export interface HistogramView {
+  readonly bounds: readonly number[];
+  /** At or below each bound and above the one before it; the last: above all. */
+  readonly counts: readonly number[];
+  readonly sum: number;
 }
 
 export type Counts = Readonly<Record<string, number>>;

@@ -1,16 +1,9 @@
 /** What a client or gateway measures of itself (PG-114). */
-import type { Instant } from "../../base/index.ts";
+import { createHistogram, type Instant } from "../../base/index.ts";
 import type { ConnectionChange, Connections } from "../../connections/index.ts";
 import type { DnsFigures } from "../../dns/index.ts";
 import type { Counts, PortalLinkStatus, ResourceView } from "../control/index.ts";
-import {
-  createHistogram,
-  type LoopMeter,
-  planeSamples,
-  type Sample,
-  sample,
-  samplesBy,
-} from "../metrics/index.ts";
+import { inSeconds, type LoopMeter, planeSamples, type Sample, sample, samplesBy } from "../metrics/index.ts";
 import type { PlaneHost } from "../shell/index.ts";
 
 export interface PeerSampleParts {
@@ -53,7 +46,13 @@ const ROUTES = ["direct", "relayed", "relayed-tls", "relayed-tcp"] as const;
 
 type Stats = ReturnType<Connections["stats"]>;
 
-function connectionSamples({ connections, failures, counters, handshakes }: Stats): readonly Sample[] {
+function connectionSamples({
+  connections,
+  failures,
+  counters,
+  handshakes,
+  handshakeMs,
+}: Stats): readonly Sample[] {
   const present = new Map<string, number>();
   for (const state of ["connecting", "connected", "idle"]) {
     for (const path of state === "connecting" ? ["none"] : ROUTES) {
@@ -72,6 +71,7 @@ function connectionSamples({ connections, failures, counters, handshakes }: Stat
     ...samplesBy("postern_connection_failures_total", "reason", failures),
     ...samplesBy("postern_connection_events_total", "counter", counters),
     ...samplesBy("postern_handshakes_total", "result", handshakes),
+    sample("postern_handshake_duration_seconds", inSeconds(handshakeMs, 1000)),
   ];
 }
 

@@ -19,6 +19,7 @@ import type {
   DnsStatus,
   EgressStatus,
   PeerStatus,
+  PlaneStatus,
   PortalLinkStatus,
   ProgramStatus,
   RelayStatus,
@@ -90,11 +91,29 @@ export function readStatus(parts: StatusParts): PeerStatus {
         inject_full: plane.injectFull,
       }),
     },
+    plane: planeStatus(plane),
     flags: {
       ...{ gso, gro, tun_offload: tunOffload, enobufs_retry: enobufsRetry },
       icmp_error_creates_flow: icmpErrorCreatesFlow,
     },
     rss_mib: Math.round(process.memoryUsage.rss() / (1 << 20)),
+  };
+}
+
+export function planeStatus({
+  egress,
+  ingress,
+  queues,
+}: ReturnType<PlaneHost["plane"]["counters"]>): PlaneStatus {
+  return {
+    batches: { egress: egress.batches, ingress: ingress.batches },
+    waits_us: { egress: egress.waits, ingress: ingress.waits },
+    queues: Object.fromEntries(
+      Object.entries(queues).map(([name, { entries, bufferBytes }]) => [
+        name,
+        { entries, buffer_bytes: bufferBytes },
+      ]),
+    ),
   };
 }
 

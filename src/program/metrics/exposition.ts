@@ -1,5 +1,6 @@
 /** Samples as Prometheus reads them: text format 0.0.4 (PG-114). Pure. */
-import { FAMILIES, type HistogramValue, type Labels, type Sample } from "./families.ts";
+import type { HistogramValue } from "../../base/index.ts";
+import { FAMILIES, type Labels, type Sample } from "./families.ts";
 
 export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -1,5 +1,7 @@
 /** Every metric, once (PG-114, PT-192): text, help and documents are made from this table. */
 
+import type { HistogramValue } from "../../base/index.ts";
+
 export interface MetricFamily {
   readonly type: "counter" | "gauge" | "histogram";
   readonly help: string;
@@ -32,12 +34,17 @@ export const FAMILIES = {
   postern_dropped_total: counter("Packets given up, by the reasons of the documents", "reason", "direction"),
   postern_io_errors_total: counter("System calls of the packet plane that failed", "direction", "errno"),
   postern_worker_total: counter("What the workers of the packet plane count besides", "worker", "counter"),
+  postern_batch_size: histogram("Datagrams of one send (out) or one receive (in)", "direction"),
+  postern_worker_wait_seconds: histogram("How long a worker slept until there was something to do", "worker"),
+  postern_queue_length: gauge("Events and packets that wait between the workers and control", "queue"),
+  postern_buffers_in_use: gauge("Bytes that they take of the queue's buffer", "queue"),
   postern_queue_drops_total: counter("What a full queue gave up", "queue"),
 
   postern_connections: gauge("Connections by state and path", "state", "path"),
   postern_connection_failures_total: counter("Connections that failed", "reason"),
   postern_connection_events_total: counter("What connections count of datagrams and candidates", "counter"),
   postern_handshakes_total: counter("WireGuard handshakes", "result"),
+  postern_handshake_duration_seconds: histogram("From our first initiation until a session came of it"),
   postern_ice_duration_seconds: histogram("From the wish for a connection to its first path", "path"),
   postern_tunnel_events_total: counter("What the tunnel decided about packets", "counter"),
   postern_flows: gauge("Flows with a record in the packet plane"),
@@ -62,9 +69,23 @@ export const FAMILIES = {
 
   postern_portal_sockets: gauge("Peers that are connected", "kind"),
   postern_portal_live_authorizations: gauge("Authorizations in force"),
-  postern_portal_joins_total: counter("Joins that were answered"),
+  postern_portal_relays: gauge("Relays that are connected"),
+  postern_portal_gateways: gauge("Gateways that are present", "site"),
+  postern_portal_joins_total: counter("Joins, and sockets that never joined (late)", "kind", "result"),
   postern_portal_refused_total: counter("Refused upgrades", "code"),
   postern_portal_flows_total: counter("Requests for access", "outcome"),
+  postern_portal_flow_seconds: histogram("From the request for access until it was granted"),
+  postern_portal_push_total: counter("Messages that were pushed to peers", "event"),
+  postern_portal_push_lag_seconds: histogram("From an input until the sockets had what follows from it"),
+  postern_portal_candidates_dropped_total: counter("Candidates that reached nobody", "reason"),
+  postern_portal_input_errors_total: counter("Inputs whose reading failed by a defect"),
+  postern_portal_early_frames_dropped_total: counter("Frames between join and init beyond what may wait"),
+  postern_portal_unknown_events_total: counter("Events of peers that nobody knows"),
+  postern_portal_loop_lag_seconds: histogram("How late the control loop woke"),
+  postern_portal_db_seconds: histogram("Writes of the state to disk"),
+  postern_portal_change_lag_seconds: histogram(
+    "From a new configuration until the sockets had what it changes",
+  ),
   postern_portal_events_total: counter("What the portal counts besides", "counter"),
 
   postern_relay_allocations: gauge("Allocations of TURN clients"),
@@ -86,15 +107,6 @@ export type MetricName = keyof typeof FAMILIES;
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** What a histogram holds: observations up to each bound, and all of them. */
-export interface HistogramValue {
-  /** Upper bounds, rising; without that of infinity. */
-  readonly bounds: readonly number[];
-  /** Observations at or below each bound that are above the one before it; the last: above all. */
-  readonly counts: readonly number[];
-  readonly sum: number;
-}
-
 export interface Sample {
   readonly name: MetricName;
   readonly labels: Labels;
@@ -103,6 +115,11 @@ export interface Sample {
 
 export function sample(name: MetricName, value: number | HistogramValue, labels: Labels = {}): Sample {
   return { name, labels, value };
+}
+
+/** What was observed in another unit, of which a second has so many. */
+export function inSeconds({ bounds, counts, sum }: HistogramValue, perSecond: number): HistogramValue {
+  return { bounds: bounds.map((bound) => bound / perSecond), counts, sum: sum / perSecond };
 }
 
 /** One sample per entry of `counts`; `label` gets the entry's name. */

@@ -1,14 +1,13 @@
 export { CONTENT_TYPE, formatMetrics } from "./exposition.ts";
 export {
   FAMILIES,
-  type HistogramValue,
+  inSeconds,
   type Labels,
   type MetricName,
   type Sample,
   sample,
   samplesBy,
 } from "./families.ts";
-export { createHistogram, type Histogram } from "./histogram.ts";
 export { createLoopMeter, type LoopMeter } from "./loop-meter.ts";
 export { formatOtlp, type OtlpReport, parseResourceAttributes } from "./otlp.ts";
 export { type Push, type PushSettings, startPush } from "./otlp-push.ts";

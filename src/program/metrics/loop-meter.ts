@@ -1,6 +1,6 @@
 /** How long turns of a control loop take (PG-114). */
+import { createHistogram } from "../../base/index.ts";
 import { type Sample, sample } from "./families.ts";
-import { createHistogram } from "./histogram.ts";
 
 /** Seconds: a turn is over within one of these, or it holds up the others. */
 const TURN_BOUNDS = [0.0001, 0.001, 0.005, 0.02, 0.1, 0.5, 2];

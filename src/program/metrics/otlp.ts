@@ -1,6 +1,8 @@
 /** Samples as OTLP/HTTP takes them: one `ExportMetricsServiceRequest` in its JSON form (PG-116). Pure. */
+
+import type { HistogramValue } from "../../base/index.ts";
 import { malformed, type Parsed, parsed } from "../../base/index.ts";
-import { FAMILIES, type HistogramValue, type Labels, type MetricFamily, type Sample } from "./families.ts";
+import { FAMILIES, type Labels, type MetricFamily, type Sample } from "./families.ts";
 
 /** `AGGREGATION_TEMPORALITY_CUMULATIVE` of metrics.proto: each value counts from the start of the process. */
 const CUMULATIVE = 2;

@@ -2,7 +2,7 @@
 import { errnoName } from "../../../bindings/linux/index.ts";
 import { REASON_NAMES } from "../../../bindings/memory/index.ts";
 import type { Plane, WorkerCounters } from "../../../bindings/plane/index.ts";
-import { type Sample, sample, samplesBy } from "./families.ts";
+import { inSeconds, type Sample, sample, samplesBy } from "./families.ts";
 
 type PlaneCounters = ReturnType<Plane["counters"]>;
 
@@ -18,11 +18,18 @@ export function planeSamples(plane: PlaneCounters, asked = 0): readonly Sample[]
   return [
     ...WORKERS.flatMap((worker) => workerSamples(worker, plane[worker])),
     ...featureSamples(plane, asked),
+    ...Object.entries(plane.queues).flatMap(([queue, { entries, bufferBytes }]) => [
+      sample("postern_queue_length", entries, { queue }),
+      sample("postern_buffers_in_use", bufferBytes, { queue }),
+    ]),
     sample("postern_queue_drops_total", plane.injectFull, { queue: "inject" }),
   ];
 }
 
-function workerSamples(worker: Worker, { counters, drops, ...errnos }: WorkerCounters): readonly Sample[] {
+function workerSamples(
+  worker: Worker,
+  { counters, drops, batches, waits, ...errnos }: WorkerCounters,
+): readonly Sample[] {
   const direction = DIRECTION[worker];
   const { from, to } = PLANES[worker];
   // All of them from the start: a rate needs the zero before the first event.
@@ -37,6 +44,8 @@ function workerSamples(worker: Worker, { counters, drops, ...errnos }: WorkerCou
       ...errnos[worker === "egress" ? "sendErrnos" : "receiveErrnos"],
     }),
     ...errnoSamples(worker === "egress" ? "tun_read" : "tun_write", errnos.tunErrnos),
+    sample("postern_batch_size", batches, { direction }),
+    sample("postern_worker_wait_seconds", inSeconds(waits, 1e6), { worker }),
     ...samplesBy("postern_worker_total", "counter", counters, { worker }),
   ];
 }

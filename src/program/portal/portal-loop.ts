@@ -14,12 +14,14 @@ import {
 } from "../../portal/server/index.ts";
 import { MAX_SLEEP_MS } from "../longest-sleep.ts";
 import { type Listener, type ListenerEvents, type ListenerOptions, openListener } from "./listener.ts";
+import { createPortalMeter, type PortalMeter } from "./portal-meter.ts";
 import { monotonicNow, wallNow } from "./program-clock.ts";
 import type { StateFile } from "./state-file.ts";
 
 export interface PortalLoop {
   readonly listener: Listener;
-  readonly server: Pick<PortalServer, "counters">;
+  readonly server: Pick<PortalServer, "counters" | "meters" | "pushes">;
+  readonly meter: PortalMeter;
   status(): ServerStatus;
   /** A new configuration takes effect. */
   reload(model: PortalModel): void;
@@ -49,6 +51,7 @@ interface Loop {
   writing: Promise<void> | undefined;
   isClosing: boolean;
   readonly clock: WallClock;
+  readonly meter: PortalMeter;
 }
 
 export async function openPortalLoop(options: PortalLoopOptions): Promise<PortalLoop> {
@@ -71,6 +74,7 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
     writing: undefined,
     isClosing: false,
     clock: createWallClock(monotonicNow(), wallNow()),
+    meter: createPortalMeter(),
   };
   const listener = await openListener(options, listenerEvents(loop));
   loop.listener = listener;
@@ -78,8 +82,13 @@ export async function openPortalLoop(options: PortalLoopOptions): Promise<Portal
   return {
     listener,
     server,
+    meter: loop.meter,
     status: () => server.status(monotonicNow()),
-    reload: (next) => turn(loop, (now) => server.handleModel(now, next)),
+    reload(next) {
+      const since = performance.now();
+      turn(loop, (now) => server.handleModel(now, next));
+      loop.meter.change(performance.now() - since);
+    },
     drain: (withinMs) => listener.drain(withinMs, random),
     async close() {
       loop.isClosing = true;
@@ -108,27 +117,36 @@ function listenerEvents(loop: Loop): ListenerEvents {
 
 /** Runs one input and then everything that follows from it. */
 function turn<T>(loop: Loop, input: (now: Instant) => T): T {
+  const since = performance.now();
   const now = monotonicNow();
   const wall = wallNow();
   if (loop.clock.follow(now, wall)) loop.server.handleClock(now, wall);
   const result = input(now);
-  drain(loop);
+  if (drain(loop) > 0) loop.meter.pushed(performance.now() - since);
   return result;
 }
 
-function drain(loop: Loop): void {
+/** Returns how much went to peers. */
+function drain(loop: Loop): number {
   const { server, listener } = loop;
+  let sent = 0;
   if (listener !== undefined) {
     for (let next = server.pollTransmit(); next !== undefined; next = server.pollTransmit()) {
       listener.send(next);
+      if (next.kind === "text") sent++;
     }
   }
   if (loop.writing === undefined) startWriting(loop);
   clearTimeout(loop.timer);
   const at = server.pollTimeout();
-  if (at === undefined || loop.isClosing) return;
+  if (at === undefined || loop.isClosing) return sent;
   const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, at - monotonicNow()));
-  loop.timer = setTimeout(() => turn(loop, (now) => server.handleTimeout(now)), sleepMs);
+  const due = performance.now() + sleepMs;
+  loop.timer = setTimeout(() => {
+    loop.meter.woke(Math.max(0, performance.now() - due));
+    turn(loop, (now) => server.handleTimeout(now));
+  }, sleepMs);
+  return sent;
 }
 
 /** One write at a time; whatever changed meanwhile is in the next. */
@@ -145,9 +163,11 @@ async function write(
   loop: Loop,
   { revision, changes }: NonNullable<ReturnType<PortalServer["pollPersist"]>>,
 ): Promise<void> {
-  const { server, state, log } = loop;
+  const { server, state, log, meter } = loop;
   try {
+    const since = performance.now();
     await state.append(changes, () => server.snapshot());
+    meter.written(performance.now() - since);
   } catch (error) {
     log.error?.("cannot write the state; new devices and flows wait", { error });
     await wait(loop.isClosing ? 0 : WRITE_RETRY_MS);

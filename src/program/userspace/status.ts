@@ -3,7 +3,7 @@ import { formatIp, formatSocketAddress } from "../../base/index.ts";
 import type { ConnectionView, PeerStatus } from "../control/index.ts";
 import { NO_STREAMS } from "../endpoint/relay-streams.ts";
 import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
-import { connectionView, nonZero, ofWorker, prefixed, relayView } from "../endpoint/status.ts";
+import { connectionView, nonZero, ofWorker, planeStatus, prefixed, relayView } from "../endpoint/status.ts";
 import { failedViews } from "../endpoint/why.ts";
 import { VERSION } from "../version.ts";
 import type { SocketGrade } from "./carrier.ts";
@@ -38,6 +38,7 @@ export interface UserspaceStatus
     readonly udp: number;
   };
   readonly counters: PeerStatus["counters"];
+  readonly plane: PeerStatus["plane"];
 }
 
 export interface UserspaceStatusParts<Machine extends PeerMachine> {
@@ -74,6 +75,7 @@ export function readUserspaceStatus<Machine extends PeerMachine>(
     relays: stats.relays.map((relay) => relayView(relay, NO_STREAMS)),
     resources: role.resourcesOf(tunnel.machine),
     connections: connectionViews(parts),
+    plane: planeStatus(plane),
     counters: {
       egress: nonZero(ofWorker(plane.egress)),
       ingress: nonZero(ofWorker(plane.ingress)),

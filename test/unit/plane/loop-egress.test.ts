@@ -78,6 +78,33 @@ describe("the egress loop", () => {
     expect(counters).toMatchObject({ reads: 2, writes: 1, segments_out: 2, polls: 3 });
   });
 
+  it("PG-114: counts each send by its datagrams, as it went", () => {
+    const whole = run({ frames: [SUPER] }).batches;
+    expect({ counts: whole.counts, sum: whole.sum }).toEqual({ counts: [0, 0, 1, 0, 0, 0, 0, 0], sum: 4 });
+    const apart = run({ frames: [SUPER], sends: [E.EIO] }).batches;
+    expect({ counts: apart.counts, sum: apart.sum }).toEqual({ counts: [4, 0, 0, 0, 0, 0, 0, 0], sum: 4 });
+    expect(whole.bounds).toEqual([1, 2, 4, 8, 16, 32, 64]);
+  });
+
+  it.each([
+    [0, 0],
+    [1, 3],
+    [2, 4],
+    [4, 4],
+    [5, 5],
+    [4_194, 9],
+    [4_195, 10],
+  ])("PG-114: a sleep of %i ms counts in bucket %i, the time before the loop in none", (ms, bucket) => {
+    let now = NOW;
+    const onPoll = () => {
+      now = instant(now + ms);
+    };
+    const { waits } = run({ frames: [FRAME], now: () => now, onPoll });
+    expect(waits.counts).toEqual(Array.from({ length: 11 }, (_, i) => (i === bucket ? 1 : 0)));
+    expect(waits.sum).toBe(1000 * ms);
+    expect(waits.bounds.slice(0, 3)).toEqual([16, 64, 256]);
+  });
+
   it("PF-36: names the segment size exactly when there are several datagrams", () => {
     expect(run({ frames: [FRAME] }).sent[0]?.control).toEqual([]);
     const { sent } = run({ frames: [SUPER] });

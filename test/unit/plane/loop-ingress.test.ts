@@ -262,6 +262,23 @@ describe("errors of TUN writes (PG-38, PF-34)", () => {
   });
 });
 
+describe("receives by their datagrams (PG-114)", () => {
+  it.each([
+    [1, 0],
+    [2, 1],
+    [3, 2],
+    [4, 2],
+    [5, 3],
+    [64, 6],
+    [65, 7],
+  ])("a train of %i counts in bucket %i", (datagrams, bucket) => {
+    const train = received(new Uint8Array(32 * datagrams - 1), [CONTROL.info4, CONTROL.gro(32)]);
+    const { batches } = run({ receives4: [train] });
+    expect(batches.counts).toEqual(Array.from({ length: 8 }, (_, i) => (i === bucket ? 1 : 0)));
+    expect(batches.sum).toBe(datagrams);
+  });
+});
+
 describe("time (D-14)", () => {
   it("is what the clock says, in milliseconds", () => {
     const now = instant(NOW + 12_345);

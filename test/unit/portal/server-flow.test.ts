@@ -50,6 +50,15 @@ describe("a flow", () => {
     expect(client.log).toContain("flow_created");
   });
 
+  it("PT-192: how long a request took, from the client's asking on", () => {
+    const { world, client, gateway, rid } = pair();
+    client.send(createFlow(rid));
+    world.pass(300);
+    gateway.answer();
+    const { counts, sum } = world.server.meters.flowMs.read();
+    expect({ sum, place: counts.indexOf(1) }).toEqual({ sum: 300, place: 6 });
+  });
+
   it("PT-85.4: waits for the disk again after a write that failed", () => {
     const { world, client, gateway, rid } = pair();
     world.hasDisk = false;

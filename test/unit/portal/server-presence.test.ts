@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { instant, ip, toBase64, unixMs } from "../../../src/base/index.ts";
+import { instant, ip, SILENT, toBase64, unixMs } from "../../../src/base/index.ts";
 import { createServerSnapshot } from "./server-snapshot.ts";
 import {
   createFlow,
@@ -237,6 +237,40 @@ describe("identity", () => {
     // The end of the older socket does not end the newer one's presence.
     joined.close();
     expect(world.server.status(world.now).clients).toHaveLength(1);
+  });
+
+  it("PT-74: more than five sockets of one peer in a minute are an audit event, counted and in the log", () => {
+    const lines: unknown[] = [];
+    const world = createWorld(
+      undefined,
+      undefined,
+      {},
+      {
+        ...SILENT,
+        warn: (message, fields) => lines.push([message, fields]),
+      },
+    );
+    for (let i = 0; i < 6; i++) {
+      world.client();
+      world.pass(1_000);
+    }
+    expect([world.server.counters.duplicateIds, lines]).toEqual([0, []]);
+    world.client();
+    expect(world.server.counters.duplicateIds).toBe(1);
+    expect(lines).toEqual([
+      ["two processes seem to use one identity", expect.objectContaining({ audit: "duplicate_id" })],
+    ]);
+  });
+
+  it("PT-192: joins are counted by kind and by what became of them", () => {
+    const world = createWorld();
+    world.gateway();
+    world.client({ joins: false });
+    world.pass(15_000);
+    const { client, gateway } = world.server.meters.joins;
+    expect(client).toEqual({ ok: 0, invalid: 0, too_many: 0, late: 1 });
+    expect(gateway).toEqual({ ok: 1, invalid: 0, too_many: 0, late: 0 });
+    expect(world.server.pushes.get("init")).toBe(1);
   });
 });
 

@@ -70,6 +70,17 @@ const CLIENT: PeerStatus = {
   ],
   connections: [CONNECTION],
   counters: { egress: {}, ingress: {}, control: {} },
+  plane: {
+    batches: {
+      egress: { bounds: [1, 2], counts: [1, 0, 2], sum: 85 },
+      ingress: { bounds: [1, 2], counts: [0, 0, 0], sum: 0 },
+    },
+    waits_us: {
+      egress: { bounds: [16], counts: [4, 1], sum: 900 },
+      ingress: { bounds: [16], counts: [0, 2], sum: 900 },
+    },
+    queues: {},
+  },
   flags: {},
   rss_mib: 100,
 };
@@ -85,6 +96,12 @@ describe("what status prints", () => {
     );
     expect(lines.at(-1)).toMatch(/^5f0e9d.*… +connected +direct +\[2001.*… +12 ms +1\.2 GB +999 B +1m15s$/);
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(WIDTH);
+  });
+
+  it("PG-111, PG-114: how many datagrams go at a time, and whether any have come", () => {
+    expect(formatStatus(CLIENT)).toContain(
+      "batches    28.3 datagrams a send, none yet a receive; slept 7 times",
+    );
   });
 
   it("PG-111, RL-212: the longest name of a path leaves the lines within 80 columns", () => {

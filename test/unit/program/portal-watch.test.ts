@@ -80,7 +80,16 @@ describe("the portal's status over HTTP", () => {
     const text = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();
     const samples = parseMetrics(text);
     expect(metricIn(samples, "postern_portal_sockets", 'kind="gateway"')).toBe(1);
-    expect(metricIn(samples, "postern_portal_joins_total")).toBe(1);
+    expect(metricIn(samples, "postern_portal_joins_total", 'result="ok",kind="gateway"')).toBe(1);
+    expect(metricIn(samples, "postern_portal_joins_total", 'result="late",kind="client"')).toBe(0);
+    expect(
+      samples.filter(({ name }) => name === "postern_portal_gateways").map(({ value }) => value),
+    ).toEqual([1]);
+    expect(metricIn(samples, "postern_portal_push_total", 'event="init"')).toBe(1);
+    expect(metricIn(samples, "postern_portal_push_lag_seconds_count")).toBeGreaterThan(0);
+    for (const name of ["loop_lag", "db", "change_lag", "flow"]) {
+      expect(metricIn(samples, `postern_portal_${name}_seconds_count`)).toBeGreaterThanOrEqual(0);
+    }
     expect(samples.filter(({ name }) => name === "postern_portal_refused_total")).toHaveLength(1);
     expect(metricIn(samples, "postern_portal_events_total", 'counter="input_errors"')).toBe(0);
     expect(metricIn(samples, "postern_ready")).toBe(1);

@@ -31,13 +31,25 @@ describe("a handshake", () => {
     advance(world, 100);
     expect(b.received).toEqual(["hello"]);
     expect(timeline(world)).toEqual(["a initiation", "b response", "a data"]);
-    expect(a.events).toEqual([{ kind: "established", peer: ab, isInitiator: true, rttMs: 10 }]);
+    expect(a.events).toEqual([{ kind: "established", peer: ab, isInitiator: true, rttMs: 10, tookMs: 10 }]);
     expect(eventKinds(b)).toEqual(["answered", "established"]);
     expect(a.device.stats(ab)).toMatchObject({
       rttMs: 10,
       lastHandshake: START + 10,
       hasUsableSession: true,
     });
+  });
+
+  it("PG-114: a handshake whose first initiation was lost took as long as from that one on", () => {
+    const { world, a, ab } = pair("tunnel");
+    world.loses = (line) => line.kind === "initiation" && world.now === START;
+    a.device.initiate(world.now, ab);
+    advance(world, 6_000);
+    const [established] = a.events;
+    expect(established).toMatchObject({ kind: "established", isInitiator: true, rttMs: 10 });
+    const tookMs = established?.kind === "established" ? established.tookMs : undefined;
+    expect(tookMs).toBeGreaterThanOrEqual(5_010);
+    expect(tookMs).toBeLessThanOrEqual(5_343);
   });
 
   it("WG-19: without a staged packet the initiator confirms with one keepalive", () => {

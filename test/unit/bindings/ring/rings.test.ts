@@ -74,6 +74,9 @@ describe("rings (D-10, PG-51)", () => {
     const packets = Array.from({ length: 2100 }, () => GOOD);
     a.execute({ kind: "inject", slot: SLOT, packets });
     expect(a.counters().injectFull).toBe(2100 - 2048);
+    // Each packet of 92 bytes with the room for its tag, in eights.
+    expect(a.counters().queues.inject).toEqual({ entries: 2048, bufferBytes: 2048 * 112 });
+    expect(a.counters().queues.egress_data).toEqual({ entries: 0, bufferBytes: 0 });
     let datagrams = 0;
     for (const send of a.drive.flushEgress(NOW)) datagrams += send.bytes.length / send.segmentBytes;
     expect(datagrams).toBe(2048);

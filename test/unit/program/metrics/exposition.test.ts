@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { COUNTERS, REASONS } from "../../../../bindings/memory/index.ts";
+import { createHistogram } from "../../../../src/base/index.ts";
 import {
-  createHistogram,
   createLoopMeter,
   FAMILIES,
   formatMetrics,
@@ -75,9 +75,16 @@ describe("metrics as text", () => {
       sendErrnos: { 105: 5 },
       receiveErrnos: { 111: 6 },
       tunErrnos: {},
+      batches: { bounds: [1, 2], counts: [3, 1, 0], sum: 5 },
+      waits: { bounds: [16, 64], counts: [0, 1, 1], sum: 2_000_030 },
       epoch: 1,
     } as never;
-    const values = planeSamples({ egress: worker, ingress: worker, injectFull: 8 });
+    const queue = { entries: 2, bufferBytes: 176 };
+    const queues = {
+      ...{ egress_control: queue, egress_data: queue, ingress_control: queue, ingress_data: queue },
+      inject: { entries: 0, bufferBytes: 0 },
+    };
+    const values = planeSamples({ egress: worker, ingress: worker, injectFull: 8, queues });
     const find = (name: string, labels: object) =>
       values.find((one) => one.name === name && JSON.stringify(one.labels) === JSON.stringify(labels))?.value;
     expect(find("postern_dropped_total", { reason: "wg_replay", direction: "in" })).toBe(4);
@@ -90,5 +97,11 @@ describe("metrics as text", () => {
     expect(find("postern_feature_used_total", { flag: "gso" })).toBe(2);
     expect(find("postern_feature_used_total", { flag: "enobufs_retry" })).toBe(3);
     expect(find("postern_queue_drops_total", { queue: "inject" })).toBe(8);
+    expect(find("postern_batch_size", { direction: "out" })).toMatchObject({ counts: [3, 1, 0], sum: 5 });
+    expect(find("postern_worker_wait_seconds", { worker: "ingress" })).toEqual({
+      ...{ bounds: [16e-6, 64e-6], counts: [0, 1, 1], sum: 2.00003 },
+    });
+    expect(find("postern_queue_length", { queue: "ingress_data" })).toBe(2);
+    expect(find("postern_buffers_in_use", { queue: "ingress_data" })).toBe(176);
   });
 });

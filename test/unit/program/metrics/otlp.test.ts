@@ -1,12 +1,12 @@
 /** Metrics by OTLP: the form of a report, and a collector on loopback that takes, refuses or is silent. */
+
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Log, SILENT } from "../../../../src/base/index.ts";
+import { createHistogram, type Log, SILENT } from "../../../../src/base/index.ts";
 import {
-  createHistogram,
   formatOtlp,
   type PushSettings,
   parseResourceAttributes,

@@ -1,5 +1,13 @@
 /** Observations in buckets of fixed bounds. */
-import type { HistogramValue } from "./families.ts";
+
+/** What a histogram holds: observations up to each bound, and all of them. */
+export interface HistogramValue {
+  /** Upper bounds, rising; without that of infinity. */
+  readonly bounds: readonly number[];
+  /** Observations at or below each bound that are above the one before it; the last: above all. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
 
 export interface Histogram {
   observe(value: number): void;
