@@ -12,6 +12,7 @@ import {
 } from "../memory/index.ts";
 import { openSysCalls } from "../sys/index.ts";
 import { serveThread, type WorkerKind } from "../thread/index.ts";
+import { nameThread } from "./thread-name.ts";
 
 /** A module has the loops of its own workers. */
 type Loops = Pick<PlaneExports, "egressLoop" | "ingressLoop"> &
@@ -27,7 +28,11 @@ const LOOPS: Readonly<Record<WorkerKind, keyof Loops>> = {
 let exports: (ModuleExports & Partial<Loops>) | undefined;
 
 serveThread(({ memory, module, kind, worker }, report) => {
-  exports ??= instantiatePlane<ModuleExports & Partial<Loops>>(module, memory, openSysCalls(memory));
+  if (exports === undefined) {
+    const sys = openSysCalls(memory);
+    nameThread(sys, memory, kind, worker);
+    exports = instantiatePlane<ModuleExports & Partial<Loops>>(module, memory, sys);
+  }
   const loop = exports[LOOPS[kind]];
   assert(loop !== undefined, `the module has the loop of ${kind}`);
   report({ kind: "ready" });

@@ -8,6 +8,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
+import { readdirSync, readFileSync } from "node:fs";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { chooseCipher } from "../../build/bindings/cipher/index.js";
 import { openKernel, openTun, openUdpSockets } from "../../build/bindings/linux/index.js";
@@ -76,6 +77,7 @@ process.stdout.write(`${last}\n`, () => process.exit(0));
 /** Starts the workers, sends both ways, lets control be woken, stops the workers. */
 async function carry(round) {
   await plane.start(descriptors());
+  if (round === 0) report.threads = threadNames();
   const before = { sealed: peer.messages.length, opened: application.messages.length };
   for (let i = 0; i < COUNT; i++) {
     application.socket.send(payload(i), 7000, OTHER);
@@ -97,6 +99,14 @@ async function carry(round) {
     events,
     stopMs: performance.now() - started,
   };
+}
+
+/** Of the workers: whoever looks at the process sees which is which (PG-65). */
+function threadNames() {
+  return readdirSync("/proc/self/task")
+    .map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim())
+    .filter((name) => name.startsWith("postern-"))
+    .sort();
 }
 
 function descriptors() {

@@ -1,4 +1,5 @@
 /** The workers on real descriptors (`plane-ends.ts`). */
+import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { equalValues, ip } from "../../src/base/index.ts";
 import {
@@ -59,6 +60,17 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
       expect(performance.now() - began).toBeLessThan(900);
       ends.bindAgain("b");
     }
+  });
+
+  it("PG-65: each worker's thread has its name", async () => {
+    await startAll();
+    const names = readdirSync("/proc/self/task").map((id) =>
+      readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim(),
+    );
+    const ours = names.filter((name) => name.startsWith("postern-"));
+    expect([...ours].sort()).toEqual([
+      ...["postern-egress", "postern-egress", "postern-ingress", "postern-ingress"],
+    ]);
   });
 
   it("PG-66, PG-75: after a pause the same threads run again, on other sockets", async () => {

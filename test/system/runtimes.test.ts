@@ -14,6 +14,8 @@ import { startWgPair } from "../lib/wg-ends.ts";
 interface Probe {
   readonly runtime: string;
   readonly cipher: string;
+  /** PG-65: names that the kernel has for them. */
+  readonly threads: readonly string[];
   readonly wakes: number;
   readonly rounds: readonly {
     readonly sealed: readonly number[];
@@ -78,6 +80,7 @@ for (const { name, needs, ciphers } of CASES) {
         expect(opened).toEqual(NUMBERS);
         expect(events).toContain("other");
       }
+      expect(probe.threads).toEqual(["postern-egress", "postern-ingress"]);
       expect(probe.wakes).toBeGreaterThanOrEqual(2);
     }, 60_000);
   });
