@@ -14,9 +14,11 @@ import {
   statSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Kernel } from "../../bindings/linux/index.ts";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
 import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
+import { createFolderLock } from "./folder-lock.ts";
 import { helperEnvironment } from "./helper-programs.ts";
 import { createRepairLimit } from "./repair-limit.ts";
 import { type NamedServer, serversIn, serversInResolvectl } from "./resolv-conf.ts";
@@ -62,6 +64,8 @@ export interface DnsControlOptions {
   /** The file says whose servers it names, since several clients may have set it. */
   readonly instance: string;
   readonly log: Log;
+  /** Keeps clients that write the file in the same instant apart (DN-104). */
+  readonly kernel?: Kernel;
   readonly paths?: DnsControlPaths;
   /** Runs resolvectl; tests have their own. */
   readonly resolvectl?: Resolvectl;
@@ -106,9 +110,9 @@ export function openDnsControl(options: DnsControlOptions): DnsControl {
 
 /** `--revert-dns`, and the beginning of every start (DN-105, DN-108). */
 export function revertHostDns(options: Omit<DnsControlOptions, "wanted">): void {
-  const { log, tunName, instance, paths = DNS_CONTROL_PATHS, resolvectl = SYSTEM_RESOLVECTL } = options;
+  const { log, tunName, paths = DNS_CONTROL_PATHS, resolvectl = SYSTEM_RESOLVECTL } = options;
   try {
-    const others = openFile(paths, instance, log).revert();
+    const others = openFile({ ...options, paths }).revert();
     if (others.length > 0) log.info?.("DNS servers of clients that run stay", { instances: others });
   } catch (error) {
     log.error?.("the file of DNS servers cannot be put back", {
@@ -121,14 +125,25 @@ export function revertHostDns(options: Omit<DnsControlOptions, "wanted">): void 
   resolvectl.now(["revert", tunName]);
 }
 
-type Parts = Required<DnsControlOptions>;
+type Parts = Required<Omit<DnsControlOptions, "kernel">> & Pick<DnsControlOptions, "kernel">;
 
-function openFile(paths: DnsControlPaths, instance: string, log: Log): ResolvConfFile {
+function openFile({
+  paths,
+  instance,
+  log,
+  kernel,
+}: Omit<Parts, "wanted" | "tunName" | "resolvectl">): ResolvConfFile {
   const startedAt = startOfProcess(process.pid) ?? 0;
-  return openResolvConf(paths, isSentinelRange, log, {
+  const file = openResolvConf(paths, isSentinelRange, log, {
     self: { instance, process: process.pid, startedAt },
     isAlive: (owner) => startOfProcess(owner.process) === owner.startedAt,
   });
+  const locked = createFolderLock(kernel, dirname(paths.file), log);
+  return {
+    ...file,
+    apply: (wanted) => locked(() => file.apply(wanted)),
+    revert: () => locked(() => file.revert()),
+  };
 }
 
 /** When a process started, in the kernel's ticks since boot (proc_pid_stat(5)); `undefined` if there is none. */
@@ -190,8 +205,9 @@ function controlResolved({ tunName, log, paths, resolvectl }: Parts): DnsControl
 }
 
 /** By the file that programs read themselves (DN-103 to DN-107). */
-function controlFile({ log, paths, instance }: Parts): DnsControl {
-  const file = openFile(paths, instance, log);
+function controlFile(parts: Parts): DnsControl {
+  const { log, paths } = parts;
+  const file = openFile(parts);
   const limit = createRepairLimit({ repairsMax: OVERWRITTEN_MAX, pauseMs: OVERWRITTEN_PAUSE_MS });
   let wanted: HostDnsWanted | undefined;
   let again: Instant | undefined;
@@ -251,8 +267,9 @@ function controlFile({ log, paths, instance }: Parts): DnsControl {
 }
 
 /** Sentinels answer, but nobody is told of them. */
-function leaveAlone({ log, paths, instance }: Parts): DnsControl {
-  const file = openFile(paths, instance, log);
+function leaveAlone(parts: Parts): DnsControl {
+  const { log, paths } = parts;
+  const file = openFile(parts);
   return {
     mode: "disabled",
     systemServers() {

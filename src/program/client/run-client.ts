@@ -1,5 +1,5 @@
 /** `postern client`: the headless client (PG-2, PG-9). */
-import { interfaceIndex, openQuerySockets } from "../../../bindings/linux/index.ts";
+import { interfaceIndex, openKernel, openQuerySockets } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Log } from "../../base/index.ts";
 import {
@@ -38,7 +38,7 @@ export async function runClient(
 /** `--revert-dns`: what a client that died has left (DN-108). */
 function revertDns({ noCheck, tunName, instance = INSTANCE }: ClientOptions, io: ProgramIo): number {
   if (!noCheck) requirePrivilege("client");
-  revertHostDns({ tunName, instance, log: io.log.scope("dns") });
+  revertHostDns({ tunName, instance, kernel: openKernel(), log: io.log.scope("dns") });
   io.print("the host's DNS is as it was");
   return EXIT.ok;
 }
@@ -54,7 +54,7 @@ function hostRole(options: ClientOptions, io: ProgramIo): PeerRole<TunnelClient>
     ...clientRole(options, { isInternetOn: options.internetResource, openDns }),
     setUpHost(host, undo) {
       const { dnsControl: wanted, instance = INSTANCE } = options;
-      const control = openDnsControl({ wanted, tunName: host.tun.name, instance, log });
+      const control = openDnsControl({ wanted, tunName: host.tun.name, instance, kernel: host.kernel, log });
       undo.add("DNS control", () => control.revert());
       opened = { host, control };
       return { parameters: [], tables: [], isGuarded: true };
