@@ -14,6 +14,10 @@ const service = define({
   examples: [
     ["sudo postern service install gateway", "unit, user, folders, and /etc/postern/gateway.env for options"],
     ["sudo postern service enable gateway", "starts it, now and at each boot"],
+    [
+      "sudo postern service install client --dns-control etc-resolv-conf",
+      "for a host without systemd-resolved; runs as root",
+    ],
     ["postern service print relay", "the unit alone"],
   ],
   run: async (values, words, io) => {

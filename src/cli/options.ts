@@ -427,6 +427,13 @@ export const SERVICE_ONLY = {
     hasVariable: false,
     help: "say what would be done, and do nothing",
   },
+  "dns-control": {
+    kind: "choice",
+    choices: ["auto", "etc-resolv-conf"],
+    default: "auto",
+    hasVariable: false,
+    help: "of the client: a unit that may write /etc/resolv.conf, as root",
+  },
   root: { kind: "text", value: "DIR", hasVariable: false, help: "write files below DIR, for images" },
 } as const satisfies OptionTable;
 

@@ -97,6 +97,7 @@ export {
   type ResolverSettings,
 } from "./resolver-files.ts";
 export { readHostServers } from "./resolver-settings.ts";
+export { createReversePathWarning, isStrict, reversePathOf } from "./reverse-path.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {
   addPolicyRules,

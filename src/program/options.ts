@@ -151,6 +151,8 @@ export interface BenchOptions {
 export interface ServiceOptions {
   readonly words: readonly string[];
   readonly dryRun: boolean;
+  /** Of the client: the unit of the user `postern`, who may ask systemd-resolved only, or that of root. */
+  readonly dnsControl: "auto" | "etc-resolv-conf";
   /** Files go below it, and no command is run. */
   readonly root: string | undefined;
   /** The file that runs. */

@@ -1,4 +1,5 @@
 /** What the facts of a host mean for those who want to run Postern on it (PG-141). Pure. */
+import { isStrict, reversePathOf } from "../../host/index.ts";
 import type { HostFacts, KernelFacts, Role, UdpFacts, Way } from "./facts.ts";
 
 export interface Finding {
@@ -213,13 +214,12 @@ function judgeOtherTunnel({ otherTunnel }: KernelFacts): Found {
 /** The kernel drops answers to packets whose mark it does not consider (PG-39). */
 function judgeReversePath({ sysctls, kernel }: HostFacts): Found | undefined {
   const device = kernel?.egress.v4?.device;
-  const values = ["all", device].map((name) => sysctls.get(`net/ipv4/conf/${name}/rp_filter`)?.value);
-  if (values.every((value) => value === undefined)) return undefined;
-  const strictness = Math.max(...values.map((value) => Number(value ?? 0)));
-  if (strictness !== 1) return { ok: strictness === 0 ? "off" : "loose" };
+  const found = reversePathOf(device, (path) => sysctls.get(path)?.value);
+  if (found === undefined) return undefined;
+  if (!isStrict(found)) return { ok: found.strictness === 0 ? "off" : "loose" };
   return {
     warn: "strict: with the internet resource, answers to our own packets would be dropped",
-    remedy: `sysctl -w net.ipv4.conf.all.rp_filter=2${device === undefined ? "" : ` net.ipv4.conf.${device}.rp_filter=2`}`,
+    remedy: found.remedy,
   };
 }
 

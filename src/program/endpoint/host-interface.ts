@@ -6,6 +6,7 @@ import {
   applyTunnelRoutes,
   configureLink,
   createGuard,
+  createReversePathWarning,
   describeNetworks,
   type Guard,
   type LinkSettings,
@@ -46,6 +47,7 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
     networks: [],
     guard: options.role.isGuarded ? undefined : "none",
     said: "",
+    warnOfReversePath: createReversePathWarning(options.log),
   };
   return {
     apply(wanted) {
@@ -71,6 +73,7 @@ interface InterfaceState {
   guard: Guard | undefined | "none";
   /** What was last said about the host's own networks. */
   said: string;
+  readonly warnOfReversePath: ReturnType<typeof createReversePathWarning>;
 }
 
 function setUpLink(
@@ -100,6 +103,7 @@ function route(
   if (!isNew && equalValues(found.networks, state.networks)) return;
   state.networks = found.networks;
   applyTunnelRoutes(rtnetlink, tun.index, found.networks, log);
+  state.warnOfReversePath(rtnetlink, found.networks);
   const isCarried = ({ address }: { readonly address: Uint8Array }): boolean =>
     families.includes(address.length === 4 ? 4 : 6);
   const networks = found.networks.filter(isCarried);

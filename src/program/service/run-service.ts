@@ -16,6 +16,7 @@ import {
   type ServiceRole,
   SYSUSERS,
   TMPFILES,
+  type UnitOptions,
   unitName,
   unitOf,
 } from "./units.ts";
@@ -37,13 +38,22 @@ export function runService(options: ServiceOptions, io: ProgramIo): number {
     );
   }
   if (action === "print") {
-    io.print(unitOf(role, { command: ownCommand(options) }).trimEnd());
+    io.print(unitOf(role, unitOptions(role, options)).trimEnd());
     return EXIT.ok;
   }
   requireRoot(options);
   if (action === "install") install(role, options, io);
   else switchService(action, role, options, io);
   return EXIT.ok;
+}
+
+/** @throws PosternError `usage` where the role has no DNS to control */
+function unitOptions(role: ServiceRole, options: ServiceOptions): UnitOptions {
+  const ownsResolvConf = options.dnsControl === "etc-resolv-conf";
+  if (ownsResolvConf && role !== "client") {
+    throw new PosternError("usage", `service: ${role} controls no DNS`, "leave out --dns-control");
+  }
+  return { command: ownCommand(options), ownsResolvConf };
 }
 
 function requireRoot({ dryRun }: ServiceOptions): void {
@@ -59,10 +69,12 @@ function install(role: ServiceRole, options: ServiceOptions, io: ProgramIo): voi
     io.printError(`postern: the service cannot see ${hidden}; install the package for all users first`);
   }
   const files: readonly (readonly [path: string, text: string])[] = [
-    [`/etc/systemd/system/${unitName(role)}`, unitOf(role, { command })],
+    [`/etc/systemd/system/${unitName(role)}`, unitOf(role, unitOptions(role, options))],
     ["/etc/sysusers.d/postern.conf", SYSUSERS],
     ["/etc/tmpfiles.d/postern.conf", TMPFILES],
-    ...(role === "client" ? [["/etc/polkit-1/rules.d/50-postern.rules", POLKIT_RULE] as const] : []),
+    ...(role === "client" && options.dnsControl !== "etc-resolv-conf"
+      ? [["/etc/polkit-1/rules.d/50-postern.rules", POLKIT_RULE] as const]
+      : []),
   ];
   for (const [path, text] of files) write(path, text, options, io);
   const environment = `/etc/postern/${role}.env`;

@@ -6,6 +6,8 @@ export type ServiceRole = (typeof SERVICE_ROLES)[number];
 export interface UnitOptions {
   /** Absolute: the program and, before them, what has to run it. */
   readonly command: readonly string[];
+  /** The client writes /etc/resolv.conf itself, which is root's (DN-103). */
+  readonly ownsResolvConf?: boolean;
 }
 
 export function unitName(role: ServiceRole): string {
@@ -36,7 +38,7 @@ const SANDBOX = [
   ["RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "RemoveIPC"],
 ].flat();
 
-export function unitOf(role: ServiceRole, { command }: UnitOptions): string {
+export function unitOf(role: ServiceRole, { command, ownsResolvConf = false }: UnitOptions): string {
   const { description, isTunnel, hasToken, stopWithinS, filesMax } = ROLES[role];
   const program = command.map(quoteWord).join(" ");
   const lines = [
@@ -47,8 +49,9 @@ export function unitOf(role: ServiceRole, { command }: UnitOptions): string {
     "",
     "[Service]",
     "Type=notify",
-    "User=postern",
-    "Group=postern",
+    ...(ownsResolvConf
+      ? ["User=root", "Environment=POSTERN_DNS_CONTROL=etc-resolv-conf"]
+      : ["User=postern", "Group=postern"]),
     `EnvironmentFile=-/etc/postern/${role}.env`,
     ...(hasToken ? [`LoadCredential=POSTERN_TOKEN:/etc/postern/${role}-token`] : []),
     // What wants more than CAP_NET_ADMIN is done before the program gives everything else up.
@@ -68,11 +71,13 @@ export function unitOf(role: ServiceRole, { command }: UnitOptions): string {
     "RuntimeDirectory=postern",
     "RuntimeDirectoryPreserve=yes",
     "LogsDirectory=postern",
-    ...(isTunnel ? ["AmbientCapabilities=CAP_NET_ADMIN"] : []),
-    `CapabilityBoundingSet=${isTunnel ? "CAP_NET_ADMIN" : ""}`,
+    ...(isTunnel && !ownsResolvConf ? ["AmbientCapabilities=CAP_NET_ADMIN"] : []),
+    `CapabilityBoundingSet=${capabilitiesOf(isTunnel, ownsResolvConf)}`,
     "DevicePolicy=closed",
     ...(isTunnel ? ["DeviceAllow=/dev/net/tun rw"] : []),
     "ProtectSystem=strict",
+    // The file is replaced by a rename, for which the folder must be writable.
+    ...(ownsResolvConf ? ["ReadWritePaths=/etc"] : []),
     "ProtectProc=invisible",
     `RestrictAddressFamilies=AF_INET AF_INET6${isTunnel ? " AF_NETLINK" : ""} AF_UNIX`,
     "SystemCallArchitectures=native",
@@ -87,6 +92,12 @@ export function unitOf(role: ServiceRole, { command }: UnitOptions): string {
     "WantedBy=multi-user.target",
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** Folders below /run and /var/lib may be the user's `postern`, from before: root without more may not write there. */
+function capabilitiesOf(isTunnel: boolean, ownsResolvConf: boolean): string {
+  if (!isTunnel) return "";
+  return ownsResolvConf ? "CAP_NET_ADMIN CAP_DAC_OVERRIDE" : "CAP_NET_ADMIN";
 }
 
 export const SYSUSERS = 'u postern - "Postern" /var/lib/postern\n';

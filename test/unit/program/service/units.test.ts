@@ -55,6 +55,21 @@ describe("units", () => {
     }
   });
 
+  it("PG-79: a client that writes resolv.conf runs as root, may write /etc, and has one capability more", () => {
+    const usual = linesOf(unitOf("client", { command: COMMAND }));
+    const writing = linesOf(unitOf("client", { command: COMMAND, ownsResolvConf: true }));
+    expect(writing.filter((line) => !usual.includes(line))).toEqual([
+      "User=root",
+      "Environment=POSTERN_DNS_CONTROL=etc-resolv-conf",
+      "CapabilityBoundingSet=CAP_NET_ADMIN CAP_DAC_OVERRIDE",
+      "ReadWritePaths=/etc",
+    ]);
+    expect(usual.filter((line) => !writing.includes(line))).toEqual([
+      ...["User=postern", "Group=postern"],
+      ...["AmbientCapabilities=CAP_NET_ADMIN", "CapabilityBoundingSet=CAP_NET_ADMIN"],
+    ]);
+  });
+
   it("systemd.service(5): what systemd would take for its own is written twice, blanks are in quotes", () => {
     const unit = unitOf("portal", { command: ["/opt/my app/100%/node", "--", '/x/$"y"'] });
     expect(linesOf(unit)).toContain('ExecStart="/opt/my app/100%%/node" -- "/x/$$\\"y\\"" portal');
@@ -64,15 +79,20 @@ describe("units", () => {
     "PG-79: systemd finds nothing wrong, and little that is exposed",
     { timeout: 60_000 },
     () => {
-      for (const role of SERVICE_ROLES) {
+      const units = SERVICE_ROLES.map((role) => ({ role, ownsResolvConf: false, exposure: 25 }));
+      // Root, with a folder to write and a capability more.
+      for (const { role, exposure, ...how } of [
+        ...units,
+        { role: "client" as const, ownsResolvConf: true, exposure: 32 },
+      ]) {
         const path = join(folder, unitName(role));
         // The program has to be there for `verify`.
-        writeFileSync(path, unitOf(role, { command: [process.execPath] }));
+        writeFileSync(path, unitOf(role, { command: [process.execPath], ...how }));
         const verify = spawnSync("systemd-analyze", ["verify", "--man=no", path], { encoding: "utf8" });
         expect(verify.stderr.split("\n").filter((line) => line.includes(unitName(role)))).toEqual([]);
         const security = spawnSync(
           "systemd-analyze",
-          ["security", "--offline=true", "--threshold=25", "--no-pager", path],
+          ["security", "--offline=true", `--threshold=${exposure}`, "--no-pager", path],
           { encoding: "utf8" },
         );
         expect(security.status, security.stdout.split("\n").at(-2)).toBe(0);
@@ -82,9 +102,13 @@ describe("units", () => {
 });
 
 describe("postern service", () => {
-  const run = (words: readonly string[], options: { dryRun?: boolean; root?: string } = {}) => {
+  const run = (
+    words: readonly string[],
+    options: { dryRun?: boolean; root?: string; dnsControl?: "etc-resolv-conf" } = {},
+  ) => {
     const io = createIo();
-    const status = runService({ words, dryRun: false, root: undefined, main: "/x/main.js", ...options }, io);
+    const fixed = { dryRun: false, root: undefined, dnsControl: "auto", main: "/x/main.js" } as const;
+    const status = runService({ words, ...fixed, ...options }, io);
     return { status, lines: io.lines };
   };
 
