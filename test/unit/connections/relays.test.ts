@@ -329,3 +329,30 @@ describe("channels (SN-86, SN-87)", () => {
     expect(relay.requests("bind")).toHaveLength(1);
   });
 });
+
+describe("what a relay says too late", () => {
+  /** Above DEBUG somebody would have to act, or would want to know in a year. */
+  const isLoud = ({ line }: { readonly line: string }): boolean => !/^(trace|debug) /.test(line);
+
+  it("PG-98: answers and channel data of a relay that is gone, or that come twice, are worth no more than DEBUG", () => {
+    const lone = createLoneConnections("client");
+    const relay = playRelay(lone, 1);
+    listRelays(lone, relay);
+    relay.activate();
+    const [binding, allocate] = [relay.last("binding"), relay.last("allocate")];
+    lone.lines.length = 0;
+    // Once more, as a network that doubles datagrams brings them; data on a channel that nobody bound.
+    relay.succeed(binding, { mappedAddress: MAPPED });
+    relay.succeed(allocate, { relayedAddresses: [relay.relayed], lifetimeSeconds: 3_600 });
+    relay.refuse(allocate, 437);
+    relay.sendData(0x4001, Uint8Array.of(1, 2, 3));
+    expect(lone.lines.filter(isLoud)).toEqual([]);
+    lone.apply((machine, now) => machine.updateRelays(now, { remove: [relay.entry.id], add: [] }));
+    lone.lines.length = 0;
+    relay.succeed(allocate, { relayedAddresses: [relay.relayed], lifetimeSeconds: 3_600 });
+    relay.refuse(allocate, 401);
+    relay.sendData(0x4000, Uint8Array.of(1, 2, 3));
+    expect(lone.lines.filter(isLoud)).toEqual([]);
+    expect(lone.lines.length).toBeGreaterThan(0);
+  });
+});
