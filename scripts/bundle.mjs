@@ -12,6 +12,7 @@ const OUT = join(ROOT, "build", "program");
 /** What is started by name; `bindings/runtime/places.ts` says where the running program finds each. */
 const ENTRIES = {
   main: "src/cli/main.ts",
+  "postern-wg": "src/cli/postern-wg.ts",
   worker: "bindings/worker/main.ts",
   tool: "src/program/demo/tool.ts",
   candidates: "bindings/cipher/candidates.ts",

@@ -1,4 +1,4 @@
-export { type Entry, entryFile, readBuiltModule, rootFile } from "./places.ts";
+export { type Entry, entryFile, IS_EXECUTABLE, readBuiltModule, rootFile } from "./places.ts";
 export {
   currentRuntime,
   programCommand,

@@ -152,6 +152,10 @@ const wg = define({
     ["postern wg ./wg0.conf", "the interface wg0; prints `ready` when it is up"],
     ["postern wg wg0", "the same from /etc/wireguard/wg0.conf"],
     ["kill -USR2 PID", "prints all counters as one line of JSON"],
+    [
+      "WG_QUICK_USERSPACE_IMPLEMENTATION=postern-wg wg-quick up wg0",
+      "postern wg --bare --detach, by wg-quick",
+    ],
   ],
   run: async (values, [config = ""], io) => {
     const { runWg } = await import("../program/wg/index.ts");

@@ -286,6 +286,18 @@ export const GATEWAY_ONLY = {
 } as const satisfies OptionTable;
 
 export const WG_ONLY = {
+  bare: {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "the device and its socket for `wg` only: no file, no address, no route",
+  },
+  detach: {
+    kind: "flag",
+    default: false,
+    hasVariable: false,
+    help: "return when it is ready, and go on by itself",
+  },
   "allow-hooks": {
     kind: "flag",
     default: false,

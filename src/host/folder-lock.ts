@@ -8,7 +8,7 @@ import type { Log } from "../base/index.ts";
 
 /** Who holds it writes a file or two; one that stands still must not keep others from starting or ending. */
 const ATTEMPTS_MAX = 400;
-const PAUSE_MS = 5;
+const RETRY_MS = 5;
 
 export type Locked = <T>(use: () => T) => T;
 
@@ -37,7 +37,7 @@ function isTaken({ sys }: { readonly sys: Pick<Kernel["sys"], "flock"> }, fd: nu
   const idle = new Int32Array(new SharedArrayBuffer(4));
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     if (sys.flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
-    Atomics.wait(idle, 0, 0, PAUSE_MS);
+    Atomics.wait(idle, 0, 0, RETRY_MS);
   }
   return false;
 }

@@ -24,6 +24,10 @@ export interface WgOptions extends PlaneOptions {
   /** The file, or a bare NAME for `/etc/wireguard/NAME.conf` (WG-63). */
   readonly config: string;
   readonly allowHooks: boolean;
+  /** No file, addresses and routes: who starts it, wg-quick for one, sets them (WG-68). */
+  readonly bare: boolean;
+  /** Go on by itself once the interface is up. */
+  readonly detach: boolean;
   readonly dnsControl: DnsControl;
 }
 

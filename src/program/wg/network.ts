@@ -21,6 +21,17 @@ export interface WgNetwork {
   readonly wanted: WantedHost;
 }
 
+/** `--bare`: the device alone. What else it gets, and keeps, is for who started us to say (WG-68). */
+export function bareNetwork(
+  { rtnetlink, tun }: PlaneHost,
+  mtu: number,
+  log: Log,
+): { readonly mark: 0; readonly wanted: undefined } {
+  const { index, name } = tun;
+  configureLink(rtnetlink, { index, name, mtu, txQueueLength: TUN_TXQUEUELEN, addresses: [] }, log);
+  return { mark: 0, wanted: undefined };
+}
+
 /**
  * Sets all of it up.
  *

@@ -50,6 +50,21 @@ export function readConfig(
   return { name, config, table: resolveTable(path, config) };
 }
 
+/** `--bare`: an interface of which nothing is known but its name. @throws PosternError `usage` */
+export function bareConfig(argument: string): LocatedConfig {
+  const located = locateConfig(argument);
+  if (!located.ok || located.value.name !== argument) {
+    throw new PosternError(
+      "usage",
+      `--bare: '${argument}' is no name of an interface`,
+      "a NAME, and no file",
+    );
+  }
+  const empty = parseWgConfig("[Interface]\n", HOST);
+  if (!empty.ok) throw mistake(argument, empty.line, empty.message);
+  return { name: located.value.name, config: empty.value, table: "off" };
+}
+
 function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");

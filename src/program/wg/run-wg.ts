@@ -36,9 +36,10 @@ import {
 } from "../shell/index.ts";
 import { createSupervisor, livenessOf } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
+import { detach, isDetached } from "./detach.ts";
 import { runHooks } from "./hooks.ts";
-import { setUpNetwork } from "./network.ts";
-import { type LocatedConfig, readConfig } from "./read-config.ts";
+import { bareNetwork, setUpNetwork } from "./network.ts";
+import { bareConfig, type LocatedConfig, readConfig } from "./read-config.ts";
 import { lookUpEach, lookUpFirst, lookUpPast, type NamedEndpoint, startResolver } from "./resolver.ts";
 import { openUapiServer, requireUnused } from "./uapi-socket.ts";
 import { createWgControl, type WgControl } from "./wg-control.ts";
@@ -48,6 +49,9 @@ const PEERS_MAX = 65_536;
 
 /** How long names of endpoints are waited for to choose the MTU; without them the default routes decide. */
 const MTU_NAMES_MS = 2_000;
+
+/** As wireguard-go has it; wg-quick sets its own. */
+const BARE_MTU = 1420;
 
 /** What the program is given. */
 interface Start {
@@ -59,7 +63,10 @@ interface Start {
 /** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
 export async function runWg(options: WgOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
   const { log } = io;
-  const file = readConfig(options.config, { allowHooks: options.allowHooks, log });
+  if (options.detach && !isDetached(io)) return await detach(io);
+  const file = options.bare
+    ? bareConfig(options.config)
+    : readConfig(options.config, { allowHooks: options.allowHooks, log });
   requirePrivilege("wg");
   await requireUnused(file.name);
   warnAboutDns(file.config, log);
@@ -77,15 +84,17 @@ export async function runWg(options: WgOptions, io: ProgramIo, threads: PlaneThr
 }
 
 async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: UndoStack): Promise<void> {
-  const { io } = start;
+  const { io, options } = start;
   const { log } = io;
   const { name, config } = file;
-  const mtu = config.mtu ?? (await inspectHost(config, log));
+  const mtu = options.bare ? BARE_MTU : (config.mtu ?? (await inspectHost(config, log)));
   const host = openHost(start, file, mtu);
   undo.add("PostDown", () => runHooks(config.hooks, "PostDown", name, log));
   undo.add("TUN device and sockets", () => host.close());
   await runHooks(config.hooks, "PreUp", name, log);
-  const { mark, wanted } = setUpNetwork(host, file, mtu, undo, log);
+  const { mark, wanted } = options.bare
+    ? bareNetwork(host, mtu, log)
+    : setUpNetwork(host, file, mtu, undo, log);
 
   const machine = openMachine(host, log);
   const shell = startShell(host, machine, ending);
@@ -108,7 +117,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   await serve(io, name, control, ending, undo);
   undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
   await runHooks(config.hooks, "PostUp", name, log);
-  keepHost(host, wanted, undo, log);
+  if (wanted !== undefined) keepHost(host, wanted, undo, log);
   const setEndpoint: SetEndpoint = (publicKey, to) =>
     shell.input((now) => machine.setEndpoint(now, publicKey, to));
   const resolver = startResolver(namedEndpoints(config, setEndpoint), lookUpPast(host, mark, log), log);
