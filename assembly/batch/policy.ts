@@ -39,6 +39,7 @@ import {
 } from "../layout";
 import { icmpReason, isIcmpError, isProhibited } from "../packet/icmp";
 import { isForResolver } from "../packet/resolver";
+import { hostTarget } from "../table/host-table";
 import { destinationIn, sourceIn } from "../table/range-set";
 
 /** Messages between the two ends inside the tunnel, which no IP stack makes (TN-40). */
@@ -51,7 +52,8 @@ export function judgeEgress(packet: usize, found: usize): u32 {
   const checks = load<u32>(PLANE_ADDRESS, Plane.CHECKS);
   const reason = reasonNotToLeave(checks, policy, packet, found);
   if (reason != 0) return TARGET_DROP + reason;
-  const target = destinationIn(policy + Policy.ROUTES, packet);
+  let target = hostTarget(packet);
+  if (target == TARGET_NONE) target = destinationIn(policy + Policy.ROUTES, packet);
   if (target == TARGET_NONE) return load<u32>(PLANE_ADDRESS, Plane.MISS_TARGET);
   if (target == TARGET_FLOW && isIcmpError(packet, found)) return TARGET_ICMP_ERROR;
   if (target < TARGET_PEER || (checks & CHECK_SOURCES_OUT) == 0) return target;
@@ -144,8 +146,11 @@ function judgeByPermit(checks: u32, policy: usize, slot: u32, packet: usize, fou
   return TARGET_DROP + Drop.NOT_GRANTED;
 }
 
-/** The peer's permit row, or 0. */
+/** The peer's permit row, its own one before that of the tables, or 0. */
 function permitOf(policy: usize, slot: u32): usize {
+  const permits = load<usize>(PLANE_ADDRESS, Plane.PERMITS);
+  const own = atomic.load<usize>(permits + ((<usize>slot) << 2));
+  if (own != 0) return own;
   if (slot >= load<u32>(policy, Policy.PERMIT_COUNT)) return 0;
   const permit = load<usize>(policy, Policy.PERMITS) + <usize>slot * Permit.BYTES;
   return load<u32>(permit, Permit.IS_PRESENT) != 0 ? permit : 0;

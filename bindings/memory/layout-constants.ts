@@ -79,6 +79,10 @@ export const CONSTANTS = {
   /** What the client's resolver may have asked for (TN-38). */
   TARGET_RESOLVER: 6,
   TARGET_DROP: 0x1000,
+  /** The golden ratio in 32 bits, odd. */
+  HOST_HASH_MULTIPLIER: 0x9e3779b1,
+  /** In the host table: an address that leads nowhere any more. */
+  TARGET_GONE: 0xffff,
   TARGET_PEER: 0x10000,
   /** The three of them with the peer concerned: plus a slot. The second passes to the peer if it has no record. */
   TARGET_FLOW_OF: 0x20000,

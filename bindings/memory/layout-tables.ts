@@ -39,6 +39,8 @@ export const plane = {
   index: { type: "u32", writer: "control", doc: "address of the hash from peer id to slot" },
   indexMask: { type: "u32", writer: "control", doc: "entries of that hash - 1" },
   policy: { type: "u32", writer: "control", doc: "address of the policy record; swapped atomically (WG-58)" },
+  permits: { type: "u32", writer: "control", doc: "by slot: address of a permit of the peer's own, or 0" },
+  hosts: { type: "u32", writer: "control", doc: "address of the host table; swapped atomically; 0: none" },
   relays: { type: "u32", writer: "control", doc: "address of the relay list; swapped atomically" },
   guard: {
     type: "u32",
@@ -171,6 +173,19 @@ export const rangeSet = {
   count6: { type: "u32", writer: "control", doc: "IPv6 ranges; the first starts at ::" },
   starts6: { type: "u32", writer: "control", doc: "address of starts: upper u64, lower u64" },
   values6: { type: "u32", writer: "control", doc: "address of u32 values" },
+} as const satisfies RecordLayout;
+
+/** Single addresses that lead to peers, as a hash with open addressing; its entries follow it (TN-110). */
+export const hostTable = {
+  mask: { type: "u32", writer: "control", doc: "number of entries - 1" },
+} as const satisfies RecordLayout;
+
+/** Filled, then published by its target; the key of an entry never changes. */
+export const hostEntry = {
+  target: { type: "u32", writer: "control", doc: "TARGET_...; 0: free, TARGET_GONE: a probe goes on" },
+  family: { type: "u32", writer: "control", doc: "4 or 6" },
+  upper: { type: "u64", writer: "control", doc: "upper half of the address; IPv4: 0" },
+  lower: { type: "u64", writer: "control", doc: "lower half, or the IPv4 address" },
 } as const satisfies RecordLayout;
 
 /** The policy: built aside, published by one pointer (WG-58). */

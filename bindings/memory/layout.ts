@@ -18,7 +18,19 @@ import { flow, flowSide, flowTable, fragment } from "./layout-flow.ts";
 import { coalesce, packet, split } from "./layout-packet.ts";
 import { fingerprint, placeFields } from "./layout-record.ts";
 import { binding, forward, relay, relaySend } from "./layout-relay.ts";
-import { budget, guard, path, peer, permit, plane, policy, rangeSet, session } from "./layout-tables.ts";
+import {
+  budget,
+  guard,
+  hostEntry,
+  hostTable,
+  path,
+  peer,
+  permit,
+  plane,
+  policy,
+  rangeSet,
+  session,
+} from "./layout-tables.ts";
 import { egress, entry, ingress, ring, transit, worker } from "./layout-worker.ts";
 import { COUNTERS, REASON_NAMES } from "./reasons.ts";
 
@@ -33,6 +45,8 @@ export const RECORDS = {
   session: { fields: session },
   path: { fields: path },
   rangeSet: { fields: rangeSet },
+  hostTable: { fields: hostTable },
+  hostEntry: { fields: hostEntry },
   policy: { fields: policy },
   permit: { fields: permit },
   flowTable: { fields: flowTable },
@@ -68,6 +82,8 @@ export const OFFSETS = {
   session: placeFields(session).offsets,
   path: placeFields(path).offsets,
   rangeSet: placeFields(rangeSet).offsets,
+  hostTable: placeFields(hostTable).offsets,
+  hostEntry: placeFields(hostEntry).offsets,
   policy: placeFields(policy).offsets,
   permit: placeFields(permit).offsets,
   flowTable: placeFields(flowTable).offsets,
@@ -98,6 +114,8 @@ export const BYTES: Readonly<Record<RecordName, number>> = {
   session: placeFields(session).bytes,
   path: placeFields(path).bytes,
   rangeSet: placeFields(rangeSet).bytes,
+  hostTable: placeFields(hostTable).bytes,
+  hostEntry: placeFields(hostEntry).bytes,
   policy: placeFields(policy).bytes,
   permit: placeFields(permit).bytes,
   flowTable: placeFields(flowTable).bytes,

@@ -23,6 +23,7 @@ import {
   createFlowTable,
   createKnownSources,
   createPeerIndex,
+  createPeerPolicies,
   createPeerTable,
   createPlaneRecords,
   createQuiescence,
@@ -62,6 +63,7 @@ export function createPlane(options: PlaneOptions): Plane {
   const workers = createWorkerRecords(shared, exports);
   const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
   const table = createTables(shared, options, maxPeers, quiescence);
+  const policies = createPeerPolicies(shared, quiescence, maxPeers);
   const holds = createHolds(shared, table);
   const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
   const publications = createPublications(shared, quiescence, [workers.egress, workers.ingress]);
@@ -82,9 +84,13 @@ export function createPlane(options: PlaneOptions): Plane {
       if (command.kind === "inject") rings.inject(command.slot, command.packets);
       else if (command.kind === "set-guard") setGuard(shared, quiescence, command.guard);
       else if (command.kind === "set-relays") setRelays(shared, quiescence, command.relays);
+      else if (command.kind === "set-policy") policies.set(command.slot, command.policy);
       else execute({ shared, table, holds }, command);
       // Whoever has the slot next is another (TN-82).
-      if (command.kind === "remove-peer") flows.revoke(command.slot);
+      if (command.kind === "remove-peer") {
+        policies.set(command.slot, undefined);
+        flows.revoke(command.slot);
+      }
     },
     publish(tables) {
       const policy = writePolicy(shared, tables);
@@ -121,7 +127,7 @@ function execute(
     table,
     holds,
   }: { readonly shared: SharedMemory; readonly table: PeerTable; readonly holds: Holds },
-  command: Exclude<PlaneCommand, { readonly kind: "inject" | "set-guard" | "set-relays" }>,
+  command: Exclude<PlaneCommand, { readonly kind: "inject" | "set-guard" | "set-relays" | "set-policy" }>,
 ): void {
   const setWord = (slot: number, field: number, value: number) =>
     Atomics.store(shared.words, (table.row(slot) + field) >> 2, value);

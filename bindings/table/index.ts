@@ -2,6 +2,7 @@ export { createFlowTable, type FlowTableOptions, NO_FLOWS } from "./flow-table.t
 export { setGuard } from "./guard-record.ts";
 export { createKnownSources, type KnownSources } from "./known-sources.ts";
 export { createPeerIndex, type PeerIndex } from "./peer-index.ts";
+export { createPeerPolicies, type PeerPolicies } from "./peer-policies.ts";
 export { createPeerTable, type PeerTable } from "./peer-table.ts";
 export { writePolicy } from "./policy-tables.ts";
 export { createQuiescence, type Quiescence } from "./quiescence.ts";

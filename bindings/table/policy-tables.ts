@@ -49,6 +49,24 @@ export function writePolicy(shared: SharedMemory, tables: PolicyTables): number 
   return blob;
 }
 
+/**
+ * Writes what one peer may into a piece of its own.
+ * @returns the address of its permit row, which no worker sees yet
+ */
+export function writePermit(shared: SharedMemory, slot: number, permits: Omit<PeerPermits, "slot">): number {
+  const pieces: Piece[] = [];
+  let row = 0;
+  // A table of one row, in which the peer has its own place.
+  addPermits(shared, pieces, { ...permits, slot }, () => row - slot * BYTES.permit);
+  row = shared.allocate(BYTES.permit + pieces.reduce((sum, { bytes }) => sum + roundUp(bytes, 64), 0));
+  let at = row + BYTES.permit;
+  for (const piece of pieces) {
+    piece.write(at);
+    at += roundUp(piece.bytes, 64);
+  }
+  return row;
+}
+
 function targetNumber(target: RouteTarget): number {
   switch (target.kind) {
     case "peer":

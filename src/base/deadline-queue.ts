@@ -4,19 +4,20 @@
  */
 import type { Instant } from "./instant.ts";
 
-export interface QueueEntry {
-  dueAt: Instant | undefined;
+/** @typeParam At by which clock: the monotonic one, unless it is said */
+export interface QueueEntry<At extends number = Instant> {
+  dueAt: At | undefined;
   /** Maintained by the queue; -1 while not in it. */
   place: number;
 }
 
-export interface DeadlineQueue<T extends QueueEntry> {
+export interface DeadlineQueue<T extends QueueEntry<number>> {
   first(): T | undefined;
   /** Sets the deadline of `entry`; `undefined` takes it out. */
-  set(entry: T, dueAt: Instant | undefined): void;
+  set(entry: T, dueAt: T["dueAt"]): void;
 }
 
-export function createDeadlineQueue<T extends QueueEntry>(): DeadlineQueue<T> {
+export function createDeadlineQueue<T extends QueueEntry<number>>(): DeadlineQueue<T> {
   const heap: T[] = [];
   const due = (place: number): number => heap[place]?.dueAt ?? Number.POSITIVE_INFINITY;
 

@@ -8,7 +8,7 @@
  *
  *     hold ─ publish ─ inject ┄┄ older punts: inject ┄┄ publication carried out ─ release
  */
-import type { PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
+import type { PeerPolicy, PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
 import { advance } from "./advance.ts";
 import type { RouteOpening } from "./face.ts";
 import { send, sendMessage } from "./outbound.ts";
@@ -55,6 +55,11 @@ export function publish(state: ConnectionsState, tables: PolicyTables): Publicat
   collect(state);
   state.commands.push(publication);
   return publication;
+}
+
+export function setPolicy(state: ConnectionsState, slot: number, policy: PeerPolicy | undefined): void {
+  collect(state);
+  state.commands.push({ kind: "set-policy", slot, ...(policy && { policy }) });
 }
 
 /** Publishes tables by which packets go to this connection, behind `packets`, which waited for them. */

@@ -17,7 +17,7 @@ import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
 import { noteChange } from "./changes.ts";
-import { collect, handleCarriedOut, openRoute, publish } from "./commands.ts";
+import { collect, handleCarriedOut, openRoute, publish, setPolicy } from "./commands.ts";
 import { FAREWELL_MS, HANDSHAKE_BOUNDS_MS, HOST_ADDRESSES_MAX } from "./constants.ts";
 import { createEntropy } from "./entropy.ts";
 import { explainAll } from "./explain.ts";
@@ -88,6 +88,7 @@ type InputName =
   | "sendPacket"
   | "checkPath"
   | "publish"
+  | "setPolicy"
   | "openRoute"
   | "handleWallClock"
   | "handleTimeout";
@@ -130,6 +131,7 @@ function createInputs(state: ConnectionsState): Inputs {
       input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
     checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => agent.probe(state.now)),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
+    setPolicy: (now, slot, policy) => input(state, now, () => setPolicy(state, slot, policy)),
     openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
     handleWallClock(now, unix) {
       state.unixOffsetMs = unix - now;

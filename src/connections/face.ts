@@ -8,6 +8,7 @@ import type { HistogramValue, Instant, IpAddress, Log, SocketAddress, UnixMs } f
 import type { IceCredentials, PairReport } from "../ice/index.ts";
 import type {
   PeerActivity,
+  PeerPolicy,
   PlaneCommand,
   PlaneEvent,
   PlaneRecords,
@@ -339,6 +340,8 @@ export interface Connections {
   checkPath(now: Instant, id: string): void;
   /** New policy tables, in the order of all commands. */
   publish(now: Instant, tables: PolicyTables): void;
+  /** What the peer in that slot may, by itself, in the same order; absent: nothing of its own any more. */
+  setPolicy(now: Instant, slot: number, policy: PeerPolicy | undefined): void;
   /**
    * New policy tables by which packets go to the connection `id`, behind those that waited for them. The
    * machine keeps every packet of the peer in its order (SN-139).

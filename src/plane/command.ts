@@ -3,7 +3,7 @@
  * machines know only these types. The plane's twin in `test/twin/plane` obeys the same commands (SN-130).
  */
 import type { Instant, IpAddress, SocketAddress } from "../base/index.ts";
-import type { PolicyTables } from "./policy.ts";
+import type { PeerPolicy, PolicyTables } from "./policy.ts";
 
 /** One WireGuard session as the plane needs it (WG-44). Keys are 32 bytes and are copied. */
 export interface SessionKeys {
@@ -74,6 +74,8 @@ export type PlaneCommand =
       readonly handled: number;
     }
   | { readonly kind: "set-path"; readonly slot: number; readonly path: PathRecord }
+  /** Absent: the peer has nothing but what tables say. It ends with the peer, too. Takes effect at once. */
+  | { readonly kind: "set-policy"; readonly slot: number; readonly policy?: PeerPolicy }
   | { readonly kind: "remove-peer"; readonly slot: number }
   /** Without a guard, because there is no key, handshake messages are not checked. */
   | { readonly kind: "set-guard"; readonly guard: HandshakeGuard | undefined }

@@ -11,7 +11,7 @@ export type {
   FlowVerdict,
   PlaneFlows,
 } from "./flow.ts";
-export type { PeerPermits, PermitsByFlow, PolicyTables, Route, RouteTarget } from "./policy.ts";
+export type { PeerPermits, PeerPolicy, PermitsByFlow, PolicyTables, Route, RouteTarget } from "./policy.ts";
 export { NO_ACTIVITY, type PeerActivity, type PlaneRecords } from "./records.ts";
 export type {
   BindingUsage,

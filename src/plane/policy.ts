@@ -48,6 +48,17 @@ export interface PermitsByFlow {
   readonly isTranslated: boolean;
 }
 
+/**
+ * What one peer may, and which addresses lead to it, set by itself: with ten thousand peers whole tables would cost
+ * ten thousand times as much, for each that comes. It counts besides the tables, and outlives a publication.
+ */
+export interface PeerPolicy {
+  /** Each leads to the peer, whatever routes say: no prefix is longer. */
+  readonly addresses: readonly IpAddress[];
+  /** In place of what tables permit the same peer. */
+  readonly permits: Omit<PeerPermits, "slot">;
+}
+
 /** The whole policy; it is built aside and published with one pointer swap (WG-58). */
 export interface PolicyTables {
   /**

@@ -13,7 +13,13 @@ import { type AccessTable, authorisedOn, gatewayOf, lastServedBy } from "./acces
 import { type ClientDnsEvent, configureResolver } from "./client-dns.ts";
 import { INTERNAL_RANGES } from "./constants.ts";
 import type { DnsNat } from "./dns-nat.ts";
-import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import {
+  announceInterface,
+  announcePeers,
+  type EndState,
+  type InterfaceEvent,
+  ownAddresses,
+} from "./endpoint.ts";
 import type { FlowBook } from "./flow-book.ts";
 import type { Fragments } from "./fragments.ts";
 import {
@@ -38,7 +44,7 @@ export interface ResourceStatus {
 
 export type TunnelClientEvent =
   | { readonly kind: "request"; readonly request: ClientRequest }
-  | { readonly kind: "interface"; readonly interface: TunnelInterface }
+  | InterfaceEvent
   | { readonly kind: "resources"; readonly resources: readonly ResourceStatus[] }
   | { readonly kind: "connected" | "disconnected"; readonly gid: string }
   | { readonly kind: "dns"; readonly event: ClientDnsEvent }
@@ -171,8 +177,9 @@ export function refuseAll(
 export function announceClientInterface(client: ClientState): void {
   if (client.own === undefined) return;
   const networks = activeResources(client.resources).flatMap(({ reach }) => reach.routes);
-  const peers = linkedGateways(client.gateways).flatMap(({ addresses }) => addresses);
-  announceInterface(client, [...INTERNAL_RANGES, ...networks], peers);
+  announceInterface(client, [...INTERNAL_RANGES, ...networks]);
+  const added = linkedGateways(client.gateways).flatMap(({ addresses }) => addresses);
+  announcePeers(client, { removed: [...client.peers.values()], added });
 }
 
 export function announceResources(client: ClientState): void {

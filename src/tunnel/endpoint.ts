@@ -34,6 +34,7 @@ import {
 import type { PlaneEvent } from "../plane/index.ts";
 import type { TunnelAddresses } from "../portal/protocol/index.ts";
 import type { DropLines } from "./drops.ts";
+import { addressKey } from "./nat/keys.ts";
 import {
   createRelayWish,
   isTimeToAsk,
@@ -51,9 +52,17 @@ export type TunnelCommand = ConnectionCommand;
 export interface TunnelInterface {
   readonly addresses: readonly IpAddress[];
   readonly routes: readonly Prefix[];
-  /** Tunnel addresses of the other ends that there is a connection to: theirs even in a network of the host. */
-  readonly peers: readonly IpAddress[];
 }
+
+/** Tunnel addresses of other ends that there is a connection to: theirs even in a network of the host. */
+export interface PeerChange {
+  readonly removed: readonly IpAddress[];
+  readonly added: readonly IpAddress[];
+}
+
+export type InterfaceEvent =
+  | { readonly kind: "interface"; readonly interface: TunnelInterface }
+  | { readonly kind: "peers"; readonly change: PeerChange };
 
 /** The inputs and outputs that both ends have. */
 export interface TunnelEnd<Event> {
@@ -93,6 +102,8 @@ export interface EndState<Event> {
   readonly wish: RelayWish;
   own: TunnelAddresses | undefined;
   announced: TunnelInterface | undefined;
+  /** Peers' tunnel addresses, as they were told. */
+  readonly peers: Map<string, IpAddress>;
 }
 
 /** What becomes of a connection. */
@@ -121,6 +132,7 @@ export function createEndState<Event>(connections: Connections, log: Log): EndSt
     wish: createRelayWish(),
     own: undefined,
     announced: undefined,
+    peers: new Map(),
   };
 }
 
@@ -206,14 +218,27 @@ export function ownAddresses({ own }: EndState<unknown>): readonly IpAddress[] {
 
 /** One event per change; the last state counts (TN-19). */
 export function announceInterface<Event>(
-  end: EndState<Event | { readonly kind: "interface"; readonly interface: TunnelInterface }>,
+  end: EndState<Event | InterfaceEvent>,
   routes: readonly Prefix[],
-  peers: readonly IpAddress[],
 ): void {
-  const next = { addresses: ownAddresses(end), routes, peers };
+  const next = { addresses: ownAddresses(end), routes };
   if (equalValues(next, end.announced)) return;
   end.announced = next;
   end.events.push({ kind: "interface", interface: next });
+}
+
+/** What changes of the peers' addresses, by itself: a gateway has many of them. */
+export function announcePeers<Event>(
+  { peers, events }: EndState<Event | InterfaceEvent>,
+  { removed, added }: PeerChange,
+): void {
+  const stay = new Set(added.map(addressKey));
+  const gone = removed.filter(
+    (address) => !stay.has(addressKey(address)) && peers.delete(addressKey(address)),
+  );
+  const come = added.filter((address) => !peers.has(addressKey(address)));
+  for (const address of come) peers.set(addressKey(address), address);
+  if (gone.length + come.length > 0) events.push({ kind: "peers", change: { removed: gone, added: come } });
 }
 
 /** Tells the sender of a packet that its peer's path does not take it, unless it does by now (TN-108). */

@@ -1,8 +1,9 @@
 /** Names that clients tell a gateway, and what it finds for them (TN-63, TN-64). */
-import { contains, equalIp, type Instant, type IpAddress } from "../base/index.ts";
+import { contains, type Instant, type IpAddress } from "../base/index.ts";
 import { domainOf, matchesPattern, type Name, type NamePermit, type SetupResult } from "../dns/index.ts";
 import { type AssignedIps, encodeDomainStatus } from "../packet/index.ts";
-import { forgetFlows, type GatewayState, natOf, publish } from "./gateway-state.ts";
+import { place } from "./gateway-policies.ts";
+import { forgetFlows, type GatewayState, natOf } from "./gateway-state.ts";
 import { resetClientNat } from "./nat/client-nat.ts";
 import {
   type Entries,
@@ -86,7 +87,7 @@ function finishSetup(gateway: GatewayState, now: Instant, setup: Setup, result: 
   // What was decided by the old entries holds no more; mappings stay (TN-66).
   forgetFlows(gateway, cid);
   // Nothing else of the tables depends on what names lead to (TN-110).
-  if (isAnew || areShared(gateway, cid, [...before, ...reals])) publish(gateway, now);
+  if (isAnew || areShared(gateway, cid, [...before, ...reals])) place(gateway, now, cid);
   log.debug?.("name looked up", { cid, ...name, result: result.kind, addresses: reals.length });
   tellStatus(gateway, now, cid, name, reals.length > 0);
 }
@@ -114,7 +115,7 @@ function tellStatus(
 
 /** Whether the client at that address is granted a resource that has the name (DN-85). */
 export function permitName({ grants }: GatewayState, address: IpAddress, name: Name): NamePermit {
-  const client = grants.clients().find(({ addresses }) => addresses.some((own) => equalIp(own, address)));
+  const client = grants.holderOf(address);
   if (client === undefined) return { isGranted: false };
   const domain = domainOf(name);
   const isGranted = [...client.grants.values()].some(({ resource }) => {

@@ -5,7 +5,8 @@ import { dropPacket } from "./drops.ts";
 import { answerTooBig, readControlEvent } from "./endpoint.ts";
 import { handleFlow, handleIcmpError, handleRefused } from "./gateway-flows.ts";
 import { handleAssignedIps } from "./gateway-names.ts";
-import { applyRevocations, type GatewayState } from "./gateway-state.ts";
+import { applyRevocations } from "./gateway-policies.ts";
+import type { GatewayState } from "./gateway-state.ts";
 
 export function handlePunt(gateway: GatewayState, now: Instant, punt: DataPunt): void {
   switch (punt.reason) {

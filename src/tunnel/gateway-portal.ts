@@ -3,13 +3,8 @@ import { equalValues, type Instant, unreachable } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
 import { isForUs } from "./endpoint.ts";
 import { subjectOf } from "./gateway-flow-log.ts";
-import {
-  announceGatewayInterface,
-  applyRevocations,
-  forgetFlows,
-  type GatewayState,
-  publish,
-} from "./gateway-state.ts";
+import { applyRevocations, place, placeAll } from "./gateway-policies.ts";
+import { forgetFlows, type GatewayState } from "./gateway-state.ts";
 import type { Grant } from "./grants.ts";
 import { resetClientNat } from "./nat/client-nat.ts";
 import { takeRelays, wantRelays } from "./relays.ts";
@@ -35,9 +30,11 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
       const { resource } = message;
       const lost = grants.updateResource(resource);
       const holders = grants.clients().filter((client) => client.grants.has(resource.rid));
-      for (const { cid } of holders) forgetFlows(gateway, cid);
-      // Filters may be there now, or no more: which networks flows decide about.
-      if (holders.length > 0) publish(gateway, now);
+      for (const { cid } of holders) {
+        forgetFlows(gateway, cid);
+        // Filters may be there now, or no more: which networks flows decide about.
+        place(gateway, now, cid);
+      }
       if (lost.length > 0) log.error?.("a granted resource changed what it opens", { rid: resource.rid });
       return applyRevocations(gateway, now, lost);
     }
@@ -60,9 +57,8 @@ function handleInit(
 ): void {
   gateway.own = message.interface;
   takeRelays(gateway, now, { gone: [], listed: message.relays });
-  announceGatewayInterface(gateway);
   applyRevocations(gateway, now, gateway.grants.reconcile(message.authorizations));
-  publish(gateway, now);
+  placeAll(gateway, now);
 }
 
 /** TN-52. A flow that is refused is not answered, so that the portal chooses another gateway (PT-85). */
@@ -101,7 +97,7 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
   log.info?.("access allowed", fields);
   forgetFlows(gateway, client.cid);
   applyRevocations(gateway, now, lost);
-  publish(gateway, now);
+  place(gateway, now, client.cid);
   // The portal tells the client only now, and no candidate of ours may arrive before that (PT-60). The
   // connections give them after this, also those of a connection that is reused (SN-72).
   events.push({ kind: "request", request: { kind: "flow-authorized", ref: flow.ref } });

@@ -1,23 +1,22 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
 import type { Instant, IpAddress, WallClock } from "../base/index.ts";
 import type { NameServer, NameServerEvent, SetupQuery, SetupResult } from "../dns/index.ts";
-import { createTokenBucket, encodeGoodbye, type TokenBucket } from "../packet/index.ts";
+import { createTokenBucket, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
-import { TUNNEL_RANGES } from "./constants.ts";
-import { announceInterface, type EndState, ownAddresses, type TunnelInterface } from "./endpoint.ts";
+import type { EndState, InterfaceEvent } from "./endpoint.ts";
 import type { FlowBook } from "./flow-book.ts";
 import type { FlowLog, FlowReport } from "./flow-log.ts";
 import type { Fragments } from "./fragments.ts";
-import type { Grants, Revocation } from "./grants.ts";
+import type { Grants } from "./grants.ts";
 import { type ClientNat, createClientNat } from "./nat/client-nat.ts";
 import type { Setups } from "./nat/setups.ts";
-import { gatewayPolicy } from "./policy.ts";
+import type { PlacedPolicies } from "./placed.ts";
 import type { RelaysWanted } from "./relays.ts";
 import type { Verdict } from "./verdict.ts";
 
 export type TunnelGatewayEvent =
   | { readonly kind: "request"; readonly request: GatewayRequest }
-  | { readonly kind: "interface"; readonly interface: TunnelInterface }
+  | InterfaceEvent
   | { readonly kind: "connected" | "disconnected"; readonly cid: string }
   /** A name to be looked up; the answer is `handleSetupResult` (TN-63). */
   | { readonly kind: "resolve-setup"; readonly query: SetupQuery }
@@ -49,6 +48,8 @@ export interface Decision {
 const REFUSAL_LIMIT = { ratePerSecond: 100, burst: 50 };
 
 export interface GatewayState extends EndState<TunnelGatewayEvent> {
+  /** Whose policy stands in the plane, and where. */
+  readonly placed: PlacedPolicies;
   /** What expires, expires by it (TN-53). */
   readonly clock: WallClock;
   readonly grants: Grants;
@@ -74,20 +75,6 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   readonly counters: Record<TunnelGatewayCounter, number>;
 }
 
-export function publish(gateway: GatewayState, now: Instant): void {
-  const { connections, grants, nats, isHostOpen, flowLog } = gateway;
-  const tables = gatewayPolicy({
-    ownAddresses: ownAddresses(gateway),
-    clients: grants.clients(),
-    slotOf: (cid) => connections.slotOf(cid),
-    realsOf: (cid) => realsOf(nats.get(cid)),
-    isHostOpen,
-    isLogged: flowLog !== undefined,
-  });
-  connections.publish(now, tables);
-  announceGatewayInterface(gateway);
-}
-
 export function natOf(nats: Map<string, ClientNat>, cid: string): ClientNat {
   const nat = nats.get(cid) ?? createClientNat();
   nats.set(cid, nat);
@@ -108,35 +95,4 @@ export function mayRefuse({ refusals }: GatewayState, now: Instant, cid: string)
   const bucket = refusals.get(cid) ?? createTokenBucket(REFUSAL_LIMIT);
   refusals.set(cid, bucket);
   return bucket.take(now);
-}
-
-/** Nothing before the portal has said who we are. */
-export function announceGatewayInterface(gateway: GatewayState): void {
-  const { own, connections, grants } = gateway;
-  if (own === undefined) return;
-  const peers = grants
-    .clients()
-    .filter(({ cid }) => connections.slotOf(cid) !== undefined)
-    .flatMap(({ addresses }) => addresses);
-  announceInterface(gateway, TUNNEL_RANGES, peers);
-}
-
-/** Ends what was revoked; a client without any grant left is told goodbye (TN-54). */
-export function applyRevocations(
-  gateway: GatewayState,
-  now: Instant,
-  revocations: readonly Revocation[],
-): void {
-  if (revocations.length === 0) return;
-  for (const { cid, rid, reason, isLast } of revocations) {
-    gateway.log.info?.("access ended", { cid, rid, reason });
-    forgetFlows(gateway, cid);
-    gateway.flowLog?.end(now, cid, rid);
-    if (!isLast) continue;
-    gateway.refusals.delete(cid);
-    gateway.nats.delete(cid);
-    if (reason === "goodbye") gateway.connections.removeConnection(now, { id: cid, reason });
-    else gateway.connections.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });
-  }
-  publish(gateway, now);
 }

@@ -35,17 +35,17 @@ import { domainOf, drainFlowLog } from "./gateway-flow-log.ts";
 import { endFlow, unlinkFlow } from "./gateway-flows.ts";
 import { handleSetupResult, handleSetupTimeout, permitName } from "./gateway-names.ts";
 import { handlePunt } from "./gateway-packets.ts";
+import { applyRevocations, place } from "./gateway-policies.ts";
 import { handlePortalMessage } from "./gateway-portal.ts";
 import {
-  applyRevocations,
   forgetFlows,
   type GatewayState,
-  publish,
   type TunnelGatewayCounter,
   type TunnelGatewayEvent,
 } from "./gateway-state.ts";
 import { createGrants, type Grant } from "./grants.ts";
 import { createSetups } from "./nat/setups.ts";
+import { createPlacedPolicies } from "./placed.ts";
 import { pollRelayTimeout } from "./relays.ts";
 import type { CandidateBatch } from "./signalling.ts";
 import type { Verdict } from "./verdict.ts";
@@ -138,7 +138,6 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       resetEnd(gateway, now);
       gateway.nameServer?.reset(now);
       after(now);
-      publish(gateway, now);
     },
     handleTimeout(now) {
       connections.handleTimeout(now);
@@ -236,6 +235,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
   const clock = createWallClock(now, unixNow);
   const state: GatewayState = {
     ...createEndState<TunnelGatewayEvent>(connections, log),
+    placed: createPlacedPolicies(),
     clock,
     grants: createGrants(clock),
     refusals: new Map(),
@@ -280,7 +280,7 @@ function handleConnectionEvent(gateway: GatewayState, now: Instant, event: LifeE
       // Grants outlive the connection: the client may come back and still believe in them (TN-50).
       forgetFlows(gateway, event.id);
       gateway.events.push({ kind: "disconnected", cid: event.id });
-      return publish(gateway, now);
+      return place(gateway, now, event.id);
     default:
       return unreachable(event);
   }

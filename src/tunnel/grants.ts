@@ -1,6 +1,15 @@
 /** What the gateway's clients may reach, and until when (TN-50 to TN-55). */
-import { equalIp, type Instant, type IpAddress, type UnixMs, type WallClock } from "../base/index.ts";
+import {
+  createDeadlineQueue,
+  type DeadlineQueue,
+  type Instant,
+  type IpAddress,
+  type QueueEntry,
+  type UnixMs,
+  type WallClock,
+} from "../base/index.ts";
 import type { GatewayResource } from "../portal/protocol/index.ts";
+import { addressKey } from "./nat/keys.ts";
 import { reachOf } from "./reach/reach.ts";
 
 /** One client with at least one grant. It outlives the client's connection (TN-50). */
@@ -48,120 +57,151 @@ export interface Grants {
   updateResource(resource: GatewayResource): readonly Revocation[];
   clients(): readonly GrantedClient[];
   client(cid: string): GrantedClient | undefined;
+  /** Whose tunnel address it is. */
+  holderOf(address: IpAddress): GrantedClient | undefined;
   handleTimeout(now: Instant): readonly Revocation[];
   pollTimeout(): Instant | undefined;
 }
 
-interface MutableClient extends GrantedClient {
-  readonly grants: Map<string, Grant>;
+/** A grant with its place among those that end by themselves. */
+interface Row extends Grant, QueueEntry<UnixMs> {
+  readonly cid: string;
 }
 
-type Clients = Map<string, MutableClient>;
+interface MutableClient extends GrantedClient {
+  readonly grants: Map<string, Row>;
+}
+
+/** No change looks at other clients' grants: there may be ten thousand of them. */
+interface Book {
+  readonly clients: Map<string, MutableClient>;
+  readonly byAddress: Map<string, MutableClient>;
+  readonly expiries: DeadlineQueue<Row>;
+}
 
 /** @param clock its steps move all expiries at once (TN-53) */
 export function createGrants(clock: WallClock): Grants {
-  const clients: Clients = new Map();
-  // Asked for in every turn, of all grants; it changes with them only.
-  let first: UnixMs | undefined;
-  const changing = <T>(change: T): T => {
-    first = firstExpiry(clients);
-    return change;
-  };
+  const book: Book = { clients: new Map(), byAddress: new Map(), expiries: createDeadlineQueue() };
+  const { clients, byAddress, expiries } = book;
   return {
-    insert: (cid, addresses, grant) => changing(insert(clients, cid, addresses, grant)),
-    setExpiry: (cid, rid, expiresAt) => changing(setExpiry(clients, cid, rid, expiresAt)),
-    revoke: (cid, rid) => changing(revoke(clients, cid, rid, "revoked")),
-    removeClient: (cid, reason) => changing(removeClient(clients, cid, reason)),
-    reconcile: (listed) => changing(reconcile(clients, listed)),
-    updateResource: (resource) => changing(updateResource(clients, resource)),
+    insert: (cid, addresses, grant) => insert(book, cid, addresses, grant),
+    setExpiry: (cid, rid, expiresAt) => setExpiry(book, cid, rid, expiresAt),
+    revoke: (cid, rid) => revoke(book, cid, rid, "revoked"),
+    removeClient: (cid, reason) => removeClient(book, cid, reason),
+    reconcile: (listed) => reconcile(book, listed),
+    updateResource: (resource) => updateResource(book, resource),
     clients: () => [...clients.values()],
     client: (cid) => clients.get(cid),
-    handleTimeout(now) {
-      const wallNow = clock.wallNow(now);
-      if (first === undefined || wallNow < first) return [];
-      const isOver = (_cid: string, { expiresAt }: Grant): boolean =>
-        expiresAt !== undefined && wallNow >= expiresAt;
-      return changing(revokeWhere(clients, "expired", isOver));
+    holderOf: (address) => byAddress.get(addressKey(address)),
+    handleTimeout: (now) => expire(book, clock.wallNow(now)),
+    pollTimeout() {
+      const first = expiries.first()?.dueAt;
+      return first === undefined ? undefined : clock.instantOf(first);
     },
-    pollTimeout: () => (first === undefined ? undefined : clock.instantOf(first)),
   };
 }
 
-function firstExpiry(clients: Clients): UnixMs | undefined {
-  let first: UnixMs | undefined;
-  for (const { grants } of clients.values()) {
-    for (const { expiresAt } of grants.values()) {
-      if (expiresAt !== undefined && (first === undefined || expiresAt < first)) first = expiresAt;
-    }
+function expire(book: Book, wallNow: UnixMs): readonly Revocation[] {
+  const lost: Revocation[] = [];
+  for (let first = book.expiries.first(); isOver(first, wallNow); first = book.expiries.first()) {
+    lost.push(...revoke(book, first.cid, first.resource.rid, "expired"));
   }
-  return first;
+  return lost;
+}
+
+function isOver(row: Row | undefined, wallNow: UnixMs): row is Row {
+  return row?.dueAt !== undefined && row.dueAt <= wallNow;
 }
 
 function insert(
-  clients: Clients,
+  book: Book,
   cid: string,
   addresses: readonly IpAddress[],
   grant: Grant,
 ): readonly Revocation[] {
-  const isHeldBy = (other: MutableClient): boolean =>
-    other.addresses.some((held) => addresses.some((one) => equalIp(held, one)));
-  const losers = [...clients.values()].filter((other) => other.cid !== cid && isHeldBy(other));
-  const lost = losers.flatMap((other) => removeClient(clients, other.cid, "address-taken"));
-  const grants = clients.get(cid)?.grants ?? new Map<string, Grant>();
-  grants.set(grant.resource.rid, grant);
-  clients.set(cid, { cid, addresses, grants });
+  const { clients, byAddress } = book;
+  const losers = new Set(addresses.flatMap((address) => byAddress.get(addressKey(address))?.cid ?? []));
+  losers.delete(cid);
+  const lost = [...losers].flatMap((other) => removeClient(book, other, "address-taken"));
+  const before = clients.get(cid);
+  if (before !== undefined) releaseAddresses(book, before);
+  const client = { cid, addresses, grants: before?.grants ?? new Map<string, Row>() };
+  clients.set(cid, client);
+  for (const address of addresses) byAddress.set(addressKey(address), client);
+  put(book, client, grant);
   return lost;
 }
 
-function setExpiry(clients: Clients, cid: string, rid: string, expiresAt: UnixMs | undefined): boolean {
-  const grants = clients.get(cid)?.grants;
-  const grant = grants?.get(rid);
-  if (grants === undefined || grant === undefined) return false;
-  grants.set(rid, expiring(grant, expiresAt));
+function releaseAddresses({ byAddress }: Book, client: MutableClient): void {
+  for (const address of client.addresses) byAddress.delete(addressKey(address));
+}
+
+/** In place of what the client had of the resource. */
+function put({ expiries }: Book, { cid, grants }: MutableClient, grant: Grant): void {
+  const { rid } = grant.resource;
+  const before = grants.get(rid);
+  if (before !== undefined) expiries.set(before, undefined);
+  const row: Row = { ...grant, cid, dueAt: undefined, place: -1 };
+  grants.set(rid, row);
+  expiries.set(row, grant.expiresAt);
+}
+
+function setExpiry(book: Book, cid: string, rid: string, expiresAt: UnixMs | undefined): boolean {
+  const client = book.clients.get(cid);
+  const grant = client?.grants.get(rid);
+  if (client === undefined || grant === undefined) return false;
+  put(book, client, expiring(grant, expiresAt));
   return true;
 }
 
-function reconcile(clients: Clients, listed: readonly ListedAuthorization[]): readonly Revocation[] {
+function reconcile(book: Book, listed: readonly ListedAuthorization[]): readonly Revocation[] {
   const key = (cid: string, rid: string): string => `${cid} ${rid}`;
   const kept = new Set(listed.map(({ cid, rid }) => key(cid, rid)));
-  const isOver = (cid: string, { resource }: Grant): boolean => !kept.has(key(cid, resource.rid));
-  const lost = revokeWhere(clients, "not-listed", isOver);
-  for (const { cid, rid, expiresAt } of listed) setExpiry(clients, cid, rid, expiresAt);
+  const isLost = (cid: string, { resource }: Grant): boolean => !kept.has(key(cid, resource.rid));
+  const lost = revokeWhere(book, "not-listed", isLost);
+  for (const { cid, rid, expiresAt } of listed) setExpiry(book, cid, rid, expiresAt);
   return lost;
 }
 
-function updateResource(clients: Clients, resource: GatewayResource): readonly Revocation[] {
-  const isOver = (_cid: string, grant: Grant): boolean =>
+function updateResource(book: Book, resource: GatewayResource): readonly Revocation[] {
+  const isLost = (_cid: string, grant: Grant): boolean =>
     grant.resource.rid === resource.rid && !isSameReach(grant.resource, resource);
-  const lost = revokeWhere(clients, "resource-changed", isOver);
-  for (const client of clients.values()) {
+  const lost = revokeWhere(book, "resource-changed", isLost);
+  for (const client of book.clients.values()) {
     const grant = client.grants.get(resource.rid);
-    if (grant !== undefined) client.grants.set(resource.rid, { ...grant, resource });
+    if (grant !== undefined) put(book, client, { ...grant, resource });
   }
   return lost;
 }
 
-function removeClient(clients: Clients, cid: string, reason: "goodbye" | "address-taken"): Revocation[] {
-  return revokeWhere(clients, reason, (holder) => holder === cid);
+function removeClient(book: Book, cid: string, reason: "goodbye" | "address-taken"): Revocation[] {
+  const rids = [...(book.clients.get(cid)?.grants.keys() ?? [])];
+  return rids.flatMap((rid) => revoke(book, cid, rid, reason));
 }
 
 function revokeWhere(
-  clients: Clients,
+  book: Book,
   reason: Revocation["reason"],
-  isOver: (cid: string, grant: Grant) => boolean,
+  isLost: (cid: string, grant: Grant) => boolean,
 ): Revocation[] {
-  return [...clients.values()].flatMap((client) =>
+  return [...book.clients.values()].flatMap((client) =>
     [...client.grants.values()]
-      .filter((grant) => isOver(client.cid, grant))
-      .flatMap((grant) => revoke(clients, client.cid, grant.resource.rid, reason)),
+      .filter((grant) => isLost(client.cid, grant))
+      .flatMap((grant) => revoke(book, client.cid, grant.resource.rid, reason)),
   );
 }
 
-function revoke(clients: Clients, cid: string, rid: string, reason: Revocation["reason"]): Revocation[] {
-  const client = clients.get(cid);
-  if (client === undefined || !client.grants.delete(rid)) return [];
+function revoke(book: Book, cid: string, rid: string, reason: Revocation["reason"]): Revocation[] {
+  const client = book.clients.get(cid);
+  const grant = client?.grants.get(rid);
+  if (client === undefined || grant === undefined) return [];
+  client.grants.delete(rid);
+  book.expiries.set(grant, undefined);
   const isLast = client.grants.size === 0;
-  if (isLast) clients.delete(cid);
+  if (isLast) {
+    book.clients.delete(cid);
+    releaseAddresses(book, client);
+  }
   return [{ cid, rid, reason, isLast }];
 }
 

@@ -7,7 +7,7 @@ export {
   type TunnelClientOptions,
 } from "./client.ts";
 export { RESERVED_RANGES } from "./constants.ts";
-export type { TunnelCommand, TunnelEnd, TunnelInterface } from "./endpoint.ts";
+export type { PeerChange, TunnelCommand, TunnelEnd, TunnelInterface } from "./endpoint.ts";
 export type { FlowReport } from "./flow-log.ts";
 export {
   createTunnelGateway,

@@ -5,7 +5,7 @@
  */
 import { contains, type IpAddress, type Prefix, subtract, toPrefix } from "../base/index.ts";
 import { LLMNR_GROUPS } from "../dns/index.ts";
-import type { PeerPermits, PermitsByFlow, PolicyTables, Route } from "../plane/index.ts";
+import type { PeerPermits, PeerPolicy, PermitsByFlow, PolicyTables, Route } from "../plane/index.ts";
 import {
   EVERYTHING,
   INTERNAL_RANGES,
@@ -69,42 +69,39 @@ export function clientPolicy(input: ClientPolicyInput): PolicyTables {
   return { ownAddresses: input.ownAddresses, routes: lastOfEach(routes), permits };
 }
 
-export interface GatewayPolicyInput {
+/** What a gateway's tables say whoever its clients are: each of these has a policy of its own. */
+export const GATEWAY_TABLES: PolicyTables = {
+  routes: [
+    ...EVERYTHING.map((range) => drop(range, "not-a-peer")),
+    ...TUNNEL_RANGES.map((range) => drop(range, "no-peer-state")),
+  ],
+  permits: [],
+};
+
+export interface ClientPolicyAtGateway {
   readonly ownAddresses: readonly IpAddress[];
-  readonly clients: readonly GrantedClient[];
-  /** The plane's peer of a client; none while it has no connection. */
-  readonly slotOf: (cid: string) => number | undefined;
-  /** Real addresses that a client's names lead to. */
-  readonly realsOf: (cid: string) => readonly IpAddress[];
+  /** Real addresses that the client's names lead to. */
+  readonly reals: readonly IpAddress[];
   /** Whether every service of the gateway host may be reached, instead of DNS and echo only (TN-61 row 6). */
   readonly isHostOpen: boolean;
   /** Flows are logged: nothing passes but by its own flow (TN-91, TN-110). */
   readonly isLogged?: boolean;
 }
 
-/** The tables of a gateway. */
-export function gatewayPolicy(input: GatewayPolicyInput): PolicyTables {
-  const routes: Route[] = [
-    ...EVERYTHING.map((range) => drop(range, "not-a-peer")),
-    ...TUNNEL_RANGES.map((range) => drop(range, "no-peer-state")),
-  ];
-  const permits: PeerPermits[] = [];
+/** What one client of a gateway may. */
+export function policyOfClient(client: GrantedClient, input: ClientPolicyAtGateway): PeerPolicy {
   const own = input.ownAddresses.map(host);
-  for (const client of input.clients) {
-    const slot = input.slotOf(client.cid);
-    if (slot === undefined) continue;
-    const { plain, byFlow } = grantedNetworks(client, input.realsOf(client.cid), input.isLogged);
-    routes.push(...client.addresses.map((address) => toPeer(host(address), slot)));
-    permits.push({
-      slot,
+  const { plain, byFlow } = grantedNetworks(client, input.reals, input.isLogged);
+  return {
+    addresses: client.addresses,
+    permits: {
       sources: client.addresses.map(host),
       destinations: input.isHostOpen ? [...plain, ...own] : plain,
       egressSources: [...plain, ...own],
       refuseDestination: true,
       ...withServices(byFlow, input.isHostOpen ? [] : own),
-    });
-  }
-  return { routes: lastOfEach(routes), permits };
+    },
+  };
 }
 
 /**

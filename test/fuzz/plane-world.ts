@@ -10,7 +10,7 @@
  */
 import type { Plane, PlaneMode } from "../../bindings/plane/index.ts";
 import { type Instant, instant, ip, prefix, type SocketAddress, toPrefix } from "../../src/base/index.ts";
-import type { PathRecord, PolicyTables, Route, SessionKeys } from "../../src/plane/index.ts";
+import type { PathRecord, PeerPolicy, PolicyTables, Route, SessionKeys } from "../../src/plane/index.ts";
 import { directPath, testPlane } from "../unit/plane/pair.ts";
 
 export const START: Instant = instant(1_000_000);
@@ -60,16 +60,42 @@ export function createPlaneWorld(mode: PlaneMode): PlaneWorld {
 /** Tells a plane about the world: the WebAssembly or its twin. */
 export function setUp(
   plane: Pick<Plane, "execute" | "publish">,
-  { peers, policy }: Pick<PlaneWorld, "peers"> & Partial<Pick<PlaneWorld, "policy">>,
+  { peers, policy }: Pick<PlaneWorld, "peers" | "policy">,
 ): void {
+  const { tables, own } = apart(policy);
   for (const { slot, peerId, path, sessions } of peers) {
     plane.execute({ kind: "add-peer", slot, peerId });
     if (path !== undefined) plane.execute({ kind: "set-path", slot, path });
     for (const session of sessions) plane.execute({ kind: "install", slot, peerId, session });
     const first = sessions.find(({ isInitiator }) => isInitiator);
     if (first !== undefined) plane.execute({ kind: "set-current", slot, local: first.local });
+    const policyOfPeer = own.get(slot);
+    if (policyOfPeer !== undefined) plane.execute({ kind: "set-policy", slot, policy: policyOfPeer });
   }
-  if (policy !== undefined) plane.publish(policy);
+  plane.publish(tables);
+}
+
+/** Whoever has a single address is told of by itself, as a gateway does with its clients (TN-110). */
+function apart({ routes, permits, ...rest }: PolicyTables) {
+  const isSingle = ({ prefix, target }: Route): boolean =>
+    target.kind === "peer" && prefix.bits === prefix.address.length * 8;
+  const own = new Map<number, PeerPolicy>();
+  for (const { slot, ...permit } of permits) {
+    const addresses = routes.flatMap((route) =>
+      isSingle(route) && route.target.kind === "peer" && route.target.slot === slot
+        ? [route.prefix.address]
+        : [],
+    );
+    if (addresses.length > 0) own.set(slot, { addresses, permits: permit });
+  }
+  const isOwn = (route: Route): boolean =>
+    isSingle(route) && route.target.kind === "peer" && own.has(route.target.slot);
+  const tables = {
+    ...rest,
+    routes: routes.filter((route) => !isOwn(route)),
+    permits: permits.filter(({ slot }) => !own.has(slot)),
+  };
+  return { tables, own };
 }
 
 export function peerNamed(peers: readonly WorldPeer[], name: WorldPeer["name"]): WorldPeer {

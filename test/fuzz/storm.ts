@@ -278,7 +278,11 @@ function replacePeer(storm: Storm, slot: number): void {
   execute(storm, { kind: "remove-peer", slot });
   storm.handled.delete(slot);
   for (const { remote } of peer.sessions) storm.sealed.delete(remote);
-  setUp({ execute: (command) => execute(storm, command), publish: () => undefined }, { peers: [peer] });
+  const { policy } = storm.world;
+  setUp(
+    { execute: (command) => execute(storm, command), publish: () => undefined },
+    { peers: [peer], policy },
+  );
 }
 
 /** Control takes what is in the rings: exactly what the twin put there, in its order. */

@@ -1,6 +1,6 @@
 /** What a client is, on a host or embedded: its machine, and how it answers to the portal. */
 import * as v from "valibot";
-import { equalValues, formatPrefix, type Log, unreachable } from "../../base/index.ts";
+import { equalValues, formatPrefix, type Log } from "../../base/index.ts";
 import { createResolver } from "../../dns/index.ts";
 import { clientChannel } from "../../portal/protocol/index.ts";
 import { createTunnelClient, type ResourceStatus, type TunnelClient } from "../../tunnel/index.ts";
@@ -43,7 +43,7 @@ export function clientRole(
       lookup: method(LOOKUP, ({ name, type }) => lookupViews(dns, machine, name, type)),
       setInternetResource: method({ active: v.boolean() }, ({ active }) => {
         input((now) => machine.setInternet(now, active));
-        return { active, granted: machine.resources().some(({ resource }) => resource.kind === "internet") };
+        return { active, granted: isInternetGranted(machine) };
       }),
     }),
     resourcesOf: (machine) => machine.resources().map(toView),
@@ -67,6 +67,9 @@ export function clientRole(
               case "interface":
                 parts.surroundings.applyInterface(event.interface);
                 break;
+              case "peers":
+                parts.surroundings.changePeers(event.change);
+                break;
               case "resources":
                 tellResources(tell, present, event.resources);
                 present = logResources(log, present, event.resources);
@@ -77,12 +80,8 @@ export function clientRole(
               case "relays-wanted":
                 link.reconnect();
                 break;
-              case "connected":
-              case "disconnected":
-                log.info?.(`gateway ${event.kind}`, { gid: event.gid });
-                break;
               default:
-                unreachable(event);
+                logGateway(log, event);
             }
           }
         },
@@ -90,6 +89,17 @@ export function clientRole(
       return dns === undefined ? link : withDns(link, dns);
     },
   };
+}
+
+function isInternetGranted(machine: TunnelClient): boolean {
+  return machine.resources().some(({ resource }) => resource.kind === "internet");
+}
+
+function logGateway(
+  log: Log,
+  { kind, gid }: { readonly kind: "connected" | "disconnected"; readonly gid: string },
+): void {
+  log.info?.(`gateway ${kind}`, { gid });
 }
 
 /** A presentation name of 255 octets that are all escaped. */

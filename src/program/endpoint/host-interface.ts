@@ -1,6 +1,6 @@
 /** Brings the TUN device to what the tunnel wants: addresses, rules, routes (PG-30 to PG-37). */
 import type { Family } from "../../../bindings/linux/index.ts";
-import { equalValues, type IpAddress, type Log, type Prefix } from "../../base/index.ts";
+import { contains, equalValues, formatIp, type IpAddress, type Log, type Prefix } from "../../base/index.ts";
 import {
   addPolicyRules,
   applyTunnelRoutes,
@@ -17,13 +17,15 @@ import {
   tunnelNetworks,
   tunnelRoutes,
 } from "../../host/index.ts";
-import { RESERVED_RANGES, type TunnelInterface } from "../../tunnel/index.ts";
+import { type PeerChange, RESERVED_RANGES, type TunnelInterface } from "../../tunnel/index.ts";
 import type { HostKeeper, PlaneHost, UndoStack } from "../shell/index.ts";
 import type { RoleOnHost } from "./role.ts";
 
 export interface HostInterface {
   /** @throws PosternError `host` when the device refuses its addresses */
   apply(wanted: TunnelInterface): void;
+  /** Peers' tunnel addresses have come or gone: a matter for the host only in a network of its own. */
+  changePeers(change: PeerChange): void;
   /** The host's networks have changed: what goes into the tunnel may be more or less now. */
   refresh(): void;
   /** The addresses that the device has accepted (PG-30). */
@@ -48,6 +50,8 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
     guard: options.role.isGuarded ? undefined : "none",
     said: "",
     warnOfReversePath: createReversePathWarning(options.log),
+    peers: new Map(),
+    shadowed: [],
   };
   return {
     apply(wanted) {
@@ -55,6 +59,14 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
       state.wanted = wanted;
       if (isNew || state.link === undefined) setUpLink(options, state, wanted);
       route(options, state, wanted, isNew);
+    },
+    changePeers({ removed, added }) {
+      for (const address of removed) state.peers.delete(formatIp(address));
+      for (const address of added) state.peers.set(formatIp(address), address);
+      const isApart = [...removed, ...added].some((peer) =>
+        state.shadowed.some((network) => contains(network, peer)),
+      );
+      if (isApart && state.wanted !== undefined) route(options, state, state.wanted, false);
     },
     refresh() {
       if (state.wanted !== undefined) route(options, state, state.wanted, false);
@@ -74,6 +86,9 @@ interface InterfaceState {
   /** What was last said about the host's own networks. */
   said: string;
   readonly warnOfReversePath: ReturnType<typeof createReversePathWarning>;
+  readonly peers: Map<string, IpAddress>;
+  /** Networks of the host in the tunnel's range: there a peer's address needs a route of its own. */
+  shadowed: readonly Prefix[];
 }
 
 function setUpLink(
@@ -90,7 +105,7 @@ function setUpLink(
 function route(
   options: HostInterfaceOptions,
   state: InterfaceState,
-  { routes, peers }: TunnelInterface,
+  { routes }: TunnelInterface,
   isNew: boolean,
 ): void {
   const { host, role, keeper, log } = options;
@@ -98,7 +113,9 @@ function route(
   const { link, families } = state;
   if (link === undefined) return;
   const network = readNetwork(rtnetlink);
+  const peers = [...state.peers.values()];
   const found = tunnelNetworks({ routes, reserved: RESERVED_RANGES, peers, network, tunIndex: tun.index });
+  state.shadowed = found.shadowed;
   sayOverlaps(state, found, log);
   if (!isNew && equalValues(found.networks, state.networks)) return;
   state.networks = found.networks;

@@ -186,6 +186,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
   const surroundings = hostSurroundings({
     host: open.host,
     applyInterface: interfaceApplier(course, open),
+    changePeers: (change) => open.hostInterface.changePeers(change),
     portal: url,
     env: io.env,
     caFile: course.options.caFile,

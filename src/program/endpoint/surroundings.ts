@@ -7,7 +7,7 @@ import type { PathWay } from "../../connections/index.ts";
 import type { SetupResult } from "../../dns/index.ts";
 import { createNameLookup, createNameResolver, FWMARK } from "../../host/index.ts";
 import type { PlaneFlows, PlaneRecords } from "../../plane/index.ts";
-import type { TunnelInterface } from "../../tunnel/index.ts";
+import type { PeerChange, TunnelInterface } from "../../tunnel/index.ts";
 import { markedTcp, type OpenTcp } from "../portal-socket.ts";
 import { type Environment, reachTarget, type Target } from "../proxy/index.ts";
 import type { PlaneHost, ShellPlane, ShellTransmit } from "../shell/index.ts";
@@ -33,11 +33,14 @@ export interface Surroundings {
   readonly streams?: StreamSurroundings;
   /** Brings addresses and routes to what the tunnel wants; the first time is readiness (PG-82). */
   readonly applyInterface: (wanted: TunnelInterface) => void;
+  /** Peers' tunnel addresses have come or gone (TN-16). */
+  readonly changePeers: (change: PeerChange) => void;
 }
 
 export interface HostSurroundings {
   readonly host: PlaneHost;
   readonly applyInterface: Surroundings["applyInterface"];
+  readonly changePeers: Surroundings["changePeers"];
   /** Where the portal is, which may lie behind a proxy that `env` names (RL-211). */
   readonly portal: Target;
   readonly env: Environment;
@@ -49,7 +52,7 @@ export interface HostSurroundings {
 
 /** @throws PosternError `usage` when the environment's proxy cannot be read */
 export function hostSurroundings(options: HostSurroundings): Surroundings {
-  const { host, applyInterface, portal, env, caFile, device, log } = options;
+  const { host, applyInterface, changePeers, portal, env, caFile, device, log } = options;
   const openTcp = markedTcp(host.kernel, FWMARK, device);
   const resolution = { kernel: host.kernel, mark: FWMARK, device, log };
   const resolve = createNameResolver(resolution);
@@ -70,5 +73,6 @@ export function hostSurroundings(options: HostSurroundings): Surroundings {
     lookUp: createNameLookup(resolution),
     streams: { udpPort: () => host.sockets().v4?.port, openTcp, resolve, env, caFile },
     applyInterface,
+    changePeers,
   };
 }

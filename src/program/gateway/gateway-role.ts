@@ -83,7 +83,8 @@ export function gatewayRole(
             else if (event.kind === "interface") {
               parts.surroundings.applyInterface(event.interface);
               names?.listen(event.interface.addresses);
-            } else if (event.kind === "dns") names?.handleEvent(event.event);
+            } else if (event.kind === "peers") parts.surroundings.changePeers(event.change);
+            else if (event.kind === "dns") names?.handleEvent(event.event);
             else if (event.kind === "relays-wanted") link.reconnect();
             else if (event.kind === "resolve-setup") void lookUp(parts, event.query);
             else if (event.kind === "flow-ended") logFlow(log, event.flow);

@@ -160,6 +160,8 @@ function surroundingsOf<Machine extends PeerMachine>(
   return {
     ...{ plane, now, send, deliver, applyInterface },
     ...(pathMtu && { pathMtu }),
+    // There is no network of a host that could have them.
+    changePeers: () => {},
     ...reachTarget({ target: url, env, openTcp: plainTcp, caFile, log: log.scope("portal") }),
     ...(lookUp && { lookUp }),
   };

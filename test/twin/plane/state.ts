@@ -1,8 +1,8 @@
 /** What the twin of the plane is made of, and what its two directions share. */
 import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
-import { assert, type SocketAddress } from "../../../src/base/index.ts";
-import type { PolicyTables } from "../../../src/plane/index.ts";
+import { assert, type SocketAddress, toPrefix } from "../../../src/base/index.ts";
+import type { PeerPolicy, PolicyTables, Route } from "../../../src/plane/index.ts";
 import { createTwinFlows, type TwinFlows } from "./flows.ts";
 import { createGuard, type Guard } from "./guard.ts";
 import type { TwinPeer } from "./peer.ts";
@@ -58,6 +58,10 @@ export interface TwinState {
   relays: readonly SocketAddress[];
   readonly flows: TwinFlows;
   /** Nothing passes before the first is published. */
+  tables: PolicyTables | undefined;
+  /** What peers have of their own, by slot. */
+  readonly peerPolicies: Map<number, PeerPolicy>;
+  /** Both together. */
   policy: PolicyTables | undefined;
   /** For each publication that is not complete, how many punts of each worker lie before it (SN-139). */
   readonly publishing: { readonly egress: number; readonly ingress: number }[];
@@ -91,6 +95,8 @@ export function createState({ mode, mtu, limits }: TwinOptions): TwinState {
     injectedInVain: 0,
     relays: [],
     flows: createTwinFlows(),
+    tables: undefined,
+    peerPolicies: new Map(),
     policy: undefined,
     publishing: [],
     published: 0,
@@ -107,4 +113,22 @@ export function waitingOf(state: TwinState, slot: number): Waiting {
   const waiting = state.waiting.get(slot) ?? { punted: 0, taken: 0, earlier: 0 };
   state.waiting.set(slot, waiting);
   return waiting;
+}
+
+/** What is published for all, and for each peer by itself: that comes first (TN-110). */
+export function combinePolicies(state: TwinState): void {
+  const { tables, peerPolicies } = state;
+  const own = [...peerPolicies];
+  state.policy = tables && {
+    ...tables,
+    routes: [
+      ...tables.routes,
+      ...own.flatMap(([slot, { addresses }]) =>
+        addresses.map((address): Route => {
+          return { prefix: toPrefix(address, address.length * 8), target: { kind: "peer", slot } };
+        }),
+      ),
+    ],
+    permits: [...own.map(([slot, { permits }]) => ({ ...permits, slot })), ...tables.permits],
+  };
 }

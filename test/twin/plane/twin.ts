@@ -17,7 +17,14 @@ import { noteKnown } from "./guard.ts";
 import { receiveBatch } from "./ingress.ts";
 import { createPeer, install, retire, sessionOf } from "./peer.ts";
 import { createRecords } from "./records.ts";
-import { createState, peerOf, type TwinOptions, type TwinState, waitingOf } from "./state.ts";
+import {
+  combinePolicies,
+  createState,
+  peerOf,
+  type TwinOptions,
+  type TwinState,
+  waitingOf,
+} from "./state.ts";
 import type { Worker } from "./worker.ts";
 
 export function createPlaneTwin(options: TwinOptions): DrivenPlane {
@@ -27,7 +34,8 @@ export function createPlaneTwin(options: TwinOptions): DrivenPlane {
     flows: handOf(state),
     execute: (command) => execute(state, command),
     publish(tables) {
-      state.policy = tables;
+      state.tables = tables;
+      combinePolicies(state);
       state.publishing.push({
         egress: state.egress.data.ends().put,
         ingress: state.ingress.data.ends().put,
@@ -60,7 +68,15 @@ function execute(state: TwinState, command: PlaneCommand): void {
     case "remove-peer":
       state.slotsById.delete(peerOf(state, slot).peerId);
       state.peers.delete(slot);
+      state.peerPolicies.delete(slot);
+      combinePolicies(state);
       handOf(state).revoke(slot);
+      return;
+    case "set-policy":
+      // An address leads to whoever was given it last.
+      state.peerPolicies.delete(slot);
+      if (command.policy !== undefined) state.peerPolicies.set(slot, command.policy);
+      combinePolicies(state);
       return;
     case "install":
       return install(peerOf(state, slot), command.session);

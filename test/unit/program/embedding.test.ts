@@ -121,6 +121,7 @@ function surround(mode: "client" | "gateway", socket: Socket, own: SocketAddress
       deliver: (packet) => delivered.push(packet),
       openTcp: plainTcp,
       applyInterface: (wanted) => interfaces.push(wanted),
+      changePeers: () => {},
     },
   };
 }

@@ -68,7 +68,7 @@ describe("the gateway", () => {
       "flow-authorized",
       "broadcast-ice-candidates",
     ]);
-    expect(gateway.commands.at(-1)?.kind).toBe("publish");
+    expect(gateway.commands.at(-1)?.kind).toBe("set-policy");
   });
 
   it.each([
@@ -131,15 +131,23 @@ describe("the gateway", () => {
     expect(gateway.connections.slotOf(CID)).toBeUndefined();
   });
 
-  it("TN-16, TN-19: the addresses of clients that there is a connection to stand in the interface", () => {
+  it("TN-16, TN-19: the addresses of clients are told as connections to them come and go", () => {
     const gateway = createGateway();
-    const peers = (): readonly (readonly string[])[] =>
+    const peers = () =>
       gateway.events.flatMap((event) =>
-        event.kind === "interface" ? [event.interface.peers.map(formatIp)] : [],
+        event.kind === "peers"
+          ? [[event.change.removed.map(formatIp), event.change.added.map(formatIp)]]
+          : [],
       );
+    const both = ["100.64.0.2", "fd00:2021:1111::2"];
     gateway.tell(authorize());
+    // Once more: nothing that the host does not know.
+    gateway.tell(authorize({ ref: "ref-2" }));
     gateway.tell({ kind: "reject-access", cid: CID, rid: RID });
-    expect(peers()).toEqual([[], ["100.64.0.2", "fd00:2021:1111::2"], []]);
+    expect(peers()).toEqual([
+      [[], both],
+      [both, []],
+    ]);
   });
 
   it("TN-50: grants outlive a connection that failed: the client comes back and still believes in them", () => {

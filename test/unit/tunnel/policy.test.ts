@@ -4,6 +4,7 @@ import {
   contains,
   createWallClock,
   formatPrefix,
+  type IpAddress,
   instant,
   ip,
   type Prefix,
@@ -13,7 +14,7 @@ import {
 } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createGrants } from "../../../src/tunnel/grants.ts";
-import { clientPolicy, gatewayPolicy } from "../../../src/tunnel/policy.ts";
+import { clientPolicy, GATEWAY_TABLES, policyOfClient } from "../../../src/tunnel/policy.ts";
 
 /** What the longest matching route says. */
 function routed(tables: PolicyTables, destination: string): unknown {
@@ -90,55 +91,56 @@ describe("policy of a gateway", () => {
   grants.insert("bob", [ip("100.64.0.3")], {
     resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
   });
-  const input = {
-    ownAddresses: [ip("100.64.0.1")],
-    clients: grants.clients(),
-    slotOf: (cid: string) => (cid === "alice" ? 7 : undefined),
-    realsOf: () => [],
+  const input = { ownAddresses: [ip("100.64.0.1")], reals: [] as readonly IpAddress[], isHostOpen: false };
+  const policyOf = (
+    from: ReturnType<typeof createGrants>,
+    change: Partial<typeof input> & { isLogged?: boolean } = {},
+  ) => {
+    const client = from.client("alice");
+    if (client === undefined) throw new Error("alice has a grant");
+    return policyOfClient(client, { ...input, ...change });
   };
-  const tables = gatewayPolicy({ ...input, isHostOpen: false });
-  const alice = tables.permits.find(({ slot }) => slot === 7);
+  const { addresses: led, permits: alice } = policyOf(grants);
 
-  it("TN-62: routes a client's address to its peer; without connection there is no way", () => {
-    expect(routed(tables, "100.64.0.2")).toEqual({ kind: "peer", slot: 7 });
-    expect(routed(tables, "fd00:2021:1111::2")).toEqual({ kind: "peer", slot: 7 });
-    expect(routed(tables, "100.64.0.3")).toEqual({ kind: "drop", reason: "no-peer-state" });
-    expect(routed(tables, "192.0.2.1")).toEqual({ kind: "drop", reason: "not-a-peer" });
-    expect(tables.permits).toHaveLength(1);
+  it("TN-62: a client's addresses lead to it; without one of its own nobody has a way", () => {
+    expect(led).toEqual(addresses);
+    expect(routed(GATEWAY_TABLES, "100.64.0.3")).toEqual({ kind: "drop", reason: "no-peer-state" });
+    expect(routed(GATEWAY_TABLES, "192.0.2.1")).toEqual({ kind: "drop", reason: "not-a-peer" });
+    expect(GATEWAY_TABLES.permits).toEqual([]);
   });
 
   it("TN-61 rows 5, 12, 14: only from its address, only to granted networks; the rest is refused", () => {
-    expect(permits(alice?.sources, "100.64.0.2")).toBe(true);
-    expect(permits(alice?.sources, "100.64.0.3")).toBe(false);
-    expect(permits(alice?.destinations, "172.20.0.1")).toBe(true);
-    expect(permits(alice?.destinations, "172.21.0.1")).toBe(false);
-    expect(alice?.refuseDestination).toBe(true);
+    expect(permits(alice.sources, "100.64.0.2")).toBe(true);
+    expect(permits(alice.sources, "100.64.0.3")).toBe(false);
+    expect(permits(alice.destinations, "172.20.0.1")).toBe(true);
+    expect(permits(alice.destinations, "172.21.0.1")).toBe(false);
+    expect(alice.refuseDestination).toBe(true);
   });
 
   it("TN-61 rows 6 to 8: a network that covers the tunnel and proxy ranges opens neither", () => {
-    expect(permits(alice?.destinations, "100.1.2.3")).toBe(true);
-    expect(permits(alice?.destinations, "100.64.0.3")).toBe(false);
-    expect(permits(alice?.destinations, "100.64.0.1")).toBe(false);
-    expect(permits(alice?.destinations, "100.96.0.1")).toBe(false);
-    expect(permits(alice?.destinations, "100.128.0.1")).toBe(true);
+    expect(permits(alice.destinations, "100.1.2.3")).toBe(true);
+    expect(permits(alice.destinations, "100.64.0.3")).toBe(false);
+    expect(permits(alice.destinations, "100.64.0.1")).toBe(false);
+    expect(permits(alice.destinations, "100.96.0.1")).toBe(false);
+    expect(permits(alice.destinations, "100.128.0.1")).toBe(true);
   });
 
   it("TN-56, TN-110: about a network with filters flows decide, in both directions", () => {
     for (const way of ["destinations", "egressSources"] as const) {
-      expect(permits(alice?.[way], "10.0.0.1")).toBe(false);
-      expect(permits(alice?.byFlow?.[way], "10.0.0.1")).toBe(true);
-      expect(permits(alice?.byFlow?.[way], "172.20.0.1")).toBe(false);
+      expect(permits(alice[way], "10.0.0.1")).toBe(false);
+      expect(permits(alice.byFlow?.[way], "10.0.0.1")).toBe(true);
+      expect(permits(alice.byFlow?.[way], "172.20.0.1")).toBe(false);
     }
-    expect(alice?.byFlow?.isTranslated).toBe(false);
+    expect(alice.byFlow?.isTranslated).toBe(false);
   });
 
   it("TN-91, TN-110: where flows are logged, they decide about every network", () => {
-    const [peer] = gatewayPolicy({ ...input, isHostOpen: false, isLogged: true }).permits;
+    const { permits: peer } = policyOf(grants, { isLogged: true });
     for (const way of ["destinations", "egressSources"] as const) {
-      expect(permits(peer?.[way], "172.20.0.1")).toBe(false);
-      expect(permits(peer?.byFlow?.[way], "172.20.0.1")).toBe(true);
-      expect(permits(peer?.byFlow?.[way], "10.0.0.1")).toBe(true);
-      expect(permits(peer?.byFlow?.[way], "100.64.0.3")).toBe(false);
+      expect(permits(peer[way], "172.20.0.1")).toBe(false);
+      expect(permits(peer.byFlow?.[way], "172.20.0.1")).toBe(true);
+      expect(permits(peer.byFlow?.[way], "10.0.0.1")).toBe(true);
+      expect(permits(peer.byFlow?.[way], "100.64.0.3")).toBe(false);
     }
   });
 
@@ -150,32 +152,32 @@ describe("policy of a gateway", () => {
     named.insert("alice", [ip("100.64.0.2")], {
       resource: { kind: "cidr", rid: "o", name: "o", address: prefix("172.20.0.0/16"), filters: [] },
     });
-    const realsOf = () => [ip("172.20.0.9"), ip("198.51.100.7")];
-    const [peer] = gatewayPolicy({ ...input, clients: named.clients(), realsOf, isHostOpen: false }).permits;
-    expect(peer?.byFlow?.isTranslated).toBe(true);
-    expect(permits(peer?.byFlow?.destinations, "100.96.0.1")).toBe(true);
-    expect(permits(peer?.byFlow?.destinations, "fd00:2021:1111:8000::1")).toBe(true);
-    expect(permits(peer?.byFlow?.destinations, "172.20.0.9")).toBe(true);
-    expect(permits(peer?.byFlow?.egressSources, "172.20.0.9")).toBe(true);
-    expect(permits(peer?.byFlow?.destinations, "172.20.0.8")).toBe(false);
-    expect(permits(peer?.byFlow?.destinations, "198.51.100.7")).toBe(false);
+    const reals = [ip("172.20.0.9"), ip("198.51.100.7")];
+    const { permits: peer } = policyOf(named, { reals });
+    expect(peer.byFlow?.isTranslated).toBe(true);
+    expect(permits(peer.byFlow?.destinations, "100.96.0.1")).toBe(true);
+    expect(permits(peer.byFlow?.destinations, "fd00:2021:1111:8000::1")).toBe(true);
+    expect(permits(peer.byFlow?.destinations, "172.20.0.9")).toBe(true);
+    expect(permits(peer.byFlow?.egressSources, "172.20.0.9")).toBe(true);
+    expect(permits(peer.byFlow?.destinations, "172.20.0.8")).toBe(false);
+    expect(permits(peer.byFlow?.destinations, "198.51.100.7")).toBe(false);
   });
 
   it("TN-62 rows 5, 9, 10: towards the client only from granted networks and the gateway itself", () => {
-    expect(permits(alice?.egressSources, "172.20.0.1")).toBe(true);
-    expect(permits(alice?.egressSources, "100.64.0.1")).toBe(true);
-    expect(permits(alice?.egressSources, "100.64.0.3")).toBe(false);
+    expect(permits(alice.egressSources, "172.20.0.1")).toBe(true);
+    expect(permits(alice.egressSources, "100.64.0.1")).toBe(true);
+    expect(permits(alice.egressSources, "100.64.0.3")).toBe(false);
   });
 
   it("PG-6: --host-access all opens the gateway's own addresses", () => {
-    const open = gatewayPolicy({ ...input, isHostOpen: true });
-    expect(permits(open.permits[0]?.destinations, "100.64.0.1")).toBe(true);
-    expect(permits(open.permits[0]?.byFlow?.destinations, "100.64.0.1")).toBe(false);
+    const open = policyOf(grants, { isHostOpen: true });
+    expect(permits(open.permits.destinations, "100.64.0.1")).toBe(true);
+    expect(permits(open.permits.byFlow?.destinations, "100.64.0.1")).toBe(false);
   });
 
   it("TN-61 row 6, TN-110: else flows decide which of its services are reached", () => {
-    expect(permits(alice?.byFlow?.destinations, "100.64.0.1")).toBe(true);
-    expect(permits(alice?.byFlow?.destinations, "172.20.0.1")).toBe(false);
+    expect(permits(alice.byFlow?.destinations, "100.64.0.1")).toBe(true);
+    expect(permits(alice.byFlow?.destinations, "172.20.0.1")).toBe(false);
   });
 });
 
