@@ -2,6 +2,7 @@
 import {
   copyOf,
   earliest,
+  equalIp,
   type Instant,
   type IpAddress,
   randomBelow,
@@ -177,9 +178,11 @@ function handleIcmp(state: StackState, now: Instant, packet: Uint8Array, found: 
   if (error !== undefined) return handleError(state, error);
   const echo = readEcho(packet);
   if (echo === undefined) return;
-  const local = copyOf(viewPacket(packet).destination);
+  const { source, destination } = viewPacket(packet);
+  const local = copyOf(destination);
   if (echo.kind === "reply") {
-    if (state.pings.delete(echo.identifier)) state.events.push({ kind: "echoed", ping: echo.identifier });
+    if (takePing(state, echo.identifier, source))
+      state.events.push({ kind: "echoed", ping: echo.identifier });
   } else if (isOwn(state, local)) {
     const reply = encodeEchoReply(packet);
     if (reply !== undefined) state.packets.push(reply);
@@ -196,9 +199,15 @@ function handleError(
   const remote = { address: quote.destination, port: ports.destination };
   if (protocol === PROTOCOL.udp) {
     state.events.push({ kind: "datagram-unreached", local, remote, reason });
-  } else if (state.pings.delete(ports.source)) {
+  } else if (protocol !== PROTOCOL.tcp && takePing(state, ports.source, quote.destination)) {
     state.events.push({ kind: "echo-unreached", ping: ports.source, reason });
   }
+}
+
+/** Ends an echo; only what comes from, or is about, whom we asked does so. */
+function takePing({ pings }: StackState, identifier: number, remote: IpAddress): boolean {
+  const asked = pings.get(identifier);
+  return asked !== undefined && equalIp(asked, remote) && pings.delete(identifier);
 }
 
 function bindUdp(state: StackState, wanted: number | undefined): number | undefined {
