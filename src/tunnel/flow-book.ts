@@ -26,6 +26,8 @@ export interface FlowBook<Note> {
   link(now: Instant, flow: DecidedFlow<Note>): BookedFlow<Note> | undefined;
   /** Takes a flow out at once; `undefined` if the plane has done so already. */
   unlink(flow: BookedFlow<Note>): FlowUsage | undefined;
+  /** Those of the owner that hold; a copy. */
+  ofOwner(owner: string): readonly BookedFlow<Note>[];
   /** What the plane has counted; `undefined` if it has taken the record out. */
   usage(flow: BookedFlow<unknown>): FlowUsage | undefined;
   /** Whether FIN or RST has been seen. */
@@ -107,6 +109,7 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
       if (usage !== undefined) book.byId.delete(flow.id);
       return usage;
     },
+    ofOwner: (owner) => [...(book.byOwner.get(owner) ?? [])],
     usage: (flow) => usageOf(book, flow),
     isClosing(flow) {
       const usage = usageOf(book, flow);

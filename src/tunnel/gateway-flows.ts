@@ -1,5 +1,5 @@
 /** Packets about which flows decide, at a gateway: judged, linked in the plane, settled (TN-61, TN-62, TN-85). */
-import { after, copyOf, equalIp, type Instant } from "../base/index.ts";
+import { copyOf, equalIp, type Instant, type IpAddress } from "../base/index.ts";
 import {
   encodeRefusal,
   type FragmentOf,
@@ -13,8 +13,7 @@ import {
   translated,
   viewPacket,
 } from "../packet/index.ts";
-import type { DataPunt, EndedFlow, FlowRecord, FlowVerdict } from "../plane/index.ts";
-import { SWEEP_MS } from "./constants.ts";
+import type { DataPunt, EndedFlow, FlowEnding, FlowRecord, FlowVerdict } from "../plane/index.ts";
 import { dropPacket } from "./drops.ts";
 import { ownAddresses } from "./endpoint.ts";
 import { type BookedFlow, endsOf } from "./flow-book.ts";
@@ -134,14 +133,14 @@ function arrivalOf(
   now: Instant,
   { slot, packet }: { readonly slot?: number; readonly packet: Uint8Array },
 ): Arrival | undefined {
-  const { connections, grants, nats } = gateway;
+  const { connections, grants } = gateway;
   const cid = slot === undefined ? undefined : connections.connectionOf(slot);
   const client = cid === undefined ? undefined : grants.client(cid);
   if (slot === undefined || cid === undefined || client === undefined) {
     dropPacket(gateway, now, "no-peer-state", packet, { cid });
     return undefined;
   }
-  return { cid, slot, party: { client, nat: natOf(nats, cid) }, packet, view: viewPacket(packet) };
+  return { cid, slot, party: { client, nat: natOf(gateway, cid) }, packet, view: viewPacket(packet) };
 }
 
 function findFlow({ flows }: GatewayState, { cid, view }: Arrival, direction: "out" | "in") {
@@ -151,9 +150,32 @@ function findFlow({ flows }: GatewayState, { cid, view }: Arrival, direction: "o
 }
 
 /** Its flow is over: another one begins on the same tuple, or none has for long. */
-export function unlinkFlow(gateway: GatewayState, now: Instant, flow: BookedFlow<Verdict>): void {
+export function unlinkFlow(
+  gateway: GatewayState,
+  now: Instant,
+  flow: BookedFlow<Verdict>,
+  ending: FlowEnding = "closed",
+): void {
   const usage = gateway.flows.unlink(flow);
-  if (usage !== undefined) endFlow(gateway, now, { ...flow, ...usage, ending: "closed" });
+  if (usage !== undefined) endFlow(gateway, now, { ...flow, ...usage, ending });
+}
+
+/**
+ * A name leads elsewhere: what was refused of packets to these proxy addresses is judged again. A translated flow
+ * keeps its real address, whatever the name has by now (TN-66).
+ */
+export function rejudge(
+  gateway: GatewayState,
+  now: Instant,
+  cid: string,
+  proxies: readonly IpAddress[],
+): void {
+  if (proxies.length === 0) return;
+  for (const flow of gateway.flows.ofOwner(cid)) {
+    if (flow.note.kind === "nat") continue;
+    const { address } = flow.record.remote;
+    if (proxies.some((proxy) => equalIp(proxy, address))) unlinkFlow(gateway, now, flow, "stale");
+  }
 }
 
 /** A SYN on a flow that was closed: the tuple is used again, by another connection (TN-78). */
@@ -200,10 +222,7 @@ function link(
     counters["flow-table-full"]++;
     return undefined;
   }
-  if (verdict.kind === "nat") {
-    party.nat.mappings.addFlow(verdict.mapping);
-    gateway.sweepAt ??= after(now, SWEEP_MS);
-  }
+  if (verdict.kind === "nat") party.nat.mappings.addFlow(verdict.mapping);
   if (verdict.kind === "pass") countUntranslated(party.nat.untranslated, record, 1);
   return row;
 }

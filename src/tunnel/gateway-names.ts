@@ -1,12 +1,12 @@
 /** Names that clients tell a gateway, and what it finds for them (TN-63, TN-64). */
-import { contains, type Instant, type IpAddress } from "../base/index.ts";
+import { contains, equalValues, type Instant, type IpAddress } from "../base/index.ts";
 import { domainOf, matchesPattern, type Name, type NamePermit, type SetupResult } from "../dns/index.ts";
 import { type AssignedIps, encodeDomainStatus } from "../packet/index.ts";
+import { rejudge } from "./gateway-flows.ts";
 import { place } from "./gateway-policies.ts";
 import { forgetFlows, type GatewayState, natOf } from "./gateway-state.ts";
 import { resetClientNat } from "./nat/client-nat.ts";
 import {
-  type Entries,
   entryOf,
   isProxyList,
   isRenumbered,
@@ -68,12 +68,12 @@ export function handleSetupTimeout(gateway: GatewayState, now: Instant): void {
 }
 
 function finishSetup(gateway: GatewayState, now: Instant, setup: Setup, result: SetupResult): void {
-  const { grants, nats, log, isLinkLocalAllowed } = gateway;
+  const { grants, log, isLinkLocalAllowed } = gateway;
   const { cid, proxies } = setup;
   gateway.lookups[result.kind]++;
   const name = { rid: setup.rid, domain: setup.domain };
   if (grants.client(cid)?.grants.has(setup.rid) !== true) return tellStatus(gateway, now, cid, name, false);
-  const nat = natOf(nats, cid);
+  const nat = natOf(gateway, cid);
   const isAnew = isRenumbered(nat.entries, name, proxies);
   if (isAnew) {
     log.info?.("client numbers its names anew", { cid });
@@ -81,19 +81,18 @@ function finishSetup(gateway: GatewayState, now: Instant, setup: Setup, result: 
   }
   const found = result.kind === "addresses" ? result.addresses : [];
   const reals = usableReals(found, { allowLinkLocal: isLinkLocalAllowed });
-  const before = realsOfName(nat.entries, proxies);
+  const before = proxies.map((proxy) => entryOf(nat.entries, proxy));
   if (result.kind === "error") keepEntries(nat.entries, name, proxies);
   else setEntries(nat.entries, name, { proxies, reals });
-  // What was decided by the old entries holds no more; mappings stay (TN-66).
-  forgetFlows(gateway, cid);
+  const changed = proxies.filter((proxy, i) => !equalValues(entryOf(nat.entries, proxy), before[i]));
+  if (isAnew) forgetFlows(gateway, cid);
+  else rejudge(gateway, now, cid, changed);
   // Nothing else of the tables depends on what names lead to (TN-110).
-  if (isAnew || areShared(gateway, cid, [...before, ...reals])) place(gateway, now, cid);
+  const former = before.flatMap((entry) => entry?.real ?? []);
+  if (isAnew || (changed.length > 0 && areShared(gateway, cid, [...former, ...reals])))
+    place(gateway, now, cid);
   log.debug?.("name looked up", { cid, ...name, result: result.kind, addresses: reals.length });
   tellStatus(gateway, now, cid, name, reals.length > 0);
-}
-
-function realsOfName(entries: Entries, proxies: readonly IpAddress[]): readonly IpAddress[] {
-  return proxies.flatMap((proxy) => entryOf(entries, proxy)?.real ?? []);
 }
 
 /** Whether a network that needs no flows otherwise has any of these addresses. */

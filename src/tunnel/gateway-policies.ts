@@ -70,6 +70,7 @@ export function applyRevocations(
     gateway.flowLog?.end(now, cid, rid);
     if (!isLast) continue;
     gateway.refusals.delete(cid);
+    gateway.nats.get(cid)?.mappings.clear();
     gateway.nats.delete(cid);
     if (reason === "goodbye") gateway.connections.removeConnection(now, { id: cid, reason });
     else gateway.connections.closeConnection(now, { id: cid, goodbye: encodeGoodbye() });

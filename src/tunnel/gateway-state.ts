@@ -1,5 +1,5 @@
 /** What the parts of the gateway share, and how access begins and ends (TN-50 to TN-54). */
-import type { Instant, IpAddress, WallClock } from "../base/index.ts";
+import type { DeadlineQueue, Instant, IpAddress, WallClock } from "../base/index.ts";
 import type { NameServer, NameServerEvent, SetupQuery, SetupResult } from "../dns/index.ts";
 import { createTokenBucket, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
@@ -9,6 +9,7 @@ import type { FlowLog, FlowReport } from "./flow-log.ts";
 import type { Fragments } from "./fragments.ts";
 import type { Grants } from "./grants.ts";
 import { type ClientNat, createClientNat } from "./nat/client-nat.ts";
+import type { Ageing } from "./nat/mappings.ts";
 import type { Setups } from "./nat/setups.ts";
 import type { PlacedPolicies } from "./placed.ts";
 import type { RelaysWanted } from "./relays.ts";
@@ -67,16 +68,18 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   readonly fragments: Fragments<Decision>;
   /** Absent: flows are not logged. */
   readonly flowLog: FlowLog | undefined;
-  /** When mappings are looked at; none without mappings. */
-  sweepAt: Instant | undefined;
+  /** Mappings of all clients that end by themselves (TN-68). */
+  readonly ageing: DeadlineQueue<Ageing>;
+  /** When those were looked at last: at most once per `SWEEP`. */
+  agedAt: Instant;
   readonly isHostOpen: boolean;
   /** `--allow-link-local`: names may lead to link-local addresses (TN-64). */
   readonly isLinkLocalAllowed: boolean;
   readonly counters: Record<TunnelGatewayCounter, number>;
 }
 
-export function natOf(nats: Map<string, ClientNat>, cid: string): ClientNat {
-  const nat = nats.get(cid) ?? createClientNat();
+export function natOf({ nats, ageing }: GatewayState, cid: string): ClientNat {
+  const nat = nats.get(cid) ?? createClientNat(ageing);
   nats.set(cid, nat);
   return nat;
 }

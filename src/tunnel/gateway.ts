@@ -5,6 +5,7 @@
  * change of a grant is a new set of tables.
  */
 import {
+  createDeadlineQueue,
   createWallClock,
   earliest,
   type Instant,
@@ -44,6 +45,7 @@ import {
   type TunnelGatewayEvent,
 } from "./gateway-state.ts";
 import { createGrants, type Grant } from "./grants.ts";
+import { endAged } from "./nat/mappings.ts";
 import { createSetups } from "./nat/setups.ts";
 import { createPlacedPolicies } from "./placed.ts";
 import { pollRelayTimeout } from "./relays.ts";
@@ -190,7 +192,7 @@ function pollTimeout(gateway: GatewayState): Instant | undefined {
     gateway.flows.pollTimeout(),
     gateway.fragments.pollTimeout(),
     gateway.flowLog?.pollTimeout(),
-    gateway.sweepAt,
+    nextAgeing(gateway),
   );
 }
 
@@ -217,16 +219,21 @@ function runningFlows({ flows, nats }: GatewayState, limit: number): readonly Ru
 
 /** Flows that are over go to their mappings, and mappings go that nothing keeps any more (TN-68, TN-90). */
 function age(gateway: GatewayState, now: Instant): void {
-  const { flows, flowLog, nats, sweepAt } = gateway;
+  const { flows, flowLog, ageing } = gateway;
   for (const flow of flows.sweep(now)) endFlow(gateway, now, flow);
   flowLog?.handleTimeout(now);
-  if (sweepAt === undefined || now < sweepAt) return;
-  let mayEnd = false;
-  for (const { mappings } of nats.values()) {
-    mappings.sweep(now);
-    mayEnd ||= mappings.mayEnd();
-  }
-  gateway.sweepAt = mayEnd ? laterBy(now, SWEEP_MS) : undefined;
+  const due = nextAgeing(gateway);
+  if (due === undefined || now < due) return;
+  gateway.agedAt = now;
+  endAged(ageing, now);
+}
+
+/** When a mapping is to be ended; nobody is woken for those that have flows. */
+function nextAgeing({ ageing, agedAt }: GatewayState): Instant | undefined {
+  const first = ageing.first()?.dueAt;
+  if (first === undefined) return undefined;
+  const soonest = laterBy(agedAt, SWEEP_MS);
+  return first > soonest ? first : soonest;
 }
 
 function createState(options: TunnelGatewayOptions): GatewayState {
@@ -246,7 +253,8 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     flows,
     fragments: createFragments(),
     flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
-    sweepAt: undefined,
+    ageing: createDeadlineQueue(),
+    agedAt: now,
     isHostOpen,
     isLinkLocalAllowed,
     counters: {

@@ -1,6 +1,7 @@
 /** What a gateway translates for one client. */
+import { createDeadlineQueue, type DeadlineQueue } from "../../base/index.ts";
 import { createEntries, type Entries } from "./entries.ts";
-import { createMappings, type Mappings } from "./mappings.ts";
+import { type Ageing, createMappings, type Mappings } from "./mappings.ts";
 
 export interface ClientNat {
   readonly entries: Entries;
@@ -9,8 +10,9 @@ export interface ClientNat {
   readonly untranslated: Map<string, number>;
 }
 
-export function createClientNat(): ClientNat {
-  return { entries: createEntries(), mappings: createMappings(), untranslated: new Map() };
+/** @param ageing what of all clients ends by itself */
+export function createClientNat(ageing: DeadlineQueue<Ageing> = createDeadlineQueue()): ClientNat {
+  return { entries: createEntries(), mappings: createMappings(ageing), untranslated: new Map() };
 }
 
 /** The client numbers its proxy addresses anew, or has other tunnel addresses (TN-52, TN-64). */

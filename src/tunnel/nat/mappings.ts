@@ -2,9 +2,17 @@
  * One client's NAT at a gateway: which outside tuple stands for which inside one, and for how long (TN-65 to TN-69).
  *
  * A pure machine. The plane translates the packets of known flows and stamps them; a mapping lives as long as it has
- * flows, and then as long as their last packets say.
+ * flows, and then as long as their last packets say. Whatever can end by itself stands in one queue for all clients:
+ * a hundred thousand mappings cost nothing until one of them is due.
  */
-import { after, type Instant, type IpAddress } from "../../base/index.ts";
+import {
+  after,
+  createDeadlineQueue,
+  type DeadlineQueue,
+  type Instant,
+  type IpAddress,
+  type QueueEntry,
+} from "../../base/index.ts";
 import { PROTOCOL } from "../../packet/index.ts";
 import {
   EXPIRED_TTL_MS,
@@ -66,16 +74,32 @@ export interface Mappings {
   endFlow(mapping: Mapping, stamps: NatStamps): void;
   /** A packet that control settled itself. */
   note(now: Instant, mapping: Mapping, direction: "out" | "in"): void;
-  /** Removes what is over; returns how many. */
-  sweep(now: Instant): number;
-  /** Whether anything can end by itself. */
-  mayEnd(): boolean;
-  /** The client numbers its proxy addresses anew (TN-64). */
+  /** Nothing is left, nor in the queue: the client has gone, or its proxy addresses anew (TN-64). */
   clear(): void;
   size(): number;
 }
 
-interface Row extends Mapping {
+/** Something that ends by itself: a mapping without flows, or the memory of one. */
+export interface Ageing extends QueueEntry {
+  end(now: Instant): void;
+}
+
+/** Ends what is due; returns how many. */
+export function endAged(queue: DeadlineQueue<Ageing>, now: Instant): number {
+  let ended = 0;
+  for (let first = queue.first(); isDue(first, now); first = queue.first()) {
+    queue.set(first, undefined);
+    first.end(now);
+    ended++;
+  }
+  return ended;
+}
+
+function isDue(entry: Ageing | undefined, now: Instant): entry is Ageing {
+  return entry?.dueAt !== undefined && entry.dueAt <= now;
+}
+
+interface Row extends Mapping, Ageing {
   /** Flows that live in the plane. */
   flows: number;
   lastOut: Instant;
@@ -85,14 +109,16 @@ interface Row extends Mapping {
 }
 
 interface State {
+  readonly queue: DeadlineQueue<Ageing>;
   readonly inside: Map<string, Row>;
   readonly outside: Map<string, Row>;
   /** Outside tuples of mappings that are gone, oldest first. */
-  readonly expired: Map<string, Instant>;
+  readonly expired: Map<string, Ageing>;
 }
 
-export function createMappings(): Mappings {
-  const nat: State = { inside: new Map(), outside: new Map(), expired: new Map() };
+/** @param queue where what can end is found when its time has come; the caller ends it, with `endAged` */
+export function createMappings(queue: DeadlineQueue<Ageing> = createDeadlineQueue()): Mappings {
+  const nat: State = { queue, inside: new Map(), outside: new Map(), expired: new Map() };
   return {
     ofInside: ({ protocol, port, proxy }) => nat.inside.get(tupleKey(protocol, port, proxy)),
     ofOutside({ protocol, port, real }) {
@@ -102,7 +128,9 @@ export function createMappings(): Mappings {
     create: (now, wanted, isUsed) => create(nat, now, wanted, isUsed),
     addFlow(mapping) {
       const row = rowOf(nat, mapping);
-      if (row !== undefined) row.flows++;
+      if (row === undefined) return;
+      row.flows++;
+      queue.set(row, undefined);
     },
     endFlow: (mapping, stamps) => endFlow(nat, mapping, stamps),
     note(now, mapping, direction) {
@@ -111,11 +139,11 @@ export function createMappings(): Mappings {
       if (direction === "out") row.lastOut = now;
       else row.lastIn = now;
       // While there are flows, these say when it is over: FIN and RST are seen by the plane.
-      if (row.flows === 0) prolong(row, endOf(row.inside.protocol, { ...row, hasFin: false, hasRst: false }));
+      if (row.flows === 0)
+        prolong(nat, row, endOf(row.inside.protocol, { ...row, hasFin: false, hasRst: false }));
     },
-    sweep: (now) => sweep(nat, now),
-    mayEnd: () => nat.outside.size + nat.expired.size > 0,
     clear() {
+      for (const one of [...nat.outside.values(), ...nat.expired.values()]) queue.set(one, undefined);
       nat.inside.clear();
       nat.outside.clear();
       nat.expired.clear();
@@ -140,11 +168,14 @@ function create(
     const outside = { protocol, port, real };
     const key = tupleKey(protocol, port, real);
     if (nat.outside.has(key) || isUsed(outside)) continue;
-    const row: Row = { inside, outside, flows: 0, lastOut: now, lastIn: undefined, until: now };
-    prolong(row, endOf(protocol, { ...row, hasFin: false, hasRst: false }));
+    const row: Row = {
+      ...{ inside, outside, flows: 0, lastOut: now, lastIn: undefined, until: now },
+      ...{ dueAt: undefined, place: -1, end: (at) => expire(nat, row, at) },
+    };
+    prolong(nat, row, endOf(protocol, { ...row, hasFin: false, hasRst: false }));
     nat.inside.set(tupleKey(protocol, inside.port, inside.proxy), row);
     nat.outside.set(key, row);
-    nat.expired.delete(key);
+    forgetExpired(nat, key);
     return row;
   }
   return undefined;
@@ -163,11 +194,12 @@ function endFlow(nat: State, mapping: Mapping, stamps: NatStamps): void {
   if (row === undefined) return;
   row.flows--;
   const lastIn = stamps.lastIn ?? row.lastIn;
-  prolong(row, endOf(row.inside.protocol, { ...stamps, lastIn }));
+  prolong(nat, row, endOf(row.inside.protocol, { ...stamps, lastIn }));
 }
 
-function prolong(row: Row, until: Instant): void {
+function prolong({ queue }: State, row: Row, until: Instant): void {
   if (until > row.until) row.until = until;
+  if (row.flows === 0) queue.set(row, row.until);
 }
 
 /** When a flow with these stamps is over (TN-68). */
@@ -181,19 +213,23 @@ export function endOf(protocol: number, { lastOut, lastIn, hasFin, hasRst }: Nat
   return after(last, lastIn === undefined ? NAT_TTL_UNANSWERED_MS : NAT_TTL_TCP_MS);
 }
 
-function sweep(nat: State, now: Instant): number {
-  let removed = 0;
-  for (const [key, row] of nat.outside) {
-    if (row.flows > 0 || now < row.until) continue;
-    const { protocol, port, proxy } = row.inside;
-    nat.outside.delete(key);
-    nat.inside.delete(tupleKey(protocol, port, proxy));
-    nat.expired.set(key, now);
-    removed++;
-  }
-  for (const [key, since] of nat.expired) {
-    if (nat.expired.size <= EXPIRED_TUPLES && now < after(since, EXPIRED_TTL_MS)) break;
-    nat.expired.delete(key);
-  }
-  return removed;
+/** The mapping is over, and what still comes for it is nobody's (TN-69). */
+function expire(nat: State, row: Row, now: Instant): void {
+  const { protocol, port, proxy } = row.inside;
+  const key = tupleKey(protocol, row.outside.port, row.outside.real);
+  nat.outside.delete(key);
+  nat.inside.delete(tupleKey(protocol, port, proxy));
+  const memory: Ageing = { dueAt: undefined, place: -1, end: () => nat.expired.delete(key) };
+  nat.expired.set(key, memory);
+  nat.queue.set(memory, after(now, EXPIRED_TTL_MS));
+  if (nat.expired.size <= EXPIRED_TUPLES) return;
+  const [oldest] = nat.expired.keys();
+  if (oldest !== undefined) forgetExpired(nat, oldest);
+}
+
+function forgetExpired({ expired, queue }: State, key: string): void {
+  const memory = expired.get(key);
+  if (memory === undefined) return;
+  expired.delete(key);
+  queue.set(memory, undefined);
 }

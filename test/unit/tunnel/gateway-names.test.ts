@@ -1,6 +1,6 @@
 /** A gateway's names, translations and filters as a machine: what it links, what it sends where (TN-61 to TN-85). */
 import { describe, expect, it } from "vitest";
-import { equalIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
+import { equalIp, formatIp, type IpAddress, instant, ip, prefix } from "../../../src/base/index.ts";
 import type { Connections } from "../../../src/connections/index.ts";
 import {
   checksumAdd,
@@ -263,11 +263,48 @@ describe("a name that a client tells", () => {
     }
   });
 
-  it("TN-64: new addresses end what was decided, and keep what is translated", () => {
+  it("TN-64 no. 6: looked up again, a name leaves all records but those that refuse packets to it", () => {
+    const gateway = createGateway();
+    const OTHER = ["100.96.0.5", "100.96.0.6"].map(ip);
+    const refusedTo = () =>
+      [...gateway.flows.linked.values()].flatMap(({ out, remote }) =>
+        out === "unreachable" || out === "prohibited" ? [[out, formatIp(remote.address)]] : [],
+      );
+    for (const [proxies, domain] of [
+      [PROXIES, DOMAIN],
+      [OTHER, "other.example.com"],
+    ] as const) {
+      gateway.assign(proxies, domain);
+      gateway.resolve("2001:db8::7");
+    }
+    const { length: before } = gateway.flows.revoked;
+    gateway.punt("flow", "out", udp(CLIENT, 40_000, PROXY, 53));
+    gateway.punt("flow", "out", udp(CLIENT, 40_000, ip("100.96.0.2"), 53));
+    gateway.punt("flow", "out", udp(CLIENT, 40_000, ip("100.96.0.5"), 53));
+    gateway.punt("flow", "out", udp(CLIENT, 40_000, ip("100.96.0.9"), 53));
+    gateway.assign();
+    gateway.resolve("2001:db8::8");
+    const others = [
+      ["unreachable", "100.96.0.5"],
+      ["prohibited", "100.96.0.9"],
+    ];
+    // Its IPv4 addresses still lead nowhere.
+    expect(refusedTo()).toEqual([["unreachable", "100.96.0.1"], ["unreachable", "100.96.0.2"], ...others]);
+    gateway.assign();
+    gateway.resolve("198.51.100.7");
+    expect(refusedTo()).toEqual(others);
+    gateway.take();
+    gateway.punt("flow", "out", udp(CLIENT, 40_000, PROXY, 53));
+    expect(gateway.take().toTun).toEqual([udp(CLIENT, 40_000, REAL, 53)]);
+    expect(gateway.flows.revoked).toHaveLength(before);
+  });
+
+  it("TN-64, TN-66: new addresses are for new flows; what is translated goes on by its record", () => {
     const gateway = translating();
+    const [record] = gateway.flows.linked.values();
     gateway.assign();
     gateway.resolve("198.51.100.99");
-    expect(gateway.flows.revoked.at(-1)).toBe(gateway.slot());
+    expect([...gateway.flows.linked.values()]).toEqual([record]);
     gateway.take();
     gateway.punt("flow", "out", udp(CLIENT, 40_000, PROXY, 53));
     gateway.punt("flow", "out", udp(CLIENT, 40_001, PROXY, 53));

@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Instant, instant, ip } from "../../../src/base/index.ts";
+import { createDeadlineQueue, type Instant, instant, ip } from "../../../src/base/index.ts";
 import { PROTOCOL } from "../../../src/packet/index.ts";
 import {
+  type Ageing,
   createMappings,
+  endAged,
   type Mapping,
   type Mappings,
   type NatStamps,
@@ -17,6 +19,17 @@ const SECOND = 1_000;
 const free = () => false;
 
 const later = (ms: number): Instant => instant(START + ms);
+
+/** Mappings with a queue of their own. */
+function agingMappings() {
+  const queue = createDeadlineQueue<Ageing>();
+  const nat = createMappings(queue);
+  return {
+    ...nat,
+    sweep: (now: Instant) => endAged(queue, now),
+    mayEnd: () => queue.first() !== undefined,
+  };
+}
 
 function inside(port = 40_000, { proxy = PROXY, protocol = PROTOCOL.tcp as number } = {}) {
   return { protocol, port, proxy };
@@ -87,7 +100,7 @@ describe("the life of a mapping", () => {
   ];
 
   it.each(TTLS)("TN-68: %s: until its last packet is so old, not before", (_, protocol, stamps, seconds) => {
-    const nat = createMappings();
+    const nat = agingMappings();
     const mapping = made(nat, inside(40_000, { protocol }));
     nat.addFlow(mapping);
     expect(nat.sweep(later(10 * 7_200 * SECOND))).toBe(0);
@@ -102,7 +115,7 @@ describe("the life of a mapping", () => {
     ["RST", { hasRst: true }, 100],
     ["both", { hasFin: true, hasRst: true }, 100],
   ])("TN-68: after %s", (_, flags, seconds) => {
-    const nat = createMappings();
+    const nat = agingMappings();
     const mapping = made(nat);
     nat.addFlow(mapping);
     nat.endFlow(mapping, stampsAt(100 * SECOND, flags));
@@ -111,7 +124,7 @@ describe("the life of a mapping", () => {
   });
 
   it("TN-68: with several flows it ends with the last of them: one RST cuts no other", () => {
-    const nat = createMappings();
+    const nat = agingMappings();
     const mapping = made(nat);
     nat.addFlow(mapping);
     nat.addFlow(mapping);
@@ -123,7 +136,7 @@ describe("the life of a mapping", () => {
   });
 
   it("TN-68: packets that control settles prolong it, too", () => {
-    const nat = createMappings();
+    const nat = agingMappings();
     const mapping = made(nat, inside(1, { protocol: PROTOCOL.udp }));
     nat.note(later(100 * SECOND), mapping, "in");
     expect(nat.sweep(later(220 * SECOND - 1))).toBe(0);
@@ -132,8 +145,12 @@ describe("the life of a mapping", () => {
 });
 
 describe("tuples that expired", () => {
-  function expired(): { readonly nat: Mappings; readonly mapping: Mapping; readonly at: number } {
-    const nat = createMappings();
+  function expired(): {
+    readonly nat: ReturnType<typeof agingMappings>;
+    readonly mapping: Mapping;
+    readonly at: number;
+  } {
+    const nat = agingMappings();
     const mapping = made(nat);
     const at = 60 * SECOND;
     nat.sweep(later(at));
@@ -159,9 +176,9 @@ describe("tuples that expired", () => {
   });
 
   it("TN-69: 4,096 of them, the oldest goes first", () => {
-    const nat = createMappings();
-    for (let i = 1; i <= 4_097; i++) made(nat, inside(i));
-    nat.sweep(later(60 * SECOND));
+    const nat = agingMappings();
+    for (let i = 1; i <= 4_097; i++) nat.create(later(i), { inside: inside(i), real: REAL }, free);
+    nat.sweep(later(65 * SECOND));
     const known = (port: number) => nat.ofOutside({ protocol: PROTOCOL.tcp, port, real: REAL });
     expect([known(1), known(2), known(4_097)]).toEqual([undefined, "expired", "expired"]);
   });
@@ -184,7 +201,7 @@ it("TN-65: two inside tuples never share an outside one, and each is found from 
   const step = fc.record({ inside: tuple, real: reals, ms: fc.nat(90 * SECOND) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const nat = createMappings();
+      const nat = agingMappings();
       let now = START;
       const alive = new Set<Mapping>();
       for (const { ms, ...wanted } of steps) {

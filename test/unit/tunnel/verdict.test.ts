@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { instant, ip, prefix } from "../../../src/base/index.ts";
+import { createDeadlineQueue, type DeadlineQueue, instant, ip, prefix } from "../../../src/base/index.ts";
 import { PROTOCOL } from "../../../src/packet/index.ts";
 import type { Filter, GatewayResource } from "../../../src/portal/protocol/index.ts";
 import { createClientNat } from "../../../src/tunnel/nat/client-nat.ts";
 import { setEntries } from "../../../src/tunnel/nat/entries.ts";
+import { type Ageing, endAged } from "../../../src/tunnel/nat/mappings.ts";
 import type { Flow } from "../../../src/tunnel/reach/face.ts";
 import { judgeInbound, judgeOutbound, type Party, type Verdict } from "../../../src/tunnel/verdict.ts";
 
@@ -30,13 +31,14 @@ const wiki = (filters: readonly Filter[] = []): GatewayResource => ({
 });
 const INTERNET: GatewayResource = { kind: "internet", rid: "net" };
 
-function party(...resources: readonly GatewayResource[]): Party {
+function party(...resources: readonly GatewayResource[]): Party & { readonly ageing: DeadlineQueue<Ageing> } {
   const grants = new Map(resources.map((resource) => [resource.rid, { resource }]));
   const client = { cid: "c", addresses: [ip("100.64.0.2"), ip("fd00:2021:1111::2")], grants };
-  const nat = createClientNat();
+  const ageing = createDeadlineQueue<Ageing>();
+  const nat = createClientNat(ageing);
   const name = { rid: "wiki", domain: "wiki.example.com" };
   setEntries(nat.entries, name, { proxies: [PROXY, PROXY6], reals: [REAL] });
-  return { client, nat };
+  return { client, nat, ageing };
 }
 
 const tcp = (destination: string, port = 80, source = 40_000): Flow => ({
@@ -214,7 +216,7 @@ describe("packets to a client", () => {
   it("TN-62 row 8, TN-69: what expired is not treated as the network's traffic", () => {
     const who = party(wiki(), cidr("net", "198.51.100.0/24"));
     out(who, tcp("100.96.0.1"));
-    who.nat.mappings.sweep(instant(START + 60_000));
+    endAged(who.ageing, instant(START + 60_000));
     expect(into(who, answer())).toEqual({ kind: "drop", reason: "expired-nat" });
     expect(into(who, answer(80, 41_000))).toEqual({ kind: "pass", rid: "net" });
   });
