@@ -15,6 +15,7 @@ import { encodeUdp } from "../packet/index.ts";
 import { store } from "./cache.ts";
 import { GATEWAY_DNS_PORT } from "./constants.ts";
 import { checkResponse, encodeForwarded, encodeReturned } from "./forward.ts";
+import { findJoinable, joinKeyOf } from "./join.ts";
 import type { Query } from "./query.ts";
 import type { DirectResult, QueryDecision, SiteResult } from "./resolver-face.ts";
 import {
@@ -26,6 +27,7 @@ import {
   ownAddress,
   type ResolverState,
   type Route,
+  type Waiter,
 } from "./resolver-state.ts";
 import { fail, respond } from "./respond.ts";
 import { closeTunnelPort, openTunnelPort } from "./tunnel-ports.ts";
@@ -54,23 +56,27 @@ export function transportOf({ kind }: Asker): "udp" | "tcp" {
   return kind === "tcp" ? "tcp" : "udp";
 }
 
-/** Sends a query on, or notes that it is a repetition of one that is under way. */
+/** Sends a query on, unless it is a repetition of one that is under way, or equal to another's (DN-70). */
 export function launch(state: ResolverState, now: Instant, plan: FlightPlan): void {
   const repeatKey = repeatKeyOf(plan);
   const known = repeatKey === undefined ? undefined : state.byRepeat.get(repeatKey);
   if (known !== undefined) return repeat(state, now, known);
+  const { asker, query, route, decision } = plan;
+  const deadlineMs = route.kind === "direct" ? DIRECT_DEADLINE_MS : TUNNEL_DEADLINE_MS;
+  const waiter: Waiter = { asker, query, decision, repeatKey, deadlineAt: after(now, deadlineMs) };
+  const joinKey = joinKeyOf(asker, query, route);
+  const joined = findJoinable(state, now, joinKey);
+  if (joined !== undefined) return join(state, now, joined, waiter);
   if (isOverloaded(state, plan.route)) {
     count(state, "dns_overload");
     if (maySay(state, now, "overload")) state.log.warn?.("too many DNS queries at once: some fail");
-    return fail(state, plan.asker, plan.query, plan.decision, "notReady");
+    return fail(state, asker, query, decision, "notReady");
   }
-  const deadlineMs = plan.route.kind === "direct" ? DIRECT_DEADLINE_MS : TUNNEL_DEADLINE_MS;
   const flight: Flight = {
-    ...plan,
+    ...{ asker, query, route, joinKey },
+    waiters: [waiter],
     startedAt: now,
-    repeatKey,
     attempts: [],
-    deadlineAt: after(now, deadlineMs),
     retransmitAt: undefined,
     sentAt: now,
     dueAt: undefined,
@@ -78,9 +84,18 @@ export function launch(state: ResolverState, now: Instant, plan: FlightPlan): vo
   };
   state.active[plan.route.kind === "direct" ? "direct" : "tunnel"].add(flight);
   if (repeatKey !== undefined) state.byRepeat.set(repeatKey, flight);
+  if (joinKey !== undefined) state.byJoin.set(joinKey, flight);
   if (flight.route.kind === "waiting") waitForSite(state, now, flight, flight.route.rid);
   else start(state, now, flight);
   schedule(state, flight);
+}
+
+/** It waits for the same answer; like a repetition, it may say that what was sent is lost. */
+function join(state: ResolverState, now: Instant, flight: Flight, waiter: Waiter): void {
+  flight.waiters = [...flight.waiters, waiter];
+  if (waiter.repeatKey !== undefined) state.byRepeat.set(waiter.repeatKey, flight);
+  count(state, "dns_joined");
+  repeat(state, now, flight);
 }
 
 function repeatKeyOf({ asker, query }: FlightPlan): string | undefined {
@@ -258,41 +273,50 @@ export function acceptResponse(
   flight: Flight,
   response: { readonly id: number; readonly bytes: Uint8Array; readonly ageS: number },
 ): boolean {
-  const { query, asker, decision } = flight;
+  const { query, waiters } = flight;
   const message = checkResponse(response.bytes, query, response.id);
   if (!message.ok) {
     state.log.debug?.("response not accepted", { reason: message.reason });
     return false;
   }
   store(state.cache, now, query, message.value, response.ageS);
-  const answer = encodeReturned(message.value, query, response.ageS);
   end(state, now, flight);
-  respond(state, asker, query, answer, decision);
+  for (const one of waiters) {
+    const answer = encodeReturned(message.value, one.query, response.ageS);
+    respond(state, one.asker, one.query, answer, one.decision);
+  }
   return true;
 }
 
-/** SERVFAIL, and no more of it. */
+/** SERVFAIL to all who wait, and no more of it. */
 export function giveUp(
   state: ResolverState,
   now: Instant,
   flight: Flight,
   why: "deadline" | "network" | "notReady",
 ): void {
+  const { waiters } = flight;
   end(state, now, flight);
-  fail(state, flight.asker, flight.query, flight.decision, why);
+  for (const { asker, query, decision } of waiters) fail(state, asker, query, decision, why);
 }
 
 function end(state: ResolverState, now: Instant, flight: Flight): void {
   state.active.direct.delete(flight);
   state.active.tunnel.delete(flight);
   state.flights.set(flight, undefined);
-  if (flight.repeatKey !== undefined) state.byRepeat.delete(flight.repeatKey);
+  for (const one of flight.waiters) forgetWaiter(state, one);
+  const { joinKey } = flight;
+  if (joinKey !== undefined && state.byJoin.get(joinKey) === flight) state.byJoin.delete(joinKey);
   if (flight.route.kind === "waiting") {
     const queue = state.waiting.get(flight.route.rid);
     queue?.delete(flight);
     if (queue?.size === 0) state.waiting.delete(flight.route.rid);
   }
   for (const sent of flight.attempts) forget(state, now, flight, sent);
+}
+
+function forgetWaiter({ byRepeat }: ResolverState, { repeatKey }: Waiter): void {
+  if (repeatKey !== undefined) byRepeat.delete(repeatKey);
 }
 
 function forget(state: ResolverState, now: Instant, flight: Flight, sent: Attempt): void {
@@ -309,15 +333,16 @@ function forget(state: ResolverState, now: Instant, flight: Flight, sent: Attemp
 function schedule(state: ResolverState, flight: Flight): void {
   const { direct, tunnel } = state.active;
   if (!direct.has(flight) && !tunnel.has(flight)) return;
-  state.flights.set(flight, earliest(flight.deadlineAt, flight.retransmitAt));
+  state.flights.set(flight, earliest(flight.waiters[0]?.deadlineAt, flight.retransmitAt));
 }
 
 export function handleFlightTimeouts(state: ResolverState, now: Instant): void {
   for (;;) {
     const flight = state.flights.first();
     if (flight?.dueAt === undefined || flight.dueAt > now) return;
-    if (now >= flight.deadlineAt) {
-      expire(state, now, flight);
+    const first = flight.waiters[0];
+    if (first !== undefined && now >= first.deadlineAt) {
+      expire(state, now, flight, first);
       continue;
     }
     flight.retransmitAt = undefined;
@@ -327,12 +352,20 @@ export function handleFlightTimeouts(state: ResolverState, now: Instant): void {
   }
 }
 
-/** A program that asks over UDP asks again by itself: an answer now would only end that (DN-64). */
-function expire(state: ResolverState, now: Instant, flight: Flight): void {
-  if (flight.asker.kind === "loop-probe") return end(state, now, flight);
+/** Each waits for as long as if it had asked alone; the flight ends with the last of them. */
+function expire(state: ResolverState, now: Instant, flight: Flight, waiter: Waiter): void {
+  const { asker, query, decision } = waiter;
+  if (flight.waiters.length === 1) end(state, now, flight);
+  else {
+    forgetWaiter(state, waiter);
+    flight.waiters = flight.waiters.slice(1);
+    schedule(state, flight);
+  }
+  if (asker.kind === "loop-probe") return;
   count(state, "dns_deadline");
-  if (flight.route.kind === "direct" && flight.asker.kind === "udp") return end(state, now, flight);
-  giveUp(state, now, flight, "deadline");
+  // A program that asks over UDP asks again by itself: an answer now would only end that (DN-64).
+  if (flight.route.kind === "direct" && asker.kind === "udp") return;
+  fail(state, asker, query, decision, "deadline");
 }
 
 /** The network is another one: what goes past the tunnel is sent anew, what is in the tunnel is lost (DN-82). */

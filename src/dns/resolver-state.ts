@@ -59,16 +59,27 @@ export type Attempt = { readonly id: number; readonly server: string } & (
   | { readonly kind: "stream"; readonly stream: number }
 );
 
-/** A query that somebody else must answer. */
+/** Somebody who waits for an answer: with an ID, a time and a way of its own. */
+export interface Waiter {
+  readonly asker: Asker;
+  readonly query: Query;
+  readonly decision: QueryDecision;
+  readonly repeatKey: string | undefined;
+  readonly deadlineAt: Instant;
+}
+
+/** A query that somebody else must answer, for all who ask the same meanwhile (DN-70). */
 export interface Flight extends QueueEntry {
+  /** The first one's: what is sent. */
   readonly query: Query;
   readonly asker: Asker;
-  readonly decision: QueryDecision;
+  /** In the order in which they asked, which is that of their deadlines. */
+  waiters: readonly Waiter[];
   readonly startedAt: Instant;
-  readonly repeatKey: string | undefined;
+  /** What others who may join it have in common with it; absent: nobody may. */
+  readonly joinKey: string | undefined;
   route: Route;
   attempts: readonly Attempt[];
-  deadlineAt: Instant;
   retransmitAt: Instant | undefined;
   /** When it was last sent, so that repetitions do not multiply it (DN-70). */
   sentAt: Instant;
@@ -133,6 +144,7 @@ export type ResolverCounter =
   | "dns_retransmit"
   | "dns_stray"
   | "dns_truncated"
+  | "dns_joined"
   | "dns_overload"
   | "dns_site_overflow"
   | "dns_loop";
@@ -156,6 +168,8 @@ export interface ResolverState {
   readonly active: { readonly direct: Set<Flight>; readonly tunnel: Set<Flight> };
   readonly byToken: Map<number, Flight>;
   readonly byRepeat: Map<string, Flight>;
+  /** The youngest of those that may be joined. */
+  readonly byJoin: Map<string, Flight>;
   readonly waiting: Map<string, Set<Flight>>;
   /** IDs of queries in flight, by server (DN-61). */
   readonly ids: Map<string, Set<number>>;
@@ -208,6 +222,7 @@ export function createResolverState(
     active: { direct: new Set(), tunnel: new Set() },
     byToken: new Map(),
     byRepeat: new Map(),
+    byJoin: new Map(),
     waiting: new Map(),
     ids: new Map(),
     ports: new Map(),
