@@ -102,52 +102,66 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern", main 
   return { name, near, far, address: "10.7.0.2", processes, support, isPostern: true };
 }
 
-/** The program of a role in a namespace, with its token. */
-function startRole(end, { role, args, token, runtime }) {
-  return end.start({
-    name: role,
-    command: runtime.path,
-    args: [MAIN, role, ...args],
-    env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
-  });
+const FAR = { name: "Far", type: "cidr", address: "172.20.0.0/16", site: "default" };
+const NAME = "far.bench.example";
+const FILTERS = ["tcp", "udp"].map((protocol) => ({ protocol, ports: ["5201"] }));
+const NAMED = { name: "Named", type: "dns", address: NAME, site: "default", filters: FILTERS };
+const SENTINEL = "100.100.111.1";
+/** A program with the hosts file of its namespace, if that has one: nobody else sees it. */
+const WITH_HOSTS = '[ ! -e /run/hosts ] || mount --bind /run/hosts /etc/hosts; exec "$0" "$@"';
+
+/** The same server by its address without filters and by its name with filters, through one client and one gateway. */
+export async function openNamedAndPlain(lab, { runtime }) {
+  const plain = await openClientGateway(lab, { runtime, resources: [FAR, NAMED] });
+  const answer = await plain.near.run("dig", ["+short", `@${SENTINEL}`, NAME, "A"]);
+  const [address] = answer.split("\n");
+  return [
+    { ...plain, name: "name", address },
+    { ...plain, name: "network" },
+  ];
 }
 
 /**
- * A gateway with a portal. The resource is an address of the gateway's own namespace, so that nothing but the
- * tunnel lies between the ends, as with `postern wg`.
+ * Client and gateway with a portal (G-4). The resource is an address of the gateway's own namespace,
+ * so that nothing but the tunnel lies between the ends, as with `postern wg`.
  */
-export async function openGateway(lab, { runtime, name = "cg" }) {
-  const { near, far } = await openEnds(lab, name);
+export async function openClientGateway(lab, { runtime, resources = [FAR] }) {
+  const { near, far } = await openEnds(lab, "cg");
   await far.ip("addr add 172.20.0.1/32 dev lo");
-  writeFileSync(
-    join(far.runFolder, "portal.yaml"),
-    "version: 1\nresources: [{ name: Far, type: cidr, address: 172.20.0.0/16, site: default }]\n" +
-      "policies: [{ group: dev, resource: Far }]\n",
-  );
+  const policies = resources.map(({ name: resource }) => ({ group: "dev", resource }));
+  // JSON is YAML, too.
+  writeFileSync(join(far.runFolder, "portal.yaml"), JSON.stringify({ version: 1, resources, policies }));
+  writeFileSync(join(far.runFolder, "hosts"), `127.0.0.1 localhost\n172.20.0.1 ${NAME}\n`);
+  const start = (end, role, args, token) =>
+    end.start({
+      name: role,
+      command: "unshare",
+      args: ["-m", "sh", "-c", WITH_HOSTS, runtime.path, MAIN, role, ...args],
+      env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
+    });
   const listen = "10.9.0.2:8080";
-  const apiUrl = `ws://${listen}`;
-  const dev = ["--dev", "--dev-insecure", "--listen", listen, "--config", "/run/portal.yaml"];
-  const portal = startRole(far, { role: "portal", args: dev, runtime });
+  const portal = start(far, "portal", [
+    "--dev",
+    "--dev-insecure",
+    "--listen",
+    listen,
+    "--config",
+    "/run/portal.yaml",
+  ]);
   await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   const tokenFor = async (label) =>
     (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
-  const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
-  const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
+  const url = ["--api-url", `ws://${listen}`];
+  const gateway = start(far, "gateway", [...url, "--id", "bench-gateway"], await tokenFor("GATEWAY"));
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  const token = await tokenFor("CLIENT");
-  return { near, far, address: "172.20.0.1", gateway, apiUrl, token };
-}
-
-/** Client and gateway with a portal (G-4). */
-export async function openClientGateway(lab, { runtime, name }) {
-  const { near, far, address, gateway, apiUrl, token } = await openGateway(lab, { runtime, name });
-  const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled"];
+  const clientArgs = [...url, "--id", "bench-client", "--dns-control", "disabled"];
+  const clientToken = await tokenFor("CLIENT");
   /** Another one may be started when this one has stopped. */
-  const startClient = () => startRole(near, { role: "client", args, token, runtime });
+  const startClient = () => start(near, "client", clientArgs, clientToken);
   const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
   const processes = [client, gateway];
-  return { name: "client-gateway", near, far, address, processes, startClient };
+  return { name: "client-gateway", near, far, address: "172.20.0.1", processes, startClient };
 }
 
 async function makeKeys(namespace, count) {

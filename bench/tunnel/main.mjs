@@ -2,7 +2,7 @@
  * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-6 to G-8, G-11, G-13 to G-15).
  *
  *   npm run bench -- tunnel [--runtime node24|node20|system|PATH] [--mtu 1420,1280] [--pairs 5]
- *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,idle] [--delay 20] [--quick]
+ *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,names,idle] [--delay 20] [--quick]
  *       [--once] [--without-postern] [--without-wireguard-go] [--json]
  *
  * --delay MS puts a wire with that round trip between the ends (G-9); the wire costs a processor's time, too.
@@ -15,7 +15,14 @@ import { createLab } from "../../build/src/program/lab/index.js";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled, spread, summary } from "../lib/statistics.mjs";
-import { MAIN, openClientGateway, openPosternWg, openVeth, openWireguardGo } from "./arms.mjs";
+import {
+  MAIN,
+  openClientGateway,
+  openNamedAndPlain,
+  openPosternWg,
+  openVeth,
+  openWireguardGo,
+} from "./arms.mjs";
 import { measureIdle } from "./idle.mjs";
 import { openServers, ping, tcp, udp } from "./loads.mjs";
 import { measureFirstAnswer, measureReady } from "./ready.mjs";
@@ -201,6 +208,27 @@ async function runGateway(options, result, draw) {
   }
 }
 
+/** A name with filters against a network without, through the same client and gateway (G-4). */
+async function runNames(options, result, draw) {
+  const lab = createLab();
+  try {
+    const arms = await openNamedAndPlain(lab, { runtime: options.runtime });
+    const [named, plain] = arms;
+    await openServers(plain);
+    named.server = plain.server;
+    const { seconds } = options;
+    for (const arm of arms) for (const direction of ["up", "down"]) await tcp(arm, { direction, seconds: 2 });
+    for (const direction of ["up", "down"]) {
+      const load = (arm) => tcp(arm, { direction, seconds });
+      const params = { mtu: 1280, direction, seconds };
+      const cell = { name: `name-${direction}-1280`, unit: "Gbit/s", params, load };
+      result.cells.push(await runCell(cell, arms, options, draw));
+    }
+  } finally {
+    await lab.close();
+  }
+}
+
 async function main() {
   const options = readOptions();
   const baseline = options.hasBaseline ? findWireguardGo() : undefined;
@@ -223,6 +251,7 @@ async function main() {
   }
   if (cells.has("veth")) await runVeth(options, result, draw);
   if (cells.has("gateway")) await runGateway(options, result, draw);
+  if (cells.has("names")) await runNames(options, result, draw);
   const alone = [
     ["ready", () => measureReady({ runtime, main: MAIN, times: options.pairs })],
     ["ready", () => measureFirstAnswer({ runtime, times: options.pairs })],
