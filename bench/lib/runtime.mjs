@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { installPinned, PINNED, pinnedPath } from "../../scripts/runtimes.mjs";
 
-/** @returns `{ path, version, words }`: its program, and the words between that and the file to run */
+/** @returns `{ path, version, label, words }`: its program, and the words between that and the file to run */
 export function findRuntime(name) {
   const path = name in PINNED ? pinned(name) : name === "system" || name === "node20" ? "node" : name;
   const version = versionOf(path);
@@ -12,11 +12,8 @@ export function findRuntime(name) {
   if (wanted !== undefined && !version.startsWith(`v${wanted}.`)) {
     throw new Error(`--runtime ${name}: found ${version}; give the path of the executable instead`);
   }
-  return {
-    path,
-    version: name in PINNED && wanted === undefined ? `${name} ${version}` : version,
-    words: PINNED[name]?.words ?? [],
-  };
+  const maker = name === "deno" || name === "bun" ? name : "node";
+  return { path, version, label: `${maker} ${version}`, words: PINNED[name]?.words ?? [] };
 }
 
 function pinned(name) {

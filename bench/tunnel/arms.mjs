@@ -95,7 +95,11 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern", main 
         "",
       ].join("\n"),
     );
-    return end.start({ name: "postern wg", command: runtime.path, args: [main, "wg", "/run/wg0.conf"] });
+    return end.start({
+      name: "postern wg",
+      command: runtime.path,
+      args: [...runtime.words, main, "wg", "/run/wg0.conf"],
+    });
   });
   for (const child of processes)
     await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
@@ -136,7 +140,7 @@ export async function openClientGateway(lab, { runtime, resources = [FAR] }) {
     end.start({
       name: role,
       command: "unshare",
-      args: ["-m", "sh", "-c", WITH_HOSTS, runtime.path, MAIN, role, ...args],
+      args: ["-m", "sh", "-c", WITH_HOSTS, runtime.path, ...runtime.words, MAIN, role, ...args],
       env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
     });
   const listen = "10.9.0.2:8080";

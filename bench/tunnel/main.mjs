@@ -1,7 +1,7 @@
 /**
  * A tunnel between two network namespaces, alternating with wireguard-go (G-1 to G-4, G-6 to G-8, G-11, G-13 to G-15).
  *
- *   npm run bench -- tunnel [--runtime node24|node20|system|PATH] [--mtu 1420,1280] [--pairs 5]
+ *   npm run bench -- tunnel [--runtime node24|node20|node26|deno|bun|system|PATH] [--mtu 1420,1280] [--pairs 5]
  *       [--seconds 10] [--cells tcp,udp,ping,ready,veth,streams,gateway,names,idle] [--delay 20] [--quick]
  *       [--once] [--without-postern] [--without-wireguard-go] [--json]
  *
@@ -241,10 +241,10 @@ async function main() {
     mtu: options.mtus,
     pinning: "none",
     seed,
-    runtime: `node ${runtime.version}`,
+    runtime: runtime.label,
     baselines: { "wireguard-go": baseline?.version, "wireguard-go offloads": baseline?.hasOffloads },
   });
-  console.error(`postern on Node ${runtime.version}, wireguard-go ${baseline?.version}`);
+  console.error(`postern on ${runtime.label}, wireguard-go ${baseline?.version}`);
   const { cells } = options;
   if (["tcp", "udp", "ping", "streams"].some((name) => cells.has(name))) {
     for (const mtu of options.mtus) await runMtu(mtu, options, baseline, result, draw);

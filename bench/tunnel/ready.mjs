@@ -19,7 +19,7 @@ export async function measureReady({ runtime, main, times }) {
       const child = end.start({
         name: "postern wg",
         command: runtime.path,
-        args: [main, "wg", "/run/wg0.conf"],
+        args: [...runtime.words, main, "wg", "/run/wg0.conf"],
       });
       await child.waitForLine(/^ready$/, { withinMs: 20_000, stream: "stdout" });
       samples.push({ arm: "postern", pair, value: performance.now() - started, valid: true });

@@ -7,6 +7,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
 import { findHelper } from "../../src/host/index.ts";
 import { missingForLab } from "../../src/program/lab/index.ts";
+import { findPostgresql } from "./postgresql.ts";
 import { findResolved } from "./resolved.ts";
 import { findRuntime } from "./runtimes.ts";
 
@@ -24,6 +25,7 @@ const REASONS = {
   iperf3: () => needProgram("iperf3"),
   "wireguard-go": () => needProgram("wireguard-go"),
   coturn: () => needProgram("turnserver"),
+  postgresql: () => (findPostgresql() === undefined ? "postgresql not installed" : undefined),
   wg: () => needProgram("wg"),
   dig: () => needProgram("dig"),
   unbound: () => needProgram("unbound"),

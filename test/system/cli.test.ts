@@ -86,6 +86,8 @@ describeWith(["build"], "the launcher", () => {
     expect(run("system", "nonsense").status).toBe(2);
     const refused = run("fastest", "--version");
     expect(refused.status).toBe(2);
-    expect(refused.stderr).toBe("postern: POSTERN_RUNTIME is 'fastest'; known: system\n");
+    expect(refused.stderr).toBe(
+      "postern: POSTERN_RUNTIME is 'fastest'; known: system, node, node26, deno, bun\n",
+    );
   });
 });

@@ -213,9 +213,11 @@ describeWith(["build", "openssl"], "HTTP through the library", () => {
       remotePort: 80,
       remoteFamily: "IPv4",
       connecting: false,
+      readyState: "open",
     });
     await new Promise<void>((resolve) => socket.setTimeout(20, resolve));
     socket.destroy();
+    expect(socket.readyState).toBe("closed");
     const refused = createConnection(office.client, { host: SERVER, port: 81 });
     const error = await new Promise((resolve) => refused.on("error", resolve));
     expect(error).toMatchObject({ code: "refused" });

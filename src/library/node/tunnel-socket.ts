@@ -7,6 +7,7 @@ import type { Client, DialOptions } from "../face.ts";
 export interface TunnelSocket extends Duplex {
   readonly connecting: boolean;
   readonly pending: boolean;
+  readonly readyState: string;
   readonly localAddress: string | undefined;
   readonly localPort: number | undefined;
   readonly remoteAddress: string | undefined;
@@ -39,6 +40,13 @@ interface State {
   keepAliveMs: number;
   timer: NodeJS.Timeout | undefined;
   timeoutMs: number;
+}
+
+/** As `net.Socket` names it; clients of databases wait for `closed`, and end only what is `open`. */
+function readyStateOf({ readable, writable }: Duplex, { isConnecting }: State): string {
+  if (isConnecting) return "opening";
+  if (readable) return writable ? "open" : "readOnly";
+  return writable ? "writeOnly" : "closed";
 }
 
 /** With a target it begins to connect; without, `connect` does. */
@@ -137,6 +145,7 @@ function propertiesOf(duplex: Duplex, state: State): PropertyDescriptorMap {
   return {
     connecting: getter(() => state.isConnecting),
     pending: getter(() => state.socket === undefined),
+    readyState: getter(() => readyStateOf(duplex, state)),
     localAddress: getter(() => state.socket?.local.address),
     localPort: getter(() => state.socket?.local.port),
     remoteAddress: getter(() => state.socket?.remote.address),
