@@ -15,6 +15,9 @@ import {
 import { describeWith } from "../lib/requirements.ts";
 import { sessionKeys } from "../unit/plane/pair.ts";
 
+/** Sessions of a peer that are there at the same time, one on the way included. */
+const ROWS_KEPT = 5;
+
 describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
   let ends: PlaneEnds;
   const end = (side: Side) => ends[side];
@@ -108,21 +111,34 @@ describeWith(["netns", "tun", "ipv6"], "plane workers", () => {
       return session.local;
     };
     let rollovers = 1;
+    let isCarried = false;
+    const retired = { a: 0, b: 0 };
+    // Datagrams come in order: nothing of a session is under way any more once a later one's have come.
+    const isPast = (side: Side, number: number) =>
+      isCarried ||
+      Array.from({ length: rollovers - number }, (_, i) => sessionKeys(side, number + 1 + i).local).some(
+        (local) => (end(side).plane.records.received(0, local)?.packets ?? 0) > 0,
+      );
     const timer = setInterval(() => {
       if (rollovers === 100) return clearInterval(timer);
+      for (const side of SIDES) {
+        const next = retired[side] + 1;
+        if (rollovers - next < ROWS_KEPT || !isPast(side, next)) continue;
+        end(side).plane.execute({ kind: "retire", slot: 0, local: sessionKeys(side, next).local });
+        retired[side] = next;
+      }
+      // A busy machine is given time to carry what waits.
+      if (SIDES.some((side) => rollovers - retired[side] > ROWS_KEPT)) return;
       rollovers++;
       // As a handshake does it (WG-52): the responder first, then the initiator, which sends at once.
       install("b", rollovers);
       const local = install("a", rollovers);
       end("a").plane.execute({ kind: "set-current", slot: 0, local });
-      for (const side of SIDES) {
-        // Control takes counters of its own for keepalives (WG-45).
-        end(side).plane.records.takeCounter(0, sessionKeys(side, rollovers).local);
-        const old = sessionKeys(side, rollovers - 5).local;
-        if (rollovers > 5) end(side).plane.execute({ kind: "retire", slot: 0, local: old });
-      }
+      // Control takes counters of its own for keepalives (WG-45).
+      for (const side of SIDES) end(side).plane.records.takeCounter(0, sessionKeys(side, rollovers).local);
     }, 5);
     expect(await traffic).toBe(30_000_000);
+    isCarried = true;
     while (rollovers < 100) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(await transfer(100_000)).toBe(100_000);
     await stopAll();
