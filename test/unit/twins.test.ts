@@ -60,6 +60,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/table/activity.ts": inStorms("peer"),
   "assembly/table/flow.ts": inStorms("flows"),
   "assembly/table/fragment.ts": inStorms("fragments"),
+  "assembly/table/host-table.ts": inStorms("policy"),
   "assembly/table/range-set.ts": inStorms("policy"),
   "assembly/table/replay-window.ts": {
     twin: "test/twin/plane/replay-window.ts",
@@ -92,6 +93,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   "assembly/crypto/exports.ts": "hands over",
   "assembly/crypto/index.ts": "hands over",
   "assembly/crypto/state.ts": "tested as a part of the AEAD",
+  "assembly/guard/replies.ts": "one share by counts, whose values stand in test/unit/plane/guard.test.ts",
   "assembly/packet/extension.ts": "tested as a part of ip.ts and icmp.ts",
   "assembly/relay/activity.ts": "counts",
   "assembly/relay/index.ts": "hands over",

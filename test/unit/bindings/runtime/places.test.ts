@@ -66,6 +66,8 @@ describe("D-32: the bundle", () => {
     for (const name of imported) expect(readdirSync(out)).toContain(name);
 
     await bundle({ out, load: () => Promise.reject(new Error("no bundler")) });
-    expect(readdirSync(out).sort()).toEqual(["candidates.js", "main.js", "tool.js", "worker.js"]);
+    expect(readdirSync(out).sort()).toEqual([
+      ...["candidates.js", "main.js", "postern-wg.js", "tool.js", "worker.js"],
+    ]);
   });
 });
