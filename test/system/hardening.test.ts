@@ -104,7 +104,8 @@ describeWith(["netns", "tun", "ipv6"], "a plane under traffic", () => {
     expect(new Set(reasons).size).toBe(reasons.length);
     for (const reason of reasons) expect(reason).toMatch(/^(egress|ingress) tun-removed$/);
     const { ingress } = both.b.plane.counters();
-    expectCounted(ingress, ["tun_write_refused"]);
+    // A device that is deleted goes down first.
+    expectCounted(ingress, ["tun_write_down", "tun_write_refused"]);
   });
 
   it("PG-55: order survives back-pressure, counted at the receiver", { timeout: WITHIN_MS }, async () => {
