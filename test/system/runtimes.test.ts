@@ -1,15 +1,11 @@
 /**
- * The plane and the programs under every runtime: system calls, threads, wake-ups and the choice of the cipher
- * variant are the runtime's own there, all else is the same (PG-134, D-28). `npm run test:runtimes` runs many more
- * of these tests with the programs in each.
+ * The plane under every runtime: system calls, threads, wake-ups and the choice of the cipher variant are the
+ * runtime's own there, all else is the same (PG-134, D-28). The programs follow in `runtimes.long.test.ts`.
  */
 import { spawn } from "node:child_process";
 import { expect, it } from "vitest";
-import { createLab } from "../../src/program/lab/index.ts";
-import { MAIN } from "../lib/program.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
 import { startWordsOf } from "../lib/runtimes.ts";
-import { startWgPair } from "../lib/wg-ends.ts";
 
 interface Probe {
   readonly runtime: string;
@@ -83,39 +79,5 @@ for (const { name, needs, ciphers } of CASES) {
       expect(probe.threads).toEqual(["postern-egress", "postern-ingress"]);
       expect(probe.wakes).toBeGreaterThanOrEqual(2);
     }, 60_000);
-  });
-}
-
-const OTHERS = CASES.filter(({ name }) => name !== "node");
-
-for (const { name, needs } of OTHERS) {
-  describeWith([...NEEDS, "root", "wg", "iperf3", "openssl", ...needs], `the programs under ${name}`, () => {
-    it("PG-134, PG-143: postern wg at both ends carries, names its runtime, and ends without a word", async () => {
-      const lab = createLab();
-      try {
-        const { near, far, program } = await startWgPair(lab, [...startWordsOf(name), MAIN]);
-        const args = ["-c", "3", "-i", "0.1", "-w", "10", far.inner];
-        expect(await near.namespace.run("ping", args, { withinMs: 15_000 })).toContain("3 received");
-        expect(program.stderr()).toMatch(new RegExp(`starting .*runtime="${name} \\d+\\.\\d+\\.\\d+"`));
-        expect(await program.stop()).toMatchObject({ status: 0 });
-        expect(program.stderr()).not.toMatch(/error|exception/i);
-      } finally {
-        await lab.close();
-      }
-    }, 90_000);
-
-    it("D-28: portal, relay, gateway and client work together: the demo", async () => {
-      const [command, ...words] = startWordsOf(name);
-      const { status, output, errors } = await run(command, [
-        ...words,
-        MAIN,
-        "demo",
-        "--json",
-        "--seconds",
-        "1",
-      ]);
-      expect(status, errors).toBe(0);
-      expect(JSON.parse(output)).toMatchObject({ v: 1, ok: true, path: "direct" });
-    }, 90_000);
   });
 }
