@@ -1,4 +1,4 @@
-/** As `idle.test.ts`, for longer, and after work: what was allocated under load must not stay (G-13, G-14). */
+/** As `idle-quiet.long.test.ts`, for longer, and after work: what was allocated under load must not stay (G-13, G-14). */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../src/program/lab/index.ts";
 import {
