@@ -2,39 +2,15 @@
  * The programs under the runtimes that are not Node (PG-134, D-28). `npm run test:runtimes` runs many more tests with
  * the programs in each.
  */
-import { spawn } from "node:child_process";
 import { expect, it } from "vitest";
 import { createLab } from "../../src/program/lab/index.ts";
 import { MAIN } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { runToEnd } from "../lib/run-to-end.ts";
 import { startWordsOf } from "../lib/runtimes.ts";
 import { startWgPair } from "../lib/wg-ends.ts";
 
 const WITHIN_MS = 80_000;
-
-interface Ended {
-  readonly status: number | null;
-  readonly output: string;
-  readonly errors: string;
-}
-
-function run(command: string, args: readonly string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: WITHIN_MS,
-      killSignal: "SIGKILL",
-    });
-    let [output, errors] = ["", ""];
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    child.stderr.on("data", (chunk) => {
-      errors += chunk;
-    });
-    child.on("close", (status) => resolve({ status, output, errors }));
-  });
-}
 
 for (const name of ["deno", "bun"] as const) {
   describeWith(
@@ -57,14 +33,11 @@ for (const name of ["deno", "bun"] as const) {
 
       it("D-28: portal, relay, gateway and client work together: the demo", async () => {
         const [command, ...words] = startWordsOf(name);
-        const { status, output, errors } = await run(command, [
-          ...words,
-          MAIN,
-          "demo",
-          "--json",
-          "--seconds",
-          "1",
-        ]);
+        const { status, output, errors } = await runToEnd(
+          command,
+          [...words, MAIN, "demo", "--json", "--seconds", "1"],
+          WITHIN_MS,
+        );
         expect(status, errors).toBe(0);
         expect(JSON.parse(output)).toMatchObject({ v: 1, ok: true, path: "direct" });
       }, 90_000);

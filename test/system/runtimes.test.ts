@@ -2,9 +2,9 @@
  * The plane under every runtime: system calls, threads, wake-ups and the choice of the cipher variant are the
  * runtime's own there, all else is the same (PG-134, D-28). The programs follow in `runtimes.long.test.ts`.
  */
-import { spawn } from "node:child_process";
 import { expect, it } from "vitest";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
+import { runToEnd } from "../lib/run-to-end.ts";
 import { startWordsOf } from "../lib/runtimes.ts";
 
 interface Probe {
@@ -36,35 +36,11 @@ const CASES: readonly Case[] = [
   { name: "bun", needs: ["bun"], ciphers: ["jsc", "turbofan"] },
 ];
 
-interface Ended {
-  readonly status: number | null;
-  readonly output: string;
-  readonly errors: string;
-}
-
-function run(command: string, args: readonly string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: WITHIN_MS,
-      killSignal: "SIGKILL",
-    });
-    let [output, errors] = ["", ""];
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    child.stderr.on("data", (chunk) => {
-      errors += chunk;
-    });
-    child.on("close", (status) => resolve({ status, output, errors }));
-  });
-}
-
 for (const { name, needs, ciphers } of CASES) {
   describeWith([...NEEDS, ...needs], `the plane under ${name}`, () => {
     it("PG-134, D-5, D-13, PF-23: seals, opens, wakes control, stops, starts again, does not hold up the end", async () => {
       const words = ["-rn", ...startWordsOf(name), "test/lib/plane-probe.mjs"];
-      const { status, output, errors } = await run("unshare", words);
+      const { status, output, errors } = await runToEnd("unshare", words, WITHIN_MS);
       // A thread that dies at its end says so here, and nowhere else.
       expect([status, errors]).toEqual([0, ""]);
       const probe: Probe = JSON.parse(output);

@@ -1,0 +1,26 @@
+import { spawn } from "node:child_process";
+
+export interface Ended {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a program to its end; after `withinMs` it is killed, and its status is null. */
+export function runToEnd(command: string, args: readonly string[], withinMs: number): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: withinMs,
+      killSignal: "SIGKILL",
+    });
+    let [output, errors] = ["", ""];
+    child.stdout.on("data", (chunk) => {
+      output += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      errors += chunk;
+    });
+    child.on("close", (status) => resolve({ status, output, errors }));
+  });
+}
