@@ -12,7 +12,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } fr
 import { join, relative } from "node:path";
 import { installPinned } from "../scripts/runtimes.mjs";
 import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
-import { nameLeft, takeTraces } from "./traces.mjs";
+import { nameLeft, putBack, takeTraces } from "./traces.mjs";
 
 /** An ordinary user's PATH lacks the folders where ip and nft may lie (PG-173). */
 const ENVIRONMENT = { ...process.env, PATH: `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin:/sbin` };
@@ -139,10 +139,11 @@ async function runVitest(tally, args) {
  */
 function vitestRuns(isLong, filters) {
   if (isLong) return [["--config", "vitest.long.config.ts", ...filters]];
-  if (filters.length > 0) return [filters];
+  const reporter = `--reporter=${join(ROOT, "test", "hung-files.mjs")}`;
+  if (filters.length > 0) return [[reporter, ...filters]];
   return [
-    ["test/unit", "test/model", "test/sim", "test/fuzz"],
-    ["--no-file-parallelism", "test/system", "test/interop"],
+    [reporter, "test/unit", "test/model", "test/sim", "test/fuzz"],
+    [reporter, "--no-file-parallelism", "test/system", "test/interop"],
   ];
 }
 
@@ -161,6 +162,7 @@ async function main() {
   // Tests that start programs run what is in build/: without it they only repeat one failure.
   const before = takeTraces();
   for (const args of isBuilt ? vitestRuns(isLong, filters) : []) await runVitest(tally, args);
+  putBack(before);
   for (const trace of nameLeft(before, takeTraces())) fail(tally, `the run left on this host: ${trace}`);
   // Every skip is named (TS-69), and every failure where it is found without searching pages of output.
   for (const line of tally.named.sort().reverse()) console.error(line);

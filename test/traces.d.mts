@@ -9,3 +9,4 @@ export function nameLeft(
   after: ReadonlyMap<string, string>,
   options?: { readonly sysctls?: string; readonly isRunning?: (pid: string) => boolean },
 ): string[];
+export function putBack(before: ReadonlyMap<string, string>, options?: { readonly sysctls?: string }): void;

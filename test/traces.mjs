@@ -3,7 +3,7 @@
  * is named.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Where programs keep locks, sockets and identifiers, and where `ip netns` keeps names. */
@@ -11,6 +11,8 @@ const FOLDERS = ["/run/postern", "/run/wireguard", "/var/run/wireguard", "/var/l
 const SYSCTLS = "/proc/sys/net";
 /** Counters and keys that change by themselves. */
 const RESTLESS = /\/(nf_conntrack_count|tcp_fastopen_key|flush|stable_secret|error_cost|error_burst)$/;
+/** What programs raise for good by rule (PG-15, RL-62), for every namespace of the host: the run puts it back. */
+const RAISED = ["core/rmem_max", "core/wmem_max"];
 /** A lab's namespace bears the process that made it; while that lives the lab is of another run. */
 const LAB = /\/pt(\d+)-[^/]*$/;
 
@@ -37,6 +39,14 @@ export function nameLeft(before, after, { sysctls = SYSCTLS, isRunning = isProce
     left.push(isSysctl ? `${name}: ${before.get(name)} became ${value}` : name);
   }
   return left.sort();
+}
+
+/** Gives parameters that programs leave raised the values back that they had. */
+export function putBack(before, { sysctls = SYSCTLS } = {}) {
+  for (const path of RAISED.map((name) => join(sysctls, name))) {
+    const value = before.get(path);
+    if (value !== undefined && read(path) !== value) writeFileSync(path, value);
+  }
 }
 
 /** Tables, rules and devices. Without the right to ask, or without the program, there is nothing to compare. */

@@ -2,12 +2,13 @@
  * Storms on the relay's workers: anything at all comes from clients and peers, while bindings come and go, and
  * each datagram must have the fate that the twin writes down for it (RL-42 to RL-47, D-4).
  */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { REASONS, type Reason } from "../../bindings/memory/index.ts";
 import type { WorkerCounters } from "../../bindings/worker/index.ts";
 import { concatBytes, type IpAddress, ip, type SocketAddress } from "../../src/base/index.ts";
 import type { RelayBinding } from "../../src/plane/index.ts";
+import fc from "../lib/property.ts";
 import { type Fate, fromClient, fromPeer } from "../twin/relay/relay.ts";
 import {
   type Arrival,

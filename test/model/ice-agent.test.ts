@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { instant, toHex } from "../../src/base/index.ts";
 import { DEFAULT_TIMINGS, IDLE_TIMINGS, MAX_OPTIMISTIC, MAX_PAIRS } from "../../src/ice/index.ts";
+import fc from "../lib/property.ts";
 import { createLoneAgent, type LoneAgent } from "../unit/ice/lone-agent.ts";
 
 const LOCALS = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];

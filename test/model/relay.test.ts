@@ -2,7 +2,7 @@
  * The relay client and the relay's machine over a network that loses, doubles and reorders (RL §23 item 11):
  * whatever has happened, at rest both agree on allocation and channels.
  */
-import fc from "fast-check";
+
 import { expect, it } from "vitest";
 import { equalSocketAddress, type Instant, ip, SILENT, type SocketAddress } from "../../src/base/index.ts";
 import {
@@ -13,6 +13,7 @@ import {
   parseTurn,
   type RelayClient,
 } from "../../src/turn/index.ts";
+import fc from "../lib/property.ts";
 import { addRelay, REALM, type SimulatedRelay } from "../sim/relay.ts";
 import { createWorld, type Host, type World } from "../sim/world.ts";
 

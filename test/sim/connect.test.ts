@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatSocketAddress } from "../../src/base/index.ts";
+import fc from "../lib/property.ts";
 import { createDuo, type Delivery, firstEvent, isEstablished, sentMessages, shown } from "./duo.ts";
 import { createStream } from "./streams.ts";
 import { createWorld, type LinkConditions } from "./world.ts";

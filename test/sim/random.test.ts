@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
+import fc from "../lib/property.ts";
 import { announceAddresses, createDuo, type Duo, idAt, sentMessages, shown } from "./duo.ts";
 import { counters, cut } from "./steps.ts";
 import { createWorld, type World } from "./world.ts";

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseJson } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 
 describe("JSON from outside", () => {
   it("PT-7: 64 levels are read, 65 are not, whatever they are made of", () => {

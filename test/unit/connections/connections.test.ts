@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { instant, ip } from "../../../src/base/index.ts";
 import type { ConnectionRequest, DatagramOutcome } from "../../../src/connections/index.ts";
+import fc from "../../lib/property.ts";
 import {
   createLoneConnections,
   LOCAL,

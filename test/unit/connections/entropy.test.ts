@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, toHex } from "../../../src/base/index.ts";
 import { createEntropy } from "../../../src/connections/entropy.ts";
+import fc from "../../lib/property.ts";
 
 const SEED = new Uint8Array(32).fill(1);
 

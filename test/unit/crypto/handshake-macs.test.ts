@@ -1,7 +1,8 @@
 /** The plane's BLAKE2s and XChaCha20-Poly1305 against control's, which is an independent library. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
+import fc from "../../lib/property.ts";
 import { loadPacketModule } from "../plane/load.ts";
 
 const { wasm, bytes, free } = loadPacketModule();

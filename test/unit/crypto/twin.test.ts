@@ -1,7 +1,7 @@
 import { createCipheriv } from "node:crypto";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import fc from "../../lib/property.ts";
 import vectors from "../../vectors/rfc8439.json" with { type: "json" };
 import { chacha, chachaBlock, oneTimeKeyOf, poly1305, seal } from "./twin.ts";
 

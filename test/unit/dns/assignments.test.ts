@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatIp, ip } from "../../../src/base/index.ts";
 import { assign, assignmentOf, createAssignments, restoreAssignments } from "../../../src/dns/assignments.ts";
 import { type AssignedName, isProxyAddress, parseName } from "../../../src/dns/index.ts";
+import fc from "../../lib/property.ts";
 import { nameOf, octets } from "./octets.ts";
 
 const DUAL = { rid: "r", ipStack: "dual" } as const;

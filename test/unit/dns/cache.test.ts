@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, type Instant, instant, toHex } from "../../../src/base/index.ts";
 import { CACHE_ENTRIES_MAX, createCache, findCached, store } from "../../../src/dns/cache.ts";
 import { checkQuery, parseMessage, type Query } from "../../../src/dns/index.ts";
+import fc from "../../lib/property.ts";
 import { EXAMPLE, message, octets, opt, record } from "./octets.ts";
 
 const QUESTION = `${EXAMPLE} 0001 0001`;

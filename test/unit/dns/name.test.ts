@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
 import { domainOf, parseName, toName } from "../../../src/dns/index.ts";
+import fc from "../../lib/property.ts";
 import { nameOf, octets } from "./octets.ts";
 
 /** Any name: labels of any octets, within the limits. */

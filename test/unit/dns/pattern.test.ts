@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { comparePatterns, matchesPattern, parsePattern, type Ranked } from "../../../src/dns/index.ts";
+import fc from "../../lib/property.ts";
 
 function ranked(text: string, rid = "r"): Ranked {
   const pattern = parsePattern(text);

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, fromBase64 } from "../../../src/base/index.ts";
 import { domainOf, type MalformedDns, parseMessage, TYPE } from "../../../src/dns/index.ts";
+import fc from "../../lib/property.ts";
 import { EXAMPLE, message, octets, opt, record } from "./octets.ts";
 
 const QUESTION = `${EXAMPLE} 0001 0001`;

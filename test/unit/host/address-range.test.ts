@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { contains, ip, type Prefix, prefix, toPrefix } from "../../../src/base/index.ts";
 import { type AddressRange, differenceOf, toIntervals, toRanges } from "../../../src/host/address-range.ts";
+import fc from "../../lib/property.ts";
 
 const v4 = (...texts: string[]) => toRanges(texts.map(prefix), 4);
 const isWithin = (ranges: readonly AddressRange[], number: bigint): boolean =>

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type DeviceRoute,
@@ -25,6 +24,7 @@ import {
   TABLE_RESOURCES,
   tunnelRoutes,
 } from "../../../src/host/index.ts";
+import fc from "../../lib/property.ts";
 
 const TUN = 9;
 const LAN = 2;

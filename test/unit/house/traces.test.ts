@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { nameLeft, takeTraces } from "../../traces.mjs";
+import { nameLeft, putBack, takeTraces } from "../../traces.mjs";
 
 let host: string;
 let sysctls: string;
@@ -55,6 +55,16 @@ it("TS-81: another run's lab, settings of a module that was loaded, and what cha
   write("sys/ipv4/new_by_a_module", "1");
   write("sys/ipv4/flush", "2");
   expect(left(before)).toEqual([]);
+});
+
+it("TS-81, RL-62: a limit of socket buffers that programs leave raised is put back", () => {
+  mkdirSync(join(sysctls, "core"));
+  write("sys/core/rmem_max", "4194304\n");
+  const before = look();
+  write("sys/core/rmem_max", "8388608\n");
+  putBack(before, { sysctls });
+  expect(left(before)).toEqual([]);
+  expect(readFileSync(join(sysctls, "core/rmem_max"), "utf8")).toBe("4194304");
 });
 
 it("TS-81: programs that this file starts keep what they have in folders of its own", () => {

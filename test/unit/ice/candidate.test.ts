@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatIp, ip, isUsableAddress, type SocketAddress } from "../../../src/base/index.ts";
 import {
@@ -12,6 +11,7 @@ import {
 } from "../../../src/ice/candidate.ts";
 import { formatCandidate, type MalformedCandidate, parseCandidate } from "../../../src/ice/candidate-text.ts";
 import { pairPriority } from "../../../src/ice/pair.ts";
+import fc from "../../lib/property.ts";
 
 function at(address: string, port = 52625): SocketAddress {
   return { address: ip(address), port };

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fromHex, ip } from "../../../src/base/index.ts";
 import { parsePacket } from "../../../src/packet/ip.ts";
 import { type Translation, translated } from "../../../src/packet/rewrite.ts";
+import fc from "../../lib/property.ts";
 import { loadPacketModule } from "../plane/load.ts";
 import { counting, hostilePacket, ipPacket, tcp, udp } from "../plane/packets.ts";
 

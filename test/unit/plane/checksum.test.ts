@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checksumAdd, checksumFinish, pseudoHeaderSum } from "../../../src/packet/checksum.ts";
+import fc from "../../lib/property.ts";
 import { loadPacketModule } from "./load.ts";
 import { tcp, udp } from "./packets.ts";
 

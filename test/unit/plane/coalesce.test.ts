@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parsePacket } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import { createCoalescer, type Features } from "../../twin/plane/coalesce.ts";
 import { parseVnet, splitFrame } from "../../twin/plane/split.ts";
 import { createDriver, type Driver } from "./coalesce-driver.ts";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { copyOf, fromHex, ip } from "../../../src/base/index.ts";
 import { isStunShaped } from "../../../src/stun/index.ts";
+import fc from "../../lib/property.ts";
 import { expectLaw } from "./law.ts";
 import { B, createPair, NOW } from "./pair.ts";
 

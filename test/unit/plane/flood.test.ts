@@ -1,10 +1,10 @@
 /** What the kernel drops of a flood of initiations (PG-160). */
 import { createSocket } from "node:dgram";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Kernel, openKernel, openUdpSockets } from "../../../bindings/linux/index.ts";
 import { CONSTANTS } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip, type SocketAddress } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import { passesFilter, passingPart } from "../../twin/plane/flood.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { FD, type Received, runLoop, type SocketFilter } from "./kernel-script.ts";

@@ -1,7 +1,8 @@
 /** Whatever comes in, only counters change, and nothing traps (WG section 12, TN-1, D-8). */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { concatBytes, copyOf } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";
 import { counting, hostilePacket, udp } from "./packets.ts";

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { REASON_NAMES } from "../../../bindings/memory/index.ts";
 import { concatBytes, equalBytes, ip } from "../../../src/base/index.ts";
 import { isIcmpError, type MalformedIcmp, parseIcmpQuote } from "../../../src/packet/icmp.ts";
 import { parsePacket } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import { loadPacketModule } from "./load.ts";
 import { counting, type FlowOptions, hostilePacket, ipPacket, tcp, udp } from "./packets.ts";
 

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
 import { checksumAdd, checksumFinish } from "../../../src/packet/checksum.ts";
 import { parsePacket } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import { withLowerMss } from "../../twin/plane/mss.ts";
 import { pseudoSumOf } from "../../twin/plane/split.ts";
 import { loadPacketModule } from "./load.ts";

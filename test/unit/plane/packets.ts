@@ -1,7 +1,8 @@
 /** Packets for the plane's tests: well-formed ones by description, and hostile ones by chance. */
-import fc from "fast-check";
+
 import { concatBytes } from "../../../src/base/index.ts";
 import { checksumAdd, checksumFinish, pseudoHeaderSum } from "../../../src/packet/checksum.ts";
+import fc from "../../lib/property.ts";
 
 export interface FlowOptions {
   readonly family: 4 | 6;

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PlaneSend } from "../../../bindings/plane/index.ts";
 import { concatBytes, type SocketAddress } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import { openMessage } from "../../twin/plane/message.ts";
 import { encodeVnet, splitFrame } from "../../twin/plane/split.ts";
 import { expectLaw } from "./law.ts";

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { createReplayWindow, REPLAY_WINDOW } from "../../twin/plane/replay-window.ts";
 import { A, B, createPair, NOW, sessionKeys } from "./pair.ts";

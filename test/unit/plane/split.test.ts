@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes } from "../../../src/base/index.ts";
 import { checksumAdd } from "../../../src/packet/checksum.ts";
 import type { MalformedPacket, PacketLimits } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import {
   encodeVnet,
   type MalformedFrame,

@@ -1,9 +1,10 @@
 /** What storms do not reach: limits that take 2^60 messages, and policies that leave something out. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import type { PlaneMode } from "../../../bindings/plane/index.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
 import type { PolicyTables } from "../../../src/plane/index.ts";
+import fc from "../../lib/property.ts";
 import { createDrivenPlane, type DrivenPlane, frameOf, PLANE_KINDS } from "../../twin/driven-plane.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CONSTANTS, REASON_NAMES } from "../../../bindings/memory/index.ts";
 import { fromHex } from "../../../src/base/index.ts";
 import { type MalformedPacket, type PacketLimits, parsePacket } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import { loadPacketModule, readDescriptor } from "./load.ts";
 import { hostilePacket } from "./packets.ts";
 

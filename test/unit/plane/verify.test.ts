@@ -1,7 +1,8 @@
 /** Checksums of what comes out of the tunnel: the plane against its twin, and what the plane counts. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { parsePacket } from "../../../src/packet/ip.ts";
+import fc from "../../lib/property.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { checksumsHold } from "../../twin/plane/verify.ts";
 import { loadPacketModule } from "./load.ts";

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { instant } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import {
   candidates,
   connecting,

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSeededRandom, toBase64, toHex } from "../../../src/base/index.ts";
 import {
@@ -13,6 +12,7 @@ import {
   parseToken,
   type TokenKind,
 } from "../../../src/portal/derive.ts";
+import fc from "../../lib/property.ts";
 
 /** The pair of PT-104. */
 const CLIENT: PairEnd = {

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { instant } from "../../../src/base/index.ts";
 import { clientChannel } from "../../../src/portal/protocol/index.ts";
+import fc from "../../lib/property.ts";
 import { CREATE_FLOW, candidates, connecting, joined } from "./connection-driver.ts";
 
 describe("heartbeats", () => {

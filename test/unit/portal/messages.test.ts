@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ip, prefix, unixMs } from "../../../src/base/index.ts";
 import {
@@ -11,6 +10,7 @@ import {
   type GatewayRequest,
   gatewayChannel,
 } from "../../../src/portal/protocol/index.ts";
+import fc from "../../lib/property.ts";
 
 const CID = "3abd725a-733b-4801-ac16-72f26cd98a24";
 const GID = "d263d490-a0bb-452a-8990-01d27a1f1144";

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ip, prefix } from "../../../src/base/index.ts";
 import { forwardedAddress } from "../../../src/portal/server/index.ts";
@@ -8,6 +7,7 @@ import { createConnectionShares } from "../../../src/program/portal/connection-s
 import { shareLimits } from "../../../src/program/portal/listener.ts";
 import { listenAddress, tlsPaths, trustedProxies } from "../../../src/program/portal/portal-options.ts";
 import { createUnsent } from "../../../src/program/portal/unsent.ts";
+import fc from "../../lib/property.ts";
 import { OPTIONS } from "./portal-peer.ts";
 
 describe("shares of connections", () => {

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ip } from "../../../src/base/index.ts";
 import { METHOD_BINDING, type StunClass } from "../../../src/stun/index.ts";
 import { encodeTurn, METHOD_ALLOCATE, METHOD_REFRESH, METHOD_SEND } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 import {
   at,
   codeOf,

@@ -2,10 +2,11 @@
  * The poll law (style §7): driven only at its deadlines, the machine does the same at the same instants as
  * one that is looked at every second; and the books are right after whatever clients do (RL-26).
  */
-import fc from "fast-check";
+
 import { expect, it } from "vitest";
 import { type Instant, instant } from "../../../src/base/index.ts";
 import type { TurnFields } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 import { type Client, createClient, createWorld, LIMITS, UDP, type World } from "./relay-world.ts";
 
 type Step =

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, fromHex, toHex } from "../../../src/base/index.ts";
 import {
@@ -10,6 +9,7 @@ import {
   type StunFrame,
   verifyIntegrity,
 } from "../../../src/stun/index.ts";
+import fc from "../../lib/property.ts";
 
 const VECTORS = JSON.parse(readFileSync(new URL("../../vectors/rfc5769.json", import.meta.url), "utf8"));
 const KEY = new TextEncoder().encode(VECTORS.password);

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   createSeededRandom,
@@ -18,6 +17,7 @@ import {
   type TcpHost,
 } from "../../../src/tcp/index.ts";
 import { parseSegment, type Segment } from "../../../src/tcp/segment.ts";
+import fc from "../../lib/property.ts";
 
 const CLIENT: SocketAddress = { address: ip("100.64.0.5"), port: 40_000 };
 const SERVER: SocketAddress = { address: ip("100.100.111.1"), port: 53 };

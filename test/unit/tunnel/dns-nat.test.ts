@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { instant } from "../../../src/base/index.ts";
 import { createDnsNat, type DnsNat, type NatKey } from "../../../src/tunnel/dns-nat.ts";
+import fc from "../../lib/property.ts";
 
 const KEY: NatKey = { gid: "g", rid: "r", domain: "example.com" };
 const OTHER: NatKey = { ...KEY, domain: "example.net" };

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type IpAddress, ip } from "../../../src/base/index.ts";
 import {
@@ -13,6 +12,7 @@ import {
   pseudoHeaderSum,
 } from "../../../src/packet/index.ts";
 import { translateError } from "../../../src/tunnel/nat/icmp-error.ts";
+import fc from "../../lib/property.ts";
 
 interface Ends {
   readonly client: IpAddress;

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createDeadlineQueue, type Instant, instant, ip } from "../../../src/base/index.ts";
 import { PROTOCOL } from "../../../src/packet/index.ts";
@@ -10,6 +9,7 @@ import {
   type Mappings,
   type NatStamps,
 } from "../../../src/tunnel/nat/mappings.ts";
+import fc from "../../lib/property.ts";
 
 const PROXY = ip("100.96.0.1");
 const OTHER_PROXY = ip("100.96.0.5");

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   contains,
@@ -15,6 +14,7 @@ import {
 import type { PolicyTables } from "../../../src/plane/index.ts";
 import { createGrants } from "../../../src/tunnel/grants.ts";
 import { clientPolicy, GATEWAY_TABLES, policyOfClient } from "../../../src/tunnel/policy.ts";
+import fc from "../../lib/property.ts";
 
 /** What the longest matching route says. */
 function routed(tables: PolicyTables, destination: string): unknown {

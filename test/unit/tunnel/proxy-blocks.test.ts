@@ -1,9 +1,10 @@
 /** Which proxy addresses a gateway may speak for, and what a new name costs (TN-39, DN-43). */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { contains, formatPrefix, type IpAddress, ip } from "../../../src/base/index.ts";
 import type { AssignedName } from "../../../src/dns/index.ts";
 import { createProxyBlocks } from "../../../src/tunnel/proxy-blocks.ts";
+import fc from "../../lib/property.ts";
 
 const V4_FIRST = (100 << 24) | (96 << 16) | 1;
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toHex } from "../../../src/base/index.ts";
 import {
@@ -7,6 +6,7 @@ import {
   encodeChannelData,
   parseChannelData,
 } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 
 function datagram(channel: number, length: number, bytes: number): Uint8Array {
   const result = new Uint8Array(4 + bytes);

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concatBytes, fromHex, ip, type SocketAddress, toHex } from "../../../src/base/index.ts";
 import { encodeFrame, type StunClass, verifyIntegrity } from "../../../src/stun/index.ts";
@@ -16,6 +15,7 @@ import {
   type TurnFields,
   type TurnMessage,
 } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 
 const RFC5769 = JSON.parse(readFileSync(new URL("../../vectors/rfc5769.json", import.meta.url), "utf8"));
 

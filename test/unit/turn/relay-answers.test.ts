@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSeededRandom, instant, ip, type Log, toHex } from "../../../src/base/index.ts";
 import { verifyIntegrity } from "../../../src/stun/index.ts";
 import { parseTurn } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 import {
   CREDENTIALS,
   createLoneRelayClient,

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fromHex, instant } from "../../../src/base/index.ts";
 import {
@@ -7,6 +6,7 @@ import {
   encodeChannelData,
   toStream,
 } from "../../../src/turn/index.ts";
+import fc from "../../lib/property.ts";
 
 const channelData = (length: number, channel = 0x4000): Uint8Array => {
   const data = Uint8Array.from({ length }, (_, i) => i);

@@ -1,10 +1,11 @@
 /** Failures and hostile input: sections 5 and 11. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { fromHex, instant, toHex } from "../../../src/base/index.ts";
 import type { HandshakeOutcome } from "../../../src/wireguard/index.ts";
 import { parseMessage } from "../../../src/wireguard/messages.ts";
 import type { WgDropReason } from "../../../src/wireguard/reasons.ts";
+import fc from "../../lib/property.ts";
 import {
   addEnd,
   addPeer,

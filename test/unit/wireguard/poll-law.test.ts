@@ -2,9 +2,10 @@
  * The poll law (style §7, WG-40): a machine that is driven only at its deadlines does the same, at the
  * same instants, as one that is looked at every 50 milliseconds.
  */
-import fc from "fast-check";
+
 import { expect, it } from "vitest";
 import { createDeadlineQueue, instant, type QueueEntry, toHex } from "../../../src/base/index.ts";
+import fc from "../../lib/property.ts";
 import { advance, eventKinds, pair, START, send, sleepUntil } from "./wire.ts";
 
 type Step =

@@ -1,11 +1,11 @@
 /** The two back ends of the handshake's cryptography are the same functions (D-18). */
 
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSeededRandom, fromHex, toHex } from "../../../src/base/index.ts";
 import { createNodeCrypto } from "../../../src/program/crypto-node.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
 import { type HandshakeCrypto, kdf1, kdf2, kdf3 } from "../../../src/wireguard/primitives.ts";
+import fc from "../../lib/property.ts";
 
 const NODE_CRYPTO = createNodeCrypto();
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 });

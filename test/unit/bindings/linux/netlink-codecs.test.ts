@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   addressRequest,
@@ -19,6 +18,7 @@ import {
   toMessageBytes,
 } from "../../../../bindings/linux/index.ts";
 import { ip, prefix, toHex } from "../../../../src/base/index.ts";
+import fc from "../../../lib/property.ts";
 import { hex } from "./hex.ts";
 
 const REQUEST_ACK_CREATE_EXCL = 0x605;

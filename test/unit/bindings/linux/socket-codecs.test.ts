@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   encodeControl,
@@ -9,6 +8,7 @@ import {
   parseSockaddr,
 } from "../../../../bindings/linux/index.ts";
 import { ip, toHex } from "../../../../src/base/index.ts";
+import fc from "../../../lib/property.ts";
 import { hex } from "./hex.ts";
 
 const SOCKADDR_V4 = hex(`

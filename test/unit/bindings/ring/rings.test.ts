@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CONSTANTS, OFFSETS } from "../../../../bindings/memory/index.ts";
 import { equalBytes } from "../../../../src/base/index.ts";
+import fc from "../../../lib/property.ts";
 import { counting, udp } from "../../plane/packets.ts";
 import {
   createPair,

@@ -1,10 +1,11 @@
 /** Addresses that lead to peers, each by itself (TN-110). */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { createSharedMemory } from "../../../../bindings/memory/index.ts";
 import { createPlaneMemory } from "../../../../bindings/plane/index.ts";
 import { createHostTable } from "../../../../bindings/table/host-table.ts";
 import { type IpAddress, ip } from "../../../../src/base/index.ts";
+import fc from "../../../lib/property.ts";
 import { udp } from "../../plane/packets.ts";
 import { createPair, NET_A, NOW, plainFrame } from "../../plane/pair.ts";
 

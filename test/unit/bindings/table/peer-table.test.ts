@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   BYTES,
@@ -9,6 +8,7 @@ import {
   type SharedMemory,
 } from "../../../../bindings/memory/index.ts";
 import { createPeerIndex, createQuiescence } from "../../../../bindings/table/index.ts";
+import fc from "../../../lib/property.ts";
 import { sealMessage } from "../../../twin/plane/message.ts";
 import { counting, udp } from "../../plane/packets.ts";
 import {

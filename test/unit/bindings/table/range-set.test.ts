@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { flatten, type ValuedPrefix } from "../../../../bindings/table/range-set.ts";
 import { contains, type IpAddress, type Prefix, prefix, toPrefix } from "../../../../src/base/index.ts";
+import fc from "../../../lib/property.ts";
 import { udp } from "../../plane/packets.ts";
 import { createPair, NET_A, NOW, plainFrame } from "../../plane/pair.ts";
 

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createLineReader, LINE_BYTES_MAX, readRequest } from "../../../../src/program/control/index.ts";
+import fc from "../../../lib/property.ts";
 
 const utf8 = new TextEncoder();
 
