@@ -44,6 +44,8 @@ export function noteTaken(connection: Connection, now: Instant, octets: number):
 
 /** What the path has shown it carries, and as much again while that is acknowledged. */
 export function growSendBuffer({ sender, profile }: Connection): void {
-  const wanted = Math.min(WINDOWS * sender.congestion.windowBytes, profile.sendBufferMostBytes ?? 0);
+  // Windows grow by parts of octets, buffers do not: the application is told how many of its own were taken.
+  const windows = Math.floor(WINDOWS * sender.congestion.windowBytes);
+  const wanted = Math.min(windows, profile.sendBufferMostBytes ?? 0);
   sender.bufferBytes = Math.max(sender.bufferBytes, wanted);
 }

@@ -37,3 +37,16 @@ it("PG-127: a reader that takes little in a round trip is sent no more than befo
   const growing = runLink({ ...lazy, profiles: [{}, GROWING] });
   expect(growing.tookMs).toBe(narrow.tookMs);
 });
+
+it("PG-127: a send buffer that has grown takes whole octets", () => {
+  // The window grows by parts of octets here, and all of a short buffer is used.
+  const short = { sendBufferBytes: 3_016 };
+  const { a, b } = runLink({
+    seed: 22,
+    octets: [150_000, 0],
+    delayMs: 33,
+    jitterMs: 30,
+    profiles: [short, {}],
+  });
+  expect([a.closed, b.received]).toEqual(["done", 150_000]);
+});

@@ -107,6 +107,7 @@ export function runLink(options: LinkOptions): LinkResult {
     if (a.closed !== undefined && b.closed !== undefined) return { a, b, tookMs: now - 1_000_000 };
     wire.sort((x, y) => x.at - y.at || x.order - y.order);
     now = instant(Math.max(now, nextAt(wire, [a, b])));
+    if (now === Number.POSITIVE_INFINITY) throw new Error("an end waits for ever");
     const next = wire[0];
     if (next !== undefined && next.at <= now) {
       wire.shift();
@@ -198,6 +199,7 @@ function write(side: Side, now: Instant): void {
     );
     const bytes = Uint8Array.from({ length }, (_, i) => octetAt(side.sent + i));
     const taken = host.send(now, id, bytes);
+    if (!Number.isInteger(taken)) throw new Error(`a part of an octet was taken: ${taken}`);
     side.sent += taken;
     if (taken < length) return;
   }
