@@ -3,9 +3,11 @@
  * `candidate-sdp` of TS-42): every text is read, or refused with its place; nothing throws, and reading is
  * never slow.
  */
+
 import { describe, expect, it } from "vitest";
 import { parseCandidate } from "../../src/ice/candidate-text.ts";
 import { parsePortalFile } from "../../src/portal/config/index.ts";
+import { patient } from "../../src/program/lab/index.ts";
 import { parseWgConfig } from "../../src/wg/config-file.ts";
 import { createUapiReader, parseSet, UAPI_LINE_BYTES_MAX } from "../../src/wg/uapi.ts";
 import { fuzz, fuzzOptions } from "./chance.ts";
@@ -101,7 +103,7 @@ const YAML_WORDS = [
 function timed<T>(read: () => T): T {
   const started = performance.now();
   const result = read();
-  expect(performance.now() - started).toBeLessThan(SLOWEST_MS);
+  expect(performance.now() - started).toBeLessThan(patient(SLOWEST_MS));
   return result;
 }
 

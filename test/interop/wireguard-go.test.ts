@@ -1,5 +1,7 @@
 /** `postern wg` with wireguard-go (TS-32, WG §12 item 9): what crosses the wire and how ends find each other. */
+
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { patient } from "../../src/program/lab/index.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { transfer } from "../lib/transfer.ts";
 import { isReachable, openPair, PORT, ping, showPeers, until, type WgPair } from "./wireguard-pair.ts";
@@ -23,7 +25,7 @@ describeWith(NEEDS, "postern wg calls wireguard-go", () => {
     const handshakes = await showPeers(pair.ours, "latest-handshakes");
     const age = Date.now() / 1000 - Number(handshakes.get(pair.theirKey.publicKey));
     expect(age).toBeGreaterThanOrEqual(0);
-    expect(age).toBeLessThan(15);
+    expect(age).toBeLessThan(patient(15));
   });
 
   it.each(["10.7.0.2", "fd07::2"])("WG-47: TCP to %s arrives as it was sent", async (to) => {

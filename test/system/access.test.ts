@@ -2,7 +2,7 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Child } from "../../src/program/lab/index.ts";
+import { type Child, patient } from "../../src/program/lab/index.ts";
 import {
   BRIEFLY,
   counterIn,
@@ -104,8 +104,8 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
       expect(grown("control", "refused"), "refused").toBeGreaterThan(0);
       expect(grown("egress", "drop_not_allowed"), "not-allowed").toBeGreaterThan(0);
     }, 15_000);
-    expect(newest(sink).at).toBeLessThan(endedAt + IN_FLIGHT_MS);
-    expect(newest(streams.drink).at).toBeLessThan(endedAt + IN_FLIGHT_MS);
+    expect(newest(sink).at).toBeLessThan(endedAt + patient(IN_FLIGHT_MS));
+    expect(newest(streams.drink).at).toBeLessThan(endedAt + patient(IN_FLIGHT_MS));
   }
 
   async function stopStreams(streams: Streams): Promise<void> {
@@ -230,7 +230,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     await gateway.waitForLine(/access ended .*reason=expired/, { withinMs: 15_000 });
     const endedAt = timeOf(gateway, /access ended .*reason=expired/);
     expect(endedAt).toBeGreaterThanOrEqual(until.getTime());
-    expect(endedAt).toBeLessThan(until.getTime() + IN_FLIGHT_MS);
+    expect(endedAt).toBeLessThan(until.getTime() + patient(IN_FLIGHT_MS));
     await expectCut(streams, endedAt);
     await stopStreams(streams);
     expect(await echo(office.client, VAULT)).toBe("prohibited");

@@ -25,7 +25,7 @@ describeWith(["build"], "the package's entries", () => {
     const args = ["--input-type=module", "--eval", PROBE, name];
     const { stdout, stderr, status } = spawnSync(process.execPath, args, {
       encoding: "utf8",
-      timeout: 15_000,
+      timeout: 120_000,
     });
     expect([status, stderr]).toEqual([0, ""]);
     const { names, ...left } = JSON.parse(stdout);

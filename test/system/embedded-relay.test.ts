@@ -1,12 +1,13 @@
 /** `startRelay` in all three runtimes, as one program uses it (PG-120): `test/lib/relay-probe.mjs`. */
-import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Portal, startPortal } from "../../src/index.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
+import { type Ended, runToEnd } from "../lib/run-to-end.ts";
 import { startWordsOf } from "../lib/runtimes.ts";
 
 const BINDING_SUCCESS = 0x0101;
+const WITHIN_MS = 45_000;
 const RUNTIMES: readonly {
   readonly name: "node" | "deno" | "bun";
   readonly needs: readonly Requirement[];
@@ -32,30 +33,18 @@ function freePort(): Promise<number> {
   });
 }
 
-async function run(name: "node" | "deno" | "bun"): Promise<{ status: number | null; output: string }> {
+async function run(name: "node" | "deno" | "bun"): Promise<Ended> {
   const [program, ...words] = startWordsOf(name);
   const args = [...words, "test/lib/relay-probe.mjs", String(await freePort())];
   const { apiUrl = "", tokens } = portal;
-  return await new Promise((resolve) => {
-    const child = spawn(program, args, {
-      env: { ...process.env, API_URL: apiUrl, TOKEN: tokens?.relay ?? "" },
-      stdio: ["ignore", "pipe", "inherit"],
-      timeout: 45_000,
-      killSignal: "SIGKILL",
-    });
-    let output = "";
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    child.on("close", (status) => resolve({ status, output }));
-  });
+  return await runToEnd(program, args, WITHIN_MS, { API_URL: apiUrl, TOKEN: tokens?.relay ?? "" });
 }
 
 for (const { name, needs } of RUNTIMES) {
   describeWith(["build", ...needs], `a relay in a program under ${name}`, () => {
     it("PG-120: joins the portal or stands alone, answers, closes, and nothing keeps the process alive", async () => {
-      const { status, output } = await run(name);
-      expect(status).toBe(0);
+      const { status, output, errors } = await run(name);
+      expect(status, errors).toBe(0);
       const served = {
         id: expect.stringMatching(/^[0-9a-f-]{36}$/),
         answer: { type: BINDING_SUCCESS, isOurs: true },
@@ -68,6 +57,6 @@ for (const { name, needs } of RUNTIMES) {
         half: "host usage",
         nowhere: "host usage",
       });
-    }, 60_000);
+    });
   });
 }

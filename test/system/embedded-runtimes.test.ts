@@ -1,5 +1,4 @@
 /** The library in all three runtimes, as one program uses it (PG-120, PG-121): `test/lib/embedded-probe.mjs`. */
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -10,6 +9,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeCertificate } from "../lib/certificate.ts";
 import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
 import { describeWith, type Requirement } from "../lib/requirements.ts";
+import { type Ended, runToEnd } from "../lib/run-to-end.ts";
 import { type StartWords, startWordsOf } from "../lib/runtimes.ts";
 
 const RUNTIMES: readonly {
@@ -21,6 +21,7 @@ const RUNTIMES: readonly {
   { name: "bun", needs: ["bun"] },
 ];
 const ECHO = 7;
+const WITHIN_MS = 45_000;
 
 let office: EmbeddedOffice;
 let folder: string;
@@ -68,28 +69,17 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function run([program, ...args]: StartWords): Promise<{ status: number | null; output: string }> {
+function run([program, ...args]: StartWords): Promise<Ended> {
   const { apiUrl = "", tokens } = office.portal;
-  return new Promise((resolve) => {
-    const child = spawn(program, [...args, "test/lib/embedded-probe.mjs", SERVER, WIKI], {
-      env: { ...process.env, API_URL: apiUrl, TOKEN: tokens?.client ?? "", CA: join(folder, "crt") },
-      stdio: ["ignore", "pipe", "inherit"],
-      timeout: 45_000,
-      killSignal: "SIGKILL",
-    });
-    let output = "";
-    child.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    child.on("close", (status) => resolve({ status, output }));
-  });
+  const env = { API_URL: apiUrl, TOKEN: tokens?.client ?? "", CA: join(folder, "crt") };
+  return runToEnd(program, [...args, "test/lib/embedded-probe.mjs", SERVER, WIKI], WITHIN_MS, env);
 }
 
 for (const { name, needs } of RUNTIMES) {
   describeWith(["build", "openssl", ...needs], `the library under ${name}`, () => {
     it("PG-120, PG-121, PG-130: dials, sends, fetches, trusts, fails by code, and ends by itself", async () => {
-      const { status, output } = await run(startWordsOf(name));
-      expect(status).toBe(0);
+      const { status, output, errors } = await run(startWordsOf(name));
+      expect(status, errors).toBe(0);
       const { untrusted, ...found } = JSON.parse(output);
       expect(found).toEqual({
         echo: 1_000_000,
@@ -104,6 +94,6 @@ for (const { name, needs } of RUNTIMES) {
         unknown: "not_a_resource",
       });
       expect(untrusted).not.toBe("none");
-    }, 60_000);
+    });
   });
 }

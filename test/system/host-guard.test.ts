@@ -117,7 +117,7 @@ describeWith(["netns", "nft", "ipv6", "build"], "the guard", () => {
     expect(listed()).toBe(LISTED);
   });
 
-  it("PG-154, D-22: goes with its process, whatever ends that", { timeout: 30_000 }, async () => {
+  it("PG-154, D-22: goes with its process, whatever ends that", async () => {
     const owner: ChildProcess = host.enter(() =>
       spawn(process.execPath, ["--input-type=module", "-e", OWNER], { stdio: ["ignore", "pipe", "inherit"] }),
     );

@@ -56,7 +56,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "the internet resource", 
     // Heartbeats go past the tunnel: the portal has not missed one.
     expect(timesOf(client, /portal connection (lost|failed)/)).toEqual([]);
     expect(portal.stderr()).not.toContain("peer left");
-  }, 30_000);
+  });
 
   it("TN-59: the gateway's own network is not the internet", async () => {
     expect(await echo(office.client, NEIGHBOUR)).toBe("unreachable");
@@ -66,7 +66,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "the internet resource", 
     expect(await turn("off")).toBe("the internet resource is off");
     await eventually(async () => expect(await seenFrom(WORLD_V4)).toBe("10.30.0.2"));
     expect(await echo(office.client, NEIGHBOUR)).toBe("answered");
-  }, 30_000);
+  });
 });
 
 async function addWorld({ lab, router }: Office): Promise<Namespace> {

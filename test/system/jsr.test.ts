@@ -14,7 +14,7 @@ describeWith(["deno", "build"], "the package for JSR", () => {
     const { status, stderr } = spawnSync(findRuntime("deno") ?? "deno", args, {
       encoding: "utf8",
       env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
-      timeout: 15_000,
+      timeout: 120_000,
     });
     expect(status, stderr).toBe(0);
     for (const name of ["plane-turboshaft.wasm", "plane-turbofan.wasm", "relay.wasm"])

@@ -51,7 +51,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
     const { stdout } = await run("getent", "ahosts", SITE);
     expect(stdout).toContain("100.96.0.1");
     expect(stdout).toContain("fd00:2021:1111:8000::");
-  }, 30_000);
+  });
 
   it("TN-61 row 9: curl goes on to IPv4 where the name has no IPv6 address", async () => {
     // An error at once, not a time-out: happy eyeballs.
@@ -66,18 +66,18 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "names through client and
     const { status, stdout } = await run("ping", "-4", "-c", "1", "-W", "5", SITE);
     expect(stdout).toContain("1 received");
     expect(status).toBe(0);
-  }, 30_000);
+  });
 
   it("TN-12, TN-60: a port that the filters do not permit is refused at once", async () => {
     const { status, stderr } = await curl(`http://${SITE}:81/`, "-4", "--connect-timeout", "10");
     expect(status).toBe(7);
     expect(stderr).not.toMatch(/timed? ?out/i);
-  }, 30_000);
+  });
 
   it("TN-21: the office's address itself is not opened by the name", async () => {
     const { status } = await curl(`http://${OFFICE_V4}/`, "--connect-timeout", "2");
     expect(status).not.toBe(0);
-  }, 30_000);
+  });
 
   it("TN-26, TN-54: taken back, the name's addresses lead nowhere", async () => {
     office.configure([{ resource: "Vault" }]);

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { PosternError } from "../../base/index.ts";
 import { helperEnvironment } from "../../host/index.ts";
+import { within } from "./patience.ts";
 
 /** Of each stream the newest part is kept: enough to explain a failure, bounded for long runs. */
 const OUTPUT_CHARACTERS_MAX = 1 << 20;
@@ -31,6 +32,7 @@ export interface ChildExit {
 }
 
 export interface WaitOptions {
+  /** On a quiet machine; a busy one gets longer (TS-3). */
   readonly withinMs: number;
   readonly stream?: "stdout" | "stderr";
 }
@@ -150,25 +152,25 @@ function untilExit(running: Running): Promise<ChildExit> {
   });
 }
 
-function untilLine(running: Running, pattern: RegExp, wait: WaitOptions): Promise<RegExpMatchArray> {
+async function untilLine(running: Running, pattern: RegExp, wait: WaitOptions): Promise<RegExpMatchArray> {
   const { options, streams, watchers } = running;
-  return new Promise((resolve, reject) => {
-    const look = (): boolean => {
+  let look = (): boolean => true;
+  const found = new Promise<RegExpMatchArray>((resolve, reject) => {
+    look = () => {
       const match = findLine(streams, pattern, wait.stream);
       if (match !== undefined) resolve(match);
       else if (running.exit !== undefined) reject(endedBefore(running, running.exit, pattern));
       else return false;
       watchers.delete(look);
-      clearTimeout(timer);
       return true;
     };
-    const timer = setTimeout(() => {
-      watchers.delete(look);
-      const what = `${options.name} did not print ${pattern} within ${wait.withinMs} ms`;
-      reject(new PosternError("child-silent", `${what}${tail(streams)}`));
-    }, wait.withinMs);
     if (!look()) watchers.add(look);
   });
+  const match = await within(found, wait.withinMs);
+  if (match !== undefined) return match;
+  watchers.delete(look);
+  const what = `${options.name} did not print ${pattern} within ${wait.withinMs} ms`;
+  throw new PosternError("child-silent", `${what}${tail(streams)}`);
 }
 
 function createStream(): Stream {
@@ -218,16 +220,6 @@ function endedBefore({ options, streams }: Running, exit: ChildExit, pattern: Re
 function tail({ stdout, stderr }: Readonly<Record<"stdout" | "stderr", { readonly kept: string }>>): string {
   const said = `${stdout.kept}${stderr.kept}`.trim();
   return said === "" ? "" : `; it said: ${said.slice(-1500)}`;
-}
-
-async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, ms, undefined);
-  });
-  const first = await Promise.race([promise, late]);
-  clearTimeout(timer);
-  return first;
 }
 
 /**

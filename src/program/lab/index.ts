@@ -18,4 +18,5 @@ export {
   type Port,
   removeLeftovers,
 } from "./namespaces.ts";
+export { patient, slownessOf } from "./patience.ts";
 export { addWire, type Wire, type WireCounters, type WireOptions, type WireSettings } from "./wire.ts";

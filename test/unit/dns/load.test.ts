@@ -45,13 +45,14 @@ describe("many queries at once", () => {
     const ask = (i: number) => world.ask(`name${i}.corp`, { port: 1_024 + (i % 60_000) });
     for (let i = 0; i < 12_000; i++) ask(i);
     world.events.length = 0;
-    const before = performance.now();
+    const before = process.cpuUsage();
     for (let i = 0; i < 12_000; i += 12) {
       const [told] = ask(i);
       expect(told?.data).toHaveLength(4);
     }
-    // 1 ms each by the specification; a look at all names for each query would take tens.
-    expect((performance.now() - before) / 1_000).toBeLessThan(5);
+    // 1 ms each by the specification; a look at all names for each query would take tens. Of the processor: a busy
+    // machine makes us wait.
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(5);
     const [first, last] = [ask(0)[0]?.data[0], ask(11_999)[0]?.data[0]];
     expect([first, last]).toEqual(["100.96.0.1", "100.96.187.125"]);
   });

@@ -20,4 +20,4 @@ it("TS-82: a file that never ends is named with its place, and is ended; the oth
   expect(said.err).toContain("HANGS test/planted/hangs.planted.ts: ");
   expect(said.err).toContain("turnForEver");
   expect(said.out).toContain('"numPassedTests":1,');
-}, 60_000);
+});

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { PosternError } from "../../../src/base/index.ts";
 import { exitCodeOf } from "../../../src/program/exit.ts";
+import { patient } from "../../../src/program/lab/index.ts";
 import type { PortalOptions } from "../../../src/program/options.ts";
 import { runPortal } from "../../../src/program/portal/index.ts";
 import {
@@ -156,7 +157,7 @@ describe("stopping", () => {
     await once(refused, "data");
     const started = performance.now();
     expect(await portal.stop()).toBe(0);
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(performance.now() - started).toBeLessThan(patient(3_000));
     silent.destroy();
     refused.destroy();
   });

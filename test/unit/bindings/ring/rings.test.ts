@@ -88,7 +88,14 @@ describe("rings (D-10, PG-51)", () => {
     const off = b.onWake(() => {
       wakes++;
     });
-    const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
+    // Who waited before us is told before us: a wake that is to come has come by then.
+    const turn = async (): Promise<void> => {
+      const word = new Int32Array(new SharedArrayBuffer(4));
+      const told = Atomics.waitAsync(word, 0, 0);
+      Atomics.notify(word, 0);
+      await told.value;
+      await new Promise((resolve) => setImmediate(resolve));
+    };
     for (let i = 0; i < 5; i++) receiveOne(b, new Uint8Array([0xff]));
     await turn();
     expect(wakes).toBe(1);
