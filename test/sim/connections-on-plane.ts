@@ -17,8 +17,12 @@ import {
   type Datagram,
 } from "../../src/connections/index.ts";
 import type { DataPunt, PolicyTables, Publication } from "../../src/plane/index.ts";
+import { nextTurn } from "../lib/bounds.ts";
 import type { PlaneKind } from "../twin/driven-plane.ts";
 import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
+
+/** Turns until connections and plane have nothing to say to each other any more. */
+const SETTLED_MAX = 1_000;
 
 export interface ConnectionsOnPlane {
   /** For questions only; every input goes through `apply`. */
@@ -100,7 +104,9 @@ export function createConnectionsOnPlane(
 /** Commands before what they announce (SN-124); what the plane says may cause more of them. */
 function settle(carrier: Carrier, now: Instant): void {
   const { connections, plane, transmits } = carrier;
+  let turns = 0;
   do {
+    turns = nextTurn(turns, "connections and plane", SETTLED_MAX);
     handleAll(
       () => connections.pollCommand(),
       (command) => carryOut(carrier, now, command),

@@ -24,6 +24,7 @@ import {
   type TunnelGatewayEvent,
 } from "../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../src/wireguard/noble-crypto.ts";
+import { finite, nextTurn } from "../lib/bounds.ts";
 import { DEFAULT_PLANE, type PlaneKind } from "../twin/driven-plane.ts";
 import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
 import { dial, type PortalLine, type SimulatedPortal } from "./portal.ts";
@@ -278,7 +279,7 @@ function nextTransmit(
   onPlane: TunnelOnPlane,
   takePacket: (packet: Uint8Array) => void,
 ): OutgoingDatagram | undefined {
-  for (;;) {
+  for (let turns = 0; ; turns = nextTurn(turns, "a peer and its applications")) {
     const next = onPlane.pollTransmit(world.now());
     if (next !== undefined || onPlane.delivered.length === 0) return next;
     for (const packet of onPlane.delivered.splice(0)) takePacket(packet);
@@ -303,7 +304,7 @@ function reach(world: World, client: ClientPeer, withinMs: number): number | und
   const since = world.now();
   const first = client.ping();
   const isAnswered = (): boolean => [...client.echoes.keys()].some((number) => number >= first);
-  while (world.now() - since < withinMs) {
+  while (world.now() - since < finite(withinMs, "the bound")) {
     const at = world.runUntil(isAnswered, Math.min(REACH_EVERY_MS, withinMs - (world.now() - since)));
     if (at !== undefined) return at - since;
     client.ping();

@@ -6,6 +6,7 @@
  */
 import { formatSocketAddress, ip, type SocketAddress } from "../../src/base/index.ts";
 import type { StreamNews, StreamPlace, StreamRequest } from "../../src/connections/index.ts";
+import { nextTurn } from "../lib/bounds.ts";
 import type { End } from "./duo.ts";
 import { RELAY_LISTEN, type SimulatedRelay } from "./relay.ts";
 import type { OutgoingDatagram, World } from "./world.ts";
@@ -94,7 +95,7 @@ function pollPast(
   takes: (sent: OutgoingDatagram) => boolean,
 ): OutgoingDatagram | undefined {
   let sent = poll();
-  while (sent !== undefined && takes(sent)) sent = poll();
+  for (let turns = 0; sent !== undefined && takes(sent); turns = nextTurn(turns, "streams")) sent = poll();
   return sent;
 }
 

@@ -13,6 +13,7 @@ import {
   toHex,
 } from "../../src/base/index.ts";
 import { MAX_IP_SIZE, parseIcmpQuote, parsePacket } from "../../src/packet/index.ts";
+import { finite, nextTurn } from "../lib/bounds.ts";
 import type { openCapture } from "./capture.ts";
 import { type LinkConditions, PERFECT } from "./link.ts";
 import {
@@ -53,6 +54,8 @@ export interface Simulation {
 }
 
 const TRACE_LINES = 60;
+/** Datagrams that a program has ready at once. */
+const FLUSHED_MAX = 10_000;
 const UTF8 = new TextEncoder();
 
 interface Flight extends Ends {
@@ -93,7 +96,9 @@ export function nowOf({ nowUs }: Simulation): Instant {
 export function flush(sim: Simulation, host: Host): void {
   const { program } = host;
   if (program === undefined) return;
+  let turns = 0;
   for (let sent = program.pollTransmit(); sent !== undefined; sent = program.pollTransmit()) {
+    turns = nextTurn(turns, host.name, FLUSHED_MAX);
     send(sim, host, sent);
   }
   program.drain(nowOf(sim));
@@ -230,7 +235,7 @@ function streamOf({ seed, streams }: Simulation, { name }: Linked): ReturnType<t
 /** What is due at the same time happens in the order in which it was asked for. */
 export function schedule(sim: Simulation, delayMs: number, action: () => void): void {
   const { entries } = sim;
-  const atUs = sim.nowUs + Math.round(delayMs * 1000);
+  const atUs = sim.nowUs + Math.round(finite(delayMs, "a delay") * 1000);
   let place = entries.length;
   while (place > 0 && (entries[place - 1]?.atUs ?? 0) > atUs) place--;
   entries.splice(place, 0, { atUs, action });

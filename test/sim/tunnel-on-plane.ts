@@ -6,7 +6,11 @@ import type { Instant } from "../../src/base/index.ts";
 import type { ConnectionTransmit } from "../../src/connections/index.ts";
 import type { PlaneCommand, Publication } from "../../src/plane/index.ts";
 import type { TunnelClient, TunnelCommand, TunnelGateway } from "../../src/tunnel/index.ts";
+import { nextTurn } from "../lib/bounds.ts";
 import type { PolledPlane } from "../twin/polled-plane.ts";
+
+/** Turns until tunnel and plane have nothing to say to each other any more. */
+const SETTLED_MAX = 1_000;
 
 export interface TunnelOnPlane {
   readonly plane: PolledPlane;
@@ -37,7 +41,7 @@ export function putOnPlane(tunnel: TunnelClient | TunnelGateway, plane: PolledPl
   }
 
   function settle(now: Instant): void {
-    for (let isQuiet = false; !isQuiet; ) {
+    for (let isQuiet = false, turns = 0; !isQuiet; turns = nextTurn(turns, "tunnel and plane", SETTLED_MAX)) {
       isQuiet = true;
       for (let command = tunnel.pollCommand(); command !== undefined; command = tunnel.pollCommand()) {
         carryOut(now, command);

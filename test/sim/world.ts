@@ -19,6 +19,7 @@ import {
   type UnixMs,
   unixMs,
 } from "../../src/base/index.ts";
+import { finite, nextTurn } from "../lib/bounds.ts";
 import { openCapture } from "./capture.ts";
 import { type LinkConditions, PERFECT } from "./link.ts";
 import { createNat, type NatOptions } from "./nat.ts";
@@ -169,17 +170,21 @@ export function createWorld(seed: number): World {
     flush: (host) => flush(sim, host),
     at: (delayMs, action) => schedule(sim, delayMs, action),
     run(durationMs) {
-      advance(sim, sim.nowUs + durationMs * 1000, () => false);
+      advance(sim, sim.nowUs + usOf(durationMs), () => false);
     },
     runUntil(condition, withinMs) {
-      return advance(sim, sim.nowUs + withinMs * 1000, condition) ? nowOf(sim) : undefined;
+      return advance(sim, sim.nowUs + usOf(withinMs), condition) ? nowOf(sim) : undefined;
     },
     sleep(durationMs) {
-      sim.nowUs += durationMs * 1000;
+      sim.nowUs += usOf(durationMs);
     },
     traceHash: () => toHex(sim.trace.clone().digest()),
     recentTrace: () => sim.recent.join("\n"),
   };
+}
+
+function usOf(durationMs: number): number {
+  return finite(durationMs, "a length of time") * 1000;
 }
 
 function createHost({ internet }: Simulation, name: string, options: HostOptions): Host {
@@ -243,14 +248,18 @@ function nextUs({ entries, hosts, nowUs }: Simulation): number {
   return Math.max(first, nowUs);
 }
 
-function wakeOf({ program, lagMs }: Host): number | undefined {
+function wakeOf({ name, program, lagMs }: Host): number | undefined {
   const due = program?.pollTimeout();
-  return due === undefined ? undefined : due + lagMs;
+  return due === undefined ? undefined : finite(due, name) + lagMs;
 }
 
 function step(sim: Simulation): void {
   const { entries, hosts } = sim;
-  while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= sim.nowUs) entries.shift()?.action();
+  let turns = 0;
+  while ((entries[0]?.atUs ?? Number.POSITIVE_INFINITY) <= sim.nowUs) {
+    turns = nextTurn(turns, `at ${sim.nowUs} µs`);
+    entries.shift()?.action();
+  }
   for (const host of hosts) {
     const due = wakeOf(host);
     if (due === undefined || due > nowOf(sim)) continue;

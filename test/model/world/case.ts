@@ -47,6 +47,8 @@ const FIRST_ANSWER_MS = 5_000;
 const SETUP_ROUND_TRIPS = 4;
 /** A dead connection has failed (SN-95), a process is back at the portal (PT-27), and a new path is there. */
 export const RECOVERED_MS = 60_000;
+/** Between two attempts, where the first one took no time. */
+const RETRY_MS = 100;
 /** In which it would show that something passes after all. */
 const SILENCE_MS = 1_000;
 const FIRST_ID = 10_000;
@@ -71,8 +73,12 @@ export function probe(c: Case, client: string, flow: ProbeFlow): void {
   const boundMs = isShaken && expectation.kind === "served" ? RECOVERED_MS : answerMs(c);
   const since = c.play.world.now();
   let outcome: string;
+  let at: Instant;
   do {
+    at = c.play.world.now();
     outcome = probeOnce(c, client, flow, expectation);
+    // Refused at once: the next attempt has to be later than this one (TS-82).
+    if (isShaken && outcome !== "" && c.play.world.now() === at) c.play.world.run(RETRY_MS);
     // What hangs on a path that is not there yet is tried again; nothing else is.
   } while (
     isShaken &&

@@ -28,6 +28,7 @@ import {
   parseBinding,
 } from "../../../src/stun/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
+import { dueUntil } from "../../lib/bounds.ts";
 
 export const LOCAL: SocketAddress = { address: ip("192.0.2.1"), port: 52625 };
 export const REMOTE: SocketAddress = { address: ip("198.51.100.2"), port: 40000 };
@@ -150,11 +151,7 @@ function drain({ connections, commands, transmits, events, now }: LoneConnection
 
 function runTo(lone: LoneConnections, until: number): void {
   const { connections } = lone;
-  for (
-    let due = connections.pollTimeout();
-    due !== undefined && due <= until;
-    due = connections.pollTimeout()
-  ) {
+  for (let due = dueUntil(connections, until); due !== undefined; due = dueUntil(connections, until)) {
     if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
     lone.now = due;
     lone.apply((machine, now) => machine.handleTimeout(now));

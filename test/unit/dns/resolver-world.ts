@@ -21,6 +21,7 @@ import {
   TYPE,
 } from "../../../src/dns/index.ts";
 import { encodeUdp, viewPacket } from "../../../src/packet/index.ts";
+import { dueUntil } from "../../lib/bounds.ts";
 import { nameOf, octets } from "./octets.ts";
 
 export const OWN = { v4: ip("100.64.0.5"), v6: ip("fd00:2021:1111::5") } as const;
@@ -95,8 +96,8 @@ function toTold(packet: Uint8Array): Told {
 function passTime(resolver: Resolver, end: Instant, tick: (due: Instant) => Instant): Told[] {
   const told: Told[] = [];
   for (;;) {
-    const due = resolver.pollTimeout();
-    if (due === undefined || due > end) return told;
+    const due = dueUntil(resolver, end);
+    if (due === undefined) return told;
     const now = tick(due);
     told.push(...answersOf(resolver));
     const next = resolver.pollTimeout();

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { concatBytes, createSeededRandom, ip, type SocketAddress, toHex } from "../../../src/base/index.ts";
 import { encodeQuery, parseMessage, RCODE, TYPE } from "../../../src/dns/index.ts";
 import { createTcpHost, type TcpEvent } from "../../../src/tcp/index.ts";
+import { nextTurn } from "../../lib/bounds.ts";
 import { message, nameOf, octets, record } from "./octets.ts";
 import { createWorld, OWN, responseTo, SENTINEL } from "./resolver-world.ts";
 
@@ -28,7 +29,7 @@ function createAsker(world: World) {
   }
 
   function pump(): void {
-    for (;;) {
+    for (let turns = 0; ; turns = nextTurn(turns, "packets of a program")) {
       const out = host.pollPacket();
       const back = out === undefined ? world.give(new Uint8Array(0)) : world.give(out);
       for (const packet of back) host.handlePacket(world.now(), packet);

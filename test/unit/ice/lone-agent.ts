@@ -28,6 +28,7 @@ import {
   parseBinding,
   verifyIntegrity,
 } from "../../../src/stun/index.ts";
+import { dueUntil } from "../../lib/bounds.ts";
 
 export const OWN = { username: "mine", password: "m".repeat(22) };
 export const PEER = { username: "peer", password: "p".repeat(22) };
@@ -253,7 +254,7 @@ function clockOf(self: () => LoneAgent): Pick<LoneAgent, "setTimings" | "tick" |
     runTo(until) {
       const lone = self();
       const { agent } = lone;
-      for (let due = agent.pollTimeout(); due !== undefined && due <= until; due = agent.pollTimeout()) {
+      for (let due = dueUntil(agent, until); due !== undefined; due = dueUntil(agent, until)) {
         if (due <= lone.now && lone.now > START) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
         lone.now = due;
         agent.handleTimeout(due);

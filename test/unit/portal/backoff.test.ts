@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { instant } from "../../../src/base/index.ts";
+import { nextTurn } from "../../lib/bounds.ts";
 import fc from "../../lib/property.ts";
 import {
   candidates,
@@ -16,7 +17,7 @@ function timeToReturn(seed: number, absenceMs: number): number {
   const driver = joined({ seed });
   const returnsAt = driver.now + absenceMs;
   driver.run((now) => driver.machine.handleClose(now, 1, 1006));
-  for (;;) {
+  for (let turns = 0; ; turns = nextTurn(turns, "attempts")) {
     driver.pass(driver.eventsOf("hiccup").at(-1)?.pauseMs ?? 0);
     if (driver.now >= returnsAt) return driver.now - returnsAt;
     driver.fail(REFUSED);

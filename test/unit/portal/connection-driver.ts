@@ -12,6 +12,7 @@ import {
   type PortalTransmit,
   parsePortalUrl,
 } from "../../../src/portal/protocol/index.ts";
+import { dueUntil, nextTurn } from "../../lib/bounds.ts";
 
 export type Open = Extract<PortalTransmit, { kind: "open" }>;
 export type Text = Extract<PortalTransmit, { kind: "text" }>;
@@ -82,7 +83,9 @@ export function createDriver(
     },
     pass(ms) {
       const end = driver.now + ms;
-      for (let at = machine.pollTimeout(); at !== undefined && at <= end; at = machine.pollTimeout()) {
+      let turns = 0;
+      for (let at = dueUntil(machine, end); at !== undefined; at = dueUntil(machine, end)) {
+        turns = nextTurn(turns, "a connection to the portal");
         driver.now = instant(Math.max(at, driver.now));
         driver.run((now) => machine.handleTimeout(now));
       }

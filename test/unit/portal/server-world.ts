@@ -33,6 +33,7 @@ import {
   type StoredState,
   type UpgradeVerdict,
 } from "../../../src/portal/server/index.ts";
+import { dueUntil, nextTurn } from "../../lib/bounds.ts";
 
 /** A Tuesday noon. */
 export const WALL_START = Date.UTC(2026, 0, 27, 12);
@@ -181,8 +182,11 @@ export function createWorld(
       world.flush();
     },
     flush() {
-      do sendAll(world, wires);
-      while (persist(world, disk));
+      let turns = 0;
+      do {
+        turns = nextTurn(turns, "what the portal writes");
+        sendAll(world, wires);
+      } while (persist(world, disk));
     },
   };
   return world;
@@ -200,7 +204,9 @@ function upgrade(world: World, role: "client" | "gateway" | "relay", identity: I
 function pass(world: World, ms: number): void {
   const { server } = world;
   const end = world.now + ms;
-  for (let at = server.pollTimeout(); at !== undefined && at <= end; at = server.pollTimeout()) {
+  let turns = 0;
+  for (let at = dueUntil(server, end); at !== undefined; at = dueUntil(server, end)) {
+    turns = nextTurn(turns, "the portal's timers");
     world.now = instant(Math.max(at, world.now));
     world.run((now) => server.handleTimeout(now));
   }

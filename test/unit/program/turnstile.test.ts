@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { instant } from "../../../src/base/index.ts";
 import { createTurnstile, TURN_MAX } from "../../../src/program/portal/turnstile.ts";
+import { dueUntil, nextTurn } from "../../lib/bounds.ts";
 
 /** What the portal's rule gives an address: at once, and a second (PT-72). */
 const BURST = 1_000;
@@ -17,8 +18,9 @@ function create() {
     turnsAt(ms: number): readonly (readonly string[])[] {
       const turns: (readonly string[])[] = [];
       for (;;) {
-        const at = turnstile.pollTimeout();
-        if (at === undefined || at > ms) return turns;
+        const at = dueUntil(turnstile, ms);
+        if (at === undefined) return turns;
+        nextTurn(turns.length, "turns of the loop");
         turns.push(turnstile.handleTimeout(instant(ms)));
       }
     },

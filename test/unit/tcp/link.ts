@@ -18,6 +18,7 @@ import {
   type TcpProfile,
 } from "../../../src/tcp/index.ts";
 import { parseSegment } from "../../../src/tcp/segment.ts";
+import { finite } from "../../lib/bounds.ts";
 import { splitFrame } from "../../twin/plane/split.ts";
 
 const A: SocketAddress = { address: ip("100.64.0.5"), port: 40_000 };
@@ -140,6 +141,7 @@ function createSide(random: Random, { octets, profiles }: LinkOptions, index: 0 
 
 function nextAt(wire: readonly Packet[], sides: readonly Side[]): number {
   const dues = sides.flatMap(({ host, reads }) => [host.pollTimeout(), reads[0]?.at]);
+  for (const due of dues) if (due !== undefined) finite(due, "a host's deadline");
   return Math.min(
     wire[0]?.at ?? Number.POSITIVE_INFINITY,
     ...dues.map((at) => at ?? Number.POSITIVE_INFINITY),

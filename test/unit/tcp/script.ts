@@ -31,6 +31,7 @@ import {
   type TcpHostOptions,
 } from "../../../src/tcp/index.ts";
 import { parseSegment, type SackBlock, type Segment } from "../../../src/tcp/segment.ts";
+import { dueUntil } from "../../lib/bounds.ts";
 
 export const OURS: SocketAddress = { address: ip("100.64.0.5"), port: 80 };
 export const PEER: SocketAddress = { address: ip("100.64.0.6"), port: 40_000 };
@@ -123,7 +124,7 @@ function step(run: Run, line: string): void {
 
 function passTime(run: Run, untilMs: number): void {
   const until = START_MS + untilMs;
-  for (let due = run.host.pollTimeout(); due !== undefined && due <= until; due = run.host.pollTimeout()) {
+  for (let due = dueUntil(run.host, until); due !== undefined; due = dueUntil(run.host, until)) {
     run.nowMs = Math.max(run.nowMs, due - START_MS);
     run.host.handleTimeout(due);
     drain(run);

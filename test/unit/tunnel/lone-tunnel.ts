@@ -11,6 +11,7 @@ import {
 } from "../../../src/plane/index.ts";
 import type { TunnelCommand, TunnelEnd } from "../../../src/tunnel/index.ts";
 import { NOBLE_CRYPTO } from "../../../src/wireguard/noble-crypto.ts";
+import { nextTurn } from "../../lib/bounds.ts";
 
 export const START = instant(1_000_000);
 export const UNIX_START = unixMs(1_700_000_000_000);
@@ -62,7 +63,8 @@ export function createLoneTunnel<Event, Machine extends TunnelEnd<Event>>(
         lone.commands.push(next);
         if (next.kind !== "write-tun") machine.handleCarriedOut(START, next);
       }
-      while (machine.pollTransmit() !== undefined);
+      let turns = 0;
+      while (machine.pollTransmit() !== undefined) turns = nextTurn(turns, "what a tunnel sends");
       for (let next = machine.pollEvent(); next !== undefined; next = machine.pollEvent())
         lone.events.push(next);
     },

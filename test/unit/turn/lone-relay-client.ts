@@ -25,6 +25,7 @@ import {
   type TurnFields,
   type TurnMessage,
 } from "../../../src/turn/index.ts";
+import { dueUntil } from "../../lib/bounds.ts";
 
 export const SERVER4: SocketAddress = { address: ip("198.51.100.7"), port: 3478 };
 export const SERVER6: SocketAddress = { address: ip("2001:db8::7"), port: 3478 };
@@ -204,11 +205,7 @@ function drain(lone: LoneRelayClient): void {
 
 function pass(lone: LoneRelayClient, ms: number): void {
   const end = lone.now + ms;
-  for (
-    let due = lone.machine.pollTimeout();
-    due !== undefined && due <= end;
-    due = lone.machine.pollTimeout()
-  ) {
+  for (let due = dueUntil(lone.machine, end); due !== undefined; due = dueUntil(lone.machine, end)) {
     if (due <= lone.now) throw new Error(`wakes at ${due}, but it is ${lone.now}`);
     lone.now = due;
     lone.run((client, now) => client.handleTimeout(now));

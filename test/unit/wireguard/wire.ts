@@ -31,6 +31,7 @@ import {
   type WgEvent,
   type WgPolicy,
 } from "../../../src/wireguard/index.ts";
+import { finite, nextTurn } from "../../lib/bounds.ts";
 import { DEFAULT_PLANE, type DrivenPlaneOptions } from "../../twin/driven-plane.ts";
 import { createPolledPlane, type PolledPlane } from "../../twin/polled-plane.ts";
 
@@ -315,11 +316,13 @@ function launch(world: World, from: End, to: SocketAddress, bytes: Uint8Array): 
 
 /** Lets time pass, doing everything on the way at its instant. */
 export function advance(world: World, durationMs: number): void {
-  const end = world.now + durationMs;
+  const end = finite(world.now + durationMs, "the end of a wait");
   settle(world);
+  let turns = 0;
   for (;;) {
     const next = nextWake(world);
     if (next === undefined || next > end) break;
+    turns = next > world.now ? 0 : nextTurn(turns, `at ${next}`);
     wakeAt(world, next);
   }
   world.now = instant(end);
@@ -342,7 +345,10 @@ function nextWake(world: World): number | undefined {
   if (world.tickMs !== undefined) {
     deadlines.push((Math.floor((world.now - START) / world.tickMs) + 1) * world.tickMs + START);
   }
-  for (const { device } of world.ends) deadlines.push(device.pollTimeout() ?? Number.POSITIVE_INFINITY);
+  for (const { device } of world.ends) {
+    const due = device.pollTimeout();
+    if (due !== undefined) deadlines.push(finite(due, "a device's deadline"));
+  }
   const next = Math.min(...deadlines);
   return Number.isFinite(next) ? next : undefined;
 }
