@@ -96,7 +96,7 @@ export {
   parseResolvConf,
   type ResolverSettings,
 } from "./resolver-files.ts";
-export { readHostServers } from "./resolver-settings.ts";
+export { readHostServers, SYSTEM_FILES } from "./resolver-settings.ts";
 export { createReversePathWarning, isStrict, reversePathOf } from "./reverse-path.ts";
 export { parseRouteTables, routeTableNumber } from "./route-tables.ts";
 export {

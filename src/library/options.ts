@@ -50,7 +50,10 @@ export interface ClientOptions extends BaseOptions {
 
 export interface GatewayOptions extends BaseOptions {
   readonly mode?: "userspace";
-  /** Addresses of a name that is granted; default: the system's resolver. */
+  /**
+   * Addresses of a name that is granted; default: the system's resolver, and then the host's name servers are asked
+   * for clients' other questions about such names (TXT, MX, SRV), too.
+   */
   readonly resolver?: (name: string, family: 4 | 6) => Promise<readonly string[]>;
   /** Answers flows; one that it does not decide about is refused. Default: `flow.forward()`. */
   readonly onFlow?: (flow: InboundFlow) => void | Promise<void>;

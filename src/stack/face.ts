@@ -79,6 +79,10 @@ export interface Stack {
   abort(now: Instant, id: number): void;
   /** What becomes of `tcp-asked`. */
   decide(now: Instant, asked: number, answer: "accept" | "refuse" | Refusal): void;
+  /** Takes connections to a port of ours, in both families: `tcp-opened` without `asked`. */
+  listenTcp(port: number): void;
+  /** Those that are open stay. */
+  ignoreTcp(port: number): void;
 
   /** A port of ours for UDP, the same in both families; `undefined`: none is left. */
   bindUdp(port?: number): number | undefined;

@@ -62,6 +62,8 @@ export function createStack(options: StackOptions): Stack {
     abort: (now, id) => thenTake(now, () => tcp.abort(now, id)),
     keepAlive: (now, id, idleMs) => tcp.keepAlive(now, id, idleMs),
     decide: (now, asked, answer) => decide(state, now, asked, answer),
+    listenTcp: (port) => void state.tcpPorts.add(port),
+    ignoreTcp: (port) => void state.tcpPorts.delete(port),
     bindUdp: (port) => bindUdp(state, port),
     releaseUdp: (port) => void state.udpPorts.delete(port),
     sendUdp: (local, remote, bytes) => sendUdp(state, local, remote, bytes),
@@ -112,7 +114,8 @@ function createState(options: StackOptions): StackState {
       ...(options.isRouter && { profile: { ...FULL_PROFILE, halfOpenMax: ASKED_MAX } }),
     }),
     ...{ addresses: [], connections: new Map(), asked: new Map(), askedByKey: new Map() },
-    ...{ nextAsked: 1, incoming: undefined, udpPorts: new Set(), pings: new Map(), packets: [], events: [] },
+    ...{ nextAsked: 1, incoming: undefined, tcpPorts: new Set(), udpPorts: new Set() },
+    ...{ pings: new Map(), packets: [], events: [] },
     counters: {
       stack_drop_malformed: 0,
       stack_drop_protocol: 0,

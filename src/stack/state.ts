@@ -30,6 +30,8 @@ export interface StackState extends StackOptions {
   nextAsked: number;
   /** What the TCP host is just given. */
   incoming: { readonly now: Instant; readonly frame: Uint8Array } | undefined;
+  /** Of ours, where connections are taken without being asked about. */
+  readonly tcpPorts: Set<number>;
   readonly udpPorts: Set<number>;
   readonly pings: Map<number, IpAddress>;
   readonly packets: Uint8Array<ArrayBuffer>[];

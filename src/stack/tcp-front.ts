@@ -28,7 +28,8 @@ export function handleTcp(state: StackState, now: Instant, frame: Uint8Array): v
 /** The TCP host asks: a router's connections wait until somebody knows whether there is a way on. */
 export function admit(state: StackState, local: SocketAddress, remote: SocketAddress): Admission {
   const { incoming } = state;
-  if (!state.isRouter || isOwn(state, local.address) || incoming === undefined) return "refuse";
+  if (isOwn(state, local.address)) return state.tcpPorts.has(local.port) ? "accept" : "refuse";
+  if (!state.isRouter || incoming === undefined) return "refuse";
   const key = keyOf(local, remote);
   const known = state.askedByKey.get(key);
   if (known !== undefined) {

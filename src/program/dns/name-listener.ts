@@ -1,32 +1,23 @@
 /** Where clients ask the gateway's name server: UDP and TCP at one tunnel address (DN-84, DN-90). */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { createServer, type Server, type Socket } from "node:net";
-import {
-  concatBytes,
-  contains,
-  formatIp,
-  type IpAddress,
-  parseIp,
-  TUNNEL_V4,
-  TUNNEL_V6,
-} from "../../base/index.ts";
-import { GATEWAY_DNS_PORT, HEADER_BYTES, TCP_LENGTH_BYTES, UNANSWERED_MAX } from "../../dns/index.ts";
-
-/** A question, and the way of its answer. */
-export interface Asked {
-  readonly transport: "udp" | "tcp";
-  readonly client: IpAddress;
-  readonly bytes: Uint8Array;
-  /** `undefined`: what came is no question, and its connection is ended. */
-  readonly reply: (answer: Uint8Array | undefined) => void;
-}
+import { contains, formatIp, type IpAddress, parseIp, TUNNEL_V4, TUNNEL_V6 } from "../../base/index.ts";
+import { GATEWAY_DNS_PORT } from "../../dns/index.ts";
+import { type Asked, createQuestionStream } from "./question-stream.ts";
 
 export interface NameListener {
   close(): void;
 }
 
-const CONNECTIONS_MAX = 512;
-const IDLE_MS = 10_000;
+/** Opens the name server's port at an address of its own. */
+export type ListenForNames = (
+  address: IpAddress,
+  onAsked: (asked: Asked) => void,
+  port?: number,
+) => Promise<NameListener>;
+
+/** All of one address. */
+export const CONNECTIONS_MAX = 512;
 
 /** @throws Error of the system, with its code */
 export async function listenForNames(
@@ -113,7 +104,6 @@ function admit(
   else socket.resetAndDestroy();
 }
 
-/** Several questions at a time, answers as they come. */
 function serve(
   socket: Socket,
   client: IpAddress,
@@ -121,54 +111,20 @@ function serve(
   onAsked: (asked: Asked) => void,
 ): void {
   sockets.add(socket);
-  let unread: Uint8Array<ArrayBuffer> = new Uint8Array(0);
-  let unanswered = 0;
-  let hasEnded = false;
-  let idle = setTimeout(end, IDLE_MS);
-
-  function end(): void {
-    // Who waits for an answer is not idle.
-    if (unanswered > 0) idle = setTimeout(end, IDLE_MS);
-    else socket.destroy();
-  }
-
-  function read(): void {
-    while (unanswered < UNANSWERED_MAX && unread.length >= TCP_LENGTH_BYTES && !socket.destroyed) {
-      const length = ((unread[0] ?? 0) << 8) | (unread[1] ?? 0);
-      if (length < HEADER_BYTES) return void socket.resetAndDestroy();
-      const whole = TCP_LENGTH_BYTES + length;
-      if (unread.length < whole) break;
-      const bytes = unread.slice(TCP_LENGTH_BYTES, whole);
-      unread = unread.slice(whole);
-      unanswered++;
-      clearTimeout(idle);
-      idle = setTimeout(end, IDLE_MS);
-      onAsked({ transport: "tcp", client, bytes, reply });
-    }
-    if (unanswered >= UNANSWERED_MAX) socket.pause();
-    else socket.resume();
-  }
-
-  function reply(answer: Uint8Array | undefined): void {
-    if (socket.destroyed) return;
-    if (answer === undefined) return void socket.resetAndDestroy();
-    unanswered--;
-    socket.write(concatBytes(Uint8Array.of(answer.length >> 8, answer.length & 0xff), answer));
-    read();
-    if (hasEnded && unanswered === 0) socket.end();
-  }
-
-  socket.on("data", (chunk) => {
-    unread = concatBytes(unread, chunk);
-    read();
+  const stream = createQuestionStream(client, onAsked, {
+    write: (bytes) => socket.write(bytes),
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    end: () => void socket.end(),
+    close: () => void socket.destroy(),
+    abort: () => void socket.resetAndDestroy(),
   });
-  socket.on("end", () => {
-    hasEnded = true;
-    if (unanswered === 0) socket.end();
-  });
+  socket.on("data", stream.data);
+  socket.on("drain", stream.drained);
+  socket.on("end", stream.ended);
   socket.on("error", () => {});
   socket.on("close", () => {
-    clearTimeout(idle);
+    stream.closed();
     sockets.delete(socket);
   });
 }

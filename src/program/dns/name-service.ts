@@ -15,7 +15,8 @@ import {
   type NameServerEvent,
 } from "../../dns/index.ts";
 import type { DirectPath } from "./direct-path.ts";
-import { type Asked, listenForNames, type NameListener } from "./name-listener.ts";
+import { type ListenForNames, listenForNames, type NameListener } from "./name-listener.ts";
+import type { Asked } from "./question-stream.ts";
 
 export interface NameServiceOptions {
   /** Built with the callback for its results. */
@@ -27,6 +28,8 @@ export interface NameServiceOptions {
   /** What no retry mends. */
   readonly fail: (error: unknown) => void;
   readonly log: Log;
+  /** Default: sockets of the host. */
+  readonly listenAt?: ListenForNames;
   /** Tests have their own. */
   readonly port?: number;
 }
@@ -39,6 +42,9 @@ export interface NameService {
   close(): void;
 }
 
+/** Of a host's servers, so many are asked and measured (DN-87). */
+export const NAME_SERVERS_MAX = 10;
+
 const READ_EVERY_MS = 5_000;
 const ATTEMPTS = 3;
 const AGAIN_MS = 100;
@@ -46,6 +52,7 @@ const AGAIN_MS = 100;
 const NO_FAMILY: readonly string[] = ["EADDRNOTAVAIL", "EAFNOSUPPORT"];
 
 interface ServiceState extends NameServiceOptions {
+  readonly listenAt: ListenForNames;
   readonly askers: Map<number, Asked["reply"]>;
   nextAsker: number;
   addresses: readonly IpAddress[];
@@ -57,6 +64,7 @@ interface ServiceState extends NameServiceOptions {
 
 export function createNameService(options: NameServiceOptions): NameService {
   const state: ServiceState = {
+    listenAt: listenForNames,
     ...options,
     ...{ askers: new Map(), nextAsker: 1, addresses: [], listeners: [], servers: [] },
     ...{ poll: undefined, isClosed: false },
@@ -134,7 +142,7 @@ async function listen(state: ServiceState, addresses: readonly IpAddress[]): Pro
 async function tryToListen(state: ServiceState, address: IpAddress): Promise<NameListener | undefined> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await listenForNames(address, (asked) => ask(state, asked), state.port);
+      return await state.listenAt(address, (asked) => ask(state, asked), state.port);
     } catch (error) {
       if (attempt >= ATTEMPTS || state.isClosed) throw error;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));

@@ -3,13 +3,10 @@ import { interfaceIndex, type Kernel, openQuerySockets } from "../../../bindings
 import type { Log } from "../../base/index.ts";
 import type { Do53Server } from "../../dns/index.ts";
 import { FWMARK, readHostServers } from "../../host/index.ts";
-import { createDirectPath, createNameService, type NameService } from "../dns/index.ts";
+import { createDirectPath, createNameService, NAME_SERVERS_MAX, type NameService } from "../dns/index.ts";
 import type { GatewayOptions } from "../options.ts";
 import { markedTcp } from "../portal-transport.ts";
 import type { OpenNameService } from "./gateway-role.ts";
-
-/** Of the host's servers, so many are asked and measured (DN-87). */
-const NAME_SERVERS_MAX = 10;
 
 export interface NamesOnHost {
   readonly kernel: Kernel;

@@ -5,9 +5,12 @@ import type { SetupResult } from "../../dns/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { TunnelGateway } from "../../tunnel/index.ts";
 import type { ControlMethods } from "../control/index.ts";
+import type { ListenForNames } from "../dns/index.ts";
 import { gatewayRole } from "../gateway/gateway-role.ts";
 import { createInbound, forwardAll, type OnFlow } from "./inbound.ts";
+import { createNameDoor, type NameDoor } from "./name-door.ts";
 import { openPeer, type UserspaceOptions, type UserspacePeer } from "./peer.ts";
+import { openSiteNames } from "./site-names.ts";
 import { createSockets } from "./sockets.ts";
 import { readUserspaceStatus, type UserspaceStatus } from "./status.ts";
 
@@ -30,16 +33,29 @@ export interface UserspaceGateway {
 
 export async function openUserspaceGateway(options: UserspaceGatewayOptions): Promise<UserspaceGateway> {
   const { log, onFlow = forwardAll, maxPartitionMs, caFile, ca, isLinkLocalAllowed = false } = options;
+  let door: NameDoor | undefined;
+  const listenAt: ListenForNames = (address, onAsked) => {
+    if (door === undefined) throw new Error("the portal's word comes when the stack is there");
+    return door.listenAt(address, onAsked);
+  };
   const role = gatewayRole(
     { maxPartitionTime: maxPartitionMs, caFile, ...(ca && { ca }) },
-    { isLinkLocalAllowed, isHostOpen: false },
+    {
+      ...{ isLinkLocalAllowed, isHostOpen: false },
+      // Whose names are the program's own are not the host's (DN-84).
+      ...(options.resolver === undefined && {
+        openNameService: (parts) => openSiteNames(listenAt, parts, log.scope("dns")),
+      }),
+    },
   );
   let onStack = (_: StackEvent): void => {};
   const lookUp = lookUpBy(options.resolver ?? askSystem, log);
   const peer = await openPeer({ ...options, role, lookUp, onStack: (event) => onStack(event) });
   const sockets = createSockets(peer.engine);
   const inbound = createInbound({ engine: peer.engine, sockets, onFlow, log: log.scope("flows") });
-  onStack = (event) => void (inbound.handle(event) || sockets.handle(event));
+  const names = createNameDoor(peer.engine, sockets);
+  door = names;
+  onStack = (event) => void (names.handle(event) || inbound.handle(event) || sockets.handle(event));
   return {
     peer,
     status: () => readUserspaceStatus({ ...{ peer, role, login: options.login }, sockets: sockets.counts() }),

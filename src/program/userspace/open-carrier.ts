@@ -1,7 +1,7 @@
 /** Which grade of sockets it is (PG-122). */
-import { currentRuntime } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import type { Carrier, CarrierOptions, SocketChoice } from "./carrier.ts";
+import { isPermitted } from "./permission.ts";
 
 export interface OpenedCarrier {
   readonly carrier: Carrier;
@@ -31,15 +31,8 @@ export async function openCarrier(sockets: SocketChoice, options: CarrierOptions
   }
 }
 
-interface DenoPermissions {
-  readonly permissions: { querySync(of: { readonly name: "ffi" }): { readonly state: string } };
-}
-
 /** Without trying: a runtime would ask its user for what it was not given. */
 function whyNotHere(): string | undefined {
   if (process.platform !== "linux") return `own sockets are made for Linux, not for ${process.platform}`;
-  if (currentRuntime() !== "deno") return undefined;
-  const { Deno: deno } = globalThis as unknown as { readonly Deno: DenoPermissions };
-  const { state } = deno.permissions.querySync({ name: "ffi" });
-  return state === "granted" ? undefined : "Deno may not use FFI; --allow-ffi grants it";
+  return isPermitted({ name: "ffi" }) ? undefined : "Deno may not use FFI; --allow-ffi grants it";
 }
