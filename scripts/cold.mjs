@@ -11,28 +11,32 @@ import { Transform } from "assemblyscript/transform";
 const COLD = [
   "assembly/guard/*",
   "assembly/hash/*",
-  "assembly/packet/icmp/isIcmpError",
+  "assembly/packet/icmp/*",
   "assembly/crypto/blake2s/*",
   "assembly/crypto/xaead/*",
+  "assembly/crypto/state/keepPending",
+  "assembly/table/host-table/*",
   "assembly/batch/punt/*",
+  "assembly/batch/egress/egressFlush",
   "assembly/batch/egress/inject",
   "assembly/batch/egress/holdFrame",
   "assembly/batch/flow/heldTarget",
-  "assembly/counters/dropped",
+  "assembly/counters/*",
   "assembly/ring/ringCommit",
   "assembly/table/fragment/*",
+  "assembly/packet/checksum/fold",
+  "assembly/packet/checksum/updated",
+  "assembly/packet/ip/describePlace",
+  "assembly/packet/ip/isEcho",
   "assembly/packet/extension/*",
-  "assembly/packet/mss/clampMss",
+  "assembly/packet/mss/*",
   "assembly/packet/verify/*",
+  "assembly/segment/coalesce/coalesceDiscard",
   // Once per system call, which takes a thousand times as long as a call.
   "assembly/arrival/fillSource",
   "assembly/arrival/writeAddress",
-  "assembly/loop/control-message/*",
-  "assembly/loop/errno/*",
-  "assembly/loop/frames/*",
-  "assembly/loop/message/*",
-  "assembly/loop/pace/*",
-  "assembly/loop/wait/*",
+  "assembly/clock/*",
+  "assembly/loop/*",
 ];
 
 /**
@@ -41,11 +45,15 @@ const COLD = [
  */
 const COLD_TURBOSHAFT = [
   "assembly/batch/policy/*",
+  "assembly/packet/checksum/*",
   "assembly/packet/ecn/*",
+  "assembly/segment/coalesce/coalesceBegin",
+  "assembly/segment/coalesce/restore",
   "assembly/packet/resolver/*",
   "assembly/packet/rewrite/*",
   "assembly/ring/*",
   "assembly/table/flow/*",
+  "assembly/table/range-set/*",
 ];
 
 // biome-ignore lint/style/noDefaultExport: the compiler takes a transform by its default export.
