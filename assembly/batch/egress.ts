@@ -36,6 +36,7 @@ import {
   PUNT_TOO_BIG,
   REPORTED_REJECT,
   REPORTED_REKEY,
+  Ring,
   SEND_SEGMENTS,
   Session,
   Split,
@@ -43,6 +44,7 @@ import {
   STAGE_INJECT,
   STAGE_SEGMENTS,
   STAGED_MAX,
+  STEP_WAIT,
   TARGET_DROP,
   TARGET_FLOW,
   TARGET_FLOW_OF,
@@ -61,6 +63,7 @@ import { clampPacket, doesFit } from "./fit";
 import { egressDirection, followFlow, kindOfTarget, slotOfTarget, translateFrame } from "./flow";
 import { judgeEgress } from "./policy";
 import {
+  holdValue,
   mayHandErrorOut,
   mayHandFlowOut,
   mayRefuse,
@@ -100,12 +103,13 @@ export function egressBegin(worker: usize, bytes: u32): void {
 
 /**
  * Works on the frame, or on packets that control has injected before it.
- * @returns 1: a send is complete and must go; 0: the frame is done
+ * @returns 1: a send is complete and must go; 0: the frame is done; STEP_WAIT: another worker sends what goes first
  */
 export function egressStep(worker: usize): i32 {
   if (load<u32>(worker, Egress.STAGE) == STAGE_INJECT) {
     // The hold word was read as cleared before: what was injected until then goes first (WG-46).
-    if (egressInject(worker) != 0) return 1;
+    const injected = injectBefore(worker);
+    if (injected != 0) return injected;
     selectSession(worker);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   }
@@ -136,10 +140,36 @@ export function egressFlush(worker: usize): i32 {
 
 /**
  * Seals what control has injected, each packet for the peer that control named (TN-89). Not while a
- * frame is in stage SEGMENTS.
- * @returns as `egressStep`
+ * frame is in stage SEGMENTS. Of several workers only one does at a time (PG-176).
+ * @returns 1: a send is complete and must go; 0: all is sealed, or another worker does it
  */
 export function egressInject(worker: usize): i32 {
+  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) <= 1) return takeInjected(worker);
+  const ring = load<usize>(worker, Worker.INJECT_RING);
+  const taker = atomic.load<u32>(ring, Ring.TAKER);
+  if (taker == <u32>worker) return injectAsTaker(worker, ring);
+  if (taker != 0 || ringPeek(ring) == 0) return 0;
+  return atomic.cmpxchg<u32>(ring, 0, <u32>worker, Ring.TAKER) == 0 ? injectAsTaker(worker, ring) : 0;
+}
+
+/** The ring is given up when all that was taken out of it has been sent: a frame of another worker may follow it. */
+function injectAsTaker(worker: usize, ring: usize): i32 {
+  if (takeInjected(worker) != 0 || completeSend(worker)) return 1;
+  atomic.store<u32>(ring, 0, Ring.TAKER);
+  return 0;
+}
+
+/** The same before a frame that must not overtake what was injected: it waits for the worker that took it. */
+function injectBefore(worker: usize): i32 {
+  if (egressInject(worker) != 0) return 1;
+  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) <= 1) return 0;
+  const ring = load<usize>(worker, Worker.INJECT_RING);
+  // In this order: who has emptied the ring has it until everything is sent.
+  const isEmpty = ringPeek(ring) == 0;
+  return isEmpty && atomic.load<u32>(ring, Ring.TAKER) == 0 ? 0 : STEP_WAIT;
+}
+
+function takeInjected(worker: usize): i32 {
   const ring = load<usize>(worker, Worker.INJECT_RING);
   for (let entry = ringPeek(ring); entry != 0; entry = ringPeek(ring)) {
     if (!inject(worker, entry)) {
@@ -363,14 +393,18 @@ function punt(worker: usize, packet: usize, bytes: u32): void {
 /** A packet that waits for its peer's session: only so many at a time, until control takes them. */
 function puntWaiting(worker: usize, slot: u32, packet: usize, bytes: u32): void {
   const peer = peerRow(slot);
-  const puntedSoFar = load<u32>(peer, Peer.PUNTED);
+  // Counted before control can see it: while one worker's punt waits, another's must not complete the number.
+  const puntedSoFar = atomic.add<u32>(peer, 1, Peer.PUNTED);
   if (puntedSoFar - atomic.load<u32>(peer, Peer.TAKEN) >= STAGED_MAX) {
+    atomic.sub<u32>(peer, 1, Peer.PUNTED);
     dropped(worker, Drop.WG_NO_SESSION, 1);
     return;
   }
-  if (!puntPacket(worker, PUNT_NO_SESSION, slot, packet, bytes)) return;
-  store<u32>(peer, puntedSoFar + 1, Peer.PUNTED);
+  if (!puntPacket(worker, PUNT_NO_SESSION, slot, packet, bytes)) {
+    atomic.sub<u32>(peer, 1, Peer.PUNTED);
+    return;
+  }
   // A value of its own for every punt: a release that control decided on before it saw this one fails,
   // or is undone right here (`bindings/ring/hold.ts`).
-  atomic.store<u32>(peer, ((puntedSoFar + 1) << 1) | 1, Peer.HOLD);
+  atomic.store<u32>(peer, holdValue(worker), Peer.HOLD);
 }

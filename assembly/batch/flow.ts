@@ -217,17 +217,21 @@ function isRestart(row: usize, packet: usize, found: usize): bool {
 
 function note(side: usize, now: u32, packet: usize, found: usize, packets: u32): void {
   store<u32>(side, now, FlowSide.LAST);
-  store<u32>(side, load<u32>(side, FlowSide.PACKETS) + packets, FlowSide.PACKETS);
+  // Of several workers two may have packets of one flow, while it moves from one to the other (PG-176).
+  const isShared = load<u32>(PLANE_ADDRESS, Plane.PAIRS) > 1;
+  if (isShared) atomic.add<u32>(side, packets, FlowSide.PACKETS);
+  else store<u32>(side, load<u32>(side, FlowSide.PACKETS) + packets, FlowSide.PACKETS);
   let header = SHORT_HEADER_BYTES;
   if (load<u32>(found, Packet.PROTOCOL) == PROTOCOL_TCP) {
     const tcp = packet + <usize>load<u32>(found, Packet.TRANSPORT_OFFSET);
     header = (<u32>load<u8>(tcp, Tcp.DATA_OFFSET) >> 4) << 2;
     const flags = <u32>load<u8>(tcp, Tcp.FLAGS);
     const ends = ((flags & Tcp.FIN) != 0 ? <u32>FLOW_FIN : 0) | ((flags & Tcp.RST) != 0 ? <u32>FLOW_RST : 0);
-    if (ends != 0) store<u32>(side, load<u32>(side, FlowSide.FLAGS) | ends, FlowSide.FLAGS);
+    if (ends != 0) atomic.or<u32>(side, ends, FlowSide.FLAGS);
   } else if ((load<u32>(found, Packet.FLAGS) & PACKET_FLAG_PORTS) == 0) {
     header = 0;
   }
   const payload = load<u32>(found, Packet.TRANSPORT_BYTES) - header;
-  store<u64>(side, load<u64>(side, FlowSide.PAYLOAD) + <u64>payload, FlowSide.PAYLOAD);
+  if (isShared) atomic.add<u64>(side, <u64>payload, FlowSide.PAYLOAD);
+  else store<u64>(side, load<u64>(side, FlowSide.PAYLOAD) + <u64>payload, FlowSide.PAYLOAD);
 }

@@ -14,6 +14,7 @@ import {
   FlowSide,
   ICMP_ERRORS_PER_PEER,
   NO_SLOT,
+  PAIR_BITS,
   Peer,
   PLANE_ADDRESS,
   Plane,
@@ -63,7 +64,8 @@ export function reportOnce(worker: usize, word: usize, kind: u32, slot: u32): vo
  */
 export function reportRoamed(worker: usize, peer: usize, slot: u32): void {
   const now = load<u64>(worker, Worker.NOW);
-  if (now - load<u64>(peer, Peer.ROAMED_AT) < <u64>load<u32>(PLANE_ADDRESS, Plane.ROAMED_GAP)) return;
+  const gap = <u64>load<u32>(PLANE_ADDRESS, Plane.ROAMED_GAP);
+  if (!hasPassed(now, load<u64>(peer, Peer.ROAMED_AT), gap)) return;
   const entry = reserveEvent(worker);
   if (entry == 0 || atomic.cmpxchg<u32>(peer, 0, 1, Peer.ROAMING) != 0) return;
   store<u64>(peer, now, Peer.ROAMED_AT);
@@ -107,8 +109,13 @@ export function puntFlow(worker: usize, slot: u32, direction: u32, packet: usize
   if (!puntDetail(worker, PUNT_FLOW, slot, direction, packet, bytes)) return;
   const side = load<usize>(worker, Worker.FLOW_SIDE);
   if (side == 0) return;
+  atomic.store<u32>(side, holdValue(worker), FlowSide.HOLD);
+}
+
+/** What a hold word gets with the punt made last: odd, and never the same as another punt's, of any worker. */
+export function holdValue(worker: usize): u32 {
   const put = load<u32>(load<usize>(worker, Worker.DATA_RING), Ring.HEAD);
-  atomic.store<u32>(side, (put << 1) | 1, FlowSide.HOLD);
+  return (put << (PAIR_BITS + 1)) | (load<u32>(worker, Worker.NUMBER) << 1) | 1;
 }
 
 /** Hands an IP packet to control with a number that says more. Returns false when the ring is full. */
@@ -177,11 +184,21 @@ export function mayHandErrorOut(worker: usize, slot: u32): bool {
   return takeOf(outWindowOf(worker, slot) + Peer.OUT_ERRORS, ICMP_ERRORS_PER_PEER);
 }
 
-/** The peer's row; the ingress worker's counts begin anew with every second. */
+/** Whether so many ms have passed: another worker of several may have read the clock after us (PG-176). */
+// @ts-ignore: a decorator
+@inline
+function hasPassed(now: u64, since: u64, ms: u64): bool {
+  return <i64>(now - since) >= <i64>ms;
+}
+
+/**
+ * The peer's row; the ingress worker's counts begin anew with every second. Several workers may count at the same
+ * moment and lose one of two: then control gets one more.
+ */
 function windowOf(worker: usize, slot: u32): usize {
   const now = load<u64>(worker, Worker.NOW);
   const peer = peerRow(slot);
-  if (now - load<u64>(peer, Peer.PUNT_WINDOW) >= SECOND_MS) {
+  if (hasPassed(now, load<u64>(peer, Peer.PUNT_WINDOW), SECOND_MS)) {
     store<u64>(peer, now, Peer.PUNT_WINDOW);
     store<u32>(peer, 0, Peer.REFUSALS);
     store<u32>(peer, 0, Peer.CONTROL_EVENTS);
@@ -195,7 +212,7 @@ function windowOf(worker: usize, slot: u32): usize {
 function outWindowOf(worker: usize, slot: u32): usize {
   const now = load<u64>(worker, Worker.NOW);
   const peer = peerRow(slot);
-  if (now - load<u64>(peer, Peer.OUT_WINDOW) >= SECOND_MS) {
+  if (hasPassed(now, load<u64>(peer, Peer.OUT_WINDOW), SECOND_MS)) {
     store<u64>(peer, now, Peer.OUT_WINDOW);
     store<u32>(peer, 0, Peer.OUT_FLOWS);
     store<u32>(peer, 0, Peer.OUT_ERRORS);

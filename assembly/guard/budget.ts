@@ -28,12 +28,18 @@ import { settleReplies } from "./replies";
 const MIX_FIRST: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
 const MIX_SECOND: u64 = ((<u64>0x94d049bb) << 32) | 0x133111eb;
 
-/** Takes one of the window's `most` places of share `share`; false when they are used up. */
+/** Takes one of the window's `most` places of share `share`; false when this worker's part of them is used up. */
 export function takeShare(worker: usize, share: u32, most: u32): bool {
-  if (usedOf(worker, share) >= most) return false;
+  if (usedOf(worker, share) >= partOf(most)) return false;
   const place = worker + Ingress.SHARES + ((<usize>share) << 2);
   store<u32>(place, load<u32>(place) + 1);
   return true;
+}
+
+/** One worker's part of what all ingress workers may give away (PG-176). */
+export function partOf(most: u32): u32 {
+  const pairs = load<u32>(PLANE_ADDRESS, Plane.PAIRS);
+  return pairs <= 1 ? most : (most + pairs - 1) / pairs;
 }
 
 /** How many places of a share this window has given away. */

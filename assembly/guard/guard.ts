@@ -43,7 +43,7 @@ import {
   Worker,
 } from "../layout";
 import { findPeer } from "../table/session";
-import { socketHolder, sourceHolder, takeBudget, takeShare, usedOf } from "./budget";
+import { partOf, socketHolder, sourceHolder, takeBudget, takeShare, usedOf } from "./budget";
 import { cookieOf, hasValidMac2, replyWithCookie } from "./cookie";
 import { isKnownSource } from "./known-source";
 import { replyLimit } from "./replies";
@@ -61,7 +61,8 @@ export function judgeStun(worker: usize, isRelayed: bool): u32 {
     return takeShare(worker, SHARE_KNOWN_STUN, STUN_SHARE) ? 0 : Drop.PUNT_RATE;
   }
   // While there are few, a whole office behind one address may set up its connections at once.
-  if (usedOf(worker, SHARE_STUN) >= STUN_CALM && !takeBudget(worker, SHARE_STUN, sourceHolder(worker))) {
+  const isCalm = usedOf(worker, SHARE_STUN) < partOf(STUN_CALM);
+  if (!isCalm && !takeBudget(worker, SHARE_STUN, sourceHolder(worker))) {
     return Drop.PUNT_RATE;
   }
   return takeShare(worker, SHARE_STUN, STUN_SHARE) ? 0 : Drop.PUNT_RATE;

@@ -3,7 +3,7 @@
  *
  * How many pass follows from how many came: half as many again as there are replies for.
  */
-import { usedOf } from "../guard/budget";
+import { partOf, usedOf } from "../guard/budget";
 import { passingOf, writeFilter } from "../guard/flood";
 import { replyLimit } from "../guard/replies";
 import { FLOOD_PERIOD_MS, Ingress, PLANE_ADDRESS, Plane, SHARE_REPLY, Worker } from "../layout";
@@ -20,7 +20,7 @@ export function judgeFlood(worker: usize): void {
   const now = load<u64>(worker, Worker.NOW);
   const elapsed = now - load<u64>(worker, Ingress.FLOOD_SINCE);
   if (elapsed < FLOOD_PERIOD_MS) return;
-  const replies = replyLimit(worker);
+  const replies = partOf(replyLimit(worker));
   const bare = load<u32>(worker, Ingress.FLOOD_PASSING);
   const stale = load<u32>(worker, Ingress.STALE_PASSING);
   const nextBare = passingOf(load<u32>(worker, Ingress.FLOOD_COUNT), elapsed, bare, replies);

@@ -1,10 +1,11 @@
 /**
  * Replay protection of one session (WG-48, RFC 6479): `last` is the highest accepted counter, and a ring
  * of 128 words of 64 bits holds which of the 8,128 before it were accepted. Counter bits 6 to 12 choose
- * the word. With one ingress worker no lock is needed. The twin is a set:
+ * the word. With several ingress workers a lock of one word keeps two from accepting the same counter; asking
+ * goes without it, since whoever is told yes asks again under the lock (PG-176). The twin is a set:
  * `test/twin/plane/replay-window.ts`.
  */
-import { REPLAY_WINDOW, Session } from "../layout";
+import { PLANE_ADDRESS, Plane, REPLAY_WINDOW, Session } from "../layout";
 
 const WORDS: u64 = 128;
 
@@ -19,6 +20,15 @@ export function isFresh(session: usize, counter: u64): bool {
 
 /** Accepts the counter of a message that was authentic. Returns false when it is not fresh. */
 export function accept(session: usize, counter: u64): bool {
+  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) <= 1) return acceptAlone(session, counter);
+  // Held for some stores. Two workers meet here only while a peer roams, or where somebody repeats its datagrams.
+  while (atomic.cmpxchg<u32>(session, 0, 1, Session.LOCK) != 0) {}
+  const isAccepted = acceptAlone(session, counter);
+  atomic.store<u32>(session, 0, Session.LOCK);
+  return isAccepted;
+}
+
+function acceptAlone(session: usize, counter: u64): bool {
   if (!isFresh(session, counter)) return false;
   const received = load<u64>(session, Session.RECEIVED);
   const last = load<u64>(session, Session.LAST);

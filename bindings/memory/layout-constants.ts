@@ -215,6 +215,12 @@ export const CONSTANTS = {
   /** No link of IPv6 takes less (RFC 8200 §5). */
   IP6_MTU_MIN: 1280,
 
+  /** Bits of a pair's number in what tells one punt from all others (PG-176). */
+  PAIR_BITS: 4,
+  MOST_PAIRS: 16,
+  /** Of `egressStep`: another worker sends what goes first. */
+  STEP_WAIT: 2,
+
   STAGE_IDLE: 0,
   STAGE_INJECT: 1,
   STAGE_SEGMENTS: 2,

@@ -49,9 +49,14 @@ export const plane = {
   },
   budgets: { type: "u32", writer: "control", doc: "address of the budgets of sources" },
   knownSources: { type: "u32", writer: "control", doc: "address of the sources that are known" },
-  egress: { type: "u32", writer: "control", doc: "address of the egress worker's record" },
-  ingress: { type: "u32", writer: "control", doc: "address of the ingress worker's record" },
+  egress: { type: "u32", writer: "control", doc: "address of the first egress worker's record" },
+  ingress: { type: "u32", writer: "control", doc: "address of the first ingress worker's record" },
   flows: { type: "u32", writer: "control", doc: "address of the flow table; 0: there is none" },
+  pairs: {
+    type: "u32",
+    writer: "control",
+    doc: "pairs of workers; more than 1: words of peers, sessions and flows have several writers (PG-176)",
+  },
   relay: { type: "u32", writer: "control", doc: "address of the relay's record; 0: this is no relay" },
   wake: { type: "u32", line: true, writer: "any", doc: "control sleeps on this word; workers add 1, notify" },
 } as const satisfies RecordLayout;
@@ -96,7 +101,7 @@ export const peer = {
   unanswered: { type: "u64", writer: "any", doc: "ms: first data sent since anything was received" },
   txPackets: { type: "u64", writer: "any", doc: "data packets" },
   txBytes: { type: "u64", writer: "any", doc: "UDP payload bytes, handshakes included" },
-  punted: { type: "u32", writer: "egress", doc: "punts `no-session` of this slot, ever" },
+  punted: { type: "u32", writer: "any", doc: "punts `no-session` of this slot, ever" },
   tooLong: {
     type: "u32",
     writer: "any",
@@ -139,6 +144,7 @@ export const session = {
   sendCounter: { type: "u64", line: true, writer: "any", doc: "next nonce; atomic add only (WG-45)" },
   last: { type: "u64", line: true, writer: "ingress", doc: "highest accepted counter (WG-48)" },
   received: { type: "u64", writer: "ingress", doc: "accepted packets; 0: `last` means nothing yet" },
+  lock: { type: "u32", writer: "ingress", doc: "1: a worker of several changes the window (PG-176)" },
   window: {
     type: "u64",
     count: 128,

@@ -38,6 +38,7 @@ export function createPlaneDrive(
   }
 
   return {
+    records: { egress, ingress },
     egressFrom,
     egress(now, frame) {
       setNow(shared, egress, now);

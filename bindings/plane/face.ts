@@ -48,6 +48,8 @@ export interface PlaneOptions {
   readonly validatesChecksums?: boolean;
   /** Whether a send is tried again for want of buffers (PG-46, PG-118); default true. */
   readonly retriesEnobufs?: boolean;
+  /** Pairs of egress and ingress worker, 1 to 16; default 1 (PG-176). With `hasFrames` there is one. */
+  readonly pairs?: number;
   /** Most peers at a time; default 1,024, at most 65,536. Slots are below it. */
   readonly maxPeers?: number;
   /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */
@@ -78,6 +80,8 @@ export interface Plane {
   readonly frames: PlaneFrames | undefined;
   /** In process, without workers: benchmarks, tests, embedding (D-15). Not while workers run. */
   readonly drive: PlaneDrive;
+  /** The same of each pair: `drive` is the first. */
+  readonly drives: readonly PlaneDrive[];
 
   /** Carries out one command. Throws only on a defect of the caller, such as an unknown slot. */
   execute(command: PlaneCommand): void;
@@ -108,11 +112,11 @@ export interface Plane {
    */
   onWake(wake: () => void): () => void;
 
-  /** Starts both workers; resolves when their loops run. */
+  /** Starts all workers; resolves when their loops run. */
   start(descriptors: PlaneDescriptors): Promise<void>;
-  /** Ends both loops; descriptors may be closed afterwards, and `start` is a matter of a millisecond. */
+  /** Ends all loops; descriptors may be closed afterwards, and `start` is a matter of a millisecond. */
   pause(): Promise<void>;
-  /** Ends both loops and their threads; descriptors may be closed afterwards (PF-23). */
+  /** Ends all loops and their threads; descriptors may be closed afterwards (PF-23). */
   stop(): Promise<void>;
   /** Called once per loop that ended without `stop`. */
   onEnd(ended: (end: PlaneEnd) => void): void;
@@ -121,8 +125,11 @@ export interface Plane {
 }
 
 export interface PlaneCounters {
+  /** Of all workers of a direction together. */
   readonly egress: WorkerCounters;
   readonly ingress: WorkerCounters;
+  /** Of each worker. */
+  readonly workers: readonly WorkerCounters[];
   /** Packets that `inject` gave up because the inject ring stayed full. */
   readonly injectFull: number;
   readonly queues: PlaneQueues;
@@ -151,6 +158,8 @@ export interface PlaneReceive {
 }
 
 export interface PlaneDrive {
+  /** Addresses of the records that are driven, for who drives them from another thread. */
+  readonly records: { readonly egress: number; readonly ingress: number };
   /** One frame with its virtio_net_hdr, as the TUN device gives it. Returns finished sends. */
   egress(now: Instant, frame: Uint8Array): readonly PlaneSend[];
   /** The same, written where the plane reads it: `write` returns the frame's length, or 0 for none. */

@@ -1,6 +1,12 @@
 export { createPlaneMemory, type PlaneMemory } from "../memory/index.ts";
 export type { PlaneQueues } from "../ring/index.ts";
-export type { PlaneDescriptors, PlaneEnd, WorkerCounters, WorkerHistogram } from "../worker/index.ts";
+export type {
+  PairDescriptors,
+  PlaneDescriptors,
+  PlaneEnd,
+  WorkerCounters,
+  WorkerHistogram,
+} from "../worker/index.ts";
 export type {
   FlowOptions,
   Plane,

@@ -34,9 +34,17 @@ import {
   setRelays,
   writePolicy,
 } from "../table/index.ts";
-import { createPlaneWorkers, createWorkerRecords, readWorkerCounters, setOffloads } from "../worker/index.ts";
+import {
+  createPlaneWorkers,
+  createWorkerPairs,
+  readWorkerCounters,
+  setOffloads,
+  sumOfCounters,
+  type WorkerPairs,
+  type WorkerRecords,
+} from "../worker/index.ts";
 import { createPlaneDrive } from "./drive.ts";
-import type { Plane, PlaneMode, PlaneOptions } from "./face.ts";
+import type { Plane, PlaneCounters, PlaneMode, PlaneOptions } from "./face.ts";
 import { planeRules, RULE_NAMES } from "./rules.ts";
 
 const { plane: PLANE, peer: PEER } = OFFSETS;
@@ -60,15 +68,18 @@ export function createPlane(options: PlaneOptions): Plane {
   assert(maxPeers > 0 && maxPeers <= MOST_PEERS, `between 1 and ${MOST_PEERS} peers`);
   const shared = createSharedMemory(memory);
   const exports = instantiatePlane(module, memory, sys);
-  const workers = createWorkerRecords(shared, exports);
-  const quiescence = createQuiescence(shared, [workers.egress, workers.ingress]);
+  const pairs = createWorkerPairs(shared, exports, options.pairs ?? 1);
+  const [workers] = pairs;
+  assert(!options.hasFrames || pairs.length === 1, "rings of frames belong to one pair");
+  const all = pairs.flatMap(({ egress, ingress }) => [egress, ingress]);
+  const quiescence = createQuiescence(shared, all);
   const table = createTables(shared, options, maxPeers, quiescence);
   const policies = createPeerPolicies(shared, quiescence, maxPeers);
   const holds = createHolds(shared, table);
-  const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, workers });
-  const publications = createPublications(shared, quiescence, [workers.egress, workers.ingress]);
-  const flowOrder = createFlowOrder({ shared, quiescence, ...flowWorkers(options.mode, workers) });
-  const rings = createPlaneRings({ shared, table, holds, flowOrder, nudge: threads.nudge, workers });
+  const threads = createPlaneWorkers({ shared, module, sys, threads: options.threads, pairs: [...pairs] });
+  const publications = createPublications(shared, quiescence, all);
+  const flowOrder = createFlowOrder({ shared, quiescence, ...flowWorkers(options.mode, pairs) });
+  const rings = createPlaneRings({ shared, table, holds, flowOrder, nudge: threads.nudge, pairs });
   const flows = createFlows({ shared, exports, quiescence, maxPeers, onLink: flowOrder.begin }, options);
   const frames = options.hasFrames ? createPlaneFrames({ shared, nudge: threads.nudge, workers }) : undefined;
   writeSettings(shared, options);
@@ -78,6 +89,7 @@ export function createPlane(options: PlaneOptions): Plane {
     records: createPlaneRecords(shared, table),
     flows,
     frames,
+    drives: pairs.map((pair) => createPlaneDrive(shared, exports, pair)),
     drive: createPlaneDrive(shared, exports, workers),
     execute(command) {
       quiescence.reclaim();
@@ -106,18 +118,34 @@ export function createPlane(options: PlaneOptions): Plane {
     onWake: (wake) => listenForWakes(shared, AT + PLANE.wake, wake),
     async start(descriptors) {
       ports = descriptors;
-      setOffloads(shared, exports, workers.ingress, descriptors);
+      for (const { ingress } of pairs) setOffloads(shared, exports, ingress, descriptors);
       await threads.start(descriptors);
     },
     pause: () => threads.pause(),
     stop: () => threads.stop(),
     onEnd: (ended) => threads.onEnd(ended),
     counters: () => ({
-      egress: readWorkerCounters(shared, workers.egress),
-      ingress: readWorkerCounters(shared, workers.ingress),
+      ...countersOf(shared, pairs),
       injectFull: rings.injectFull(),
       queues: rings.queues(),
     }),
+  };
+}
+
+function countersOf(
+  shared: SharedMemory,
+  [first, ...others]: WorkerPairs,
+): Pick<PlaneCounters, "egress" | "ingress" | "workers"> {
+  const read = ({ egress, ingress }: WorkerRecords) => ({
+    egress: readWorkerCounters(shared, egress),
+    ingress: readWorkerCounters(shared, ingress),
+  });
+  const own = read(first);
+  const more = others.map(read);
+  return {
+    egress: sumOfCounters([own.egress, ...more.map(({ egress }) => egress)]),
+    ingress: sumOfCounters([own.ingress, ...more.map(({ ingress }) => ingress)]),
+    workers: [own, ...more].flatMap(({ egress, ingress }) => [egress, ingress]),
   };
 }
 
@@ -183,10 +211,9 @@ function createTables(
 }
 
 /** On a gateway packets from the client come from the network. */
-function flowWorkers(
-  mode: PlaneMode,
-  { egress, ingress }: { readonly egress: number; readonly ingress: number },
-) {
+function flowWorkers(mode: PlaneMode, pairs: WorkerPairs) {
+  const egress = pairs.map((pair) => pair.egress);
+  const ingress = pairs.map((pair) => pair.ingress);
   return mode === "gateway" ? { out: ingress, in: egress } : { out: egress, in: ingress };
 }
 

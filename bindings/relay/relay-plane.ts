@@ -46,7 +46,7 @@ export function openRelayPlane(options: RelayPlaneOptions): RelayDataPath {
     module,
     sys: kernel.sys,
     threads: options.threads,
-    workers: { "relay-client": client, "relay-peer": peer },
+    pairs: [{ "relay-client": client, "relay-peer": peer }],
   });
   return {
     openPort: sockets.openPort,

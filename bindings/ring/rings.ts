@@ -48,14 +48,19 @@ export interface PlaneRingsOptions {
   readonly flowOrder: FlowOrder;
   /** Wakes the egress worker if it waits: something was injected. */
   readonly nudge: () => void;
-  readonly workers: { readonly egress: number; readonly ingress: number };
+  /** Addresses of the records of all pairs. */
+  readonly pairs: readonly { readonly egress: number; readonly ingress: number }[];
 }
 
 export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
-  const { shared, table, holds, flowOrder, nudge, workers } = options;
+  const { shared, table, holds, flowOrder, nudge, pairs } = options;
   const ringOf = (worker: number, field: number) => shared.words[(worker + field) >> 2] ?? 0;
-  const both = [workers.egress, workers.ingress];
-  const injectRing = ringOf(workers.egress, WORKER.injectRing);
+  const egress = pairs.map((pair) => pair.egress);
+  const ingress = pairs.map((pair) => pair.ingress);
+  const all = [...egress, ...ingress];
+  // One for all egress workers; the first is woken for it.
+  const injector = egress[0] ?? 0;
+  const injectRing = ringOf(injector, WORKER.injectRing);
   const idle = new Int32Array(new SharedArrayBuffer(4));
   let injectFull = 0;
 
@@ -63,7 +68,7 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
   function injectOne(slot: number, packet: Uint8Array): void {
     const to = { slot, peerId: table.peerId(slot) };
     for (let waits = 0; !putPacket(shared, injectRing, to, packet); waits++) {
-      const isRunning = Atomics.load(shared.words, (workers.egress + WORKER.running) >> 2) === 1;
+      const isRunning = Atomics.load(shared.words, (injector + WORKER.running) >> 2) === 1;
       if (!isRunning || waits >= INJECT_WAITS) {
         injectFull++;
         return;
@@ -75,13 +80,7 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
 
   return {
     injectFull: () => injectFull,
-    queues: () => ({
-      egress_control: lengthOf(shared, ringOf(workers.egress, WORKER.controlRing)),
-      egress_data: lengthOf(shared, ringOf(workers.egress, WORKER.dataRing)),
-      ingress_control: lengthOf(shared, ringOf(workers.ingress, WORKER.controlRing)),
-      ingress_data: lengthOf(shared, ringOf(workers.ingress, WORKER.dataRing)),
-      inject: lengthOf(shared, injectRing),
-    }),
+    queues: () => readQueues(shared, { egress, ingress, injectRing }),
     inject(slot, packets) {
       for (const packet of packets) injectOne(slot, packet);
       nudge();
@@ -89,7 +88,7 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
     takeEvents(limit, { port4, port6 }) {
       const events: PlaneEvent[] = [];
       const localPort = (addressBytes: number) => (addressBytes === 16 ? port6 : port4) ?? 0;
-      for (const worker of both) {
+      for (const worker of all) {
         drainRing(shared, ringOf(worker, WORKER.controlRing), limit, (entry) => {
           const event = isCurrent(shared, table, entry) ? readEvent(shared, entry, localPort) : undefined;
           if (event !== undefined) events.push(event);
@@ -103,17 +102,50 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
     },
     takePunts(limit) {
       const punts: DataPunt[] = [];
-      for (const worker of both) {
+      for (const worker of all) {
         drainRing(shared, ringOf(worker, WORKER.dataRing), limit, (entry) => {
           const punt = isCurrent(shared, table, entry) ? readPunt(shared, entry) : undefined;
           if (punt !== undefined) punts.push(punt);
           const isWaiting = shared.words[(entry + ENTRY.kind) >> 2] === CONSTANTS.PUNT_NO_SESSION;
           if (isWaiting) holds.handOut(shared.words[(entry + ENTRY.slot) >> 2] ?? 0);
-          flowOrder.handOut(entry, worker);
+          flowOrder.handOut(entry);
         });
       }
       return punts;
     },
+  };
+}
+
+function readQueues(
+  shared: SharedMemory,
+  {
+    egress,
+    ingress,
+    injectRing,
+  }: {
+    readonly egress: readonly number[];
+    readonly ingress: readonly number[];
+    readonly injectRing: number;
+  },
+): PlaneQueues {
+  const ofAll = (workers: readonly number[], field: number) => {
+    const rings = workers.map((worker) => shared.words[(worker + field) >> 2] ?? 0);
+    return lengthOfAll(shared, rings);
+  };
+  return {
+    egress_control: ofAll(egress, WORKER.controlRing),
+    egress_data: ofAll(egress, WORKER.dataRing),
+    ingress_control: ofAll(ingress, WORKER.controlRing),
+    ingress_data: ofAll(ingress, WORKER.dataRing),
+    inject: lengthOf(shared, injectRing),
+  };
+}
+
+function lengthOfAll(shared: SharedMemory, rings: readonly number[]): PlaneQueues[PlaneQueue] {
+  const lengths = rings.map((ring) => lengthOf(shared, ring));
+  return {
+    entries: lengths.reduce((sum, { entries }) => sum + entries, 0),
+    bufferBytes: lengths.reduce((sum, { bufferBytes }) => sum + bufferBytes, 0),
   };
 }
 

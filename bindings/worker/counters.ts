@@ -69,6 +69,38 @@ export function readWorkerCounters(shared: SharedMemory, worker: number): Worker
   };
 }
 
+/** Of several workers of one direction as if they were one (PG-176); `epoch` rises while any of them lives. */
+export function sumOfCounters(all: readonly [WorkerCounters, ...WorkerCounters[]]): WorkerCounters {
+  const [first, ...others] = all;
+  return others.reduce(
+    (sum, one) => ({
+      counters: sumOf(sum.counters, one.counters),
+      drops: sumOf(sum.drops, one.drops),
+      sendErrnos: sumOf(sum.sendErrnos, one.sendErrnos),
+      receiveErrnos: sumOf(sum.receiveErrnos, one.receiveErrnos),
+      tunErrnos: sumOf(sum.tunErrnos, one.tunErrnos),
+      batches: sumOfHistograms(sum.batches, one.batches),
+      waits: sumOfHistograms(sum.waits, one.waits),
+      epoch: (sum.epoch + one.epoch) >>> 0,
+      isParked: sum.isParked && one.isParked,
+    }),
+    first,
+  );
+}
+
+/** Adds up what either has under the same name. */
+function sumOf<T extends Readonly<Record<string | number, number>>>(a: T, b: T): T {
+  const sum: Record<string, number> = { ...a };
+  for (const [name, value] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + value;
+  // The names are those of both.
+  return sum as T;
+}
+
+function sumOfHistograms(a: WorkerHistogram, b: WorkerHistogram): WorkerHistogram {
+  const counts = a.counts.map((count, i) => count + (b.counts[i] ?? 0));
+  return { bounds: a.bounds, counts, sum: a.sum + b.sum };
+}
+
 interface HistogramShape {
   readonly shift: number;
   readonly step: number;

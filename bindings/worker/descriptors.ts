@@ -1,9 +1,15 @@
-/** Descriptors that the workers read and write; control keeps ownership and closes them after `stop`. */
-export interface PlaneDescriptors {
-  /** Absent: frames go by the plane's rings (`hasFrames`). */
+/** What one pair of workers reads and writes; control keeps ownership and closes them after `stop`. */
+export interface PairDescriptors {
+  /** A queue of the device; absent: frames go by the plane's rings (`hasFrames`). */
   readonly tun?: number;
   readonly udp4?: number;
   readonly udp6?: number;
+}
+
+/** Of the first pair, and what is the same for all. */
+export interface PlaneDescriptors extends PairDescriptors {
+  /** Of the others, if the plane has several pairs (PG-176). */
+  readonly others?: readonly PairDescriptors[];
   /** Ports that the sockets are bound to, for the `local` of events. */
   readonly port4?: number;
   readonly port6?: number;

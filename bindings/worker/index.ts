@@ -1,4 +1,4 @@
-export { readWorkerCounters, type WorkerCounters, type WorkerHistogram } from "./counters.ts";
-export type { PlaneDescriptors } from "./descriptors.ts";
-export { createWorkerRecords, setOffloads, type WorkerRecords } from "./records.ts";
+export { readWorkerCounters, sumOfCounters, type WorkerCounters, type WorkerHistogram } from "./counters.ts";
+export type { PairDescriptors, PlaneDescriptors } from "./descriptors.ts";
+export { createWorkerPairs, setOffloads, type WorkerPairs, type WorkerRecords } from "./records.ts";
 export { createPlaneWorkers, type PlaneEnd, type PlaneWorkers } from "./workers.ts";

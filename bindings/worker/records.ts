@@ -1,30 +1,56 @@
-/** The records, buffers and rings of the two workers. */
+/** The records, buffers and rings of the workers. */
 
+import { assert } from "../../src/base/index.ts";
 import { BYTES, CONSTANTS, OFFSETS, type PlaneExports, type SharedMemory } from "../memory/index.ts";
 import { createRing, RING_SIZES } from "../ring/index.ts";
 import type { PlaneDescriptors } from "./descriptors.ts";
 
 const { plane: PLANE, worker: WORKER, ingress: INGRESS } = OFFSETS;
+/** No worker sends 2^56 replies. */
+const REPLIES_BITS = 56n;
 /** In a worker's record: there is none. */
 export const NO_DESCRIPTOR = -1;
 
+/** Addresses of a pair's records. */
 export interface WorkerRecords {
   readonly egress: number;
   readonly ingress: number;
 }
 
-/** Makes both and names them in the plane's record. */
-export function createWorkerRecords(shared: SharedMemory, exports: PlaneExports): WorkerRecords {
+/** Of all pairs; there is at least one. */
+export type WorkerPairs = readonly [WorkerRecords, ...WorkerRecords[]];
+
+/** Makes the records of so many pairs and names the first in the plane's record (PG-176). */
+export function createWorkerPairs(shared: SharedMemory, exports: PlaneExports, pairs: number): WorkerPairs {
+  assert(pairs >= 1 && pairs <= CONSTANTS.MOST_PAIRS, `between 1 and ${CONSTANTS.MOST_PAIRS} pairs`);
+  const at = CONSTANTS.PLANE_ADDRESS;
+  const injectRing = createRing(shared, ...RING_SIZES.inject);
+  const first = createPair(shared, exports, injectRing, 0);
+  const others = Array.from({ length: pairs - 1 }, (_, i) => createPair(shared, exports, injectRing, i + 1));
+  shared.words[(at + PLANE.pairs) >> 2] = pairs;
+  shared.words[(at + PLANE.egress) >> 2] = first.egress;
+  shared.words[(at + PLANE.ingress) >> 2] = first.ingress;
+  return [first, ...others];
+}
+
+function createPair(
+  shared: SharedMemory,
+  exports: PlaneExports,
+  injectRing: number,
+  number: number,
+): WorkerRecords {
   const egress = createWorker(shared, BYTES.egress);
   const ingress = createWorker(shared, BYTES.ingress);
   const set = (at: number, value: number) => {
     shared.words[at >> 2] = value;
   };
+  set(egress + WORKER.number, number);
+  set(ingress + WORKER.number, number);
   set(egress + WORKER.output, shared.allocate(CONSTANTS.BUFFER_BYTES));
-  set(egress + WORKER.injectRing, createRing(shared, ...RING_SIZES.inject));
+  set(egress + WORKER.injectRing, injectRing);
   set(ingress + WORKER.output, shared.allocate(2 * CONSTANTS.ARENA_HALF_BYTES));
-  set(CONSTANTS.PLANE_ADDRESS + PLANE.egress, egress);
-  set(CONSTANTS.PLANE_ADDRESS + PLANE.ingress, ingress);
+  // The nonces of cookie replies end with this number, and all workers have one key and one beginning (WG-33).
+  shared.longs[(ingress + INGRESS.replyCounter) >> 3] = BigInt(number) << REPLIES_BITS;
   setOffloads(shared, exports, ingress, { hasTcpOffload: true, hasUdpOffload: true });
   return { egress, ingress };
 }

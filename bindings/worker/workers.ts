@@ -1,11 +1,11 @@
-/** Starting and stopping the loops of the two worker threads, and the threads (D-13, PF-23, PG-66). */
+/** Starting and stopping the loops of the worker threads, and the threads (D-13, PF-23, PG-66). */
 
 import { assert, PosternError } from "../../src/base/index.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { SysCalls } from "../sys/index.ts";
 import { type PlaneThread, type PlaneThreads, spawnThread, type WorkerKind } from "../thread/index.ts";
-import type { PlaneDescriptors } from "./descriptors.ts";
+import type { PairDescriptors, PlaneDescriptors } from "./descriptors.ts";
 import { NO_DESCRIPTOR } from "./records.ts";
 
 const { worker: WORKER } = OFFSETS;
@@ -25,7 +25,7 @@ export interface PlaneWorkers {
   pause(): Promise<void>;
   /** Ends loops and threads. */
   stop(): Promise<void>;
-  /** Wakes the egress worker if it waits: something was injected. */
+  /** Wakes the first egress worker if it waits: something was injected. */
   nudge(): void;
   onEnd(ended: (end: PlaneEnd) => void): void;
 }
@@ -36,8 +36,15 @@ export interface PlaneWorkersOptions {
   readonly sys: SysCalls | undefined;
   /** Threads that are up already; absent: they are started when they are needed. */
   readonly threads?: PlaneThreads | undefined;
-  /** Addresses of the worker records; the others do not run. */
-  readonly workers: Readonly<Partial<Record<WorkerKind, number>>>;
+  /** Addresses of the records of each pair's workers; those of a pair have its descriptors. */
+  readonly pairs: readonly Readonly<Partial<Record<WorkerKind, number>>>[];
+}
+
+/** A worker: what it runs, where its record is, whose descriptors it has. */
+interface Place {
+  readonly kind: WorkerKind;
+  readonly worker: number;
+  readonly pair: number;
 }
 
 interface Running {
@@ -53,8 +60,9 @@ interface Running {
 /** What the functions below work on. */
 interface WorkersState extends PlaneWorkersOptions {
   /** Threads that have had a start; they stay until `stop`. */
-  readonly employed: Map<WorkerKind, PlaneThread>;
-  readonly running: Map<WorkerKind, Running>;
+  readonly employed: Map<Place, PlaneThread>;
+  readonly running: Map<Place, Running>;
+  readonly places: readonly Place[];
   /** Address of eight bytes with the number 1, which signals an eventfd. */
   readonly one: number;
   ended: (end: PlaneEnd) => void;
@@ -69,6 +77,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
     ...options,
     employed: new Map(),
     running: new Map(),
+    places: options.pairs.flatMap(placesOf),
     one,
     ended: () => undefined,
     isStopping: false,
@@ -79,7 +88,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
       assert(state.running.size === 0, "the workers are stopped before they are started");
       state.isStopping = false;
       startWatching(state);
-      await Promise.all(kindsOf(state).map((kind) => launch(state, kind, sys, descriptors)));
+      await Promise.all(state.places.map((place) => launch(state, place, sys, descriptors)));
     },
     pause: () => endLoops(state),
     stop: () => stopAll(state),
@@ -110,53 +119,61 @@ function stopWatching(state: WorkersState): void {
   if (watched.size === 0) process.off("exit", interruptAll);
 }
 
-function kindsOf({ workers }: WorkersState): readonly WorkerKind[] {
+function placesOf(pair: PlaneWorkersOptions["pairs"][number], number: number): readonly Place[] {
   // The keys of the record are kinds.
-  return Object.keys(workers) as WorkerKind[];
+  return (Object.entries(pair) as [WorkerKind, number][]).map(([kind, worker]) => ({
+    kind,
+    worker,
+    pair: number,
+  }));
 }
 
 /** Starts one loop; resolves when it is about to begin. */
 function launch(
   state: WorkersState,
-  kind: WorkerKind,
+  place: Place,
   calls: SysCalls,
   descriptors: PlaneDescriptors,
 ): Promise<void> {
   const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
-  for (const [field, value] of wordsToStart(wakeFd, descriptors)) setWord(state, kind, field, value);
-  const { shared, module, workers, employed, running } = state;
-  const thread = employed.get(kind) ?? employ(state, kind);
+  const own = place.pair === 0 ? descriptors : descriptors.others?.[place.pair - 1];
+  assert(own !== undefined, "every pair has descriptors");
+  const words = wordsToStart(wakeFd, own, descriptors.hasSegmentation);
+  for (const [field, value] of words) setWord(state, place, field, value);
+  const { shared, module, employed, running } = state;
+  const { kind, worker } = place;
+  const thread = employed.get(place) ?? employ(state, place);
   return new Promise((started, failed) => {
     let ended = (): void => {};
     const over = new Promise<void>((resolve) => {
       ended = resolve;
     });
-    running.set(kind, { wakeFd, over, started, failed, ended });
-    thread.run({ memory: shared.memory, module, kind, worker: workers[kind] ?? 0 });
+    running.set(place, { wakeFd, over, started, failed, ended });
+    thread.run({ memory: shared.memory, module, kind, worker });
   });
 }
 
-function employ(state: WorkersState, kind: WorkerKind): PlaneThread {
+function employ(state: WorkersState, place: Place): PlaneThread {
   const { threads, employed, running } = state;
-  const thread = threads?.take(kind) ?? spawnThread(kind);
-  employed.set(kind, thread);
+  const thread = threads?.take(place.kind) ?? spawnThread(place.kind);
+  employed.set(place, thread);
   thread.onReport((message) => {
-    const loop = running.get(kind);
+    const loop = running.get(place);
     if (message.kind === "ready") loop?.started();
     if (message.kind !== "ended") return;
     loop?.ended();
     if (message.code === CONSTANTS.ENDED_STOPPED) return;
     const isTun = message.code === CONSTANTS.ENDED_TUN_REMOVED;
-    reportEnd(state, { worker: kind, reason: isTun ? "tun-removed" : "socket-failed" });
+    reportEnd(state, place, { worker: place.kind, reason: isTun ? "tun-removed" : "socket-failed" });
   });
   thread.failed.catch((error: unknown) => {
-    running.get(kind)?.failed(error);
-    reportEnd(state, { worker: kind, reason: "crashed", error });
+    running.get(place)?.failed(error);
+    reportEnd(state, place, { worker: place.kind, reason: "crashed", error });
   });
   void thread.exited.then(() => {
-    if (employed.get(kind) === thread) employed.delete(kind);
-    running.get(kind)?.ended();
+    if (employed.get(place) === thread) employed.delete(place);
+    running.get(place)?.ended();
   });
   return thread;
 }
@@ -178,8 +195,8 @@ async function endLoops(state: WorkersState): Promise<void> {
   const { running, sys } = state;
   tellToStop(state);
   await Promise.all([...running.values()].map(({ over }) => over));
-  for (const [kind, { wakeFd }] of running) {
-    setWord(state, kind, WORKER.running, 0);
+  for (const [place, { wakeFd }] of running) {
+    setWord(state, place, WORKER.running, 0);
     sys?.close(wakeFd);
   }
   running.clear();
@@ -188,32 +205,34 @@ async function endLoops(state: WorkersState): Promise<void> {
 function tellToStop(state: WorkersState): void {
   const { running, sys, one } = state;
   state.isStopping = true;
-  for (const [kind, { wakeFd }] of running) {
-    setWord(state, kind, WORKER.stop, 1);
+  for (const [place, { wakeFd }] of running) {
+    setWord(state, place, WORKER.stop, 1);
     sys?.write(wakeFd, one, 8);
   }
 }
 
-function nudge({ running, shared, sys, one, workers }: WorkersState): void {
-  const egress = running.get("egress");
-  if (egress === undefined) return;
-  const isParked = Atomics.load(shared.words, ((workers.egress ?? 0) + WORKER.parked) >> 2) === 1;
+function nudge({ running, places, shared, sys, one }: WorkersState): void {
+  const first = places.find(({ kind }) => kind === "egress");
+  const egress = first === undefined ? undefined : running.get(first);
+  if (first === undefined || egress === undefined) return;
+  const isParked = Atomics.load(shared.words, (first.worker + WORKER.parked) >> 2) === 1;
   if (isParked) sys?.write(egress.wakeFd, one, 8);
 }
 
-function reportEnd(state: WorkersState, end: PlaneEnd): void {
-  setWord(state, end.worker, WORKER.running, 0);
+function reportEnd(state: WorkersState, place: Place, end: PlaneEnd): void {
+  setWord(state, place, WORKER.running, 0);
   if (!state.isStopping) state.ended(end);
 }
 
-function setWord({ shared, workers }: WorkersState, kind: WorkerKind, field: number, value: number): void {
-  Atomics.store(shared.words, ((workers[kind] ?? 0) + field) >> 2, value >>> 0);
+function setWord({ shared }: WorkersState, { worker }: Place, field: number, value: number): void {
+  Atomics.store(shared.words, (worker + field) >> 2, value >>> 0);
 }
 
 /** The words of a worker's record before its loop begins. */
 function wordsToStart(
   wakeFd: number,
-  { tun, udp4, udp6, hasSegmentation }: PlaneDescriptors,
+  { tun, udp4, udp6 }: PairDescriptors,
+  hasSegmentation: boolean,
 ): readonly (readonly [field: number, value: number])[] {
   return [
     [WORKER.tun, tun ?? NO_DESCRIPTOR],

@@ -159,10 +159,7 @@ function superviseWorkers({ supervisor, parts }: WatchState): void {
       const direct = all.filter(({ path }) => path?.kind === "peer-to-peer").length;
       return `portal ${wiring.status().state}; connections: ${all.length}, of which direct: ${direct}`;
     },
-    isAlive: livenessOf(() => {
-      const { egress, ingress } = host.plane.counters();
-      return [egress, ingress];
-    }),
+    isAlive: livenessOf(() => host.plane.counters().workers),
   });
 }
 

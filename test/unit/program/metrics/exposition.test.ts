@@ -84,7 +84,7 @@ describe("metrics as text", () => {
       ...{ egress_control: queue, egress_data: queue, ingress_control: queue, ingress_data: queue },
       inject: { entries: 0, bufferBytes: 0 },
     };
-    const values = planeSamples({ egress: worker, ingress: worker, injectFull: 8, queues });
+    const values = planeSamples({ egress: worker, ingress: worker, workers: [], injectFull: 8, queues });
     const find = (name: string, labels: object) =>
       values.find((one) => one.name === name && JSON.stringify(one.labels) === JSON.stringify(labels))?.value;
     expect(find("postern_dropped_total", { reason: "wg_replay", direction: "in" })).toBe(4);
