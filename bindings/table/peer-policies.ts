@@ -1,5 +1,5 @@
 /** What single peers may, each for itself (TN-110): its permit, and the addresses that lead to it. */
-import type { IpAddress } from "../../src/base/index.ts";
+import { equalIp, type IpAddress } from "../../src/base/index.ts";
 import type { PeerPolicy } from "../../src/plane/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import { createHostTable } from "./host-table.ts";
@@ -33,7 +33,11 @@ export function createPeerPolicies(
       const before = addressesOf.get(slot) ?? [];
       // Nothing leads to a peer without a permit.
       if (policy !== undefined) exchange(slot, writePermit(shared, slot, policy.permits));
-      for (const address of before) hosts.remove(address, slot);
+      // What stays leads to the peer all the while: the egress worker reads meanwhile.
+      const stays = policy?.addresses ?? [];
+      for (const address of before) {
+        if (!stays.some((one) => equalIp(one, address))) hosts.remove(address, slot);
+      }
       if (policy === undefined) {
         exchange(slot, 0);
         addressesOf.delete(slot);

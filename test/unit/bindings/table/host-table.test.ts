@@ -1,7 +1,7 @@
 /** Addresses that lead to peers, each by itself (TN-110). */
 
-import { describe, expect, it } from "vitest";
-import { createSharedMemory } from "../../../../bindings/memory/index.ts";
+import { describe, expect, it, vi } from "vitest";
+import { CONSTANTS, createSharedMemory } from "../../../../bindings/memory/index.ts";
 import { createPlaneMemory } from "../../../../bindings/plane/index.ts";
 import { createHostTable } from "../../../../bindings/table/host-table.ts";
 import { type IpAddress, ip } from "../../../../src/base/index.ts";
@@ -50,6 +50,19 @@ const addresses = [
 ];
 
 describe("the host table", () => {
+  it("TN-110: an address that stays leads to its peer while the rest of the policy changes", () => {
+    const asked = createAsked();
+    const [stays = ip("0.0.0.0"), goes = ip("0.0.0.0")] = addresses;
+    asked.set(4, [stays, goes]);
+    const store = vi.spyOn(Atomics, "store");
+    asked.set(4, [stays]);
+    // A worker reads at any time: of what it may see only one address is gone.
+    const gone = store.mock.calls.filter(([, , value]) => Number(value) === CONSTANTS.TARGET_GONE);
+    store.mockRestore();
+    expect(gone).toHaveLength(1);
+    expect([asked.slotOf(stays), asked.slotOf(goes)]).toEqual([4, undefined]);
+  });
+
   it("TN-110: is searched by the plane as it was written, whatever came, moved and went", () => {
     const change = fc.record({
       slot: fc.integer({ min: 4, max: 9 }),
