@@ -40,6 +40,18 @@ describeWith(["netns"], "network namespaces for demo, tests and benchmarks", () 
     }
   });
 
+  it("TS-22: no two devices have one index, so that the kernel sees each cable at once", async () => {
+    const ends = [await lab.add("left"), await lab.add("right")];
+    const [left, right] = ends.map((namespace, i) => ({
+      namespace,
+      device: "wan",
+      addresses: [`10.1.0.${i + 1}/24`],
+    }));
+    if (left !== undefined && right !== undefined) await lab.connect(left, right);
+    const indices = ends.map((end) => end.run("cat", ["/sys/class/net/wan/ifindex"]));
+    expect(new Set(await Promise.all(indices)).size).toBe(2);
+  });
+
   it("TS-22: a machine has the kernel's own defaults, whatever the host's settings are", async () => {
     const machine = await lab.add("plain");
     const paths = Object.keys(INHERITED_SETTINGS).map((path) => `/proc/sys/${path}`);
@@ -79,8 +91,8 @@ describeWith(["netns"], "network namespaces for demo, tests and benchmarks", () 
 
   it("D-22: removes what a dead run left, and nothing of a living one", async () => {
     await lab.add("living");
-    const dead = spawnSync("true").pid;
-    spawnSync("ip", ["netns", "add", `pt${dead}-gone`]);
+    const dead = spawnSync("true", { timeout: 60_000 }).pid;
+    spawnSync("ip", ["netns", "add", `pt${dead}-gone`], { timeout: 60_000 });
     mkdirSync(join(tmpdir(), `pt${dead}-gone`));
     removeLeftovers();
     expect(existsSync(`/run/netns/pt${dead}-gone`)).toBe(false);

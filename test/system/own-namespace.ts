@@ -62,7 +62,8 @@ export function createNamespace(): OwnNamespace {
         goOut();
       }
     },
-    run: (command, ...rest) => enter(() => execFileSync(command, rest, { encoding: "utf8", stdio: "pipe" })),
+    run: (command, ...rest) =>
+      enter(() => execFileSync(command, rest, { timeout: 60_000, encoding: "utf8", stdio: "pipe" })),
     path: `/proc/${process.pid}/fd/${inside}`,
     close: () => closeSync(inside),
   };
@@ -78,7 +79,9 @@ export function ipJson(
 
 /** Joins two namespaces by a pair of devices with addresses (`a` has 10.0.0.1 and fd00::1). */
 export function joinByVeth(a: OwnNamespace, b: OwnNamespace): void {
-  a.run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", b.path);
+  // Different indices: the kernel sees the cable at once (TS-22).
+  const far = ["index", "1002", "netns", b.path];
+  a.run("ip", "link", "add", "veth0", "index", "1001", "type", "veth", "peer", "name", "veth0", ...far);
   for (const end of [a, b]) {
     end.run("ip", "link", "set", "lo", "up");
     // Without link-local addresses nothing has to be probed for duplicates first.

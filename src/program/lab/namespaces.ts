@@ -21,6 +21,10 @@ import { type Child, type ChildOptions, runCommand, startChild } from "./child.t
 
 const NAME = /^pt(\d+)-/;
 const NETNS_FOLDER = "/run/netns";
+/** Beyond those that the kernel gives by itself, each for one device of a process. */
+let lastIndex = 1_000;
+/** Of this process; several labs may have machines of one role. */
+const namesInUse = new Set<string>();
 const CAPTURE = fileURLToPath(rootFile("scripts/capture.mjs"));
 
 /**
@@ -124,7 +128,7 @@ async function capture(namespace: Namespace): Promise<void> {
 }
 
 function createNamespace(role: string, scratch: string, children: Child[]): Namespace {
-  const name = `pt${process.pid}-${role}`;
+  const name = takeName(`pt${process.pid}-${role}`);
   const runFolder = join(scratch, role);
   mkdirSync(runFolder, { recursive: true });
   // `exec` keeps the process id: what is signalled is the program, not a shell around it.
@@ -154,6 +158,13 @@ function createNamespace(role: string, scratch: string, children: Child[]): Name
   };
 }
 
+function takeName(wanted: string): string {
+  let name = wanted;
+  for (let n = 2; namesInUse.has(name); n++) name = `${wanted}-${n}`;
+  namesInUse.add(name);
+  return name;
+}
+
 /** All by one process: a lab has many namespaces. */
 async function writeSettings(
   { role, name }: Pick<Namespace, "role" | "name">,
@@ -164,9 +175,13 @@ async function writeSettings(
   await runCommand({ name: `sysctl ${Object.keys(settings).join(" ")} (${role})`, command: "ip", args });
 }
 
+/**
+ * The two ends have different indices: where they have the same, as first devices of two namespaces do, the kernel takes
+ * the pair for one device and looks at its cable once a second only (TS-22).
+ */
 async function connect(a: Port, b: Port): Promise<void> {
-  const args = ["link", "add", a.device, "netns", a.namespace.name, "type", "veth"];
-  args.push("peer", "name", b.device, "netns", b.namespace.name);
+  const of = ({ device, namespace }: Port) => [device, "index", String(++lastIndex), "netns", namespace.name];
+  const args = ["link", "add", ...of(a), "type", "veth", "peer", "name", ...of(b)];
   await runCommand({ name: "ip", command: "ip", args });
   for (const port of [a, b]) await bringUp(port);
   const hasIpv6 = [...a.addresses, ...b.addresses].some((address) => address.includes(":"));
@@ -174,8 +189,8 @@ async function connect(a: Port, b: Port): Promise<void> {
 }
 
 /**
- * Waits until the kernel's watch of links, which runs once a second, has seen the cable: before that IPv6 neither asks
- * for neighbours nor answers (TS-22).
+ * Waits until the kernel's watch of links has seen the cable: before that IPv6 neither asks for neighbours nor answers
+ * (TS-22).
  */
 async function untilReady({ namespace: { name, role }, device }: Port): Promise<void> {
   const script =
@@ -197,7 +212,10 @@ export async function bringUp({ namespace, device, addresses, mtu }: Port): Prom
 
 /** Ends what still runs in the namespaces and removes them. Synchronous, for the end of a process. */
 function removeSync(namespaces: readonly Namespace[], scratch: string): void {
-  for (const { name } of namespaces) removeNamespace(name);
+  for (const { name } of namespaces) {
+    removeNamespace(name);
+    namesInUse.delete(name);
+  }
   rmSync(scratch, { recursive: true, force: true });
 }
 
@@ -216,7 +234,7 @@ function removeNamespace(name: string): void {
 
 /** What `ip` prints; nothing when it fails: what is to be removed may be gone already. */
 function runIp(...args: readonly string[]): string {
-  return spawnSync("ip", args, { env: helperEnvironment(), encoding: "utf8" }).stdout ?? "";
+  return spawnSync("ip", args, { timeout: 60_000, env: helperEnvironment(), encoding: "utf8" }).stdout ?? "";
 }
 
 /** Removes namespaces and folders of labs whose process no longer exists. */
