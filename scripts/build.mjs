@@ -27,6 +27,8 @@ const BUILD = join(ROOT, "build");
 const REST = join(BUILD, ".rest");
 /** What `flock` is told to end with when somebody else has the lock. */
 const IS_BUSY = 75;
+/** Others build before us, and a busy machine takes minutes. */
+const BUILD_MS_MAX = 3_600_000;
 
 const PROGRAMS = {
   name: "program",
@@ -151,11 +153,11 @@ function runLocked(args) {
   let { error, status } = spawnSync(
     "flock",
     ["--nonblock", "--conflict-exit-code", String(IS_BUSY), ...self],
-    options,
+    { ...options, timeout: BUILD_MS_MAX },
   );
   if (error === undefined && status === IS_BUSY) {
     console.error("build: waiting for another start or build");
-    ({ status } = spawnSync("flock", self, options));
+    ({ status } = spawnSync("flock", self, { ...options, timeout: BUILD_MS_MAX }));
   }
   return error === undefined ? (status ?? 1) : undefined;
 }

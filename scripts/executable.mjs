@@ -29,6 +29,7 @@ function main([file = join(BUILD, "postern")]) {
   ];
   const inputs = [...programs, ...modules.map((name) => join(BUILD, name))];
   const { status, stderr } = spawnSync(pinnedPath("bun"), ["build", ...options, ...inputs], {
+    timeout: 600_000,
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(`bun build failed: ${stderr}`);

@@ -74,7 +74,10 @@ const UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"];
  */
 function namespacePrefix() {
   if (process.geteuid() === 0) return [];
-  if (spawnSync(UNSHARE[0], [...UNSHARE.slice(1), "true"], { env: ENVIRONMENT }).status !== 0) return [];
+  if (
+    spawnSync(UNSHARE[0], [...UNSHARE.slice(1), "true"], { timeout: 60_000, env: ENVIRONMENT }).status !== 0
+  )
+    return [];
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up && exec "$@"';
   return [...UNSHARE, "sh", "-c", script, "sh"];
 }

@@ -14,6 +14,8 @@ import { installPinned } from "../scripts/runtimes.mjs";
 import { BIN, filesBelow, ROOT } from "../scripts/steps.mjs";
 
 /** What tests start our programs by. */
+/** All system tests in one runtime; each has a limit of its own. */
+const RUN_MS_MAX = 6 * 3_600_000;
 const STARTER = "test/lib/program.ts";
 const REPORT = join(ROOT, ".cache", "vitest-runtimes.json");
 
@@ -46,6 +48,7 @@ function runIn(name, files) {
   rmSync(REPORT, { force: true });
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${REPORT}`];
   spawnSync(join(BIN, "vitest"), ["run", "--no-file-parallelism", ...reporters, ...files], {
+    timeout: RUN_MS_MAX,
     cwd: ROOT,
     stdio: ["ignore", 2, 2],
     env: { ...process.env, POSTERN_TEST_RUNTIME: name === RUNNER ? "node" : name },

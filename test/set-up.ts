@@ -1,13 +1,14 @@
 /**
  * Before each file of tests: programs that it starts keep locks, sockets and identifiers in folders of this file,
- * which are gone at its end, however the programs ended (TS-81). In a lab each machine has its own.
+ * which are gone at its end, however the programs ended, or when a later file begins if it was killed (TS-81). In a lab each machine has its own.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
+import { makeOwnFolder } from "./own-folder.mjs";
 
-const folder = mkdtempSync(join(tmpdir(), "pt-own-"));
+const folder = makeOwnFolder(tmpdir());
 for (const [variable, name] of [
   ["RUNTIME_DIRECTORY", "run"],
   ["STATE_DIRECTORY", "state"],

@@ -52,7 +52,7 @@ export function putBack(before, { sysctls = SYSCTLS } = {}) {
 /** Tables, rules and devices. Without the right to ask, or without the program, there is nothing to compare. */
 function listKernel() {
   const ask = (what, command, ...args) =>
-    (spawnSync(command, args, { encoding: "utf8" }).stdout ?? "")
+    (spawnSync(command, args, { timeout: 60_000, encoding: "utf8" }).stdout ?? "")
       .split("\n")
       .filter((line) => line.trim() !== "")
       .map((line) => `${what}: ${line.trim()}`);

@@ -10,5 +10,5 @@ export function makeCertificate(folder: string, commonName: string, names: strin
   const files = ["-keyout", join(folder, "key"), "-out", join(folder, "crt")];
   const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
   const request = ["req", "-x509", "-subj", `/CN=${commonName}`, "-addext", `subjectAltName=${names}`];
-  execFileSync("openssl", [...request, ...kind, ...files], { stdio: "pipe" });
+  execFileSync("openssl", [...request, ...kind, ...files], { timeout: 60_000, stdio: "pipe" });
 }

@@ -214,7 +214,7 @@ function nonceOf(message) {
 }
 
 function command(...words) {
-  const { status, stderr } = spawnSync("ip", words, { encoding: "utf8" });
+  const { status, stderr } = spawnSync("ip", words, { timeout: 60_000, encoding: "utf8" });
   if (status !== 0) throw new Error(`ip ${words.join(" ")}: ${stderr}`);
 }
 

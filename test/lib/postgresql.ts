@@ -22,10 +22,14 @@ export function findPostgresql(): string | undefined {
 export async function startPostgresql(port: number): Promise<{ close(): Promise<void> }> {
   const programs = findPostgresql() ?? "";
   const folder = mkdtempSync(join(tmpdir(), "postern-postgresql-"));
-  spawnSync("chown", ["nobody", folder]);
+  spawnSync("chown", ["nobody", folder], { timeout: 60_000 });
   const data = join(folder, "data");
   const run = (name: string, ...args: readonly string[]) =>
-    spawnSync("setpriv", [...AS_NOBODY, join(programs, name), ...args], { encoding: "utf8", cwd: folder });
+    spawnSync("setpriv", [...AS_NOBODY, join(programs, name), ...args], {
+      timeout: 60_000,
+      encoding: "utf8",
+      cwd: folder,
+    });
   const made = run("initdb", "--no-sync", "--auth", "trust", "--username", "me", data);
   if (made.status !== 0) throw new Error(made.stderr);
   const settings = ["-h", "127.0.0.1", "-p", `${port}`, "-k", "", "-F"];

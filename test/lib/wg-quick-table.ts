@@ -22,7 +22,7 @@ export function otherTools(): string | undefined {
 }
 
 function outputOf(command: string, argument: string): string {
-  return spawnSync(command, [argument], { encoding: "utf8" }).stdout ?? "";
+  return spawnSync(command, [argument], { timeout: 60_000, encoding: "utf8" }).stdout ?? "";
 }
 
 /** Runs wg-quick on the named files, in a namespace of which nothing else is wanted. */

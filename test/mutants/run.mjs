@@ -63,6 +63,7 @@ function readPatch(folder, name) {
 function makeCopy() {
   rmSync(COPY, { recursive: true, force: true });
   const { stdout } = spawnSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+    timeout: 60_000,
     cwd: ROOT,
     encoding: "utf8",
     maxBuffer: 1 << 26,
@@ -81,6 +82,7 @@ function makeCopy() {
 function apply(patch, ...options) {
   if (patch.isEmpty) return undefined;
   const { status, stderr } = spawnSync("git", ["apply", ...options, patch.path], {
+    timeout: 60_000,
     cwd: COPY,
     env: ENVIRONMENT,
     encoding: "utf8",
@@ -202,6 +204,7 @@ function take(name) {
   const path = join(PATCHES, `${name.padStart(2, "0")}.patch`);
   const [head = ""] = existsSync(path) ? readFileSync(path, "utf8").split(/^diff --git /m, 1) : [];
   const { stdout } = spawnSync("git", ["diff", "--no-color", "-U1", "--", "assembly", "bindings", "src"], {
+    timeout: 60_000,
     cwd: ROOT,
     encoding: "utf8",
   });

@@ -12,10 +12,7 @@ const VERSION = (JSON.parse(readFileSync("package.json", "utf8")) as { version: 
 
 function postern(args: readonly string[], env: Record<string, string> = {}) {
   const [command, ...words] = ourProgram(...args);
-  return spawnSync(command, words, {
-    encoding: "utf8",
-    env: { ...process.env, ...env },
-  });
+  return spawnSync(command, words, { timeout: 60_000, encoding: "utf8", env: { ...process.env, ...env } });
 }
 
 describeWith(["build"], "the executable", () => {
@@ -74,7 +71,12 @@ describeWith(["build"], "the launcher", () => {
     symlinkSync(LAUNCHER, link);
     const env = { ...process.env, POSTERN_RUNTIME: "system" };
     for (const command of [LAUNCHER, link]) {
-      const { status, stdout } = spawnSync(command, ["--version"], { cwd: folder, env, encoding: "utf8" });
+      const { status, stdout } = spawnSync(command, ["--version"], {
+        timeout: 60_000,
+        cwd: folder,
+        env,
+        encoding: "utf8",
+      });
       expect({ status, stdout }).toEqual({ status: 0, stdout: `postern ${VERSION}\n` });
     }
     rmSync(folder, { recursive: true });
@@ -82,7 +84,11 @@ describeWith(["build"], "the launcher", () => {
 
   it("PG-14: passes exit codes through, and refuses an unknown runtime with 2", () => {
     const run = (runtime: string, ...args: string[]) =>
-      spawnSync(LAUNCHER, args, { env: { ...process.env, POSTERN_RUNTIME: runtime }, encoding: "utf8" });
+      spawnSync(LAUNCHER, args, {
+        timeout: 60_000,
+        env: { ...process.env, POSTERN_RUNTIME: runtime },
+        encoding: "utf8",
+      });
     expect(run("system", "nonsense").status).toBe(2);
     const refused = run("fastest", "--version");
     expect(refused.status).toBe(2);

@@ -42,7 +42,7 @@ function abandonedFolders(): readonly string[] {
 }
 
 function asNobody(command: string, ...args: string[]) {
-  return spawnSync(command, args, { uid: NOBODY, gid: NOBODY, encoding: "utf8" });
+  return spawnSync(command, args, { timeout: 60_000, uid: NOBODY, gid: NOBODY, encoding: "utf8" });
 }
 
 function isReadableByOthers(): boolean {
@@ -110,7 +110,7 @@ describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo"
         exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups env HOME=/tmp "$@"`;
       const command = postern("demo", "--json", "--seconds", "1");
       const args = ["-m", "sh", "-c", script, "sh", ...command];
-      const { status, stdout, stderr } = spawnSync("unshare", args, { encoding: "utf8" });
+      const { status, stdout, stderr } = spawnSync("unshare", args, { timeout: 60_000, encoding: "utf8" });
       rmSync(folder, { recursive: true });
       if (stderr.includes("allowed to make user namespaces")) return;
       expect(status, stderr).toBe(0);

@@ -15,14 +15,14 @@ describeWith(["bun", "build", "netns", "tun", "wg"], "the executable", () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "postern-executable-"));
     postern = join(folder, "postern");
-    execFileSync(process.execPath, ["scripts/executable.mjs", postern]);
+    execFileSync(process.execPath, ["scripts/executable.mjs", postern], { timeout: 600_000 });
     copyFileSync("examples/portal.yaml", join(folder, "portal.yaml"));
   });
   afterAll(() => folder !== undefined && rmSync(folder, { recursive: true }));
 
   /** Somewhere else than in the clone, and without a PATH in which a runtime could be found. */
   const run = (...args: readonly string[]) =>
-    spawnSync(postern, args, { cwd: folder, encoding: "utf8", env: { PATH: "" } });
+    spawnSync(postern, args, { timeout: 600_000, cwd: folder, encoding: "utf8", env: { PATH: "" } });
 
   it("PG-137: starts by itself, and reads a portal's file", () => {
     expect(run("--version")).toMatchObject({ status: 0, stdout: expect.stringMatching(/^postern \d/) });

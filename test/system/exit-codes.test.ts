@@ -95,6 +95,7 @@ describeWith(
       writeFileSync(path, office.tokens.client);
       const nobody = (...args: readonly string[]) =>
         spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", ...args], {
+          timeout: 60_000,
           encoding: "utf8",
         });
       // The check comes before anything is opened, so a clone that others cannot read is told by itself.
@@ -226,10 +227,14 @@ describeWith(
     }, async () => {
       const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
       const subject = ["-subj", "/CN=203.0.113.10", "-addext", "subjectAltName=IP:203.0.113.10"];
-      const made = spawnSync("openssl", [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
-        ...["-days", "2", "-keyout", key, "-out", cert, ...subject],
-      ]);
+      const made = spawnSync(
+        "openssl",
+        [
+          ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+          ...["-days", "2", "-keyout", key, "-out", cert, ...subject],
+        ],
+        { timeout: 60_000 },
+      );
       expect(made.status, String(made.stderr)).toBe(0);
       const tls = office.postern(office.portal, [
         ...[

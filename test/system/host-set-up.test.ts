@@ -299,7 +299,7 @@ describeWith(["netns", "tun", "nft"], "firewall", () => {
     const script = `import(${JSON.stringify(HOST)}).then((host) => host.setUpFirewall("pt0", {}))`;
     const node = [process.execPath, "--input-type=module", "-e", script];
     const shell = ["--mount", "--net", "sh", "-c", HIDE_HELPERS, "sh"];
-    const { stderr } = spawnSync("unshare", [...shell, ...node], { encoding: "utf8" });
+    const { stderr } = spawnSync("unshare", [...shell, ...node], { timeout: 60_000, encoding: "utf8" });
     expect(stderr).toContain("cannot set up masquerading: nft is not installed");
     expect(stderr).toContain("install nftables, or use --masquerade off");
   });

@@ -247,13 +247,14 @@ describe("POSTERN_RUNTIME", { timeout: 90_000 }, () => {
   });
 });
 
-const isTunClosed = spawnSync("test", ["-w", "/dev/net/tun"], { uid: NOBODY, gid: NOBODY }).status === 1;
+const isTunClosed =
+  spawnSync("test", ["-w", "/dev/net/tun"], { timeout: 60_000, uid: NOBODY, gid: NOBODY }).status === 1;
 
 describe.skipIf(process.geteuid?.() !== 0 || !isTunClosed)("as an ordinary user", () => {
   it("PG-88: a TUN device that is closed to the user is said before anything is installed or built", () => {
     const { path } = createClone();
     const run = (...args: string[]) =>
-      spawnSync(join(path, "postern"), args, { uid: NOBODY, gid: NOBODY, encoding: "utf8" });
+      spawnSync(join(path, "postern"), args, { timeout: 60_000, uid: NOBODY, gid: NOBODY, encoding: "utf8" });
     const { status, stderr } = run("demo");
     expect(stderr).toBe("postern: no access to /dev/net/tun; run as root, or chmod 0666 /dev/net/tun\n");
     expect(status).toBe(5);

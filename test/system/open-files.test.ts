@@ -5,6 +5,7 @@ import { postern } from "../lib/program.ts";
 /** The launcher under a limit of open files, hard unless said otherwise. */
 function start(limit: string) {
   const { status, stdout, stderr } = spawnSync("sh", ["-c", `${limit}; exec ./postern --version`], {
+    timeout: 60_000,
     encoding: "utf8",
     env: { ...process.env, POSTERN_RUNTIME: "system" },
   });
@@ -14,7 +15,7 @@ function start(limit: string) {
 /** A command without the launcher. */
 function startAlone(limit: string, ...args: readonly string[]) {
   const command = `${limit}; exec "$0" "$@"`;
-  return spawnSync("sh", ["-c", command, ...postern(...args)], { encoding: "utf8" });
+  return spawnSync("sh", ["-c", command, ...postern(...args)], { timeout: 60_000, encoding: "utf8" });
 }
 
 describe("a limit of open files", () => {

@@ -53,9 +53,12 @@ describeWith(["build", "users", "registry"], "the package from its tarball", () 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "postern-package-"));
     user = join(folder, "user");
-    spawnSync("install", ["-d", "-o", `${NOBODY}`, "-g", `${NOBODY}`, user]);
-    spawnSync("chmod", ["755", folder]);
-    const packed = spawnSync("npm", ["pack", "--pack-destination", folder], { encoding: "utf8" });
+    spawnSync("install", ["-d", "-o", `${NOBODY}`, "-g", `${NOBODY}`, user], { timeout: 60_000 });
+    spawnSync("chmod", ["755", folder], { timeout: 60_000 });
+    const packed = spawnSync("npm", ["pack", "--pack-destination", folder], {
+      timeout: 60_000,
+      encoding: "utf8",
+    });
     expect(packed.status, packed.stderr).toBe(0);
     server = createServer((_, response) => response.end("the page"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -88,7 +88,7 @@ function findTunnels(): { readonly tunnels: readonly OpenTunnel[]; readonly miss
 }
 
 function noteOf(program: string): string {
-  const { stdout, stderr } = spawnSync(program, ["--version"], { encoding: "utf8" });
+  const { stdout, stderr } = spawnSync(program, ["--version"], { timeout: 60_000, encoding: "utf8" });
   const version = /v?(\d+\.\d+\.(\d{8}))/.exec(`${stdout}${stderr}`);
   if (version === null) return "an unknown version: whether it has offloads is not known";
   const has =

@@ -24,7 +24,7 @@ export function makeCertificate(name: string): Certificate {
     const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
     const names = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name}`];
     const args = ["req", "-x509", ...kind, ...names, "-keyout", key, "-out", cert];
-    const { status, stderr } = spawnSync(openssl, args, { encoding: "utf8" });
+    const { status, stderr } = spawnSync(openssl, args, { timeout: 60_000, encoding: "utf8" });
     if (status !== 0) {
       throw new PosternError("lab-certificate", `openssl made no certificate: ${stderr.trim().slice(-300)}`);
     }

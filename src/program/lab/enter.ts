@@ -36,7 +36,9 @@ export async function enter(io: ProgramIo, what: "demo" | "bench"): Promise<numb
   if (findHelper("ip") === undefined) {
     throw new PosternError("privilege", `${what} needs the program 'ip'`, "install the package iproute2");
   }
-  if (spawnSync("unshare", [...flags, "true"], { env: helperEnvironment(io.env) }).status !== 0)
+  if (
+    spawnSync("unshare", [...flags, "true"], { timeout: 60_000, env: helperEnvironment(io.env) }).status !== 0
+  )
     throw cannotUnshare(isRoot);
   const script = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"';
   const [, main = "", ...args] = process.argv;
@@ -60,7 +62,8 @@ export async function enter(io: ProgramIo, what: "demo" | "bench"): Promise<numb
 /** In a clone: what the command uses of Debian is installed by root, else named (first-light notes). */
 function installPackages(what: string): void {
   const script = fileURLToPath(rootFile("scripts/debian-packages.sh"));
-  if (existsSync(script)) spawnSync("sh", [script, what], { stdio: ["ignore", "inherit", "inherit"] });
+  if (existsSync(script))
+    spawnSync("sh", [script, what], { timeout: 600_000, stdio: ["ignore", "inherit", "inherit"] });
 }
 
 function checkTun(isRoot: boolean): void {

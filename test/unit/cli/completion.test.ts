@@ -13,6 +13,7 @@ COMP_CWORD=$(( $# - 1 ))
 _postern
 printf '%s\\n' "\${COMPREPLY[@]}"`;
   const { stdout, stderr, status } = spawnSync("bash", ["-c", script, "bash", ...words], {
+    timeout: 60_000,
     encoding: "utf8",
   });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -56,6 +57,7 @@ describe("the others", () => {
 
   it.each(["zsh", "fish"] as const)("PG-140: %s accepts its script, where it is installed", (shell) => {
     const { error, status, stderr } = spawnSync(shell, ["-n"], {
+      timeout: 60_000,
       input: formatCompletion(shell, COMMANDS),
       encoding: "utf8",
     });
@@ -82,6 +84,7 @@ describe("the man page", () => {
 
   it("PG-140: groff has nothing to say about it, where it is installed", () => {
     const { error, stderr, stdout } = spawnSync("groff", ["-man", "-Tutf8", "-ww"], {
+      timeout: 60_000,
       input: page,
       encoding: "utf8",
     });

@@ -96,7 +96,7 @@ describe("token", () => {
     symlinkSync(path, link);
     expect(failure(() => resolveToken({ ...none, path: link }))).toContain("is a symbolic link");
     const fifo = join(folder, "fifo");
-    execFileSync("mkfifo", ["-m", "600", fifo]);
+    execFileSync("mkfifo", ["-m", "600", fifo], { timeout: 60_000 });
     expect(failure(() => resolveToken({ ...none, path: fifo }))).toContain("is not a regular file");
     expect(failure(() => resolveToken({ ...none, path: folder }))).toContain("is not a regular file");
   });

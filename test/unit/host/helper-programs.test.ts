@@ -41,8 +41,13 @@ describe("PG-173: helper programs", () => {
     const ordinary = { PATH: "/usr/local/bin:/usr/bin:/bin" };
     // Every Debian has it, for every user, in one of the two.
     expect(findHelper("ldconfig", ordinary)).toMatch(/^(\/usr)?\/sbin\/ldconfig$/);
-    const { status } = spawnSync("ldconfig", ["--version"], { env: helperEnvironment(ordinary) });
+    const { status } = spawnSync("ldconfig", ["--version"], {
+      timeout: 60_000,
+      env: helperEnvironment(ordinary),
+    });
     expect(status).toBe(0);
-    expect(spawnSync("ldconfig", ["--version"], { env: ordinary }).error).toMatchObject({ code: "ENOENT" });
+    expect(spawnSync("ldconfig", ["--version"], { timeout: 60_000, env: ordinary }).error).toMatchObject({
+      code: "ENOENT",
+    });
   });
 });

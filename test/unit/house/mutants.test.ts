@@ -29,7 +29,11 @@ describe("seeded faults (TS-45)", () => {
     "TS-45: %s still applies, and its tests exist (else: --take of test/mutants/run.mjs)",
     (name) => {
       const path = join(FOLDER, name);
-      const { stderr } = spawnSync("git", ["apply", "--check", path], { cwd: ROOT, encoding: "utf8" });
+      const { stderr } = spawnSync("git", ["apply", "--check", path], {
+        timeout: 600_000,
+        cwd: ROOT,
+        encoding: "utf8",
+      });
       expect(stderr).toBe("");
       const tests = valuesOf(readFileSync(path, "utf8"), "Test");
       expect(tests.length).toBeGreaterThan(0);
@@ -43,6 +47,7 @@ describe("seeded faults (TS-45)", () => {
       writeFileSync(join(folder, "99.patch"), "Fault: none\nTest: test/unit/base/json.test.ts\n");
       const runner = join(FOLDER, "run.mjs");
       const { status, stdout } = spawnSync(process.execPath, [runner, "--patches", folder], {
+        timeout: 600_000,
         encoding: "utf8",
       });
       expect(stdout).toContain("SURVIVES test/unit/base/json.test.ts");

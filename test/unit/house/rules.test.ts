@@ -38,6 +38,7 @@ function rule(args: readonly string[], files: Record<string, string> = {}): Retu
 
 function run(args: readonly string[], script = "rule.mjs") {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts", script), ...args], {
+    timeout: 60_000,
     encoding: "utf8",
   });
   return { status, lines: stdout.trimEnd().split("\n"), stderr };

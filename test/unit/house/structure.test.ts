@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { ROOT } from "./sources.ts";
 
 /** What the repository consists of. */
-const TRACKED = spawnSync("git", ["ls-files", "-z"], { cwd: ROOT, encoding: "utf8" })
+const TRACKED = spawnSync("git", ["ls-files", "-z"], { timeout: 60_000, cwd: ROOT, encoding: "utf8" })
   .stdout.split("\0")
   .filter((path) => path !== "" && existsSync(join(ROOT, path)));
 

@@ -1,7 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { makeOwnFolder } from "../../own-folder.mjs";
 import { nameLeft, putBack, takeTraces } from "../../traces.mjs";
 
 let host: string;
@@ -71,4 +73,12 @@ it("TS-81: programs that this file starts keep what they have in folders of its 
   for (const name of ["RUNTIME_DIRECTORY", "STATE_DIRECTORY"]) {
     expect(process.env[name]).toMatch(/\/pt-own-/);
   }
+});
+
+it("TS-81: the folder of a process that was killed goes when another makes its own; a living one's stays", () => {
+  const gone = join(host, `pt-own-${spawnSync("true", { timeout: 60_000 }).pid}-x`);
+  mkdirSync(join(gone, "state"), { recursive: true });
+  const before = readdirSync(host).filter((name) => !name.startsWith("pt-own-"));
+  const made = [makeOwnFolder(host), makeOwnFolder(host)].map((path) => basename(path));
+  expect(readdirSync(host).sort()).toEqual([...before, ...made].sort());
 });

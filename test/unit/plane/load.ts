@@ -121,6 +121,7 @@ function compiled(): Uint8Array<ArrayBuffer> {
     const own = `${name}.${process.pid}-${performance.now()}`;
     const compiler = "node_modules/assemblyscript/bin/asc.js";
     execFileSync(process.execPath, [compiler, "assembly/__tests__/exports/packet.ts", "--outFile", own], {
+      timeout: 60_000,
       cwd: ROOT,
       stdio: "pipe",
     });

@@ -166,7 +166,7 @@ describe("a certificate", () => {
           "-days",
           "2",
         ].concat(["-subj", `/CN=${name}`, "-keyout", tlsKey, "-out", tlsCert]),
-        { stdio: "ignore" },
+        { timeout: 60_000, stdio: "ignore" },
       );
     make("first");
     const portal = await startPortal({ tlsCert, tlsKey });

@@ -141,7 +141,9 @@ describe("D-26: choice on the pinned runtime", () => {
       const read = (name) => new Uint8Array(readFileSync(new URL("plane-" + name + ".wasm", ${built("")})));
       const { name, candidates } = chooseCipher(${options});
       console.log(JSON.stringify({ name, candidates, hasAvx2: readRuntimeFacts().hasAvx2 }));`;
-    return JSON.parse(execFileSync(NODE_24, ["--input-type=module", "-e", script], { encoding: "utf8" }));
+    return JSON.parse(
+      execFileSync(NODE_24, ["--input-type=module", "-e", script], { timeout: 60_000, encoding: "utf8" }),
+    );
   }
 
   test.skipIf(!isThere)(

@@ -19,7 +19,7 @@ afterEach(() => {
 /** Octets that the kernel has taken from this end, and not sent. */
 function notSent(socket: Socket): number {
   const filter = ["sport", "=", `:${socket.localPort}`, "and", "dport", "=", `:${socket.remotePort}`];
-  const text = execFileSync("ss", ["-tinH", ...filter], { encoding: "utf8" });
+  const text = execFileSync("ss", ["-tinH", ...filter], { timeout: 60_000, encoding: "utf8" });
   return Number(/notsent:(\d+)/.exec(text)?.[1] ?? 0);
 }
 

@@ -9,7 +9,7 @@ import { SERVICE_ROLES, unitName, unitOf } from "../../../../src/program/service
 import { createIo } from "../portal-peer.ts";
 
 const COMMAND = ["/usr/bin/postern"];
-const hasAnalyzer = spawnSync("systemd-analyze", ["--version"]).status === 0;
+const hasAnalyzer = spawnSync("systemd-analyze", ["--version"], { timeout: 60_000 }).status === 0;
 
 let folder: string;
 beforeEach(() => {
@@ -88,12 +88,15 @@ describe("units", () => {
         const path = join(folder, unitName(role));
         // The program has to be there for `verify`.
         writeFileSync(path, unitOf(role, { command: [process.execPath], ...how }));
-        const verify = spawnSync("systemd-analyze", ["verify", "--man=no", path], { encoding: "utf8" });
+        const verify = spawnSync("systemd-analyze", ["verify", "--man=no", path], {
+          timeout: 60_000,
+          encoding: "utf8",
+        });
         expect(verify.stderr.split("\n").filter((line) => line.includes(unitName(role)))).toEqual([]);
         const security = spawnSync(
           "systemd-analyze",
           ["security", "--offline=true", `--threshold=${exposure}`, "--no-pager", path],
-          { encoding: "utf8" },
+          { timeout: 60_000, encoding: "utf8" },
         );
         expect(security.status, security.stdout.split("\n").at(-2)).toBe(0);
       }

@@ -1,0 +1,2 @@
+/** @returns its path */
+export function makeOwnFolder(parent: string): string;
