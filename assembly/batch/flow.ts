@@ -43,7 +43,15 @@ import { PROTOCOL_TCP } from "../packet/ip";
 import { rewriteDestination, rewriteSource } from "../packet/rewrite";
 import { splitRefresh } from "../segment/split";
 import { findFlow, isValidFlow } from "../table/flow";
-import { fateOf, findFragment, isMissed, isTranslated, missFirst, rememberFragment } from "../table/fragment";
+import {
+  fateOf,
+  findFragment,
+  flowOfFragment,
+  isMissed,
+  isTranslated,
+  missFirst,
+  rememberFragment,
+} from "../table/fragment";
 
 /** Of ICMP, UDP and everything that is not TCP: what is not payload. */
 const SHORT_HEADER_BYTES: u32 = 8;
@@ -106,7 +114,9 @@ function follow(
   hint: usize,
 ): u32 {
   const flags = load<u32>(found, Packet.FLAGS);
-  if ((flags & PACKET_FLAG_LATER) != 0) return followFragment(worker, target, packet, found, passing);
+  if ((flags & PACKET_FLAG_LATER) != 0) {
+    return followFragment(worker, target, packet, found, isIn, passing);
+  }
   const row = findFlow(packet, found, isIn, hint);
   if (row == 0 || !isValidFlow(row) || !belongsTo(row, target)) {
     return target >= TARGET_FLOW_OR_PEER ? target - TARGET_FLOW_OR_PEER + TARGET_PEER : target;
@@ -142,7 +152,14 @@ function follow(
 }
 
 /** A later fragment goes where its first one went; to control, if that did or has not come yet (TN-112). */
-function followFragment(worker: usize, target: u32, packet: usize, found: usize, passing: u32): u32 {
+function followFragment(
+  worker: usize,
+  target: u32,
+  packet: usize,
+  found: usize,
+  isIn: bool,
+  passing: u32,
+): u32 {
   const now = secondsOf(worker);
   const fragment = findFragment(worker, packet, found, now);
   const fate = fragment == 0 ? 0 : fateOf(fragment);
@@ -155,6 +172,11 @@ function followFragment(worker: usize, target: u32, packet: usize, found: usize,
     return target;
   }
   store<usize>(worker, fragment, Worker.FRAGMENT);
+  const row = flowOfFragment(fragment, packet, found, isIn);
+  if (row != 0 && isValidFlow(row)) {
+    // All of it is payload.
+    count(row + (isIn ? Flow.IN : Flow.OUT), now, 1, load<u32>(found, Packet.TRANSPORT_BYTES));
+  }
   return passing == TARGET_NONE ? TARGET_NONE : passing + slot;
 }
 
@@ -216,11 +238,6 @@ function isRestart(row: usize, packet: usize, found: usize): bool {
 }
 
 function note(side: usize, now: u32, packet: usize, found: usize, packets: u32): void {
-  store<u32>(side, now, FlowSide.LAST);
-  // Of several workers two may have packets of one flow, while it moves from one to the other (PG-176).
-  const isShared = load<u32>(PLANE_ADDRESS, Plane.PAIRS) > 1;
-  if (isShared) atomic.add<u32>(side, packets, FlowSide.PACKETS);
-  else store<u32>(side, load<u32>(side, FlowSide.PACKETS) + packets, FlowSide.PACKETS);
   let header = SHORT_HEADER_BYTES;
   if (load<u32>(found, Packet.PROTOCOL) == PROTOCOL_TCP) {
     const tcp = packet + <usize>load<u32>(found, Packet.TRANSPORT_OFFSET);
@@ -231,7 +248,19 @@ function note(side: usize, now: u32, packet: usize, found: usize, packets: u32):
   } else if ((load<u32>(found, Packet.FLAGS) & PACKET_FLAG_PORTS) == 0) {
     header = 0;
   }
-  const payload = load<u32>(found, Packet.TRANSPORT_BYTES) - header;
-  if (isShared) atomic.add<u64>(side, <u64>payload, FlowSide.PAYLOAD);
-  else store<u64>(side, load<u64>(side, FlowSide.PAYLOAD) + <u64>payload, FlowSide.PAYLOAD);
+  count(side, now, packets, load<u32>(found, Packet.TRANSPORT_BYTES) - header);
+}
+
+// @ts-ignore: a decorator
+@inline
+function count(side: usize, now: u32, packets: u32, payload: u32): void {
+  store<u32>(side, now, FlowSide.LAST);
+  // Of several workers two may have packets of one flow, while it moves from one to the other (PG-176).
+  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) > 1) {
+    atomic.add<u32>(side, packets, FlowSide.PACKETS);
+    atomic.add<u64>(side, <u64>payload, FlowSide.PAYLOAD);
+  } else {
+    store<u32>(side, load<u32>(side, FlowSide.PACKETS) + packets, FlowSide.PACKETS);
+    store<u64>(side, load<u64>(side, FlowSide.PAYLOAD) + <u64>payload, FlowSide.PAYLOAD);
+  }
 }

@@ -17,7 +17,7 @@ import {
   VERDICT_NAT,
   Worker,
 } from "../layout";
-import { generationOfSlot } from "./flow";
+import { findFlow, generationOfSlot } from "./flow";
 
 /** Remembers the first fragment at `packet`: by the record at `row` it passes, or by VERDICT_DROP does not. */
 export function rememberFragment(
@@ -31,6 +31,8 @@ export function rememberFragment(
 ): void {
   const at = addFragment(worker, packet, found, verdict, now);
   v128.store(at, v128.load(row + (isIn ? Flow.REMOTE : Flow.OUTSIDE)), Fragment.ADDRESS);
+  const ports = load<u32>(found, Packet.SOURCE_PORT) | (load<u32>(found, Packet.DESTINATION_PORT) << 16);
+  store<u32>(at, ports, Fragment.PORTS);
   store<u32>(at, load<u32>(row, Flow.GENERATION), Fragment.GENERATION);
   store<u16>(at, load<u16>(row, Flow.SLOT), Fragment.SLOT);
 }
@@ -78,6 +80,20 @@ export function fateOf(fragment: usize): u32 {
 
 export function isTranslated(fragment: usize): bool {
   return fateOf(fragment) == VERDICT_NAT;
+}
+
+/**
+ * The flow's newest record, found by the ports of the first fragment; 0: it has gone. Its row may be another flow's by
+ * now, so it is looked for each time.
+ */
+export function flowOfFragment(fragment: usize, packet: usize, found: usize, isIn: bool): usize {
+  const ports = load<u32>(fragment, Fragment.PORTS);
+  store<u32>(found, ports & 0xffff, Packet.SOURCE_PORT);
+  store<u32>(found, ports >>> 16, Packet.DESTINATION_PORT);
+  const row = findFlow(packet, found, isIn, 0);
+  store<u32>(found, 0, Packet.SOURCE_PORT);
+  store<u32>(found, 0, Packet.DESTINATION_PORT);
+  return row;
 }
 
 /** The record of the last FRAGMENTS that is taken next; all but what its verdict needs. */

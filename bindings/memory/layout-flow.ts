@@ -64,6 +64,7 @@ export const fragment = {
   identification: { type: "u32", writer: "worker", doc: "as it lies in the packet" },
   at: { type: "u32", writer: "worker", doc: "seconds: when the first came, or was missed" },
   generation: { type: "u32", writer: "worker", doc: "of the flow's record" },
+  ports: { type: "u32", writer: "worker", doc: "of the first: source, and destination in the upper half" },
   slot: { type: "u16", writer: "worker", doc: "the record's peer" },
   protocol: { type: "u8", writer: "worker", doc: "transport protocol number; 0: no entry" },
   verdict: {

@@ -86,6 +86,16 @@ export function logSettled(
   flowLog?.note(now, row.record, direction, payloadBytes(view));
 }
 
+/** The same of a later fragment, which is all payload: what looks like ports is none. */
+export function logLater(
+  { flowLog }: GatewayState,
+  now: Instant,
+  { transport }: PacketView,
+  { row, direction }: { readonly row: BookedFlow<Verdict>; readonly direction: "out" | "in" },
+): void {
+  flowLog?.note(now, row.record, direction, transport.length);
+}
+
 /** Of UDP and ICMP. */
 const SHORT_HEADER_BYTES = 8;
 

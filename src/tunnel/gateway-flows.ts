@@ -17,7 +17,7 @@ import type { DataPunt, EndedFlow, FlowEnding, FlowRecord, FlowVerdict } from ".
 import { dropPacket } from "./drops.ts";
 import { ownAddresses } from "./endpoint.ts";
 import { type BookedFlow, endsOf } from "./flow-book.ts";
-import { logLinked, logSettled, payloadBytes } from "./gateway-flow-log.ts";
+import { logLater, logLinked, logSettled, payloadBytes } from "./gateway-flow-log.ts";
 import { type Decision, type GatewayState, mayRefuse, natOf } from "./gateway-state.ts";
 import { isHostService } from "./host-service.ts";
 import { entryOf } from "./nat/entries.ts";
@@ -55,12 +55,12 @@ export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt):
   if (isOver) unlinkFlow(gateway, now, known);
   else if (known !== undefined) {
     if (punt.isCounted !== true) logSettled(gateway, now, view, { row: known, direction });
-    return settleAll(gateway, now, arrival, { verdict: known.note, direction }, fragment);
+    return settleAll(gateway, now, arrival, { verdict: known.note, direction, row: known }, fragment);
   }
   const verdict = judge(gateway, now, arrival, direction);
   const row = link(gateway, now, arrival, { verdict, direction });
   if (row !== undefined) logLinked(gateway, now, { cid: arrival.cid, view, row });
-  settleAll(gateway, now, arrival, { verdict, direction }, fragment);
+  settleAll(gateway, now, arrival, { verdict, direction, row }, fragment);
 }
 
 /** A packet, and if it is a first fragment the later ones that have waited for it (TN-112). */
@@ -96,8 +96,10 @@ function settleLater(
   gateway: GatewayState,
   now: Instant,
   { cid, packet }: Pick<Arrival, "cid" | "packet">,
-  { verdict, direction }: Decision,
+  { verdict, direction, row }: Decision,
 ): void {
+  const isPermitted = verdict.kind === "pass" || verdict.kind === "nat";
+  if (isPermitted && row !== undefined) logLater(gateway, now, viewPacket(packet), { row, direction });
   switch (verdict.kind) {
     case "pass":
       return deliver(gateway, now, { cid, direction }, packet);

@@ -4,7 +4,7 @@ import type { NameServer, NameServerEvent, SetupQuery, SetupResult } from "../dn
 import { createTokenBucket, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
 import type { EndState, InterfaceEvent } from "./endpoint.ts";
-import type { FlowBook } from "./flow-book.ts";
+import type { BookedFlow, FlowBook } from "./flow-book.ts";
 import type { FlowLog, FlowReport } from "./flow-log.ts";
 import type { Fragments } from "./fragments.ts";
 import type { Grants } from "./grants.ts";
@@ -43,6 +43,8 @@ export type TunnelGatewayCounter =
 export interface Decision {
   readonly verdict: Verdict;
   readonly direction: "out" | "in";
+  /** The flow's record, where the table had room for one. */
+  readonly row?: BookedFlow<Verdict> | undefined;
 }
 
 /** Refusals made for one client (tunnel.md §1, `ICMP_MAKE_RATE`). */

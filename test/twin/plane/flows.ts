@@ -172,9 +172,11 @@ export function followFlow({ flows }: TwinState, now: Instant, sought: Sought): 
     remember(fragments, { kind: "refused", key, atS: toSeconds(now) });
   }
   if (followed.kind === "pass" || followed.kind === "nat") {
+    const first = { ...sought, packet: packet.slice() };
     remember(fragments, {
       ...{ kind: "passed", key, atS: toSeconds(now), generation: flow.generation },
       slot: flow.record.slot ?? 0,
+      isOfFlow: (record) => matches(record, first),
       change:
         followed.kind === "nat" ? (each) => translate(flow, direction, each, describe(each)) : (each) => each,
     });
@@ -192,7 +194,12 @@ function followFirst(
   const known = findFragment(fragments, key, now);
   if (known?.kind === "refused") return { kind: "drop", reason: "fragment-unknown" };
   const isValid = known?.kind === "passed" && known.generation === generationOf(flows, known.slot);
-  if (isValid && (slot === undefined || known.slot === slot)) return { kind: "later", fragment: known };
+  if (isValid && (slot === undefined || known.slot === slot)) {
+    const flow = flows.linked.find(({ record }) => known.isOfFlow(record));
+    if (flow?.generation === generationOf(flows, flow?.record.slot))
+      count(flow.sides[direction], now, found.transportBytes);
+    return { kind: "later", fragment: known };
+  }
   const isKnown = isValid || known?.kind === "missed";
   if (!isKnown && isElse !== true) remember(fragments, { kind: "missed", key, atS: toSeconds(now) });
   return { kind: "early" };
@@ -251,11 +258,15 @@ function matches(record: FlowRecord, { direction, packet, found }: Sought): bool
 
 function note(side: TwinSide, now: Instant, { packet, found, packets }: Sought): void {
   const flags = tcpFlags(packet, found);
-  side.lastS = toSeconds(now);
-  side.packets += packets;
-  side.bytes += found.transportBytes - headerBytes(packet, found);
+  count(side, now, found.transportBytes - headerBytes(packet, found), packets);
   side.hasFin ||= (flags & FIN) !== 0;
   side.hasRst ||= (flags & RST) !== 0;
+}
+
+function count(side: TwinSide, now: Instant, bytes: number, packets = 1): void {
+  side.lastS = toSeconds(now);
+  side.packets += packets;
+  side.bytes += bytes;
 }
 
 function headerBytes(packet: Uint8Array, { protocol, transportOffset, ports }: PacketDescriptor): number {

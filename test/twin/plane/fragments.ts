@@ -3,6 +3,7 @@
  */
 import { equalBytes, type Instant } from "../../../src/base/index.ts";
 import type { PacketDescriptor } from "../../../src/packet/index.ts";
+import type { FlowRecord } from "../../../src/plane/index.ts";
 
 export type TwinFragment = TwinPassed | TwinUnpassed;
 
@@ -15,6 +16,8 @@ interface Known {
 /** The first passed by a record. */
 export interface TwinPassed extends Known {
   readonly kind: "passed";
+  /** Whether it is a record of the first one's flow. */
+  readonly isOfFlow: (record: FlowRecord) => boolean;
   readonly generation: number;
   readonly slot: number;
   readonly change: (packet: Uint8Array) => Uint8Array;

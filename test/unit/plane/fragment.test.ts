@@ -66,6 +66,41 @@ describe.each(PLANE_KINDS)("fragments of flows (%s)", (kind) => {
 
   const punted = (packet: Uint8Array) => ({ reason: "flow", direction: "out", slot: SLOT, packet }) as const;
 
+  it.each([4, 6] as const)("TN-91, TN-112: the flow's record counts all of a datagram (IPv%i)", (family) => {
+    const { client: inner, proxy, real } = FAMILIES[family];
+    const it = plane("gateway", tables());
+    link(it, flowOf(family));
+    const out = fragmentsOf(udp(counting(3000), { ...OUT, family, source: inner, destination: proxy }), 1024);
+    for (const fragment of out) receive(it, fragment);
+    const back = fragmentsOf(udp(counting(2000), { ...IN, family, source: real, destination: inner }), 512);
+    for (const fragment of back) send(it, fragment, later(7));
+    const usage = it.flows.usage(1);
+    expect(usage?.out).toMatchObject({ packets: out.length, bytes: 3000 });
+    expect(usage?.in).toMatchObject({ packets: back.length, bytes: 2000, last: later(7) });
+  });
+
+  it("TN-91, TN-112: a record that has taken the place of the first one's counts, another flow's does not", () => {
+    const it = plane("gateway", tables());
+    const gone = link(it, flowOf(4));
+    receive(it, first);
+    it.flows.unlink(gone);
+    // Its row is used again, by somebody else.
+    it.publish(tables());
+    const other = link(it, { ...flowOf(4), client: { address: CLIENT, port: 5001 } });
+    expect(receive(it, second)).toHaveLength(1);
+    expect(it.flows.usage(other)?.out.packets).toBe(0);
+    const own = link(it, flowOf(4));
+    expect(receive(it, second)).toHaveLength(1);
+    expect([other, own].map((id) => it.flows.usage(id)?.out.packets)).toEqual([0, 1]);
+  });
+
+  it("TN-91, TN-112: what is refused with its first is not counted", () => {
+    const it = plane("gateway", tables());
+    link(it, { ...flowOf(4), out: "prohibited" });
+    for (const fragment of [first, second]) receive(it, fragment);
+    expect(it.flows.usage(1)?.out.packets).toBe(1);
+  });
+
   it("TN-112: 31 s behind its first a later one is for control; after 30 s it is not", () => {
     const it = passing();
     receive(it, first);

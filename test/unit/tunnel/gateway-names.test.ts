@@ -45,7 +45,7 @@ const wiki = (filters: readonly Filter[] = []): GatewayResource => ({
   filters,
 });
 
-function createGateway(resource: GatewayResource = wiki()) {
+function createGateway(resource: GatewayResource = wiki(), areFlowsLogged = false) {
   const flows = createLoneFlows();
   const sent: Uint8Array[] = [];
   const lone = createLoneTunnel<TunnelGatewayEvent, ReturnType<typeof createTunnelGateway>>(
@@ -59,7 +59,7 @@ function createGateway(resource: GatewayResource = wiki()) {
         },
       };
       return createTunnelGateway({
-        ...{ connections: spied, flows, now: START, unixNow: UNIX_START, isHostOpen: false },
+        ...{ connections: spied, flows, now: START, unixNow: UNIX_START, isHostOpen: false, areFlowsLogged },
       });
     },
   );
@@ -167,14 +167,11 @@ describe("a name that a client tells", () => {
   });
 
   describe("in fragments", () => {
-    const [first = CLIENT, second = CLIENT, third = CLIENT] = fragmentsOf(
-      udp(CLIENT, 40_000, PROXY, 53, new Uint8Array(300)),
-      120,
-      9,
-    );
+    const datagram = udp(CLIENT, 40_000, PROXY, 53, new Uint8Array(300));
+    const [first = CLIENT, second = CLIENT, third = CLIENT] = fragmentsOf(datagram, 120, 9);
     const translated = fragmentsOf(udp(CLIENT, 40_000, REAL, 53, new Uint8Array(300)), 120, 9);
-    const named = () => {
-      const gateway = createGateway();
+    const named = (areFlowsLogged = false) => {
+      const gateway = createGateway(wiki(), areFlowsLogged);
       gateway.assign();
       gateway.resolve("198.51.100.7");
       gateway.statuses();
@@ -188,12 +185,16 @@ describe("a name that a client tells", () => {
       expect(gateway.machine.counters()["fragment-unknown"]).toBe(0);
     });
 
-    it("TN-112: later ones that come first wait for it", () => {
-      const gateway = named();
+    it("TN-91, TN-112: later ones that come first wait for it, and are counted for its flow", () => {
+      const gateway = named(true);
       for (const packet of [third, second]) gateway.punt("flow", "out", packet);
       expect(gateway.take().toTun).toEqual([]);
       gateway.punt("flow", "out", first);
       expect(gateway.take().toTun).toEqual([translated[0], translated[2], translated[1]]);
+      gateway.apply((machine) => machine.shutdown(instant(START + 1)));
+      // The first one is what the record begins with.
+      const counted = { packets: 2, bytes: 300 - (gateway.flows.linked.get(1)?.first?.bytes ?? 0) };
+      expect(gateway.events.at(-1)).toMatchObject({ kind: "flow-ended", flow: { tx: counted } });
     });
 
     it("TN-112: in vain, if it does not come within 200 ms, or is refused", () => {
