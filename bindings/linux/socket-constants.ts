@@ -23,6 +23,7 @@ export const SO_DETACH_FILTER = 27;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
+export const SO_REUSEPORT = 15;
 export const SO_RXQ_OVFL = 40;
 export const SO_BINDTOIFINDEX = 62;
 

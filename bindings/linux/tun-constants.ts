@@ -8,6 +8,7 @@ export const TUNSETVNETHDRSZ = 0x400454d8;
 export const SIOCGIFINDEX = 0x8933;
 
 export const IFF_TUN = 0x0001;
+export const IFF_MULTI_QUEUE = 0x0100;
 export const IFF_NO_PI = 0x1000;
 export const IFF_VNET_HDR = 0x4000;
 

@@ -6,6 +6,7 @@ import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from "./file-constants.ts";
 import type { Kernel } from "./kernel.ts";
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from "./socket-constants.ts";
 import {
+  IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_TUN,
   IFF_VNET_HDR,
@@ -37,17 +38,22 @@ export interface TunOptions {
   readonly name: string;
   /** Sets to try, best first; 0 is tried after them. Default: all, then TCP's. */
   readonly offloads?: readonly number[];
+  /** Queues, each with a descriptor of its own; default 1. The kernel gives each flow to one of them (PG-28). */
+  readonly queues?: number;
 }
 
 export interface Tun {
+  /** The first queue. */
   readonly fd: number;
+  /** The other queues. */
+  readonly others: readonly number[];
   readonly name: string;
   readonly index: number;
   /** The accepted TUN_F_ bits; 0: every read is one packet with complete checksums. */
   readonly offloads: number;
   /** Whether reads and writes begin with the 10 bytes of PF-31. */
   readonly hasVnetHeader: boolean;
-  /** Closes our descriptor: the device disappears with its addresses and routes. */
+  /** Closes our descriptors: the device disappears with its addresses and routes. */
   close(): void;
 }
 
@@ -63,31 +69,42 @@ export function openTun(kernel: Kernel, options: TunOptions): Tun {
   const { sys } = kernel;
   const { name } = options;
   const isLeftover = interfaceIndex(kernel, name) !== undefined;
-  let fd = attach(kernel, name, isLeftover);
+  const queues = options.queues ?? 1;
+  // Without several queues, as whoever holds a device with several would get another one.
+  let fd = attach(kernel, name, isLeftover, isLeftover ? 1 : queues);
   if (isLeftover) {
     // Attaching worked, so no process holds the device. Without persistence it goes with our descriptor.
     sys.ioctlValue(fd, TUNSETPERSIST, 0);
     sys.close(fd);
     if (interfaceIndex(kernel, name) !== undefined) throw inUse(name, "device exists");
-    fd = attach(kernel, name, false);
+    fd = attach(kernel, name, false, queues);
   }
+  const others: number[] = [];
+  const close = (): void => {
+    for (const one of [fd, ...others]) sys.close(one);
+  };
   try {
+    while (others.length < queues - 1) others.push(attach(kernel, name, true, queues));
     const hasVnetHeader = knowsVnetHeader(kernel, fd) && setVnetHeader(kernel, fd);
     const index = interfaceIndex(kernel, name);
     if (index === undefined) throw hostError(`cannot find device ${name}`, "SIOCGIFINDEX", sys.errno());
     const offloads = hasVnetHeader ? setOffloads(kernel, fd, options.offloads) : 0;
-    return { fd, name, index, offloads, hasVnetHeader, close: () => void sys.close(fd) };
+    return { fd, others, name, index, offloads, hasVnetHeader, close };
   } catch (error) {
-    sys.close(fd);
+    close();
     throw error;
   }
 }
 
-/** Opens the control device and binds it to `name`. */
-function attach(kernel: Kernel, name: string, isThere: boolean): number {
+/** Opens the control device and binds it to `name`, or to one of its queues. */
+function attach(kernel: Kernel, name: string, isThere: boolean, queues: number): number {
   const { sys } = kernel;
   const fd = openControlDevice(kernel);
-  const flags = IFF_TUN | IFF_NO_PI | (knowsVnetHeader(kernel, fd) ? IFF_VNET_HDR : 0);
+  const flags =
+    IFF_TUN |
+    IFF_NO_PI |
+    (knowsVnetHeader(kernel, fd) ? IFF_VNET_HDR : 0) |
+    (queues > 1 ? IFF_MULTI_QUEUE : 0);
   const errno = setInterface(kernel, fd, name, flags);
   if (errno === 0) return fd;
   sys.close(fd);

@@ -1,8 +1,9 @@
 /**
- * The two UDP sockets of the transport, one per family (PG-41 to PG-44).
+ * The UDP sockets of the transport, one per family and pair of workers (PG-41 to PG-44, PG-176).
  *
- * They are unconnected and bound to the unspecified address; neither SO_REUSEADDR nor SO_REUSEPORT is
- * ever set, so that no other process can take datagrams off our port.
+ * They are unconnected and bound to the unspecified address. The first pair binds alone: SO_REUSEADDR is never set,
+ * and SO_REUSEPORT only afterwards and only if there are other pairs, so that a port that another process has is
+ * noticed.
  */
 import type { PosternError, SocketAddress } from "../../src/base/index.ts";
 import { hostError, isErrno } from "./errno.ts";
@@ -27,6 +28,8 @@ export interface UdpOptions extends SocketWay {
   readonly gro: boolean;
   readonly sendBufferBytes: number;
   readonly receiveBufferBytes: number;
+  /** So many of each family, on the same ports; default 1. The kernel gives each sender to one of them. */
+  readonly pairs?: number;
 }
 
 export interface UdpSocket {
@@ -43,6 +46,8 @@ export interface UdpSocket {
 export interface UdpSockets {
   readonly v4?: UdpSocket;
   readonly v6?: UdpSocket;
+  /** Those of the other pairs, on the same ports. */
+  readonly others: readonly { readonly v4?: UdpSocket; readonly v6?: UdpSocket }[];
   /** Why a family is missing, for the log. */
   readonly missing: readonly { readonly family: 4 | 6; readonly errno: number }[];
   close(): void;
@@ -55,6 +60,36 @@ export interface UdpSockets {
  * device, or when a fixed port is taken. `errnoOf` gives the number.
  */
 export function openUdpSockets(kernel: Kernel, options: UdpOptions): UdpSockets {
+  const first = openFirst(kernel, options);
+  const opened = [first.v4, first.v6].filter((one) => one !== undefined);
+  const others: { v4?: UdpSocket; v6?: UdpSocket }[] = [];
+  const close = (): void => closeAll(kernel, ...opened);
+  try {
+    for (let pair = 1; pair < (options.pairs ?? 1); pair++) {
+      const v4 = first.v4 && openBeside(kernel, first.v4, options);
+      if (v4 !== undefined) opened.push(v4);
+      const v6 = first.v6 && openBeside(kernel, first.v6, options);
+      if (v6 !== undefined) opened.push(v6);
+      others.push({ ...(v4 && { v4 }), ...(v6 && { v6 }) });
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { ...first, others, close };
+}
+
+/** One more socket on the port of one that has bound it alone. */
+function openBeside(kernel: Kernel, first: UdpSocket, options: UdpOptions): UdpSocket {
+  const errno = setSocketOption(kernel, first.fd, S.SOL_SOCKET, S.SO_REUSEPORT, 1);
+  if (errno !== 0) throw hostError("cannot share a UDP port between workers", "setsockopt", errno);
+  const port: PortChoice = { kind: "fixed", port: first.port };
+  const socket = openUdpSocket(kernel, first.family, { ...options, port }, true);
+  if (typeof socket === "number") throw refused(port, socket);
+  return socket;
+}
+
+function openFirst(kernel: Kernel, options: UdpOptions): Omit<UdpSockets, "others" | "close"> {
   for (let attempt = 1; ; attempt++) {
     const v4 = openUdpSocket(kernel, 4, options);
     // The second family follows the first to its random port; that may be taken there.
@@ -76,7 +111,12 @@ const SAME_PORT_ATTEMPTS = 8;
 /** A socket, or the number of the error for want of one. */
 type Opened = UdpSocket | number;
 
-function toSockets(kernel: Kernel, options: UdpOptions, v4: Opened, v6: Opened): UdpSockets {
+function toSockets(
+  kernel: Kernel,
+  options: UdpOptions,
+  v4: Opened,
+  v6: Opened,
+): Omit<UdpSockets, "others" | "close"> {
   const refusal = typeof v4 === "number" ? v4 : typeof v6 === "number" ? v6 : undefined;
   const isAlone = typeof v4 !== "number" || typeof v6 !== "number";
   const isTaken = [v4, v6].some((one) => typeof one === "number" && !isErrno(one, ...NO_SUCH_FAMILY));
@@ -92,7 +132,6 @@ function toSockets(kernel: Kernel, options: UdpOptions, v4: Opened, v6: Opened):
     ...(typeof v4 === "number" ? {} : { v4 }),
     ...(typeof v6 === "number" ? {} : { v6 }),
     missing,
-    close: () => closeAll(kernel, v4, v6),
   };
 }
 
@@ -111,7 +150,7 @@ function closeAll(kernel: Kernel, ...opened: readonly Opened[]): void {
   for (const one of opened) if (typeof one !== "number") kernel.sys.close(one.fd);
 }
 
-function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Opened {
+function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions, isShared = false): Opened {
   const { sys } = kernel;
   const domain = family === 4 ? S.AF_INET : S.AF_INET6;
   const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_NONBLOCK | S.SOCK_CLOEXEC, 0);
@@ -119,6 +158,7 @@ function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions): Open
   try {
     setWay(kernel, fd, options);
     setFamilyOptions(kernel, fd, family);
+    if (isShared) setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_REUSEPORT, 1);
     const errno = bindTo(kernel, fd, family, options.port);
     if (errno !== 0) {
       sys.close(fd);

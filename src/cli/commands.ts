@@ -26,11 +26,11 @@ import {
   GATEWAY_ONLY,
   LOGGING,
   PEER,
-  PLANE,
   PORTAL_ONLY,
   SHOWING,
   WG_ONLY,
 } from "./options.ts";
+import { PLANE } from "./plane-options.ts";
 import { RELAY } from "./relay-options.ts";
 
 /** Forwarding without a gateway, for who starts one with fewer privileges (PG-68). */

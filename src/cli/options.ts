@@ -45,8 +45,6 @@ export type OptionSpec = OptionBase &
 
 export type OptionTable = Readonly<Record<string, OptionSpec>>;
 
-const BYTES_MAX = 2 ** 31 - 1;
-
 /** What every command that runs for long has. `main` uses it; programs do not see it. */
 export const LOGGING = {
   log: {
@@ -98,46 +96,6 @@ export const OTLP_ENDPOINT = {
   refusedVariables: { OTLP_GRPC_ENDPOINT: "gRPC is not spoken; use --otlp-endpoint with OTLP over HTTP" },
   help: "push metrics every minute by OTLP over HTTP, to URL/v1/metrics",
 } as const satisfies OptionSpec;
-
-/** Programs that run the packet plane. */
-export const PLANE = {
-  cipher: {
-    kind: "text",
-    value: "NAME",
-    former: "kernel",
-    help: "force a variant of the encryption code instead of choosing the fastest that passes its test",
-  },
-  "inc-buf": {
-    kind: "flag",
-    aliases: ["FIREZONE_INC_BUF"],
-    negatedAliases: ["FIREZONE_NO_INC_BUF"],
-    help: "raise the kernel's limits for socket buffers where needed",
-  },
-  "udp-send-buffer": {
-    kind: "integer",
-    value: "BYTES",
-    min: 4096,
-    max: BYTES_MAX,
-    aliases: ["FIREZONE_UDP_SEND_BUFFER_SIZE"],
-    help: "size of the UDP send buffer (default 16 MiB)",
-  },
-  "udp-recv-buffer": {
-    kind: "integer",
-    value: "BYTES",
-    min: 4096,
-    max: BYTES_MAX,
-    aliases: ["FIREZONE_UDP_RECV_BUFFER_SIZE"],
-    help: "size of the UDP receive buffer (default 128 MiB)",
-  },
-  "validate-checksums": {
-    kind: "flag",
-    default: false,
-    aliases: ["FIREZONE_VALIDATE_CHECKSUMS"],
-    help: "count and report packets out of the tunnel whose IPv4, UDP or TCP checksum is wrong",
-  },
-  "metrics-addr": METRICS_ADDR,
-  "otlp-endpoint": OTLP_ENDPOINT,
-} as const satisfies OptionTable;
 
 /** Client and gateway. */
 export const PEER = {

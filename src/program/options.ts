@@ -11,6 +11,8 @@ export interface PlaneOptions {
   readonly incBuf: boolean | undefined;
   readonly udpSendBuffer: number | undefined;
   readonly udpRecvBuffer: number | undefined;
+  /** Pairs of workers (PG-176). */
+  readonly threads: number;
   /** Looks at the checksums of what comes out of the tunnel. */
   readonly validateChecksums: boolean;
   /** Where metrics are served (PG-114). */

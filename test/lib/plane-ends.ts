@@ -41,8 +41,12 @@ export interface End {
 export interface PlaneEndsOptions {
   /** Of the workers' system calls, `CALL:NTH[+EVERY]:ERRNO,…` (TS-64); each thread counts for itself. */
   readonly faults?: string;
+  /** Threads of an end before whose calls do not fail. */
+  readonly faultlessThreads?: number;
   /** Of the sockets; default: as the programs ask for. */
   readonly sendBufferBytes?: number;
+  /** Pairs of workers of each end; default 1. */
+  readonly pairs?: number;
 }
 
 export interface PlaneEnds {
@@ -99,21 +103,26 @@ function openSockets(
   lib: Built,
   { host, kernel }: Pick<End, "host" | "kernel">,
   side: Side,
-  { sendBufferBytes = 16 << 20 }: PlaneEndsOptions,
+  { sendBufferBytes = 16 << 20, pairs = 1 }: PlaneEndsOptions,
 ): UdpSockets {
   // As the programs ask for: a worker that waits for a processor then loses nothing.
-  const options = { gro: true, sendBufferBytes, receiveBufferBytes: 128 << 20 };
+  const options = { gro: true, sendBufferBytes, receiveBufferBytes: 128 << 20, pairs };
   return host.enter(() =>
     lib.openUdpSockets(kernel, { port: { kind: "fixed", port: PORT[side] }, ...options }),
   );
 }
 
-function describe(tun: Tun, { v4, v6 }: UdpSockets): PlaneDescriptors {
+function describe(tun: Tun, { v4, v6, others }: UdpSockets): PlaneDescriptors {
   if (v4 === undefined || v6 === undefined) throw new Error("both families are there");
   return {
     tun: tun.fd,
     udp4: v4.fd,
     udp6: v6.fd,
+    others: tun.others.map((queue, i) => ({
+      tun: queue,
+      udp4: others[i]?.v4?.fd ?? -1,
+      udp6: others[i]?.v6?.fd ?? -1,
+    })),
     hasSegmentation: true,
     hasTcpOffload: true,
     hasUdpOffload: true,
@@ -123,7 +132,7 @@ function describe(tun: Tun, { v4, v6 }: UdpSockets): PlaneDescriptors {
 function setUp(lib: Built, side: Side, host: OwnNamespace, options: PlaneEndsOptions): End {
   const { memory, scratch } = lib.createPlaneMemory();
   const kernel = lib.openKernel({ memory, area: scratch });
-  const tun = host.enter(() => lib.openTun(kernel, { name: "pt0" }));
+  const tun = host.enter(() => lib.openTun(kernel, { name: "pt0", queues: options.pairs ?? 1 }));
   host.run("ip", "addr", "add", `${INNER[side]}/24`, "dev", "pt0");
   host.run("ip", "link", "set", "pt0", "mtu", "1400", "up");
   host.run("ip", "route", "add", "10.9.0.0/16", "dev", "pt0");
@@ -134,10 +143,11 @@ function setUp(lib: Built, side: Side, host: OwnNamespace, options: PlaneEndsOpt
     loaded: Promise.resolve(),
     take(kind) {
       taken.push(kind);
-      return lib.spawnThread(kind, backEnd);
+      const isFaulty = taken.length > (options.faultlessThreads ?? 0);
+      return isFaulty ? lib.spawnThread(kind, backEnd) : lib.spawnThread(kind);
     },
   };
-  const settings = { mode: "plain", mtu: 1400, maxPeers: 4 } as const;
+  const settings = { mode: "plain", mtu: 1400, maxPeers: 4, pairs: options.pairs ?? 1 } as const;
   const module = compileVariant("turbofan");
   const plane = lib.createPlane({ memory, module, sys: kernel.sys, threads, ...settings });
   connectPeer(plane, side);

@@ -54,6 +54,22 @@ describeWith(["netns", "tun"], "TUN device", () => {
     host.enter(() => openTun(kernel, { name: "pt0" })).close();
   });
 
+  it("PG-28, PG-29, PG-176: a device of several queues that a process has is in use, and keeps its queues", () => {
+    const tun = host.enter(() => openTun(kernel, { name: "pt0", queues: 3 }));
+    expect(tun).toMatchObject({ offloads: OFFLOADS_ALL, hasVnetHeader: true });
+    expect(tun.others).toHaveLength(2);
+    const queues = () => ipJson(host, "-d", "link", "show", "pt0")[0]?.["linkinfo"];
+    expect(queues()).toMatchObject({ info_data: { multi_queue: true, numqueues: 3 } });
+    for (const wanted of [1, 3]) {
+      expect(() => host.enter(() => openTun(kernel, { name: "pt0", queues: wanted }))).toThrow(
+        "device pt0 is in use",
+      );
+    }
+    expect(queues()).toMatchObject({ info_data: { numqueues: 3 } });
+    tun.close();
+    expect(host.enter(() => interfaceIndex(kernel, "pt0"))).toBeUndefined();
+  });
+
   it("PG-29: a device of another kind is in use", () => {
     host.run("ip", "link", "add", "pt0", "type", "veth", "peer", "name", "pt1");
     expect(() => host.enter(() => openTun(kernel, { name: "pt0" }))).toThrow("device pt0 is in use");

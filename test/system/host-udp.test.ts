@@ -77,6 +77,47 @@ describeWith(["netns"], "UDP sockets", () => {
     first.close();
   });
 
+  it("PG-41, PG-176: with several pairs a port that somebody has is noticed, even one who would share it", () => {
+    const first = openIn(a, { pairs: 2 });
+    expect(first.others).toMatchObject([{ v4: { port: 52625 }, v6: { port: 52625 } }]);
+    const second = openIn(a, { pairs: 2 });
+    for (const one of [second, ...second.others]) {
+      expect(one.v4?.port).toBe(second.v4?.port);
+      expect(one.v4?.port).not.toBe(52625);
+      expect(one.v6?.port).not.toBe(52625);
+    }
+    second.close();
+    first.close();
+    const alone = openIn(a, { port: { kind: "fixed", port: 52625 } });
+    alone.close();
+  });
+
+  it("PG-176: each sender has one of the sockets, and all of them have some", () => {
+    const sockets = openIn(b, { pairs: 4 });
+    const all = [sockets, ...sockets.others].map(({ v4 }) => v4?.fd ?? -1);
+    const to = { address: ip("10.0.0.2"), port: 52625 };
+    const heard = all.map(() => new Set<number>());
+    for (let i = 0; i < 24; i++) {
+      const from = openIn(a, { port: { kind: "any" } });
+      for (let n = 0; n < 3; n++) sendDatagram(kernel, from.v4?.fd ?? -1, { to, bytes: new Uint8Array(8) });
+      from.close();
+    }
+    let count = 0;
+    for (let tries = 0; count < 72 && tries < 500; tries++) {
+      for (const [i, fd] of all.entries()) {
+        if (pollOne(kernel, fd, POLLIN, 10) === 0) continue;
+        const got = receiveDatagram(kernel, fd);
+        if (got === undefined) continue;
+        heard[i]?.add(got.from.port);
+        count++;
+      }
+    }
+    expect(count).toBe(72);
+    expect(heard.reduce((sum, ports) => sum + ports.size, 0)).toBe(24);
+    expect(heard.filter(({ size }) => size > 0).length).toBeGreaterThan(1);
+    sockets.close();
+  });
+
   it("PG-67: the port can be bound again at once, a hundred times", () => {
     for (let i = 0; i < 100; i++) {
       const sockets = openIn(a);

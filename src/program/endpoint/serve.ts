@@ -152,6 +152,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
       random: systemRandom,
       ...(options.flowRecords === undefined ? {} : { capacity: options.flowRecords }),
     },
+    pairs: options.threads,
     threads,
     log,
   });

@@ -1,5 +1,5 @@
 import type { ProgramIo } from "../io.ts";
-import { loadWithThreads } from "../load-with-threads.ts";
+import { loadWithThreads, refusePairs } from "../load-with-threads.ts";
 import type { GatewayOptions } from "../options.ts";
 
 /** `postern gateway` (`run-gateway.ts`). */
@@ -9,6 +9,7 @@ export async function runGateway(options: GatewayOptions, io: ProgramIo): Promis
     return options.word === "setup" ? setUpForwarding(options, io) : tearDownForwarding(io);
   }
   if (options.mode === "userspace") {
+    refusePairs(options);
     const { runUserspaceGateway } = await import("../userspace/run-gateway.ts");
     return await runUserspaceGateway(options, io);
   }

@@ -23,6 +23,7 @@ import {
   createPlane,
   createPlaneMemory,
   type FlowOptions,
+  type PairDescriptors,
   type Plane,
   type PlaneMode,
 } from "../../../bindings/plane/index.ts";
@@ -61,6 +62,8 @@ export interface PlaneHostOptions {
   readonly features: PlaneFeatures;
   /** `--validate-checksums`. */
   readonly validatesChecksums: boolean;
+  /** Pairs of workers, each with sockets and a queue of the device of its own (PG-176). */
+  readonly pairs: number;
   /** Threads of the workers that are up already. */
   readonly threads: PlaneThreads;
   readonly log: Log;
@@ -90,7 +93,7 @@ export interface PlaneHost {
   pathMtu(way: Pick<MtuQuestion, "source" | "destination">): number | undefined;
   /** Writes one packet to the TUN device; what the device does not take is lost, as on any link. */
   writeTun(packet: Uint8Array): void;
-  /** Starts both workers. */
+  /** Starts all workers. */
   start(): Promise<void>;
   /**
    * Ends the workers' loops, binds the sockets again and starts the loops (PG-66). `onBound` is called before
@@ -146,6 +149,7 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
   const kernel = openKernel({ memory, area: scratch });
   const tun = openTun(kernel, {
     name: options.tunName,
+    queues: options.pairs,
     ...(features.tunOffload ? {} : { offloads: [] }),
   });
   const udp = toUdpOptions(options);
@@ -156,6 +160,7 @@ function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost
     module,
     sys: kernel.sys,
     threads: options.threads,
+    pairs: options.pairs,
     mode: options.mode,
     mtu: options.mtu,
     validatesChecksums: options.validatesChecksums,
@@ -179,6 +184,7 @@ function toUdpOptions(options: PlaneHostOptions): UdpOptions {
     mark: options.mark,
     device: options.device,
     gro: options.features.gro,
+    pairs: options.pairs,
     sendBufferBytes: options.sendBufferBytes ?? SEND_BUFFER_BYTES,
     receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
   };
@@ -187,13 +193,22 @@ function toUdpOptions(options: PlaneHostOptions): UdpOptions {
 function start({ options, plane, tun, sockets, errors }: OpenHost): Promise<void> {
   errors.start();
   return plane.start({
-    tun: tun.fd,
-    ...(sockets.v4 === undefined ? {} : { udp4: sockets.v4.fd, port4: sockets.v4.port }),
-    ...(sockets.v6 === undefined ? {} : { udp6: sockets.v6.fd, port6: sockets.v6.port }),
+    ...pairOf(tun.fd, sockets),
+    others: tun.others.map((queue, i) => pairOf(queue, sockets.others[i] ?? {})),
+    ...(sockets.v4 === undefined ? {} : { port4: sockets.v4.port }),
+    ...(sockets.v6 === undefined ? {} : { port6: sockets.v6.port }),
     hasSegmentation: options.features.gso,
     hasTcpOffload: (tun.offloads & OFFLOADS_TCP) === OFFLOADS_TCP,
     hasUdpOffload: (tun.offloads & OFFLOADS_ALL) === OFFLOADS_ALL,
   });
+}
+
+function pairOf(tun: number, { v4, v6 }: Pick<UdpSockets, "v4" | "v6">): PairDescriptors {
+  return {
+    tun,
+    ...(v4 === undefined ? {} : { udp4: v4.fd }),
+    ...(v6 === undefined ? {} : { udp6: v6.fd }),
+  };
 }
 
 async function rebind(

@@ -17,7 +17,7 @@ import type { SocketErrors } from "./socket-errors.ts";
 /** Requested socket buffers (PG §1, `SNDBUF`, `RCVBUF`). */
 export const SEND_BUFFER_BYTES = 16 << 20;
 export const RECEIVE_BUFFER_BYTES = 128 << 20;
-export const NO_SOCKETS: UdpSockets = { missing: [], close: () => {} };
+export const NO_SOCKETS: UdpSockets = { others: [], missing: [], close: () => {} };
 
 export interface OpenSocketsOptions {
   /** Raise the system's limits where the buffers are refused (PG-44). */

@@ -127,10 +127,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   const supervisor = createSupervisor(io.supervisor, log);
   supervisor.ready({
     statusLine: () => `peers: ${config.peers.length}`,
-    isAlive: livenessOf(() => {
-      const { egress, ingress } = host.plane.counters();
-      return [egress, ingress];
-    }),
+    isAlive: livenessOf(() => host.plane.counters().workers),
   });
   undo.add("service manager", () => supervisor.stopping());
 }
@@ -184,6 +181,7 @@ function openHost({ options, io, threads }: Start, { name, config }: LocatedConf
     receiveBufferBytes: options.udpRecvBuffer,
     features: readFeatures(env, log),
     validatesChecksums: options.validateChecksums,
+    pairs: options.threads,
     threads,
     log,
   });

@@ -4,6 +4,7 @@ import { COMMANDS } from "../../../src/cli/commands.ts";
 import type { OptionSpec, OptionTable } from "../../../src/cli/options.ts";
 import * as options from "../../../src/cli/options.ts";
 import { camelCase, type Environment, parseArguments, variableOf } from "../../../src/cli/parse.ts";
+import { PLANE } from "../../../src/cli/plane-options.ts";
 
 const TABLE = {
   "api-url": { kind: "text", short: "u", value: "URL", aliases: ["FIREZONE_API_URL"], help: "" },
@@ -192,7 +193,7 @@ describe("variables", () => {
 
 /** Every option of every table, by every name it has. */
 const ALL: readonly (readonly [string, OptionSpec])[] = [
-  ...[options.LOGGING, options.PLANE, options.PEER, options.CLIENT_ONLY],
+  ...[options.LOGGING, PLANE, options.PEER, options.CLIENT_ONLY],
   ...[options.GATEWAY_ONLY, options.WG_ONLY, options.PORTAL_ONLY, options.DEMO_ONLY],
 ].flatMap((table: OptionTable) => Object.entries(table));
 
