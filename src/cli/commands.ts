@@ -18,10 +18,10 @@ import { ASKING_COMMANDS } from "./asking.ts";
 import { BENCH } from "./bench-options.ts";
 import { formatCompletion, SHELLS } from "./completion.ts";
 import { type Command, define } from "./define.ts";
+import { DEMO_ONLY } from "./demo-options.ts";
 import { formatMan } from "./man.ts";
 import {
   CLIENT_ONLY,
-  DEMO_ONLY,
   DOCTOR_ONLY,
   GATEWAY_ONLY,
   LOGGING,
@@ -175,6 +175,7 @@ const demo = define({
   examples: [
     ["postern demo", "as root, or as a user who may make user namespaces"],
     ["postern demo --json | tail -n 1", "the results for programs"],
+    ["postern demo --relayed --script roam,kill-relay,start-relay", "a network that changes, without keys"],
   ],
   run: async (values, _words, io) => {
     const { runDemo } = await import("../program/demo/index.ts");

@@ -129,6 +129,8 @@ export interface DemoOptions {
   readonly seconds: number;
   readonly relayed: boolean;
   readonly tls: boolean;
+  /** A file of steps, or the steps themselves. */
+  readonly script: string | undefined;
 }
 
 /** `postern bench` (PG-200). */

@@ -56,7 +56,7 @@ function isForbiddenToOthers(): boolean {
 
 describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo", () => {
   it.each([
-    ["straight through two NATs", "direct", []],
+    ["straight through two NATs", "direct", ["--script", "roam,kill-relay,start-relay"]],
     ["by the relay where no UDP passes between the two", "relayed", ["--relayed"]],
     ["by TLS where no UDP leaves the client's network", "relayed-tls", ["--tls"]],
   ] as const)(
@@ -80,6 +80,8 @@ describeWith(["root", "netns", "tun", "nft", "openssl", "build"], "postern demo"
       expect(result.setUpMs).toBeGreaterThan(0);
       expect(result.tcp.upGbps).toBeGreaterThan(0);
       expect(result.tcp.downGbps).toBeGreaterThan(0);
+      const steps = options.length > 1 ? ["roam", "kill-relay", "start-relay"] : [];
+      expect(result.script).toMatchObject(steps.map((step) => ({ step, ok: true, isStopped: false })));
       expect(result).not.toHaveProperty("error");
       expect(demoProcesses()).toEqual([]);
       expect(abandonedFolders()).toEqual([]);

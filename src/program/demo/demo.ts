@@ -22,7 +22,9 @@ import {
 } from "../lab/index.ts";
 import type { DemoOptions } from "../options.ts";
 import * as byName from "./by-name.ts";
+import { playKeys, playSteps, type Scene, type StepResult } from "./changes.ts";
 import * as measure from "./measure.ts";
+import { readScript, type Step } from "./script.ts";
 import {
   buildMachines,
   type Machines,
@@ -53,6 +55,8 @@ interface DemoResult {
   /** Access taken back: how soon it has ended. */
   revoked?: byName.Timed;
   setUpMs?: number;
+  /** What `--script` or keys made happen, in order. */
+  script?: StepResult[];
   error?: string;
 }
 
@@ -63,12 +67,15 @@ interface Stage {
   readonly say: (text: string) => void;
   readonly result: DemoResult;
   readonly programs: Child[];
+  /** Absent: keys say what happens, where there are any. */
+  readonly steps: readonly Step[] | undefined;
 }
 
 export async function runDemo(options: DemoOptions, io: ProgramIo): Promise<number> {
+  const steps = options.script === undefined ? undefined : readScript(options.script);
   if (!isInside(io)) return await enter(io, "demo");
   const say = options.json ? io.printError : io.print;
-  const stage: Stage = { io, options, say, result: { v: 1, ok: false }, programs: [] };
+  const stage: Stage = { io, options, say, result: { v: 1, ok: false }, programs: [], steps };
   const lab = createLab();
   let stopped: "SIGINT" | "SIGTERM" | undefined;
   const interrupted = new Promise<never>((_, reject) => {
@@ -110,8 +117,9 @@ async function play(stage: Stage, lab: Lab): Promise<void> {
   say(`The web server is at ${RESOURCE_ADDRESS}. The client has no route to it, and it has none back.`);
   if (expected !== "direct") say(OBSTACLES[expected].text);
   say("");
+  const relayAgain = () => startRelay(stage, machines.relay, tokens.relay, certificate);
   await Promise.all([
-    startRelay(stage, machines.relay, tokens.relay, certificate),
+    relayAgain(),
     startPeer(stage, machines.gateway, "gateway", { token: tokens.gateway, args: [] }),
   ]);
   say("Gateway and relay have joined the portal. The gateway listens to nobody on the Internet.");
@@ -126,6 +134,7 @@ async function play(stage: Stage, lab: Lab): Promise<void> {
   await useName(stage, machines.client, sha256);
   await measureSpeed(stage, machines);
   await takeBack(stage, machines);
+  await change(stage, lab, machines, { expected, startRelay: relayAgain });
 }
 
 const OBSTACLES: Readonly<Record<measure.Path, { readonly obstacle: Obstacle; readonly text: string }>> = {
@@ -297,6 +306,28 @@ async function takeBack(stage: Stage, { portal, client }: Machines): Promise<voi
   result.revoked = await byName.revoke(portal, client);
   if (!result.revoked.ok) throw new PosternError("demo-revoke", "access did not end");
   say(`Took the policy for Web out of the portal's file: access had ended ${result.revoked.ms} ms later.`);
+}
+
+/** What happens afterwards to a network that serves, by `--script` or by key. */
+async function change(
+  stage: Stage,
+  lab: Lab,
+  machines: Machines,
+  { expected, startRelay }: { readonly expected: measure.Path; readonly startRelay: () => Promise<void> },
+): Promise<void> {
+  const { options, programs, say, steps } = stage;
+  const scene: Scene = {
+    ...{ lab, machines, say, startRelay, obstacle: OBSTACLES[expected].obstacle },
+    killRelay: async () => void (await lastOf(programs, "relay")?.stop({ signal: "SIGKILL" })),
+    checkPath: () => checkPath(stage, machines.client, expected),
+  };
+  stage.result.script = [];
+  if (steps !== undefined) await playSteps(scene, steps, stage.result.script);
+  else if (!options.json && process.stdin.isTTY) await playKeys(scene, process.stdin, stage.result.script);
+}
+
+function lastOf(programs: readonly Child[], role: string): Child | undefined {
+  return programs.findLast(({ name }) => name.startsWith(role));
 }
 
 async function measureSpeed(stage: Stage, machines: Machines): Promise<void> {

@@ -8,6 +8,8 @@
  *      └ 172.20.0.1 ── resource 172.20.0.100
  * ```
  *
+ * A café, 198.51.100.2 with 10.32.0.0/24 behind it, is built when the client first moves there (`--script`).
+ *
  * Home and office are routers that translate addresses and let nobody in. The resource has no route back
  * and the client none to it: what passes, passes the tunnel and the gateway's masquerading (PG-69).
  */
@@ -23,6 +25,10 @@ export const RESOURCE_NETWORK = "172.20.0.0/16";
 
 const HOME_ADDRESS = "203.0.113.130";
 const OFFICE_ADDRESS = "203.0.113.194";
+/** The first three bytes of a /24 each. */
+const HOME_NETWORK = "10.30.0";
+const CAFE_NETWORK = "10.32.0";
+const CAFE_ADDRESS = "198.51.100.2";
 
 /** What the client's network lets out: everything, UDP to the relay but not to the office, or no UDP. */
 export type Obstacle = "none" | "direct-udp" | "udp";
@@ -36,6 +42,8 @@ export interface Machines {
   readonly client: Namespace;
   readonly gateway: Namespace;
   readonly resource: Namespace;
+  /** The router of the network where the client goes; absent until then. */
+  cafe?: Namespace;
 }
 
 const ROLES = ["internet", "portal", "relay", "home", "office", "client", "gateway", "resource"] as const;
@@ -50,7 +58,7 @@ export async function buildMachines(lab: Lab, obstacle: Obstacle): Promise<Machi
     plug(lab, internet, { host: relay, role: "relay", address: RELAY_ADDRESS, router: "203.0.113.65" }),
     plug(lab, internet, { host: home, role: "home", address: HOME_ADDRESS, router: "203.0.113.129" }),
     plug(lab, internet, { host: office, role: "office", address: OFFICE_ADDRESS, router: "203.0.113.193" }),
-    shelter(lab, { router: home, host: client, network: "10.30.0", dropped: dropRule(obstacle) }),
+    shelter(lab, { router: home, host: client, network: HOME_NETWORK, dropped: dropRule(obstacle) }),
     shelter(lab, { router: office, host: gateway, network: "10.31.0", dropped: "" }),
     lab.connect(
       { namespace: gateway, device: "lan", addresses: ["172.20.0.1/16"] },
@@ -58,6 +66,39 @@ export async function buildMachines(lab: Lab, obstacle: Obstacle): Promise<Machi
     ),
   ]);
   return machines;
+}
+
+/**
+ * Takes the client's cable out and puts it in at home or in the café, which the first move builds.
+ *
+ * @returns when the old cable was gone, as `performance.now()` has it
+ */
+export async function moveClient(
+  {
+    lab,
+    machines,
+    obstacle,
+  }: { readonly lab: Lab; readonly machines: Machines; readonly obstacle: Obstacle },
+  isToHome: boolean,
+): Promise<number> {
+  const router = isToHome ? machines.home : (machines.cafe ?? (await buildCafe(lab, machines, obstacle)));
+  await machines.client.ip("link del wan");
+  const goneAt = performance.now();
+  await cable(lab, { router, host: machines.client, network: isToHome ? HOME_NETWORK : CAFE_NETWORK });
+  return goneAt;
+}
+
+async function buildCafe(lab: Lab, machines: Machines, obstacle: Obstacle): Promise<Namespace> {
+  const cafe = await lab.add("cafe");
+  machines.cafe = cafe;
+  const router = "198.51.100.1";
+  await lab.connect(
+    { namespace: cafe, device: "wan", addresses: [`${CAFE_ADDRESS}/26`] },
+    { namespace: machines.internet, device: "cafe", addresses: [`${router}/26`] },
+  );
+  await cafe.ip(`route add default via ${router}`);
+  await translate(cafe, dropRule(obstacle));
+  return cafe;
 }
 
 interface Plug {
@@ -76,22 +117,33 @@ async function plug(lab: Lab, internet: Namespace, { host, role, address, router
   await host.ip(`route add default via ${router}`);
 }
 
-interface Shelter {
+interface Cable {
   readonly router: Namespace;
   readonly host: Namespace;
   /** The first three bytes of a /24. */
   readonly network: string;
+}
+
+interface Shelter extends Cable {
   /** A rule about what comes from inside; empty: everything passes. */
   readonly dropped: string;
 }
 
 /** A host behind a router with NAT, as at home and in most offices. */
-async function shelter(lab: Lab, { router, host, network, dropped }: Shelter): Promise<void> {
+async function shelter(lab: Lab, { dropped, ...ends }: Shelter): Promise<void> {
+  await cable(lab, ends);
+  await translate(ends.router, dropped);
+}
+
+async function cable(lab: Lab, { router, host, network }: Cable): Promise<void> {
   await lab.connect(
     { namespace: host, device: "wan", addresses: [`${network}.2/24`] },
     { namespace: router, device: "lan", addresses: [`${network}.1/24`] },
   );
   await host.ip(`route add default via ${network}.1`);
+}
+
+async function translate(router: Namespace, dropped: string): Promise<void> {
   await forward(router);
   await router.run("nft", ["--", natRules(dropped)]);
 }

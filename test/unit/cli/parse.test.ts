@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { PosternError } from "../../../src/base/index.ts";
 import { COMMANDS } from "../../../src/cli/commands.ts";
+import { DEMO_ONLY } from "../../../src/cli/demo-options.ts";
 import type { OptionSpec, OptionTable } from "../../../src/cli/options.ts";
 import * as options from "../../../src/cli/options.ts";
 import { camelCase, type Environment, parseArguments, variableOf } from "../../../src/cli/parse.ts";
@@ -194,7 +195,7 @@ describe("variables", () => {
 /** Every option of every table, by every name it has. */
 const ALL: readonly (readonly [string, OptionSpec])[] = [
   ...[options.LOGGING, PLANE, options.PEER, options.CLIENT_ONLY],
-  ...[options.GATEWAY_ONLY, options.WG_ONLY, options.PORTAL_ONLY, options.DEMO_ONLY],
+  ...[options.GATEWAY_ONLY, options.WG_ONLY, options.PORTAL_ONLY, DEMO_ONLY],
 ].flatMap((table: OptionTable) => Object.entries(table));
 
 const GOOD: Readonly<Record<string, string>> = {
