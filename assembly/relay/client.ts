@@ -23,6 +23,8 @@ import { noteToClient, noteToPeer } from "./activity";
 import { bufferOf, bytesOfMessage, readArrival } from "./receive";
 import { sendInside, sendToPeer } from "./send";
 import { findByChannel, findByPeer } from "./table";
+import { flush } from "./transmit";
+import { flushWhole, isSizeCheck } from "./whole";
 
 /** First bytes (RFC 8656 §12): below, STUN. */
 const STUN_LAST: u32 = 0x03;
@@ -66,7 +68,11 @@ function handleDatagram(worker: usize, at: usize, bytes: u32): void {
   if (load<u32>(row, Binding.IS_HAIRPIN) != 0) return turnInside(worker, row, at, length);
   count(worker, Counter.PACKETS_PASSED, 1);
   noteToPeer(worker, row, length);
-  sendToPeer(worker, row, at + <usize>CHANNEL_HEADER_BYTES, length);
+  const data = at + <usize>CHANNEL_HEADER_BYTES;
+  if (!isSizeCheck(data, length)) return sendToPeer(worker, row, data, length);
+  flush(worker);
+  sendToPeer(worker, row, data, length);
+  flushWhole(worker, load<u32>(row, Binding.PEER_BYTES) == 16);
 }
 
 /** The binding of the message's client with that channel; most trains have one channel. */
@@ -97,7 +103,10 @@ function turnInside(worker: usize, row: usize, at: usize, length: u32): void {
   count(worker, Counter.PACKETS_PASSED, 1);
   noteToPeer(worker, row, length);
   noteToClient(worker, other, length);
+  if (!isSizeCheck(at + <usize>CHANNEL_HEADER_BYTES, length)) return sendInside(worker, other, at, length);
+  flush(worker);
   sendInside(worker, other, at, length);
+  flushWhole(worker, load<u32>(other, Binding.CLIENT_BYTES) == 16);
 }
 
 /** Hands STUN to control; counts what becomes of it (RL-55). */

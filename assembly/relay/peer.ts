@@ -3,11 +3,13 @@
  * sender, and to nobody else (RL-31). The twin: `test/twin/relay/relay.ts`.
  */
 import { count, dropped } from "../counters";
-import { CHANNEL_HEADER_BYTES, Counter, Drop, RELAY_PAYLOAD_MAX, Worker } from "../layout";
+import { Binding, CHANNEL_HEADER_BYTES, Counter, Drop, RELAY_PAYLOAD_MAX, Worker } from "../layout";
 import { noteToClient } from "./activity";
 import { bufferOf, bytesOfMessage, readArrival } from "./receive";
 import { sendToClient } from "./send";
 import { findByPeer } from "./table";
+import { flush } from "./transmit";
+import { flushWhole, isSizeCheck } from "./whole";
 
 /** Works on message `i` of a receive at allocation port `port`. What it sends waits for `flush`. */
 export function handleFromPeer(worker: usize, i: u32, port: u32): void {
@@ -27,8 +29,15 @@ export function handleFromPeer(worker: usize, i: u32, port: u32): void {
     else {
       count(worker, Counter.PACKETS_PASSED, 1);
       noteToClient(worker, row, length);
-      sendToClient(worker, row, at + <usize>position, length);
+      forward(worker, row, at + <usize>position, length);
     }
     position += stride;
   } while (position < bytes);
+}
+
+function forward(worker: usize, row: usize, at: usize, length: u32): void {
+  if (!isSizeCheck(at, length)) return sendToClient(worker, row, at, length);
+  flush(worker);
+  sendToClient(worker, row, at, length);
+  flushWhole(worker, load<u32>(row, Binding.CLIENT_BYTES) == 16);
 }

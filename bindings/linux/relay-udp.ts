@@ -1,6 +1,6 @@
 /**
  * The relay's UDP sockets (RL-50): a listening one per family, and one per allocation and family. None is
- * connected, nothing is fragmented, and no other process can share their ports.
+ * connected, what does not fit on the way may go in fragments, and no other process can share their ports.
  */
 import type { IpAddress } from "../../src/base/index.ts";
 import type { Kernel } from "./kernel.ts";
@@ -45,13 +45,13 @@ export function openRelaySocket(kernel: Kernel, options: RelaySocketOptions): Re
 type Option = readonly [level: number, name: number, value: number];
 
 const V4_OPTIONS: readonly Option[] = [
-  [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_PROBE],
+  [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_OMIT],
   [S.IPPROTO_IP, S.IP_RECVTOS, 1],
 ];
 
 const V6_OPTIONS: readonly Option[] = [
   [S.IPPROTO_IPV6, S.IPV6_V6ONLY, 1],
-  [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_PROBE],
+  [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_OMIT],
   [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
 ];
 

@@ -41,8 +41,10 @@ export const IP_PMTUDISC_WANT = 1;
 /** Send nothing that does not fit; of IPv6 the same number. */
 export const IP_PMTUDISC_DO = 2;
 
-/** Never fragment, and believe no ICMP about the path's MTU (RL-50). */
+/** Never fragment, and believe no ICMP about the path's MTU (RL-50); of IPv6 the same number. */
 export const IP_PMTUDISC_PROBE = 3;
+/** Believe no ICMP, and set no DF: what a device or the way does not take may be cut up; of IPv6 the same number. */
+export const IP_PMTUDISC_OMIT = 5;
 
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
@@ -62,7 +64,7 @@ export const IPV6_PKTINFO = 50;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const IPV6_PMTUDISC_WANT = 1;
-export const IPV6_PMTUDISC_PROBE = 3;
+export const IPV6_PMTUDISC_OMIT = 5;
 
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;

@@ -136,4 +136,6 @@ export const RELAY_CONSTANTS = {
   RELAY_STUN_BYTES_MAX: 1500,
   /** A UDP payload over IPv4; with the header in front 4 bytes less of data (RL-43). */
   RELAY_PAYLOAD_MAX: 65_507,
+  /** STUN from here on is a check of a size, and goes on whole (RL-50): no other is so long, no path so narrow. */
+  RELAY_WHOLE_BYTES: 512,
 } as const;

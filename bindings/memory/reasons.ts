@@ -105,7 +105,10 @@ export const REASONS = {
   udp_send_blocked: loop("a local firewall refuses", "PG-46"),
   udp_send_failed: loop("any other error", "PG-46"),
   relay_send_full: loop("the socket had no room for 5 ms", "RL-46"),
-  relay_send_too_long: loop("longer than the link takes: nothing is fragmented", "RL-50"),
+  relay_send_too_long: loop(
+    "longer than the device takes, or than UDP: such a check of a size goes whole or not at all",
+    "RL-50",
+  ),
   relay_send_error: loop("unreachable, refused, or any other error", "RL-46"),
   tun_write_down: loop("interface down (EIO)", "PG-38, PF-34"),
   tun_write_refused: loop("EINVAL, ENOBUFS or another error", "PG-38"),

@@ -71,6 +71,7 @@ function toBinding({ client, channel, peer, hasLocal }: Change): RelayBinding {
 /** Bytes that begin like something, or like nothing. */
 const piece: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(fc.nat(5), fc.nat(60), fc.integer({ min: -2, max: 5 })).map(dataPiece) },
+  { weight: 1, arbitrary: fc.tuple(fc.nat(5), fc.constantFrom(511, 512, 1200)).map(sizeCheckPiece) },
   { weight: 1, arbitrary: fc.uint8Array({ minLength: 0, maxLength: 40 }) },
   {
     weight: 1,
@@ -82,6 +83,14 @@ function dataPiece([channel, length, lie]: readonly [number, number, number]): U
   const claimed = Math.max(0, length + Math.min(0, lie));
   const header = Uint8Array.of(0x40, channel, claimed >> 8, claimed & 0xff);
   return concatBytes(header, new Uint8Array(length).fill(channel + length), new Uint8Array(Math.max(0, lie)));
+}
+
+/** In channel data; what peers send begins with the channel's number, and is none. */
+function sizeCheckPiece([channel, length]: readonly [number, number]): Uint8Array {
+  const check = new Uint8Array(length);
+  check.set([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+  if (channel === 5) return check;
+  return concatBytes(Uint8Array.of(0x40, channel, length >> 8, length & 0xff), check);
 }
 
 interface Train {
@@ -152,10 +161,12 @@ function flat(sends: readonly Sent[]) {
 function expectedOf(fates: readonly Fate[]) {
   return fates.flatMap((fate) => {
     if (fate.kind !== "sent") return [];
-    const { to, via, bytes, ecn, source } = fate;
+    const { to, via, bytes, ecn, source, isWhole } = fate;
     const isV4 = to.address.length === 4;
     const listening = isV4 ? FD.listen4 : FD.listen6;
-    return [{ fd: via === "listening" ? listening : fdOf(via, isV4 ? 4 : 6), to, bytes, ecn, source }];
+    return [
+      { fd: via === "listening" ? listening : fdOf(via, isV4 ? 4 : 6), to, bytes, ecn, source, isWhole },
+    ];
   });
 }
 

@@ -7,6 +7,8 @@ import { describeWith } from "../lib/requirements.ts";
 import { transfer } from "../lib/transfer.ts";
 
 const MTU = 1300;
+/** The office's first. */
+const RELAY = "203.0.113.101";
 const NARROW = /path carries no full packets/;
 /** Bulk that would need an hour, if every full segment had to be sent until it is given up. */
 const BULK_BYTES = 20e6;
@@ -112,6 +114,38 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "a narrow network", () =>
           expect(warningsOf(program).filter((line) => NARROW.test(line))).toHaveLength(1);
         }
       });
+    });
+  });
+
+  describe("behind a relay, ICMP blocked, fragments allowed", () => {
+    let office: Office;
+    afterAll(() => office?.close());
+
+    it("RL-50, TN-108: what its senders cannot make smaller arrives all the same", { timeout }, async () => {
+      const symmetric = { kind: "symmetric" } as const;
+      const families = { client: "ipv4", gateway: "ipv4" } as const;
+      office = await createOffice({ nats: { client: symmetric, gateway: symmetric, families }, relays: 1 });
+      // Between either site and the relay, in both directions.
+      for (const [router, inside] of [
+        [office.router, "172.30.0"],
+        [office.gatewayRouter, "172.31.0"],
+      ] as const) {
+        await router.ip(
+          `route replace ${inside}.0/24 dev lan mtu lock ${MTU}`,
+          `route add ${RELAY}/32 dev wan mtu lock ${MTU}`,
+        );
+        await silence(router);
+      }
+      office.configure([{ resource: "Office" }]);
+      await office.startPortal();
+      await office.startRelay(0);
+      const programs = await Promise.all([office.startGateway(), office.startClient()]);
+      await echo(office.client, OFFICE_V4, "-W", "10");
+      for (const program of programs) await program.waitForLine(NARROW, { withinMs: 20_000 });
+      const { connection } = await statusOf(programs[1]);
+      // Checks went whole or not at all, so that the path's MTU is the right one, and TCP keeps to it.
+      expect(connection).toMatchObject({ mtu: String(MTU), mtu_inside: String(MTU - 64) });
+      expect(await echo(office.client, OFFICE_V4, "-M", "dont", "-s", String(1280 - 28))).toBe("answered");
     });
   });
 

@@ -85,6 +85,7 @@ const TWINS: Readonly<Record<string, Twin>> = {
   "assembly/relay/peer.ts": RELAY,
   "assembly/relay/send.ts": RELAY,
   "assembly/relay/table.ts": RELAY,
+  "assembly/relay/whole.ts": RELAY,
 };
 
 /** Files of these rooms that compute nothing of which a second form would be simpler. */

@@ -19,6 +19,8 @@ export type Fate =
       readonly bytes: Uint8Array;
       readonly ecn: number;
       readonly source: IpAddress | undefined;
+      /** With DF. */
+      readonly isWhole: boolean;
     }
   | { readonly kind: "punted"; readonly bytes: Uint8Array }
   | { readonly kind: "dropped"; readonly reason: string };
@@ -42,7 +44,10 @@ export function fromClient(bindings: readonly RelayBinding[], { from, bytes, ecn
   if (own === undefined) return dropped("relay_no_channel");
   const data = bytes.subarray(4, 4 + length);
   if (!own.isHairpin)
-    return { kind: "sent", to: own.peer, via: own.port, bytes: data, ecn, source: undefined };
+    return {
+      ...({ kind: "sent", to: own.peer, via: own.port, bytes: data, ecn } as const),
+      ...{ source: undefined, isWhole: isSizeCheck(data) },
+    };
   const asPeer = { address: own.peer.address, port: own.port };
   const other = bindings.find((one) => one.port === own.peer.port && equalSocketAddress(one.peer, asPeer));
   return other === undefined ? dropped("relay_no_binding") : toClient(other, data, ecn);
@@ -66,7 +71,13 @@ function toClient({ client, channel, local }: RelayBinding, data: Uint8Array, ec
   view.setUint16(2, data.length);
   bytes.set(data, 4);
   const source = local?.length === client.address.length ? local : undefined;
-  return { kind: "sent", to: client, via: "listening", bytes, ecn, source };
+  return { kind: "sent", to: client, via: "listening", bytes, ecn, source, isWhole: isSizeCheck(data) };
+}
+
+/** RL-50: STUN so long that it can only be a check of a path's size. */
+function isSizeCheck(data: Uint8Array): boolean {
+  if (data.length < 512 || (data[0] ?? 0) > 3) return false;
+  return new DataView(data.buffer, data.byteOffset).getUint32(4) === 0x2112_a442;
 }
 
 function dropped(reason: string): Fate {

@@ -34,6 +34,7 @@ const EAGAIN = 11;
 const [SOL_SOCKET, SOL_UDP, IPPROTO_IP, IPPROTO_IPV6] = [1, 17, 0, 41];
 const [UDP_SEGMENT, UDP_GRO, IP_TOS, IP_PKTINFO, IPV6_PKTINFO, IPV6_TCLASS] = [103, 104, 1, 8, 50, 67];
 const SO_RXQ_OVFL = 40;
+const [IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE, ENOPROTOOPT] = [10, 23, 3, 92];
 export const FD = { listen4: 11, listen6: 12, wake: 13, epoll: 14 } as const;
 /** Allocation sockets: `fdOf(port, family)`. */
 export const fdOf = (port: number, family: 4 | 6): number => 2 * port + (family === 6 ? 1 : 0);
@@ -58,6 +59,8 @@ export interface Sent {
   readonly segment: number | undefined;
   readonly ecn: number;
   readonly source: IpAddress | undefined;
+  /** With DF (RL-50). */
+  readonly isWhole: boolean;
 }
 
 export interface RelayBench {
@@ -89,6 +92,7 @@ export function createRelayBench(faults: readonly Fault[] = []): RelayBench {
     sent: [],
     sendErrors: [],
     waits: [],
+    whole: new Set(),
     now: 1000,
     ended: 0,
     errno: 0,
@@ -166,6 +170,8 @@ interface Scene {
   readonly sent: Sent[];
   readonly sendErrors: number[];
   readonly waits: { readonly fd: number; readonly timeoutMs: number }[];
+  /** Sockets that set DF at the moment. */
+  readonly whole: Set<number>;
   now: number;
   ended: number;
   errno: number;
@@ -192,7 +198,14 @@ function createCalls(shared: SharedMemory, scene: Scene) {
     write: unused,
     sendmsg: unused,
     recvmsg: unused,
-    setsockopt: unused,
+    setsockopt(fd: number, level: number, name: number, at: number) {
+      const isV6 = fd === FD.listen6 || (fd > 1000 && fd % 2 === 1);
+      const expected = isV6 ? [IPPROTO_IPV6, IPV6_MTU_DISCOVER] : [IPPROTO_IP, IP_MTU_DISCOVER];
+      if (level !== expected[0] || name !== expected[1]) return fail(ENOPROTOOPT);
+      if (shared.words[at >> 2] === PROBE) scene.whole.add(fd);
+      else scene.whole.delete(fd);
+      return 0;
+    },
     sched_yield: unused,
     clock_gettime(_clock: number, at: number) {
       shared.longs[at >> 3] = BigInt(Math.floor(scene.now / 1000));
@@ -208,7 +221,8 @@ function createCalls(shared: SharedMemory, scene: Scene) {
       const answer = scene.sendErrors.shift() ?? 0;
       if (answer > 0 && answer <= 1000) return fail(answer);
       const taken = answer > 1000 ? Math.min(count, answer - 1000) : count;
-      for (let i = 0; i < taken; i++) scene.sent.push(readSent(shared, fd, at + 64 * i));
+      for (let i = 0; i < taken; i++)
+        scene.sent.push({ ...readSent(shared, fd, at + 64 * i), isWhole: scene.whole.has(fd) });
       return taken;
     },
     epoll_wait(_epoll: number, at: number, count: number) {
@@ -278,7 +292,7 @@ function u32(value: number): Uint8Array {
   return bytes;
 }
 
-function readSent({ memory }: SharedMemory, fd: number, at: number): Sent {
+function readSent({ memory }: SharedMemory, fd: number, at: number): Omit<Sent, "isWhole"> {
   const bytes = new Uint8Array(memory.buffer);
   const view = new DataView(memory.buffer);
   const pointer = (offset: number): number => Number(view.getBigUint64(at + offset, true));

@@ -22,6 +22,13 @@ function channelData(data: Uint8Array, channel = CHANNEL, length = data.length):
   return concatBytes(Uint8Array.of(channel >> 8, channel & 0xff, length >> 8, length & 0xff), data);
 }
 
+/** How a check of a size begins (SN-151). */
+function sizeCheck(length: number): Uint8Array {
+  const bytes = counting(length);
+  bytes.set([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+  return bytes;
+}
+
 function bench(...bindings: readonly RelayBinding[]): RelayBench {
   const made = createRelayBench();
   for (const binding of bindings.length === 0 ? [BINDING] : bindings) made.publish(binding);
@@ -37,7 +44,46 @@ describe("from clients to peers", () => {
   it("RL-42: channel data goes from the allocation's socket to the peer, without its header", () => {
     const data = counting(100);
     expect(bench().fromClients({ from: CLIENT, bytes: channelData(data) })).toEqual([
-      { fd: fdOf(PORT, 4), to: PEER, bytes: data, segment: undefined, ecn: 0, source: undefined },
+      {
+        fd: fdOf(PORT, 4),
+        to: PEER,
+        bytes: data,
+        segment: undefined,
+        ecn: 0,
+        source: undefined,
+        isWhole: false,
+      },
+    ]);
+  });
+
+  it.each<readonly [string, readonly boolean[], Uint8Array]>([
+    ["STUN of 512 bytes goes with DF", [false, true, false], sizeCheck(512)],
+    ["STUN of one byte less does not", [false, false], sizeCheck(511)],
+    ["nor what has another cookie", [false, false], sizeCheck(512).fill(0, 4, 8)],
+    ["nor what begins like WireGuard", [false, false], sizeCheck(512).fill(4, 0, 1)],
+  ])("RL-50: of what goes to a peer, %s", (_, whole, data) => {
+    const all = [counting(1200), data, counting(1200)];
+    const sent = bench().fromClients(...all.map((one) => ({ from: CLIENT, bytes: channelData(one) })));
+    expect(sent.map(({ isWhole }) => isWhole)).toEqual(whole);
+    expect(concatBytes(...sent.map(({ bytes }) => bytes))).toEqual(concatBytes(...all));
+  });
+
+  it("RL-50: a check of a size that stays inside, and one towards a client, go with DF; what follows does not", () => {
+    const own = at("198.51.100.7:50001");
+    const other: RelayBinding = {
+      ...{ client: at("[2001:db8::1]:5"), channel: 0x4007, port: 50_001, isHairpin: true },
+      peer: at("198.51.100.7:50000"),
+    };
+    const made = bench({ ...BINDING, peer: own, isHairpin: true }, other, { ...BINDING, channel: 0x4001 });
+    const [check, full] = [sizeCheck(1200), counting(1200)];
+    const inside = [check, full].map((data) => ({ from: CLIENT, bytes: channelData(data) }));
+    expect(made.fromClients(...inside)).toMatchObject([
+      { fd: FD.listen6, isWhole: true },
+      { fd: FD.listen6, isWhole: false },
+    ]);
+    expect(made.fromPeers(PORT, ...[check, full].map((bytes) => ({ from: PEER, bytes })))).toMatchObject([
+      { fd: FD.listen4, to: CLIENT, isWhole: true },
+      { fd: FD.listen4, to: CLIENT, isWhole: false },
     ]);
   });
 
@@ -150,6 +196,7 @@ describe("from peers to clients", () => {
         segment: undefined,
         ecn: 0,
         source: local,
+        isWhole: false,
       },
     ]);
   });
@@ -220,6 +267,7 @@ describe("inside", () => {
         segment: undefined,
         ecn: 0,
         source: undefined,
+        isWhole: false,
       },
     ]);
   });
