@@ -24,6 +24,7 @@ export {
   createUapiReader,
   formatErrno,
   formatStatus,
+  formatStatusInSteps,
   parseSet,
   parseSetInSteps,
   UAPI_ERRNO,

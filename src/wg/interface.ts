@@ -38,7 +38,7 @@ import {
   setPeer,
   tablesOf,
 } from "./interface-peer.ts";
-import { finish, LINES_PER_STEP, type Steps } from "./steps.ts";
+import { finish, LINES_PER_STEP, PEERS_PER_LOOK, type Steps } from "./steps.ts";
 import type { WgPeerStatus, WgSet } from "./uapi.ts";
 
 /** ICMP errors per second and at once (WG-58). */
@@ -102,6 +102,8 @@ export interface WgInterface {
   privateKey(): Uint8Array | undefined;
   publicKey(): Uint8Array | undefined;
   peers(): readonly WgPeerStatus[];
+  /** The same, a few at a time as the caller asks for them; one that has gone by then is left out (WG-67). */
+  peersInPieces(): Iterable<readonly WgPeerStatus[]>;
   peerStats(publicKey: Uint8Array): WgPeerStats | undefined;
   drops(): Readonly<WgDropCounts>;
   /** Takes the device's events out; plain mode only counts and logs them. */
@@ -140,6 +142,7 @@ export function createWgInterface(options: WgInterfaceOptions): WgInterface {
     privateKey: () => state.privateKey,
     publicKey: () => device.publicKey(),
     peers: () => [...peers.byKey.values()].map((peer) => statusOf(state, peer)),
+    peersInPieces: () => peersInPieces(state),
     peerStats(publicKey) {
       const peer = peers.byKey.get(toHex(publicKey));
       return peer && device.stats(peer.ref);
@@ -282,6 +285,15 @@ function address(peers: InterfacePeers, transmit: WgTransmit): WgInterfaceTransm
   if (transmit.isRetransmission) forgetSource(peers, peer);
   const { endpoint, source } = peer;
   return { destination: endpoint, bytes: transmit.datagram, ...(source && { source }) };
+}
+
+function* peersInPieces(state: InterfaceState): Iterable<readonly WgPeerStatus[]> {
+  const { byKey } = state.peers;
+  const all = [...byKey];
+  for (let i = 0; i < all.length; i += PEERS_PER_LOOK) {
+    const present = all.slice(i, i + PEERS_PER_LOOK).filter(([key, peer]) => byKey.get(key) === peer);
+    yield present.map(([, peer]) => statusOf(state, peer));
+  }
 }
 
 function statusOf({ device, unixEpoch }: InterfaceState, peer: InterfacePeer): WgPeerStatus {

@@ -8,6 +8,8 @@ export type Steps<T> = Generator<undefined, T>;
 /** Pieces that take well below the 20 ms in which a handshake should be answered. */
 export const LINES_PER_STEP = 1024;
 export const PEERS_PER_STEP = 64;
+/** Of an answer, which costs no key agreement. */
+export const PEERS_PER_LOOK = 256;
 
 /** All steps at once. */
 export function finish<T>(steps: Steps<T>): T {

@@ -208,11 +208,24 @@ export function formatErrno(errno: number): string {
 
 /** The answer to `get`, in the order of WG-66, with the final `errno=0`. */
 export function formatStatus(status: WgStatus): string {
+  return finish(formatStatusInSteps(status, [status.peers]));
+}
+
+/** The same of peers that come in pieces, with a step after each but the last. */
+export function* formatStatusInSteps(
+  status: Omit<WgStatus, "peers">,
+  pieces: Iterable<readonly WgPeerStatus[]>,
+): Steps<string> {
   const lines: string[] = [];
   if (status.privateKey !== undefined) lines.push(`private_key=${toHex(status.privateKey)}`);
   lines.push(`listen_port=${status.listenPort}`);
   if (status.fwMark !== 0) lines.push(`fwmark=${status.fwMark}`);
-  for (const peer of status.peers) lines.push(...formatPeer(peer));
+  let isFirst = true;
+  for (const peers of pieces) {
+    if (!isFirst) yield;
+    isFirst = false;
+    for (const peer of peers) lines.push(...formatPeer(peer));
+  }
   return `${lines.join("\n")}\n${formatErrno(UAPI_ERRNO.ok)}`;
 }
 

@@ -1,5 +1,6 @@
 /** Our own handshakes: starting, retransmitting and giving up (section 7). */
 import { after, type Instant, randomBelow } from "../base/index.ts";
+import { agreedRemote } from "./agreement.ts";
 import {
   ANSWERABLE,
   ANSWERABLE_FAST,
@@ -76,7 +77,8 @@ function sendInitiation(
   peer.stamps.sent = stamp;
   const sender = nextLocalIndex(peer);
   const ephemeral = core.crypto.ephemeral(core.random);
-  const made = createInitiation(core.crypto, { own, remote: peer.remote, sender, ephemeral, stamp });
+  const remote = agreedRemote(core, peer);
+  const made = createInitiation(core.crypto, { own, remote, sender, ephemeral, stamp });
   sendHandshakeMessage(core, peer, now, {
     kind: "initiation",
     sender,

@@ -1,5 +1,7 @@
 /** What the network sends, except data: checks by cost, then the state they change (section 5). */
+
 import { equalSecret, type Instant, toHex } from "../base/index.ts";
+import { agreedRemote } from "./agreement.ts";
 import { sendHandshakeMessage, useCookie } from "./attempt.ts";
 import { INIT_MIN_GAP_MS } from "./constants.ts";
 import { openCookieReply } from "./cookie.ts";
@@ -103,7 +105,7 @@ function handleInitiation(
   if (!caller.ok) return drop(core, caller.reason);
   const peer = core.peers.byKey(caller.value.publicKey);
   if (peer === undefined || peer.attempt.kind === "expired") return drop(core, "wg_unknown_peer");
-  const proof = openStamp(core.crypto, peer.remote, caller.value, initiation);
+  const proof = openStamp(core.crypto, agreedRemote(core, peer), caller.value, initiation);
   if (!proof.ok) return drop(core, proof.reason, peer);
   const { stamp } = proof.value;
   const { received } = peer.stamps;

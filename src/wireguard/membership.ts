@@ -1,5 +1,6 @@
 /** Peers that come and go, and the keys by which they are known. */
 import { copyOf, equalBytes, type Instant, malformed, type Parsed, parsed, toBase64 } from "../base/index.ts";
+import { forgetAgreement } from "./agreement.ts";
 import { sendKeepaliveNow } from "./attempt.ts";
 import { createHandshakeGuard } from "./cookie.ts";
 import type { DeviceCore } from "./device-core.ts";
@@ -73,7 +74,7 @@ export function erase(core: DeviceCore): void {
   }
 }
 
-/** WG-61: nothing that was agreed on with the old key stays. */
+/** WG-61: nothing that was agreed on with the old key stays. Key agreements are made anew when they are needed. */
 export function setStaticKey(core: DeviceCore, now: Instant, key: Uint8Array | undefined): void {
   core.own?.pair.erase();
   core.own = key && createOwnIdentity(core.crypto, copyOf(key));
@@ -84,12 +85,11 @@ export function setStaticKey(core: DeviceCore, now: Instant, key: Uint8Array | u
     peer.cookie = undefined;
     peer.lastMessage = undefined;
     peer.lastSessionWasOurs = false;
-    const remote = createRemote(core, peer.publicKey);
-    if (!remote.ok) {
+    if (core.own !== undefined && equalBytes(core.own.publicKey, peer.publicKey)) {
       removePeer(core, now, peer);
       continue;
     }
-    peer.remote = remote.value;
+    forgetAgreement(peer);
     reschedule(core, peer, now);
   }
 }

@@ -80,6 +80,8 @@ export interface Peer extends QueueEntry {
   readonly sessions: (Session | undefined)[];
   readonly drops: Partial<WgDropCounts>;
   remote: RemoteIdentity;
+  /** Our own key has changed since: what both agree on is made anew when it is needed (WG-61). */
+  isAgreementOld: boolean;
   presharedKey: Uint8Array | undefined;
   keepaliveMs: number;
   isReachable: boolean;
@@ -135,6 +137,7 @@ export function createPeer(input: {
     sessions: new Array<Session | undefined>(SESSIONS_PER_PEER).fill(undefined),
     drops: {},
     remote,
+    isAgreementOld: false,
     presharedKey: options.presharedKey,
     keepaliveMs: options.keepaliveMs ?? options.policy.keepaliveMs,
     isReachable: options.isReachable ?? true,

@@ -3,7 +3,7 @@ import { errnoName, errnoOf, setMark } from "../../../bindings/linux/index.ts";
 import { formatPrefix, formatSocketAddress, type Log, toBase64 } from "../../base/index.ts";
 import {
   formatErrno,
-  formatStatus,
+  formatStatusInSteps,
   parseSetInSteps,
   partsOf,
   UAPI_ERRNO,
@@ -54,9 +54,9 @@ export function createWgControl(options: WgControlOptions): WgControl {
   return {
     answer(request) {
       // Thousands of peers that are being added keep nobody from looking.
-      if (request.kind === "get" && !state.isBinding) return Promise.resolve(answerGet(state));
+      if (request.kind === "get" && !state.isBinding) return answerGet(state);
       return inTurn(state, async () =>
-        request.kind === "get" ? answerGet(state) : await answerSet(state, request.lines),
+        request.kind === "get" ? await answerGet(state) : await answerSet(state, request.lines),
       );
     },
     setPeers: (change) => inTurn(state, () => setInParts(state, change)),
@@ -83,14 +83,10 @@ function portOf({ host }: ControlState): number {
   return host.sockets().v4?.port ?? host.sockets().v6?.port ?? 0;
 }
 
-function answerGet(state: ControlState): string {
-  const { machine, mark } = state;
-  return formatStatus({
-    privateKey: machine.privateKey(),
-    listenPort: portOf(state),
-    fwMark: mark,
-    peers: machine.peers(),
-  });
+async function answerGet(state: ControlState): Promise<string> {
+  const { machine, mark: fwMark } = state;
+  const status = { privateKey: machine.privateKey(), listenPort: portOf(state), fwMark };
+  return await inTurns(formatStatusInSteps(status, machine.peersInPieces()), state.nextTurn);
 }
 
 async function answerSet(state: ControlState, lines: readonly string[]): Promise<string> {

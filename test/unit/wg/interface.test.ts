@@ -27,7 +27,7 @@ const PEERS_MAX = 4;
 const crypto = createNodeCrypto();
 
 /** An interface with its plane; outputs pile up in lists. */
-function createEnd(seed: number) {
+function createEnd(seed: number, options: Partial<Parameters<typeof createWgInterface>[0]> = {}) {
   const random = createSeededRandom(seed);
   const plane = createPolledPlane(DEFAULT_PLANE, { mode: "plain" });
   const machine = createWgInterface({
@@ -38,6 +38,7 @@ function createEnd(seed: number) {
     crypto,
     log: SILENT,
     peersMax: PEERS_MAX,
+    ...options,
   });
   const privateKey = randomBytes(random, 32);
   machine.set(NOW, { replacePeers: false, peers: [], privateKey: { key: privateKey } });
@@ -175,6 +176,48 @@ describe("WG-58: allowed IPs", () => {
     apply(end, { privateKey: { key: other } });
     expect(end.machine.peers()).toEqual([]);
   });
+});
+
+it("WG-61, WG-67: a change of our key agrees with no peer at once, but with each at its next handshake", () => {
+  let agreements = 0;
+  const counting: typeof crypto = {
+    ...crypto,
+    keyPair(privateKey) {
+      const made = crypto.keyPair(privateKey);
+      const dh = (publicKey: Uint8Array) => {
+        agreements++;
+        return made.dh(publicKey);
+      };
+      return { publicKey: made.publicKey, dh, erase: () => made.erase() };
+    },
+  };
+  const end = createEnd(1, { crypto: counting, peersMax: 64 });
+  const random = createSeededRandom(3);
+  const peers = Array.from({ length: 50 }, () => peerSet(crypto.keyPair(randomBytes(random, 32)).publicKey));
+  apply(end, { peers });
+  expect(agreements).toBe(50);
+  apply(end, { privateKey: { key: randomBytes(random, 32) } });
+  expect(agreements).toBe(50);
+  apply(end, { peers: [{ ...(peers[0] as WgPeerSet), endpoint: THERE, keepaliveSeconds: 25 }] });
+  expect(end.sent.filter(({ bytes }) => bytes[0] === 1)).toHaveLength(1);
+  expect(agreements).toBe(51);
+});
+
+it("WG-67: peers come in pieces, without those that have gone by then", () => {
+  const end = createEnd(1, { peersMax: 600 });
+  const keys = Array.from({ length: 600 }, (_, i) =>
+    new Uint8Array(32)
+      .fill(9)
+      .with(0, i >> 8)
+      .with(1, i & 255),
+  );
+  apply(end, { peers: keys.map((publicKey) => peerSet(publicKey)) });
+  const lengths: number[] = [];
+  for (const piece of end.machine.peersInPieces()) {
+    lengths.push(piece.length);
+    if (lengths.length === 1) apply(end, { peers: [peerSet(keys[599] as Uint8Array, { remove: true })] });
+  }
+  expect(lengths).toEqual([256, 256, 87]);
 });
 
 describe("WG-62: roaming", () => {

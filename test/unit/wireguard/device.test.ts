@@ -334,6 +334,26 @@ describe("keys that change", () => {
     expect(b.device.drops().wg_unknown_peer).toBe(1);
   });
 
+  it.each(["initiator", "responder"] as const)(
+    "WG-61: with a new private key it is the %s of a handshake",
+    (role) => {
+      const { world, a, b, ab } = pair();
+      const twin = addEnd(world, { name: "c", address: "192.0.2.3" });
+      send(world, a, b, "hello");
+      advance(world, 100);
+      a.device.setStaticKey(world.now, twin.privateKey);
+      const ba = addPeer(world, b, { ...a, publicKey: twin.publicKey });
+      if (role === "initiator") a.device.initiate(world.now, ab);
+      else b.device.initiate(world.now, ba);
+      settle(world);
+      advance(world, 100);
+      expect([a.device.stats(ab).hasUsableSession, b.device.stats(ba).hasUsableSession]).toEqual([
+        true,
+        true,
+      ]);
+    },
+  );
+
   it("WG-61: a new preshared key leaves the running session and counts in the next handshake", () => {
     const { world, a, b, ab, ba } = pair();
     send(world, a, b, "1");

@@ -9,7 +9,13 @@ const PEERS = 1000;
 const NOW = instant(1_000_000);
 
 /** A control whose turns the test counts; what the machine was given in each, and what was held. */
-function controlled({ bind = async () => {} }: { bind?: () => Promise<void> } = {}) {
+function controlled({
+  bind = async () => {},
+  pieces = 0,
+}: {
+  bind?: () => Promise<void>;
+  pieces?: number;
+} = {}) {
   const log: string[] = [];
   const given: {
     readonly peers: number;
@@ -26,7 +32,7 @@ function controlled({ bind = async () => {} }: { bind?: () => Promise<void> } = 
       given.push({ peers: change.peers.length, holdsRoutes: part?.holdsRoutes, turn: turns });
     },
     privateKey: () => undefined,
-    peers: () => [],
+    peersInPieces: () => Array.from({ length: pieces }, () => []),
   } as unknown as WgInterface;
   const host = {
     rtnetlink: { links: () => [] },
@@ -73,6 +79,12 @@ it("WG-67: a long change is read in turns, too", async () => {
   await control.answer({ kind: "set", lines });
   // 4,000 lines have three steps between them.
   expect(turns()).toBe(Math.ceil(2000 / 64) + 1 + 3);
+});
+
+it("WG-67: an answer about many peers is made in turns", async () => {
+  const { control, turns } = controlled({ pieces: 10 });
+  expect(await control.answer({ kind: "get" })).toBe("listen_port=51820\nerrno=0\n\n");
+  expect(turns()).toBe(9);
 });
 
 it("WG-66: who only looks is answered in between, but not while there is no port", async () => {
