@@ -13,7 +13,7 @@ import {
   unixMs,
 } from "../../src/base/index.ts";
 import { type Connections, createConnections } from "../../src/connections/index.ts";
-import { createResolver, type Resolver } from "../../src/dns/index.ts";
+import { createNameServer, createResolver, type Resolver } from "../../src/dns/index.ts";
 import { clientChannel, gatewayChannel } from "../../src/portal/protocol/index.ts";
 import {
   createTunnelClient,
@@ -91,6 +91,8 @@ export interface ClientOptions extends PeerOptions {
 }
 
 export interface GatewayOptions extends PeerOptions {
+  /** Whether clients may ask it for names (DN-84). */
+  readonly hasNameServer?: boolean;
   readonly takeEvent?: (event: TunnelGatewayEvent) => void;
 }
 
@@ -146,12 +148,16 @@ export function addClient(portal: SimulatedPortal, host: Host, options: ClientOp
 
 export function addGateway(portal: SimulatedPortal, host: Host, options: GatewayOptions = {}): GatewayPeer {
   const { world } = portal;
-  const { takeEvent } = options;
+  const { takeEvent, hasNameServer = false, starts = 0 } = options;
   const machines = createMachines(world, host, "gateway", options);
   const { connections, plane, log } = machines;
   const clocks = { now: world.now(), unixNow: wallOf(world, host) };
   const { flows } = plane;
-  const tunnel = createTunnelGateway({ connections, flows, ...clocks, isHostOpen: false, log });
+  const random = world.random(`host/${host.name}/names/${starts}`);
+  const tunnel = createTunnelGateway({
+    ...{ connections, flows, ...clocks, isHostOpen: false, log },
+    ...(hasNameServer && { openNameServer: (permit) => createNameServer({ random, permit, log }) }),
+  });
   const line = dial(portal, {
     ...loginOf(host, "gateway", connections, options),
     channel: gatewayChannel,

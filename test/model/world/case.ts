@@ -101,28 +101,47 @@ export function probeWhileCut(
   flow: ProbeFlow,
   expectations: readonly Expectation[],
 ): void {
-  const { world } = c.play;
   const sent = send(c, client, flow);
   if (sent === undefined) return;
-  world.run(answerMs(c));
+  c.play.world.run(answerMs(c));
+  judgeMeanwhile(c, client, [{ sent, expectations }]);
+}
+
+/**
+ * Judges packets that may be lost, and must not go astray: of each what may become of it.
+ * @returns how many arrived
+ */
+export function judgeMeanwhile(
+  c: Case,
+  client: string,
+  all: readonly { readonly sent: Probe; readonly expectations: readonly Expectation[] }[],
+): number {
+  const since = c.play.world.now();
   const arrivals = takeArrivals(c);
+  const numberOf = ({ sight }: Arrival): number => (sight.kind === "request" ? sight.number : 0);
   for (const arrival of arrivals) {
     const { cuts } = c.reference;
     // Neither of them can have heard.
     if (cuts.has(client) && cuts.has(arrival.gateway)) continue;
+    const its = all.find(({ sent }) => sent.number === numberOf(arrival)) ?? all[0];
+    if (its === undefined) violation(`nobody sent this: ${describeArrivals([arrival])}`);
+    const { sent, expectations } = its;
     const wrong = expectations.map((expectation) =>
       expectation.kind === "served"
-        ? wrongArrival(c, { sent, expectation, arrivals, sights: [], since: world.now() }, arrival)
+        ? wrongArrival(c, { sent, expectation, arrivals, sights: [], since }, arrival)
         : describeExpectation(expectation),
     );
     if (!wrong.includes("")) {
-      violation(`${client}: ${describe(flow)} must not pass, but ${describeArrivals([arrival])}: ${wrong}`);
+      violation(`${client}: ${describe(sent)} must not pass, but ${describeArrivals([arrival])}: ${wrong}`);
     }
   }
-  if (arrivals.length === 0) c.late.set(sent.number, { client, sent });
-  if (arrivals.length > 1)
-    violation(`${describe(flow)} arrived more than once: ${describeArrivals(arrivals)}`);
-  c.labels.add(arrivals.length > 0 ? "passed all the same" : "lost meanwhile");
+  for (const { sent } of all) {
+    const its = arrivals.filter((arrival) => numberOf(arrival) === sent.number);
+    if (its.length === 0) c.late.set(sent.number, { client, sent });
+    if (its.length > 1) violation(`${describe(sent)} arrived more than once: ${describeArrivals(its)}`);
+    c.labels.add(its.length > 0 ? "passed all the same" : "lost meanwhile");
+  }
+  return arrivals.length;
 }
 
 /** As `probe`, but other things happen before anybody looks; for what is served. */
@@ -172,7 +191,7 @@ function isAbout(sight: Sight, { id }: Probe): boolean {
 }
 
 /** @returns the probe; `undefined`: the client has no address of this family */
-function send(c: Case, client: string, flow: ProbeFlow): Probe | undefined {
+export function send(c: Case, client: string, flow: ProbeFlow): Probe | undefined {
   const source = c.application(client).own.find(({ length }) => length === flow.destination.length);
   if (source === undefined) return undefined;
   const number = ++c.probes;

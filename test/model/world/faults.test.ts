@@ -1,5 +1,6 @@
-/** The model test fails where the product is wrong: ten faults, each planted where a fault of the product would be. */
+/** The model test fails where the product is wrong: some faults, each planted where a fault of the product would be. */
 import { describe, expect, it } from "vitest";
+import { DNS_PORT, GATEWAY_DNS_PORT } from "../../../src/dns/index.ts";
 import { EVERYDAY_SEEDS } from "./labels.ts";
 import { portalFile } from "./portal-file.ts";
 import { runSeed } from "./run-case.ts";
@@ -20,6 +21,11 @@ function changed(packet: Uint8Array, at: number): Uint8Array {
 
 function isV4(packet: Uint8Array, protocol: number): boolean {
   return (packet[0] ?? 0) >> 4 === 4 && packet[9] === protocol;
+}
+
+function portOf(packet: Uint8Array): number {
+  const at = (packet[0] ?? 0) >> 4 === 4 ? 22 : 42;
+  return ((packet[at] ?? 0) << 8) | (packet[at + 1] ?? 0);
 }
 
 /** The portal never takes anything back: what was listed once stays, and so does who may reach it. */
@@ -57,6 +63,19 @@ const FAULTS: Readonly<Record<string, () => Fault>> = {
   }),
   "a name leads elsewhere": () => ({
     resolution: (addresses) => addresses.map((address) => changed(address, address.length - 1)),
+  }),
+  "the portal's name servers are ignored": () => ({
+    file: (reference) =>
+      portalFile({ ...reference, dns: { servers: [], isDoh: false, searchDomain: undefined } }),
+  }),
+  "questions for a site get lost": () => ({
+    // Of both families: what is lost by one is asked again by the other (DN-66).
+    atGateway: (packet) => (portOf(packet) === GATEWAY_DNS_PORT ? [] : [packet]),
+  }),
+  "a question for one server goes to another": () => ({
+    atGateway: (packet) => [
+      isV4(packet, UDP) && portOf(packet) === DNS_PORT && packet.length > 40 ? changed(packet, 19) : packet,
+    ],
   }),
   "gateways serve another site": () => ({
     siteOf: (site) => ({ "site-1": "site-2", "site-2": "site-1" })[site] ?? site,

@@ -5,9 +5,11 @@ import {
   answerMs,
   type Case,
   describeArrivals,
+  judgeMeanwhile,
   type ProbeFlow,
   probe,
   probeWhileCut,
+  send,
   takeArrivals,
   violation,
 } from "./case.ts";
@@ -94,12 +96,57 @@ export const HURRY: readonly Transition[] = [
     },
   },
   {
+    name: "packets while somebody moves",
+    weight: 3,
+    candidates: whole(movers),
+    run: (c, mover, draw) => sendWhileMoving(c, mover, draw),
+  },
+  {
     name: "a server sends first",
     weight: 4,
     candidates: whole((c) => (c.shaken.size > 0 ? [] : c.setup.clients.map(({ name }) => name))),
     run: (c, client, draw) => sendFirst(c, client, draw),
   },
 ];
+
+/** Peers that have another place to be at; gateways as in `outages.ts`. */
+function movers(c: Case): readonly string[] {
+  const { clients, sites } = c.setup;
+  const gateways = sites.flatMap((site) =>
+    site.gateways.filter(
+      ({ name, nat }) => nat && (site.gateways.length === 1 || !isHeld(c, { gateway: name })),
+    ),
+  );
+  return [...clients, ...gateways].map(({ name }) => name);
+}
+
+/** What is under way when a peer moves, and what is sent before all know of it, may be lost, and goes nowhere else. */
+function sendWhileMoving(c: Case, mover: string, draw: Draw): void {
+  const { play, setup } = c;
+  const isGateway = mover.startsWith("gateway");
+  const client = isGateway ? draw.of(setup.clients).name : mover;
+  const all: Parameters<typeof judgeMeanwhile>[2][number][] = [];
+  const sendSome = (): void => {
+    for (let i = 1 + draw.below(3); i > 0; i--) {
+      const flow = drawFlow(draw, drawDestination(c, client, draw));
+      const sent = hasFamily(c, client, flow.destination) ? send(c, client, flow) : undefined;
+      if (sent !== undefined) all.push({ sent, expectations: [expect(c.reference, client, flow)] });
+    }
+  };
+  sendSome();
+  play.world.run(draw.of([0, 5, 40, 200]));
+  const place = isGateway ? `office of ${mover}` : `${draw.of(["cafe", "home"])} of ${mover}`;
+  play.roam(isGateway ? play.gateway(mover) : play.client(mover), place);
+  sendSome();
+  play.world.run(draw.of([0, 5, 40, 200]));
+  sendSome();
+  c.shaken.add(mover);
+  settle(c, 2_000);
+  play.world.run(answerMs(c));
+  const arrived = judgeMeanwhile(c, client, all);
+  if (arrived > 0) c.labels.add("arrived while somebody moves");
+  if (arrived < all.length) c.labels.add("lost while somebody moves");
+}
 
 function isAnyClockWrong({ play, setup }: Case): boolean {
   const names = [...setup.clients, ...setup.sites.flatMap(({ gateways }) => gateways)].map(

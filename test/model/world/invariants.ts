@@ -2,6 +2,7 @@
 
 import type { Peer } from "../../sim/peer.ts";
 import { type Case, describeArrivals, takeArrivals, violation } from "./case.ts";
+import { wrongDns } from "./dns.ts";
 import { resourcesOf } from "./reference.ts";
 
 /** What a peer may warn of, each only after a step of this name. */
@@ -32,6 +33,8 @@ function checkClient(c: Case, name: string): void {
   if (!c.reference.cuts.has(name) && expected.join() !== listed.join()) {
     violation(`${name} knows ${listed.join(" ")}, but is allowed ${expected.join(" ")}`);
   }
+  const wrong = c.reference.cuts.has(name) ? "" : wrongDns(c, name);
+  if (wrong !== "") violation(`${name}'s host ${wrong}`);
   const odd = sights.filter(({ kind }) => kind === "other");
   if (odd.length > 0) violation(`${name} was brought ${JSON.stringify(odd[0])}`);
   sights.length = 0;
@@ -75,6 +78,8 @@ function checkComplaints({ lines }: Case, { name, complaints, plane }: Peer): vo
 /** Without a farewell a gateway finds out by the fourth check that nobody answers (SN-50). */
 const FORGOTTEN_MS = 130_000;
 const FAREWELL_MS = 5_000;
+/** Steps in which somebody goes from an address without a word. */
+const LEAVING = /roam|moves|restart|cut|relay/;
 const ALLOCATED_MS = 3_000;
 
 /** The clients end; nothing of them is left at gateways and relays (TN-43, TS-16). */
@@ -83,7 +88,7 @@ export function checkEnd(c: Case): void {
   const clients = play.portal.server.status(play.world.now()).clients;
   const isReached = c.reference.cuts.size === 0 && c.shaken.size === 0;
   // Who vanishes from an address leaves there what it had, at relays and at gateways that it does not use again.
-  const isTold = isReached && !c.lines.some((line) => /roam|restart|cut|relay/.test(line));
+  const isTold = isReached && !c.lines.some((line) => LEAVING.test(line));
   // What is just being allocated stays when nobody waits for it.
   play.world.run(ALLOCATED_MS);
   for (const { name } of setup.clients) play.stop(name, "shutdown");
@@ -100,7 +105,7 @@ export function checkEnd(c: Case): void {
   for (const { name } of setup.relays) {
     const { allocations } = play.relay(name).relay.server.stats();
     // From another address nobody can free what the earlier one had.
-    const orphans = c.lines.filter((line) => /roam|restart|cut|relay/.test(line)).length;
+    const orphans = c.lines.filter((line) => LEAVING.test(line)).length;
     if (isReached && orphans === 0 && allocations > gateways.length)
       violation(`${name} has ${allocations} allocations left`);
   }

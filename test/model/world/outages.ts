@@ -140,7 +140,8 @@ function restart(c: Case, name: string, how: "shutdown" | "kill"): void {
   play.world.run(1_000);
   play.start(name);
   c.shaken.add(name);
-  if (!name.startsWith("gateway")) {
+  if (name.startsWith("gateway")) c.sites.begin(name);
+  else {
     tellResolver(c, name);
     // Without a memory on disk, names are numbered anew.
     for (const key of reference.proxies.keys()) if (key.startsWith(`${name} `)) reference.proxies.delete(key);

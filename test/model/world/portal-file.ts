@@ -24,6 +24,7 @@ export function portalFile(reference: Reference): string {
       type: "service_account",
       tokens: [{ name: `token of ${name}`, token: tokenOf("client", name) }],
     })),
+    dns: dnsOf(reference),
     groups: clients.map((name) => ({ name: `group of ${name}`, members: [name] })),
     resources: [...resources.values()].filter(({ name }) => listed.has(name)).map(toEntry),
     policies: clients.flatMap((client) =>
@@ -34,6 +35,16 @@ export function portalFile(reference: Reference): string {
       })),
     ),
   });
+}
+
+function dnsOf({ dns: { servers, isDoh, searchDomain } }: Reference): object {
+  const upstream =
+    servers.length > 0
+      ? { upstream: "custom", servers }
+      : isDoh
+        ? { upstream: "doh", doh: "quad9" }
+        : { upstream: "system" };
+  return { ...upstream, ...(searchDomain !== undefined && { search_domain: searchDomain }) };
 }
 
 const DAYS = "UMTWRFS";

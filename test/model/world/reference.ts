@@ -23,8 +23,18 @@ export interface Reference {
   readonly proxies: Map<string, Named>;
   /** When access ends by itself, in seconds of UNIX time, by `client resource`. */
   readonly ends: Map<string, number>;
+  /** Of the portal, for all clients (DN-16); the first of servers and DoH that is not empty counts (DN-17). */
+  readonly dns: PortalDns;
+  /** Servers that each client's host used before, as text. */
+  readonly hostServers: Map<string, readonly string[]>;
   /** Who is cut off at present: from the portal alone, or from everything. */
   readonly cuts: Map<string, "portal" | "all">;
+}
+
+export interface PortalDns {
+  servers: readonly string[];
+  isDoh: boolean;
+  searchDomain: string | undefined;
 }
 
 /** A name as the resource that it was given out for. */
@@ -59,6 +69,8 @@ export function createReference(setup: Setup): Reference {
     internet: new Set(setup.clients.filter(({ isInternetOn }) => isInternetOn).map(({ name }) => name)),
     proxies: new Map(),
     ends: new Map(),
+    dns: { servers: [], isDoh: false, searchDomain: undefined },
+    hostServers: new Map(setup.clients.map(({ name }) => [name, ["9.9.9.9"]])),
     cuts: new Map(),
   };
 }

@@ -2,6 +2,7 @@
 import { ADMINISTRATION } from "./administration.ts";
 import { type Case, Violation } from "./case.ts";
 import { CUTS } from "./cuts.ts";
+import { DNS } from "./dns.ts";
 import { type Draw, drawFrom, drawFromNumbers } from "./draw.ts";
 import { exercise } from "./held.ts";
 import { HURRY } from "./hurry.ts";
@@ -21,6 +22,7 @@ export const TRANSITIONS: readonly Transition[] = [
   ...CUTS,
   ...HURRY,
   ...NAMES,
+  ...DNS,
   ...ROGUE,
 ];
 
@@ -89,6 +91,7 @@ function run(seed: number, { fault = {} }: CaseOptions, stepsOf: (c: Case) => It
   };
   const taken: Step[] = [];
   const failure = failureOf(() => {
+    for (const { gateways } of c.setup.sites) for (const { name } of gateways) c.sites.begin(name);
     for (const { name } of c.setup.clients) tellResolver(c, name);
     settle(c);
     for (const { name } of c.setup.clients) {

@@ -40,6 +40,8 @@ export interface Servers {
 }
 
 export interface GatewayAccess {
+  /** Whether a name server takes the packet. */
+  isQuestion(gateway: string, packet: Uint8Array): boolean;
   send(gateway: string, packet: Uint8Array): void;
   answer(gateway: string, token: number, addresses: ReturnType<typeof addressesOf>): void;
 }
@@ -73,6 +75,7 @@ export function createServers(world: World, reference: Reference, access: Gatewa
     addressOf: (gateway, octets) => own.get(gateway)?.find(({ length }) => length === octets),
     noteOwn: (gateway, addresses) => void own.set(gateway, addresses),
     take(gateway, packet) {
+      if (access.isQuestion(gateway, packet)) return;
       const sight = readPacket(packet);
       if (sight.kind === "tcp") return tcpOf(gateway).handlePacket(world.now(), packet);
       arrivals.push({ at: world.now(), gateway, sight });

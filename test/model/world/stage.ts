@@ -12,19 +12,19 @@ import { portalFile, tokenOf } from "./portal-file.ts";
 import { createReference, type Reference } from "./reference.ts";
 import { createServers, type Servers } from "./servers.ts";
 import type { ClientPlace, Place, Setup } from "./setup.ts";
+import { createSites, type Sites } from "./sites.ts";
 
 export interface Stage {
   readonly setup: Setup;
   readonly reference: Reference;
   readonly play: Play;
   readonly servers: Servers;
+  readonly sites: Sites;
   /** The portal's file, as it has to be now. */
   file(): string;
   application(client: string): Application;
 }
 
-/** The server outside that clients ask for what is no resource. */
-const SYSTEM_RESOLVER = ip("9.9.9.9");
 const UPSTREAM_MS = 20;
 
 /** What is another than usual. All but the plane is wrong on purpose, in the place of a fault of the product. */
@@ -52,7 +52,12 @@ export function openStage(setup: Setup, fault: Fault = {}): Stage {
   const scene: Scene = { play: undefined, applications: new Map(), fault };
   const { file = portalFile } = fault;
   const parts = story(setup.seed, { portalDelayMs: setup.portalDelayMs, model: file(reference) });
-  const servers = createServers(parts.world, reference, {
+  const sites = createSites(parts.world, reference, {
+    peer: (gateway) => running(scene.play?.gateway(gateway)),
+    isOwn: (gateway, address) => servers.addressOf(gateway, address.length)?.join() === address.join(),
+  });
+  const servers: Servers = createServers(parts.world, reference, {
+    isQuestion: (gateway, packet) => sites.takesPacket(gateway, packet),
     send: (gateway, packet) => running(scene.play?.gateway(gateway))?.send(packet),
     answer(gateway, token, addresses) {
       const peer = running(scene.play?.gateway(gateway));
@@ -65,7 +70,7 @@ export function openStage(setup: Setup, fault: Fault = {}): Stage {
   });
   for (const place of setup.clients) addClient(parts, scene, reference, place);
   for (const { name: site, gateways } of setup.sites) {
-    for (const place of gateways) addGateway(parts, { servers, fault }, site, place);
+    for (const place of gateways) addGateway(parts, { servers, sites, fault }, site, place);
   }
   parts.internet();
   for (const { name, latencyMs } of setup.relays)
@@ -77,6 +82,7 @@ export function openStage(setup: Setup, fault: Fault = {}): Stage {
     reference,
     play,
     servers,
+    sites,
     file: () => file(reference),
     application(client) {
       const application = scene.applications.get(client);
@@ -141,7 +147,7 @@ function through(change: Fault["atClient"], packet: Uint8Array, take: (packet: U
 
 function addGateway(
   parts: Story,
-  { servers, fault }: { readonly servers: Servers; readonly fault: Fault },
+  { servers, sites, fault }: Pick<Stage, "servers" | "sites"> & { readonly fault: Fault },
   site: string,
   { name, latencyMs, nat }: Place,
 ): void {
@@ -153,23 +159,24 @@ function addGateway(
     link: { latencyMs },
     setUp: () => ({
       token: tokenOf("gateway", siteOf(site)),
+      hasNameServer: true,
       ...planeOf(fault),
       takePacket: (packet) => through(fault.atGateway, packet, (next) => servers.take(name, next)),
       takeEvent(event) {
         if (event.kind === "resolve-setup") servers.resolve(name, event.query);
         if (event.kind === "interface") servers.noteOwn(name, event.interface.addresses);
+        sites.takeEvent(name, event);
       },
     }),
   });
 }
 
-/** Tells a client's resolver of the server outside; after each start. */
+/** Tells a client's resolver of the servers that its host used before; after each start, and when they change. */
 export function tellResolver(stage: Stage, client: string): void {
   const { world } = stage.play;
+  const servers = (stage.reference.hostServers.get(client) ?? []).map((text) => ({ address: ip(text) }));
   const { tunnel, host } = stage.play.client(client);
-  tunnel.useResolver(world.now(), (resolver) =>
-    resolver.handleSystemResolvers(world.now(), [{ address: SYSTEM_RESOLVER }]),
-  );
+  tunnel.useResolver(world.now(), (resolver) => resolver.handleSystemResolvers(world.now(), servers));
   world.flush(host);
 }
 
