@@ -160,6 +160,12 @@ export const PEER = {
     default: "tun",
     help: "how packets reach this host: by a TUN device, or, without root, through this process alone",
   },
+  sockets: {
+    kind: "choice",
+    choices: ["auto", "fast", "plain"],
+    default: "auto",
+    help: "with --mode userspace: own sockets and threads, those of the runtime, or the fast ones if they open",
+  },
   instance: {
     kind: "text",
     value: "NAME",

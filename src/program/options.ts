@@ -2,6 +2,7 @@
  * What the command line hands to each program: the options of PG-6, parsed and checked. The table in
  * `src/cli/options.ts` yields exactly these; `undefined` means that the program's own default applies.
  */
+import type { SocketChoice } from "./userspace/carrier.ts";
 
 /** Options of every program that opens the tunnel's sockets and runs the plane. */
 export interface PlaneOptions {
@@ -54,6 +55,8 @@ export interface PeerOptions extends PlaneOptions {
   readonly tunName: string;
   /** `userspace`: without device, root, workers (PG-122). */
   readonly mode: "tun" | "userspace";
+  /** Grade of the sockets, with `mode` userspace only (PG-122). */
+  readonly sockets: SocketChoice;
   readonly instance: string | undefined;
   /** By which interface everything leaves and comes (PG-62). */
   readonly egressInterface: string | undefined;

@@ -75,6 +75,16 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "clients and gateways wit
     await expectPages();
   });
 
+  it("PG-122: the programs take the grade of sockets that they are told", { timeout: 60_000 }, async () => {
+    const places = { plain: "packet plane in this thread", fast: "packet plane in workers" };
+    for (const [sockets, place] of Object.entries(places)) {
+      await gateway.stop();
+      gateway = await office.startGateway("--mode", "userspace", "--sockets", sockets);
+      expect(gateway.stdout() + gateway.stderr()).toContain(place);
+    }
+    await expectPages();
+  });
+
   it("PG-15: ends in order, and a proxy for everybody wants a password", async () => {
     expect(await gateway.stop()).toEqual({ status: 0, signal: undefined });
     const token = { POSTERN_TOKEN: office.tokens.client };

@@ -35,7 +35,7 @@ export interface Program {
   readonly open: (
     common: Pick<
       UserspaceOptions<PeerMachine>,
-      "url" | "token" | "login" | "port" | "env" | "tell" | "log"
+      "url" | "token" | "login" | "port" | "sockets" | "env" | "tell" | "log"
     > & {
       readonly cipher: string | undefined;
       readonly caFile: string | undefined;
@@ -64,7 +64,7 @@ export async function runProgram(program: Program): Promise<number> {
     const opened = await open(
       {
         ...{ url, token, login, port: options.listenPort, env: io.env, tell: events.emit, log: io.log },
-        ...{ cipher: options.cipher, caFile: options.caFile },
+        ...{ sockets: options.sockets, cipher: options.cipher, caFile: options.caFile },
       },
       undo,
     );
