@@ -125,47 +125,50 @@ export async function openNamedAndPlain(lab, { runtime }) {
   ];
 }
 
+/** The program of a role in a namespace, with its token. */
+function startRole(end, { role, args, token, runtime }) {
+  return end.start({
+    name: role,
+    command: "unshare",
+    args: ["-m", "sh", "-c", WITH_HOSTS, runtime.path, ...runtime.words, MAIN, role, ...args],
+    env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
+  });
+}
+
 /**
- * Client and gateway with a portal (G-4). The resource is an address of the gateway's own namespace,
- * so that nothing but the tunnel lies between the ends, as with `postern wg`.
+ * A gateway with a portal. The resource is an address of the gateway's own namespace, so that nothing but the
+ * tunnel lies between the ends, as with `postern wg`.
  */
-export async function openClientGateway(lab, { runtime, resources = [FAR] }) {
-  const { near, far } = await openEnds(lab, "cg");
+export async function openGateway(lab, { runtime, name = "cg", resources = [FAR] }) {
+  const { near, far } = await openEnds(lab, name);
   await far.ip("addr add 172.20.0.1/32 dev lo");
-  const policies = resources.map(({ name: resource }) => ({ group: "dev", resource }));
+  const policies = resources.map((resource) => ({ group: "dev", resource: resource.name }));
   // JSON is YAML, too.
   writeFileSync(join(far.runFolder, "portal.yaml"), JSON.stringify({ version: 1, resources, policies }));
   writeFileSync(join(far.runFolder, "hosts"), `127.0.0.1 localhost\n172.20.0.1 ${NAME}\n`);
-  const start = (end, role, args, token) =>
-    end.start({
-      name: role,
-      command: "unshare",
-      args: ["-m", "sh", "-c", WITH_HOSTS, runtime.path, ...runtime.words, MAIN, role, ...args],
-      env: { ...process.env, ...(token === undefined ? {} : { POSTERN_TOKEN: token }) },
-    });
   const listen = "10.9.0.2:8080";
-  const portal = start(far, "portal", [
-    "--dev",
-    "--dev-insecure",
-    "--listen",
-    listen,
-    "--config",
-    "/run/portal.yaml",
-  ]);
+  const apiUrl = `ws://${listen}`;
+  const dev = ["--dev", "--dev-insecure", "--listen", listen, "--config", "/run/portal.yaml"];
+  const portal = startRole(far, { role: "portal", args: dev, runtime });
   await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   const tokenFor = async (label) =>
     (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
-  const url = ["--api-url", `ws://${listen}`];
-  const gateway = start(far, "gateway", [...url, "--id", "bench-gateway"], await tokenFor("GATEWAY"));
+  const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
+  const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  const clientArgs = [...url, "--id", "bench-client", "--dns-control", "disabled"];
-  const clientToken = await tokenFor("CLIENT");
+  return { near, far, address: "172.20.0.1", gateway, apiUrl, token: await tokenFor("CLIENT") };
+}
+
+/** Client and gateway with a portal (G-4). */
+export async function openClientGateway(lab, options) {
+  const { near, far, address, gateway, apiUrl, token } = await openGateway(lab, options);
+  const { runtime } = options;
+  const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled"];
   /** Another one may be started when this one has stopped. */
-  const startClient = () => start(near, "client", clientArgs, clientToken);
+  const startClient = () => startRole(near, { role: "client", args, token, runtime });
   const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  const processes = [client, gateway];
-  return { name: "client-gateway", near, far, address: "172.20.0.1", processes, startClient };
+  return { name: "client-gateway", near, far, address, processes: [client, gateway], startClient };
 }
 
 async function makeKeys(namespace, count) {
