@@ -88,8 +88,8 @@ function describeNat(whose: string, { mapping, port_kept }: NatView): readonly s
 function missingFamily(family: 4 | 6, own: readonly (4 | 6)[], peer: readonly (4 | 6)[]): readonly string[] {
   const [hasOwn, hasPeer] = [own.includes(family), peer.includes(family)];
   if (hasOwn && hasPeer) return [];
-  const whose = hasOwn ? "the other end has" : hasPeer ? "this end has" : "neither end has";
-  return [`  IPv${family}: ${whose} no address of that family`];
+  const lack = hasOwn ? "the other end has no" : hasPeer ? "this end has no" : "neither end has an";
+  return [`  IPv${family}: ${lack} address of that family`];
 }
 
 /** The last check of a pair, in words. */

@@ -66,6 +66,15 @@ describe("what why prints", () => {
     ]);
   });
 
+  it.each([
+    [[4, 6], [4], "the other end has no address"],
+    [[4], [4, 6], "this end has no address"],
+    [[4], [4], "neither end has an address"],
+  ] as const)("PG-190: a family that is missing, with %j here and %j there", (own, peer, lack) => {
+    const lines = formatWhy({ ...VIEW, own_families: own, peer_families: peer });
+    expect(lines).toContain(`  IPv6: ${lack} of that family`);
+  });
+
   it("RL-212: a relay that is reached by stream says so", () => {
     const relay = { id: "berlin", transport: "tls", state: "active", rtt_ms: null } as const;
     const lines = formatWhy({ ...VIEW, state: "connected", path: "relayed-tls", relay });
