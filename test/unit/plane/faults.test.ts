@@ -8,33 +8,12 @@ import { CONSTANTS, REASONS, type Reason } from "../../../bindings/memory/index.
 import { concatBytes, instant } from "../../../src/base/index.ts";
 import type { Fault } from "../../lib/fault-script.mjs";
 import { sealMessage } from "../../twin/plane/message.ts";
-import { encodeVnet } from "../../twin/plane/split.ts";
+import { E, ROUTED, SUPER } from "./egress-cases.ts";
 import { type KernelScript, type Received, runLoop, type Sent } from "./kernel-script.ts";
 import { expectLaw } from "./law.ts";
-import { counting, tcp, udp } from "./packets.ts";
-import { A, B, createPair, NET_A, NET_B, NOW, plainFrame, sessionKeys, type testPlane } from "./pair.ts";
+import { counting, udp } from "./packets.ts";
+import { A, B, createPair, NOW, plainFrame, sessionKeys, type testPlane } from "./pair.ts";
 
-const E = {
-  EPERM: 1,
-  EINTR: 4,
-  EIO: 5,
-  EBADF: 9,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EINVAL: 22,
-  EBADFD: 77,
-  ENOTSOCK: 88,
-  EMSGSIZE: 90,
-  EADDRNOTAVAIL: 99,
-  ENETDOWN: 100,
-  ENETUNREACH: 101,
-  ENOBUFS: 105,
-  ECONNREFUSED: 111,
-  EHOSTDOWN: 112,
-  EHOSTUNREACH: 113,
-} as const;
 type Name = keyof typeof E;
 
 /** What says that there is nothing, or to try again, is no error. */
@@ -44,19 +23,6 @@ const NTH = [1, 2, 1000] as const;
 /** A few more calls than that. */
 const TIMES = 1003;
 
-const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
-/** Three datagrams of 1,072 bytes and one of 128: one send. */
-const SUPER = concatBytes(
-  encodeVnet({
-    needsChecksum: true,
-    gsoType: 1,
-    headerBytes: 40,
-    gsoBytes: 1000,
-    checksumStart: 20,
-    checksumOffset: 16,
-  }),
-  tcp(counting(3056), ROUTED),
-);
 const SUPER_DATAGRAMS = 4;
 /** Neighbours with different ECN bits do not share a send. */
 const SINGLES = [0, 2].map((tos) => plainFrame(udp(counting(100), { ...ROUTED, tos })));

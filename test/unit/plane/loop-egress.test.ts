@@ -1,47 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { CONSTANTS, REASONS, type Reason } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
-import { encodeVnet } from "../../twin/plane/split.ts";
+import { E, ROUTED, SUPER } from "./egress-cases.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";
-import { counting, tcp, udp } from "./packets.ts";
-import { B, createPair, directPath, NET_A, NET_B, NOW, plainFrame, SLOT, type testPlane } from "./pair.ts";
+import { counting, udp } from "./packets.ts";
+import { B, createPair, directPath, NOW, plainFrame, SLOT, type testPlane } from "./pair.ts";
 
-const E = {
-  EPERM: 1,
-  EINTR: 4,
-  EIO: 5,
-  EBADF: 9,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EINVAL: 22,
-  EBADFD: 77,
-  ENOTSOCK: 88,
-  EMSGSIZE: 90,
-  EADDRNOTAVAIL: 99,
-  ENETUNREACH: 101,
-  ENOBUFS: 105,
-  ECONNREFUSED: 111,
-  EHOSTDOWN: 112,
-  EHOSTUNREACH: 113,
-} as const;
-
-const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const FRAME = plainFrame(udp(counting(100), ROUTED));
 /** 1,040 bytes, without DF. */
 const LONG = plainFrame(udp(counting(1012), { ...ROUTED, fragmentField: 0 }));
-/** Three datagrams of 1,072 bytes and one of 128. */
-const SUPER = concatBytes(
-  encodeVnet({
-    needsChecksum: true,
-    gsoType: 1,
-    headerBytes: 40,
-    gsoBytes: 1000,
-    checksumStart: 20,
-    checksumOffset: 16,
-  }),
-  tcp(counting(3056), ROUTED),
-);
 const V6 = { address: ip("2001:db8::2"), port: 7 };
 const SOURCE4 = ip("192.0.2.1");
 const SOURCE6 = ip("2001:db8::1");
