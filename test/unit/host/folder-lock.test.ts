@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { errnoNumber } from "../../../bindings/linux/index.ts";
 import { SILENT } from "../../../src/base/index.ts";
 import { createFolderLock } from "../../../src/host/folder-lock.ts";
 
@@ -11,13 +12,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** A kernel whose lock is held for so many attempts. */
-function lockedFor(attempts: number) {
+/** A kernel whose lock is held, or refused, for so many attempts. */
+function lockedFor(attempts: number, error: "EAGAIN" | "EBADF" = "EAGAIN") {
   let asked = 0;
   const warnings: string[] = [];
   const flock = (): number => (++asked > attempts ? 0 : -1);
   const log = { ...SILENT, warn: (message: string) => void warnings.push(message) };
-  const locked = createFolderLock({ sys: { flock } }, folder, log);
+  const locked = createFolderLock({ sys: { flock, errno: () => errnoNumber(error) } }, folder, log);
   return { locked, warnings, asked: () => asked };
 }
 
@@ -32,6 +33,13 @@ describe("the lock of a folder", () => {
     const { locked, warnings } = lockedFor(400);
     expect(locked(() => "done")).toBe("done");
     expect(warnings).toHaveLength(1);
+  });
+
+  it("DN-104: that its file system does not have is not waited for", () => {
+    // NFS, for what is not open for writing.
+    const { locked, warnings, asked } = lockedFor(400, "EBADF");
+    expect(locked(asked)).toBe(1);
+    expect(warnings).toEqual([]);
   });
 
   it("DN-104: is let go however the work under it ends", () => {
