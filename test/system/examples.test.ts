@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
+import { patient } from "../../src/program/lab/index.ts";
 import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
 import { startPostgresql } from "../lib/postgresql.ts";
 import { posternCommand } from "../lib/program.ts";
@@ -32,7 +33,7 @@ function run(command: string, args: readonly string[], env: Record<string, strin
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
-    timeout: RUNS_WITHIN_MS,
+    timeout: patient(RUNS_WITHIN_MS),
   });
   let text = "";
   child.stdout.on("data", (chunk) => {
@@ -127,74 +128,63 @@ for (const { name, needs } of RUNTIMES) {
   describeWith(["build", ...needs], `the examples under ${name}`, () => {
     const words = startWordsOf(name);
 
-    it(
-      "PG-121: fetch.mjs fetches a page, and nothing keeps it alive then",
-      async () => {
-        const { until, ended } = start(words, "client", "examples/fetch.mjs", `http://${WIKI}/`);
-        expect(await until(/page/)).toBe("200 the page\n");
-        expect(await ended).toBe(0);
-      },
-      RUNS_WITHIN_MS,
-    );
+    it.concurrent("PG-121: fetch.mjs fetches a page, and nothing keeps it alive then", async () => {
+      const { until, ended } = start(words, "client", "examples/fetch.mjs", `http://${WIKI}/`);
+      expect(await until(/page/)).toBe("200 the page\n");
+      expect(await ended).toBe(0);
+    });
 
-    it(
-      "PG-121: websocket.mjs says something and hears the answer",
-      async () => {
-        const { until, ended } = start(words, "client", "examples/websocket.mjs", `ws://${WIKI}/`, "hello");
-        expect(await until(/heard/)).toBe("heard hello\n");
-        expect(await ended).toBe(0);
-      },
-      RUNS_WITHIN_MS,
-    );
+    it.concurrent("PG-121: websocket.mjs says something and hears the answer", async () => {
+      const { until, ended } = start(words, "client", "examples/websocket.mjs", `ws://${WIKI}/`, "hello");
+      expect(await until(/heard/)).toBe("heard hello\n");
+      expect(await ended).toBe(0);
+    });
 
-    it(
-      "PG-121: proxy.mjs lets another program in, and ends when it is told to",
-      async () => {
-        const { child, until, ended } = start(words, "client", "examples/proxy.mjs", "0", `${WIKI}:80`);
-        const port = /^listening (\d+)$/m.exec(await until(/listening \d+/))?.[1];
-        const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
-        expect(await page.text()).toBe("the page");
-        child.kill();
-        expect(await ended).toBe(0);
-      },
-      RUNS_WITHIN_MS,
-    );
+    it.concurrent("PG-121: proxy.mjs lets another program in, and ends when it is told to", async () => {
+      const { child, until, ended } = start(words, "client", "examples/proxy.mjs", "0", `${WIKI}:80`);
+      const port = /^listening (\d+)$/m.exec(await until(/listening \d+/))?.[1];
+      const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
+      expect(await page.text()).toBe("the page");
+      child.kill();
+      expect(await ended).toBe(0);
+    });
 
-    it(
-      "PG-110: metrics.mjs prints what a running relay counts",
-      async () => {
-        const { port, close } = await startCountingRelay();
-        const [program, ...rest] = words;
-        const asked = run(program, [
-          ...rest,
-          "examples/metrics.mjs",
-          `http://127.0.0.1:${port}/metrics`,
-          "postern_build",
-        ]);
-        expect(await asked.until(/role="relay"/)).toMatch(/^postern_build_info .*role="relay".* 1$/m);
-        expect(await asked.ended).toBe(0);
-        await close();
-      },
-      RUNS_WITHIN_MS,
-    );
+    it.concurrent("PG-110: metrics.mjs prints what a running relay counts", async () => {
+      const { port, close } = await startCountingRelay();
+      const [program, ...rest] = words;
+      const asked = run(program, [
+        ...rest,
+        "examples/metrics.mjs",
+        `http://127.0.0.1:${port}/metrics`,
+        "postern_build",
+      ]);
+      expect(await asked.until(/role="relay"/)).toMatch(/^postern_build_info .*role="relay".* 1$/m);
+      expect(await asked.ended).toBe(0);
+      await close();
+    });
   });
+}
 
-  describeWith(["build", "postgresql", "users", ...needs], `a database under ${name}`, () => {
-    it("PG-121: database.mjs asks a PostgreSQL, and nothing keeps it alive then", async () => {
-      const database = await startPostgresql(databasePort);
-      try {
+describeWith(["build", "postgresql", "users"], "a database", () => {
+  let database: Awaited<ReturnType<typeof startPostgresql>> | undefined;
+  beforeAll(async () => {
+    database = await startPostgresql(databasePort);
+  });
+  afterAll(() => database?.close());
+
+  for (const { name, needs } of RUNTIMES) {
+    describeWith(needs, `asked under ${name}`, () => {
+      it("PG-121: database.mjs asks a PostgreSQL, and nothing keeps it alive then", async () => {
         const query = "select 6 * 7 as answer, repeat('x', 200000) as long";
         const url = `postgres://me@${WIKI}/postgres`;
         const { until, ended } = start(startWordsOf(name), "client", "examples/database.mjs", url, query);
         const said = await until(/\n/);
         expect(JSON.parse(said)).toEqual([{ answer: 42, long: "x".repeat(200_000) }]);
         expect(await ended).toBe(0);
-      } finally {
-        await database.close();
-      }
-    }, 60_000);
-  });
-}
+      });
+    });
+  }
+});
 
 function isPresent(name: "node" | "deno" | "bun"): boolean {
   return name === "node" || missingRequirement([name]) === undefined;
@@ -213,5 +203,5 @@ describeWith(["build"], "the gateway of the examples", () => {
       child.kill();
       expect(await ended).toBe(0);
     }
-  }, 60_000);
+  });
 });

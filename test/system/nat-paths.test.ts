@@ -1,4 +1,7 @@
-/** The path that is found between two NATs, with the real programs and a relay (TS-30). */
+/**
+ * The path that is found between two cones, with the real programs and a relay (TS-30); `relayed.test.ts` has those of
+ * symmetric NATs.
+ */
 import { it } from "vitest";
 import { describeWith } from "../lib/requirements.ts";
 import { findPath, type PathScenario, SCENARIO_MS_MAX } from "../lib/scenario.ts";
@@ -28,34 +31,6 @@ const SCENARIOS: readonly PathScenario[] = [
   {
     name: "3: ports not kept on either side: direct",
     nats: { client: { kind: "port-not-kept" }, gateway: { kind: "port-not-kept" }, families },
-    path: "direct",
-    causes: ["direct"],
-  },
-  {
-    name: "4: symmetric against an address-restricted cone: direct",
-    nats: { client: { kind: "symmetric" }, gateway: { kind: "address-restricted" }, families },
-    path: "direct",
-    causes: ["direct"],
-  },
-  {
-    name: "4: symmetric against a port-restricted cone: relayed",
-    nats: { client: { kind: "symmetric" }, gateway: { kind: "port-restricted" }, families },
-    path: "relayed",
-    causes: ["relayed-for-now", "relayed-not-heard"],
-  },
-  {
-    name: "5: both symmetric: relayed",
-    nats: { client: { kind: "symmetric" }, gateway: { kind: "symmetric" }, families },
-    path: "relayed",
-    causes: ["relayed-for-now", "relayed-not-heard"],
-  },
-  {
-    name: "6: symmetric on one side, 52625 forwarded on the other: direct",
-    nats: {
-      client: { kind: "symmetric" },
-      gateway: { kind: "symmetric", forwardTo: "172.31.0.100" },
-      families,
-    },
     path: "direct",
     causes: ["direct"],
   },

@@ -7,7 +7,10 @@ import { connectionsOf, whyOf } from "../lib/ask.ts";
 import { eventually, newest, tunnelAddresses } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
+import { findPath, type PathScenario, SCENARIO_MS_MAX } from "../lib/scenario.ts";
 
+/** Otherwise both ends would have public IPv6 addresses and need no NAT to be overcome. */
+const families = { client: "ipv4", gateway: "ipv4" } as const;
 const ROOT = join(import.meta.dirname, "../..");
 const CAPTURE = join(ROOT, "scripts/capture.mjs");
 const KNOCK = join(ROOT, "test/lib/knock.mjs");
@@ -20,13 +23,44 @@ const GIVEN_UP_WITHIN_MS = 40_000;
 /** From the opening of a path until it is used; the agent tries every 30 s (SN-146). */
 const DIRECT_WITHIN_MS = 60_000;
 
+/** What is found where a NAT is symmetric; elsewhere: `nat-paths.test.ts`. */
+const SCENARIOS: readonly PathScenario[] = [
+  {
+    name: "4: symmetric against an address-restricted cone: direct",
+    nats: { client: { kind: "symmetric" }, gateway: { kind: "address-restricted" }, families },
+    path: "direct",
+    causes: ["direct"],
+  },
+  {
+    name: "4: symmetric against a port-restricted cone: relayed",
+    nats: { client: { kind: "symmetric" }, gateway: { kind: "port-restricted" }, families },
+    path: "relayed",
+    causes: ["relayed-for-now", "relayed-not-heard"],
+  },
+  {
+    name: "5: both symmetric: relayed",
+    nats: { client: { kind: "symmetric" }, gateway: { kind: "symmetric" }, families },
+    path: "relayed",
+    causes: ["relayed-for-now", "relayed-not-heard"],
+  },
+  {
+    name: "6: symmetric on one side, 52625 forwarded on the other: direct",
+    nats: {
+      client: { kind: "symmetric" },
+      gateway: { kind: "symmetric", forwardTo: "172.31.0.100" },
+      families,
+    },
+    path: "direct",
+    causes: ["direct"],
+  },
+];
+
 describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed tunnel", () => {
   let office: Office;
   const captures = new Map<Namespace, string>();
 
   beforeAll(async () => {
     const symmetric = { kind: "symmetric" } as const;
-    const families = { client: "ipv4", gateway: "ipv4" } as const;
     office = await createOffice({ nats: { client: symmetric, gateway: symmetric, families }, relays: 1 });
     const [relay] = office.relays;
     for (const where of [office.portal, office.resource, relay])
@@ -86,6 +120,11 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "a relayed tunnel
     });
     await Promise.all(all);
   });
+
+  // Meanwhile the direct pairs of the first are given up.
+  for (const scenario of SCENARIOS) {
+    it(`TS-30.${scenario.name}`, { timeout: SCENARIO_MS_MAX }, () => findPath(scenario));
+  }
 
   it("SN-146, PG-191: when a path opens, a TCP download moves to it and loses no byte", {
     timeout: GIVEN_UP_WITHIN_MS + DIRECT_WITHIN_MS + 30_000,
