@@ -33,7 +33,8 @@ export function addressAt(range: Prefix, offset: number): Uint8Array<ArrayBuffer
   return address;
 }
 
-function offsetIn({ address: first }: Prefix, address: IpAddress): number {
+/** How many places behind the first of the range. */
+export function offsetIn({ address: first }: Prefix, address: IpAddress): number {
   const low = (of: IpAddress): number =>
     new DataView(of.buffer, of.byteOffset, of.byteLength).getUint32(of.length - 4);
   return low(address) - low(first);

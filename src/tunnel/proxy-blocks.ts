@@ -1,9 +1,9 @@
 /**
  * Proxy addresses by blocks of 256, as a gateway may speak for them (TN-39).
  *
- * Names are numbered upwards, so that neighbours mostly are names of one gateway. A block of which every name is
- * served by one gateway is one prefix of its allowed sources, with what is not assigned yet: a new name there needs no
- * new tables. Of any other block each name's addresses are listed.
+ * Each resource has blocks of its own (DN-42), so that neighbours are names of one gateway. A block of which every name
+ * is served by one gateway is one prefix of its allowed sources, with what is not assigned yet: a new name there needs
+ * no new tables. Of any other block each name's addresses are listed.
  */
 import { type IpAddress, type Prefix, toPrefix } from "../base/index.ts";
 import type { AssignedName } from "../dns/index.ts";

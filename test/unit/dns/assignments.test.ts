@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { formatIp, ip } from "../../../src/base/index.ts";
 import { assign, assignmentOf, createAssignments, restoreAssignments } from "../../../src/dns/assignments.ts";
 import { type AssignedName, isProxyAddress, parseName } from "../../../src/dns/index.ts";
+import { createProxyBlocks } from "../../../src/tunnel/proxy-blocks.ts";
 import fc from "../../lib/property.ts";
 import { nameOf, octets } from "./octets.ts";
 
@@ -15,6 +16,13 @@ const name = (domain: string, first: number, rid = "r"): AssignedName => ({
   rid,
   proxies: [0, 1, 2, 3].map((i) => ip(`100.96.1.${first + i}`)),
 });
+
+/** Where others have all blocks but these, by IPv4. */
+function withoutBlocks(...left: readonly number[]) {
+  const table = createAssignments();
+  for (let block = 0; block < 8192; block++) if (!left.includes(block)) table.v4.owners.set(block, "other");
+  return table;
+}
 
 describe("proxy addresses", () => {
   it("DN-41, DN-42: four of each family, upwards from the first of the ranges", () => {
@@ -38,7 +46,7 @@ describe("proxy addresses", () => {
     const table = createAssignments();
     const first = assign(table, nameOf("A.corp"), DUAL);
     expect(assign(table, nameOf("a.CORP"), DUAL)).toEqual({ ...first, kind: "known" });
-    expect(textOf(assign(table, nameOf("a.corp"), { ...DUAL, rid: "s" }))[0]).toBe("100.96.0.5");
+    expect(textOf(assign(table, nameOf("a.corp"), { ...DUAL, rid: "s" }))[0]).toBe("100.96.1.0");
   });
 
   it("DN-41: a name whose text is too long because of its escapes gets none", () => {
@@ -55,24 +63,47 @@ describe("proxy addresses", () => {
     assign(table, nameOf("a.corp"), DUAL);
     assign(table, nameOf("b.corp"), DUAL);
     expect(assign(table, nameOf("c.corp"), DUAL)).toEqual({ kind: "full" });
-    const scarce = createAssignments();
-    scarce.next.v4 = 2 ** 21 - 4;
+    const scarce = withoutBlocks();
+    scarce.v4.scarce = 2 ** 21 - 4;
     expect(assign(scarce, nameOf("a.corp"), DUAL)).toEqual({ kind: "full" });
     expect(scarce.byAddress.size).toBe(0);
-    scarce.next.v4 = 2 ** 21 - 5;
+    scarce.v4.scarce = 2 ** 21 - 5;
     expect(textOf(assign(scarce, nameOf("a.corp"), DUAL))[3]).toBe("100.127.255.254");
   });
 
   it("DN-42: sentinels are nobody's proxy addresses", () => {
+    for (const table of [withoutBlocks(0x46e, 0x46f, 0x470), withoutBlocks()]) {
+      // 100.100.110.253, the last three before the sentinels.
+      table.v4.next.set(DUAL.rid, 0x4_6efd);
+      table.v4.scarce = 0x4_6efd;
+      expect(textOf(assign(table, nameOf("a.corp"), DUAL)).slice(0, 4)).toEqual([
+        "100.100.110.253",
+        "100.100.110.254",
+        "100.100.110.255",
+        "100.100.112.0",
+      ]);
+    }
+  });
+
+  it("DN-42, TN-39: resources whose names take turns have blocks of their own, a prefix each for their gateways", () => {
     const table = createAssignments();
-    // 100.100.110.253, the last three before the sentinels.
-    table.next.v4 = 0x4_6efd;
-    expect(textOf(assign(table, nameOf("a.corp"), DUAL)).slice(0, 4)).toEqual([
-      "100.100.110.253",
-      "100.100.110.254",
-      "100.100.110.255",
-      "100.100.112.0",
-    ]);
+    const rids = ["r", "s", "t"];
+    for (let i = 0; i < 1000; i++) assign(table, nameOf(`n${i}.corp`), { ...DUAL, rid: rids[i % 3] ?? "r" });
+    expect(textOf(assign(table, nameOf("n1.corp"), { ...DUAL, rid: "s" }))[0]).toBe("100.96.1.0");
+    const blocks = createProxyBlocks({
+      names: () => table.names.values(),
+      nameCount: () => table.names.size,
+    });
+    const prefixes = blocks.prefixes((rid) => `gateway of ${rid}`);
+    // 334 names of a resource are 1,336 addresses.
+    for (const rid of rids) expect(prefixes.get(`gateway of ${rid}`)?.length).toBeLessThanOrEqual(2 * 6);
+  });
+
+  it("DN-42, DN-46: what an earlier process gave away among each other stays; nobody else begins there", () => {
+    const table = createAssignments();
+    expect(restoreAssignments(table, [name("a.corp", 8), name("b.corp", 16, "s")])).toBe(true);
+    expect(textOf(assign(table, nameOf("c.corp"), { ...DUAL, rid: "s" }))[0]).toBe("100.96.0.1");
+    expect(textOf(assign(table, nameOf("c.corp"), DUAL))[0]).toBe("100.96.2.0");
   });
 
   it("DN-46: names of an earlier process keep their addresses, and others get others", () => {
