@@ -15,8 +15,8 @@ export interface PlaneFrames {
   put(write: (into: Uint8Array) => number): "put" | "none" | "full";
   /** Wakes the egress worker if it waits. */
   nudge(): void;
-  /** Up to `limit` frames that have come, oldest first; copies. */
-  take(limit: number): readonly Uint8Array<ArrayBuffer>[];
+  /** Lends up to `limit` frames that have come, oldest first, each for the time of the call. @returns how many */
+  take(limit: number, use: (frame: Uint8Array) => void): number;
 }
 
 export interface PlaneFramesOptions {
@@ -25,37 +25,12 @@ export interface PlaneFramesOptions {
   readonly workers: { readonly egress: number; readonly ingress: number };
 }
 
-/** Copies that share their memory with others of the time: one for each would cost as much as the copying. */
-interface CopyPool {
-  copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
-}
-
-const SLAB_BYTES = 0x80000;
-
-function createCopyPool(): CopyPool {
-  let slab = new Uint8Array(0);
-  let used = 0;
-  return {
-    copyOf(bytes) {
-      if (used + bytes.length > slab.length) {
-        slab = new Uint8Array(SLAB_BYTES);
-        used = 0;
-      }
-      const copy = slab.subarray(used, used + bytes.length);
-      copy.set(bytes);
-      used += bytes.length;
-      return copy;
-    },
-  };
-}
-
 /** Makes both rings, and names them in the workers' records. */
 export function createPlaneFrames({ shared, nudge, workers }: PlaneFramesOptions): PlaneFrames {
   const out = createRing(shared, ...RING_SIZES.frames);
   const back = createRing(shared, ...RING_SIZES.frames);
   shared.words[(workers.egress + WORKER.frameRing) >> 2] = out;
   shared.words[(workers.ingress + WORKER.frameRing) >> 2] = back;
-  const pool = createCopyPool();
   const wantedAt = (workers.egress + WORKER.isRoomWanted) >> 2;
   return {
     nudge,
@@ -67,15 +42,12 @@ export function createPlaneFrames({ shared, nudge, workers }: PlaneFramesOptions
       }
       return putFrame(shared, out, write);
     },
-    take(limit) {
-      const frames: Uint8Array<ArrayBuffer>[] = [];
+    take: (limit, use) =>
       drainRing(shared, back, limit, (entry) => {
         const at = shared.words[(entry + ENTRY.at) >> 2] ?? 0;
         const length = shared.words[(entry + ENTRY.length) >> 2] ?? 0;
-        frames.push(pool.copyOf(shared.bytes.subarray(at, at + length)));
-      });
-      return frames;
-    },
+        use(shared.bytes.subarray(at, at + length));
+      }),
   };
 }
 

@@ -29,6 +29,7 @@ export type StackEvent =
       /** Of a router's connections: what was asked. */
       readonly asked?: number;
     }
+  /** `bytes` may lie in what was handed in last, if that was lent. */
   | { readonly kind: "tcp-data"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly kind: "tcp-writable"; readonly id: number }
   | { readonly kind: "tcp-ended"; readonly id: number }

@@ -27,7 +27,7 @@ export function createReassembly(): Reassembly {
 }
 
 /**
- * Keeps what of `bytes` at `start` is new; borrowed, not copied.
+ * Keeps a copy of what of `bytes` at `start` is new: few are ahead of a gap, and whoever brings them may lend them.
  * @returns `known` if nothing of it was, `full` if there are too many pieces already
  */
 export function keep(
@@ -51,7 +51,7 @@ export function keep(
   const run = isContinued ? first : { start, end: start, pieces: [] };
   const fill = (upTo: number): void => {
     if (run.end >= upTo) return;
-    run.pieces.push(bytes.subarray(run.end - start, upTo - start));
+    run.pieces.push(bytes.slice(run.end - start, upTo - start));
     run.end = upTo;
     state.pieces++;
   };

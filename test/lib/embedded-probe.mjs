@@ -24,6 +24,23 @@ async function echo(bytes) {
   return count;
 }
 
+/** Octets read into memory of its own, and how much of that is there at the end. */
+async function ownMemory(bytes) {
+  const socket = await client.dial({ host, port: 7 });
+  const writer = socket.writable.getWriter();
+  await writer.write(new Uint8Array(bytes));
+  await writer.close();
+  const reader = socket.readable.getReader({ mode: "byob" });
+  let [count, room] = [0, new ArrayBuffer(50_000)];
+  for (let isOver = false; !isOver; ) {
+    const { value, done } = await reader.read(new Uint8Array(room));
+    isOver = done;
+    count += value.length;
+    room = value.buffer;
+  }
+  return [count, room.byteLength];
+}
+
 async function datagram() {
   const socket = await client.udp();
   socket.send(Uint8Array.of(1, 2, 3), { host, port: 53 });
@@ -61,6 +78,7 @@ const text = async (url, options) => await (await client.fetch(url, options)).te
 
 const found = {
   echo: await echo(1_000_000),
+  ownMemory: await ownMemory(300_000),
   datagram: await datagram(),
   ping: (await client.ping(host)) > 0,
   duplex: await duplex(),

@@ -83,6 +83,7 @@ for (const { name, needs } of RUNTIMES) {
       const { untrusted, ...found } = JSON.parse(output);
       expect(found).toEqual({
         echo: 1_000_000,
+        ownMemory: [300_000, 50_000],
         datagram: 3,
         ping: true,
         duplex: "as a duplex",

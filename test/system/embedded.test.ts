@@ -155,6 +155,27 @@ describe.each(GRADES)("sockets: %s", (sockets) =>
       expect(Buffer.compare(received, sent)).toBe(0);
     });
 
+    it("PG-125: a reader may bring its own memory, which it gets back at the end, too", async () => {
+      const socket = await office.client.dial({ host: SERVER, port: ECHO });
+      const sent = Buffer.alloc(1_000_000);
+      for (let i = 0; i < sent.length; i += 4) sent.writeUInt32BE(i, i);
+      const writer = socket.writable.getWriter();
+      const writing = writer.write(sent).then(() => writer.close());
+      const reader = socket.readable.getReader({ mode: "byob" });
+      const found: Buffer[] = [];
+      let room = new ArrayBuffer(100_000);
+      for (let isOver = false; !isOver; ) {
+        const { value, done } = await reader.read(new Uint8Array(room));
+        isOver = done;
+        if (value === undefined) break;
+        found.push(Buffer.from(value));
+        room = value.buffer;
+      }
+      await writing;
+      expect(room.byteLength).toBe(100_000);
+      expect(Buffer.compare(Buffer.concat(found), sent)).toBe(0);
+    });
+
     it("PG-129: a flow is forwarded to a socket of the host, half-close included", async () => {
       const socket = await office.client.dial({ host: SERVER, port: HOST });
       const writer = socket.writable.getWriter();

@@ -8,7 +8,7 @@
  * One turn takes what has come, hands it through, and lets the control loop have its turn behind it. Nothing of it
  * runs within a call of the control loop: what that delivers or sends is taken by the next turn.
  */
-import { type Instant, type IpAddress, instant, type SocketAddress } from "../../base/index.ts";
+import { copyOf, type Instant, type IpAddress, instant, type SocketAddress } from "../../base/index.ts";
 import { createStack, type Stack, type StackEvent } from "../../stack/index.ts";
 import type { Surroundings } from "../endpoint/surroundings.ts";
 import { type Alarm, createAlarm } from "../shell/index.ts";
@@ -104,12 +104,12 @@ function guarded(state: State, act: (state: State) => void): void {
 }
 
 function turn(state: State): void {
-  const { carrier, stack, alarm, options } = state;
-  const hasMore = carrier.receive((frame) => take(stack, frame));
+  const { carrier, stack, alarm } = state;
+  const hasMore = carrier.receive((frame) => take(state, frame));
   const due = stack.pollTimeout();
   const now = exactNow();
   if (due !== undefined && due <= now) stack.handleTimeout(now);
-  for (let event = stack.pollEvent(); event !== undefined; event = stack.pollEvent()) options.onStack(event);
+  tellEvents(state);
   carrier.transmit(stack.pollFrame);
   state.wake?.();
   // What control has injected meanwhile.
@@ -120,7 +120,14 @@ function turn(state: State): void {
   alarm.ringIn(next === undefined ? undefined : Math.max(1, next - exactNow()));
 }
 
-function take(stack: Stack, frame: Uint8Array): void {
+/** The frame is lent: what it brings is told of at once. */
+function take(state: State, frame: Uint8Array): void {
+  const { stack } = state;
   if (isTcpFrame(frame)) stack.handleTcpFrame(exactNow(), frame);
-  else for (const packet of packetsOf(frame)) stack.handlePacket(exactNow(), packet);
+  else for (const packet of packetsOf(copyOf(frame))) stack.handlePacket(exactNow(), packet);
+  tellEvents(state);
+}
+
+function tellEvents({ stack, options }: State): void {
+  for (let event = stack.pollEvent(); event !== undefined; event = stack.pollEvent()) options.onStack(event);
 }

@@ -13,7 +13,10 @@ export interface Addr {
 export interface TcpSocket extends AsyncDisposable {
   readonly local: Addr;
   readonly remote: Addr;
-  /** Errors with a PosternError `reset`, `timeout`, `prohibited` or `closed`. */
+  /**
+   * Errors with a PosternError `reset`, `timeout`, `prohibited` or `closed`. A stream of bytes:
+   * `getReader({ mode: "byob" })` reads into memory of the caller's, which costs less where much comes (PG-125).
+   */
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
   /** Ends the connection at once, by RST. */

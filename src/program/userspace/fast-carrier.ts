@@ -121,11 +121,7 @@ function faceOf(state: State, choice: Carrier["choice"]): Carrier {
     now: () => readClock(kernel),
     pathMtu: (way) => readPathMtu(kernel, way),
     own: () => own(state),
-    receive(take) {
-      const came = frames.take(TURN_INPUTS);
-      for (const frame of came) take(frame);
-      return came.length === TURN_INPUTS;
-    },
+    receive: (take) => frames.take(TURN_INPUTS, take) === TURN_INPUTS,
     transmit(poll) {
       let hasPut = false;
       while (frames.put(poll) === "put") hasPut = true;

@@ -1,5 +1,6 @@
 /** A connection of the stack joined to a socket of the host, half-close, resets and back-pressure included (PG-129). */
 import type { Socket } from "node:net";
+import { copyOf } from "../../base/index.ts";
 import type { Engine } from "./engine.ts";
 import type { TcpHandle } from "./tcp-socket.ts";
 
@@ -37,7 +38,7 @@ export function pumpToHost(
   });
   return {
     data(bytes) {
-      socket.write(bytes, (error) => {
+      socket.write(copyOf(bytes), (error) => {
         if (!error && !isOver) engine.withStack((stack, now) => stack.take(now, id, bytes.length));
       });
     },

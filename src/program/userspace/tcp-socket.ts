@@ -4,10 +4,12 @@ import { formatIp, PosternError, type SocketAddress } from "../../base/index.ts"
 import type { TcpEnd } from "../../stack/index.ts";
 import type { Engine } from "./engine.ts";
 import type { Addr, TcpSocket } from "./face.ts";
+import { createUnread, type Unread } from "./unread.ts";
 
 /** What a socket hears of its connection. */
 export interface TcpHandle {
   readonly socket: TcpSocket;
+  /** Borrows `bytes` for the time of the call. */
   data(bytes: Uint8Array): void;
   ended(): void;
   writable(): void;
@@ -22,9 +24,8 @@ export interface TcpParts {
 }
 
 interface State extends TcpParts {
-  /** Received, but not read. */
-  readonly unread: Uint8Array[];
-  reader: ReadableStreamDefaultController<Uint8Array> | undefined;
+  readonly unread: Unread;
+  reader: ReadableByteStreamController | undefined;
   writer: WritableStreamDefaultController | undefined;
   /** Somebody waits for octets. */
   isWanted: boolean;
@@ -40,7 +41,7 @@ export function createTcpSocket(parts: TcpParts): TcpHandle {
   const state: State = {
     ...parts,
     ...{
-      unread: [],
+      unread: createUnread(),
       reader: undefined,
       writer: undefined,
       isWanted: false,
@@ -97,42 +98,55 @@ export function toAddr({ address, port }: SocketAddress): Addr {
   return { address: formatIp(address), port };
 }
 
+/** Of bytes, so that a reader may bring its own memory (`getReader({ mode: "byob" })`). */
 function readableOf(state: State, abort: (reason?: unknown) => void): TcpSocket["readable"] {
-  return new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        state.reader = controller;
-      },
-      pull() {
-        state.isWanted = true;
-        deliver(state);
-      },
-      cancel(reason) {
-        // Nobody reads any more: what still comes cannot be acknowledged honestly.
-        state.isReadable = false;
-        abort(reason);
-      },
+  return new ReadableStream({
+    type: "bytes",
+    start(controller) {
+      state.reader = controller;
     },
-    // Octets wait in the receive window, not here.
-    { highWaterMark: 0 },
-  );
+    pull() {
+      state.isWanted = true;
+      deliver(state);
+    },
+    cancel(reason) {
+      // Nobody reads any more: what still comes cannot be acknowledged honestly.
+      state.isReadable = false;
+      state.unread.clear();
+      abort(reason);
+    },
+  });
 }
 
 function deliver(state: State): void {
   const { reader, unread } = state;
   if (reader === undefined || !state.isReadable) return;
-  if (state.isWanted) {
-    const next = unread.shift();
-    if (next !== undefined) {
-      state.isWanted = false;
-      reader.enqueue(next);
-      state.engine.withStack((stack, now) => stack.take(now, state.id, next.length));
-      return;
-    }
+  if (state.isWanted && !unread.isEmpty()) {
+    state.isWanted = false;
+    const octets = handOver(reader, unread);
+    state.engine.withStack((stack, now) => stack.take(now, state.id, octets));
+    return;
   }
-  if (!state.hasEnded || unread.length > 0) return;
+  if (!state.hasEnded || !unread.isEmpty()) return;
   state.isReadable = false;
   reader.close();
+  // Whoever waits with memory of its own gets that back.
+  reader.byobRequest?.respond(0);
+}
+
+/** @returns how many octets */
+function handOver(reader: ReadableByteStreamController, unread: Unread): number {
+  const request = reader.byobRequest;
+  if (request?.view) {
+    const { buffer, byteOffset, byteLength } = request.view;
+    const octets = unread.copyTo(new Uint8Array(buffer, byteOffset, byteLength));
+    request.respond(octets);
+    return octets;
+  }
+  const next = unread.shift();
+  const octets = next.length;
+  reader.enqueue(next);
+  return octets;
 }
 
 function writableOf(state: State, abort: (reason?: unknown) => void): TcpSocket["writable"] {
@@ -175,7 +189,7 @@ function close(state: State, end: TcpEnd | "closed"): void {
   const error = errorOf(state);
   if (state.isReadable) {
     state.isReadable = false;
-    state.unread.length = 0;
+    state.unread.clear();
     state.reader?.error(error);
   }
   state.writer?.error(error);
