@@ -8,6 +8,10 @@ export interface FuzzTarget {
   /** Makes lengths and checksums right again, as an attacker would. */
   readonly mend?: (input: Uint8Array) => Uint8Array;
   readonly bytesMax: number;
+  /** Milliseconds of processor time that no input takes; default: 100 (TS-38). */
+  readonly slowMs?: number;
+  /** Inputs in the corpus, those that reach most; default: as many as it takes to reach everything. */
+  readonly keptMax?: number;
   /** Whatever it throws is a finding, and so is taking long (TS-38). */
   run(input: Uint8Array): void;
 }

@@ -7,8 +7,10 @@ import type { FuzzTarget } from "../target.ts";
 import type { Counters } from "./counters.ts";
 import { createMutator } from "./mutate.ts";
 
-/** No input takes longer (TS-38). */
-export const SLOW_MS = 100;
+/** No input takes longer (TS-38), where the target does not say otherwise. */
+const SLOW_MS = 100;
+/** What cutting down a finding may take, in runs of an input that is as slow as may be. */
+const REDUCING_MS = 200_000;
 /** What a target may hold on to beyond what it held after warming up. */
 const GROWTH_BYTES_MAX = 64 << 20;
 const [WARM_RUNS, LOOK_RUNS] = [20_000, 100_000];
@@ -84,7 +86,7 @@ export function runLoop(options: LoopOptions): Outcome {
 function attempt(loop: Loop, input: Uint8Array, keep: "keep" | "if new"): Finding | undefined {
   const finding = execute(loop, input);
   if (finding !== undefined) return finding;
-  const isNew = note(loop, loop.seen);
+  const isNew = note(loop, loop.seen) > 0;
   if (isNew || keep === "keep") loop.kept.push({ input, chosen: 0 });
   return undefined;
 }
@@ -94,6 +96,7 @@ function execute(loop: Loop, input: Uint8Array): Finding | undefined {
   loop.runs++;
   begin(input);
   counters.blocks.fill(0, 0, counters.end);
+  const { slowMs = SLOW_MS } = target;
   const started = performance.now();
   try {
     target.run(input);
@@ -101,9 +104,9 @@ function execute(loop: Loop, input: Uint8Array): Finding | undefined {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { kind: "throws", message, input };
   }
-  if (performance.now() - started < SLOW_MS) return undefined;
+  if (performance.now() - started < slowMs) return undefined;
   const takesMs = Math.min(...[1, 2, 3].map(() => processorMs(() => target.run(input))));
-  return takesMs < SLOW_MS ? undefined : { kind: "slow", message: `takes ${takesMs} ms`, input };
+  return takesMs < slowMs ? undefined : { kind: "slow", message: `takes ${takesMs} ms`, input };
 }
 
 /** On a busy machine the clock says nothing. */
@@ -114,10 +117,10 @@ function processorMs(work: () => void): number {
   return Math.round((user + system) / 1000);
 }
 
-/** Whether the last run reached something that is not in `seen`, which has it afterwards. */
-function note({ counters }: Loop, seen: Uint32Array): boolean {
+/** How much the last run reached that is not in `seen`, which has it afterwards. */
+function note({ counters }: Loop, seen: Uint32Array): number {
   const { blocks, end } = counters;
-  let isNew = false;
+  let fresh = 0;
   for (let i = 0; i < end; i++) {
     const hits = blocks[i] ?? 0;
     if (hits === 0) continue;
@@ -125,9 +128,9 @@ function note({ counters }: Loop, seen: Uint32Array): boolean {
     const before = seen[i] ?? 0;
     if ((before & bit) !== 0) continue;
     seen[i] = before | bit;
-    isNew = true;
+    fresh++;
   }
-  return isNew;
+  return fresh;
 }
 
 /** Of three: what was chosen least, and of these the smallest. */
@@ -147,7 +150,28 @@ function choose({ chance, kept }: Loop): Kept {
 function coverOf(loop: Loop): readonly Uint8Array[] {
   const seen = new Uint32Array(loop.seen.length);
   const sorted = loop.kept.map(({ input }) => input).sort(bySizeThenBytes);
-  return sorted.filter((input) => execute(loop, input) === undefined && note(loop, seen));
+  const cover = sorted.filter((input) => execute(loop, input) === undefined && note(loop, seen) > 0);
+  const { keptMax } = loop.target;
+  return keptMax === undefined ? cover : mostOf(loop, cover, keptMax);
+}
+
+/** So few, each the one that adds most to those before it. */
+function mostOf(loop: Loop, inputs: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  const { blocks, end } = loop.counters;
+  const left = inputs.map((input) => {
+    execute(loop, input);
+    return { input, reached: [...blocks.subarray(0, end).keys()].filter((block) => blocks[block] !== 0) };
+  });
+  const seen = new Set<number>();
+  const chosen: Uint8Array[] = [];
+  while (chosen.length < count && left.length > 0) {
+    const adds = left.map(({ reached }) => reached.filter((block) => !seen.has(block)).length);
+    const [best] = left.splice(adds.indexOf(Math.max(...adds)), 1);
+    if (best === undefined) break;
+    for (const block of best.reached) seen.add(block);
+    chosen.push(best.input);
+  }
+  return chosen;
 }
 
 function bySizeThenBytes(a: Uint8Array, b: Uint8Array): number {
@@ -158,7 +182,8 @@ function bySizeThenBytes(a: Uint8Array, b: Uint8Array): number {
 function reduce(loop: Loop, finding: Finding): Finding {
   if (finding.kind === "grows") return finding;
   let least = finding;
-  for (let size = least.input.length >> 1, left = 2000; size > 0; size >>= 1) {
+  const runsMax = Math.round(REDUCING_MS / (loop.target.slowMs ?? SLOW_MS));
+  for (let size = least.input.length >> 1, left = runsMax; size > 0; size >>= 1) {
     for (let at = 0; at < least.input.length && left > 0; left--) {
       const { input } = least;
       const shorter = Buffer.concat([input.subarray(0, at), input.subarray(at + size)]);

@@ -10,7 +10,7 @@ import { checkEnd, checkInvariants } from "./invariants.ts";
 import { NAMES } from "./names.ts";
 import { OUTAGES } from "./outages.ts";
 import { ROGUE } from "./rogue.ts";
-import { DOMAINS, drawSetup } from "./setup.ts";
+import { DOMAINS, drawSetup, type Setup } from "./setup.ts";
 import { type Fault, openStage, tellResolver } from "./stage.ts";
 import { recover, resolve, TRAFFIC } from "./traffic.ts";
 import { type Step, settle, type Transition } from "./transition.ts";
@@ -48,6 +48,8 @@ export interface CaseOptions {
   /** Default: 5 to 15, drawn (TS-15). */
   readonly count?: number;
   readonly fault?: Fault;
+  /** Default: drawn from the seed. */
+  readonly setup?: Setup;
   /** Default: all. */
   readonly transitions?: readonly Transition[];
 }
@@ -78,9 +80,10 @@ function drawStep(c: Case, draw: Draw, transitions: readonly Transition[]): Step
   return { kind: chosen?.name ?? "", numbers };
 }
 
-function run(seed: number, { fault = {} }: CaseOptions, stepsOf: (c: Case) => Iterable<Step>): Outcome {
+function run(seed: number, options: CaseOptions, stepsOf: (c: Case) => Iterable<Step>): Outcome {
+  const { fault = {}, setup = drawSetup(seed) } = options;
   const c: Case = {
-    ...openStage(drawSetup(seed), fault),
+    ...openStage(setup, fault),
     lines: [],
     labels: new Set(),
     held: [],

@@ -115,7 +115,11 @@ export const TCP_PORT = 443;
 const NATS = Object.keys(NAT_KINDS) as NatKind[];
 
 export function drawSetup(seed: number): Setup {
-  const draw = drawFrom(seed, "setup");
+  return drawSetupBy(seed, drawFrom(seed, "setup"));
+}
+
+/** The same by other choices; from the seed come the keys and the delays of what happens. */
+export function drawSetupBy(seed: number, draw: Draw): Setup {
   const sites = drawSites(draw);
   const clients = drawClients(draw);
   const resources = drawResources(draw, sites);
