@@ -10,5 +10,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 180_000,
     maxWorkers: 2,
+    // Concurrent tests of one file wait for programs that others wrote.
+    maxConcurrency: 20,
   },
 });

@@ -21,7 +21,7 @@ const NAT = `
       iifname "client" oifname "gateway" meta l4proto udp masquerade random
     }
   }`;
-const TIMES = 6;
+const TIMES = 4;
 /** After a mapping was forgotten outages are looked for so long. */
 const WINDOW_MS = 1_900;
 /**
@@ -56,7 +56,7 @@ describeWith(["netns", "tun", "nft", "build"], "a NAT that forgets", () => {
     const forgotten: number[] = [];
     for (let i = 0; i < TIMES; i++) {
       // Somewhere between two of the client's checks, which come every 1.5 s.
-      await new Promise((resolve) => setTimeout(resolve, 2_000 + 170 * i));
+      await new Promise((resolve) => setTimeout(resolve, 2_000 + 270 * i));
       forgotten.push(Date.now());
       await office.router.run(process.execPath, [FORGET]);
       await pinging.answered();

@@ -14,6 +14,8 @@ const WITHIN_MS = 100;
 /** but for what each worker has judged already: one super-frame (TN-83). A busy machine may let it wait until later. */
 const JUDGED_BYTES_MAX = 70_000;
 const LOOK_EVERY_MS = 2;
+/** TCP, which has heard nothing, tries again within it twice: after 200 ms at first, then twice that. */
+const STILL_TRIED_MS = 1_000;
 
 /**
  * Prints how many bytes came by a device since which look. A watcher that a busy machine lets wait says too early a
@@ -78,7 +80,7 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
       // In use, too: a client that needs nothing of a gateway any more says goodbye, perhaps before the portal's word.
       await eventually(async () => expect(await echo(office.client, OFFICE_V4)).toBe("answered"), 20_000);
       const ended = gateway.stderr().length;
-      await send(["-c", to, "-4", "-t", "30", "-i", "1", "--forceflush", ...options]);
+      await send(["-c", to, "-4", "-t", "30", "-i", "0.5", "--forceflush", ...options]);
       office.configure(STAYS);
       await eventually(
         () => expect(gateway.stderr().slice(ended)).toMatch(/access ended .*reason=revoked/),
@@ -86,7 +88,7 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
       );
       const endedAt = timeOf(gateway, /access ended .*reason=revoked/);
       // What the sender, refused, still tries would have come by then.
-      await eventually(() => expect(Date.now() - endedAt).toBeGreaterThan(2_000));
+      await eventually(() => expect(Date.now() - endedAt).toBeGreaterThan(STILL_TRIED_MS));
       const grown = [...watch.stdout().matchAll(/grew (\d+) since (\d+)$/gm)].map(([, bytes, since]) => ({
         bytes: Number(bytes),
         since: Number(since),
@@ -105,7 +107,7 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
     return eventually(async () => {
       const sender = office.program(office.client, "iperf3", ...args);
       started.push(sender);
-      await sender.waitForLine(/ 1\.\d+-2\.\d+ .*bits\/sec/, { withinMs: 20_000, stream: "stdout" });
+      await sender.waitForLine(/ [1-9]\.\d+-\d+\.\d+ .*bits\/sec/, { withinMs: 20_000, stream: "stdout" });
     }, 40_000);
   }
 });
