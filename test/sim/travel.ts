@@ -2,7 +2,7 @@
  * How datagrams travel: over the sender's link, through the routers of its networks up to the first network
  * that knows the destination, and down through others to the receiver. Each link has its conditions.
  */
-import { sha256 } from "@noble/hashes/sha2.js";
+import { createHash, type Hash } from "node:crypto";
 import {
   equalIp,
   formatIp,
@@ -10,7 +10,6 @@ import {
   type IpAddress,
   instant,
   type SocketAddress,
-  toHex,
 } from "../../src/base/index.ts";
 import { MAX_IP_SIZE, parseIcmpQuote, parsePacket } from "../../src/packet/index.ts";
 import { finite, nextTurn } from "../lib/bounds.ts";
@@ -47,7 +46,7 @@ export interface Simulation {
   readonly streams: Map<string, ReturnType<typeof createStream>>;
   /** Links on which things go badly at present, by name. */
   readonly badTimes: Set<string>;
-  readonly trace: ReturnType<typeof sha256.create>;
+  readonly trace: Hash;
   readonly recent: string[];
   readonly capture: ReturnType<typeof openCapture>;
   nowUs: number;
@@ -56,7 +55,6 @@ export interface Simulation {
 const TRACE_LINES = 60;
 /** Datagrams that a program has ready at once. */
 const FLUSHED_MAX = 10_000;
-const UTF8 = new TextEncoder();
 
 interface Flight extends Ends {
   readonly bytes: Uint8Array;
@@ -117,7 +115,7 @@ function send(sim: Simulation, host: Host, datagram: OutgoingDatagram): void {
   const known = pathMtuOf(host, destination);
   const isCutUp = ipBytes > known;
   if (isCutUp && datagram.isWhole) return note(sim, `too long ${label}`);
-  note(sim, `sent ${label} ${toHex(sha256(datagram.bytes).subarray(0, 6))}`);
+  note(sim, `sent ${label} ${createHash("sha256").update(datagram.bytes).digest("hex").slice(0, 12)}`);
   const flight: Flight = {
     from,
     to: destination,
@@ -243,7 +241,7 @@ export function schedule(sim: Simulation, delayMs: number, action: () => void): 
 
 function note({ nowUs, trace, recent }: Simulation, line: string): void {
   const text = `${nowUs} ${line}`;
-  trace.update(UTF8.encode(`${text}\n`));
+  trace.update(`${text}\n`);
   recent.push(text);
   if (recent.length > TRACE_LINES) recent.shift();
 }

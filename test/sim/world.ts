@@ -9,13 +9,12 @@
  * Hosts are of Ethernet. Each has a kernel that sets DF, learns a path's MTU by ICMP, and cuts up what is longer
  * than it knows, unless the program forbids it (PG-43).
  */
-import { sha256 } from "@noble/hashes/sha2.js";
+import { createHash } from "node:crypto";
 import {
   type Instant,
   type IpAddress,
   ip,
   type SocketAddress,
-  toHex,
   type UnixMs,
   unixMs,
 } from "../../src/base/index.ts";
@@ -141,7 +140,7 @@ export function createWorld(seed: number): World {
     entries: [],
     streams: new Map(),
     badTimes: new Set(),
-    trace: sha256.create(),
+    trace: createHash("sha256"),
     recent: [],
     capture: openCapture(seed),
     nowUs: START_US,
@@ -178,7 +177,7 @@ export function createWorld(seed: number): World {
     sleep(durationMs) {
       sim.nowUs += usOf(durationMs);
     },
-    traceHash: () => toHex(sim.trace.clone().digest()),
+    traceHash: () => sim.trace.copy().digest("hex"),
     recentTrace: () => sim.recent.join("\n"),
   };
 }
