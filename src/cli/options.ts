@@ -23,7 +23,12 @@ interface OptionBase {
 
 export type OptionSpec = OptionBase &
   (
-    | { readonly kind: "flag"; readonly default?: boolean }
+    | {
+        readonly kind: "flag";
+        readonly default?: boolean;
+        /** With it nothing is required. */
+        readonly waives?: true;
+      }
     | {
         readonly kind: "text";
         readonly value: string;
@@ -202,7 +207,7 @@ export const DNS_CONTROL = {
 
 export const CLIENT_ONLY = {
   "dns-control": { ...DNS_CONTROL, default: "auto" },
-  "revert-dns": { kind: "flag", default: false, help: "undo DNS control and exit" },
+  "revert-dns": { kind: "flag", default: false, waives: true, help: "undo DNS control and exit" },
   "internet-resource": {
     kind: "flag",
     default: false,

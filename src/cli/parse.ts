@@ -30,7 +30,7 @@ export function parseArguments(
 ): ParsedArguments {
   const warnings: string[] = [];
   const { given, words } = readCommandLine(args, table, command, warnings);
-  const isWaived = words.some((word) => waives.includes(word));
+  const isWaived = words.some((word) => waives.includes(word)) || hasWaiver(table, given);
   const values: Record<string, unknown> = {};
   const idle: string[] = [];
   for (const [name, spec] of Object.entries(table)) {
@@ -45,6 +45,12 @@ export function parseArguments(
   }
   if (idle.length > 0) warnings.push(`without effect in this release: ${idle.join(", ")}`);
   return { values, words, warnings };
+}
+
+function hasWaiver(table: OptionTable, given: ReadonlyMap<string, unknown>): boolean {
+  return Object.entries(table).some(
+    ([name, spec]) => spec.kind === "flag" && spec.waives === true && given.get(name) === true,
+  );
 }
 
 function refuseVariables({ refusedVariables = {} }: OptionSpec, env: Environment): void {

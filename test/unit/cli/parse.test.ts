@@ -70,6 +70,17 @@ it("PG-68: a word may do without what is required", () => {
   expect(() => values("run")).toThrow("--url is required");
 });
 
+it("DN-108: --revert-dns needs no portal", () => {
+  const table = {
+    url: { kind: "text", value: "X", isRequired: true, help: "" },
+    "revert-dns": { kind: "flag", default: false, waives: true, help: "" },
+  } as const;
+  const values = (...args: readonly string[]) => parseArguments(args, {}, table, "client").values;
+  expect(values("--revert-dns")).toEqual({ url: undefined, revertDns: true });
+  expect(() => values()).toThrow("--url is required");
+  expect(() => values("--no-revert-dns")).toThrow("--url is required");
+});
+
 describe("options on the command line", () => {
   it.each([
     ["--api-url ws://a", { apiUrl: "ws://a" }],
