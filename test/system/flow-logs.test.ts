@@ -19,6 +19,8 @@ const SENTINEL = "100.100.111.1";
 const SITE = "wiki.corp.example";
 const SINK = "9000";
 const METRICS = "9464";
+/** Where nobody listens: the flow is one of the client. */
+const DATAGRAMS = "9001";
 /** What TCP may send again on a busy machine, as a part of the whole. */
 const AGAIN = 0.2;
 const timeout = 60_000;
@@ -137,6 +139,28 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "flow logs of a gateway",
     expect((await child.wait(10_000)).status, child.stderr()).toBe(0);
     return child.stdout();
   };
+
+  it("TN-91, TN-112: of datagrams in fragments every octet is counted, from the first one on", {
+    timeout,
+  }, async () => {
+    const send = `const socket = require("node:dgram").createSocket("udp4");
+      const next = (left) => left === 0 ? socket.close() : socket.send(Buffer.alloc(8000), ${DATAGRAMS}, "${VAULT}",
+        () => setTimeout(next, 200, left - 1));
+      next(4);`;
+    await office.client.run("node", ["-e", send]);
+    const found = await eventually(async () => {
+      const flows = JSON.parse(await ask("flows", "--json")) as readonly RunningFlowView[];
+      const one = flows.find(({ remote }) => remote === `${VAULT}:${DATAGRAMS}`);
+      expect(one?.tx_bytes).toBeGreaterThan(0);
+      return one;
+    }, 20_000);
+    // What control has settled is not the record's: of the first datagram there is at least the first fragment.
+    expect(found?.tx_bytes).toBeGreaterThan(3 * 8000);
+    office.configure([{ resource: "Wiki" }, { resource: "Office6" }]);
+    const line = await lineOf({ inner_dst_port: Number(DATAGRAMS) });
+    expect(line).toMatchObject({ tx_bytes: 4 * 8000, tx_packets: 4 * 7 });
+    office.configure([{ resource: "Wiki" }, { resource: "Office6" }, { resource: "Vault" }]);
+  });
 
   it("PG-108, PG-114: `postern flows` and the metric show what runs; its end is logged when access ends", {
     timeout,
