@@ -13,9 +13,13 @@ export function slownessOf(loadavg: string, cores: number): number {
   return Math.max(1, Number.isFinite(load) ? load / cores : 1);
 }
 
-/** A limit of a quiet machine, as it is on this one now. */
-export function patient(ms: number): number {
-  return ms * slownessOf(readFileSync("/proc/loadavg", "latin1"), availableParallelism());
+/** A limit of a quiet machine, as it is on this one now; whole, since time-outs of programs have to be. */
+export function patient(ms: number, slowness = slownessNow()): number {
+  return Math.ceil(ms * slowness);
+}
+
+function slownessNow(): number {
+  return slownessOf(readFileSync("/proc/loadavg", "latin1"), availableParallelism());
 }
 
 /** What `promise` gives, or `undefined` when it has given nothing after `ms` of patience. */

@@ -14,3 +14,8 @@ it.each([
 it("TS-3: a limit is never shorter than on a quiet machine", () => {
   expect(patient(1_000)).toBeGreaterThanOrEqual(1_000);
 });
+
+it("TS-3: a limit is a whole number of ms, which a child's time-out has to be", () => {
+  expect(45_000 * 1.11).not.toBe(49_950);
+  expect(patient(45_000, 1.11)).toBe(49_951);
+});
