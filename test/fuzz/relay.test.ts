@@ -123,12 +123,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
 );
 
+/** What the kernel joins at most. */
+const TRAIN_BYTES_MAX = 65_535;
+
 /** Pieces of one length are a train, as GRO makes it; others come one by one. */
 function toArrivals(train: Train, from: SocketAddress): readonly Arrival[] {
   const [first = new Uint8Array(), ...rest] = train.pieces;
   const common = { from, ...(train.ecn !== 0 && { ecn: train.ecn }) };
-  const run = Array.from({ length: train.repeat }, () => first);
-  const tail = rest[0] !== undefined && rest[0].length > 0 && rest[0].length < first.length ? [rest[0]] : [];
+  const most = Math.floor(TRAIN_BYTES_MAX / Math.max(1, first.length));
+  const run = Array.from({ length: Math.min(train.repeat, most) }, () => first);
+  const left = Math.min(first.length - 1, TRAIN_BYTES_MAX - run.length * first.length);
+  const tail = rest[0] !== undefined && rest[0].length > 0 && rest[0].length <= left ? [rest[0]] : [];
   const joined = [...run, ...tail];
   const isTrain = joined.length > 1 && first.length > 0;
   return [
