@@ -2,12 +2,12 @@
  * The plane in memory, frames to datagrams and back, one thread (D-15).
  *
  *   npm run bench -- plane [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 7] [--ms 400] [--buffers 1]
- *     [--load TEXT] [--json]
+ *     [--load TEXT] [--without-flows] [--json]
  *
  * Of a gateway, mode and MTU of the product, two more cells per load: what goes by flow records and is translated
  * both ways, against what prefixes let pass (G-4).
  *
- * --load TEXT runs the loads whose name has it.
+ * --load TEXT runs the loads whose name has it, --without-flows none of a gateway.
  * --buffers N reads frames into N buffers in turn, as a pool would hand them out (PG-56).
  *
  * Per load two cells: what enters the plane's egress per second, and what its ingress takes. The baseline
@@ -36,6 +36,7 @@ const OPTIONS = {
   ms: { type: "string", default: "400" },
   buffers: { type: "string", default: "1" },
   load: { type: "string", default: "" },
+  "without-flows": { type: "boolean", default: false },
   seed: { type: "string", default: "1" },
   json: { type: "boolean", default: false },
 };
@@ -77,7 +78,8 @@ async function main() {
   const wanted = ({ name }) => name.includes(values.load);
   for (const load of LOADS.filter(wanted))
     result.cells.push(...cellsFor(load, { module, bench, draw, values }));
-  for (const load of FLOW_LOADS.filter(wanted))
+  const flowLoads = values["without-flows"] ? [] : FLOW_LOADS;
+  for (const load of flowLoads.filter(wanted))
     result.cells.push(...flowCellsFor(load, { module, draw, values }));
   console.error(table(result.cells));
   endResult(result, values);
