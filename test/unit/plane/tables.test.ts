@@ -332,6 +332,8 @@ function everything(rig: Rig): unknown {
   return { tallies, usage: ids.map((id) => plane.flows.usage(id)), published: plane.published() };
 }
 
+const ROUNDS = process.env["POSTERN_FUZZ_ROUNDS"];
+
 describe("planes alone on random tables", () => {
   it.each<PlaneMode>(["client", "gateway"])(
     "TN-103: twin and WebAssembly agree about verdicts, bytes, stamps and counters (%s)",
@@ -352,7 +354,8 @@ describe("planes alone on random tables", () => {
           }
           expect(everything(module)).toEqual(everything(twin));
         }),
-        { numRuns: Number(process.env["POSTERN_FUZZ_ROUNDS"] ?? 60) },
+        // Every day the same cases, of which is known what they meet; `POSTERN_FUZZ_ROUNDS=700` draws others.
+        ROUNDS === undefined ? { numRuns: 60, seed: 1 } : { numRuns: Number(ROUNDS) },
       );
       expect([...seen].sort()).toEqual(expect.arrayContaining(["flow", "receive", "refused", "send", "use"]));
     },
