@@ -23,7 +23,14 @@ export type {
   InstanceState,
   Status,
 } from "./library/instance.ts";
-export type { BaseOptions, ClientOptions, GatewayOptions, LogRecord } from "./library/options.ts";
+export type {
+  BaseOptions,
+  ClientOptions,
+  GatewayOptions,
+  LogRecord,
+  Token,
+  TokenRequest,
+} from "./library/options.ts";
 export type { Portal, PortalOptions } from "./library/portal.ts";
 export type { Relay, RelayOptions, RelayStatus } from "./library/relay.ts";
 export type {

@@ -3,17 +3,26 @@ import { hostname } from "node:os";
 import { type IpAddress, type Log, type Secret, secret } from "../base/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../portal/protocol/index.ts";
 import type { LogRecord } from "../program/log-format.ts";
+import type { AskToken } from "../program/token-renewal.ts";
 import { type InboundFlow, type SocketChoice, toAddress } from "../program/userspace/index.ts";
 import { usage } from "./error.ts";
 import { createRecordLog } from "./log.ts";
 
 export type { LogRecord } from "../program/log-format.ts";
 
+/** What the function is told when it is asked for a token. */
+export interface TokenRequest {
+  /** The token that the portal refuses, or takes no more; absent at the start. */
+  readonly refused?: string;
+}
+
+export type Token = string | ((request: TokenRequest) => string | Promise<string>);
+
 export interface BaseOptions {
   /** `wss://portal.example`; with http and https, too. */
   readonly apiUrl: string | URL;
-  /** Asked for once, when the instance starts. */
-  readonly token: string | (() => string | Promise<string>);
+  /** A function is asked when the instance starts, and again when the portal refuses what it gave. */
+  readonly token: Token;
   /** What the portal knows this instance by; it stays the same from start to start. */
   readonly id: string;
   /** For people; default: the host's name. */
@@ -63,6 +72,7 @@ export interface GatewayOptions extends BaseOptions {
 export interface ReadOptions {
   readonly url: PortalUrl;
   readonly token: Secret<string>;
+  readonly askToken: AskToken | undefined;
   readonly login: { readonly externalId: string; readonly name: string };
   readonly port: number;
   readonly addresses: readonly IpAddress[] | undefined;
@@ -82,16 +92,26 @@ export async function readOptions(options: BaseOptions & { readonly mode?: strin
   if (!url.ok) throw usage(`apiUrl ${apiUrl} is no portal address`, "use ws://, wss://, http:// or https://");
   if (id === "") throw usage("id is empty", "give each instance a name of its own that stays the same");
   const log = createRecordLog(options.log, options.logFilter);
-  const token = typeof options.token === "string" ? options.token : await options.token();
   return {
     url: url.value,
-    token: secret(token),
+    ...(await readToken(options.token)),
     login: { externalId: externalIdOf(id), name: name ?? hostname() },
     port: listenPort,
     addresses: addresses?.map(readAddress),
     sockets,
     env: process.env,
     log,
+  };
+}
+
+/** @throws what the function throws */
+export async function readToken(
+  given: Token,
+): Promise<{ readonly token: Secret<string>; readonly askToken: AskToken | undefined }> {
+  if (typeof given === "string") return { token: secret(given), askToken: undefined };
+  return {
+    token: secret(await given({})),
+    askToken: async (refused) => secret(await given({ refused: refused.reveal() })),
   };
 }
 

@@ -1,5 +1,5 @@
 /** `startRelay`: a relay in this process, for a portal or by itself (PG-120, RL-40). */
-import { PosternError, secret } from "../base/index.ts";
+import { PosternError } from "../base/index.ts";
 import type { RelayServerStatus } from "../program/control/index.ts";
 import type { RelayOptions as ProgramOptions } from "../program/options.ts";
 import { type RelayFacts, runRelay } from "../program/relay/index.ts";
@@ -7,7 +7,7 @@ import { createEmbeddedIo } from "./embedded-io.ts";
 import { toLibraryError, usage } from "./error.ts";
 import type { CloseReason } from "./instance.ts";
 import { createRecordLog } from "./log.ts";
-import type { LogRecord } from "./options.ts";
+import { type LogRecord, readToken, type Token } from "./options.ts";
 
 export type RelayStatus = RelayServerStatus;
 
@@ -15,8 +15,8 @@ export type RelayStatus = RelayServerStatus;
 export interface RelayOptions {
   /** `wss://portal.example`; absent: the relay stands alone, and `stampSecretPath` says whom it serves. */
   readonly apiUrl?: string | URL;
-  /** Of the relay, from the portal; asked for once, when it starts. */
-  readonly token?: string | (() => string | Promise<string>);
+  /** Of the relay, from the portal; a function is asked again when the portal refuses what it gave. */
+  readonly token?: Token;
   readonly name?: string;
   /** What clients and peers see. */
   readonly publicIp4?: string;
@@ -84,16 +84,12 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const log = createRecordLog(options.log, options.logFilter);
   const said: string[] = [];
   const { io, stop } = createEmbeddedIo(log, (line) => said.push(line));
-  const text = typeof token === "function" ? await token() : token;
+  const access = token === undefined ? { token } : await readToken(token);
   let isReady = (_: RelayFacts): void => {};
   const ready = new Promise<RelayFacts>((resolve) => {
     isReady = resolve;
   });
-  const run = runRelay(
-    programOptions(options),
-    { ...io, token: text === undefined ? undefined : secret(text) },
-    { onReady: isReady },
-  );
+  const run = runRelay(programOptions(options), { ...io, ...access }, { onReady: isReady });
   const closed = run.then(
     (code): CloseReason => {
       if (code === 0) return { kind: "closed" };

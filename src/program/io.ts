@@ -2,7 +2,9 @@
  * What a program (`wg`, `client`, `gateway`, `portal`, `demo`) is given of the process it runs in.
  * `src/cli/command-line.ts` makes the real one; tests make their own.
  */
+
 import type { Log, Parsed, Secret } from "../base/index.ts";
+import type { AskToken } from "./token-renewal.ts";
 
 /** Signals that mean something to a program (PG-15, PG-16). SIGPIPE is ignored for all. */
 export type ProgramSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR2";
@@ -38,6 +40,8 @@ export interface ProgramIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The value of `POSTERN_TOKEN` or its alias, taken out of the environment (PG-9, PG-19). */
   readonly token: Secret<string> | undefined;
+  /** Gives another token when the portal refuses that; only where the program is part of another one (PG-120). */
+  readonly askToken?: AskToken | undefined;
   /** Absent: nobody supervises the process. */
   readonly supervisor?: SupervisorAddress | undefined;
   /** Set up from `--log`, `--log-format` and the terminal (PG-89 to PG-94). */

@@ -26,6 +26,7 @@ import {
   systemResolve,
 } from "./portal-transport.ts";
 import { openWebSocket, type WebSocketEvents } from "./portal-websocket.ts";
+import { type AskToken, createTokenRenewal, type TokenRenewal } from "./token-renewal.ts";
 
 export { loadRoots, markedTcp, type OpenTcp, plainTcp } from "./portal-transport.ts";
 
@@ -33,6 +34,8 @@ export interface PortalSocketOptions<M, R> {
   readonly url: PortalUrl;
   readonly channel: Channel<M, R>;
   readonly token: Secret<string>;
+  /** Asked when the portal refuses the token (PG-120); absent: that is the end. */
+  readonly askToken?: AskToken | undefined;
   readonly userAgent: string;
   /** Absent: it tries for ever to come back (PT §3 `MAX_PARTITION`). */
   readonly maxPartitionMs?: number;
@@ -76,6 +79,7 @@ interface Shell<M, R> {
   readonly options: PortalSocketOptions<M, R>;
   readonly machine: PortalConnection<M, R>;
   readonly attempts: Map<number, Attempt>;
+  readonly renewal: TokenRenewal;
   timer: NodeJS.Timeout | undefined;
   isTelling: boolean;
 }
@@ -84,14 +88,36 @@ export function createPortalSocket<M, R>(options: PortalSocketOptions<M, R>): Po
   const { url, channel, random, log, maxPartitionMs } = options;
   const partition = maxPartitionMs === undefined ? {} : { maxPartitionMs };
   const machine = createPortalConnection<M, R>({ url, channel, random, log, ...partition });
-  const shell: Shell<M, R> = { options, machine, attempts: new Map(), timer: undefined, isTelling: false };
+  const shell: Shell<M, R> = {
+    ...{ options, machine, attempts: new Map(), timer: undefined, isTelling: false },
+    renewal: createTokenRenewal({
+      ...{ token: options.token, ask: options.askToken, maxPartitionMs, now: options.now, random },
+      onToken: () => turn(shell, (now) => machine.reconnect(now)),
+      onHiccup: (error, pauseMs) =>
+        options.onEvent({ kind: "hiccup", pauseMs, maxElapsedMs: maxPartitionMs, error }),
+      onEnd(failure) {
+        if (failure !== undefined) options.onError(failure);
+        else
+          options.onEvent({
+            kind: "fatal",
+            error: { kind: "invalid-token", detail: "the same token again" },
+          });
+      },
+    }),
+  };
   return {
     connect: (login) => turn(shell, (now) => machine.connect(now, login)),
     reconnect: () => turn(shell, (now) => machine.reconnect(now)),
     send: (request) => turn(shell, (now) => machine.send(now, request)),
-    close: () => turn(shell, (now) => machine.close(now)),
+    close() {
+      const { isAsking } = shell.renewal;
+      shell.renewal.stop();
+      turn(shell, (now) => machine.close(now));
+      // The machine had ended with the token.
+      if (isAsking && machine.state === "closed") options.onEvent({ kind: "closed" });
+    },
     get state() {
-      return machine.state;
+      return shell.renewal.isAsking ? "waiting" : machine.state;
     },
     counters: machine.counters,
   };
@@ -122,11 +148,17 @@ function tell<M, R>(shell: Shell<M, R>): void {
   try {
     for (let event = machine.pollEvent(); event !== undefined; event = machine.pollEvent()) {
       if (event.kind === "resolve") resolve(shell, event.host);
-      else options.onEvent(event);
+      else if (!isRenewed(shell, event)) options.onEvent(event);
     }
   } finally {
     shell.isTelling = false;
   }
+}
+
+/** A refusal that another token may mend is no end. */
+function isRenewed<M, R>({ renewal }: Shell<M, R>, event: PortalEvent<M>): boolean {
+  if (event.kind === "connected") renewal.accepted();
+  return event.kind === "fatal" && event.error.kind === "invalid-token" && renewal.refused();
 }
 
 function resolve<M, R>(shell: Shell<M, R>, host: string): void {
@@ -195,7 +227,10 @@ function open<M, R>(shell: Shell<M, R>, transmit: Extract<PortalTransmit, { read
   firstConnection(addresses, port, options.openTcp).then(
     (tcp) => {
       if (attempt.isDropped) tcp.destroy();
-      else attempt.socket = openWebSocket(tcp, socketUrl, options, webSocketEvents(shell, id));
+      else {
+        const { token } = shell.renewal;
+        attempt.socket = openWebSocket(tcp, socketUrl, { ...options, token }, webSocketEvents(shell, id));
+      }
     },
     (error: unknown) => {
       if (!attempts.delete(id)) return;

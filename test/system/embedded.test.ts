@@ -3,7 +3,13 @@ import { createSocket } from "node:dgram";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connectClient, type InboundFlow, type TcpSocket } from "../../src/index.ts";
+import {
+  connectClient,
+  type InboundFlow,
+  startGateway,
+  type TcpSocket,
+  type TokenRequest,
+} from "../../src/index.ts";
 import { type EmbeddedOffice, FILTERED, GRADES, openEmbeddedOffice, SERVER, WIKI } from "../lib/embedded.ts";
 import { eventually } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -275,6 +281,34 @@ describeWith(["build"], "an instance's end", () => {
     });
     abort.abort(new Error("no patience"));
     await expect(nowhere).rejects.toThrow("no patience");
+    await office.close();
+  });
+
+  it("PG-120: a token of a function is asked for again when the portal refuses it, by client and gateway", async () => {
+    const office = await openEmbeddedOffice({ hasGateway: false });
+    const { apiUrl = "", tokens } = office.portal;
+    const asked: TokenRequest[] = [];
+    const tokenThen = (next: string) => (request: TokenRequest) => {
+      asked.push(request);
+      return request.refused === undefined ? "ptx_old" : next;
+    };
+    const options = { apiUrl, addresses: ["127.0.0.1"], sockets: "plain" } as const;
+    await using client = await connectClient({
+      ...options,
+      ...{ id: "again", token: tokenThen(tokens?.client ?? "") },
+    });
+    await using gateway = await startGateway({
+      ...options,
+      ...{ id: "again", token: tokenThen(tokens?.gateway ?? "") },
+    });
+    expect([client.state, gateway.state]).toEqual(["ready", "ready"]);
+    expect(asked).toEqual([{}, { refused: "ptx_old" }, {}, { refused: "ptx_old" }]);
+    expect(await codeOf(connectClient({ ...options, id: "same", token: () => "ptx_old" }))).toBe("auth");
+    const giveUp = (): never => {
+      throw new Error("signed out");
+    };
+    const once = ({ refused }: TokenRequest): string => (refused === undefined ? "ptx_old" : giveUp());
+    await expect(connectClient({ ...options, id: "out", token: once })).rejects.toThrow("signed out");
     await office.close();
   });
 

@@ -1,3 +1,4 @@
+export { type Backoff, nextPause, restarted } from "./backoff.ts";
 export { MAX_CANDIDATES_SENT } from "./candidate-list.ts";
 export type { Channel, ChannelEvent, ChannelParse, Topic } from "./channel.ts";
 export {

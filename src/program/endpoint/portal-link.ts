@@ -91,7 +91,7 @@ function openSocket<Message, Request>(
   return createPortalSocket<Message, Request>({
     url,
     channel,
-    token: parts.token,
+    ...{ token: parts.token, askToken: parts.askToken },
     userAgent: userAgentOf({
       os: "Linux",
       osVersion: release(),

@@ -1,4 +1,5 @@
 /** What client and gateway add to the common course, and what they are given for it. */
+
 import type { Instant, IpAddress, Log, Secret, UnixMs } from "../../base/index.ts";
 import type { Connections, StreamNews } from "../../connections/index.ts";
 import type { DnsFigures } from "../../dns/index.ts";
@@ -14,6 +15,7 @@ import type {
   ResourceView,
 } from "../control/index.ts";
 import type { PlaneFeatures, PlaneHost, ShellMachine, UndoStack } from "../shell/index.ts";
+import type { AskToken } from "../token-renewal.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** The machine of one role, as the shell sees it. */
@@ -75,6 +77,8 @@ export interface PeerParts<Machine> {
   readonly surroundings: Surroundings;
   readonly url: PortalUrl;
   readonly token: Secret<string>;
+  /** Asked when the portal refuses the token. */
+  readonly askToken?: AskToken | undefined;
   readonly login: Login;
   readonly publicKey: () => Uint8Array;
   readonly input: (give: (now: Instant) => void) => void;

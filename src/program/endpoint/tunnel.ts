@@ -1,4 +1,5 @@
 /** One end of the tunnel on its surroundings: connections, machine, control loop and portal wired together. */
+
 import { randomBytes } from "node:crypto";
 import { type Log, type Secret, unixMs } from "../../base/index.ts";
 import { type ConnectionChange, type Connections, createConnections } from "../../connections/index.ts";
@@ -6,6 +7,7 @@ import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
 import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
+import type { AskToken } from "../token-renewal.ts";
 import { VERSION } from "../version.ts";
 import { createRelayStreams, type RelayStreams } from "./relay-streams.ts";
 import type { Login, MachineParts, PeerMachine, PeerWiring, TunnelRole } from "./role.ts";
@@ -19,6 +21,8 @@ export interface TunnelOptions<Machine extends PeerMachine> {
   readonly surroundings: Surroundings;
   readonly url: PortalUrl;
   readonly token: Secret<string>;
+  /** Asked when the portal refuses the token. */
+  readonly askToken?: AskToken | undefined;
   readonly login: Login;
   readonly features?: MachineParts["features"];
   /** What no retry mends, and defects of ours. */
@@ -43,7 +47,7 @@ export interface Tunnel<Machine extends PeerMachine> {
 }
 
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
-  const { role, surroundings, url, token, login, fail, log } = options;
+  const { role, surroundings, url, token, askToken, login, fail, log } = options;
   const { tell = () => {}, onChange, onTurn, features } = options;
   const { plane, now, send, deliver, pathMtu } = surroundings;
   const clocks = { now: now(), unixNow: unixMs(Date.now()) };
@@ -98,7 +102,7 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     machine,
     surroundings,
     url,
-    token,
+    ...{ token, askToken },
     login,
     publicKey: () => connections.publicKey(),
     input: shell.input,

@@ -69,7 +69,7 @@ export function connectRelay(options: RelayLinkOptions): RelayLink {
   const socket = createPortalSocket<RelayMessage, RelayRequest>({
     url: portal.url,
     channel: relayChannel,
-    token: portal.token,
+    ...{ token: portal.token, askToken: portal.askToken },
     userAgent: userAgentOf({
       os: "Linux",
       osVersion: release(),

@@ -1,4 +1,5 @@
 /** What the relay's options mean (PG-6, RL-63 to RL-65). */
+
 import {
   type IpAddress,
   ip,
@@ -13,6 +14,7 @@ import type { IpFamily } from "../../plane/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { RelayLimits, TurnServerOptions } from "../../relay/index.ts";
 import type { RelayOptions } from "../options.ts";
+import type { AskToken } from "../token-renewal.ts";
 import { readStreamSettings, type StreamSettings } from "./stream-settings.ts";
 
 const BINDINGS_MAX = 65_536;
@@ -37,6 +39,8 @@ export interface RelaySettings
 export interface PortalAccess {
   readonly url: PortalUrl;
   readonly token: Secret<string>;
+  /** Asked when the portal refuses the token. */
+  readonly askToken?: AskToken | undefined;
   readonly name: string;
 }
 

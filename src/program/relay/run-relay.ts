@@ -80,7 +80,7 @@ function portalAccess(options: RelayOptions, io: ProgramIo): PortalAccess | unde
     path: options.tokenPath ?? "/etc/postern/relay-token",
     ...(credentialsFolder === undefined ? {} : { credentialsFolder }),
   });
-  return { url: url.value, token, name: options.name ?? hostname() };
+  return { url: url.value, token, askToken: io.askToken, name: options.name ?? hostname() };
 }
 
 function randomSource({ seed }: RelayOptions, log: Log): Random {

@@ -2,6 +2,7 @@
  * A client or gateway in this thread: no root, no TUN device, no FFI, no worker (PG-122). What `serve.ts` is to a
  * program on a host, this is to one that is embedded.
  */
+
 import { equalValues, type IpAddress, type Log, PosternError, type Secret } from "../../base/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
@@ -12,6 +13,7 @@ import type { Surroundings } from "../endpoint/surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
 import { type Environment, reachTarget } from "../proxy/index.ts";
+import type { AskToken } from "../token-renewal.ts";
 import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { ownAddresses } from "./own-network.ts";
@@ -20,6 +22,8 @@ export interface UserspaceOptions<Machine extends PeerMachine> {
   readonly role: TunnelRole<Machine>;
   readonly url: PortalUrl;
   readonly token: Secret<string>;
+  /** Asked when the portal refuses the token. */
+  readonly askToken?: AskToken | undefined;
   readonly login: Login;
   /** Absent: those of the machine's interfaces, looked for every 5 s. */
   readonly addresses?: readonly IpAddress[] | undefined;

@@ -15,6 +15,11 @@ describe("the library's types", () => {
     expectTypeOf(library.connectClient).returns.resolves.toEqualTypeOf<Library.Client>();
     expectTypeOf<{ apiUrl: string; token: string; id: string }>().toExtend<Library.ClientOptions>();
     expectTypeOf<{ apiUrl: URL; token: () => Promise<string>; id: string }>().toExtend<Library.BaseOptions>();
+    expectTypeOf<Library.BaseOptions["token"]>().toEqualTypeOf<Library.Token>();
+    expectTypeOf<Extract<Library.Token, (...given: never[]) => unknown>>().parameters.toEqualTypeOf<
+      [Library.TokenRequest]
+    >();
+    expectTypeOf<Library.RelayOptions["token"]>().toEqualTypeOf<Library.Token | undefined>();
     expectTypeOf<{ apiUrl: string; token: string }>().not.toExtend<Library.ClientOptions>();
     expectTypeOf<NonNullable<Library.BaseOptions["log"]>>().parameters.toEqualTypeOf<[Library.LogRecord]>();
   });

@@ -26,6 +26,7 @@ import {
   plainTcp,
 } from "../../../src/program/portal-socket.ts";
 import { type Resolve, reachTarget } from "../../../src/program/proxy/index.ts";
+import type { AskToken } from "../../../src/program/token-renewal.ts";
 import { connectPeer, RANDOM, startPortal, type TestPortal } from "./portal-peer.ts";
 
 const VECTORS = new URL("../../vectors/portal/", import.meta.url).pathname;
@@ -55,6 +56,7 @@ interface PeerSettings {
   readonly openTcp?: OpenTcp;
   readonly resolve?: Resolve;
   readonly onError?: (error: unknown) => void;
+  readonly askToken?: AskToken;
 }
 
 function createPeer(url: string, token: string, options: PeerSettings = {}): Peer {
@@ -67,7 +69,7 @@ function createPeer(url: string, token: string, options: PeerSettings = {}): Pee
   const socket = createPortalSocket<ClientMessage, ClientRequest>({
     url: parsed.value,
     channel: clientChannel,
-    token: secret(token),
+    ...{ token: secret(token), askToken: options.askToken },
     userAgent: "Debian/12 headless-client/1.5.0 postern/0.1.0",
     openTcp: options.openTcp ?? plainTcp,
     resolve: options.resolve ?? (async () => [ip("127.0.0.1")]),
@@ -135,6 +137,36 @@ async function startHttpProxy() {
   return { host: "127.0.0.1", port: (proxy.address() as AddressInfo).port, asked };
 }
 
+/** Joins everybody, and ends the present connection as one whose token has expired. */
+async function portalThatExpires() {
+  const tokens: string[] = [];
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  let expire = (): void => {};
+  server.on("connection", (socket, request) => {
+    tokens.push(String(request.headers["x-authorization"]).replace("Bearer ", ""));
+    socket.on("message", (data) => {
+      const { topic, ref } = JSON.parse(data.toString());
+      socket.send(
+        JSON.stringify({ topic, ref, event: "phx_reply", payload: { status: "ok", response: {} } }),
+      );
+    });
+    expire = () => {
+      socket.send(
+        JSON.stringify({
+          topic: "client",
+          ref: null,
+          event: "disconnect",
+          payload: { reason: "token_expired" },
+        }),
+      );
+      socket.close(1000);
+    };
+  });
+  await once(server, "listening");
+  ends.push(async () => server.close());
+  return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, tokens, expire: () => expire() };
+}
+
 describe("against our portal", () => {
   it("PT-23, PT-55: joins, is shown its resources, and gets a flow", async () => {
     const portal = await portalWith();
@@ -178,6 +210,42 @@ describe("against our portal", () => {
     const peer = createPeer(portal.url, "wrong");
     expect((await peer.next("fatal")).error.kind).toBe("invalid-token");
     expect(peer.socket.state).toBe("closed");
+  });
+
+  it("PG-120, PT-29: a refused token is asked for again, and the connection goes on with the next one", async () => {
+    const portal = await portalWith();
+    const asked: string[] = [];
+    const peer = createPeer(portal.url, "wrong", {
+      async askToken(refused) {
+        asked.push(refused.reveal());
+        return secret(portal.tokens.client);
+      },
+    });
+    await peer.next("connected");
+    expect(asked).toEqual(["wrong"]);
+    expect(peer.events.filter(({ kind }) => kind === "fatal")).toEqual([]);
+  });
+
+  it("PG-120, PT-93: so is one that has run out while it was joined", async () => {
+    const { url, tokens, expire } = await portalThatExpires();
+    const peer = createPeer(url, "first", { askToken: async () => secret("second") });
+    await peer.next("connected");
+    expire();
+    await peer.next("connected");
+    expect(tokens).toEqual(["first", "second"]);
+    expect(peer.events.map(({ kind }) => kind)).toEqual(["connected", "hiccup", "connected"]);
+  });
+
+  it("PG-120: the same token again is the end, and a close while it is asked for is one, too", async () => {
+    const portal = await portalWith();
+    const same = createPeer(portal.url, "wrong", { askToken: async () => secret("wrong") });
+    expect((await same.next("fatal")).error.kind).toBe("invalid-token");
+    const silent = createPeer(portal.url, "wrong", { askToken: () => new Promise(() => {}) });
+    await silent.next("hiccup");
+    expect(silent.socket.state).toBe("waiting");
+    silent.socket.close();
+    await silent.next("closed");
+    expect(silent.socket.state).toBe("closed");
   });
 
   it("PT-20: reconnect() comes back at once, and gets its init again", async () => {
