@@ -9,6 +9,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../scripts/steps.mjs";
+import { MEASURED, WORKED } from "./lib/limits.mjs";
 import { RECORDED } from "./lib/result.mjs";
 
 const BENCH = join(ROOT, "bench");
@@ -45,7 +46,7 @@ function list() {
 
 function runPart(name, args, env) {
   const main = join(BENCH, name, "main.mjs");
-  return spawnSync(process.execPath, [main, ...args], { stdio: "inherit", env }).status ?? 1;
+  return spawnSync(process.execPath, [main, ...args], { ...MEASURED, stdio: "inherit", env }).status ?? 1;
 }
 
 function main(args) {
@@ -57,6 +58,7 @@ function main(args) {
     return name === "--list" ? 0 : 2;
   }
   const build = spawnSync(process.execPath, [join(ROOT, "scripts", "build.mjs")], {
+    ...WORKED,
     stdio: ["ignore", 2, 2],
   });
   if (build.status !== 0) return 1;

@@ -22,6 +22,7 @@ import {
   openMany,
   sealMany,
 } from "../../build/bindings/cipher/index.js";
+import { ASKED, MEASURED } from "../lib/limits.mjs";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -67,7 +68,7 @@ async function main() {
     pinning: `processor ${await settle()}`,
     seed: Number(values.seed),
     runtime: `${process.version}, V8 ${process.versions.v8}, cipher ${name}`,
-    baselines: { openssl: execFileSync("openssl", ["version"], { encoding: "utf8" }).trim() },
+    baselines: { openssl: execFileSync("openssl", ["version"], { ...ASKED, encoding: "utf8" }).trim() },
   });
   const draw = createDraw(Number(values.seed));
   for (const size of values.sizes.split(",").map(Number)) {
@@ -84,7 +85,9 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+  return (
+    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
+  );
 }
 
 function isVerified(bench) {
@@ -96,6 +99,7 @@ function isVerified(bench) {
 function openSslGBps(size, env) {
   const args = ["speed", "-evp", "chacha20-poly1305", "-bytes", String(size), "-seconds", "1"];
   const said = execFileSync("openssl", args, {
+    ...ASKED,
     encoding: "utf8",
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "ignore"],

@@ -13,6 +13,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { ASKED } from "../lib/limits.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled } from "../lib/statistics.mjs";
@@ -142,7 +143,7 @@ async function compareTunnels({ pairs, seconds, roots, runtime, mtu, draw }) {
 }
 
 function commitOf(root) {
-  return spawnSync("git", ["rev-parse", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
+  return spawnSync("git", ["rev-parse", "HEAD"], { ...ASKED, cwd: root, encoding: "utf8" }).stdout.trim();
 }
 
 /** A load that the other checkout does not know has no ratio to it. */

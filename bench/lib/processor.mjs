@@ -1,8 +1,9 @@
 /** Processor time of processes and of the machine, from /proc. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { ASKED } from "./limits.mjs";
 
-const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { ...ASKED, encoding: "utf8" }));
 
 /** User and system seconds that a process and all its threads have used. */
 export function cpuSeconds(pid) {

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
+import { ASKED } from "./limits.mjs";
 import { machineSeconds } from "./processor.mjs";
 
 /** Above these a sample is invalid: what others used of one core, and stolen time. */
@@ -40,7 +41,10 @@ let bestProbeMs = Number.POSITIVE_INFINITY;
  */
 export async function settle() {
   const processor = lastAllowedProcessor();
-  execFileSync("taskset", ["-p", "-c", String(processor), String(process.pid)], { stdio: "ignore" });
+  execFileSync("taskset", ["-p", "-c", String(processor), String(process.pid)], {
+    ...ASKED,
+    stdio: "ignore",
+  });
   const { binary, stderr } = await asc.compileString(PROBE, { optimizeLevel: 3, runtime: "stub" });
   if (binary === null) throw new Error(`the probe does not compile: ${stderr}`);
   const imports = { env: { abort() {} } };

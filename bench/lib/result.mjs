@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
+import { ASKED } from "./limits.mjs";
 import { summary } from "./statistics.mjs";
 
 /** Results from which bench/RESULTS.md is made. */
@@ -106,6 +107,7 @@ function read(path) {
 function git(...args) {
   try {
     return execFileSync("git", args, {
+      ...ASKED,
       cwd: ROOT,
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { installPinned, PINNED, pinnedPath } from "../../scripts/runtimes.mjs";
+import { ASKED } from "./limits.mjs";
 
 /** @returns `{ path, version, label, words }`: its program, and the words between that and the file to run */
 export function findRuntime(name) {
@@ -27,6 +28,6 @@ function pinned(name) {
 
 /** Deno prints more than its version. */
 function versionOf(path) {
-  const { status, stdout } = spawnSync(path, ["--version"], { encoding: "utf8" });
+  const { status, stdout } = spawnSync(path, ["--version"], { ...ASKED, encoding: "utf8" });
   return status === 0 ? (/v?\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? stdout.trim()) : undefined;
 }

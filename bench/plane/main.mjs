@@ -19,6 +19,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chooseCipher, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
 import { ip } from "../../build/src/base/index.js";
+import { MEASURED } from "../lib/limits.mjs";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -91,7 +92,9 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+  return (
+    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
+  );
 }
 
 /** By flow against by prefix, in turn. */

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
+import { ASKED, WORKED } from "../lib/limits.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { openPosternWg } from "../tunnel/arms.mjs";
@@ -38,7 +39,8 @@ function readOptions() {
     },
   });
   if (!["up", "down"].includes(values.direction)) throw new Error("--direction is up or down");
-  if (spawnSync("perf", ["--version"]).status !== 0) throw new Error("perf is not installed (linux-perf)");
+  if (spawnSync("perf", ["--version"], ASKED).status !== 0)
+    throw new Error("perf is not installed (linux-perf)");
   return {
     runtime: findRuntime(values.runtime),
     mtu: Number(values.mtu),
@@ -61,6 +63,7 @@ async function record(file, pids, { seconds, frequency }) {
   const status = await new Promise((resolve) => perf.on("exit", resolve));
   if (status !== 0) throw new Error("perf record failed; see /proc/sys/kernel/perf_event_paranoid");
   const { stdout } = spawnSync("perf", ["script", "-i", file, "-F", "pid,tid,ip,sym,dso"], {
+    ...WORKED,
     encoding: "utf8",
     maxBuffer: OUTPUT_BYTES_MAX,
     stdio: ["ignore", "pipe", "ignore"],

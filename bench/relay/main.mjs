@@ -19,6 +19,7 @@ import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { relayCredentials } from "../../build/src/turn/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { ASKED } from "../lib/limits.mjs";
 import { cpuSeconds } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -303,7 +304,7 @@ function residentMb({ pid }) {
 
 async function main() {
   const options = readOptions();
-  const version = spawnSync("turnserver", ["--version"], { encoding: "utf8" })
+  const version = spawnSync("turnserver", ["--version"], { ...ASKED, encoding: "utf8" })
     .stdout?.trim()
     .split("\n")
     .at(-1);

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
+import { ASKED, WORKED } from "../lib/limits.mjs";
 
 const FOLDER = join(ROOT, ".cache", "wireguard-go");
 const PROGRAM = join(FOLDER, "unpacked", "usr", "bin", "wireguard-go");
@@ -13,11 +14,12 @@ const PROGRAM = join(FOLDER, "unpacked", "usr", "bin", "wireguard-go");
 /** @returns `{ path, version, hasOffloads }`, or `undefined` when there is no wireguard-go at all */
 export function findWireguardGo() {
   if (!existsSync(PROGRAM)) fetchNewer();
-  if (spawnSync(PROGRAM, ["--version"]).status === 0) {
+  if (spawnSync(PROGRAM, ["--version"], ASKED).status === 0) {
     return { path: PROGRAM, version: packageVersion(), hasOffloads: true };
   }
-  if (spawnSync("wireguard-go", ["--version"]).status !== 0) return undefined;
+  if (spawnSync("wireguard-go", ["--version"], ASKED).status !== 0) return undefined;
   const { stdout } = spawnSync("dpkg-query", ["-W", "-f", "$" + "{Version}", "wireguard-go"], {
+    ...ASKED,
     encoding: "utf8",
   });
   console.error("bench: the newer wireguard-go could not be had; comparing with the installed one");
@@ -47,10 +49,10 @@ function fetchNewer() {
     "APT::Sandbox::User=root",
   ].flatMap((option) => ["-o", option]);
   const apt = (...args) =>
-    spawnSync("apt-get", [...options, "-qq", ...args], { cwd: FOLDER, stdio: ["ignore", 2, 2] });
+    spawnSync("apt-get", [...options, "-qq", ...args], { ...WORKED, cwd: FOLDER, stdio: ["ignore", 2, 2] });
   if (apt("update").status !== 0 || apt("download", "wireguard-go").status !== 0) return;
   const file = packageFile();
-  if (file !== undefined) spawnSync("dpkg", ["-x", join(FOLDER, file), join(FOLDER, "unpacked")]);
+  if (file !== undefined) spawnSync("dpkg", ["-x", join(FOLDER, file), join(FOLDER, "unpacked")], WORKED);
   rmSync(lists, { recursive: true, force: true });
   rmSync(cache, { recursive: true, force: true });
 }
@@ -59,6 +61,7 @@ function fetchNewer() {
 function mirrorOf() {
   const format = "$(REPO_URI) $(RELEASE)";
   const { stdout } = spawnSync("apt-get", ["indextargets", "--format", format, "Identifier: Packages"], {
+    ...ASKED,
     encoding: "utf8",
   });
   const lines = (stdout ?? "").split("\n").map((line) => line.split(" "));

@@ -14,6 +14,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/steps.mjs";
+import { MEASURED } from "../lib/limits.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 
 const OPTIONS = {
@@ -54,7 +55,9 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return spawnSync(path, [fileURLToPath(import.meta.url), ...args], { stdio: "inherit" }).status ?? 1;
+  return (
+    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
+  );
 }
 
 /** A checkout's own plane, frames and loopback; until 2026-11-21 the cipher was called kernel. */
