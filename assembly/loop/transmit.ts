@@ -45,7 +45,7 @@ import { countErrno } from "./errno";
 import { writeMessage } from "./message";
 import { isStopping, pause, waitFor } from "./wait";
 
-/** Retry n waits 2^n ns; the last waits 134 ms (PG-46). */
+/** Retry n, from 0, waits 2^n ns; the last, no. 23, waits 8 ms (PG-46). */
 const ENOBUFS_MAX_RETRIES: u32 = 24;
 /** Below 2^20 ns a wait is a mere yield: poll counts in milliseconds. */
 const ENOBUFS_YIELDS: u32 = 20;

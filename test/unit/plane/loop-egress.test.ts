@@ -190,6 +190,13 @@ describe("errors of sends (PG-46)", () => {
     expect(sendErrnos).toEqual({ [E.ENOBUFS]: refusals });
   });
 
+  it("PG-46: of 24 retries for want of buffers the first twenty yield, the others wait 1, 2, 4 and 8 ms", () => {
+    const { timeouts } = run({ frames: [FRAME], sends: Array(25).fill(E.ENOBUFS) });
+    expect(timeouts.slice(0, 24)).toEqual([...Array(20).fill(0), 1, 2, 4, 8]);
+    // What follows is no retry any more: the loop waits for frames.
+    expect(timeouts[24]).not.toBe(16);
+  });
+
   it("PG-118: without enobufs_retry the first refusal for want of buffers is the last, and is counted", () => {
     const { a } = createPair({ retriesEnobufs: false });
     // The pair is made of test planes.
