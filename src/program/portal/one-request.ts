@@ -9,6 +9,8 @@ import { Duplex } from "node:stream";
 export const MAX_HEADER_BYTES = 16 * 1024;
 
 const END = Buffer.from("\r\n\r\n");
+/** The type of a TLS record with a handshake message (RFC 8446 §5.1): no request of HTTP begins with it. */
+const TLS_HANDSHAKE = 22;
 
 /** What the HTTP server is given instead of the connection. */
 export interface Carrier {
@@ -20,10 +22,17 @@ export interface Carrier {
   release(): void;
 }
 
-/** Calls back once, with the head read; a head that is too long ends the connection. */
+/**
+ * Calls back once, with the head read; a head that is too long ends the connection. Who speaks TLS to a portal without
+ * it is not kept waiting for what never comes (PT-33).
+ */
 export function readOneRequest(connection: Socket, onRequest: (carrier: Carrier) => void): void {
   let read: Buffer = Buffer.alloc(0);
   const onData = (chunk: Buffer): void => {
+    if (read.length === 0 && chunk[0] === TLS_HANDSHAKE) {
+      connection.destroy();
+      return;
+    }
     const from = Math.max(0, read.length - END.length);
     read = read.length === 0 ? chunk : Buffer.concat([read, chunk]);
     const end = read.indexOf(END, from);

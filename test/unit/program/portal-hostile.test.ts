@@ -94,6 +94,21 @@ describe("a connection", () => {
     expect(await talk(portal, "nonsense\r\n\r\n")).toBe("");
   });
 
+  it("PT-33: whose first byte is one of TLS ends at once where the portal speaks none; half a request may go on", async () => {
+    const portal = await devPortal();
+    const half = connect(Number(new URL(portal.url).port), "127.0.0.1", () => half.write("GET /healthz "));
+    half.on("error", () => undefined);
+    const answer: Buffer[] = [];
+    half.on("data", (part) => answer.push(part));
+    const closed = once(half, "close");
+    await once(half, "connect");
+    expect(await talk(portal, "\x16\x03\x01\x02\x00")).toBe("");
+    // It was not kept until both were given up.
+    half.write("HTTP/1.1\r\nHost: x\r\n\r\n");
+    await closed;
+    expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 200 OK/);
+  });
+
   it("PT-72: frames sent right behind the upgrade are not lost", async () => {
     const portal = await devPortal();
     const url = new URL(loginUrl(portal.url, { role: "client", token: portal.tokens.client }));
