@@ -137,7 +137,7 @@ export interface Office {
   startClientAt(where: Namespace, id: string, ...args: readonly string[]): Promise<Child>;
   /** Starts the relay in `relays[index]` and waits until it serves. */
   startRelay(index: number, ...args: readonly string[]): Promise<Child>;
-  /** Commands of ours that start later on a machine find this name server in their resolv.conf. */
+  /** Commands of ours that start later on a machine find this name server in their resolv.conf; what runs keeps its own. */
   useNameServer(where: Namespace, address: string): void;
   /** Starts any program on a machine whose names are resolved as `useNameServer` says. */
   program(where: Namespace, command: string, ...args: readonly string[]): Child;
@@ -199,7 +199,7 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     startClient: (...args) => startPeer("client", machines.client, ["--id", "lab-client", ...args]),
     startClientAt: (where, id, ...args) => startPeer("client", where, ["--id", id, ...args]),
     startRelay: (index, ...args) => startRelay(postern, machines.relays, tokens.relay, { index, args }),
-    useNameServer: (where, address) => writeFileSync(resolvConf(where), `nameserver ${address}\n`),
+    useNameServer,
     program: startResolving,
     postern,
     traffic: (where, ...args) =>
@@ -220,6 +220,12 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
     },
     close: () => lab.close(),
   };
+}
+
+/** Another file: the one from before is mounted over that of programs that run, and they look at it now and then. */
+function useNameServer(where: Namespace, address: string): void {
+  writeFileSync(`${resolvConf(where)}.new`, `nameserver ${address}\n`);
+  renameSync(`${resolvConf(where)}.new`, resolvConf(where));
 }
 
 function startResolving(where: Namespace, command: string, ...args: readonly string[]): Child {
