@@ -36,7 +36,6 @@ import {
   PUNT_TOO_BIG,
   REPORTED_REJECT,
   REPORTED_REKEY,
-  Ring,
   SEND_SEGMENTS,
   Session,
   Split,
@@ -44,7 +43,6 @@ import {
   STAGE_INJECT,
   STAGE_SEGMENTS,
   STAGED_MAX,
-  STEP_WAIT,
   TARGET_DROP,
   TARGET_FLOW,
   TARGET_FLOW_OF,
@@ -103,13 +101,12 @@ export function egressBegin(worker: usize, bytes: u32): void {
 
 /**
  * Works on the frame, or on packets that control has injected before it.
- * @returns 1: a send is complete and must go; 0: the frame is done; STEP_WAIT: another worker sends what goes first
+ * @returns 1: a send is complete and must go; 0: the frame is done
  */
 export function egressStep(worker: usize): i32 {
   if (load<u32>(worker, Egress.STAGE) == STAGE_INJECT) {
     // The hold word was read as cleared before: what was injected until then goes first (WG-46).
-    const injected = injectBefore(worker);
-    if (injected != 0) return injected;
+    if (egressInject(worker) != 0) return 1;
     selectSession(worker);
     store<u32>(worker, STAGE_SEGMENTS, Egress.STAGE);
   }
@@ -140,36 +137,11 @@ export function egressFlush(worker: usize): i32 {
 
 /**
  * Seals what control has injected, each packet for the peer that control named (TN-89). Not while a
- * frame is in stage SEGMENTS. Of several workers only one does at a time (PG-176).
- * @returns 1: a send is complete and must go; 0: all is sealed, or another worker does it
+ * frame is in stage SEGMENTS. It goes behind what the open send has: a flow's packets before and after a punt leave in
+ * one line, for control injects where the flow's frames come from (PG-176).
+ * @returns 1: a send is complete and must go; 0: all is sealed
  */
 export function egressInject(worker: usize): i32 {
-  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) <= 1) return takeInjected(worker);
-  const ring = load<usize>(worker, Worker.INJECT_RING);
-  const taker = atomic.load<u32>(ring, Ring.TAKER);
-  if (taker == <u32>worker) return injectAsTaker(worker, ring);
-  if (taker != 0 || ringPeek(ring) == 0) return 0;
-  return atomic.cmpxchg<u32>(ring, 0, <u32>worker, Ring.TAKER) == 0 ? injectAsTaker(worker, ring) : 0;
-}
-
-/** The ring is given up when all that was taken out of it has been sent: a frame of another worker may follow it. */
-function injectAsTaker(worker: usize, ring: usize): i32 {
-  if (takeInjected(worker) != 0 || completeSend(worker)) return 1;
-  atomic.store<u32>(ring, 0, Ring.TAKER);
-  return 0;
-}
-
-/** The same before a frame that must not overtake what was injected: it waits for the worker that took it. */
-function injectBefore(worker: usize): i32 {
-  if (egressInject(worker) != 0) return 1;
-  if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) <= 1) return 0;
-  const ring = load<usize>(worker, Worker.INJECT_RING);
-  // In this order: who has emptied the ring has it until everything is sent.
-  const isEmpty = ringPeek(ring) == 0;
-  return isEmpty && atomic.load<u32>(ring, Ring.TAKER) == 0 ? 0 : STEP_WAIT;
-}
-
-function takeInjected(worker: usize): i32 {
   const ring = load<usize>(worker, Worker.INJECT_RING);
   for (let entry = ringPeek(ring); entry != 0; entry = ringPeek(ring)) {
     if (!inject(worker, entry)) {

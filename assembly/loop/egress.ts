@@ -7,7 +7,7 @@
 import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egress";
 import { readClock } from "../clock";
 import { wipe } from "../crypto";
-import { Egress, ENDED_TUN_REMOVED, STEP_WAIT, Worker } from "../layout";
+import { Egress, ENDED_TUN_REMOVED, Worker } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, POLLIN } from "../linux";
 import { ringPeek } from "../ring";
 import { sysYield } from "../sys";
@@ -36,21 +36,13 @@ function egressTurn(worker: usize): bool {
   if (isOver(worker)) return false;
   beginBatch(worker);
   if (load<u32>(worker, Worker.EPOCH) % CLOCK_EVERY == 0) tick(worker);
-  // One of several is enough; the others take what was injected before a frame of theirs.
-  if (load<u32>(worker, Worker.NUMBER) == 0) sendInjected(worker);
+  while (egressInject(worker) != 0) transmit(worker);
   const bytes = readFrame(worker);
   if (bytes <= 0) return handleNothing(worker, bytes == 0 ? EBADFD : -bytes);
   egressBegin(worker, <u32>bytes);
-  for (let step = egressStep(worker); step != 0; step = egressStep(worker)) {
-    if (step == STEP_WAIT) sysYield();
-    else transmit(worker);
-  }
+  while (egressStep(worker) != 0) transmit(worker);
   releaseFrame(worker);
   return true;
-}
-
-function sendInjected(worker: usize): void {
-  while (egressInject(worker) != 0) transmit(worker);
 }
 
 /** Now and then: the time, and a send that stays open although frames come that do not join it. */
@@ -61,9 +53,8 @@ function tick(worker: usize): void {
   store<u32>(worker, load<u32>(worker, Egress.SEND_BYTES), Egress.SEND_SEEN);
 }
 
-/** Whether the worker that is woken for them has packets to inject. */
 function hasInjected(worker: usize): bool {
-  return load<u32>(worker, Worker.NUMBER) == 0 && ringPeek(load<usize>(worker, Worker.INJECT_RING)) != 0;
+  return ringPeek(load<usize>(worker, Worker.INJECT_RING)) != 0;
 }
 
 /** The device gave no frame. Returns false if it never will again (PG-38). */

@@ -218,8 +218,6 @@ export const CONSTANTS = {
   /** Bits of a pair's number in what tells one punt from all others (PG-176). */
   PAIR_BITS: 4,
   MOST_PAIRS: 16,
-  /** Of `egressStep`: another worker sends what goes first. */
-  STEP_WAIT: 2,
 
   STAGE_IDLE: 0,
   STAGE_INJECT: 1,

@@ -30,11 +30,6 @@ export const ring = {
   areaHead: { type: "u32", writer: "any", doc: "bytes given out so far, by the producer" },
   tail: { type: "u32", line: true, writer: "any", doc: "entries taken so far, by the consumer" },
   areaTail: { type: "u32", writer: "any", doc: "bytes given back so far, by the consumer" },
-  taker: {
-    type: "u32",
-    writer: "any",
-    doc: "of several consumers the worker that takes, and has not sent what it took; 0: none (PG-176)",
-  },
 } as const satisfies RecordLayout;
 
 /** One entry of a ring. Its writer is the ring's producer. */
@@ -80,11 +75,7 @@ export const worker = {
   wakeFd: { type: "i32", writer: "control", doc: "eventfd of this worker; -1: none" },
   controlRing: { type: "u32", writer: "control", doc: "address of its ring for events and datagrams" },
   dataRing: { type: "u32", writer: "control", doc: "address of its ring for packets" },
-  injectRing: {
-    type: "u32",
-    writer: "control",
-    doc: "address of the ring of injected packets, one for all egress workers; egress only",
-  },
+  injectRing: { type: "u32", writer: "control", doc: "address of its ring of injected packets; egress only" },
   input: {
     type: "u32",
     writer: "any",

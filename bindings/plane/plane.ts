@@ -81,7 +81,8 @@ export function createPlane(options: PlaneOptions): Plane {
   const flowOrder = createFlowOrder({ shared, quiescence, ...flowWorkers(options.mode, pairs) });
   const rings = createPlaneRings({ shared, table, holds, flowOrder, nudge: threads.nudge, pairs });
   const flows = createFlows({ shared, exports, quiescence, maxPeers, onLink: flowOrder.begin }, options);
-  const frames = options.hasFrames ? createPlaneFrames({ shared, nudge: threads.nudge, workers }) : undefined;
+  const nudgeFirst = () => threads.nudge(0);
+  const frames = options.hasFrames ? createPlaneFrames({ shared, nudge: nudgeFirst, workers }) : undefined;
   writeSettings(shared, options);
   let ports: Ports = {};
 

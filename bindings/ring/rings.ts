@@ -5,7 +5,8 @@ import type { PeerTable } from "../table/index.ts";
 import { readEvent, readPunt } from "./entries.ts";
 import type { FlowOrder } from "./flow-order.ts";
 import type { Holds } from "./hold.ts";
-import { drainRing, putPacket } from "./ring.ts";
+import { drainRing, isRingEmpty, putPacket } from "./ring.ts";
+import { createSteering } from "./steering.ts";
 
 const { peer: PEER, worker: WORKER, entry: ENTRY, ring: RING } = OFFSETS;
 /** How long `inject` waits for the egress worker to make room. */
@@ -22,7 +23,7 @@ export interface PlaneRings {
   takeEvents(limit: number, ports: Ports): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   inject(slot: number, packets: readonly Uint8Array[]): void;
-  /** Packets that found the inject ring full. */
+  /** Packets that found their inject ring full. */
   injectFull(): number;
   queues(): PlaneQueues;
 }
@@ -46,8 +47,8 @@ export interface PlaneRingsOptions {
   readonly table: PeerTable;
   readonly holds: Holds;
   readonly flowOrder: FlowOrder;
-  /** Wakes the egress worker if it waits: something was injected. */
-  readonly nudge: () => void;
+  /** Wakes the egress worker of that pair if it waits: something was injected. */
+  readonly nudge: (pair: number) => void;
   /** Addresses of the records of all pairs. */
   readonly pairs: readonly { readonly egress: number; readonly ingress: number }[];
 }
@@ -58,32 +59,32 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
   const egress = pairs.map((pair) => pair.egress);
   const ingress = pairs.map((pair) => pair.ingress);
   const all = [...egress, ...ingress];
-  // One for all egress workers; the first is woken for it.
-  const injector = egress[0] ?? 0;
-  const injectRing = ringOf(injector, WORKER.injectRing);
+  const injectRings = egress.map((worker) => ringOf(worker, WORKER.injectRing));
+  const steering = pairs.length > 1 ? createSteering() : undefined;
   const idle = new Int32Array(new SharedArrayBuffer(4));
   let injectFull = 0;
 
   /** Waits for room as long as a worker is there to make it (TN-85). */
   function injectOne(slot: number, packet: Uint8Array): void {
     const to = { slot, peerId: table.peerId(slot) };
-    for (let waits = 0; !putPacket(shared, injectRing, to, packet); waits++) {
-      const isRunning = Atomics.load(shared.words, (injector + WORKER.running) >> 2) === 1;
+    const pair = steering?.pairOf(packet) ?? 0;
+    for (let waits = 0; !putPacket(shared, injectRings[pair] ?? 0, to, packet); waits++) {
+      const isRunning = Atomics.load(shared.words, ((egress[pair] ?? 0) + WORKER.running) >> 2) === 1;
       if (!isRunning || waits >= INJECT_WAITS) {
         injectFull++;
         return;
       }
-      nudge();
+      nudge(pair);
       Atomics.wait(idle, 0, 0, INJECT_WAIT_MS);
     }
   }
 
   return {
     injectFull: () => injectFull,
-    queues: () => readQueues(shared, { egress, ingress, injectRing }),
+    queues: () => readQueues(shared, egress, ingress),
     inject(slot, packets) {
       for (const packet of packets) injectOne(slot, packet);
-      nudge();
+      for (const [pair, ring] of injectRings.entries()) if (!isRingEmpty(shared, ring)) nudge(pair);
     },
     takeEvents(limit, { port4, port6 }) {
       const events: PlaneEvent[] = [];
@@ -102,10 +103,11 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
     },
     takePunts(limit) {
       const punts: DataPunt[] = [];
-      for (const worker of all) {
+      for (const [i, worker] of all.entries()) {
         drainRing(shared, ringOf(worker, WORKER.dataRing), limit, (entry) => {
           const punt = isCurrent(shared, table, entry) ? readPunt(shared, entry) : undefined;
           if (punt !== undefined) punts.push(punt);
+          if (punt !== undefined && i < egress.length) steering?.learn(punt.packet, i);
           const isWaiting = shared.words[(entry + ENTRY.kind) >> 2] === CONSTANTS.PUNT_NO_SESSION;
           if (isWaiting) holds.handOut(shared.words[(entry + ENTRY.slot) >> 2] ?? 0);
           flowOrder.handOut(entry);
@@ -118,15 +120,8 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
 
 function readQueues(
   shared: SharedMemory,
-  {
-    egress,
-    ingress,
-    injectRing,
-  }: {
-    readonly egress: readonly number[];
-    readonly ingress: readonly number[];
-    readonly injectRing: number;
-  },
+  egress: readonly number[],
+  ingress: readonly number[],
 ): PlaneQueues {
   const ofAll = (workers: readonly number[], field: number) => {
     const rings = workers.map((worker) => shared.words[(worker + field) >> 2] ?? 0);
@@ -137,7 +132,7 @@ function readQueues(
     egress_data: ofAll(egress, WORKER.dataRing),
     ingress_control: ofAll(ingress, WORKER.controlRing),
     ingress_data: ofAll(ingress, WORKER.dataRing),
-    inject: lengthOf(shared, injectRing),
+    inject: ofAll(egress, WORKER.injectRing),
   };
 }
 

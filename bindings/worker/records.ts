@@ -24,21 +24,15 @@ export type WorkerPairs = readonly [WorkerRecords, ...WorkerRecords[]];
 export function createWorkerPairs(shared: SharedMemory, exports: PlaneExports, pairs: number): WorkerPairs {
   assert(pairs >= 1 && pairs <= CONSTANTS.MOST_PAIRS, `between 1 and ${CONSTANTS.MOST_PAIRS} pairs`);
   const at = CONSTANTS.PLANE_ADDRESS;
-  const injectRing = createRing(shared, ...RING_SIZES.inject);
-  const first = createPair(shared, exports, injectRing, 0);
-  const others = Array.from({ length: pairs - 1 }, (_, i) => createPair(shared, exports, injectRing, i + 1));
+  const first = createPair(shared, exports, 0);
+  const others = Array.from({ length: pairs - 1 }, (_, i) => createPair(shared, exports, i + 1));
   shared.words[(at + PLANE.pairs) >> 2] = pairs;
   shared.words[(at + PLANE.egress) >> 2] = first.egress;
   shared.words[(at + PLANE.ingress) >> 2] = first.ingress;
   return [first, ...others];
 }
 
-function createPair(
-  shared: SharedMemory,
-  exports: PlaneExports,
-  injectRing: number,
-  number: number,
-): WorkerRecords {
+function createPair(shared: SharedMemory, exports: PlaneExports, number: number): WorkerRecords {
   const egress = createWorker(shared, BYTES.egress);
   const ingress = createWorker(shared, BYTES.ingress);
   const set = (at: number, value: number) => {
@@ -47,7 +41,7 @@ function createPair(
   set(egress + WORKER.number, number);
   set(ingress + WORKER.number, number);
   set(egress + WORKER.output, shared.allocate(CONSTANTS.BUFFER_BYTES));
-  set(egress + WORKER.injectRing, injectRing);
+  set(egress + WORKER.injectRing, createRing(shared, ...RING_SIZES.inject));
   set(ingress + WORKER.output, shared.allocate(2 * CONSTANTS.ARENA_HALF_BYTES));
   // The nonces of cookie replies end with this number, and all workers have one key and one beginning (WG-33).
   shared.longs[(ingress + INGRESS.replyCounter) >> 3] = BigInt(number) << REPLIES_BITS;

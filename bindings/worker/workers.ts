@@ -25,8 +25,8 @@ export interface PlaneWorkers {
   pause(): Promise<void>;
   /** Ends loops and threads. */
   stop(): Promise<void>;
-  /** Wakes the first egress worker if it waits: something was injected. */
-  nudge(): void;
+  /** Wakes the egress worker of that pair if it waits: there is something for it. */
+  nudge(pair: number): void;
   onEnd(ended: (end: PlaneEnd) => void): void;
 }
 
@@ -92,7 +92,7 @@ export function createPlaneWorkers(options: PlaneWorkersOptions): PlaneWorkers {
     },
     pause: () => endLoops(state),
     stop: () => stopAll(state),
-    nudge: () => nudge(state),
+    nudge: (pair) => nudge(state, pair),
     onEnd(listener) {
       state.ended = listener;
     },
@@ -211,11 +211,11 @@ function tellToStop(state: WorkersState): void {
   }
 }
 
-function nudge({ running, places, shared, sys, one }: WorkersState): void {
-  const first = places.find(({ kind }) => kind === "egress");
-  const egress = first === undefined ? undefined : running.get(first);
-  if (first === undefined || egress === undefined) return;
-  const isParked = Atomics.load(shared.words, (first.worker + WORKER.parked) >> 2) === 1;
+function nudge({ running, places, shared, sys, one }: WorkersState, of: number): void {
+  const place = places.find(({ kind, pair }) => kind === "egress" && pair === of);
+  const egress = place === undefined ? undefined : running.get(place);
+  if (place === undefined || egress === undefined) return;
+  const isParked = Atomics.load(shared.words, (place.worker + WORKER.parked) >> 2) === 1;
   if (isParked) sys?.write(egress.wakeFd, one, 8);
 }
 

@@ -54,6 +54,28 @@ describeWith(["netns", "tun", "ipv6"], "pairs of workers", () => {
     },
   );
 
+  it("PG-176: what control injects leaves by the worker that has the flow, though that one sleeps", {
+    timeout: WITHIN_MS,
+  }, async () => {
+    await begin(2);
+    const { plane } = ends.a;
+    const injected = () => plane.counters().workers.map(({ counters }) => counters.packets_injected);
+    let handled = 0;
+    plane.onWake(() => {
+      const packets = plane.takePunts(10).map(({ packet }) => packet);
+      plane.execute({ kind: "inject", slot: 0, packets });
+      handled += packets.length;
+      plane.execute({ kind: "release", slot: 0, handled });
+    });
+    for (let flow = 0; flow < FLOWS_MAX && (injected()[0] === 0 || injected()[2] === 0); flow++) {
+      plane.execute({ kind: "hold", slot: 0 });
+      expect(await ends.numberedDatagrams(1)).toEqual([0]);
+    }
+    await ends.stop();
+    expect(injected()).toEqual([expect.any(Number), 0, expect.any(Number), 0]);
+    expect(Math.min(injected()[0] ?? 0, injected()[2] ?? 0)).toBeGreaterThan(0);
+  });
+
   it("PG-176, PG-66: after a pause all pairs run again, on other sockets of the same port", {
     timeout: WITHIN_MS,
   }, async () => {

@@ -68,7 +68,9 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ["@assemblyscript/loader"],
   },
   "bindings/table": { rooms: ["src/base", "src/plane", "bindings/linux", "bindings/memory"] },
-  "bindings/ring": { rooms: ["src/base", "src/plane", "bindings/memory", "bindings/table"] },
+  "bindings/ring": {
+    rooms: ["src/base", "src/plane", "src/packet", "bindings/memory", "bindings/table"],
+  },
   "bindings/thread": { rooms: ["bindings/runtime"], packages: ["node:"] },
   "bindings/worker": {
     rooms: [

@@ -23,6 +23,13 @@ function send(plane: Plane, pair: number, packet: Uint8Array): readonly Uint8Arr
   return sealed.map((bytes) => openMessage(sessionKeys("a").sendKey, bytes).text);
 }
 
+/** Control injects what waited for a session, and lets the peer go. */
+function settle(plane: Plane) {
+  const packets = plane.takePunts(10).map(({ packet }) => packet);
+  plane.execute({ kind: "inject", slot: SLOT, packets });
+  plane.execute({ kind: "release", slot: SLOT, handled: packets.length });
+}
+
 function receive(plane: Plane, pair: number, bytes: Uint8Array, from: SocketAddress = A, now: Instant = NOW) {
   driveOf(plane, pair).ingress(now, { from, local: B.address, bytes });
 }
@@ -69,11 +76,38 @@ describe("sessions and peers", () => {
     expect(labelsOf(send(a, 1, labelled(4)))).toEqual([4]);
   });
 
-  it("PG-176, WG-46: what was injected goes before a frame of any pair", () => {
+  it("PG-176, WG-46: what was injected leaves by the pair that has the flow, behind its open send", () => {
     const { a } = createPair({ pairs: PAIRS });
-    a.execute({ kind: "inject", slot: SLOT, packets: [labelled(1), labelled(2)] });
-    expect(labelsOf(send(a, 1, labelled(3)))).toEqual([1, 2, 3]);
-    expect(labelsOf(send(a, 0, labelled(4)))).toEqual([4]);
+    const drive = driveOf(a, 1);
+    // It waits for others to join it.
+    expect(drive.egress(NOW, plainFrame(labelled(1)))).toEqual([]);
+    a.execute({ kind: "hold", slot: SLOT });
+    for (const label of [2, 3]) drive.egress(NOW, plainFrame(labelled(label)));
+    settle(a);
+    expect(driveOf(a, 0).flushEgress(NOW)).toEqual([]);
+    expect(labelsOf(send(a, 1, labelled(4)))).toEqual([1, 2, 3, 4]);
+  });
+
+  it("PG-176: what was injected of a flow that has moved leaves where the flow was seen last, in its order", () => {
+    const { a } = createPair({ pairs: PAIRS });
+    a.execute({ kind: "hold", slot: SLOT });
+    for (const [pair, label] of [
+      [0, 1],
+      [0, 2],
+      [1, 3],
+    ] as const)
+      send(a, pair, labelled(label));
+    settle(a);
+    expect(a.counters().queues.inject.entries).toBe(3);
+    expect(driveOf(a, 0).flushEgress(NOW)).toEqual([]);
+    expect(labelsOf(send(a, 1, labelled(4)))).toEqual([1, 2, 3, 4]);
+  });
+
+  it("PG-176: what no worker has handed up leaves by the first pair", () => {
+    const { a } = createPair({ pairs: PAIRS });
+    a.execute({ kind: "inject", slot: SLOT, packets: [labelled(1)] });
+    expect(driveOf(a, 1).flushEgress(NOW)).toEqual([]);
+    expect(driveOf(a, 0).flushEgress(NOW)).toHaveLength(1);
   });
 });
 
