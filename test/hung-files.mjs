@@ -23,13 +23,15 @@ export default class {
   #running = new Map();
   #limitMs;
   #timer;
+  /** Two files may hang at once; Node's debugger has one port, and the oldest process is the one that is killed first. */
+  #isLooking = false;
 
   constructor({ limitMs = LIMIT_MS } = {}) {
     this.#limitMs = limitMs;
   }
 
   onTestRunStart() {
-    this.#timer = setInterval(() => void this.#look(), Math.min(LOOK_MS, this.#limitMs));
+    this.#timer = setInterval(() => void this.#lookOnce(), Math.min(LOOK_MS, this.#limitMs));
     this.#timer.unref();
   }
 
@@ -48,6 +50,14 @@ export default class {
 
   onTestRunEnd() {
     clearInterval(this.#timer);
+  }
+
+  async #lookOnce() {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    await this.#look().finally(() => {
+      this.#isLooking = false;
+    });
   }
 
   async #look() {

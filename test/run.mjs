@@ -12,6 +12,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } fr
 import { join, relative } from "node:path";
 import { installPinned } from "../scripts/runtimes.mjs";
 import { BIN, filesBelow, ROOT, run, step } from "../scripts/steps.mjs";
+import { ALONE } from "./alone.mjs";
 import { nameLeft, putBack, takeTraces } from "./traces.mjs";
 
 /** An ordinary user's PATH lacks the folders where ip and nft may lie (PG-173). */
@@ -137,16 +138,18 @@ async function runVitest(tally, args) {
 }
 
 /**
- * Whole programs in network namespaces are tested one file after another and with nothing beside them:
- * floods and throughput of one would be the weather of the other.
+ * Whole programs in network namespaces mostly wait, so two files run at a time; those that measure or flood have the
+ * machine for themselves (TS-68).
  */
 function vitestRuns(isLong, filters) {
   if (isLong) return [["--config", "vitest.long.config.ts", ...filters]];
   const reporter = `--reporter=${join(ROOT, "test", "hung-files.mjs")}`;
   if (filters.length > 0) return [[reporter, ...filters]];
+  const alone = Object.keys(ALONE);
   return [
     [reporter, "test/unit", "test/model", "test/sim", "test/fuzz"],
-    [reporter, "--no-file-parallelism", "test/system", "test/interop"],
+    [reporter, "test/system", "test/interop", ...alone.flatMap((path) => ["--exclude", path])],
+    [reporter, "--no-file-parallelism", ...alone],
   ];
 }
 
