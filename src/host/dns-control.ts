@@ -18,7 +18,6 @@ import type { Kernel } from "../../bindings/linux/index.ts";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
 import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
-import { createFolderLock } from "./folder-lock.ts";
 import { helperEnvironment } from "./helper-programs.ts";
 import { createRepairLimit } from "./repair-limit.ts";
 import { type NamedServer, serversIn, serversInResolvectl } from "./resolv-conf.ts";
@@ -30,6 +29,7 @@ import {
   readText,
 } from "./resolv-conf-file.ts";
 import { type ResolvedWanted, resolvedCommands } from "./resolved.ts";
+import { createWriteLock } from "./write-lock.ts";
 
 export type HostDnsWanted = ResolvedWanted;
 
@@ -51,11 +51,14 @@ export interface DnsControl {
 export interface DnsControlPaths extends ResolvConfPaths {
   /** The servers of all links, as systemd-resolved lists them. */
   readonly resolvedServers: string;
+  /** Held while the file is written; whoever may not write there cannot hold up who may (DN-104). */
+  readonly lock: string;
 }
 
 export const DNS_CONTROL_PATHS: DnsControlPaths = {
   ...RESOLV_CONF_PATHS,
   resolvedServers: "/run/systemd/resolve/resolv.conf",
+  lock: "/run/postern/resolv.conf.lock",
 };
 
 export interface DnsControlOptions {
@@ -138,7 +141,7 @@ function openFile({
     self: { instance, process: process.pid, startedAt },
     isAlive: (owner) => startOfProcess(owner.process) === owner.startedAt,
   });
-  const locked = createFolderLock(kernel, dirname(paths.file), log);
+  const locked = createWriteLock(kernel, paths.lock, log);
   return {
     ...file,
     apply: (wanted) => locked(() => file.apply(wanted)),

@@ -83,7 +83,7 @@ function holderOf(path: string): string {
 }
 
 /** Whether the open file is the one that has the name now. */
-function isStillThere(path: string, fd: number): boolean {
+export function isStillThere(path: string, fd: number): boolean {
   try {
     const named = statSync(path);
     const open = fstatSync(fd);
@@ -99,7 +99,8 @@ function openLockFile(instance: string, folders: readonly string[]): { path: str
     const path = join(folder, `${instance}.lock`);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o755 });
-      return { path, fd: openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644) };
+      // Whoever can open it can lock it.
+      return { path, fd: openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600) };
     } catch (error) {
       cause = error;
     }

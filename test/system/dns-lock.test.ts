@@ -1,5 +1,5 @@
 /** Clients that write resolv.conf in the same instant, as processes of their own (DN-104 to DN-106). */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -20,7 +20,7 @@ const say = (message, fields) => console.log(message, JSON.stringify(fields ?? {
 const control = openDnsControl({
   ...{ wanted: "etc-resolv-conf", tunName: "tun", instance: "c" + number, kernel: openKernel() },
   log: { error: say, warn: say },
-  paths: { file, backup: file + ".before", resolvedServers: file + ".none" },
+  paths: { file, backup: file + ".before", resolvedServers: file + ".none", lock: file + ".lock" },
   resolvectl: { now: () => undefined, later: async () => undefined },
 });
 const server = "100.100.111." + (1 + Number(number));
@@ -62,5 +62,6 @@ describeWith(["build"], "resolv.conf of several clients", () => {
       expect(client.stdout()).toBe("");
     }
     expect(readFileSync(file, "utf8")).toBe(ORIGINAL);
+    expect(readdirSync(folder).sort()).toEqual(["client.mjs", "resolv.conf", "resolv.conf.before"]);
   }, 70_000);
 });

@@ -224,6 +224,12 @@ describe("lock", () => {
     takeLock(kernel, "client", [join(folder, "run")]).release();
   });
 
+  it("PG-10: nobody else can open it, and so keep an instance from starting that was killed", () => {
+    const lock = takeLock(kernel, "client", [folder]);
+    expect(statSync(lock.path).mode & 0o777).toBe(0o600);
+    lock.release();
+  });
+
   it("PG-15: nothing is left after release, and what a killed process left is no lock", () => {
     const lock = takeLock(kernel, "client", [folder]);
     expect(readFileSync(lock.path, "utf8")).toBe(`${process.pid}\n`);

@@ -26,6 +26,7 @@ const paths = () => ({
   file: join(folder, "resolv.conf"),
   backup: join(folder, "resolv.conf.before-postern"),
   resolvedServers: join(folder, "resolved.conf"),
+  lock: join(folder, "run", "resolv.conf.lock"),
 });
 const read = (path: string) => readFileSync(path, "utf8");
 
