@@ -256,7 +256,7 @@ async function serve(
   undo.add("status socket", () => server.close());
   ending.listen({
     reset: () => void control.rebind().catch((error: unknown) => ending.fail(error)),
-    snapshot: () => io.print(control.snapshot()),
+    snapshot: () => void control.snapshot().then(io.print, (error: unknown) => ending.fail(error)),
   });
 }
 

@@ -6,6 +6,7 @@ import {
   formatStatusInSteps,
   parseSetInSteps,
   partsOf,
+  type Steps,
   UAPI_ERRNO,
   type UapiRequest,
   type WgInterface,
@@ -22,8 +23,11 @@ export interface WgControl {
   setPeers(change: WgSet): Promise<void>;
   /** Binds the sockets again, to the same port (WG-69). */
   rebind(): Promise<void>;
-  /** One line of JSON: every counter, and what `wg show` says, without secrets (PG-143). */
-  snapshot(): string;
+  /**
+   * One line of JSON: every counter, and what `wg show` says, without secrets (PG-143). One after the other; who asks
+   * while another waits already gets that one.
+   */
+  snapshot(): Promise<string>;
 }
 
 export interface WgControlOptions {
@@ -46,11 +50,20 @@ interface ControlState extends WgControlOptions {
   isBinding: boolean;
   /** Ends when everything that was asked so far is done. */
   last: Promise<unknown>;
+  /** Being made, and the one behind it. */
+  snapshot: Promise<string> | undefined;
+  nextSnapshot: Promise<string> | undefined;
 }
 
 export function createWgControl(options: WgControlOptions): WgControl {
-  const state: ControlState = { nextTurn, ...options, isBinding: false, last: Promise.resolve() };
-  const { name, host, machine } = options;
+  const state: ControlState = {
+    nextTurn,
+    ...options,
+    isBinding: false,
+    last: Promise.resolve(),
+    snapshot: undefined,
+    nextSnapshot: undefined,
+  };
   return {
     answer(request) {
       // Thousands of peers that are being added keep nobody from looking.
@@ -62,13 +75,7 @@ export function createWgControl(options: WgControlOptions): WgControl {
     setPeers: (change) => inTurn(state, () => setInParts(state, change)),
     rebind: () =>
       inTurn(state, () => bind(state, { port: { kind: "fixed", port: portOf(state) }, mark: state.mark })),
-    snapshot: () =>
-      JSON.stringify({
-        interface: name,
-        ...snapshotOf(host, machine),
-        listenPort: portOf(state),
-        fwMark: state.mark,
-      }),
+    snapshot: () => takeSnapshot(state),
   };
 }
 
@@ -154,15 +161,41 @@ function markSockets(state: ControlState, mark: number): void {
   state.mark = mark;
 }
 
-function snapshotOf(host: PlaneHost, machine: WgInterface): Record<string, unknown> {
+function takeSnapshot(state: ControlState): Promise<string> {
+  if (state.nextSnapshot !== undefined) return state.nextSnapshot;
+  const make = (): Promise<string> => inTurns(snapshotInSteps(state), state.nextTurn);
+  const { snapshot: current } = state;
+  const made = current === undefined ? make() : current.then(make, make);
+  if (current === undefined) state.snapshot = made;
+  else state.nextSnapshot = made;
+  const forget = (): void => {
+    state.snapshot = state.nextSnapshot;
+    state.nextSnapshot = undefined;
+  };
+  made.then(forget, forget);
+  return made;
+}
+
+/** Counters first, all of one moment; then the peers in pieces, as `get` tells them (WG-67). */
+function* snapshotInSteps(state: ControlState): Steps<string> {
+  const { name, host, machine } = state;
   const publicKey = machine.publicKey();
-  return {
+  const head = JSON.stringify({
+    interface: name,
     publicKey: publicKey && toBase64(publicKey),
     cipher: host.choice.name,
-    peers: machine.peers().map((peer) => describePeer(peer, machine)),
     drops: machine.drops(),
     counters: host.plane.counters(),
-  };
+    listenPort: portOf(state),
+    fwMark: state.mark,
+  });
+  const pieces: string[] = [];
+  for (const peers of machine.peersInPieces()) {
+    pieces.push(peers.map((peer) => JSON.stringify(describePeer(peer, machine))).join(","));
+    // Behind each, so that the next is looked up in the turn in which it is told.
+    yield;
+  }
+  return `${head.slice(0, -1)},"peers":[${pieces.filter((piece) => piece !== "").join(",")}]}`;
 }
 
 function describePeer(peer: WgPeerStatus, machine: WgInterface): Record<string, unknown> {

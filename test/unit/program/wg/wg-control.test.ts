@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { instant, SILENT } from "../../../../src/base/index.ts";
 import type { PlaneHost, Shell } from "../../../../src/program/shell/index.ts";
 import { createWgControl } from "../../../../src/program/wg/wg-control.ts";
-import type { WgInterface, WgSet } from "../../../../src/wg/index.ts";
+import type { WgInterface, WgPeerStatus, WgSet } from "../../../../src/wg/index.ts";
 
 const PEERS = 1000;
 const NOW = instant(1_000_000);
@@ -12,9 +12,11 @@ const NOW = instant(1_000_000);
 function controlled({
   bind = async () => {},
   pieces = 0,
+  perPiece = 0,
 }: {
   bind?: () => Promise<void>;
   pieces?: number;
+  perPiece?: number;
 } = {}) {
   const log: string[] = [];
   const given: {
@@ -32,11 +34,19 @@ function controlled({
       given.push({ peers: change.peers.length, holdsRoutes: part?.holdsRoutes, turn: turns });
     },
     privateKey: () => undefined,
-    peersInPieces: () => Array.from({ length: pieces }, () => []),
+    publicKey: () => new Uint8Array(32),
+    drops: () => ({ ofTurn: turns }),
+    peerStats: () => ({ loss: 0, rttMs: 7, drops: {} }),
+    *peersInPieces() {
+      // Looked up when it is asked for, as the machine does.
+      for (let i = 0; i < pieces; i++) yield Array.from({ length: perPiece }, () => peerSeenIn(turns));
+    },
   } as unknown as WgInterface;
   const host = {
     rtnetlink: { links: () => [] },
     sockets: () => ({ v4: { port: 51820 } }),
+    choice: { name: "turbofan" },
+    plane: { counters: () => ({ egress: {}, ingress: {} }) },
     rebind: bind,
   } as unknown as PlaneHost;
   const shell: Shell = { input: (give) => give(NOW), stop: () => {} };
@@ -47,6 +57,19 @@ function controlled({
   const note = (what: string) => (answer: string) =>
     void log.push(`${what} ${answer.trim().split("\n").at(-1)}`);
   return { control, given, log, note, turns: () => turns };
+}
+
+function peerSeenIn(turn: number): WgPeerStatus {
+  return {
+    publicKey: new Uint8Array(32).fill(turn),
+    presharedKey: new Uint8Array(32).fill(0x77),
+    endpoint: undefined,
+    lastHandshakeUnixMs: 0,
+    txBytes: turn,
+    rxBytes: 0,
+    keepaliveSeconds: 0,
+    allowedIps: [],
+  };
 }
 
 function linesOf(peers: number, more: readonly string[] = []): readonly string[] {
@@ -85,6 +108,37 @@ it("WG-67: an answer about many peers is made in turns", async () => {
   const { control, turns } = controlled({ pieces: 10 });
   expect(await control.answer({ kind: "get" })).toBe("listen_port=51820\nerrno=0\n\n");
   expect(turns()).toBe(9);
+});
+
+it("WG-67, PG-143: a snapshot of many peers is one line, made in turns, without secrets", async () => {
+  const { control, turns } = controlled({ pieces: 10, perPiece: 3 });
+  const line = await control.snapshot();
+  expect(turns()).toBe(10);
+  expect(line).not.toContain("\n");
+  const said = JSON.parse(line);
+  expect(said).toMatchObject({ interface: "wg0", cipher: "turbofan", listenPort: 51820, fwMark: 0 });
+  expect(said.peers.map(({ txBytes }: { txBytes: number }) => txBytes)).toEqual(
+    Array.from({ length: 30 }, (_, i) => Math.floor(i / 3)),
+  );
+  expect(said.peers[0]).toMatchObject({ hasPresharedKey: true, rttMs: 7 });
+  expect(line).not.toContain("d3d3d3");
+});
+
+it.each([
+  ["no peers", 0, 0],
+  ["peers that have all gone", 3, 0],
+])("PG-143: a snapshot with %s has an empty list", async (_, pieces, perPiece) => {
+  const { control } = controlled({ pieces, perPiece });
+  expect(JSON.parse(await control.snapshot()).peers).toEqual([]);
+});
+
+it("PG-143: snapshots follow each other, and one waits at most", async () => {
+  const { control } = controlled({ pieces: 3, perPiece: 1 });
+  const asked = [control.snapshot(), control.snapshot(), control.snapshot(), control.snapshot()];
+  const turnOf = (line: string): number => JSON.parse(line).drops.ofTurn;
+  // The last two share what the second has asked for, which begins behind the first's three turns.
+  expect((await Promise.all(asked)).map(turnOf)).toEqual([0, 3, 3, 3]);
+  expect(turnOf(await control.snapshot())).toBe(6);
 });
 
 it("WG-66: who only looks is answered in between, but not while there is no port", async () => {
