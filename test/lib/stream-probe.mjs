@@ -7,6 +7,7 @@
  * Prints `listening TCP TLS` with the ports of a relay of its own, which answers everything with itself, then a line
  * of JSON with what the servers answered, and goes on with its relay until it is ended.
  */
+import { generateKeyPairSync } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -37,6 +38,7 @@ const toTls = { transport: "tls", addresses: [{ address: LOOPBACK, port: tls }] 
 results.push(await echoThrough(toTcp));
 results.push(await echoThrough({ ...toTls, name: NAME }));
 results.push(await echoThrough({ ...toTls, name: "other.example" }));
+results.push(await refusedPairs());
 for (const port of [http2, http1]) results.push(await askByHttps(port));
 for (const id of [1, 2, 3]) results.push(await askByTcp(id));
 console.log(JSON.stringify(results));
@@ -55,6 +57,22 @@ async function openRelay() {
     await openStreamListener({ ...options, certificate: { cert, key } }),
   ];
   console.log(`listening ${listeners.map(({ address }) => address.port).join(" ")}`);
+}
+
+/** Whose use as a relay's certificate is refused (RL-200): not PEM, of another key, behind it something broken. */
+async function refusedPairs() {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const other = privateKey.export({ type: "pkcs8", format: "pem" });
+  const broken = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  const pairs = { text: ["no certificate", key], other: [cert, other], chain: [`${cert}${broken}`, key] };
+  const refused = [];
+  for (const [name, [cert, key]] of Object.entries(pairs)) {
+    const certificate = { cert, key };
+    const relay = { address: LOOPBACK, port: 9 };
+    const options = { kernel, listen: { address: LOOPBACK, port: 0 }, maxConnections: 1, now, log: SILENT };
+    await openStreamListener({ ...options, relay, certificate }).catch(() => refused.push(name));
+  }
+  return refused;
 }
 
 /** Sends channel data through a stream and back. @returns what came, or why the stream was not opened */

@@ -147,6 +147,7 @@ for (const { name, needs } of CASES) {
           "hello",
           "hello",
           "ERR_TLS_CERT_ALTNAME_INVALID",
+          ["text", "other", "chain"],
           ["two", "two", "failed", "two"],
           ["one", "one", "failed", "one"],
           [1, 7],

@@ -1,7 +1,7 @@
 /** The relay's TCP and TLS listeners: every connection becomes a client of the relay (RL-200 to RL-206). */
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
+import { type SecureContext, TLSSocket } from "node:tls";
 import { bindTcp, type Kernel } from "../../../bindings/linux/index.ts";
 import {
   formatIp,
@@ -13,6 +13,7 @@ import {
   type SocketAddress,
 } from "../../base/index.ts";
 import { STREAM_CLIENTS } from "../../relay/index.ts";
+import { createTlsContext, type TlsPair } from "../tls-files.ts";
 import { type Bridge, type BridgeStats, openBridge } from "./bridge.ts";
 
 /** From the connection to the first complete request, and between two bytes of the client (RL-203). */
@@ -29,11 +30,7 @@ const ALPN = ["stun.turn", "http/1.1"];
 const HTTP_VERBS = ["GET ", "HEAD", "POST", "OPTI", "PUT "];
 const NOT_FOUND = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-export interface StreamCertificate {
-  /** PEM. */
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
-}
+export type StreamCertificate = TlsPair;
 
 export interface StreamListenerOptions {
   readonly listen: SocketAddress;
@@ -124,7 +121,7 @@ function countersOf({ counters, connections }: State): StreamCounters {
 
 function contextOf(certificate: StreamCertificate): SecureContext {
   try {
-    return createSecureContext({ ...certificate, minVersion: "TLSv1.2" });
+    return createTlsContext(certificate);
   } catch (cause) {
     const hint = "--tls-cert and --tls-key name PEM files that belong together";
     throw new PosternError("usage", "certificate and key of the relay do not fit", hint, { cause });
