@@ -23,7 +23,7 @@ import { openClientGateway, openVeth } from "../tunnel/arms.mjs";
 import { openServers } from "../tunnel/loads.mjs";
 import { FAULTS } from "./faults.mjs";
 
-const PRELOAD = join(ROOT, "test", "lib", "faulty-koffi.mjs");
+const PRELOAD = join(ROOT, "test", "lib", "faulty-library.mjs");
 /** Of each kind one call in some ten thousand, by numbers that do not meet. */
 const CALL_FAULTS = [
   ...["sendmsg:5003+50021:105", "sendmsg:7001+40009:11", "sendmsg:9001+60013:90", "sendmsg:11003+70001:101"],

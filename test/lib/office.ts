@@ -20,7 +20,7 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { systemRandom } from "../../src/program/system-random.ts";
 import { createInternet, type Families, type Internet, type Site } from "./internet.ts";
 import type { Nat } from "./nat.ts";
-import { postern as ourProgram } from "./program.ts";
+import { MAIN, posternOf } from "./program.ts";
 
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
 
@@ -141,8 +141,8 @@ export interface Office {
   useNameServer(where: Namespace, address: string): void;
   /** Starts any program on a machine whose names are resolved as `useNameServer` says. */
   program(where: Namespace, command: string, ...args: readonly string[]): Child;
-  /** Starts any command of ours without waiting. */
-  postern(where: Namespace, args: readonly string[], env?: Record<string, string>): Child;
+  /** Starts any command of ours without waiting; `main` of a build that is not the usual one. */
+  postern(where: Namespace, args: readonly string[], env?: Record<string, string>, main?: string): Child;
   /** Starts `traffic.mjs` on a machine. */
   traffic(where: Namespace, ...args: readonly string[]): Child;
   /** Fetches a page; `seenFrom` is the address that the server saw. */
@@ -158,8 +158,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
   const tokens = createTokens();
   const file = join(machines.portal.runFolder, "portal.yaml");
 
-  const postern: Office["postern"] = (where, args, env = {}) => {
-    const program = ourProgram(...args);
+  const postern: Office["postern"] = (where, args, env = {}, main = MAIN) => {
+    const program = posternOf(main, args);
     const resolving = existsSync(resolvConf(where)) ? WITH_RESOLV_CONF : [];
     const [command = "", ...rest] = [...resolving, ...program];
     const name = args[0] ?? "postern";

@@ -171,7 +171,7 @@ function connectPeer(plane: Plane, side: Side): void {
 
 /** Threads of Node whose system calls fail by script. */
 function faultyThreads(script: string): ThreadBackEnd {
-  const preload = new URL("faulty-koffi.mjs", import.meta.url).pathname;
+  const preload = new URL("faulty-library.mjs", import.meta.url).pathname;
   return {
     start(url, name) {
       const worker = new Worker(url, {

@@ -10,7 +10,12 @@ export const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 
 /** The words of a command line of ours. */
 export function postern(...args: readonly string[]): StartWords {
-  return [...startWords(), MAIN, ...args];
+  return posternOf(MAIN, args);
+}
+
+/** The same of a build that is not the usual one. */
+export function posternOf(main: string, args: readonly string[]): StartWords {
+  return [...startWords(), main, ...args];
 }
 
 /** The same as `spawn` and `Namespace.start` take it. */

@@ -1,5 +1,5 @@
 /**
- * Loaded before a program by `NODE_OPTIONS`: a wall clock that a test sets. The milliseconds in the file
+ * Loaded before a program: a wall clock that a test sets. The milliseconds in the file
  * POSTERN_TEST_CLOCK are added to it. The system's own clock is everybody's.
  */
 import { readFileSync } from "node:fs";

@@ -3,6 +3,7 @@ import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, patient } from "../../src/program/lab/index.ts";
+import { buildWith, type ChangedBuild } from "../lib/changed-build.ts";
 import {
   BRIEFLY,
   counterIn,
@@ -38,12 +39,14 @@ const timeout = 90_000;
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client and gateway", () => {
   let office: Office;
+  let stepped: ChangedBuild;
   let gateway: Child;
   let client: Child;
   let sink: Child;
   let sha256 = "";
 
   beforeAll(async () => {
+    stepped = buildWith("main", "stepped-clock.mjs");
     office = await createOffice();
     office.configure([...ALWAYS, { resource: "Vault" }]);
     await office.startPortal();
@@ -53,17 +56,19 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     [gateway, client] = await Promise.all([startGateway(), office.startClient()]);
     sha256 = (await server.waitForLine(/^serving (\S+)$/, { withinMs: 10_000 }))[1] ?? "";
   });
-  afterAll(() => office?.close());
+  afterAll(async () => {
+    await office?.close();
+    stepped?.remove();
+  });
 
   /** With a wall clock of its own, which `setClock` sets. */
   async function startGateway(): Promise<Child> {
     const env = {
       POSTERN_TOKEN: office.tokens.gateway,
-      NODE_OPTIONS: `--import=${join(import.meta.dirname, "../lib/stepped-clock.mjs")}`,
       POSTERN_TEST_CLOCK: "/run/clock",
     };
     const args = ["gateway", "--api-url", API_URL, "--id", "lab-gateway"];
-    const child = office.postern(office.gateway, args, env);
+    const child = office.postern(office.gateway, args, env, stepped.main);
     await child.waitForLine(/INFO postern: ready /, { withinMs: START_WITHIN_MS });
     return child;
   }

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Child, patient } from "../../src/program/lab/index.ts";
+import { buildWith, type ChangedBuild } from "../lib/changed-build.ts";
 import { HIDE_HELPERS } from "../lib/hidden-helpers.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { API_URL, createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
 import { MAIN, postern } from "../lib/program.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const FAULTY_KOFFI = join(import.meta.dirname, "../lib/faulty-koffi.mjs");
 const WITHIN_MS = 30_000;
 const timeout = 60_000;
 
@@ -23,12 +23,14 @@ describeWith(
     let office: Office;
     let portal: Child;
     let folder: string;
+    let faulty: ChangedBuild;
     let untouched: HostSnapshot;
     /** Runs into its 15 s on a machine of its own, while the other tests go on. */
     let forlorn: { readonly child: Child; readonly lifeMs: Promise<number>; readonly before: HostSnapshot };
 
     beforeAll(async () => {
       folder = mkdtempSync(join(tmpdir(), "postern-exit-"));
+      faulty = buildWith("worker", "faulty-library.mjs");
       office = await createOffice();
       office.configure([{ resource: "Office" }]);
       portal = await office.startPortal();
@@ -49,6 +51,7 @@ describeWith(
     });
     afterAll(async () => {
       await office?.close();
+      faulty?.remove();
       rmSync(folder, { recursive: true, force: true });
     });
 
@@ -175,12 +178,9 @@ describeWith(
       timeout,
     }, async () => {
       const args = ["client", "--api-url", API_URL, "--id", "x", "--dns-control", "disabled"];
-      const child = office.postern(office.client, args, {
-        POSTERN_TOKEN: office.tokens.client,
-        NODE_OPTIONS: `--import ${FAULTY_KOFFI}`,
-        // Each packet takes at least one read.
-        POSTERN_TEST_FAULTS: "read:60:0",
-      });
+      // Each packet takes at least one read.
+      const env = { POSTERN_TOKEN: office.tokens.client, POSTERN_TEST_FAULTS: "read:60:0" };
+      const child = office.postern(office.client, args, env, faulty.main);
       await child.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
       const ping = ["-q", "-c", "60", "-i", "0.02", "-W", "1", OFFICE_V4];
       office.client.start({ name: "ping", command: "ping", args: ping });

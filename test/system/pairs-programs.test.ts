@@ -1,13 +1,12 @@
 /** Client and gateway with two pairs of workers each (PG-176): what they do with one, they do with two. */
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
+import { buildWith, type ChangedBuild } from "../lib/changed-build.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { echo, eventually, newest, timesOf } from "../lib/observe.ts";
 import { API_URL, createOffice, OFFICE_V4, type Office, VAULT } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
-const FAULTY_KOFFI = join(import.meta.dirname, "../lib/faulty-koffi.mjs");
 const THREADS = ["--threads", "2"] as const;
 const SINK = "9000";
 const OTHER_SINK = "9001";
@@ -21,6 +20,7 @@ for (const type of ["udp4", "udp6"])
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with two pairs", () => {
   let office: Office;
+  let faulty: ChangedBuild;
   let gateway: Child;
   let client: Child;
   let sinks: readonly Child[];
@@ -28,6 +28,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with 
   const holders: Child[] = [];
 
   beforeAll(async () => {
+    faulty = buildWith("worker", "faulty-library.mjs");
     office = await createOffice();
     await office.gateway.sysctl("net/ipv6/conf/all/forwarding", "1");
     untouched = { client: await captureHost(office.client), gateway: await captureHost(office.gateway) };
@@ -41,7 +42,10 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with 
     }
     [gateway, client] = await Promise.all([office.startGateway(...THREADS), office.startClient(...THREADS)]);
   }, timeout);
-  afterAll(() => office?.close());
+  afterAll(async () => {
+    await office?.close();
+    faulty?.remove();
+  });
 
   const reaches = (address: string, answer: string) =>
     eventually(async () => expect(await echo(office.client, address)).toBe(answer), WITHIN_MS);
@@ -103,11 +107,8 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with 
     timeout,
   }, async () => {
     const args = ["client", "--api-url", API_URL, "--id", "x", "--dns-control", "disabled", ...THREADS];
-    const child = office.postern(office.client, args, {
-      POSTERN_TOKEN: office.tokens.client,
-      NODE_OPTIONS: `--import ${FAULTY_KOFFI}`,
-      POSTERN_TEST_FAULTS: "read:60:0",
-    });
+    const env = { POSTERN_TOKEN: office.tokens.client, POSTERN_TEST_FAULTS: "read:60:0" };
+    const child = office.postern(office.client, args, env, faulty.main);
     await child.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
     const ping = ["-q", "-c", "60", "-i", "0.02", "-W", "1", OFFICE_V4];
     office.client.start({ name: "ping", command: "ping", args: ping });
