@@ -5,6 +5,7 @@
  */
 export const ALONE = {
   // What another file does beside it would be the weather of what is measured.
+  "test/system/embedded-same-proxies.test.ts": "connections as fast as 16 clients can open them",
   "test/system/fragments.test.ts": "a flood of which no datagram may be lost",
   "test/system/hardening.test.ts": "workers at full rate, whose system calls fail by script",
   "test/system/hostile-wg.test.ts": "an attack at full rate, and what it adds to the programs' memory",
