@@ -3,9 +3,9 @@
  * counts it: by prefix and by flow, TCP and UDP (TN-82; TS-30).
  */
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { Child } from "../../src/program/lab/index.ts";
+import { type Child, patient } from "../../src/program/lab/index.ts";
 import { LAB, SENTINEL } from "../lib/name-office.ts";
-import { echo, eventually, timeOf } from "../lib/observe.ts";
+import { BRIEFLY, echo, eventually, timeOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office, VAULT } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
@@ -45,17 +45,18 @@ const STAYS = [{ resource: "Office" }] as const;
 describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at full rate", () => {
   let office: Office;
   let gateway: Child;
+  let client: Child;
   /** Of the test that runs. */
   const started: Child[] = [];
 
   beforeAll(async () => {
     office = await createOffice();
-    grant();
+    office.configure(STAYS);
     await office.startPortal();
     const site = office.traffic(office.resource, "names", OFFICE_V4);
     await site.waitForLine(/^listening$/, { withinMs: 10_000, stream: "stdout" });
     office.useNameServer(office.gateway, OFFICE_V4);
-    [gateway] = await Promise.all([office.startGateway(), office.startClient()]);
+    [gateway, client] = await Promise.all([office.startGateway(), office.startClient()]);
     office.useNameServer(office.client, SENTINEL);
   }, 60_000);
   afterEach(async () => {
@@ -63,12 +64,32 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
   });
   afterAll(() => office?.close());
 
-  const grant = (): void => office.configure([...STAYS, { resource: "Vault" }], { names: [LAB] });
+  /**
+   * Resolves when the client has the routes and knows the names. Who connects or asks before has chosen another way and
+   * keeps to it, for many seconds.
+   */
+  async function grant(): Promise<void> {
+    const from = client.stderr().length;
+    office.configure([...STAYS, { resource: "Vault" }], { names: [LAB] });
+    await eventually(() => {
+      const activated =
+        client
+          .stderr()
+          .slice(from)
+          .match(/resources activated .*/g)
+          ?.join() ?? "";
+      for (const name of ["Vault", LAB.name]) expect(activated).toContain(name);
+    }, 20_000);
+    await eventually(
+      async () => expect(await echo(office.client, VAULT, ...BRIEFLY)).toBe("answered"),
+      20_000,
+    );
+  }
 
   it.each(ROWS)(
     "TN-54, TN-82: of %s nothing passes 100 ms after the portal's word",
     async (_, to, options) => {
-      grant();
+      await grant();
       const server = office.resource.start({
         name: "iperf3",
         command: "iperf3",
@@ -88,7 +109,8 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
       );
       const endedAt = timeOf(gateway, /access ended .*reason=revoked/);
       // What the sender, refused, still tries would have come by then.
-      await eventually(() => expect(Date.now() - endedAt).toBeGreaterThan(STILL_TRIED_MS));
+      const passedAt = endedAt + patient(WITHIN_MS);
+      await eventually(() => expect(Date.now() - passedAt).toBeGreaterThan(STILL_TRIED_MS));
       const grown = [...watch.stdout().matchAll(/grew (\d+) since (\d+)$/gm)].map(([, bytes, since]) => ({
         bytes: Number(bytes),
         since: Number(since),
@@ -97,7 +119,7 @@ describeWith(["netns", "tun", "nft", "iperf3", "build"], "access taken away at f
         grown.reduce((sum, { bytes, since }) => sum + (since >= from && since < to ? bytes : 0), 0);
       // It has been full rate until then.
       expect(sum(endedAt - 1_000, endedAt)).toBeGreaterThan(10 * JUDGED_BYTES_MAX);
-      expect(sum(endedAt + WITHIN_MS, Number.POSITIVE_INFINITY)).toBeLessThan(JUDGED_BYTES_MAX);
+      expect(sum(passedAt, Number.POSITIVE_INFINITY)).toBeLessThan(JUDGED_BYTES_MAX);
     },
     90_000,
   );
