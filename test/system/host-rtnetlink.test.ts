@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { openKernel, openNetlinkEvents, openRtnetlink, openTun } from "../../bindings/linux/index.ts";
 import { ip, prefix } from "../../src/base/index.ts";
+import { eventually } from "../lib/observe.ts";
 import { describeWith } from "../lib/requirements.ts";
 import { createNamespace, ipJson, joinByVeth, type OwnNamespace } from "./own-namespace.ts";
 
@@ -155,7 +156,7 @@ describeWith(["netns", "tun"], "rtnetlink", () => {
     host.run("ip", "rule", "add", "pref", "77", "table", "77");
     host.run("sysctl", "-qw", "net.ipv4.ip_forward=1");
     host.run("nft", "add table inet other");
-    await vi.waitFor(() => expect(told).toBeGreaterThan(0), { timeout: 1000 });
+    await eventually(() => expect(told).toBeGreaterThan(0));
     const seen = events.drain();
     expect(seen).toContainEqual({ kind: "rule" });
     expect(seen).toContainEqual({ kind: "parameter" });

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Child, startChild } from "../../src/program/lab/index.ts";
+import { eventually } from "../lib/observe.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const DAY_S = 86_400;
@@ -130,7 +131,7 @@ describe("the first start in a clone", { timeout: 90_000 }, () => {
     const clone = createClone();
     const script = 'process.title = "npm cit now"; setTimeout(() => {}, 60_000)';
     const npm = startChild({ name: "npm", command: process.execPath, args: ["-e", script], cwd: clone.path });
-    await expect.poll(() => readFileSync(`/proc/${npm.pid}/cmdline`, "utf8")).toMatch(/^npm cit now/);
+    await eventually(() => expect(readFileSync(`/proc/${npm.pid}/cmdline`, "utf8")).toMatch(/^npm cit now/));
     const start = clone.start("help");
     await start.waitForLine(/^postern: waiting for npm, which installs packages here$/, { withinMs: 20_000 });
     mkdirSync(join(clone.path, "node_modules"));

@@ -1,7 +1,7 @@
 /** Whoever begins a request and never ends it (PG-85, PT-72). All wait at once, since the limits are 10 s. */
 import { once } from "node:events";
 import { connect } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { SILENT } from "../../../src/base/index.ts";
 import { openHttpService } from "../../../src/program/http-service.ts";
 import { startPortal } from "./portal-peer.ts";
@@ -24,7 +24,7 @@ async function lifeOfHalf(port: number): Promise<number> {
 }
 
 describe.concurrent("an unfinished request ends after 10 s, and holds up nobody", () => {
-  it("PG-85: of the health service", { timeout }, async () => {
+  it("PG-85: of the health service", { timeout }, async ({ onTestFinished }) => {
     const address = { address: new Uint8Array([127, 0, 0, 1]), port: 0 };
     const service = await openHttpService(
       "--health-addr",
@@ -36,7 +36,7 @@ describe.concurrent("an unfinished request ends after 10 s, and holds up nobody"
     expect(await lifeOfHalf(service.address.port)).toBeGreaterThan(LIMIT_MS_MIN);
   });
 
-  it("PT-72: of the portal", { timeout }, async () => {
+  it("PT-72: of the portal", { timeout }, async ({ onTestFinished }) => {
     const portal = await startPortal();
     onTestFinished(async () => void (await portal.stop()));
     expect(await lifeOfHalf(Number(new URL(portal.url).port))).toBeGreaterThan(LIMIT_MS_MIN);
