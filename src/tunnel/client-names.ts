@@ -9,7 +9,8 @@ import { type Named, ownerOf } from "./named.ts";
 /** Any query: what is unanswered is asked for again; a name of ours is told first (TN-47). */
 export function noteQuery(client: ClientState, now: Instant, name: Named | undefined): void {
   const { nat } = client;
-  const key = name && keyOf(client, name);
+  // Asked for hints or texts alone, a name has nothing that a gateway could be told (DN-41).
+  const key = name && hasProxies(client, name) ? keyOf(client, name) : undefined;
   if (key !== undefined) {
     nat.query(key);
     tellName(client, now, key);
@@ -48,6 +49,10 @@ export function handleDomainStatus(
   // At INFO it would say where people go.
   client.log.debug?.("gateway knows a name", { ...key, isActive });
   follow(client, now, key, client.nat.status(key, isActive));
+}
+
+function hasProxies({ resolver }: ClientState, { rid, domain }: Named): boolean {
+  return (resolver?.proxiesOf(domain, rid) ?? []).length > 0;
 }
 
 function keyOf({ access, connections }: ClientState, { rid, domain }: Named): NatKey | undefined {

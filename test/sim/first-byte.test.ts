@@ -19,17 +19,20 @@ const ROUND_TRIP_MS = 40;
 const LOOKUP_MS = 20;
 const [SYN, ACK, PSH] = [0x02, 0x10, 0x08];
 
-function resolve(access: Access, text: string): IpAddress {
+function ask(access: Access, text: string, type: number) {
   const name = toName(text);
   if (name === undefined) throw new Error("no name");
   const before = access.client.delivered.length;
-  const query = encodeQuery({ id: 7, name, type: TYPE.A });
+  const query = encodeQuery({ id: 7, name, type });
   const packet = encodeUdp({ address: CLIENT, port: 5_353 }, { address: SENTINEL, port: 53 }, query);
   if (!packet.ok) throw new Error(packet.reason);
   access.send(access.client, packet.value);
   const answer = access.client.delivered[before];
-  const response =
-    answer && parseResponse(viewPacket(answer).transport.slice(8), { id: 7, name, type: TYPE.A });
+  return answer && parseResponse(viewPacket(answer).transport.slice(8), { id: 7, name, type });
+}
+
+function resolve(access: Access, text: string): IpAddress {
+  const response = ask(access, text, TYPE.A);
   const [address] = response?.ok ? response.value.addresses : [];
   if (address === undefined) throw new Error("no answer");
   return address;
@@ -81,5 +84,17 @@ describe.each(PLANE_KINDS)("the first byte of a new name, on the plane as %s", (
     // Once it is known, TCP alone.
     access.world.run(5_000);
     expect(fetchFirstByte(access, "b.wiki.example", 42_000)).toBe(2 * ROUND_TRIP_MS);
+  });
+
+  it("TN-47, DN-41: the same when hints are asked for first", () => {
+    const access = createAccess(createWorld(2), kind);
+    access.init({ [WIKI]: "*.wiki.example" });
+    for (const name of ["a", "b"]) access.records.set(`${name}.wiki.example`, ["198.51.100.7"]);
+    fetchFirstByte(access, "a.wiki.example", 40_000);
+    access.world.run(10_000);
+    expect(ask(access, "b.wiki.example", TYPE.HTTPS)).toMatchObject({ ok: true, value: { rcode: 0 } });
+    expect(access.lookups).toEqual(["a.wiki.example"]);
+    expect(fetchFirstByte(access, "b.wiki.example", 41_000)).toBe(3 * ROUND_TRIP_MS + LOOKUP_MS);
+    expect(access.lookups).toEqual(["a.wiki.example", "b.wiki.example"]);
   });
 });
