@@ -5,19 +5,14 @@ import {
   type DirectQuery,
   type DnsMessage,
   domainOf,
-  encodeQuery,
-  isSentinelRange,
-  parseMessage,
-  parseResponse,
   type SentinelMapping,
   TYPE,
-  toName,
 } from "../../../src/dns/index.ts";
-import { encodeUdp, viewPacket } from "../../../src/packet/index.ts";
 import { createTcpHost, type TcpEvent, type TcpHost } from "../../../src/tcp/index.ts";
 import type { TunnelClientEvent } from "../../../src/tunnel/index.ts";
 import type { World } from "../../sim/world.ts";
-import { made, readPacket, type Sight } from "./packets.ts";
+import { type Asking, createAsking } from "./asking.ts";
+import { readPacket, type Sight } from "./packets.ts";
 
 export interface Application {
   readonly client: string;
@@ -34,8 +29,9 @@ export interface Application {
   flush(): void;
   /** Asks the resolver; `undefined`: no answer within two seconds. */
   ask(domain: string, family: 4 | 6): readonly IpAddress[] | undefined;
-  /** Asks one of the servers that the host knows, for records of any type. */
-  query(to: IpAddress, domain: string, type: number, withinMs: number): DnsMessage | undefined;
+  /** Asks servers that the host knows, for records of any type, by either transport. */
+  readonly askAll: Asking["askAll"];
+  readonly hasGivenUp: Asking["hasGivenUp"];
   /** What the host has been told of names (DN-24). */
   dns: HostDns;
   /** What the resolver has asked servers outside, in order. */
@@ -49,7 +45,9 @@ export interface HostDns {
 
 export interface DirectlyAsked {
   readonly domain: string;
+  readonly type: number;
   readonly upstream: DirectQuery["upstream"];
+  readonly transport: DirectQuery["transport"];
 }
 
 export interface ClientAccess {
@@ -58,16 +56,16 @@ export interface ClientAccess {
   answer(query: DirectQuery): void;
 }
 
-type Question = Parameters<typeof encodeQuery>[0];
-
-const DNS_PORT = 53;
-/** Of the resolver's client; no probe has it. */
-const FIRST_QUERY_PORT = 5_000;
 const ANSWER_MS = 2_000;
 
 export function createApplication(world: World, client: string, access: ClientAccess): Application {
   const tcp = createTcpHost({ random: world.random(`tcp/${client}`), admit: () => "refuse" });
-  const answers = new Map<number, Uint8Array>();
+  const asking = createAsking(world, {
+    tcp,
+    send: access.send,
+    flush: () => self.flush(),
+    own: (octets) => self.own.find(({ length }) => length === octets),
+  });
   const self: Application = {
     client,
     own: [],
@@ -77,11 +75,9 @@ export function createApplication(world: World, client: string, access: ClientAc
     dns: { mapping: [], searchDomain: undefined },
     direct: [],
     takePacket(packet) {
-      const { source, ports, transport } = viewPacket(packet);
-      if (ports?.source === DNS_PORT && isSentinelRange(source)) {
-        answers.set(ports.destination, transport.slice(8));
-        return;
-      }
+      const wrong = asking.takePacket(packet);
+      if (wrong === "") return;
+      if (wrong !== undefined) return void self.sights.push({ kind: "other", why: wrong });
       const sight = readPacket(packet);
       if (sight.kind !== "tcp") return void self.sights.push(sight);
       tcp.handlePacket(world.now(), packet);
@@ -92,20 +88,26 @@ export function createApplication(world: World, client: string, access: ClientAc
       if (event.kind !== "dns") return;
       if (event.event.kind === "mapping-changed") self.dns = event.event;
       if (event.event.kind !== "direct-query") return;
-      const { message, upstream } = event.event.query;
+      const { message, upstream, transport } = event.event.query;
       const asked = checkQuery(message);
-      if (asked.kind === "query") self.direct.push({ domain: domainOf(asked.query.question.name), upstream });
+      if (asked.kind === "query") {
+        const { name, type } = asked.query.question;
+        self.direct.push({ domain: domainOf(name), type, upstream, transport });
+      }
       access.answer(event.event.query);
     },
     flush() {
       for (let event = tcp.pollEvent(); event !== undefined; event = tcp.pollEvent()) {
+        if (asking.takeEvent(event)) continue;
         self.tcpEvents.push(event);
         if (event.kind === "data") tcp.take(world.now(), event.id, event.bytes.length);
       }
       for (let packet = tcp.pollPacket(); packet !== undefined; packet = tcp.pollPacket())
         access.send(packet);
     },
-    ...asking(world, access, answers, () => self),
+    ask: (domain, family) => ask(asking, self.dns.mapping[0]?.sentinel, domain, family),
+    askAll: asking.askAll,
+    hasGivenUp: asking.hasGivenUp,
   };
   const host = world.addHost(`programs of ${client}`, { addresses: [] });
   host.program = {
@@ -118,40 +120,23 @@ export function createApplication(world: World, client: string, access: ClientAc
   return self;
 }
 
-/** The part of the host that asks for names; its answers lie in `answers`, by the port that asked. */
-function asking(
-  world: World,
-  access: ClientAccess,
-  answers: Map<number, Uint8Array>,
-  host: () => Pick<Application, "own" | "dns">,
-): Pick<Application, "ask" | "query"> {
-  let queries = 0;
-  const send = (to: IpAddress, question: Question, withinMs: number): Uint8Array | undefined => {
-    const from = host().own.find(({ length }) => length === to.length);
-    if (from === undefined) return undefined;
-    const { id } = question;
-    answers.delete(id);
-    const query = encodeQuery(question);
-    access.send(made(encodeUdp({ address: from, port: id }, { address: to, port: DNS_PORT }, query)));
-    world.runUntil(() => answers.has(id), withinMs);
-    return answers.get(id);
-  };
-  const questionOf = (domain: string, type: number): Question | undefined => {
-    const name = toName(domain);
-    return name && { id: FIRST_QUERY_PORT + (queries++ % 1_000), name, type };
-  };
-  return {
-    ask(domain, family) {
-      const question = questionOf(domain, family === 4 ? TYPE.A : TYPE.AAAA);
-      const to = host().dns.mapping[0]?.sentinel;
-      if (question === undefined || to === undefined) return undefined;
-      const response = parseResponse(send(to, question, ANSWER_MS) ?? new Uint8Array(0), question);
-      return response.ok ? response.value.addresses : undefined;
-    },
-    query(to, domain, type, withinMs) {
-      const question = questionOf(domain, type);
-      const message = parseMessage((question && send(to, question, withinMs)) ?? new Uint8Array(0));
-      return message.ok ? message.value : undefined;
-    },
-  };
+/** Addresses of a name, as most programs ask for them. */
+function ask(
+  asking: Asking,
+  to: IpAddress | undefined,
+  domain: string,
+  family: 4 | 6,
+): readonly IpAddress[] | undefined {
+  if (to === undefined) return undefined;
+  const type = family === 4 ? TYPE.A : TYPE.AAAA;
+  const [answers] = asking.askAll([{ to, domain, type, transport: "udp" }], { withinMs: ANSWER_MS });
+  const message = answers?.[0];
+  return message && recordsIn(message, type);
+}
+
+/** The data of an answer's records of a type, in order. */
+export function recordsIn({ bytes, answers }: DnsMessage, type: number): readonly Uint8Array[] {
+  return answers
+    .filter((record) => record.type === type)
+    .map(({ dataAt, dataBytes }) => bytes.slice(dataAt, dataAt + dataBytes));
 }

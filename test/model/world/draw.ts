@@ -22,6 +22,16 @@ export function drawFromNumbers(numbers: readonly number[]): Draw {
   return drawBy((count) => (numbers[next++] ?? 0) % count);
 }
 
+/** One number says all of a small thing, so that many of them need few numbers. */
+export function drawFromNumber(number: number): Draw {
+  let left = number;
+  return drawBy((count) => {
+    const chosen = left % count;
+    left = Math.floor(left / count);
+    return chosen;
+  });
+}
+
 function drawBy(below: (count: number) => number): Draw {
   const of = <T>(list: readonly T[]): T => {
     const chosen = list[below(list.length)];

@@ -10,6 +10,7 @@ import type { Fault } from "./stage.ts";
 /** In this order: those that come upon much, then others. */
 const SEEDS: readonly number[] = [...EVERYDAY_SEEDS, ...Array(40).keys()];
 const ICMP = 1;
+const TCP = 6;
 const UDP = 17;
 
 /** A changed copy. */
@@ -26,6 +27,15 @@ function isV4(packet: Uint8Array, protocol: number): boolean {
 function portOf(packet: Uint8Array): number {
   const at = (packet[0] ?? 0) >> 4 === 4 ? 22 : 42;
   return ((packet[at] ?? 0) << 8) | (packet[at + 1] ?? 0);
+}
+
+/** Of IPv4. */
+function portFrom(packet: Uint8Array): number {
+  return ((packet[20] ?? 0) << 8) | (packet[21] ?? 0);
+}
+
+function isOfNameServer(port: number): boolean {
+  return port === DNS_PORT || port === GATEWAY_DNS_PORT;
 }
 
 /** The portal never takes anything back: what was listed once stays, and so does who may reach it. */
@@ -76,6 +86,20 @@ const FAULTS: Readonly<Record<string, () => Fault>> = {
     atGateway: (packet) => [
       isV4(packet, UDP) && portOf(packet) === DNS_PORT && packet.length > 40 ? changed(packet, 19) : packet,
     ],
+  }),
+  "questions over TCP get lost": () => ({
+    atGateway: (packet) => (isV4(packet, TCP) && isOfNameServer(portOf(packet)) ? [] : [packet]),
+  }),
+  "answers over TCP are changed": () => ({
+    atClient: (packet) => [
+      isV4(packet, TCP) && portFrom(packet) === DNS_PORT && packet.length > 80
+        ? changed(packet, packet.length - 1)
+        : packet,
+    ],
+  }),
+  "a name is answered twice": () => ({
+    atClient: (packet) =>
+      isV4(packet, UDP) && portFrom(packet) === DNS_PORT && packet.length > 36 ? [packet, packet] : [packet],
   }),
   "gateways serve another site": () => ({
     siteOf: (site) => ({ "site-1": "site-2", "site-2": "site-1" })[site] ?? site,

@@ -69,7 +69,7 @@ export function createReference(setup: Setup): Reference {
     internet: new Set(setup.clients.filter(({ isInternetOn }) => isInternetOn).map(({ name }) => name)),
     proxies: new Map(),
     ends: new Map(),
-    dns: { servers: [], isDoh: false, searchDomain: undefined },
+    dns: { servers: setup.nameServers, isDoh: false, searchDomain: undefined },
     hostServers: new Map(setup.clients.map(({ name }) => [name, ["9.9.9.9"]])),
     cuts: new Map(),
   };

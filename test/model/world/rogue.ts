@@ -20,16 +20,24 @@ export const ROGUE: readonly Transition[] = [
     candidates: connected,
     run(c, pair, draw) {
       const own = c.application(pair.split(" ")[0] ?? "").own;
-      const [source, destination] = draw.of<readonly [IpAddress | undefined, IpAddress]>([
-        ...ADDRESSES.map((text) => [own.find(({ length }) => length === ip(text).length), ip(text)] as const),
-        // Forged, another client's or nobody's, a proxy address that stands for nothing.
+      const forged: readonly (readonly [IpAddress | undefined, IpAddress])[] = [
         [ip("172.20.1.5"), ip("172.20.1.70")],
         [ip("9.9.9.9"), ip("10.9.0.7")],
-        [own[0], ip("100.64.0.3")],
-        [own[0], ip("100.100.111.1")],
-        [own[0], ip(NO_PROXY)],
-        [own[0], ip("255.255.255.255")],
-      ]);
+      ];
+      const [source, destination] = draw.of(
+        draw.oneIn(3)
+          ? forged
+          : [
+              ...ADDRESSES.map(
+                (text) => [own.find(({ length }) => length === ip(text).length), ip(text)] as const,
+              ),
+              // Another client's or nobody's, a proxy address that stands for nothing.
+              [own[0], ip("100.64.0.3")] as const,
+              [own[0], ip("100.100.111.1")] as const,
+              [own[0], ip(NO_PROXY)] as const,
+              [own[0], ip("255.255.255.255")] as const,
+            ],
+      );
       if (source !== undefined) sendPast(c, pair, { ...drawFlow(draw, destination), source });
     },
   },

@@ -9,6 +9,7 @@ import { HURRY } from "./hurry.ts";
 import { checkEnd, checkInvariants } from "./invariants.ts";
 import { NAMES } from "./names.ts";
 import { OUTAGES } from "./outages.ts";
+import { QUESTIONS } from "./questions.ts";
 import { ROGUE } from "./rogue.ts";
 import { DOMAINS, drawSetup, type Setup } from "./setup.ts";
 import { type Fault, openStage, tellResolver } from "./stage.ts";
@@ -23,6 +24,7 @@ export const TRANSITIONS: readonly Transition[] = [
   ...HURRY,
   ...NAMES,
   ...DNS,
+  ...QUESTIONS,
   ...ROGUE,
 ];
 

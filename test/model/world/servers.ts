@@ -1,12 +1,13 @@
 /** What stands behind a gateway: hosts that echo, hosts that answer with errors, TCP servers, and the site's DNS. */
 import { formatIp, type Instant, type IpAddress, ip } from "../../../src/base/index.ts";
-import type { SetupQuery } from "../../../src/dns/index.ts";
+import { isSentinelRange, type SetupQuery } from "../../../src/dns/index.ts";
 import { viewPacket } from "../../../src/packet/index.ts";
-import { createTcpHost, type TcpHost } from "../../../src/tcp/index.ts";
+import type { TcpHost } from "../../../src/tcp/index.ts";
 import type { World } from "../../sim/world.ts";
 import { encodeAnswer, encodeError, readPacket, type Sight } from "./packets.ts";
 import { addressesOf, type Reference } from "./reference.ts";
 import { TCP_PORT } from "./setup.ts";
+import { addTcpHost } from "./tcp-host.ts";
 
 /** Something that came out of a gateway. */
 export interface Arrival {
@@ -59,7 +60,7 @@ export function createServers(world: World, reference: Reference, access: Gatewa
     for (const { name } of gateways) {
       hosts.set(
         name,
-        addTcpHost(world, `servers behind ${name}`, (packet) => access.send(name, packet)),
+        addEchoServer(world, `servers behind ${name}`, (packet) => access.send(name, packet)),
       );
     }
   }
@@ -77,7 +78,9 @@ export function createServers(world: World, reference: Reference, access: Gatewa
     take(gateway, packet) {
       if (access.isQuestion(gateway, packet)) return;
       const sight = readPacket(packet);
-      if (sight.kind === "tcp") return tcpOf(gateway).handlePacket(world.now(), packet);
+      // Only the client serves what the host asks of it (dns.md §17).
+      const isStray = isSentinelRange(viewPacket(packet).destination);
+      if (sight.kind === "tcp" && !isStray) return tcpOf(gateway).handlePacket(world.now(), packet);
       arrivals.push({ at: world.now(), gateway, sight });
       if (sight.kind !== "request") return;
       const hop = hopFor(packet, own.get(gateway) ?? []);
@@ -109,34 +112,15 @@ function hopFor(packet: Uint8Array, own: readonly IpAddress[]): IpAddress | unde
   return hops.find(({ length }) => length === source.length);
 }
 
-/** A TCP of the test's own on a host that only has time; servers echo what they are sent. */
-export function addTcpHost(world: World, name: string, send: (packet: Uint8Array) => void): TcpHost {
-  const tcp = createTcpHost({
-    random: world.random(`tcp/${name}`),
-    admit: (local) => (local.port === TCP_PORT ? "accept" : "refuse"),
-  });
-  const host = world.addHost(name, { addresses: [] });
-  const drain = (): void => {
-    for (let event = tcp.pollEvent(); event !== undefined; event = tcp.pollEvent()) {
-      if (event.kind !== "data") continue;
+/** Echoes what it is sent. */
+function addEchoServer(world: World, name: string, send: (packet: Uint8Array) => void): TcpHost {
+  return addTcpHost(world, name, {
+    admits: ({ port }) => port === TCP_PORT,
+    send,
+    takeEvent(tcp, event) {
+      if (event.kind !== "data") return;
       tcp.take(world.now(), event.id, event.bytes.length);
       tcp.send(world.now(), event.id, event.bytes);
-    }
-    for (let packet = tcp.pollPacket(); packet !== undefined; packet = tcp.pollPacket()) send(packet);
-  };
-  host.program = {
-    handleDatagram: () => {},
-    handleTimeout: (now) => tcp.handleTimeout(now),
-    pollTimeout: () => tcp.pollTimeout(),
-    pollTransmit: () => undefined,
-    drain,
-  };
-  return {
-    ...tcp,
-    handlePacket(now, packet) {
-      tcp.handlePacket(now, packet);
-      // Sending from within the gateway's own turn would be a turn within a turn.
-      world.at(0, drain);
     },
-  };
+  });
 }

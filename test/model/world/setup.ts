@@ -57,6 +57,8 @@ export interface Setup {
   readonly records: Readonly<Record<string, readonly string[]>>;
   /** Addresses that answer with an ICMP error. */
   readonly errorHosts: Readonly<Record<string, ErrorKind>>;
+  /** That the portal lists at first. */
+  readonly nameServers: readonly string[];
 }
 
 export const ERROR_KINDS = ["host-unreachable", "port-unreachable", "time-exceeded", "too-big"] as const;
@@ -108,6 +110,15 @@ export const REAL_ADDRESSES = [
   "2001:db8:5eed::8",
   "2001:db8:cafe::7",
 ] as const;
+/** Some within networks that can be listed, some on the internet, one nowhere; none that answers with errors. */
+const NAME_SERVERS = [
+  "172.20.1.53",
+  "10.9.0.53",
+  "192.0.2.53",
+  "9.9.9.10",
+  "2001:db8:cafe::35",
+  "10.200.0.53",
+] as const;
 export const PORTS = [53, 80, 443, 1_500, 40_000] as const;
 /** Servers listen there, at every address. */
 export const TCP_PORT = 443;
@@ -139,7 +150,12 @@ export function drawSetupBy(seed: number, draw: Draw): Setup {
     ),
     records: Object.fromEntries(DOMAINS.map((domain) => [domain, drawRecords(draw)])),
     errorHosts: Object.fromEntries(errors.map((address) => [address, draw.of(ERROR_KINDS)])),
+    nameServers: drawNameServers(draw),
   };
+}
+
+export function drawNameServers(draw: Draw): readonly string[] {
+  return draw.oneIn(2) ? [] : draw.some(NAME_SERVERS, draw.of([1, 2, 4]));
 }
 
 export function drawRecords(draw: Draw): readonly string[] {

@@ -127,6 +127,18 @@ export function resolve(c: Case, client: string, domain: string, family: 4 | 6):
     if (resource !== undefined) violation(`${client}: no answer for ${domain} of ${resource.name}`);
     return;
   }
+  noteProxies(c, client, { domain, family }, addresses);
+}
+
+/** A name's addresses are as many as its resource allows, and nobody else's (DN-41, DN-43). */
+export function noteProxies(
+  c: Case,
+  client: string,
+  { domain, family }: { readonly domain: string; readonly family: 4 | 6 },
+  addresses: readonly IpAddress[],
+): void {
+  const { reference } = c;
+  const resource = resourceOfName(reference, client, domain);
   const isAllowed =
     resource?.stack === "dual" || resource?.stack === (family === 4 ? "ipv4_only" : "ipv6_only");
   const count = resource !== undefined && isAllowed ? 4 : 0;
