@@ -34,6 +34,23 @@ export const FAULTS = {
     await sleep(2000);
     program.signal("SIGCONT");
   },
+  async "a relay stopped for 3 s"({ relays }, draw) {
+    const relay = relays[draw() < 0.5 ? 0 : 1];
+    relay.signal("SIGSTOP");
+    await sleep(3000);
+    relay.signal("SIGCONT");
+  },
+  /** What the relays carry passes inside of the gateway's machine, and by another port on the cable. */
+  async "no direct path for 25 s"({ far }) {
+    const nft = (text) => far.run("nft", [text]);
+    await nft("add table inet soak");
+    await nft("add chain inet soak in { type filter hook input priority 0; }");
+    await nft("add chain inet soak out { type filter hook output priority 0; }");
+    await nft('add rule inet soak in iifname "wan" udp dport 52625 drop');
+    await nft('add rule inet soak out oifname "wan" udp sport 52625 drop');
+    await sleep(25_000);
+    await nft("delete table inet soak");
+  },
   async "the client's device down for 1 s"({ near }) {
     await near.ip("link set tun-postern down");
     await sleep(1000);

@@ -2,11 +2,14 @@
  * A tunnel at full rate for a long time, with re-keys and faults now and then (TS-62, TS-63).
  *
  *   npm run bench -- soak [--minutes 45] [--runtime node24|node20|system|PATH] [--slice 30] [--without-faults]
- *       [--seed 1] [--json]
+ *       [--fault TEXT] [--seed 1] [--every-second] [--json]
  *
- * Client and gateway carry TCP in slices, between which the bare cable is measured. Every 20 to 60 s one of the faults
+ * Client and gateway carry TCP in slices, between which the bare cable is measured; beside it ten small requests and
+ * ten DNS queries a second, and two relays that take over where the direct path is gone (`beside.mjs`). --fault: only
+ * those that have this in their name. Every 20 to 60 s one of the faults
  * of `faults.mjs` strikes, and all the time single system calls of the workers fail (TS-64). It ends by itself, with
- * status 1 where something was wrong: a second without a byte later than 20 s behind a fault, a slice that broke,
+ * status 1 where something was wrong: a second without a byte, or in which a request or a query failed or none was
+ * answered, later than 20 s behind a fault (30 s for what was asked before), a slice that broke,
  * and, from half an hour on, memory of the last quarter above 110 % of the second's, descriptors that stay open, a last
  * ten minutes more than 10 % below the first ten as a share of the cable. Needs root and iperf3.
  */
@@ -21,6 +24,7 @@ import { createDraw, median } from "../lib/statistics.mjs";
 import { residentMb } from "../load/memory.mjs";
 import { openClientGateway, openVeth } from "../tunnel/arms.mjs";
 import { openServers } from "../tunnel/loads.mjs";
+import { openRelays, openSmall, tellSecond, tellSmall, wrongSeconds } from "./beside.mjs";
 import { FAULTS } from "./faults.mjs";
 
 const PRELOAD = join(ROOT, "test", "lib", "faulty-library.mjs");
@@ -33,7 +37,13 @@ const CALL_FAULTS = [
 const FAULT_EVERY_S = [20, 60];
 /** TS-17: a dead path has another, or has failed. */
 const RECOVERS_WITHIN_MS = 20_000;
+/** What was asked while the path was dead fails later. */
+const FORGOTTEN_WITHIN_MS = 30_000;
 const CABLE_S = 5;
+const RESOURCES = [
+  { name: "Far", type: "cidr", address: "172.20.0.0/16", site: "default" },
+  { name: "Names", type: "dns", address: "*.load.example", site: "default" },
+];
 const TEN_MINUTES_MS = 600_000;
 const JUDGED_FROM_MINUTES = 30;
 const MEMORY_GROWTH_MAX = 1.1;
@@ -46,33 +56,46 @@ function readOptions() {
       minutes: { type: "string", default: "45" },
       slice: { type: "string", default: "30" },
       "without-faults": { type: "boolean", default: false },
+      fault: { type: "string", default: "" },
       seed: { type: "string", default: "1" },
+      "every-second": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
   });
+  const faults = Object.keys(FAULTS).filter((name) => name.includes(values.fault));
+  if (faults.length === 0) throw new Error(`no fault '${values.fault}': ${Object.keys(FAULTS).join(", ")}`);
   return {
     runtime: findRuntime(values.runtime),
+    faults,
     minutes: Number(values.minutes),
     sliceS: Number(values.slice),
     hasFaults: !values["without-faults"],
     seed: Number(values.seed),
+    isEverySecondTold: values["every-second"],
     json: values.json,
   };
 }
 
-/** Client and gateway; with faults, their workers' calls fail now and then. */
 async function openArms(lab, { runtime, hasFaults }) {
+  const tunnel = await withFaultyCalls(hasFaults, () =>
+    openClientGateway(lab, { runtime, resources: RESOURCES }),
+  );
+  await openServers(tunnel);
+  const cable = await openVeth(lab);
+  await openServers(cable);
+  const relays = await openRelays(tunnel, runtime);
+  return { tunnel: { ...tunnel, relays }, cable, small: await openSmall(tunnel) };
+}
+
+/** Of what `open` starts, the workers' system calls fail now and then. */
+async function withFaultyCalls(hasFaults, open) {
   const before = process.env.NODE_OPTIONS;
   if (hasFaults) {
     process.env.NODE_OPTIONS = `${before ?? ""} --import ${PRELOAD}`.trim();
     process.env.POSTERN_TEST_FAULTS = CALL_FAULTS;
   }
   try {
-    const tunnel = await openClientGateway(lab, { runtime });
-    await openServers(tunnel);
-    const cable = await openVeth(lab);
-    await openServers(cable);
-    return { tunnel, cable };
+    return await open();
   } finally {
     delete process.env.POSTERN_TEST_FAULTS;
     if (before === undefined) delete process.env.NODE_OPTIONS;
@@ -93,15 +116,18 @@ async function slice(arm, seconds) {
   return { began, gbps: end.sum_received.bits_per_second / 1e9, empty };
 }
 
-function lookAt({ processes }) {
-  return processes.map(({ pid }) => ({
+/** Client, gateway and relays. */
+const programsOf = ({ processes, relays }) => [...processes, ...relays];
+
+function lookAt(tunnel) {
+  return programsOf(tunnel).map(({ pid }) => ({
     residentMb: residentMb(pid),
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
   }));
 }
 
 /** Faults one after the other until told to stop; when each began and ended, and which. */
-function strike(arm, draw, note) {
+function strike(arm, names, draw, note) {
   const struck = [];
   let isOver = false;
   const [least, most] = FAULT_EVERY_S;
@@ -110,7 +136,6 @@ function strike(arm, draw, note) {
       const until = Date.now() + 1000 * (least + draw() * (most - least));
       while (Date.now() < until && !isOver) await new Promise((resolve) => setTimeout(resolve, 250));
       if (isOver) return;
-      const names = Object.keys(FAULTS);
       const name = names[Math.floor(draw() * names.length)];
       const record = { name, from: Date.now(), to: Number.POSITIVE_INFINITY };
       struck.push(record);
@@ -129,9 +154,18 @@ function strike(arm, draw, note) {
 }
 
 /** Alternates tunnel and cable until the time is over. */
-async function soak({ tunnel, cable }, options, note) {
+async function soak({ tunnel, cable, small }, options, note) {
   const seen = { slices: [], looks: [], broken: [], struck: [] };
-  const faults = options.hasFaults ? strike(tunnel, createDraw(options.seed), note) : undefined;
+  let told = 0;
+  const tell = () => {
+    const seconds = small.seconds().slice(told);
+    told += seconds.length;
+    if (options.isEverySecondTold) for (const second of seconds) note(tellSecond(second));
+    note(`  ${tellSmall(seconds)}`);
+  };
+  const faults = options.hasFaults
+    ? strike(tunnel, options.faults, createDraw(options.seed), note)
+    : undefined;
   const began = Date.now();
   const end = began + options.minutes * 60_000;
   while (Date.now() < end) {
@@ -147,27 +181,32 @@ async function soak({ tunnel, cable }, options, note) {
       note(
         `minute ${minute} of ${options.minutes}: ${through.gbps.toFixed(2)} Gbit/s, ${share.toFixed(2)} of the cable, ${memory} MB`,
       );
+      tell();
     } catch (error) {
       seen.broken.push(error.message);
       note(`broken: ${error.message}`);
-      if (tunnel.processes.some((child) => !child.isRunning())) break;
+      if (programsOf(tunnel).some((child) => !child.isRunning())) break;
     }
   }
   await faults?.stop();
-  return { ...seen, struck: faults?.struck ?? [] };
+  return { ...seen, struck: faults?.struck ?? [], seconds: small.seconds() };
 }
 
 /** What was wrong, in words; empty: nothing. */
-function faultsFound({ slices, looks, broken, struck }, { tunnel }, { minutes }) {
+function faultsFound({ slices, looks, broken, struck, seconds }, { tunnel, small }, { minutes }) {
   const wrong = broken.map((message) => `a slice broke: ${message}`);
-  for (const child of tunnel.processes) if (!child.isRunning()) wrong.push(`${child.name} has ended`);
-  const isExcused = (at) => struck.some(({ from, to }) => at >= from - 1000 && at <= to + RECOVERS_WITHIN_MS);
+  const programs = programsOf(tunnel);
+  for (const child of programs) if (!child.isRunning()) wrong.push(`${child.name} has ended`);
+  if (!small.isRunning()) wrong.push(`small requests have ended: ${small.said()}`);
+  const excuseFor = (ms) => (at) => struck.some(({ from, to }) => at >= from - 1000 && at <= to + ms);
+  const isExcused = excuseFor(RECOVERS_WITHIN_MS);
   const stalls = slices.flatMap(({ empty }) => empty).filter((at) => !isExcused(at));
+  wrong.push(...wrongSeconds(seconds, excuseFor(FORGOTTEN_WITHIN_MS)));
   if (stalls.length > 0) wrong.push(`${stalls.length} seconds without a byte and without a fault`);
   // Of a short run memory says nothing: the runtime collects its garbage when it likes.
   if (minutes < JUDGED_FROM_MINUTES) return wrong;
   const quarter = Math.floor(looks.length / 4);
-  for (const [i, { name }] of tunnel.processes.entries()) {
+  for (const [i, { name }] of programs.entries()) {
     const of = (key, from, to) => median(looks.slice(from, to).map((look) => look[i][key]));
     const growth = of("residentMb", -quarter) / of("residentMb", quarter, 2 * quarter);
     if (growth > MEMORY_GROWTH_MAX) wrong.push(`${name}: memory grew to ${growth.toFixed(2)} times`);
@@ -194,12 +233,13 @@ async function main() {
   const lab = createLab();
   const note = (text) => console.error(`soak: ${text}`);
   try {
-    note("opening client, gateway and a bare cable");
+    note("opening client, gateway, two relays and a bare cable");
     const arms = await openArms(lab, options);
     const seen = await soak(arms, options, note);
     const wrong = faultsFound(seen, arms, options);
     const result = beginResult("soak", {
-      topology: "client and gateway on veth, TCP up at full rate; a bare veth beside them",
+      topology:
+        "client and gateway on veth, two relays; TCP up at full rate, small requests and DNS; a bare veth beside them",
       seed: options.seed,
       runtime: options.runtime.version,
     });

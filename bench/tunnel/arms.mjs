@@ -156,19 +156,21 @@ export async function openGateway(lab, { runtime, name = "cg", resources = [FAR]
   const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
   const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  return { near, far, address: "172.20.0.1", gateway, apiUrl, token: await tokenFor("CLIENT") };
+  const tokens = { token: await tokenFor("CLIENT"), relayToken: await tokenFor("RELAY") };
+  return { near, far, address: "172.20.0.1", gateway, apiUrl, ...tokens };
 }
 
 /** Client and gateway with a portal (G-4). */
 export async function openClientGateway(lab, options) {
-  const { near, far, address, gateway, apiUrl, token } = await openGateway(lab, options);
+  const { near, far, address, gateway, apiUrl, token, relayToken } = await openGateway(lab, options);
   const { runtime } = options;
   const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled"];
   /** Another one may be started when this one has stopped. */
   const startClient = () => startRole(near, { role: "client", args, token, runtime });
   const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  return { name: "client-gateway", near, far, address, processes: [client, gateway], startClient };
+  const reached = { near, far, address, apiUrl, relayToken };
+  return { name: "client-gateway", ...reached, processes: [client, gateway], startClient };
 }
 
 async function makeKeys(namespace, count) {
