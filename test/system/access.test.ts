@@ -35,7 +35,7 @@ const FOUNTAIN = "9001";
 /** What may still arrive after the gateway has closed an access: what was on its way, and a busy machine. */
 const IN_FLIGHT_MS = 1000;
 /** Of a test that waits for several things, each with a bound of its own. */
-const timeout = 90_000;
+const timeout = 180_000;
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client and gateway", () => {
   let office: Office;
