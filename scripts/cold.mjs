@@ -22,7 +22,9 @@ const COLD = [
   "assembly/batch/egress/holdFrame",
   "assembly/batch/flow/heldTarget",
   "assembly/counters/*",
-  "assembly/ring/ringCommit",
+  "assembly/ring/*",
+  "assembly/table/flow/linkInto",
+  "assembly/table/flow/unlinkFrom",
   "assembly/table/fragment/*",
   "assembly/packet/checksum/fold",
   "assembly/packet/checksum/updated",
@@ -30,8 +32,12 @@ const COLD = [
   "assembly/packet/ip/isEcho",
   "assembly/packet/extension/*",
   "assembly/packet/mss/*",
+  "assembly/packet/resolver/*",
   "assembly/packet/verify/*",
+  "assembly/segment/coalesce/coalesceBegin",
   "assembly/segment/coalesce/coalesceDiscard",
+  // Addresses of IPv6 only.
+  "~lib/polyfills/bswap<u64>",
   // Once per system call, which takes a thousand times as long as a call.
   "assembly/arrival/fillSource",
   "assembly/arrival/writeAddress",
@@ -44,16 +50,22 @@ const COLD = [
  * speed. Node 20 pays for them with 2 to 9 % of small datagrams.
  */
 const COLD_TURBOSHAFT = [
+  "assembly/batch/egress/openPath",
+  "assembly/batch/egress/openSession",
+  "assembly/batch/egress/peerAt",
+  "assembly/batch/fit/mtuOf",
+  "assembly/batch/flow/kindOfTarget",
+  "assembly/batch/flow/secondsOf",
   "assembly/batch/policy/*",
   "assembly/packet/checksum/*",
   "assembly/packet/ecn/*",
-  "assembly/segment/coalesce/coalesceBegin",
-  "assembly/segment/coalesce/restore",
-  "assembly/packet/resolver/*",
+  "assembly/packet/ip/describePorts",
   "assembly/packet/rewrite/*",
-  "assembly/ring/*",
+  "assembly/segment/coalesce/restore",
   "assembly/table/flow/*",
   "assembly/table/range-set/*",
+  "assembly/table/session/findPeer",
+  "~lib/polyfills/bswap<u32>",
 ];
 
 // biome-ignore lint/style/noDefaultExport: the compiler takes a transform by its default export.
