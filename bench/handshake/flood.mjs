@@ -3,7 +3,7 @@
  * its own. Their mac1 is right, which needs the responder's public key only, so that each costs it as much
  * as a stranger can make it cost.
  *
- *   node flood.mjs ADDRESS PORT PUBLIC-KEY RATE SECONDS     prints one JSON object at the end
+ *   node flood.mjs ADDRESS PORT PUBLIC-KEY RATE SECONDS     prints one JSON object at the end, or on SIGTERM
  */
 import { randomFillSync } from "node:crypto";
 import { blake2s } from "@noble/hashes/blake2.js";
@@ -34,8 +34,12 @@ function createMessages() {
 async function flood(messages) {
   const from = { address: Uint8Array.from([198, 18, 0, 0]), port: 0 };
   const result = { sent: 0, refused: 0, cookies: 0, elapsedMs: 0 };
+  let isOver = false;
+  process.once("SIGTERM", () => {
+    isOver = true;
+  });
   const started = performance.now();
-  while (result.elapsedMs < Number(seconds) * 1000) {
+  while (!isOver && result.elapsedMs < Number(seconds) * 1000) {
     const due = Math.floor((result.elapsedMs / 1000) * Number(rate)) - result.sent - result.refused;
     for (let left = Math.min(due, BURST_MAX); left > 0; left--) {
       const number = result.sent + result.refused;

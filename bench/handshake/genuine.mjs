@@ -53,7 +53,9 @@ export async function measureGenuine({ caller, responder }, stranger, rate) {
       withinMs: WITHIN_MS,
     },
   );
-  await flood.stop();
+  flood.signal("SIGTERM");
+  const [report] = await flood.waitForLine(/^\{.*\}$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  const flooded = JSON.parse(report);
   const { times, cookies } = JSON.parse(line);
   const answered = times.filter((time) => time !== null).sort((a, b) => a - b);
   const inOrder = [...answered, ...Array(times.length - answered.length).fill(Number.POSITIVE_INFINITY)];
@@ -64,6 +66,9 @@ export async function measureGenuine({ caller, responder }, stranger, rate) {
     answered: answered.length,
     tries: times.length,
     cookies,
+    initiations_per_s: flooded.sent / (flooded.elapsedMs / 1000),
+    cookies_per_s: flooded.cookies / (flooded.elapsedMs / 1000),
+    flood_s: flooded.elapsedMs / 1000,
     valid: true,
   };
 }

@@ -39,6 +39,7 @@ function readOptions() {
       pairs: { type: "string", default: "5" },
       flood: { type: "string", default: "50000" },
       seconds: { type: "string", default: "8" },
+      arms: { type: "string", default: "postern,wireguard-go" },
       cells: { type: "string", default: "responder,flood,genuine" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
@@ -51,6 +52,7 @@ function readOptions() {
     pairs: Number(values.pairs),
     rate: Number(values.flood),
     seconds: Number(values.seconds),
+    arms: values.arms.split(","),
     cells: values.cells.split(","),
     seed: Number(values.seed),
     json: values.json,
@@ -190,7 +192,7 @@ async function runGenuine(arms, draw, options, rate) {
         const sample = await measureGenuine(await addCaller(lab, arm), await addStranger(lab, arm), rate);
         samples.push({ arm: name, pair, ...sample });
         console.error(
-          `${name.padEnd(14)} flood of ${rate}/s: ${sample.in_time} of ${sample.tries} within 100 ms, ${sample.value.toFixed(1)} ms for 19 in 20`,
+          `${name.padEnd(14)} flood of ${rate}/s: ${sample.in_time} of ${sample.tries} within 100 ms, ${sample.value.toFixed(1)} ms for 19 in 20; ${sample.initiations_per_s.toFixed(0)}/s sent, ${sample.cookies_per_s.toFixed(0)}/s answered`,
         );
       } finally {
         await lab.close();
@@ -221,7 +223,7 @@ async function main() {
     baselines: { "wireguard-go": baseline?.version },
   });
   const arms = [{ name: "postern", start: startPostern, open: openPosternWg }];
-  if (baseline !== undefined) {
+  if (baseline !== undefined && options.arms.includes("wireguard-go")) {
     arms.push({ name: "wireguard-go", start: startWireguardGo, open: openWireguardGo });
   }
   const draw = createDraw(options.seed);
