@@ -22,7 +22,7 @@ import {
   SHARES,
   Worker,
 } from "../layout";
-import { settleReplies } from "./replies";
+import { replyLimit, settleReplies } from "./replies";
 
 /** The factors of SplitMix64, in halves that every tool can read. */
 const MIX_FIRST: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
@@ -48,7 +48,7 @@ export function usedOf(worker: usize, share: u32): u32 {
   const elapsed = now - load<u64>(worker, Ingress.PUNT_WINDOW);
   if (elapsed >= PUNT_WINDOW_MS) {
     store<u64>(worker, now, Ingress.PUNT_WINDOW);
-    settleReplies(worker, elapsed);
+    settleReplies(worker, elapsed, partOf(replyLimit(worker)));
     memory.fill(worker + Ingress.SHARES, 0, (<usize>SHARES) << 2);
   }
   return load<u32>(worker + Ingress.SHARES + ((<usize>share) << 2));

@@ -5,20 +5,24 @@
  * initiation that asks for it, in the same socket: a worker that others leave a fifth of a processor would spend
  * most of that on strangers. So where it has data and never comes to an end of what waits, replies take a part of
  * the time that data takes. Time is counted by rule of thumb, in bytes and batches: no clock is read for it.
+ * Where it has none, or next to none, strangers get what time it has: up to REPLY_MOST.
  */
 import {
   BATCH_WORK,
   Ingress,
+  LITTLE_WORK,
   PUNT_WINDOW_MS,
+  REPLY_MOST,
   REPLY_PARTS,
   REPLY_SHARE,
   REPLY_SHARE_MIN,
   REPLY_WORK,
+  SHARE_REPLY,
 } from "../layout";
 
 /** How many there are for the window at hand. */
 export function replyLimit(worker: usize): u32 {
-  return REPLY_SHARE - load<u32>(worker, Ingress.REPLY_CUT);
+  return REPLY_SHARE + load<u32>(worker, Ingress.REPLY_EXTRA) - load<u32>(worker, Ingress.REPLY_CUT);
 }
 
 /** A batch had so many authentic bytes of one peer. */
@@ -31,15 +35,16 @@ export function noteIdle(worker: usize): void {
   store<u32>(worker, 1, Ingress.WAS_IDLE);
 }
 
-/** A window of `elapsed` ms is over: how many replies the next one has. */
-export function settleReplies(worker: usize, elapsed: u64): void {
+/** A window of `elapsed` ms is over, in which this worker's part was `part`: how many replies the next one has. */
+export function settleReplies(worker: usize, elapsed: u64, part: u32): void {
   const work = load<u32>(worker, Ingress.DATA_WORK);
-  const hasKeptUp = work == 0 || load<u32>(worker, Ingress.WAS_IDLE) != 0;
+  const isIdle = load<u32>(worker, Ingress.WAS_IDLE) != 0;
+  store<u32>(worker, nextExtra(worker, work, isIdle, part), Ingress.REPLY_EXTRA);
   store<u32>(worker, 0, Ingress.DATA_WORK);
   store<u32>(worker, 0, Ingress.WAS_IDLE);
   store<u32>(
     worker,
-    nextCut(load<u32>(worker, Ingress.REPLY_CUT), work, hasKeptUp, elapsed),
+    nextCut(load<u32>(worker, Ingress.REPLY_CUT), work, work == 0 || isIdle, elapsed),
     Ingress.REPLY_CUT,
   );
 }
@@ -50,4 +55,17 @@ function nextCut(cut: u32, work: u32, hasKeptUp: bool, elapsed: u64): u32 {
   if (hasKeptUp) return cut > REPLY_SHARE_MIN ? cut - REPLY_SHARE_MIN : 0;
   const replies = work / (REPLY_PARTS * REPLY_WORK);
   return REPLY_SHARE - min<u32>(REPLY_SHARE, max<u32>(REPLY_SHARE_MIN, replies));
+}
+
+/**
+ * Without data worth the name strangers get what the worker has left: more as long as all are used up and it comes to
+ * an end of what waits; less when it does not, and when they are not asked for.
+ */
+function nextExtra(worker: usize, work: u32, isIdle: bool, part: u32): u32 {
+  if (work > LITTLE_WORK) return 0;
+  const extra = load<u32>(worker, Ingress.REPLY_EXTRA);
+  if (!isIdle) return extra - (extra >> 2);
+  const used = load<u32>(worker + Ingress.SHARES + ((<usize>SHARE_REPLY) << 2));
+  if (used < part) return used < part >> 1 ? extra - (extra >> 2) : extra;
+  return min<u32>(REPLY_MOST - REPLY_SHARE, extra + (extra >> 2) + (REPLY_SHARE >> 2));
 }

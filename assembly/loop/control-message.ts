@@ -28,14 +28,6 @@ export function writeControl(worker: usize, isV6: bool, segment: u32): u32 {
   return writeSource(control, used, isV6, worker + Egress.SEND_SOURCE);
 }
 
-/**
- * Writes what an answer to the receive at hand needs: that it is sent from the address that was asked.
- * @returns length of the control messages in bytes
- */
-export function writeAnswerControl(worker: usize, isV6: bool): u32 {
-  return writeSource(worker + Worker.CONTROL, 0, isV6, worker + Worker.LOCAL);
-}
-
 /** Asks for segments of that length; returns where the next message begins. */
 export function writeSegment(control: usize, used: u32, segment: u32): u32 {
   store<u16>(control + <usize>(used + CMSGHDR_BYTES), <u16>segment);

@@ -10,10 +10,8 @@ import { readClock } from "../clock";
 import { count, dropped, observeBatch } from "../counters";
 import { wipe } from "../crypto";
 import { noteIdle } from "../guard/replies";
-import { Sockaddr } from "../header";
 import {
   BUFFER_LEAD,
-  COOKIE_REPLY_BYTES,
   Coalesce,
   Counter,
   Drop,
@@ -24,8 +22,8 @@ import {
 } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, EIO, POLLIN, POLLOUT } from "../linux";
 import { GSO_UDP, VNET_GSO_TYPE } from "../segment/vnet";
-import { sysErrno, sysRecvmsg, sysSendmsg, sysYield } from "../sys";
-import { writeAnswerControl } from "./control-message";
+import { sysErrno, sysRecvmsg, sysYield } from "../sys";
+import { keepReplies, sendReplies } from "./cookie-replies";
 import { countErrno, noteReceiveError } from "./errno";
 import { endFlood, hasFilter, judgeFlood } from "./flood";
 import { putFrame } from "./frames";
@@ -59,6 +57,7 @@ export function ingressLoop(worker: usize): u32 {
   while (ingressTurn(worker)) {}
   ingressFlush(worker);
   writeFrames(worker);
+  sendReplies(worker, load<u32>(worker, Worker.IS_V6_TURN) != 0);
   endFlood(worker);
   park(worker);
   wipe(worker + Worker.AEAD);
@@ -99,6 +98,7 @@ function tick(worker: usize): void {
 }
 
 function changeFamily(worker: usize, isV6: bool): void {
+  sendReplies(worker, isV6);
   store<u32>(worker, isV6 ? 0 : 1, Worker.IS_V6_TURN);
   store<u32>(worker, 0, Ingress.SHARE);
 }
@@ -145,25 +145,8 @@ function receive(worker: usize, isV6: bool): bool {
   // The program behind the device is woken once for all of them (PF-79).
   const isWaiting = load<u32>(worker, Worker.IS_BUSY) != 0 && framesListed(worker) < FRAMES_AT_ONCE;
   if (!isWaiting) writeFrames(worker);
-  if (load<u32>(worker, Ingress.REPLY_COUNT) != 0) sendReplies(worker, fd, isV6);
+  if (load<u32>(worker, Ingress.REPLY_COUNT) != 0) keepReplies(worker, fd, isV6);
   return true;
-}
-
-/**
- * Sends the cookie replies to the batch, each a datagram of its own, to where it came from (WG-33). One that
- * the kernel does not take at once is given up: its initiator tries again.
- */
-function sendReplies(worker: usize, fd: i32, isV6: bool): void {
-  const listed = load<u32>(worker, Ingress.REPLY_COUNT);
-  const nameBytes: u32 = isV6 ? Sockaddr.BYTES6 : Sockaddr.BYTES4;
-  for (let i: u32 = 0; i < listed; i++) {
-    const reply = worker + Ingress.REPLIES + <usize>(i * COOKIE_REPLY_BYTES);
-    const control = writeAnswerControl(worker, isV6);
-    writeMessage(worker, nameOf(worker), nameBytes, reply, COOKIE_REPLY_BYTES, control);
-    if (sysSendmsg(fd, worker + Worker.MESSAGE, 0) >= 0) count(worker, Counter.COOKIES_SENT, 1);
-    else countErrno(worker, Worker.SEND_ERRNOS, sysErrno());
-  }
-  store<u32>(worker, 0, Ingress.REPLY_COUNT);
 }
 
 /** PG-47: counted, never swallowed, never the end unless the socket is broken. Returns as `receive`. */

@@ -118,6 +118,9 @@ export const CONSTANTS = {
    */
   SHARE_REPLY: 4,
   REPLY_SHARE: 600,
+  /** So many while data takes at most LITTLE_WORK of a window, and the worker keeps up. */
+  REPLY_MOST: 6000,
+  LITTLE_WORK: 500,
   /** Looks at a mac2, which cost as much as half of an answer without the system call: as many as a filter lets pass. */
   SHARE_MAC2: 8,
   /**
@@ -164,6 +167,9 @@ export const CONSTANTS = {
   COOKIE_PERIOD_MS: 120_000,
   /** Cookie replies to one receive: all of it has one source, whose budget is less. */
   REPLIES_MAX: 8,
+  /** Cookie replies go out so many at a time; each with its I/O vector, address and control messages. */
+  REPLIES_AT_ONCE: 16,
+  WAITING_BYTES: 160,
   KEY_BYTES: 32,
 
   MESSAGE_INITIATION: 1,

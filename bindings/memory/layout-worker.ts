@@ -305,6 +305,7 @@ export const ingress = {
   },
   stalePassing: { type: "u32", writer: "ingress", doc: "how many with a mac2 in FLOOD_ONE pass; 0: all" },
   replyCut: { type: "u32", writer: "ingress", doc: "by how much REPLY_SHARE is less at present" },
+  replyExtra: { type: "u32", writer: "ingress", doc: "by how much REPLY_SHARE is more at present" },
   dataWork: { type: "u32", writer: "ingress", doc: "µs: what the window's data has taken, by rule of thumb" },
   wasIdle: { type: "u32", writer: "ingress", doc: "1: nothing was waiting at some time in the window" },
   replyCount: { type: "u32", writer: "ingress", doc: "cookie replies to the batch that wait for being sent" },
@@ -321,4 +322,7 @@ export const ingress = {
     writer: "ingress",
     doc: "state of segment/coalesce",
   },
+  waitingCount: { type: "u32", writer: "ingress", doc: "cookie replies that go with the next sendmmsg" },
+  waitingHeaders: { type: "bytes", bytes: 1024, writer: "ingress", doc: "REPLIES_AT_ONCE struct mmsghdr" },
+  waiting: { type: "bytes", bytes: 2560, writer: "ingress", doc: "REPLIES_AT_ONCE of WAITING_BYTES" },
 } as const satisfies RecordLayout;

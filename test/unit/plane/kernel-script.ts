@@ -78,6 +78,8 @@ export interface KernelRun {
   readonly filters: readonly SocketFilter[];
   /** Of each wait. */
   readonly timeouts: readonly number[];
+  /** Of each `sendmmsg`: how many messages it was given. */
+  readonly sendsAtOnce: readonly number[];
 }
 
 export interface SocketFilter {
@@ -95,6 +97,7 @@ export interface SetOption {
 }
 
 const EAGAIN = 11;
+const MMSGHDR_BYTES = 64;
 const POLLFD_BYTES = 8;
 const SO_ATTACH_FILTER = 26;
 const SO_DETACH_FILTER = 27;
@@ -117,6 +120,7 @@ interface Recording {
   readonly options: SetOption[];
   readonly filters: SocketFilter[];
   readonly timeouts: number[];
+  readonly sendsAtOnce: number[];
 }
 
 export function runLoop(
@@ -138,6 +142,7 @@ export function runLoop(
     options: [],
     filters: [],
     timeouts: [],
+    sendsAtOnce: [],
   };
   const kernel = scriptedCalls({ bytes: new Uint8Array(memory.buffer), view, worker }, script, recording);
   const sys = withFaults(kernel, script.faults ?? [], FD.wake);
@@ -236,7 +241,7 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
     },
     ...recordedCalls(view, recording),
     recvmmsg: unused,
-    sendmmsg: unused,
+    sendmmsg: sendMany({ bytes, view, worker }, lists.sends, recording, fail),
     epoll_wait: unused,
     poll(at: number, count: number, timeout: number) {
       recording.timeouts.push(timeout);
@@ -248,6 +253,26 @@ function scriptedCalls({ bytes, view, worker }: Memory, script: KernelScript, re
       view.setUint16(at + 2 * POLLFD_BYTES + 6, 1, true);
       return 1;
     },
+  };
+}
+
+/** As the kernel does: an error ends it, and is told only if it is the first's. */
+function sendMany(
+  { bytes, view }: Memory,
+  errors: number[],
+  { sent, sendsAtOnce }: Recording,
+  fail: (error: number) => number,
+) {
+  return (fd: number, at: number, count: number): number => {
+    sendsAtOnce.push(count);
+    for (let i = 0; i < count; i++) {
+      const error = errors[0] ?? 0;
+      if (error !== 0 && i > 0) return i;
+      errors.shift();
+      if (error !== 0) return fail(error);
+      sent.push(readMessage(view, bytes, fd, at + i * MMSGHDR_BYTES));
+    }
+    return count;
   };
 }
 
