@@ -29,6 +29,8 @@ interface State extends TcpParts {
   writer: WritableStreamDefaultController | undefined;
   /** Somebody waits for octets. */
   isWanted: boolean;
+  /** What has come is handed over behind this turn, when more of it has come. */
+  isDue: boolean;
   hasEnded: boolean;
   isReadable: boolean;
   /** Who waits for room in the send buffer. */
@@ -45,6 +47,7 @@ export function createTcpSocket(parts: TcpParts): TcpHandle {
       reader: undefined,
       writer: undefined,
       isWanted: false,
+      isDue: false,
       hasEnded: false,
       isReadable: true,
     },
@@ -80,7 +83,7 @@ export function createTcpSocket(parts: TcpParts): TcpHandle {
     socket,
     data(bytes) {
       state.unread.push(bytes);
-      if (state.isWanted) deliver(state);
+      if (state.isWanted) deliverSoon(state);
     },
     ended() {
       state.hasEnded = true;
@@ -88,6 +91,8 @@ export function createTcpSocket(parts: TcpParts): TcpHandle {
     },
     writable: () => state.resume?.(),
     closed(reason) {
+      // What has come before a reset in the same turn is still whose who waits for it.
+      if (state.isWanted) deliver(state);
       close(state, reason);
       settle();
     },
@@ -115,6 +120,16 @@ function readableOf(state: State, abort: (reason?: unknown) => void): TcpSocket[
       state.unread.clear();
       abort(reason);
     },
+  });
+}
+
+/** Whoever reads gets all of a turn at once: fewer pieces, and full ones. */
+function deliverSoon(state: State): void {
+  if (state.isDue) return;
+  state.isDue = true;
+  queueMicrotask(() => {
+    state.isDue = false;
+    deliver(state);
   });
 }
 

@@ -38,23 +38,43 @@ describe("octets that nobody has read", () => {
   });
 
   it("PG-125: a piece that was handed over is no other's memory afterwards", () => {
-    const unread = createUnread();
-    for (let i = 0; i < 100; i++) {
-      unread.push(octets(20_000, i));
-      unread.push(octets(20_000, i + 1));
-      const kept = unread.shift();
-      expect(unread.copyTo(new Uint8Array(30_000))).toBe(20_000);
-      unread.push(octets(20_000, i + 2));
-      unread.clear();
-      unread.push(octets(20_000, i + 3));
-      expectSame(kept, octets(20_000, i));
-      unread.clear();
+    // A block that is full enough to go itself, and one that stays.
+    for (const length of [40_000, 20_000]) {
+      const unread = createUnread();
+      for (let i = 0; i < 20; i++) {
+        unread.push(octets(length, i));
+        const kept = unread.shift();
+        unread.push(octets(length, i + 1));
+        expect(unread.copyTo(new Uint8Array(30_000))).toBe(Math.min(30_000, length));
+        unread.push(octets(length, i + 2));
+        unread.clear();
+        unread.push(octets(length, i + 3));
+        expectSame(kept, octets(length, i));
+        unread.clear();
+      }
+      const first = [createUnread(), createUnread()].map((one, i) => {
+        one.push(octets(length, i));
+        return one.shift();
+      });
+      expect(first[0]?.buffer).not.toBe(first[1]?.buffer);
     }
-    const first = [createUnread(), createUnread()].map((one, i) => {
-      one.push(octets(20_000, i));
-      return one.shift();
-    });
-    expect(first[0]?.buffer).not.toBe(first[1]?.buffer);
+  });
+
+  it("PG-125: pieces become one until a block is full, and none has more than twice its octets of memory", () => {
+    const unread = createUnread();
+    // The first is alone, and short; 50 of them lie together.
+    const lengths = [1_240, ...Array<number>(50).fill(1_240), 40_000, 0x4000];
+    const sent = lengths.map((length, i) => octets(length, i));
+    for (const bytes of sent) unread.push(bytes);
+    const found: Uint8Array[] = [];
+    while (!unread.isEmpty()) found.push(unread.shift());
+    expect(found.map(({ length }) => length)).toEqual([1_240, 0x10000, 118_384 - 0x10000]);
+    for (const { length, buffer } of found) expect(buffer.byteLength).toBeLessThanOrEqual(2 * length);
+    expectSame(Buffer.concat(found), Buffer.concat(sent));
+    for (const length of [0x4000, 0x8000, 0x8001]) {
+      unread.push(octets(length));
+      expect(unread.shift().buffer.byteLength).toBe(length > 0x8000 ? 0x10000 : length);
+    }
   });
 
   it("PG-125: nothing is left behind the last one, and nothing of nothing", () => {
