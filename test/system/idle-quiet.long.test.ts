@@ -11,7 +11,8 @@ import {
   untilIdle,
   usageWhileQuiet,
 } from "../lib/observe.ts";
-import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { OFFICE_V4, type Office } from "../lib/office.ts";
+import { startQuietOffice } from "../lib/quiet-office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 /** Of 5 s each; a slow check of the host is in them (PG-153). */
@@ -22,10 +23,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "an idle client and gatew
   let programs: readonly Child[];
 
   beforeAll(async () => {
-    office = await createOffice();
-    office.configure([{ resource: "Office" }]);
-    await office.startPortal();
-    programs = await Promise.all([office.startGateway(), office.startClient()]);
+    ({ office, programs } = await startQuietOffice());
     expect(await echo(office.client, OFFICE_V4)).toBe("answered");
   });
   afterAll(() => office?.close());

@@ -10,7 +10,8 @@ import {
   untilIdle,
   usageWhileQuiet,
 } from "../lib/observe.ts";
-import { createOffice, OFFICE_V4, type Office } from "../lib/office.ts";
+import { OFFICE_V4, type Office } from "../lib/office.ts";
+import { startQuietOffice } from "../lib/quiet-office.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const WINDOW_MS = 120_000;
@@ -24,10 +25,7 @@ describeWith(
     let programs: readonly Child[];
 
     beforeAll(async () => {
-      office = await createOffice();
-      office.configure([{ resource: "Office" }]);
-      await office.startPortal();
-      programs = await Promise.all([office.startGateway(), office.startClient()]);
+      ({ office, programs } = await startQuietOffice());
       const server = office.resource.start({
         name: "iperf3",
         command: "iperf3",

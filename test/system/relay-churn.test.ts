@@ -4,14 +4,11 @@
  *
  *     clients 192.0.2.1… ──▶ relay 198.51.100.7:3478, ports 50000…50011 ──▶ peers 203.0.113.1…
  */
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openKernel, openUdpSockets, receiveDatagram, sendDatagram } from "../../bindings/linux/index.ts";
 import { formatSocketAddress, ip, type SocketAddress, toHex } from "../../src/base/index.ts";
-import { type Child, startChild } from "../../src/program/lab/index.ts";
 import {
   encodeChannelData,
   METHOD_ALLOCATE,
@@ -21,6 +18,7 @@ import {
   type TurnFields,
   type TurnMessage,
 } from "../../src/turn/index.ts";
+import { type RelayHost, startRelayHost } from "../lib/relay-host.ts";
 import { describeWith } from "../lib/requirements.ts";
 import {
   codeOf,
@@ -29,13 +27,10 @@ import {
   messageOf,
   newTransaction,
   portOf,
-  SECRET,
   saltOf,
   UDP,
 } from "../unit/relay/relay-world.ts";
-import { createNamespace, type OwnNamespace } from "./own-namespace.ts";
 
-const MAIN = join(import.meta.dirname, "../../build/program/main.js");
 const RELAY: SocketAddress = { address: ip("198.51.100.7"), port: 3478 };
 const WITHIN_MS = 20_000;
 const PORTS = { lowest: 50_000, highest: 50_011 };
@@ -70,25 +65,13 @@ interface Socket {
 }
 
 describeWith(["netns", "ipv6", "build"], "churn at a relay", () => {
-  let host: OwnNamespace;
-  let folder: string;
-  let relay: Child;
+  let made: RelayHost;
   let ends: readonly End[];
 
   beforeEach(async () => {
-    host = createNamespace();
-    host.run("ip", "link", "set", "lo", "up");
-    host.run("ip", "addr", "add", "198.51.100.7/32", "dev", "lo");
-    folder = mkdtempSync(join(tmpdir(), "postern-churn-"));
-    writeFileSync(join(folder, "secret"), SECRET);
-    chmodSync(join(folder, "secret"), 0o600);
-    const args = ["--stand-alone", "--stamp-secret-path", join(folder, "secret")];
-    args.push("--lowest-port", `${PORTS.lowest}`, "--highest-port", `${PORTS.highest}`);
-    args.push("--public-ip4", "198.51.100.7", "--drain", "1s", "--instance", `churn${process.pid}`);
-    relay = host.enter(() =>
-      startChild({ name: "relay", command: process.execPath, args: [MAIN, "relay", ...args] }),
-    );
-    await relay.waitForLine(/ ready /, { withinMs: WITHIN_MS, stream: "stderr" });
+    const args = ["--lowest-port", `${PORTS.lowest}`, "--highest-port", `${PORTS.highest}`];
+    args.push("--public-ip4", "198.51.100.7", "--drain", "1s");
+    made = await startRelayHost("churn", ["198.51.100.7/32"], args);
     ends = Array.from({ length: ENDS }, (_, i) => openEnd(i + 1));
   }, 60_000);
 
@@ -97,9 +80,7 @@ describeWith(["netns", "ipv6", "build"], "churn at a relay", () => {
       client.close();
       peer.close();
     }
-    await relay.stop({ signal: "SIGKILL" });
-    host.close();
-    rmSync(folder, { recursive: true, force: true });
+    await made?.close();
   });
 
   function openEnd(i: number): End {
@@ -116,8 +97,8 @@ describeWith(["netns", "ipv6", "build"], "churn at a relay", () => {
   }
 
   function openSocket(address: string): Socket {
-    host.run("ip", "addr", "add", `${address}/32`, "dev", "lo");
-    const sockets = host.enter(() =>
+    made.host.run("ip", "addr", "add", `${address}/32`, "dev", "lo");
+    const sockets = made.host.enter(() =>
       openUdpSockets(kernel, {
         port: { kind: "any" },
         gro: false,
@@ -222,7 +203,7 @@ describeWith(["netns", "ipv6", "build"], "churn at a relay", () => {
   }
 
   function descriptors(): number {
-    return readdirSync(`/proc/${relay.pid}/fd`).length;
+    return readdirSync(`/proc/${made.relay.pid}/fd`).length;
   }
 
   it("RL-29, RL-31, RL-49, RL-54: nobody hears another's words, nothing of a lasting channel is lost", async () => {

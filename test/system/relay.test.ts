@@ -5,9 +5,6 @@
  *     client 192.0.2.1 ──▶ relay 198.51.100.7:3478 ─ allocation port ─▶ peers 203.0.113.9, 2001:db8:9::9
  */
 
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import {
   openKernel,
@@ -19,7 +16,6 @@ import {
   type UdpSockets,
 } from "../../bindings/linux/index.ts";
 import { concatBytes, type IpAddress, ip, type SocketAddress } from "../../src/base/index.ts";
-import { type Child, startChild } from "../../src/program/lab/index.ts";
 import {
   METHOD_ALLOCATE,
   METHOD_CHANNEL_BIND,
@@ -28,19 +24,9 @@ import {
   type TurnFields,
   type TurnMessage,
 } from "../../src/turn/index.ts";
-import { posternCommand } from "../lib/program.ts";
+import { type RelayHost, startRelayHost } from "../lib/relay-host.ts";
 import { describeWith } from "../lib/requirements.ts";
-import {
-  codeOf,
-  encodeRequest,
-  keyFor,
-  messageOf,
-  portOf,
-  SECRET,
-  saltOf,
-  UDP,
-} from "../unit/relay/relay-world.ts";
-import { createNamespace, type OwnNamespace } from "./own-namespace.ts";
+import { codeOf, encodeRequest, keyFor, messageOf, portOf, saltOf, UDP } from "../unit/relay/relay-world.ts";
 
 const WITHIN_MS = 10_000;
 const RELAY: SocketAddress = { address: ip("198.51.100.7"), port: 3478 };
@@ -85,36 +71,22 @@ const USERNAME = `4000000000:${saltOf("system")}`;
 
 describeWith(["netns", "ipv6", "build"], "postern relay", () => {
   const kernel = openKernel();
-  let host: OwnNamespace;
-  let folder: string;
-  let relay: Child;
+  let made: RelayHost;
   let client: UdpSockets;
   let peer: UdpSockets;
   let nonce: string;
   let allocation: number;
 
   beforeEach(async () => {
-    host = createNamespace();
-    host.run("ip", "link", "set", "lo", "up");
-    for (const address of ADDRESSES) host.run("ip", "addr", "add", address, "dev", "lo");
-    folder = mkdtempSync(join(tmpdir(), "postern-relay-"));
-    writeFileSync(join(folder, "secret"), SECRET);
-    chmodSync(join(folder, "secret"), 0o600);
-    const args = ["relay", "--public-ip4", "198.51.100.7", "--public-ip6", "2001:db8::7", "--stand-alone"];
-    args.push("--private-peers", "deny", "--denied-peers", DENIED_PEERS);
-    relay = host.enter(() =>
-      startChild({
-        name: "relay",
-        ...posternCommand([
-          ...args,
-          "--stamp-secret-path",
-          join(folder, "secret"),
-          "--instance",
-          `test${process.pid}`,
-        ]),
-      }),
-    );
-    await relay.waitForLine(/ ready /, { withinMs: 2 * WITHIN_MS, stream: "stderr" });
+    const args = ["--public-ip4", "198.51.100.7", "--public-ip6", "2001:db8::7"];
+    made = await startRelayHost("test", ADDRESSES, [
+      ...args,
+      "--private-peers",
+      "deny",
+      "--denied-peers",
+      DENIED_PEERS,
+    ]);
+    const { host } = made;
     const options = {
       port: { kind: "any" },
       gro: true,
@@ -133,9 +105,7 @@ describeWith(["netns", "ipv6", "build"], "postern relay", () => {
   afterEach(async () => {
     client.close();
     peer.close();
-    await relay.stop({ signal: "SIGKILL" });
-    host.close();
-    rmSync(folder, { recursive: true, force: true });
+    await made?.close();
   });
 
   function fdOf(sockets: UdpSockets, family: 4 | 6): number {
@@ -271,20 +241,20 @@ describeWith(["netns", "ipv6", "build"], "postern relay", () => {
   });
 
   it("RL-73, PG-17: SIGTERM drains: nothing new, what is there goes on, and the end comes with the last", async () => {
-    relay.signal("SIGTERM");
-    await relay.waitForLine(/ draining /, { withinMs: WITHIN_MS, stream: "stderr" });
+    made.relay.signal("SIGTERM");
+    await made.relay.waitForLine(/ draining /, { withinMs: WITHIN_MS, stream: "stderr" });
     const data = filled(100, 2);
     toRelay(channelData(0x4000, data));
     expect(datagramsOf(await received(fdOf(peer, 4), 100))).toEqual([data]);
     expect(codeOf(await ask(METHOD_REFRESH, { lifetimeSeconds: 0 }))).toBe("success");
-    expect(await relay.wait(WITHIN_MS)).toEqual({ status: 0, signal: undefined });
+    expect(await made.relay.wait(WITHIN_MS)).toEqual({ status: 0, signal: undefined });
   });
 
   it("RL-73, PG-15: a second signal ends it at once", async () => {
-    relay.signal("SIGTERM");
-    await relay.waitForLine(/ draining /, { withinMs: WITHIN_MS, stream: "stderr" });
-    relay.signal("SIGTERM");
-    expect(await relay.wait(WITHIN_MS)).toEqual({ status: 143, signal: undefined });
+    made.relay.signal("SIGTERM");
+    await made.relay.waitForLine(/ draining /, { withinMs: WITHIN_MS, stream: "stderr" });
+    made.relay.signal("SIGTERM");
+    expect(await made.relay.wait(WITHIN_MS)).toEqual({ status: 143, signal: undefined });
   });
 });
 
