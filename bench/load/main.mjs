@@ -3,6 +3,7 @@
  *
  *   npm run bench -- load [--runtime node24|node20|system|PATH] [--clients 1,10,100] [--per-process 50] [--at-once 16]
  *       [--seconds 5] [--kinds http,tcp,websocket,ping,dns,share,restart] [--users 1..4] [--seed 1] [--json]
+ *   npm run bench -- load --peers 10000 [--runtime …]      memory of peers that have a session and are quiet (`peers.mjs`)
  *
  * ```
  *   clients (userspace, several processes) 10.9.0.1 ── veth ── 10.9.0.2 portal and gateway, resource 172.20.0.1
@@ -24,6 +25,7 @@ import { percentile } from "../lib/statistics.mjs";
 import { MAIN } from "../tunnel/arms.mjs";
 import { openHerd } from "./herd.mjs";
 import { residentMb } from "./memory.mjs";
+import { measurePeers } from "./peers.mjs";
 
 const SERVERS = join(ROOT, "bench", "load", "servers.mjs");
 const LISTEN = "10.9.0.2:8080";
@@ -57,6 +59,7 @@ function readOptions() {
       kinds: { type: "string", default: KINDS.join(",") },
       users: { type: "string", default: "1..4" },
       seed: { type: "string", default: "1" },
+      peers: { type: "string" },
       json: { type: "boolean", default: false },
     },
   });
@@ -66,7 +69,8 @@ function readOptions() {
   const [fewest, most = fewest] = values.users.split("..").map(Number);
   return {
     runtime: findRuntime(values.runtime),
-    clients: values.clients.split(",").map(Number),
+    clients: values.peers === undefined ? values.clients.split(",").map(Number) : [],
+    peers: values.peers === undefined ? undefined : Number(values.peers),
     perProcess: Number(values["per-process"]),
     atOnce: Number(values["at-once"]),
     seconds: Number(values.seconds),
@@ -200,6 +204,17 @@ const result = beginResult("load", {
   seed: options.seed,
   runtime: options.runtime.version,
 });
+if (options.peers !== undefined) {
+  const lab = createLab();
+  try {
+    const note = (text) => console.error(`peers: ${text}`);
+    const cell = await measurePeers(lab, { count: options.peers, runtime: options.runtime, note });
+    note(`${cell.samples[0].value.toFixed(1)} ${cell.unit}`);
+    result.cells.push(cell);
+  } finally {
+    await lab.close();
+  }
+}
 for (const count of options.clients) {
   const cells = await runWorld(count, options, (text) => console.error(`${count} clients: ${text}`));
   for (const cell of cells) {
