@@ -103,8 +103,8 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "iperf3", "build"], "a satu
       const from = messages().length;
       const load = start(office.client, "iperf3", "-J", "-t", String(LOAD_S), ...args, "-c", OFFICE_V4);
       const echoes = await ping((LOAD_S - 2) * 5);
-      // Judged by how busy the machine was meanwhile.
-      const roundTripMax = patient(ROUND_TRIP_MS_MAX);
+      // Judged by how busy the machine was meanwhile; the slowest of some thirty grows faster than the load.
+      const roundTripMax = patient(patient(ROUND_TRIP_MS_MAX));
       expect((await load.wait((LOAD_S + 20) * 1000)).status, load.stdout()).toBe(0);
       // The last ones may still be answered.
       await ping(2);
