@@ -156,6 +156,25 @@ describe("a stack's connections", () => {
     exchange(other, client);
     expect(eventsOf(other)).toMatchObject([{ kind: "tcp-closed", reason: "refused" }]);
   });
+
+  it("DN-84: its own port is connected to while it listens there, and by nobody before or after", () => {
+    const [gateway, client] = [
+      stackOf({ isRouter: true }),
+      createStack({ random: createSeededRandom(2), isRouter: false }),
+    ];
+    client.configure([ip("100.64.0.3")]);
+    const attempt = (port: number): string | undefined => {
+      client.connect(NOW, { address: OWN[0], port });
+      exchange(client, gateway);
+      eventsOf(gateway);
+      return eventsOf(client)[0]?.kind;
+    };
+    expect(attempt(53_535)).toBe("tcp-closed");
+    gateway.listenTcp(53_535);
+    expect([attempt(53_535), attempt(53_534)]).toEqual(["tcp-opened", "tcp-closed"]);
+    gateway.ignoreTcp(53_535);
+    expect(attempt(53_535)).toBe("tcp-closed");
+  });
 });
 
 describe("a stack's datagrams", () => {
