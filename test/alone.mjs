@@ -20,6 +20,7 @@ export const ALONE = {
   "test/system/two-clients.test.ts": "a flood beside one who asks politely",
   "test/system/uplinks.test.ts": "how long outages last (TS-30, 17 and 18)",
   "test/system/wire.test.ts": "delays of 2 ms",
+  "test/interop/turn-tools.test.ts": "a tool that counts what is lost, and waits for it by its own clock",
   "test/interop/wireguard-go.test.ts": "bursts of datagrams of which few may be lost",
   "test/interop/wireguard-load.test.ts": "floods",
   // What the machine has once.
