@@ -7,13 +7,25 @@
  */
 import { Transform } from "assemblyscript/transform";
 
-/** Patterns of Binaryen's names, FILE/FUNCTION. */
+/** Patterns of Binaryen's names, FILE/FUNCTION. What has one caller is not copied, and smaller without a call. */
 const COLD = [
-  "assembly/guard/*",
+  "assembly/guard/budget/*",
+  "assembly/guard/cookie/cookieOf",
+  "assembly/guard/flood/*",
+  "assembly/guard/guard/is*",
+  "assembly/guard/guard/judgeAnswer",
+  "assembly/guard/guard/judgeHandshake",
+  "assembly/guard/guard/judgeStun",
+  "assembly/guard/guard/judgeUnknown",
+  "assembly/guard/known-source/*",
+  "assembly/guard/replies/note*",
+  "assembly/guard/replies/replyLimit",
   "assembly/hash/*",
   "assembly/packet/icmp/*",
   "assembly/crypto/blake2s/*",
-  "assembly/crypto/xaead/*",
+  "assembly/crypto/xaead/keyStream",
+  "assembly/crypto/xaead/rotated",
+  "assembly/crypto/xaead/rounds",
   "assembly/crypto/state/keepPending",
   "assembly/table/host-table/*",
   "assembly/batch/punt/*",

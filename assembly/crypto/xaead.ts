@@ -145,22 +145,15 @@ function finish(h0: u64, h1: u64, h2: u64, h3: u64, h4: u64, key: usize, out: us
   h2 &= LIMB_MASK;
   h3 &= LIMB_MASK;
   h4 &= LIMB_MASK;
-  // The sum plus 5, less 2^130, is taken where that is not negative.
-  const g0 = h0 + 5;
-  const g1 = h1 + (g0 >> 26);
-  const g2 = h2 + (g1 >> 26);
-  const g3 = h3 + (g2 >> 26);
-  const g4 = h4 + (g3 >> 26);
-  const mask: u64 = 0 - (g4 >> 26);
-  h0 = (h0 & ~mask) | (g0 & LIMB_MASK & mask);
-  h1 = (h1 & ~mask) | (g1 & LIMB_MASK & mask);
-  h2 = (h2 & ~mask) | (g2 & LIMB_MASK & mask);
-  h3 = (h3 & ~mask) | (g3 & LIMB_MASK & mask);
-  h4 = (h4 & ~mask) | (g4 & LIMB_MASK & mask);
-  const lower = h0 | (h1 << 26) | (h2 << 52);
+  // The second limb may be one bit longer.
+  const lower = h0 + (h1 << 26) + (h2 << 52);
   const upper = (h2 >> 12) | (h3 << 14) | (h4 << 40);
-  const sum = lower + load<u64>(key);
-  const carry: u64 = sum < lower ? 1 : 0;
-  store<u64>(out, sum);
-  store<u64>(out, upper + load<u64>(key, 8) + carry, 8);
+  // The sum plus 5, less 2^130, is taken where that is not negative.
+  const lowerPlus = lower + 5;
+  const upperPlus = upper + <u64>(lowerPlus < lower);
+  const mask: u64 = 0 - (((h4 >> 24) + <u64>(upperPlus < upper)) >> 2);
+  const reduced = lower ^ ((lower ^ lowerPlus) & mask);
+  const tag = reduced + load<u64>(key);
+  store<u64>(out, tag);
+  store<u64>(out, (upper ^ ((upper ^ upperPlus) & mask)) + load<u64>(key, 8) + <u64>(tag < reduced), 8);
 }

@@ -64,8 +64,7 @@ function nextCut(cut: u32, work: u32, hasKeptUp: bool, elapsed: u64): u32 {
 function nextExtra(worker: usize, work: u32, isIdle: bool, part: u32): u32 {
   if (work > LITTLE_WORK) return 0;
   const extra = load<u32>(worker, Ingress.REPLY_EXTRA);
-  if (!isIdle) return extra - (extra >> 2);
   const used = load<u32>(worker + Ingress.SHARES + ((<usize>SHARE_REPLY) << 2));
-  if (used < part) return used < part >> 1 ? extra - (extra >> 2) : extra;
-  return min<u32>(REPLY_MOST - REPLY_SHARE, extra + (extra >> 2) + (REPLY_SHARE >> 2));
+  if (!isIdle || used < part >> 1) return extra - (extra >> 2);
+  return used < part ? extra : min<u32>(REPLY_MOST - REPLY_SHARE, extra + (extra >> 2) + (REPLY_SHARE >> 2));
 }

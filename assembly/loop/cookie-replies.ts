@@ -6,30 +6,12 @@
  */
 import { count } from "../counters";
 import { Sockaddr } from "../header";
-import {
-  COOKIE_REPLY_BYTES,
-  Counter,
-  Ingress,
-  PLANE_ADDRESS,
-  Plane,
-  REPLIES_AT_ONCE,
-  WAITING_BYTES,
-  Worker,
-} from "../layout";
-import {
-  MMSGHDR_BYTES,
-  MSGHDR_CONTROL,
-  MSGHDR_CONTROL_BYTES,
-  MSGHDR_FLAGS,
-  MSGHDR_IOV,
-  MSGHDR_IOV_COUNT,
-  MSGHDR_NAME,
-  MSGHDR_NAME_BYTES,
-} from "../linux";
+import { COOKIE_REPLY_BYTES, Counter, Ingress, REPLIES_AT_ONCE, WAITING_BYTES, Worker } from "../layout";
+import { MMSGHDR_BYTES } from "../linux";
 import { sysErrno, sysSendmmsg } from "../sys";
 import { writeSource } from "./control-message";
 import { countErrno } from "./errno";
-import { nameOf } from "./message";
+import { nameOf, writeHeader, writeName } from "./message";
 
 /** What each row of `Ingress.WAITING` has behind its struct iovec. */
 const NAME: usize = 16;
@@ -55,21 +37,13 @@ export function sendReplies(worker: usize, isV6: bool): void {
 }
 
 function keep(worker: usize, place: u32, reply: usize, isV6: bool): void {
-  const base = load<u64>(PLANE_ADDRESS, Plane.BASE);
   const row = worker + Ingress.WAITING + <usize>(place * WAITING_BYTES);
   const header = worker + Ingress.WAITING_HEADERS + <usize>place * MMSGHDR_BYTES;
-  const nameBytes: u32 = isV6 ? Sockaddr.BYTES6 : Sockaddr.BYTES4;
+  const controlBytes = writeSource(row + CONTROL, 0, isV6, worker + Worker.LOCAL);
   memory.copy(row + REPLY, reply, COOKIE_REPLY_BYTES);
-  memory.copy(row + NAME, nameOf(worker), nameBytes);
-  store<u64>(row, base + <u64>(row + REPLY));
-  store<u64>(row, <u64>COOKIE_REPLY_BYTES, 8);
-  store<u64>(header, base + <u64>(row + NAME), MSGHDR_NAME);
-  store<u32>(header, nameBytes, MSGHDR_NAME_BYTES);
-  store<u64>(header, base + <u64>row, MSGHDR_IOV);
-  store<u64>(header, 1, MSGHDR_IOV_COUNT);
-  store<u64>(header, base + <u64>(row + CONTROL), MSGHDR_CONTROL);
-  store<u64>(header, <u64>writeSource(row + CONTROL, 0, isV6, worker + Worker.LOCAL), MSGHDR_CONTROL_BYTES);
-  store<i32>(header, 0, MSGHDR_FLAGS);
+  memory.copy(row + NAME, nameOf(worker), Sockaddr.BYTES6);
+  writeHeader(header, row, row + REPLY, COOKIE_REPLY_BYTES, row + CONTROL, controlBytes);
+  writeName(header, row + NAME, isV6 ? Sockaddr.BYTES6 : Sockaddr.BYTES4);
 }
 
 function sendAll(worker: usize, fd: i32): void {

@@ -11,7 +11,7 @@ import {
 } from "../linux";
 
 /**
- * Fills the header for one buffer.
+ * Fills the worker's header for one buffer.
  * @param name address of the socket address, of `nameBytes` bytes
  * @param controlBytes bytes of the worker's control buffer; 0: none
  */
@@ -23,17 +23,33 @@ export function writeMessage(
   bytes: u32,
   controlBytes: u32,
 ): void {
+  const control = worker + Worker.CONTROL;
+  writeHeader(worker + Worker.MESSAGE, worker + Worker.VECTOR, at, bytes, control, controlBytes);
+  writeName(worker + Worker.MESSAGE, name, nameBytes);
+}
+
+/** Fills a header for one buffer, which `vector` points to. */
+export function writeHeader(
+  header: usize,
+  vector: usize,
+  at: usize,
+  bytes: u32,
+  control: usize,
+  controlBytes: u32,
+): void {
   const base = load<u64>(PLANE_ADDRESS, Plane.BASE);
-  const message = worker + Worker.MESSAGE;
-  store<u64>(worker, base + <u64>at, Worker.VECTOR);
-  store<u64>(worker, <u64>bytes, Worker.VECTOR + 8);
-  store<u64>(message, base + <u64>name, MSGHDR_NAME);
-  store<u32>(message, nameBytes, MSGHDR_NAME_BYTES);
-  store<u64>(message, base + <u64>(worker + Worker.VECTOR), MSGHDR_IOV);
-  store<u64>(message, 1, MSGHDR_IOV_COUNT);
-  store<u64>(message, controlBytes == 0 ? 0 : base + <u64>(worker + Worker.CONTROL), MSGHDR_CONTROL);
-  store<u64>(message, <u64>controlBytes, MSGHDR_CONTROL_BYTES);
-  store<i32>(message, 0, MSGHDR_FLAGS);
+  store<u64>(vector, base + <u64>at);
+  store<u64>(vector, <u64>bytes, 8);
+  store<u64>(header, base + <u64>vector, MSGHDR_IOV);
+  store<u64>(header, 1, MSGHDR_IOV_COUNT);
+  store<u64>(header, controlBytes == 0 ? 0 : base + <u64>control, MSGHDR_CONTROL);
+  store<u64>(header, <u64>controlBytes, MSGHDR_CONTROL_BYTES);
+  store<i32>(header, 0, MSGHDR_FLAGS);
+}
+
+export function writeName(header: usize, name: usize, nameBytes: u32): void {
+  store<u64>(header, load<u64>(PLANE_ADDRESS, Plane.BASE) + <u64>name, MSGHDR_NAME);
+  store<u32>(header, nameBytes, MSGHDR_NAME_BYTES);
 }
 
 /** Length of the control messages that the kernel wrote. */
