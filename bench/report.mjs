@@ -29,7 +29,8 @@ function groups() {
       const known = group.cells.get(cell.name);
       const isAlone = armsOf(cell) < 2 && known !== undefined && armsOf(known.cell) > 1;
       const place = isAlone ? `${cell.name}, alone` : cell.name;
-      group.cells.set(place, { place, file, git: result.git, dirty: result.dirty, cell });
+      const { git, dirty, started, env } = result;
+      group.cells.set(place, { place, file, git, dirty, started, cpu: env.cpu, cell });
     }
     const baselines = { ...group.result?.env.baselines, ...result.env.baselines };
     found.set(key, { ...group, result: { ...result, env: { ...result.env, baselines } } });
@@ -51,12 +52,13 @@ function section({ result, cells }) {
     "",
     "| cell | unit | medians | ratio of pairs: median [min – max] | CPU per GB, ratio | invalid samples, notes | commit |",
     "| --- | --- | --- | --- | --- | --- | --- |",
-    ...[...cells.values()].map(row),
+    ...[...cells.values()].map((cell) => row(cell, result)),
     "",
   ];
 }
 
-function row({ place, cell, file, git, dirty }) {
+/** A cell of an earlier run, or of another machine, than the one in the head says so. */
+function row({ place, cell, file, git, dirty, started, cpu }, { started: newest, env }) {
   const medians = Object.entries(cell.arms).map(([arm, values]) => `${arm} ${number(values?.median)}`);
   const ratios = Object.entries(cell.ratio_to)
     .filter(([, ratio]) => ratio !== undefined && ratio !== null)
@@ -73,7 +75,13 @@ function row({ place, cell, file, git, dirty }) {
     medians.join(", "),
     ratios.join("; ") || "–",
     costs.join("; ") || "–",
-    [`${invalid} of ${cell.samples.length}`, ...sizes(cell), ...(cell.notes ? [cell.notes] : [])].join("; "),
+    [
+      `${invalid} of ${cell.samples.length}`,
+      ...sizes(cell),
+      ...(cell.notes ? [cell.notes] : []),
+      ...(started.slice(0, 10) === newest.slice(0, 10) ? [] : [started.slice(0, 10)]),
+      ...(cpu === env.cpu ? [] : [cpu]),
+    ].join("; "),
     `[${git.slice(0, 8)}${dirty ? " with changes" : ""}](results/${file})`,
   ];
   return `| ${columns.join(" | ")} |`;
