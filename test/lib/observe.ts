@@ -29,6 +29,29 @@ export async function eventually<T>(
   }
 }
 
+const TRIES = 3;
+
+/**
+ * What `send` sends is counted, each once. The machine itself may send what counts under the same name, such as a router
+ * solicitation: then it is tried again, but what is counted twice is so each time.
+ */
+export async function expectCounted(
+  wanted: number,
+  count: () => Promise<number>,
+  send: () => Promise<unknown>,
+): Promise<void> {
+  let grown = 0;
+  for (let tries = 0; tries < TRIES && grown !== wanted; tries++) {
+    const before = await count();
+    await send();
+    await eventually(async () => {
+      grown = (await count()) - before;
+      expect(grown).toBeGreaterThanOrEqual(wanted);
+    });
+  }
+  expect(grown).toBe(wanted);
+}
+
 /** Fields of the status snapshot (PG-16), by line: `status`, `egress`, `ingress`, `control`. */
 export type Snapshot = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
