@@ -1,5 +1,11 @@
 /** What strikes a soak now and then (TS-63): each does its harm, waits, and takes it back. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ROOT } from "../../scripts/steps.mjs";
+
+const OFFLOAD = join(ROOT, "test", "lib", "device-offload.mjs");
+/** The device of client and gateway. */
+const TUN = "tun-postern";
 
 const someEnd = ({ near, far }, draw) => (draw() < 0.5 ? near : far);
 const someProgram = ({ processes }, draw) => processes[draw() < 0.5 ? 0 : 1];
@@ -19,6 +25,21 @@ export const FAULTS = {
     for (const end of [near, far]) await end.ip("link set wan mtu 1300");
     await sleep(5000);
     for (const end of [near, far]) await end.ip("link set wan mtu 1500");
+  },
+  /** Segments are cut and checksums computed before the cable, and nothing is coalesced behind it (PG-46). */
+  async "offloads of the cable off for 5 s"(arm, draw) {
+    const end = someEnd(arm, draw);
+    const set = (state) => end.run(process.execPath, [OFFLOAD, "wan", state, "tx", "gro"]);
+    await set("off");
+    await sleep(5000);
+    await set("on");
+  },
+  async "offloads of a device off for 5 s"(arm, draw) {
+    const end = someEnd(arm, draw);
+    const set = (state, offloads) => end.run(process.execPath, [OFFLOAD, TUN, state, ...offloads]);
+    await set("off", ["tso", "gso", "tx"]);
+    await sleep(5000);
+    await set("on", ["tx", "tso", "gso"]);
   },
   /** No room and no buffers: EAGAIN and ENOBUFS. */
   async "20 Mbit/s and a short queue for 5 s"(arm, draw) {
@@ -52,8 +73,8 @@ export const FAULTS = {
     await nft("delete table inet soak");
   },
   async "the client's device down for 1 s"({ near }) {
-    await near.ip("link set tun-postern down");
+    await near.ip(`link set ${TUN} down`);
     await sleep(1000);
-    await near.ip("link set tun-postern up");
+    await near.ip(`link set ${TUN} up`);
   },
 };

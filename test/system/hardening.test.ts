@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Reason } from "../../bindings/memory/index.ts";
 import type { WorkerCounters } from "../../bindings/plane/index.ts";
-import { type Offload, setOffload } from "../lib/device-offload.ts";
+import { type Offload, setOffload } from "../lib/device-offload.mjs";
 import {
   createPlaneEnds,
   type End,
