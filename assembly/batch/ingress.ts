@@ -87,6 +87,8 @@ import {
 
 /** One-time keys in advance pay from three messages on (PF-65). */
 const AHEAD_MIN: u32 = 3;
+/** With shorter ones they cost more than they save: the routine for few blocks has the key beside the text. */
+const AHEAD_STRIDE_MIN: u32 = 192 + <u32>DATA_HEADER_BYTES + TAG_BYTES;
 /** Eight strides of this length, from anywhere in a receive, stay inside the buffer. */
 const AHEAD_STRIDE_MAX: u32 = 8192;
 
@@ -269,7 +271,7 @@ function keyAhead(worker: usize, key: usize, at: usize, left: u32): usize {
     const lane = distance / stride;
     if (lane < made && lane * stride == distance) return keys + <usize>(lane << 5);
   }
-  if (left < AHEAD_MIN * stride || stride > AHEAD_STRIDE_MAX) return 0;
+  if (left < AHEAD_MIN * stride || stride < AHEAD_STRIDE_MIN || stride > AHEAD_STRIDE_MAX) return 0;
   // Without a second message of the session right behind, a whole batch of keys would be for one.
   if (load<u32>(at + <usize>stride, Data.RECEIVER) != index) return 0;
   otks(key, at + Data.COUNTER, <usize>stride, keys, worker + Worker.AEAD);
