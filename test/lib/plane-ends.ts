@@ -11,6 +11,7 @@ import type { Kernel, Tun, UdpSockets } from "../../bindings/linux/index.ts";
 import type { Plane, PlaneDescriptors } from "../../bindings/plane/index.ts";
 import type { PlaneThreads, ThreadBackEnd } from "../../bindings/thread/index.ts";
 import { instant, ip, prefix } from "../../src/base/index.ts";
+import { patient } from "../../src/program/lab/index.ts";
 import { createNamespace, joinByVeth, type OwnNamespace } from "../system/own-namespace.ts";
 import { compileVariant } from "../unit/crypto/modules.ts";
 import { sessionKeys } from "../unit/plane/pair.ts";
@@ -26,6 +27,10 @@ export type Side = (typeof SIDES)[number];
 export const PORT = { a: 51820, b: 51821 } as const;
 export const INNER = { a: "10.9.1.1", b: "10.9.2.1" } as const;
 export const PEER = { a: 0x0b0b0b, b: 0x0a0a0a } as const;
+
+/** Nothing more comes when nothing has come for so long. */
+const QUIET_MS = 1000;
+const LOOK_MS = 20;
 
 export interface End {
   readonly host: OwnNamespace;
@@ -58,8 +63,11 @@ export interface PlaneEnds {
   bindAgain(side: Side): void;
   /** Sends bytes through the tunnel by TCP, and resolves with their number at the other end. */
   transfer(bytes: number): Promise<number>;
-  /** Sends datagrams with running numbers through the tunnel; resolves with the numbers in their order. */
-  numberedDatagrams(count: number): Promise<readonly number[]>;
+  /**
+   * Sends datagrams with running numbers through the tunnel, so many at most on their way at a time; resolves with the
+   * numbers in their order.
+   */
+  numberedDatagrams(count: number, mostUnderWay?: number): Promise<readonly number[]>;
   close(): Promise<void>;
 }
 
@@ -87,7 +95,7 @@ export async function createPlaneEnds(options: PlaneEndsOptions = {}): Promise<P
       end.descriptors = describe(end.tun, end.udp);
     },
     transfer: (bytes) => transfer(ends, bytes),
-    numberedDatagrams: (count) => numberedDatagrams(ends, count),
+    numberedDatagrams: (count, mostUnderWay) => numberedDatagrams(ends, count, mostUnderWay),
     async close() {
       for (const { plane, udp, tun, host } of Object.values(ends)) {
         await plane.stop();
@@ -134,6 +142,8 @@ function setUp(lib: Built, side: Side, host: OwnNamespace, options: PlaneEndsOpt
   const kernel = lib.openKernel({ memory, area: scratch });
   const tun = host.enter(() => lib.openTun(kernel, { name: "pt0", queues: options.pairs ?? 1 }));
   host.run("ip", "addr", "add", `${INNER[side]}/24`, "dev", "pt0");
+  // Without a link-local address the kernel sends nothing of its own into the tunnel.
+  host.run("ip", "link", "set", "pt0", "addrgenmode", "none");
   host.run("ip", "link", "set", "pt0", "mtu", "1400", "up");
   host.run("ip", "route", "add", "10.9.0.0/16", "dev", "pt0");
   const udp = openSockets(lib, { host, kernel }, side, options);
@@ -218,7 +228,11 @@ async function transfer({ a, b }: Ends, bytes: number): Promise<number> {
   return received;
 }
 
-async function numberedDatagrams({ a, b }: Ends, count: number): Promise<readonly number[]> {
+async function numberedDatagrams(
+  { a, b }: Ends,
+  count: number,
+  mostUnderWay = Number.POSITIVE_INFINITY,
+): Promise<readonly number[]> {
   const arrived: number[] = [];
   const receiver = createSocket("udp4").on("message", (bytes) => arrived.push(bytes.readUInt32BE(0)));
   await b.host.enterUntil(
@@ -231,12 +245,22 @@ async function numberedDatagrams({ a, b }: Ends, count: number): Promise<readonl
     new DataView(bytes.buffer).setUint32(0, i);
     sender.send(bytes, 7001, INNER.b);
     if (i % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 0));
+    // One that got lost would hold up all the others.
+    if (!(await haveCome(() => arrived.length, i + 1 - mostUnderWay, 1))) break;
   }
-  for (let silent = 0, before = -1; silent < 5; silent = before === arrived.length ? silent + 1 : 0) {
-    before = arrived.length;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await haveCome(() => arrived.length, count);
   receiver.close();
   sender.close();
   return arrived;
+}
+
+/** Waits until so many have arrived, or none has for a while. */
+async function haveCome(arrived: () => number, wanted: number, lookMs = LOOK_MS): Promise<boolean> {
+  for (let before = -1, since = performance.now(); arrived() < wanted; ) {
+    if (arrived() !== before) since = performance.now();
+    else if (performance.now() - since > patient(QUIET_MS)) return false;
+    before = arrived();
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
+  }
+  return true;
 }
