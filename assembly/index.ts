@@ -7,11 +7,11 @@ export { egressBegin, egressFlush, egressInject, egressStep } from "./batch/egre
 export { ingressBegin, ingressFlush, ingressStep } from "./batch/ingress";
 export { sendDone } from "./batch/send";
 export {
+  aeadAhead,
   aeadFlush,
   aeadLanes,
   aeadOpen,
   aeadOpenMany,
-  aeadOtks,
   aeadSeal,
   aeadSealMany,
   aeadStateBytes,

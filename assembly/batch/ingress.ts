@@ -10,7 +10,7 @@
  * peer. The twin: `test/twin/plane/ingress.ts`.
  */
 import { count, dropped } from "../counters";
-import { LANES, open, otks } from "../crypto";
+import { AHEAD_BYTES, LANES, lanesFor, makeAhead, open, openShort } from "../crypto";
 import { currentGuard, judgeHandshake, judgeStun, judgeUnknown } from "../guard/guard";
 import { noteKnownSource } from "../guard/known-source";
 import { noteDataWork } from "../guard/replies";
@@ -85,10 +85,10 @@ import {
   reserveEvent,
 } from "./punt";
 
-/** One-time keys in advance pay from three messages on (PF-65). */
+/** Keys and blocks in advance pay from three messages on (PF-65), one pair of blocks from two on (PF-81). */
 const AHEAD_MIN: u32 = 3;
-/** With shorter ones they cost more than they save: the routine for few blocks has the key beside the text. */
-const AHEAD_STRIDE_MIN: u32 = 192 + <u32>DATA_HEADER_BYTES + TAG_BYTES;
+const AHEAD_MIN_SHORT: u32 = 2;
+const AHEAD_SHORT_BYTES: u32 = 64;
 /** Eight strides of this length, from anywhere in a receive, stay inside the buffer. */
 const AHEAD_STRIDE_MAX: u32 = 8192;
 
@@ -212,10 +212,14 @@ function handleData(worker: usize, at: usize, bytes: u32, left: u32, wire: u32):
   const target = coalesceTarget(coalesce, text);
   if (target == 0) return false;
   const key = session + Session.RECEIVE_KEY;
-  const ahead = LANES != 0 ? keyAhead(worker, key, at, left) : 0;
+  const ahead = LANES != 0 ? madeAhead(worker, key, at, text, left) : 0;
   store<u64>(worker, counter, Worker.NONCE_COUNTER);
   const body = at + <usize>DATA_HEADER_BYTES;
-  if (open(key, worker + Worker.NONCE, body, target, <i32>text, worker + Worker.AEAD, ahead) == 0) {
+  const isShort = LANES != 0 && ahead != 0 && text <= load<u32>(worker, Ingress.AHEAD_TEXT);
+  const isRight = isShort
+    ? openShort(body, target, <i32>text, worker + Worker.AEAD, ahead)
+    : open(key, worker + Worker.NONCE, body, target, <i32>text, worker + Worker.AEAD, ahead);
+  if (isRight == 0) {
     coalesceDiscard(coalesce);
     dropped(worker, Drop.WG_BAD_TAG, 1);
     return true;
@@ -256,29 +260,31 @@ function reasonNotToOpen(worker: usize, session: usize, counter: u64): u32 {
 }
 
 /**
- * The one-time key of the message at `at`, made in advance for a run of one session, or 0.
+ * What was made in advance for the message of `text` bytes at `at`, one of a run of one session, or 0.
  *
- * Keys are made for LANES messages at the batch's stride, whatever lies there: one whose message turns
- * out to be another session's, or none, is never used.
+ * It is made for several messages at the batch's stride, whatever lies there: for one that turns out to be
+ * another session's, or none, it is never used.
  */
-function keyAhead(worker: usize, key: usize, at: usize, left: u32): usize {
+function madeAhead(worker: usize, key: usize, at: usize, text: u32, left: u32): usize {
   const stride = load<u32>(worker, Ingress.STRIDE);
   const index = load<u32>(at, Data.RECEIVER);
-  const keys = worker + Worker.KEYS_AHEAD;
+  const records = worker + Worker.KEYS_AHEAD;
   const made = load<u32>(worker, Ingress.AHEAD);
   if (made != 0 && load<u32>(worker, Ingress.AHEAD_INDEX) == index) {
     const distance = <u32>(at - load<usize>(worker, Ingress.AHEAD_FIRST));
     const lane = distance / stride;
-    if (lane < made && lane * stride == distance) return keys + <usize>(lane << 5);
+    if (lane < made && lane * stride == distance) return records + <usize>lane * AHEAD_BYTES;
   }
-  if (left < AHEAD_MIN * stride || stride < AHEAD_STRIDE_MIN || stride > AHEAD_STRIDE_MAX) return 0;
-  // Without a second message of the session right behind, a whole batch of keys would be for one.
+  const atLeast = text <= AHEAD_SHORT_BYTES ? AHEAD_MIN_SHORT : AHEAD_MIN;
+  if (left < atLeast * stride || stride > AHEAD_STRIDE_MAX) return 0;
+  // Without a second message of the session right behind, all of it would be for one.
   if (load<u32>(at + <usize>stride, Data.RECEIVER) != index) return 0;
-  otks(key, at + Data.COUNTER, <usize>stride, keys, worker + Worker.AEAD);
-  store<u32>(worker, <u32>LANES, Ingress.AHEAD);
+  const isFor = makeAhead(key, at + Data.COUNTER, <usize>stride, <i32>text, records, worker + Worker.AEAD);
+  store<u32>(worker, <u32>lanesFor(<i32>text), Ingress.AHEAD);
+  store<u32>(worker, <u32>isFor, Ingress.AHEAD_TEXT);
   store<usize>(worker, at, Ingress.AHEAD_FIRST);
   store<u32>(worker, index, Ingress.AHEAD_INDEX);
-  return keys;
+  return records;
 }
 
 /** An authentic message of `wire` bytes on `session`: activity, confirmation. */

@@ -1140,7 +1140,7 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
     r2 = <u64>load<u32>(otk, 8) & 0x0ffffffc; r3 = <u64>load<u32>(otk, 12) & 0x0ffffffc;
     s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
     h0 = h1 = h2 = h3 = 0;
-    k0 = load<u64>(otk, 16); k1 = load<u64>(otk, 24);
+    k0 = load<u64>(otk, 32); k1 = load<u64>(otk, 40);
   } else {
     x0 = v128.load(VECTOR_CONSTANTS, 0);
     x1 = v128.load(VECTOR_CONSTANTS, 32);

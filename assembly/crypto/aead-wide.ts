@@ -303,7 +303,7 @@ function open_short(key: usize, np: usize, src: usize, dst: usize, len: i32, st:
     r2 = <u64>load<u32>(otk, 8) & 0x0ffffffc; r3 = <u64>load<u32>(otk, 12) & 0x0ffffffc;
     s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
     h0 = h1 = h2 = h3 = 0;
-    k0 = load<u64>(otk, 16); k1 = load<u64>(otk, 24);
+    k0 = load<u64>(otk, 32); k1 = load<u64>(otk, 40);
   } else {
     q = i32x4.replace_lane(v128.load(np - 4), 0, counter);
     a0 = i32x4(0x61707865, 0x3320646e, 0x79622d32, 0x6b206574); b0 = v128.load(key); c0 = v128.load(key, 16); d0 = i32x4.add(q, i32x4(0, 0, 0, 0));
@@ -969,7 +969,7 @@ function open_four(key: usize, np: usize, src: usize, dst: usize, len: i32, st: 
     r2 = <u64>load<u32>(otk, 8) & 0x0ffffffc; r3 = <u64>load<u32>(otk, 12) & 0x0ffffffc;
     s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
     h0 = h1 = h2 = h3 = 0;
-    k0 = load<u64>(otk, 16); k1 = load<u64>(otk, 24);
+    k0 = load<u64>(otk, 32); k1 = load<u64>(otk, 40);
   } else {
     x0 = v128.load(VECTOR_CONSTANTS, 0);
     x1 = v128.load(VECTOR_CONSTANTS, 32);
@@ -2325,7 +2325,7 @@ function open_eight(key: usize, np: usize, src: usize, dst: usize, len: i32, st:
     r2 = <u64>load<u32>(otk, 8) & 0x0ffffffc; r3 = <u64>load<u32>(otk, 12) & 0x0ffffffc;
     s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
     h0 = h1 = h2 = h3 = 0;
-    k0 = load<u64>(otk, 16); k1 = load<u64>(otk, 24);
+    k0 = load<u64>(otk, 32); k1 = load<u64>(otk, 40);
   } else {
     x0 = v128.load(VECTOR_CONSTANTS, 0); y0 = v128.load(VECTOR_CONSTANTS, 16);
     x1 = v128.load(VECTOR_CONSTANTS, 32); y1 = v128.load(VECTOR_CONSTANTS, 48);
@@ -3202,14 +3202,9 @@ function open_eight(key: usize, np: usize, src: usize, dst: usize, len: i32, st:
   h0 += k0; h2 += k1 + u64(h0 < k0);
   return i32(((load<u64>(src + len) ^ h0) | (load<u64>(src + len, 8) ^ h2)) == 0);
 }
-function oneTimeKeys_eight(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
+function lanes_eight(key: usize, np: usize, out: usize, ks: usize): void {
   let x0 = i32x4.splat(0), x1 = i32x4.splat(0), x2 = i32x4.splat(0), x3 = i32x4.splat(0), x4 = i32x4.splat(0), x5 = i32x4.splat(0), x6 = i32x4.splat(0), x7 = i32x4.splat(0), x8 = i32x4.splat(0), x9 = i32x4.splat(0), x10 = i32x4.splat(0), x11 = i32x4.splat(0), x12 = i32x4.splat(0), x13 = i32x4.splat(0), x14 = i32x4.splat(0), x15 = i32x4.splat(0), xt0 = i32x4.splat(0), xt1 = i32x4.splat(0), xt2 = i32x4.splat(0), xt3 = i32x4.splat(0), y0 = i32x4.splat(0), y1 = i32x4.splat(0), y2 = i32x4.splat(0), y3 = i32x4.splat(0), y4 = i32x4.splat(0), y5 = i32x4.splat(0), y6 = i32x4.splat(0), y7 = i32x4.splat(0), y8 = i32x4.splat(0), y9 = i32x4.splat(0), y10 = i32x4.splat(0), y11 = i32x4.splat(0), y12 = i32x4.splat(0), y13 = i32x4.splat(0), y14 = i32x4.splat(0), y15 = i32x4.splat(0), yt0 = i32x4.splat(0), yt1 = i32x4.splat(0), yt2 = i32x4.splat(0), yt3 = i32x4.splat(0), q = i32x4.splat(0);
   let counter: i32 = 0, k: i32 = 0;
-  const ks = st + STATE_SCRATCH;
-  for (let i: usize = 0; i < 8; i++) {
-    store<u32>(ks + 4 * i, load<u32>(np + i * stride));
-    store<u32>(ks + 4 * i, load<u32>(np + i * stride, 4), 32);
-  }
   x0 = v128.load(VECTOR_CONSTANTS, 0); y0 = v128.load(VECTOR_CONSTANTS, 16);
   x1 = v128.load(VECTOR_CONSTANTS, 32); y1 = v128.load(VECTOR_CONSTANTS, 48);
   x2 = v128.load(VECTOR_CONSTANTS, 64); y2 = v128.load(VECTOR_CONSTANTS, 80);
@@ -3226,8 +3221,10 @@ function oneTimeKeys_eight(key: usize, np: usize, stride: usize, out: usize, st:
   q = v128.load_splat<u32>(np, 0); x13 = q; y13 = q;
   q = v128.load_splat<u32>(np, 4); x14 = q; y14 = q;
   q = v128.load_splat<u32>(np, 8); x15 = q; y15 = q;
-  x12 = y12 = x13 = y13 = i32x4.splat(0);
-  x14 = v128.load(ks); y14 = v128.load(ks, 16); x15 = v128.load(ks, 32); y15 = v128.load(ks, 48);
+  x12 = v128.load(ks, 0); y12 = v128.load(ks, 16);
+  x14 = v128.load(ks, 32); y14 = v128.load(ks, 48);
+  x15 = v128.load(ks, 64); y15 = v128.load(ks, 80);
+  x13 = y13 = i32x4.splat(0);
   v128.store(ks, y10, 592); v128.store(ks, x10, 576);
   v128.store(ks, y11, 624); v128.store(ks, x11, 608);
   k = 0;
@@ -3339,7 +3336,6 @@ function oneTimeKeys_eight(key: usize, np: usize, stride: usize, out: usize, st:
   }
   x10 = v128.load(ks, 576); y10 = v128.load(ks, 592);
   x11 = v128.load(ks, 608); y11 = v128.load(ks, 624);
-  // The first half of a block is the key: words 0 to 7, constants and key only.
   x0 = i32x4.add(x0, v128.load(VECTOR_CONSTANTS, 0)); y0 = i32x4.add(y0, v128.load(VECTOR_CONSTANTS, 16));
   x1 = i32x4.add(x1, v128.load(VECTOR_CONSTANTS, 32)); y1 = i32x4.add(y1, v128.load(VECTOR_CONSTANTS, 48));
   x2 = i32x4.add(x2, v128.load(VECTOR_CONSTANTS, 64)); y2 = i32x4.add(y2, v128.load(VECTOR_CONSTANTS, 80));
@@ -3348,40 +3344,154 @@ function oneTimeKeys_eight(key: usize, np: usize, stride: usize, out: usize, st:
   q = v128.load_splat<u32>(key, 4); x5 = i32x4.add(x5, q); y5 = i32x4.add(y5, q);
   q = v128.load_splat<u32>(key, 8); x6 = i32x4.add(x6, q); y6 = i32x4.add(y6, q);
   q = v128.load_splat<u32>(key, 12); x7 = i32x4.add(x7, q); y7 = i32x4.add(y7, q);
+  q = v128.load_splat<u32>(key, 16); x8 = i32x4.add(x8, q); y8 = i32x4.add(y8, q);
+  q = v128.load_splat<u32>(key, 20); x9 = i32x4.add(x9, q); y9 = i32x4.add(y9, q);
+  q = v128.load_splat<u32>(key, 24); x10 = i32x4.add(x10, q); y10 = i32x4.add(y10, q);
+  q = v128.load_splat<u32>(key, 28); x11 = i32x4.add(x11, q); y11 = i32x4.add(y11, q);
+  x12 = i32x4.add(x12, v128.load(ks, 0)); y12 = i32x4.add(y12, v128.load(ks, 16));
+  x14 = i32x4.add(x14, v128.load(ks, 32)); y14 = i32x4.add(y14, v128.load(ks, 48));
+  x15 = i32x4.add(x15, v128.load(ks, 64)); y15 = i32x4.add(y15, v128.load(ks, 80));
   xt0 = v128.shuffle<u32>(x0, x1, 0, 4, 1, 5); xt1 = v128.shuffle<u32>(x2, x3, 0, 4, 1, 5); xt2 = v128.shuffle<u32>(x0, x1, 2, 6, 3, 7); xt3 = v128.shuffle<u32>(x2, x3, 2, 6, 3, 7); yt0 = v128.shuffle<u32>(y0, y1, 0, 4, 1, 5); yt1 = v128.shuffle<u32>(y2, y3, 0, 4, 1, 5); yt2 = v128.shuffle<u32>(y0, y1, 2, 6, 3, 7); yt3 = v128.shuffle<u32>(y2, y3, 2, 6, 3, 7);
-  v128.store(ks, v128.shuffle<u64>(yt0, yt1, 0, 2), 16);
-  v128.store(ks, v128.shuffle<u64>(xt0, xt1, 0, 2), 0);
-  v128.store(ks, v128.shuffle<u64>(yt0, yt1, 1, 3), 144);
-  v128.store(ks, v128.shuffle<u64>(xt0, xt1, 1, 3), 128);
-  v128.store(ks, v128.shuffle<u64>(yt2, yt3, 0, 2), 272);
-  v128.store(ks, v128.shuffle<u64>(xt2, xt3, 0, 2), 256);
-  v128.store(ks, v128.shuffle<u64>(yt2, yt3, 1, 3), 400);
-  v128.store(ks, v128.shuffle<u64>(xt2, xt3, 1, 3), 384);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 0, 2), 16);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 0, 2), 0);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 1, 3), 144);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 1, 3), 128);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 0, 2), 272);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 0, 2), 256);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 1, 3), 400);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 1, 3), 384);
   xt0 = v128.shuffle<u32>(x4, x5, 0, 4, 1, 5); xt1 = v128.shuffle<u32>(x6, x7, 0, 4, 1, 5); xt2 = v128.shuffle<u32>(x4, x5, 2, 6, 3, 7); xt3 = v128.shuffle<u32>(x6, x7, 2, 6, 3, 7); yt0 = v128.shuffle<u32>(y4, y5, 0, 4, 1, 5); yt1 = v128.shuffle<u32>(y6, y7, 0, 4, 1, 5); yt2 = v128.shuffle<u32>(y4, y5, 2, 6, 3, 7); yt3 = v128.shuffle<u32>(y6, y7, 2, 6, 3, 7);
-  v128.store(ks, v128.shuffle<u64>(yt0, yt1, 0, 2), 48);
-  v128.store(ks, v128.shuffle<u64>(xt0, xt1, 0, 2), 32);
-  v128.store(ks, v128.shuffle<u64>(yt0, yt1, 1, 3), 176);
-  v128.store(ks, v128.shuffle<u64>(xt0, xt1, 1, 3), 160);
-  v128.store(ks, v128.shuffle<u64>(yt2, yt3, 0, 2), 304);
-  v128.store(ks, v128.shuffle<u64>(xt2, xt3, 0, 2), 288);
-  v128.store(ks, v128.shuffle<u64>(yt2, yt3, 1, 3), 432);
-  v128.store(ks, v128.shuffle<u64>(xt2, xt3, 1, 3), 416);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 0, 2), 48);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 0, 2), 32);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 1, 3), 176);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 1, 3), 160);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 0, 2), 304);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 0, 2), 288);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 1, 3), 432);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 1, 3), 416);
+  xt0 = v128.shuffle<u32>(x8, x9, 0, 4, 1, 5); xt1 = v128.shuffle<u32>(x10, x11, 0, 4, 1, 5); xt2 = v128.shuffle<u32>(x8, x9, 2, 6, 3, 7); xt3 = v128.shuffle<u32>(x10, x11, 2, 6, 3, 7); yt0 = v128.shuffle<u32>(y8, y9, 0, 4, 1, 5); yt1 = v128.shuffle<u32>(y10, y11, 0, 4, 1, 5); yt2 = v128.shuffle<u32>(y8, y9, 2, 6, 3, 7); yt3 = v128.shuffle<u32>(y10, y11, 2, 6, 3, 7);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 0, 2), 80);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 0, 2), 64);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 1, 3), 208);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 1, 3), 192);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 0, 2), 336);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 0, 2), 320);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 1, 3), 464);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 1, 3), 448);
+  xt0 = v128.shuffle<u32>(x12, x13, 0, 4, 1, 5); xt1 = v128.shuffle<u32>(x14, x15, 0, 4, 1, 5); xt2 = v128.shuffle<u32>(x12, x13, 2, 6, 3, 7); xt3 = v128.shuffle<u32>(x14, x15, 2, 6, 3, 7); yt0 = v128.shuffle<u32>(y12, y13, 0, 4, 1, 5); yt1 = v128.shuffle<u32>(y14, y15, 0, 4, 1, 5); yt2 = v128.shuffle<u32>(y12, y13, 2, 6, 3, 7); yt3 = v128.shuffle<u32>(y14, y15, 2, 6, 3, 7);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 0, 2), 112);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 0, 2), 96);
+  v128.store(out, v128.shuffle<u64>(yt0, yt1, 1, 3), 240);
+  v128.store(out, v128.shuffle<u64>(xt0, xt1, 1, 3), 224);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 0, 2), 368);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 0, 2), 352);
+  v128.store(out, v128.shuffle<u64>(yt2, yt3, 1, 3), 496);
+  v128.store(out, v128.shuffle<u64>(xt2, xt3, 1, 3), 480);
+}
+function oneTimeKeys_eight(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
+  const ks = st + STATE_SCRATCH;
+  v128.store(ks, i32x4.splat(0)); v128.store(ks, i32x4.splat(0), 16);
+  for (let i: usize = 0; i < 8; i++) {
+    store<u32>(ks + 4 * i, load<u32>(np + i * stride), 32);
+    store<u32>(ks + 4 * i, load<u32>(np + i * stride, 4), 64);
+  }
+  lanes_eight(key, np, ks, ks);
   v128.store(out, v128.load(ks, 0), 0);
-  v128.store(out, v128.load(ks, 32), 16);
-  v128.store(out, v128.load(ks, 128), 32);
-  v128.store(out, v128.load(ks, 160), 48);
-  v128.store(out, v128.load(ks, 256), 64);
-  v128.store(out, v128.load(ks, 288), 80);
-  v128.store(out, v128.load(ks, 384), 96);
-  v128.store(out, v128.load(ks, 416), 112);
-  v128.store(out, v128.load(ks, 16), 128);
-  v128.store(out, v128.load(ks, 48), 144);
-  v128.store(out, v128.load(ks, 144), 160);
-  v128.store(out, v128.load(ks, 176), 176);
-  v128.store(out, v128.load(ks, 272), 192);
-  v128.store(out, v128.load(ks, 304), 208);
-  v128.store(out, v128.load(ks, 400), 224);
-  v128.store(out, v128.load(ks, 432), 240);
+  v128.store(out, v128.load(ks, 32), 32);
+  v128.store(out, v128.load(ks, 128), 128);
+  v128.store(out, v128.load(ks, 160), 160);
+  v128.store(out, v128.load(ks, 256), 256);
+  v128.store(out, v128.load(ks, 288), 288);
+  v128.store(out, v128.load(ks, 384), 384);
+  v128.store(out, v128.load(ks, 416), 416);
+  v128.store(out, v128.load(ks, 16), 512);
+  v128.store(out, v128.load(ks, 48), 544);
+  v128.store(out, v128.load(ks, 144), 640);
+  v128.store(out, v128.load(ks, 176), 672);
+  v128.store(out, v128.load(ks, 272), 768);
+  v128.store(out, v128.load(ks, 304), 800);
+  v128.store(out, v128.load(ks, 400), 896);
+  v128.store(out, v128.load(ks, 432), 928);
+}
+
+export function firstBlocks(key: usize, np: usize, stride: usize, block: i32, out: usize, st: usize): void {
+  const ks = st + STATE_SCRATCH;
+  v128.store(ks, i32x4.splat(block)); v128.store(ks, i32x4.splat(block + 1), 16);
+  for (let i: usize = 0; i < 4; i++) {
+    const low = load<u32>(np + i * stride), high = load<u32>(np + i * stride, 4);
+    store<u32>(ks + 4 * i, low, 32); store<u32>(ks + 4 * i, low, 48);
+    store<u32>(ks + 4 * i, high, 64); store<u32>(ks + 4 * i, high, 80);
+  }
+  lanes_eight(key, np, out, ks);
+}
+
+/** @param text address of the ciphertext: `src` or `dst` */
+function short(src: usize, dst: usize, len: i32, blocks: usize, text: usize, tag: usize): void {
+  xorEnd_eight(src, dst, blocks + 16, 0, min<i32>(len, 64));
+  for (let at: i32 = 64; at < len; at += 64) {
+    xorEnd_eight(src + at, dst + at, blocks + 512 + ((at & 128) >> 3), 0, min<i32>(len - at, 64));
+  }
+  let h0: u64 = 0, h1: u64 = 0, h2: u64 = 0, h3: u64 = 0, r0: u64 = 0, r1: u64 = 0, r2: u64 = 0, r3: u64 = 0, k0: u64 = 0, k1: u64 = 0, s1: u64 = 0, s2: u64 = 0, s3: u64 = 0, m0: u64 = 0, m1: u64 = 0, m2: u64 = 0, m3: u64 = 0, f0: u64 = 0, f1: u64 = 0, f2: u64 = 0, f3: u64 = 0;
+  const HIGH_BIT = load<u64>(MAC_CONSTANTS), M34 = load<u64>(MAC_CONSTANTS, 8);
+  r0 = <u64>load<u32>(blocks) & 0x0fffffff; r1 = <u64>load<u32>(blocks, 4) & 0x0ffffffc;
+  r2 = <u64>load<u32>(blocks, 8) & 0x0ffffffc; r3 = <u64>load<u32>(blocks, 12) & 0x0ffffffc;
+  s1 = r1 + (r1 >> 2); s2 = r2 + (r2 >> 2); s3 = r3 + (r3 >> 2);
+  h0 = h1 = h2 = h3 = 0;
+  k0 = load<u64>(blocks, 32); k1 = load<u64>(blocks, 40);
+  let pp = text, left = len >> 4;
+  for (; left > 0; left--, pp += 16) {
+    m0 = h0 + load<u32>(pp, 0); m1 = h1 + load<u32>(pp, 4); m2 = h2 + load<u32>(pp, 8); m3 = h3 + HIGH_BIT + load<u32>(pp, 12);
+    f0 = m0 * r0 + m1 * s3 + m2 * s2 + m3 * s1;
+    f1 = m0 * r1 + m1 * r0 + m2 * s3 + m3 * s2;
+    f2 = m0 * r2 + m1 * r1 + m2 * r0 + m3 * s3;
+    f3 = m0 * r3 + m1 * r2 + m2 * r1 + m3 * r0;
+    h0 = f0 & M32; f1 += f0 >> 32; h1 = f1 & M32; f2 += f1 >> 32;
+    h2 = f2 & M32; f3 += f2 >> 32; h0 += (f3 >> 34) * 5; h3 = f3 & M34;
+  }
+  if (len & 15) {
+    const shift = <u64>(len & 7) << 3, cut = ((<u64>1) << shift) - 1;
+    const isLong = (len & 8) != 0;
+    const low = load<u64>(pp) & (isLong ? -1 : cut), high = isLong ? load<u64>(pp, 8) & cut : 0;
+    m0 = h0 + (low & M32); m1 = h1 + (low >> 32); m2 = h2 + (high & M32); m3 = h3 + HIGH_BIT + (high >> 32);
+    f0 = m0 * r0 + m1 * s3 + m2 * s2 + m3 * s1;
+    f1 = m0 * r1 + m1 * r0 + m2 * s3 + m3 * s2;
+    f2 = m0 * r2 + m1 * r1 + m2 * r0 + m3 * s3;
+    f3 = m0 * r3 + m1 * r2 + m2 * r1 + m3 * r0;
+    h0 = f0 & M32; f1 += f0 >> 32; h1 = f1 & M32; f2 += f1 >> 32;
+    h2 = f2 & M32; f3 += f2 >> 32; h0 += (f3 >> 34) * 5; h3 = f3 & M34;
+  }
+  m0 = h0 + 0; m1 = h1 + 0; m2 = h2 + <u64>len; m3 = h3 + HIGH_BIT + 0;
+  f0 = m0 * r0 + m1 * s3 + m2 * s2 + m3 * s1;
+  f1 = m0 * r1 + m1 * r0 + m2 * s3 + m3 * s2;
+  f2 = m0 * r2 + m1 * r1 + m2 * r0 + m3 * s3;
+  f3 = m0 * r3 + m1 * r2 + m2 * r1 + m3 * r0;
+  h0 = f0 & M32; f1 += f0 >> 32; h1 = f1 & M32; f2 += f1 >> 32;
+  h2 = f2 & M32; f3 += f2 >> 32; h0 += (f3 >> 34) * 5; h3 = f3 & M34;
+  // Full carry.
+  f0 = h3 >> 32; h3 &= M32;
+  h1 += h0 >> 32; h0 &= M32; h2 += h1 >> 32; h1 &= M32; h3 += h2 >> 32; h2 &= M32; f0 += h3 >> 32; h3 &= M32;
+  h0 += (f0 >> 2) * 5; f0 &= 3; h1 += h0 >> 32; h0 &= M32; h2 += h1 >> 32; h1 &= M32;
+  h3 += h2 >> 32; h2 &= M32; f0 += h3 >> 32; h3 &= M32;
+  // h + 5 reaches 2^130 exactly if h ≥ p: then it, without its top, is h mod p. Chosen by mask, not by branch.
+  m0 = h0 + 5; m1 = h1 + (m0 >> 32); m2 = h2 + (m1 >> 32); m3 = h3 + (m2 >> 32);
+  f0 = 0 - ((f0 + (m3 >> 32)) >> 2);
+  h0 = (h0 & ~f0) | (m0 & f0 & M32); h1 = (h1 & ~f0) | (m1 & f0 & M32);
+  h2 = (h2 & ~f0) | (m2 & f0 & M32); h3 = (h3 & ~f0) | (m3 & f0 & M32);
+  h0 |= h1 << 32; h2 |= h3 << 32;
+  h0 += k0; h2 += k1 + u64(h0 < k0);
+  store<u64>(tag, h0); store<u64>(tag, h2, 8);
+}
+
+/** Seals at most 192 bytes and writes the tag at once. */
+export function sealShort(src: usize, dst: usize, len: i32, blocks: usize): void {
+  short(src, dst, len, blocks, dst, dst + len);
+}
+
+/** Opens at most 192 bytes. */
+export function openShort(src: usize, dst: usize, len: i32, blocks: usize, st: usize): i32 {
+  const tag = st + STATE_SCRATCH;
+  short(src, dst, len, blocks, src, tag);
+  return i32(((load<u64>(src + len) ^ load<u64>(tag)) | (load<u64>(src + len, 8) ^ load<u64>(tag, 8))) == 0);
 }
 
 export function seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {
@@ -3402,3 +3512,8 @@ export const LANES: i32 = 8;
 export function otks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
   oneTimeKeys_eight(key, np, stride, out, st);
 }
+
+/** For how many messages `firstBlocks` works, and how much text blocks 0 and 1, and 0 to 3, are enough for. */
+export const SHORT_LANES: i32 = 4;
+export const SHORT_PAIR: i32 = 64;
+export const SHORT_BYTES: i32 = 192;

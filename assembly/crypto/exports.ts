@@ -2,11 +2,22 @@
  * The AEAD as exports of the module. The plane's entry re-exports this file: so the variant that is
  * tested, timed and chosen at start (D-26) is the very one that carries traffic.
  */
-import { flush, LANES, open, otks, STATE_BYTES, seal } from "./index";
+import {
+  AHEAD_BYTES,
+  flush,
+  LANES,
+  lanesFor,
+  makeAhead,
+  open,
+  openShort,
+  SHORT_BYTES,
+  STATE_BYTES,
+  seal,
+} from "./index";
 
-/** @see LANES in index.ts; a function, since it reads the same from every runtime. */
-export function aeadLanes(): i32 {
-  return LANES;
+/** @see lanesFor in index.ts */
+export function aeadLanes(len: i32): i32 {
+  return lanesFor(len);
 }
 
 /** Size of the state in bytes. */
@@ -24,7 +35,7 @@ export function aeadFlush(st: usize): void {
   flush(st);
 }
 
-/** @see open in index.ts */
+/** @see open and openShort in index.ts: with `otk` a short message is opened as one. */
 export function aeadOpen(
   key: usize,
   np: usize,
@@ -34,12 +45,13 @@ export function aeadOpen(
   st: usize,
   otk: usize,
 ): i32 {
+  if (LANES && otk && len <= SHORT_BYTES) return openShort(src, dst, len, st, otk);
   return open(key, np, src, dst, len, st, otk);
 }
 
-/** @see otks in index.ts */
-export function aeadOtks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
-  otks(key, np, stride, out, st);
+/** @see makeAhead in index.ts */
+export function aeadAhead(key: usize, np: usize, stride: usize, len: i32, out: usize, st: usize): void {
+  makeAhead(key, np, stride, len, out, st);
 }
 
 /** Seals the same message `n` times, `batch` messages to a flush: the egress loop without its system calls. */
@@ -65,8 +77,8 @@ export function aeadSealMany(
 }
 
 /**
- * Opens the same message `n` times and returns how often it was right. With `keys`, an address for
- * 32 · LANES bytes, one-time keys are made for LANES messages at a time, as for a GRO run.
+ * Opens the same message `n` times and returns how often it was right. With `keys`, an address for AHEAD_BYTES_MAX
+ * bytes, keys or blocks are made in advance, as for a long GRO run.
  */
 export function aeadOpenMany(
   n: i32,
@@ -82,11 +94,11 @@ export function aeadOpenMany(
   for (let i: i32 = 0; i < n; i++) {
     let otk: usize = 0;
     if (LANES && keys) {
-      const lane = i & (LANES - 1);
-      if (lane == 0) otks(key, np + 4, 0, keys, st);
-      otk = keys + 32 * lane;
+      const lane = i & (lanesFor(len) - 1);
+      if (lane == 0) makeAhead(key, np + 4, 0, len, keys, st);
+      otk = keys + AHEAD_BYTES * <usize>lane;
     }
-    right += open(key, np, src, dst, len, st, otk);
+    right += aeadOpen(key, np, src, dst, len, st, otk);
   }
   return right;
 }

@@ -15,8 +15,13 @@ import * as wide from "./aead-wide";
 
 export { STATE_BYTES, wipe } from "./state";
 
-/** How many one-time keys `otks` makes; 0: do not call it, pass 0 to `open`. */
+/** Whether `makeAhead` is worth a call; 0: do not call it, pass 0 to `open`, and no address to the short functions. */
 export const LANES: i32 = CIPHER == 2 ? wide.LANES : 0;
+/** Messages of at most so many bytes may be sealed and opened with blocks made in advance. */
+export const SHORT_BYTES: i32 = CIPHER == 2 ? wide.SHORT_BYTES : 0;
+/** What `makeAhead` writes for each message, and how much in all. */
+export const AHEAD_BYTES: usize = 128;
+export const AHEAD_BYTES_MAX: usize = 1024;
 
 /**
  * Encrypts src[0, len) to dst[0, len); dst may be src. The tag is written to dst + len only by the next
@@ -42,7 +47,7 @@ export function flush(st: usize): void {
 /**
  * Decrypts src[0, len) to dst[0, len), which must not overlap, and compares the tag at src + len in
  * constant time. Returns 1 if it is right; at 0 what is in dst must be thrown away.
- * @param otk address of the message's one-time key from `otks`, or 0
+ * @param otk address of what `makeAhead` made for the message, or 0
  */
 export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {
   if (CIPHER == 0) return turbofan.open(key, np, src, dst, len, st, otk);
@@ -51,11 +56,36 @@ export function open(key: usize, np: usize, src: usize, dst: usize, len: i32, st
   return jsc.open(key, np, src, dst, len, st, otk);
 }
 
+/** For how many messages of `len` bytes `makeAhead` works at a time; the counters of all must be readable. */
+export function lanesFor(len: i32): i32 {
+  if (CIPHER != 2) return 0;
+  return len <= SHORT_BYTES ? wide.SHORT_LANES : wide.LANES;
+}
+
 /**
- * Makes the one-time keys of LANES messages of one key, 32 bytes each, to out. Here `np` is the address
- * of the first message's 8-byte counter, and the others follow at distance `stride`: the headers of a
- * GRO run (PF-65). Worth it from three messages on; all LANES counters must be readable.
+ * Makes in advance what messages of one key with about `len` bytes need, AHEAD_BYTES each, to out: of short ones the
+ * first blocks (PF-81), of others the one-time key (PF-65). Here `np` is the address of the first message's 8-byte
+ * counter, and the others follow at distance `stride`: the headers of a GRO run.
+ * @returns the longest message that `sealShort` and `openShort` take with it
  */
-export function otks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {
-  if (CIPHER == 2) wide.otks(key, np, stride, out, st);
+export function makeAhead(key: usize, np: usize, stride: usize, len: i32, out: usize, st: usize): i32 {
+  if (CIPHER != 2) return 0;
+  if (len > SHORT_BYTES) {
+    wide.otks(key, np, stride, out, st);
+    return 0;
+  }
+  wide.firstBlocks(key, np, stride, 0, out, st);
+  if (len <= wide.SHORT_PAIR) return wide.SHORT_PAIR;
+  wide.firstBlocks(key, np, stride, 2, out + AHEAD_BYTES * wide.SHORT_LANES, st);
+  return SHORT_BYTES;
+}
+
+/** As `seal`, with what `makeAhead` made for the message, and the tag is written at once. */
+export function sealShort(src: usize, dst: usize, len: i32, ahead: usize): void {
+  if (CIPHER == 2) wide.sealShort(src, dst, len, ahead);
+}
+
+/** As `open`, with what `makeAhead` made for the message. */
+export function openShort(src: usize, dst: usize, len: i32, st: usize, ahead: usize): i32 {
+  return CIPHER == 2 ? wide.openShort(src, dst, len, ahead, st) : 0;
 }

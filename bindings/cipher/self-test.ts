@@ -10,12 +10,12 @@ import { createSeededRandom, type Random, randomBelow, randomBytes } from "../..
 
 /** What assembly/crypto/exports.ts exports; addresses and lengths in bytes. */
 export interface AeadExports {
-  aeadLanes(): number;
+  aeadLanes(len: number): number;
   aeadStateBytes(): number;
   aeadSeal(key: number, np: number, src: number, dst: number, len: number, st: number): void;
   aeadFlush(st: number): void;
   aeadOpen(key: number, np: number, src: number, dst: number, len: number, st: number, otk: number): number;
-  aeadOtks(key: number, np: number, stride: number, out: number, st: number): void;
+  aeadAhead(key: number, np: number, stride: number, len: number, out: number, st: number): void;
   aeadSealMany(
     n: number,
     batch: number,
@@ -57,7 +57,7 @@ const KEY = 0x10_0000;
 const NONCE = KEY + 64;
 const SEAL_STATE = KEY + 0x1000;
 const OPEN_STATE = KEY + 0x2000;
-const ONE_TIME_KEYS = KEY + 0x3000;
+const AHEAD = KEY + 0x3000;
 const SOURCE = 0x11_0000;
 const SEALED = 0x12_0000;
 const OPENED = 0x14_0000;
@@ -70,8 +70,13 @@ const LENGTHS = [
 /** What stands behind every result, and must still stand there afterwards. */
 const GUARD = 0xaa;
 const GUARD_BYTES = 64;
-/** The same when the one-time key is made in advance. */
-const LENGTHS_IN_RUN = [0, 65, 193, 256, 257, 511, 512, 513, 768, 769, 1280, 1281, 1420];
+/** The same in a run, where the one-time key or the first blocks are made in advance. */
+const LENGTHS_IN_RUN = [
+  ...[0, 1, 7, 8, 15, 16, 40, 52, 63, 64, 65, 72, 127, 128, 129, 191, 192],
+  ...[193, 256, 257, 511, 512, 513, 768, 769, 1280, 1281, 1420],
+];
+/** What the variant writes for each message of a run. */
+const AHEAD_BYTES = 128;
 const RANDOM_LENGTHS = 30;
 const LENGTH_MAX = 2200;
 /** Messages to a flush, as in the egress loop. */
@@ -131,7 +136,7 @@ export function findFault(bench: Bench, oracle: Oracle, lengths?: readonly numbe
     findVectorFault(bench) ??
     findSealFault(bench, oracle, random, tried) ??
     findOpenFault(bench, oracle, random, tried) ??
-    findAdvanceKeysFault(bench, oracle, random)
+    findRunFault(bench, oracle, random, lengths ?? LENGTHS_IN_RUN)
   );
 }
 
@@ -167,9 +172,9 @@ export function sealMany({ aead }: Bench, length: number, messages: number): voi
   aead.aeadSealMany(messages, BATCH, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
 }
 
-/** Opens what `sealMany` sealed, with one-time keys in advance where the variant makes them. */
+/** Opens what `sealMany` sealed, with keys or blocks in advance where the variant makes them, as for a long run. */
 export function openMany({ aead }: Bench, length: number, messages: number): void {
-  aead.aeadOpenMany(messages, ONE_TIME_KEYS, KEY, NONCE, SEALED, OPENED, length, OPEN_STATE);
+  aead.aeadOpenMany(messages, AHEAD, KEY, NONCE, SEALED, OPENED, length, OPEN_STATE);
 }
 
 function sealAndOpenMany(bench: Bench, length: number, messages: number) {
@@ -262,12 +267,13 @@ function findOpenFault({ aead, bytes }: Bench, oracle: Oracle, random: Random, l
   return undefined;
 }
 
-/** A run of datagrams as GRO gives them: headers of 16 bytes, the counter in the last 8 of them. */
-function findAdvanceKeysFault({ aead, bytes }: Bench, oracle: Oracle, random: Random): string | undefined {
-  const lanes = aead.aeadLanes();
+/** Runs of datagrams as GRO gives them: headers of 16 bytes, the counter in the last 8 of them. */
+function findRunFault({ aead, bytes }: Bench, oracle: Oracle, random: Random, lengths: readonly number[]) {
   const key = randomBytes(random, 32);
   bytes.set(key, KEY);
-  for (const length of lanes > 0 ? LENGTHS_IN_RUN : []) {
+  for (const length of lengths) {
+    const lanes = aead.aeadLanes(length);
+    if (lanes === 0) return undefined;
     const stride = 16 + length + 16;
     const plaintext = randomBytes(random, length);
     for (let i = 0; i < lanes; i++) {
@@ -276,14 +282,16 @@ function findAdvanceKeysFault({ aead, bytes }: Bench, oracle: Oracle, random: Ra
       bytes.set(nonce.subarray(4), SOURCE + i * stride + 8);
       bytes.set(oracle(key, nonce, plaintext), SOURCE + i * stride + 16);
     }
-    aead.aeadOtks(KEY, SOURCE + 8, stride, ONE_TIME_KEYS, OPEN_STATE);
+    aead.aeadAhead(KEY, SOURCE + 8, stride, length, AHEAD, OPEN_STATE);
     for (let i = 0; i < lanes; i++) {
       const sealed = SOURCE + i * stride + 16;
-      const otk = ONE_TIME_KEYS + 32 * i;
+      const otk = AHEAD + AHEAD_BYTES * i;
       bytes.fill(0, NONCE, NONCE + 4);
       bytes.copyWithin(NONCE + 4, sealed - 8, sealed);
       const open = () => aead.aeadOpen(KEY, NONCE, sealed, OPENED, length, OPEN_STATE, otk) === 1;
+      bytes.fill(GUARD, OPENED, OPENED + length + GUARD_BYTES);
       if (!open() || !isEqualAt(bytes, OPENED, plaintext)) return `opening ${length} bytes in a run fails`;
+      if (!isGuarded(bytes, OPENED + length)) return `opening ${length} bytes in a run writes beyond them`;
       flipBit(bytes, sealed, randomBelow(random, 8 * (length + 16)));
       if (open()) return `a forgery of ${length} bytes in a run is accepted`;
     }

@@ -177,10 +177,10 @@ export const worker = {
   refusal: { type: "u32", writer: "worker", doc: "VERDICT_... of a packet to be refused; 0: tables refuse" },
   keysAhead: {
     type: "bytes",
-    bytes: 512,
+    bytes: 1024,
     line: true,
     writer: "worker",
-    doc: "one-time keys of a run (PF-65)",
+    doc: "one-time keys or first blocks made in advance, secret (PF-65, PF-81)",
   },
   aead: {
     type: "bytes",
@@ -267,9 +267,14 @@ export const ingress = {
     doc: "receiver index looked up last in this batch; 0: none",
   },
   session: { type: "u32", writer: "ingress", doc: "and its row; 0: unknown" },
-  ahead: { type: "u32", writer: "ingress", doc: "one-time keys made in advance; 0: none" },
+  ahead: { type: "u32", writer: "ingress", doc: "messages for which something is made in advance; 0: none" },
+  aheadText: {
+    type: "u32",
+    writer: "ingress",
+    doc: "bytes of text for which it has keystream; 0: keys alone",
+  },
   aheadFirst: { type: "u32", writer: "ingress", doc: "address of the message that the first is for" },
-  aheadIndex: { type: "u32", writer: "ingress", doc: "receiver index they are for" },
+  aheadIndex: { type: "u32", writer: "ingress", doc: "their receiver index" },
   peer: {
     type: "u32",
     writer: "ingress",

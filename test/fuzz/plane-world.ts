@@ -8,6 +8,7 @@
  *
  * Behind us lie 10.2.0.0/16 and fd02::/16, and other routes lead to every verdict.
  */
+import type { CipherName } from "../../bindings/cipher/index.ts";
 import type { Plane, PlaneMode } from "../../bindings/plane/index.ts";
 import { type Instant, instant, ip, prefix, type SocketAddress, toPrefix } from "../../src/base/index.ts";
 import type { PathRecord, PeerPolicy, PolicyTables, Route, SessionKeys } from "../../src/plane/index.ts";
@@ -43,11 +44,11 @@ export interface PlaneWorld {
   readonly policy: PolicyTables;
 }
 
-export function createPlaneWorld(mode: PlaneMode): PlaneWorld {
+export function createPlaneWorld(mode: PlaneMode, variant?: CipherName): PlaneWorld {
   const mtu = mode === "plain" ? 1420 : 1280;
   const peers = createPeers();
   const world = {
-    plane: testPlane({ mode, mtu, limits: LIMITS }),
+    plane: testPlane({ mode, mtu, limits: LIMITS, ...(variant === undefined ? {} : { variant }) }),
     mode,
     mtu,
     peers,

@@ -13,6 +13,7 @@ import { runStorm } from "./storm.ts";
 
 const INPUTS = 1600;
 const OPTIONS = fuzzOptions({ seed: 100, rounds: 6 });
+const WIDE_OPTIONS = fuzzOptions({ seed: 200, rounds: 2 });
 
 /** Reasons that a mode cannot have, or that the storm's set-up excludes: everything else must occur. */
 const BEYOND_REACH: Record<PlaneMode, readonly Reason[]> = {
@@ -84,6 +85,16 @@ describe("a storm of hostile input", () => {
         );
       expect(expected.filter((name) => !seen.has(name))).toEqual([]);
       expect(BEYOND_REACH[mode].filter((name) => seen.has(name))).toEqual([]);
+    },
+  );
+
+  it.each(["plain", "client", "gateway"] as const)(
+    "PF-65, PF-81: the same where keys and blocks are made in advance (%s)",
+    { timeout: 120_000 },
+    (mode) => {
+      fuzz(WIDE_OPTIONS, (chance) => {
+        expect(runStorm(chance, mode, INPUTS, "wide").passed).toBeGreaterThan(100);
+      });
     },
   );
 

@@ -4,6 +4,7 @@
  * honest packets pass.
  */
 import { isDeepStrictEqual } from "node:util";
+import type { CipherName } from "../../bindings/cipher/index.ts";
 import type { Reason } from "../../bindings/memory/index.ts";
 import type { Plane, PlaneMode, PlaneSend } from "../../bindings/plane/index.ts";
 import { equalBytes, equalSocketAddress, type Instant, instant, toHex } from "../../src/base/index.ts";
@@ -44,9 +45,12 @@ interface Storm {
   receivedFrames: Uint8Array[];
 }
 
-/** @throws Error that names the input's number and what differed */
-export function runStorm(chance: Chance, mode: PlaneMode, inputs: number): StormReport {
-  const storm = createStorm(chance, mode);
+/**
+ * @param variant of the cipher: *wide* opens and seals runs by ways of its own (PF-65, PF-81)
+ * @throws Error that names the input's number and what differed
+ */
+export function runStorm(chance: Chance, mode: PlaneMode, inputs: number, variant?: CipherName): StormReport {
+  const storm = createStorm(chance, mode, variant);
   for (let i = 0; i < inputs; i++) {
     try {
       step(storm);
@@ -63,8 +67,8 @@ export function runStorm(chance: Chance, mode: PlaneMode, inputs: number): Storm
   return reportOf(storm, inputs);
 }
 
-function createStorm(chance: Chance, mode: PlaneMode): Storm {
-  const world = createPlaneWorld(mode);
+function createStorm(chance: Chance, mode: PlaneMode, variant?: CipherName): Storm {
+  const world = createPlaneWorld(mode, variant);
   const twin = createDrivenPlane("twin", { mode, mtu: world.mtu, limits: LIMITS });
   setUp(twin, world);
   return {

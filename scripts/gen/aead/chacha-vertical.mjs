@@ -170,6 +170,13 @@ function transposed(s, b) {
   return `v128.shuffle<u64>(${s}t${t}, ${s}t${t + 1}, ${b & 1}, ${(b & 1) + 2})`;
 }
 
+/** The words of the initial state in which lanes may differ. */
+const LANE_WORDS = [12, 14, 15];
+
+function laneWord(n, half) {
+  return `v128.load(ks, ${32 * n + 16 * half})`;
+}
+
 /** @see createCipher in cipher.mjs for what the fields mean */
 export function createVertical(routine) {
   const sets = ["x", "y"].slice(0, routine.sets);
@@ -200,10 +207,17 @@ export function createVertical(routine) {
       }
       return lines;
     },
-    /** Eight lanes of one block each, with block counter 0 and the nonces' words at `ks`: see otks. */
+    /** Lanes with nonces, or block counters, of their own: words 12, 14 and 15 of all lanes at `ks`; 13 is 0. */
     laneNonces: [
-      "x12 = y12 = x13 = y13 = i32x4.splat(0);",
-      "x14 = v128.load(ks); y14 = v128.load(ks, 16); x15 = v128.load(ks, 32); y15 = v128.load(ks, 48);",
+      ...LANE_WORDS.map((word, n) => sets.map((s, half) => `${s}${word} = ${laneWord(n, half)};`).join(" ")),
+      "x13 = y13 = i32x4.splat(0);",
+    ],
+    /** The end of the block function for those. */
+    addLaneNonces: [
+      ...addInitialState(routine, sets, WORDS.slice(0, 12)),
+      ...LANE_WORDS.map((word, n) =>
+        sets.map((s, half) => `${s}${word} = i32x4.add(${s}${word}, ${laneWord(n, half)});`).join(" "),
+      ),
     ],
   };
 }

@@ -4,7 +4,7 @@
 import { VECTOR_CONSTANTS } from "./chacha-vertical.mjs";
 import { absorbLeft, declareMac, finishMac, loadMac, MAC_CONSTANTS } from "./poly1305.mjs";
 import { MASK_BYTES } from "./rotation.mjs";
-import { lanesOf, routineFunctions } from "./routine.mjs";
+import { lanesOf, routineFunctions, SHORT_BYTES, SHORT_LANES } from "./routine.mjs";
 import { VARIANTS } from "./variants.mjs";
 
 /** Nested arrays are blocks: each level is indented by two. */
@@ -94,6 +94,17 @@ function faces(routines) {
     "export function otks(key: usize, np: usize, stride: usize, out: usize, st: usize): void {",
     lanes ? [`oneTimeKeys_${main.name}(key, np, stride, out, st);`] : [],
     "}",
+    ...(lanes ? shortConstants() : []),
+  ];
+}
+
+function shortConstants() {
+  return [
+    "",
+    "/** For how many messages `firstBlocks` works, and how much text blocks 0 and 1, and 0 to 3, are enough for. */",
+    `export const SHORT_LANES: i32 = ${SHORT_LANES};`,
+    `export const SHORT_PAIR: i32 = ${SHORT_BYTES[0]};`,
+    `export const SHORT_BYTES: i32 = ${SHORT_BYTES[1]};`,
   ];
 }
 

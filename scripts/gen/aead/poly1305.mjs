@@ -45,11 +45,16 @@ export const loadMac = [...KEPT.map((v, i) => `${v} = load<u64>(st, ${8 * i});`)
 /** Saves the MAC to `st`. */
 export const saveMac = KEPT.map((v, i) => `store<u64>(st, ${v}, ${8 * i});`);
 
-/** Absorbs the 16 bytes at `pointer + offset`. The lines are in an order in which each needs only earlier ones. */
+/** Absorbs the 16 bytes at `pointer + offset`. */
 export function absorb(pointer, offset) {
   const word = (i) => `load<u32>(${pointer}, ${offset + 4 * i})`;
+  return absorbWords([0, 1, 2, 3].map(word));
+}
+
+/** Absorbs a block of four words. The lines are in an order in which each needs only earlier ones. */
+function absorbWords([w0, w1, w2, w3]) {
   return [
-    `m0 = h0 + ${word(0)}; m1 = h1 + ${word(1)}; m2 = h2 + ${word(2)}; m3 = h3 + HIGH_BIT + ${word(3)};`,
+    `m0 = h0 + ${w0}; m1 = h1 + ${w1}; m2 = h2 + ${w2}; m3 = h3 + HIGH_BIT + ${w3};`,
     "f0 = m0 * r0 + m1 * s3 + m2 * s2 + m3 * s1;",
     "f1 = m0 * r1 + m1 * r0 + m2 * s3 + m3 * s2;",
     "f2 = m0 * r2 + m1 * r1 + m2 * r0 + m3 * s3;",
@@ -61,6 +66,22 @@ export function absorb(pointer, offset) {
 
 /** Absorbs `left` blocks at `pp`. */
 export const absorbLeft = ["for (; left > 0; left--, pp += 16) {", absorb("pp", 0), "}"];
+
+/**
+ * Absorbs the last `len & 15` bytes of ciphertext at `pp`, and the block of lengths (RFC 8439 §2.8), without a
+ * copy: 16 bytes are read, which the tag's place makes readable.
+ */
+export const absorbEnd = [
+  "if (len & 15) {",
+  [
+    "const shift = <u64>(len & 7) << 3, cut = ((<u64>1) << shift) - 1;",
+    "const isLong = (len & 8) != 0;",
+    "const low = load<u64>(pp) & (isLong ? -1 : cut), high = isLong ? load<u64>(pp, 8) & cut : 0;",
+    ...absorbWords(["(low & M32)", "(low >> 32)", "(high & M32)", "(high >> 32)"]),
+  ],
+  "}",
+  ...absorbWords(["0", "0", "<u64>len", "0"]),
+];
 
 /** Begins a MAC with the one-time key whose halves lie at `at` and `at + secondOffset` (RFC 8439 §2.6). */
 export function beginMac(at, secondOffset) {

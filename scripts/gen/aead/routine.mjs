@@ -10,11 +10,22 @@
  * statements of a MAC block kept together at every third of a double round (0.97).
  */
 import { createCipher } from "./cipher.mjs";
-import { absorb, absorbLeft, beginMac, declareMac, finishMac, loadMac, saveMac } from "./poly1305.mjs";
+import {
+  absorb,
+  absorbEnd,
+  absorbLeft,
+  beginMac,
+  declareMac,
+  finishMac,
+  loadMac,
+  saveMac,
+} from "./poly1305.mjs";
 import { maskLocals } from "./rotation.mjs";
 
 /** A block. Of block 0 only the first half is used: the one-time key, r and s (RFC 8439 §2.6). */
 const BLOCK_BYTES = 64;
+/** What is made in advance for one message: halves of its key at 0 and 32, blocks of keystream around them. */
+const AHEAD_BYTES = 128;
 
 /** Puts the lines of `b` evenly between those of `a`; both keep their order. */
 function spread(a, b) {
@@ -224,7 +235,7 @@ function openFunction(routine, cipher, takesKey) {
       "const ks = st + STATE_SCRATCH;",
       "let pp = src, s = src, d = dst, rem = len, left: i32 = 0, fused: i32 = 0;",
       ...(takesKey
-        ? ["if (otk) {", ["counter = 1;", ...beginMac("otk", 16)], "} else {", first, "}"]
+        ? ["if (otk) {", ["counter = 1;", ...beginMac("otk", 32)], "} else {", first, "}"]
         : first),
       "left = len >> 4;",
       ...(takesKey || !isOneBatch(routine, cipher) ? openRest(routine, cipher) : []),
@@ -238,33 +249,119 @@ function openFunction(routine, cipher, takesKey) {
   ];
 }
 
-/** Block 0 of eight messages in the eight lanes of one batch: only where a batch has eight blocks. */
+/** How much of a message the first two blocks of keystream hold beside the one-time key, and the first four. */
+export const SHORT_BYTES = [64, 192];
+/** Messages whose blocks are made together. */
+export const SHORT_LANES = 4;
+
+/** Eight blocks of one key in the eight lanes of one batch; words 12, 14 and 15 of each lane lie in scratch. */
+function lanesFunction(routine, cipher) {
+  const store = (byte, value) => `v128.store(out, ${value}, ${cipher.scratchOffset(byte)});`;
+  return [
+    `function lanes_${routine.name}(key: usize, np: usize, out: usize, ks: usize): void {`,
+    [
+      ...cipher.declare,
+      ...cipher.init,
+      ...cipher.laneNonces,
+      ...doubleRounds(routine, cipher, false),
+      ...cipher.addLaneNonces,
+      ...cipher.keystream(store, { isInitialAdded: false }),
+    ],
+    "}",
+  ];
+}
+
+/** Block 0 of eight messages; the first half of it is the key. Written as `firstBlocks` writes it. */
 function oneTimeKeysFunction(routine, cipher) {
   const lines = [];
   for (let packet = 0; packet < 8; packet++) {
-    for (const half of [0, 16]) {
-      lines.push(
-        `v128.store(out, v128.load(ks, ${cipher.scratchOffset(64 * packet + half)}), ${32 * packet + half});`,
-      );
+    for (const half of [0, 1]) {
+      const from = cipher.scratchOffset(64 * packet + 16 * half);
+      lines.push(`v128.store(out, v128.load(ks, ${from}), ${AHEAD_BYTES * packet + 32 * half});`);
     }
   }
   return [
     `function oneTimeKeys_${routine.name}(key: usize, np: usize, stride: usize, out: usize, st: usize): void {`,
     [
-      ...cipher.declare,
       "const ks = st + STATE_SCRATCH;",
+      "v128.store(ks, i32x4.splat(0)); v128.store(ks, i32x4.splat(0), 16);",
       "for (let i: usize = 0; i < 8; i++) {",
       [
-        "store<u32>(ks + 4 * i, load<u32>(np + i * stride));",
-        "store<u32>(ks + 4 * i, load<u32>(np + i * stride, 4), 32);",
+        "store<u32>(ks + 4 * i, load<u32>(np + i * stride), 32);",
+        "store<u32>(ks + 4 * i, load<u32>(np + i * stride, 4), 64);",
       ],
       "}",
-      ...cipher.init,
-      ...cipher.laneNonces,
-      ...doubleRounds(routine, cipher, false),
-      "// The first half of a block is the key: words 0 to 7, constants and key only.",
-      ...cipher.keystreamToScratch({ words: 8 }),
+      `lanes_${routine.name}(key, np, ks, ks);`,
       ...lines,
+    ],
+    "}",
+  ];
+}
+
+/**
+ * Two successive blocks of four messages, from block `block` on, written side by side:
+ *
+ *   message 0 [b0 0..15][b1 0..15][b0 16..31] … [b1 48..63]   message 1 …
+ *
+ * An eighth of a batch for a block: what a short message pays for its keystream no longer depends on how
+ * many blocks of a batch it can use. Blocks 2 and 3, if there are any, follow those of all four messages.
+ */
+function firstBlocksFunction(routine) {
+  return [
+    "export function firstBlocks(key: usize, np: usize, stride: usize, block: i32, out: usize, st: usize): void {",
+    [
+      "const ks = st + STATE_SCRATCH;",
+      "v128.store(ks, i32x4.splat(block)); v128.store(ks, i32x4.splat(block + 1), 16);",
+      `for (let i: usize = 0; i < ${SHORT_LANES}; i++) {`,
+      [
+        "const low = load<u32>(np + i * stride), high = load<u32>(np + i * stride, 4);",
+        "store<u32>(ks + 4 * i, low, 32); store<u32>(ks + 4 * i, low, 48);",
+        "store<u32>(ks + 4 * i, high, 64); store<u32>(ks + 4 * i, high, 80);",
+      ],
+      "}",
+      `lanes_${routine.name}(key, np, out, ks);`,
+    ],
+    "}",
+  ];
+}
+
+/**
+ * XOR and MAC of a message whose blocks were made in advance, at `blocks` those of its first pair. The MAC does
+ * not wait for the next message: there is no ChaCha20 that it could run under.
+ */
+function shortFunctions(routine) {
+  const [first, all] = SHORT_BYTES;
+  const second = `blocks + ${SHORT_LANES * AHEAD_BYTES}`;
+  const xor = `xorEnd_${routine.name}`;
+  return [
+    "/** @param text address of the ciphertext: `src` or `dst` */",
+    "function short(src: usize, dst: usize, len: i32, blocks: usize, text: usize, tag: usize): void {",
+    [
+      `${xor}(src, dst, blocks + 16, 0, min<i32>(len, ${first}));`,
+      "for (let at: i32 = 64; at < len; at += 64) {",
+      [`${xor}(src + at, dst + at, ${second} + ((at & 128) >> 3), 0, min<i32>(len - at, 64));`],
+      "}",
+      ...declareMac,
+      ...beginMac("blocks", 32),
+      "let pp = text, left = len >> 4;",
+      ...absorbLeft,
+      ...absorbEnd,
+      ...finishMac,
+      "store<u64>(tag, h0); store<u64>(tag, h2, 8);",
+    ],
+    "}",
+    "",
+    `/** Seals at most ${all} bytes and writes the tag at once. */`,
+    "export function sealShort(src: usize, dst: usize, len: i32, blocks: usize): void {",
+    ["short(src, dst, len, blocks, dst, dst + len);"],
+    "}",
+    "",
+    `/** Opens at most ${all} bytes. */`,
+    "export function openShort(src: usize, dst: usize, len: i32, blocks: usize, st: usize): i32 {",
+    [
+      "const tag = st + STATE_SCRATCH;",
+      "short(src, dst, len, blocks, src, tag);",
+      "return i32(((load<u64>(src + len) ^ load<u64>(tag)) | (load<u64>(src + len, 8) ^ load<u64>(tag, 8))) == 0);",
     ],
     "}",
   ];
@@ -281,7 +378,16 @@ export function routineFunctions(routine, takesKey) {
     ...xorBatchFunction(routine, cipher),
     ...sealFunction(routine, cipher),
     ...openFunction(routine, cipher, takesKey),
-    ...(cipher.blocks === 8 ? oneTimeKeysFunction(routine, cipher) : []),
+    ...(cipher.blocks === 8
+      ? [
+          ...lanesFunction(routine, cipher),
+          ...oneTimeKeysFunction(routine, cipher),
+          "",
+          ...firstBlocksFunction(routine),
+          "",
+          ...shortFunctions(routine),
+        ]
+      : []),
   ];
 }
 

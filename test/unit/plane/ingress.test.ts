@@ -1,8 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { CONSTANTS, OFFSETS } from "../../../bindings/memory/index.ts";
 import type { Plane } from "../../../bindings/plane/index.ts";
 import { after, concatBytes, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
-import { packetsOf } from "../../twin/driven-plane.ts";
 import { sealMessage } from "../../twin/plane/message.ts";
 import { expectLaw } from "./law.ts";
 import { counting, ipPacket, udp } from "./packets.ts";
@@ -24,7 +22,6 @@ import {
   STUN_HEADER,
   sendAll,
   sessionKeys,
-  type testPlane,
 } from "./pair.ts";
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
@@ -42,20 +39,6 @@ function message(
 
 function drops(plane: Plane) {
   return plane.counters().ingress.drops;
-}
-
-/** The packets of a receive whose datagrams are all as long as the first. */
-function receiveRun(plane: Plane, messages: readonly Uint8Array[]): readonly Uint8Array[] {
-  const run = { bytes: concatBytes(...messages), segmentBytes: messages[0]?.length ?? 0 };
-  const frames = plane.drive.ingress(NOW, { from: A, local: B.address, ...run });
-  return [...frames, ...plane.drive.flushIngress(NOW)].flatMap(packetsOf);
-}
-
-/** For how many messages of the last receive the worker has something in advance. */
-function keysMade(plane: Plane): number {
-  const words = new Uint32Array((plane as ReturnType<typeof testPlane>).memory.buffer);
-  const worker = words[(CONSTANTS.PLANE_ADDRESS + OFFSETS.plane.ingress) >> 2] ?? 0;
-  return words[(worker + OFFSETS.ingress.ahead) >> 2] ?? -1;
 }
 
 describe("sessions (WG-14 to WG-17)", () => {
@@ -195,39 +178,6 @@ describe("runs of datagrams (PF-36, PG-48)", () => {
     expect(drops(b)).toEqual({ wg_bad_tag: 1, wg_unknown_index: 1, wg_replay: 1 });
     expect(b.takeEvents(10).map(({ kind }) => kind)).toEqual(["confirmed", "other"]);
     expectLaw(b);
-  });
-
-  it.each([10, 60, 200])(
-    "PF-65: opens runs of any length, any order of counters, with any datagram missing (payload %i)",
-    (payload) => {
-      const text = (i: number) => udp(counting(payload, i), { ...ROUTED, ports: [i + 1, 2] });
-      for (let length = 1; length <= 20; length++) {
-        for (const missing of [-1, 0, 1, 7, 8, length - 1]) {
-          const { b } = createPair({ variant: "wide" });
-          const counters = Array.from({ length }, (_, i) => ((i * 7) % length === 0 ? i * 100 : i * 3 + 1));
-          const messages = counters.map((counter, i) =>
-            message(BigInt(counter + i * 1000), { text: text(i) }),
-          );
-          messages[missing]?.fill(0x77, 30);
-          const expected = counters.map((_, i) => i).filter((i) => i !== missing);
-          expect(receiveRun(b, messages)).toEqual(expected.map(text));
-        }
-      }
-    },
-  );
-
-  it.each([
-    [191, 3, 0],
-    [192, 2, 0],
-    [192, 3, 8],
-    [1376, 3, 8],
-  ])("PF-65: makes keys ahead only where that pays: %i bytes of text, %i datagrams", (text, length, keys) => {
-    const { b } = createPair({ variant: "wide" });
-    const messages = Array.from({ length }, (_, i) =>
-      message(BigInt(i), { text: udp(counting(text - 28, i), ROUTED) }),
-    );
-    expect(receiveRun(b, messages)).toHaveLength(length);
-    expect(keysMade(b)).toBe(keys);
   });
 
   it("drops a receive whose stride is beyond its bytes, as one datagram", () => {
