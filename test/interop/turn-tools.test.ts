@@ -24,6 +24,8 @@ const CERTIFICATE = [
   ...["--tls-cert", join(VECTORS, "localhost.crt")],
   ...["--tls-key", join(VECTORS, "localhost.key")],
 ];
+/** A message of the tool's default length in a stream: 100 bytes of channel data and their header. */
+const FRAME_BYTES = 104;
 const READY_WITHIN_MS = 15_000;
 /** The tool itself takes its time: it starts slowly and ends slowly. */
 const TOOL_WITHIN_MS = 60_000;
@@ -80,6 +82,20 @@ describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
     expect(output).toMatch(/Total lost packets 0 \(0\.0+%\), total send dropped 0/);
   }
 
+  /**
+   * The tool takes what one read of TLS brings, which is a record, for one message, and counts only the first in it. A
+   * relay that had to wait for a processor writes several at once, and TLS puts them into one record: a stream knows no
+   * messages. (It frames TCP without TLS as it should.) It also draws the version of each connection from 1.0 to 1.3,
+   * and tries again after "tlsv1 alert protocol version".
+   */
+  function expectNothingLostByTls(output: string): void {
+    const records = [...output.matchAll(/response received: size=(\d+)/g)].map(([, bytes]) => Number(bytes));
+    const full = records.filter((bytes) => bytes % FRAME_BYTES === 0);
+    const unseen = full.reduce((sum, bytes) => sum + bytes / FRAME_BYTES - 1, 0);
+    expect(full).not.toEqual([]);
+    expect(output).toMatch(new RegExp(`Total lost packets ${unseen} \\([0-9.]+%\\), total send dropped 0`));
+  }
+
   it.concurrent.each([
     ["channels", ["-c", "-n", "30"]],
     ["client to client, which is hairpin", ["-c", "-y", "-n", "20"]],
@@ -114,15 +130,25 @@ describeWith(["netns", "build", "turnutils"], "coturn's tools", () => {
   it.concurrent.each([
     ["TCP", ["-t", "-p", TCP_PORT], []],
     ["TCP, padding", ["-t", "-p", TCP_PORT], ["-D", "-l", "97"]],
-    ["TLS", ["-t", "-S", "-p", TLS_PORT], []],
-    ["TLS, to a peer of the other family", ["-t", "-S", "-p", TLS_PORT], ["-x"]],
-    ["TLS, client to client", ["-t", "-S", "-p", TLS_PORT], ["-y"]],
-    ["TLS, several clients of one address", ["-t", "-S", "-p", TLS_PORT], ["-m", "4"]],
   ])(
     "RL-201, RL-206: turnutils_uclient passes by %s",
     async (_, transport, flags) => {
+      expectNothingLost(await uclient(RELAY.v4, PEER.v4, [...transport, "-c", "-n", "20", ...flags]));
+    },
+    2 * TOOL_WITHIN_MS,
+  );
+
+  it.concurrent.each([
+    ["TLS", []],
+    ["TLS, to a peer of the other family", ["-x"]],
+    ["TLS, client to client", ["-y"]],
+    ["TLS, several clients of one address", ["-m", "4"]],
+  ])(
+    "RL-201, RL-206: turnutils_uclient passes by %s",
+    async (_, flags) => {
       const peer = flags.includes("-x") ? PEER.v6 : PEER.v4;
-      expectNothingLost(await uclient(RELAY.v4, peer, [...transport, "-c", "-n", "20", ...flags]));
+      const transport = ["-t", "-S", "-p", TLS_PORT, "-v"];
+      expectNothingLostByTls(await uclient(RELAY.v4, peer, [...transport, "-c", "-n", "20", ...flags]));
     },
     2 * TOOL_WITHIN_MS,
   );
