@@ -69,9 +69,12 @@ export interface Nat {
   readonly forwardTo?: string;
   /** What goes out is dropped in silence: all UDP, or all but TCP to these ports. */
   readonly blocks?: "udp" | { readonly allBut: readonly number[] };
-  /** Mappings end after 3 s without an answer, and 5 s after the last packet with one. */
-  readonly expiry?: "short";
+  /** When mappings end, in seconds: without an answer, and after the last packet with one. */
+  readonly expiry?: { readonly unanswered: number; readonly answered: number };
 }
+
+/** Mappings that end while a test waits. */
+export const SHORT_EXPIRY = { unanswered: 3, answered: 5 } as const;
 
 /** Where the router stands. */
 export interface NatPlace {
@@ -136,7 +139,7 @@ function expiryRules({ expiry }: Nat): string {
   return `
       ct timeout short {
         protocol udp; l3proto ip
-        policy = { unreplied : 3, replied : 5 }
+        policy = { unreplied : ${expiry.unanswered}, replied : ${expiry.answered} }
       }
       chain expire {
         type filter hook prerouting priority -150;

@@ -171,7 +171,7 @@ export function residentMib(program: Child): number {
 }
 
 /** How often threads of a process have gone to sleep so far: each time somebody or something woke them. */
-function wakeUps(program: Child): number {
+export function wakeUps(program: Child): number {
   const threads = readdirSync(`/proc/${program.pid}/task`);
   return threads.reduce((sum, thread) => {
     const status = readFileSync(`/proc/${program.pid}/task/${thread}/status`, "utf8");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createLab, type Lab, type Namespace } from "../../src/program/lab/index.ts";
 import { createInternet, type Internet } from "../lib/internet.ts";
-import { NAT_KINDS, type Nat, type NatKind } from "../lib/nat.ts";
+import { NAT_KINDS, type Nat, type NatKind, SHORT_EXPIRY } from "../lib/nat.ts";
 import { describeWith } from "../lib/requirements.ts";
 
 const PROBE = join(import.meta.dirname, "../lib/nat-probe.mjs");
@@ -61,7 +61,7 @@ describeWith(["root", "netns", "nft"], "routers", () => {
   });
 
   it("TS-27: a short mapping is kept at 2 s and gone after 7", async () => {
-    const host = await hostBehind({ kind: "port-restricted", expiry: "short" });
+    const host = await hostBehind({ kind: "port-restricted", expiry: SHORT_EXPIRY });
     const said = await host.run(process.execPath, [PROBE, "expiry", A, "2000", "7000"], {
       withinMs: WITHIN_MS,
     });

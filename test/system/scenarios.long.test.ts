@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { addWire, type Child } from "../../src/program/lab/index.ts";
 import { connectionsOf } from "../lib/ask.ts";
+import { SHORT_EXPIRY } from "../lib/nat.ts";
 import { echo, eventually, newest, timesOf, untilIdle } from "../lib/observe.ts";
 import { createOffice, type Nats, OFFICE_V4, type Office } from "../lib/office.ts";
 import { describeWith } from "../lib/requirements.ts";
@@ -33,7 +34,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "scenarios at len
     [
       "both behind port-restricted cones",
       {
-        client: { kind: "port-restricted", expiry: "short" },
+        client: { kind: "port-restricted", expiry: SHORT_EXPIRY },
         gateway: { kind: "port-restricted" },
         families: ONLY_IPV4,
       },
@@ -41,7 +42,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "scenarios at len
     [
       "another port each time, towards a full cone",
       {
-        client: { kind: "symmetric", expiry: "short" },
+        client: { kind: "symmetric", expiry: SHORT_EXPIRY },
         gateway: { kind: "full-cone" },
         families: ONLY_IPV4,
       },
