@@ -2,7 +2,6 @@
  * How datagrams travel: over the sender's link, through the routers of its networks up to the first network
  * that knows the destination, and down through others to the receiver. Each link has its conditions.
  */
-import { createHash, type Hash } from "node:crypto";
 import {
   equalIp,
   formatIp,
@@ -27,6 +26,7 @@ import {
   type Router,
 } from "./network.ts";
 import { createStream } from "./streams.ts";
+import type { Trace } from "./trace.ts";
 import type { Host, OutgoingDatagram } from "./world.ts";
 
 interface Entry {
@@ -46,13 +46,14 @@ export interface Simulation {
   readonly streams: Map<string, ReturnType<typeof createStream>>;
   /** Links on which things go badly at present, by name. */
   readonly badTimes: Set<string>;
-  readonly trace: Hash;
-  readonly recent: string[];
+  /** When programs have to be woken, as far as that has been asked since they changed. */
+  readonly wakes: Map<Host, number>;
+  readonly trace: Trace;
   readonly capture: ReturnType<typeof openCapture>;
   nowUs: number;
+  steps: number;
 }
 
-const TRACE_LINES = 60;
 /** Datagrams that a program has ready at once. */
 const FLUSHED_MAX = 10_000;
 
@@ -73,6 +74,7 @@ interface Linked {
 
 /** What the kernel of a host knows (SN-150). */
 export function pathMtuOf({ pathMtus }: Host, { address }: SocketAddress): number {
+  if (pathMtus.size === 0) return PERFECT.mtu;
   return pathMtus.get(formatIp(address)) ?? PERFECT.mtu;
 }
 
@@ -93,6 +95,7 @@ export function nowOf({ nowUs }: Simulation): Instant {
 /** Sends what the program has ready, then lets it hand out the rest. */
 export function flush(sim: Simulation, host: Host): void {
   const { program } = host;
+  sim.wakes.delete(host);
   if (program === undefined) return;
   let turns = 0;
   for (let sent = program.pollTransmit(); sent !== undefined; sent = program.pollTransmit()) {
@@ -115,11 +118,12 @@ function send(sim: Simulation, host: Host, datagram: OutgoingDatagram): void {
   const known = pathMtuOf(host, destination);
   const isCutUp = ipBytes > known;
   if (isCutUp && datagram.isWhole) return note(sim, `too long ${label}`);
-  note(sim, `sent ${label} ${createHash("sha256").update(datagram.bytes).digest("hex").slice(0, 12)}`);
+  const bytes = datagram.bytes.slice();
+  note(sim, `sent ${label}`, bytes);
   const flight: Flight = {
     from,
     to: destination,
-    bytes: datagram.bytes.slice(),
+    bytes,
     sender: host,
     aim: destination.address,
     longest: Math.min(ipBytes, known),
@@ -239,11 +243,8 @@ export function schedule(sim: Simulation, delayMs: number, action: () => void): 
   entries.splice(place, 0, { atUs, action });
 }
 
-function note({ nowUs, trace, recent }: Simulation, line: string): void {
-  const text = `${nowUs} ${line}`;
-  trace.update(`${text}\n`);
-  recent.push(text);
-  if (recent.length > TRACE_LINES) recent.shift();
+function note({ nowUs, trace }: Simulation, line: string, bytes?: Uint8Array): void {
+  trace.note(nowUs, line, bytes);
 }
 
 function defaultSource(host: Host, destination: SocketAddress): IpAddress | undefined {

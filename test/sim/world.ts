@@ -9,7 +9,6 @@
  * Hosts are of Ethernet. Each has a kernel that sets DF, learns a path's MTU by ICMP, and cuts up what is longer
  * than it knows, unless the program forbids it (PG-43).
  */
-import { createHash } from "node:crypto";
 import {
   type Instant,
   type IpAddress,
@@ -24,6 +23,7 @@ import { type LinkConditions, PERFECT } from "./link.ts";
 import { createNat, type NatOptions } from "./nat.ts";
 import { createInternet, createNetwork, type Network, type RoutedNetwork, type Router } from "./network.ts";
 import { createStream } from "./streams.ts";
+import { createTrace } from "./trace.ts";
 import { flush, nowOf, type Simulation, schedule } from "./travel.ts";
 
 export { type LinkConditions, PERFECT } from "./link.ts";
@@ -131,6 +131,8 @@ const START_US = 1_000_000;
 const UNIX_AT_START = 1_700_000_000_000;
 /** Steps at one instant after which a program is not making progress (TS-13). */
 const STEPS_PER_INSTANT = 10_000;
+/** After so many, what is known of wakes is compared with what programs say. */
+const CHECKED_STEPS = 61;
 
 export function createWorld(seed: number): World {
   const sim: Simulation = {
@@ -140,10 +142,11 @@ export function createWorld(seed: number): World {
     entries: [],
     streams: new Map(),
     badTimes: new Set(),
-    trace: createHash("sha256"),
-    recent: [],
+    wakes: new Map(),
+    trace: createTrace(),
     capture: openCapture(seed),
     nowUs: START_US,
+    steps: 0,
   };
   return {
     seed,
@@ -167,7 +170,12 @@ export function createWorld(seed: number): World {
       host.routed = host.addresses;
     },
     flush: (host) => flush(sim, host),
-    at: (delayMs, action) => schedule(sim, delayMs, action),
+    at: (delayMs, action) =>
+      schedule(sim, delayMs, () => {
+        // Whom it concerns is not known.
+        sim.wakes.clear();
+        action();
+      }),
     run(durationMs) {
       advance(sim, sim.nowUs + usOf(durationMs), () => false);
     },
@@ -177,8 +185,8 @@ export function createWorld(seed: number): World {
     sleep(durationMs) {
       sim.nowUs += usOf(durationMs);
     },
-    traceHash: () => sim.trace.copy().digest("hex"),
-    recentTrace: () => sim.recent.join("\n"),
+    traceHash: () => sim.trace.hash(),
+    recentTrace: () => sim.trace.recent(),
   };
 }
 
@@ -221,13 +229,15 @@ function addNetwork({ seed, internet }: Simulation, name: string, options: Netwo
 
 function advance(sim: Simulation, untilUs: number, isDone: () => boolean): boolean {
   let steps = 0;
+  // Since the last time the test has had every machine in its hands.
+  sim.wakes.clear();
   for (;;) {
     if (isDone()) return true;
     const next = nextUs(sim);
     if (next > untilUs) break;
     steps = next > sim.nowUs ? 0 : steps + 1;
     if (steps > STEPS_PER_INSTANT) {
-      throw new Error(`no progress at ${sim.nowUs} µs\n${sim.recent.join("\n")}`);
+      throw new Error(`no progress at ${sim.nowUs} µs\n${sim.trace.recent()}`);
     }
     sim.nowUs = next;
     step(sim);
@@ -237,19 +247,25 @@ function advance(sim: Simulation, untilUs: number, isDone: () => boolean): boole
 }
 
 /** When the next thing happens. A wake in the past is a defect of the program (TS-13). */
-function nextUs({ entries, hosts, nowUs }: Simulation): number {
-  let first = entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
-  for (const host of hosts) {
-    const due = wakeOf(host);
-    if (due !== undefined) first = Math.min(first, due * 1000);
-  }
+function nextUs(sim: Simulation): number {
+  let first = sim.entries[0]?.atUs ?? Number.POSITIVE_INFINITY;
+  for (const host of sim.hosts) first = Math.min(first, wakeOf(sim, host) * 1000);
   // What was due while everything slept is late.
-  return Math.max(first, nowUs);
+  return Math.max(first, sim.nowUs);
 }
 
-function wakeOf({ name, program, lagMs }: Host): number | undefined {
+/** Asked again only after the host has been flushed, or has been in other hands. */
+function wakeOf({ wakes }: Simulation, host: Host): number {
+  const known = wakes.get(host);
+  if (known !== undefined) return known;
+  const wake = askWake(host);
+  wakes.set(host, wake);
+  return wake;
+}
+
+function askWake({ name, program, lagMs }: Host): number {
   const due = program?.pollTimeout();
-  return due === undefined ? undefined : finite(due, name) + lagMs;
+  return due === undefined ? Number.POSITIVE_INFINITY : finite(due, name) + lagMs;
 }
 
 function step(sim: Simulation): void {
@@ -260,11 +276,20 @@ function step(sim: Simulation): void {
     entries.shift()?.action();
   }
   for (const host of hosts) {
-    const due = wakeOf(host);
-    if (due === undefined || due > nowOf(sim)) continue;
+    if (wakeOf(sim, host) > nowOf(sim)) continue;
     host.program?.handleTimeout(nowOf(sim));
     flush(sim, host);
     const next = host.program?.pollTimeout();
     if (next !== undefined && next <= nowOf(sim)) throw new Error(`${host.name} wakes in the past: ${next}`);
+  }
+  if (++sim.steps % CHECKED_STEPS === 0) checkWakes(sim);
+}
+
+/** A program that changes without being flushed would be woken at the wrong time. */
+function checkWakes({ hosts, wakes, nowUs }: Simulation): void {
+  for (const host of hosts) {
+    const known = wakes.get(host);
+    if (known === undefined || known === askWake(host)) continue;
+    throw new Error(`${host.name} changed at ${nowUs} µs, but nobody flushed it`);
   }
 }
