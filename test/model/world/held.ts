@@ -91,13 +91,15 @@ export function exercise(c: Case): void {
 
 /**
  * A connection ends where its packets have another way from now on: its resource is gone, or a better one is there
- * that other gateways serve (TN-21 no. 2).
+ * that other gateways serve (TN-21 no. 2), or of which its gateway cannot be told.
  */
 function letGo(c: Case): void {
-  const ended = c.held.filter(({ client, flow, gateway }) => {
+  const ended = c.held.filter(({ client, flow, gateway, resource }) => {
     const expectation = expect(c.reference, client, flow);
     if (expectation.kind !== "served") return true;
-    return expectation.resources.some(({ site }) => !gatewaysOf(c, [site]).includes(gateway));
+    const { resources } = expectation;
+    if (c.reference.cuts.has(gateway) && !resources.some(({ name }) => name === resource)) return true;
+    return resources.some(({ site }) => !gatewaysOf(c, [site]).includes(gateway));
   });
   for (const connection of ended) {
     c.held.splice(c.held.indexOf(connection), 1);
