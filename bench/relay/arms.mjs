@@ -42,22 +42,31 @@ export function withFiles(command, args) {
   return ["-c", 'ulimit -n 40000; exec "$@"', "sh", command, ...args];
 }
 
-/** Both relays share a machine and run the whole time: one works while the other is idle. */
+/**
+ * All relays share a machine and run the whole time: one works while the others are idle.
+ * @param main the program of another checkout; `port`: where this relay listens
+ */
 export async function startPostern(
   { middle },
-  { runtime, more = ["--lowest-port", "50000", "--highest-port", "54999"] },
+  {
+    runtime,
+    main = MAIN,
+    name = "relay",
+    port = 3478,
+    more = ["--lowest-port", "50000", "--highest-port", "52499"],
+  },
 ) {
   writeSecret(join(middle.runFolder, "stamp"), SECRET);
   const args = [
-    ...[MAIN, "relay", "--stand-alone", "--stamp-secret-path", "/run/stamp"],
-    ...["--public-ip4", OUTSIDE],
+    ...[main, "relay", "--stand-alone", "--stamp-secret-path", "/run/stamp"],
+    ...["--public-ip4", OUTSIDE, "--turn-port", String(port), "--instance", name],
     ...more,
   ];
   const child = middle.start({ name: "postern relay", command: "sh", args: withFiles(runtime.path, args) });
   await child.waitForLine(/ ready /, { withinMs: WITHIN_MS, stream: "stderr" });
   const expiry = Math.floor(Date.now() / 1000) + 86_400;
   const credentials = relayCredentials(SECRET, { expiry, salt: "s".repeat(43) });
-  return { child, port: 3478, realm: "firezone", ...credentials };
+  return { child, port, realm: "firezone", ...credentials };
 }
 
 export async function startCoturn({ middle }) {

@@ -26,8 +26,11 @@ const OUTSIDE_V6 = "2001:db8::1";
 const BUSY = { bytes: 1312, count: 44, sendsPerSecond: 2_165, seconds: 10 };
 const BINDS = 200;
 
-/** What a relay needs that holds all this and relays nothing, and how fast it binds a channel while it relays (RL-66). */
-export async function runHeld(options) {
+/**
+ * What a relay needs that holds all this and relays nothing, and how fast it binds a channel while it relays (RL-66).
+ * @param families 2: a socket for each family and allocation; 1: IPv4 alone
+ */
+export async function runHeld(name, { families, ...options }) {
   const lab = createLab();
   try {
     const machines = await buildMachines(lab);
@@ -37,7 +40,7 @@ export async function runHeld(options) {
     const { allocations } = options;
     // One more, for the load.
     const more = ["--allocations-per-user", "0", "--max-allocations", String(allocations + 1)];
-    more.push("--public-ip6", OUTSIDE_V6);
+    if (families === 2) more.push("--public-ip6", OUTSIDE_V6);
     const relay = await startPostern(machines, { ...options, more });
     const emptyMb = residentMb(relay.child);
     const before = cpuSeconds(relay.child.pid);
@@ -56,13 +59,13 @@ export async function runHeld(options) {
       ...(isValid ? {} : { reason: `${held.failed} failed: ${held.failure}` }),
     };
     console.error(`held ${JSON.stringify(sample)}`);
-    const params = { allocations, channels: allocations * HELD_CHANNELS };
+    const params = { allocations, families, channels: allocations * HELD_CHANNELS };
     const notes = [
       `${setUpUs.toFixed(0)} µs CPU each with ${HELD_CHANNELS} channels, ${sockets} descriptors`,
       `then ${idlePercent.toFixed(1)} % of a core`,
       `ChannelBind beside ${bind.gbps.toFixed(2)} Gbit/s: median ${bind.medianMs} ms, p99 ${bind.p99Ms}, most ${bind.mostMs}`,
     ].join("; ");
-    return cellOf({ name: "held", params, unit: "MiB", samples: [sample], arms: ["postern"], notes });
+    return cellOf({ name, params, unit: "MiB", samples: [sample], arms: ["postern"], notes });
   } finally {
     await lab.close();
   }
@@ -77,7 +80,7 @@ async function hold(near, { username, password, realm, port }, { allocations, ra
   writeSecret(join(near.runFolder, "hold.plan"), JSON.stringify(plan));
   const args = withFiles(process.execPath, [HOLD, "/run/hold.plan"]);
   const holder = near.start({ name: "holder", command: "sh", args });
-  const withinMs = (allocations / ratePerSecond) * 3000 + 60_000;
+  const withinMs = (allocations / ratePerSecond) * 6000 + 60_000;
   const [, said] = await holder.waitForLine(/^held (.*)$/, { withinMs, stream: "stdout" });
   return { holder, ...JSON.parse(said) };
 }

@@ -126,7 +126,7 @@ export async function openNamedAndPlain(lab, { runtime }) {
 }
 
 /** The program of a role in a namespace, with its token. */
-function startRole(end, { role, args, token, runtime }) {
+export function startRole(end, { role, args, token, runtime }) {
   return end.start({
     name: role,
     command: "unshare",
@@ -142,22 +142,27 @@ function startRole(end, { role, args, token, runtime }) {
 export async function openGateway(lab, { runtime, name = "cg", resources = [FAR] }) {
   const { near, far } = await openEnds(lab, name);
   await far.ip("addr add 172.20.0.1/32 dev lo");
-  const policies = resources.map((resource) => ({ group: "dev", resource: resource.name }));
-  // JSON is YAML, too.
-  writeFileSync(join(far.runFolder, "portal.yaml"), JSON.stringify({ version: 1, resources, policies }));
-  writeFileSync(join(far.runFolder, "hosts"), `127.0.0.1 localhost\n172.20.0.1 ${NAME}\n`);
   const listen = "10.9.0.2:8080";
   const apiUrl = `ws://${listen}`;
-  const dev = ["--dev", "--dev-insecure", "--listen", listen, "--config", "/run/portal.yaml"];
-  const portal = startRole(far, { role: "portal", args: dev, runtime });
-  await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  const tokenFor = async (label) =>
-    (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
+  const tokenFor = await startPortal(far, { listen, resources, runtime });
   const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
   const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
   const tokens = { token: await tokenFor("CLIENT"), relayToken: await tokenFor("RELAY") };
   return { near, far, address: "172.20.0.1", gateway, apiUrl, ...tokens };
+}
+
+/** A portal that everybody may use for everything. Returns what gives the token of a kind. */
+export async function startPortal(end, { listen, resources = [FAR], runtime }) {
+  const policies = resources.map((resource) => ({ group: "dev", resource: resource.name }));
+  // JSON is YAML, too.
+  writeFileSync(join(end.runFolder, "portal.yaml"), JSON.stringify({ version: 1, resources, policies }));
+  writeFileSync(join(end.runFolder, "hosts"), `127.0.0.1 localhost\n172.20.0.1 ${NAME}\n`);
+  const dev = ["--dev", "--dev-insecure", "--listen", listen, "--config", "/run/portal.yaml"];
+  const portal = startRole(end, { role: "portal", args: dev, runtime });
+  await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+  return async (label) =>
+    (await portal.waitForLine(new RegExp(`^${label}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
 }
 
 /** Client and gateway with a portal (G-4). */
