@@ -51,22 +51,57 @@ export function createPlaneDrive(
       setNow(shared, egress, now);
       return [...sendsOf(exports.egressInject), ...sendsOf(exports.egressFlush)];
     },
+    ...createIngress(shared, exports, ingress),
+  };
+}
+
+type IngressDrive = Pick<
+  PlaneDrive,
+  "ingress" | "ingressOf" | "takeReplies" | "flushIngress" | "flushIngressTo"
+>;
+
+function createIngress(shared: SharedMemory, exports: PlaneExports, ingress: number): IngressDrive {
+  /** What lies in the input buffer. */
+  function open(length: number, strideBytes: number, take: (frame: Uint8Array) => void): void {
+    exports.ingressBegin(ingress, length, strideBytes);
+    while (exports.ingressStep(ingress) !== 0) lendFrames(shared, ingress, take);
+    lendFrames(shared, ingress, take);
+  }
+
+  function flushIngressTo(now: Instant, take: (frame: Uint8Array) => void): void {
+    setNow(shared, ingress, now);
+    exports.ingressFlush(ingress);
+    lendFrames(shared, ingress, take);
+  }
+
+  return {
     ingress(now, batch) {
       setNow(shared, ingress, now);
       writeMeta(shared, ingress, batch);
       shared.bytes.set(batch.bytes, inputOf(shared, ingress));
-      exports.ingressBegin(ingress, batch.bytes.length, strideOf(batch));
-      const frames: Uint8Array[] = [];
-      while (exports.ingressStep(ingress) !== 0) frames.push(...takeFrames(shared, ingress));
-      return [...frames, ...takeFrames(shared, ingress)];
+      return copiesOf((take) => open(batch.bytes.length, strideOf(batch), take));
+    },
+    ingressOf(now, { datagrams, ...meta }, take) {
+      setNow(shared, ingress, now);
+      writeMeta(shared, ingress, meta);
+      const start = inputOf(shared, ingress);
+      let at = start;
+      for (const one of datagrams) {
+        shared.bytes.set(one, at);
+        at += one.length;
+      }
+      open(at - start, datagrams[0]?.length ?? 0, take);
     },
     takeReplies: () => takeReplies(shared, ingress),
-    flushIngress(now) {
-      setNow(shared, ingress, now);
-      exports.ingressFlush(ingress);
-      return takeFrames(shared, ingress);
-    },
+    flushIngress: (now) => copiesOf((take) => flushIngressTo(now, take)),
+    flushIngressTo,
   };
+}
+
+function copiesOf(act: (take: (frame: Uint8Array) => void) => void): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  act((frame) => frames.push(copyOf(frame)));
+  return frames;
 }
 
 function inputOf({ words }: SharedMemory, worker: number): number {
@@ -95,16 +130,20 @@ function readSend(shared: SharedMemory, egress: number): PlaneSend {
   };
 }
 
-/** Copies of the listed frames, whose room is free afterwards. */
-function takeFrames({ words, bytes }: SharedMemory, ingress: number): Uint8Array[] {
+/** Lends the listed frames, whose room is free afterwards. */
+function lendFrames(
+  { words, bytes }: SharedMemory,
+  ingress: number,
+  take: (frame: Uint8Array) => void,
+): void {
   const record = (ingress + INGRESS.coalesce) >> 2;
   const word = (field: number, i: number) => words[record + (field >> 2) + i] ?? 0;
-  const frames = Array.from({ length: word(COALESCE.count, 0) }, (_, i) => {
-    const at = word(COALESCE.listAddress, i);
-    return copyOf(bytes.subarray(at, at + word(COALESCE.listBytes, i)));
-  });
+  const count = word(COALESCE.count, 0);
   words[record + (COALESCE.count >> 2)] = 0;
-  return frames;
+  for (let i = 0; i < count; i++) {
+    const at = word(COALESCE.listAddress, i);
+    take(bytes.subarray(at, at + word(COALESCE.listBytes, i)));
+  }
 }
 
 /** Copies of the cookie replies that the loop would send. */
@@ -133,7 +172,7 @@ function readSource(shared: SharedMemory, egress: number): IpAddress | undefined
 function writeMeta(
   { words, bytes }: SharedMemory,
   ingress: number,
-  { from, local, ecn = 0 }: PlaneReceive,
+  { from, local, ecn = 0 }: Omit<PlaneReceive, "bytes" | "segmentBytes">,
 ): void {
   words[(ingress + WORKER.fromBytes) >> 2] = from.address.length;
   words[(ingress + WORKER.fromPort) >> 2] = from.port;

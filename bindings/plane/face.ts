@@ -157,6 +157,11 @@ export interface PlaneReceive {
   readonly segmentBytes?: number;
 }
 
+/** Datagrams from one place to one. */
+export interface PlaneDatagrams extends Omit<PlaneReceive, "bytes" | "segmentBytes"> {
+  readonly datagrams: readonly Uint8Array[];
+}
+
 export interface PlaneDrive {
   /** Addresses of the records that are driven, for who drives them from another thread. */
   readonly records: { readonly egress: number; readonly ingress: number };
@@ -168,8 +173,15 @@ export interface PlaneDrive {
   flushEgress(now: Instant): readonly PlaneSend[];
   /** One receive. Returns finished frames with their virtio_net_hdr. */
   ingress(now: Instant, batch: PlaneReceive): readonly Uint8Array[];
+  /**
+   * The same of datagrams that have not been joined, all of one length but for a shorter last one. Lends each frame
+   * to `take` for the time of the call, in which the plane is not to be driven.
+   */
+  ingressOf(now: Instant, batch: PlaneDatagrams, take: (frame: Uint8Array) => void): void;
   /** The cookie replies to the batch driven last, for its source. */
   takeReplies(): readonly Uint8Array[];
   /** The frame under construction, when the sockets have nothing more. */
   flushIngress(now: Instant): readonly Uint8Array[];
+  /** The same, lent as by `ingressOf`. */
+  flushIngressTo(now: Instant, take: (frame: Uint8Array) => void): void;
 }

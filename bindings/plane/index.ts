@@ -11,6 +11,7 @@ export type {
   FlowOptions,
   Plane,
   PlaneCounters,
+  PlaneDatagrams,
   PlaneDrive,
   PlaneMode,
   PlaneOptions,

@@ -101,6 +101,7 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
 }
 
 export function equalIp(a: IpAddress, b: IpAddress): boolean {
+  if (a === b) return true;
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;

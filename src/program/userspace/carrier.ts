@@ -38,6 +38,8 @@ export interface Carrier extends Pick<Surroundings, "pathMtu"> {
   now(): Instant;
   /** Our addresses, each with the port of its socket. */
   own(): readonly SocketAddress[];
+  /** More of what has come is about to be there: whoever asks comes again soon. Not for long. */
+  gathers?(): boolean;
   /** Lends what has come, as the plane writes it to a TUN device, for each call. Returns whether there is more. */
   receive(take: (frame: Uint8Array) => void): boolean;
   /** Takes frames as long as `poll` writes some and there is room for them; `poll` returns their length. */

@@ -105,6 +105,7 @@ function guarded(state: State, act: (state: State) => void): void {
 
 function turn(state: State): void {
   const { carrier, stack, alarm } = state;
+  if (carrier.gathers?.()) return alarm.ringSoon();
   const hasMore = carrier.receive((frame) => take(state, frame));
   const due = stack.pollTimeout();
   const now = exactNow();

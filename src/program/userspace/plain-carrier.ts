@@ -5,6 +5,7 @@ import type { PlaneEvent } from "../../plane/index.ts";
 import { TURN_INPUTS } from "../shell/index.ts";
 import { systemRandom } from "../system-random.ts";
 import { type Carrier, type CarrierOptions, TUNNEL_MTU } from "./carrier.ts";
+import { createGathering, type Gathering } from "./gathering.ts";
 import { sharedChoice } from "./shared-choice.ts";
 import { type ArrivedDatagram, openRuntimeSockets, type RuntimeSockets } from "./udp-sockets.ts";
 
@@ -15,6 +16,7 @@ const BATCH_DATAGRAMS_MAX = 64;
 interface State {
   readonly options: CarrierOptions;
   readonly plane: Plane;
+  readonly gathering: Gathering;
   sockets: RuntimeSockets;
   inbox: ArrivedDatagram[];
   isClosed: boolean;
@@ -29,7 +31,10 @@ export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier
     ...{ memory: createPlaneMemory().memory, module: choice.module, mode: options.mode, mtu: TUNNEL_MTU },
     flows: { random: systemRandom },
   });
-  const state: State = { options, plane, sockets: NO_SOCKETS, inbox: [], isClosed: false };
+  const state: State = {
+    ...{ options, plane, gathering: createGathering() },
+    ...{ sockets: NO_SOCKETS, inbox: [], isClosed: false },
+  };
   state.sockets = await openSockets(state, options.addresses, options.port);
   options.log.info?.("packet plane in this thread", { cipher: choice.name, port: state.sockets.port });
   return {
@@ -44,6 +49,7 @@ export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier
       takeEvents: (limit) => plane.takeEvents(limit).map((event) => withPort(state, event)),
     },
     own: () => state.sockets.own,
+    gathers: () => state.gathering.goesOn(state.inbox.length),
     receive: (take) => receive(state, take),
     transmit: (poll) => transmit(state, poll),
     send: ({ destination, source, bytes }) => state.sockets.send(destination, bytes, source),
@@ -85,27 +91,22 @@ function withPort({ sockets }: State, event: PlaneEvent): PlaneEvent {
   return { ...event, local: { address: event.local.address, port: sockets.port } };
 }
 
-/** Joins what came from one place to one receive, as the kernel does for sockets of the plane's workers. */
+/** What came from one place is one receive of the plane, as the kernel joins it for sockets of the plane's workers. */
 function receive(state: State, take: (frame: Uint8Array) => void): boolean {
-  const { plane } = state;
+  const { drive } = state.plane;
   const arrived = state.inbox.slice(0, TURN_INPUTS);
   state.inbox = state.inbox.slice(arrived.length);
-  for (let at = 0; at < arrived.length; ) {
-    const count = batchLength(arrived, at);
-    const batch = arrived.slice(at, at + count);
-    at += count;
-    const [first] = batch;
+  state.gathering.taken(state.inbox.length);
+  for (let at = 0, count = 0; at < arrived.length; at += count) {
+    const first = arrived[at];
     if (first === undefined) break;
+    count = batchLength(arrived, at);
     const { from, local } = first;
-    const bytes = batch.length === 1 ? first.bytes : joined(batch);
-    const frames = plane.drive.ingress(now(), {
-      ...{ from, bytes, local: local.address },
-      ...(batch.length > 1 && { segmentBytes: first.bytes.length }),
-    });
-    for (const frame of frames) take(frame);
-    for (const reply of plane.drive.takeReplies()) state.sockets.send(from, reply, local.address);
+    const datagrams = arrived.slice(at, at + count).map(({ bytes }) => bytes);
+    drive.ingressOf(now(), { from, local: local.address, datagrams }, take);
+    for (const reply of drive.takeReplies()) state.sockets.send(from, reply, local.address);
   }
-  for (const frame of plane.drive.flushIngress(now())) take(frame);
+  drive.flushIngressTo(now(), take);
   return state.inbox.length > 0;
 }
 
@@ -122,16 +123,6 @@ function batchLength(arrived: readonly ArrivedDatagram[], at: number): number {
     if (next.bytes.length < segmentBytes) return count + 1;
   }
   return most;
-}
-
-function joined(batch: readonly ArrivedDatagram[]): Uint8Array {
-  const bytes = new Uint8Array(batch.reduce((sum, one) => sum + one.bytes.length, 0));
-  let at = 0;
-  for (const one of batch) {
-    bytes.set(one.bytes, at);
-    at += one.bytes.length;
-  }
-  return bytes;
 }
 
 /** What the stack wants to have sent, and what control has injected. */

@@ -4,6 +4,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import {
+  copyOf,
   equalIp,
   formatIp,
   type IpAddress,
@@ -144,16 +145,16 @@ function send(
   if (own === undefined) return "done";
   const { socket } = own;
   if ((socket.getSendQueueSize?.() ?? 0) > QUEUED_BYTES_MAX) return "busy";
-  socket.send(bytes, to.port, textOf(to.address), ignore);
+  // Nobody waits for it, which spares a callback for each.
+  socket.send(bytes, to.port, textOf(to.address));
   return "done";
 }
-
-/** Nobody waits for it; and without a listener a refused datagram would be an error of the socket. */
-function ignore(): void {}
 
 /** The peers of a process are few, their datagrams many. */
 const addressByText = new Map<string, IpAddress>();
 const textByKey = new Map<string, string>();
+/** Of the datagram before, which most often went to the same. */
+let lastTo: { readonly address: IpAddress; readonly text: string } | undefined;
 
 function addressOf(text: string): IpAddress | undefined {
   const known = addressByText.get(text);
@@ -166,6 +167,13 @@ function addressOf(text: string): IpAddress | undefined {
 }
 
 function textOf(address: IpAddress): string {
+  if (lastTo === undefined || !equalIp(lastTo.address, address)) {
+    lastTo = { address: copyOf(address), text: knownTextOf(address) };
+  }
+  return lastTo.text;
+}
+
+function knownTextOf(address: IpAddress): string {
   const key = address.join();
   const known = textByKey.get(key);
   if (known !== undefined) return known;

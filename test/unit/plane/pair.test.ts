@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { PlaneSend } from "../../../bindings/plane/index.ts";
-import { concatBytes, type SocketAddress } from "../../../src/base/index.ts";
+import { concatBytes, type SocketAddress, toHex } from "../../../src/base/index.ts";
 import fc from "../../lib/property.ts";
 import { openMessage } from "../../twin/plane/message.ts";
 import { encodeVnet, splitFrame } from "../../twin/plane/split.ts";
@@ -93,6 +93,29 @@ describe("two planes back to back (D-15)", () => {
         plainFrame((isTcp ? tcp : udp)(counting(length, length), { ...addresses(of), identification: 7 })),
       ),
   );
+
+  it("D-15: datagrams that nobody has joined give the same frames, lent", () => {
+    fc.assert(
+      fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
+        const [one, other] = [createPair(), createPair()];
+        const { sends, received } = carry(one, frames);
+        const found: Uint8Array[] = [];
+        const take = (frame: Uint8Array): void => void found.push(Uint8Array.from(frame));
+        for (const send of sends) {
+          const { ecn } = send;
+          other.b.drive.ingressOf(
+            NOW,
+            { from: A, local: B.address, ecn, datagrams: datagramsOf(send) },
+            take,
+          );
+        }
+        other.b.drive.flushIngressTo(NOW, take);
+        expectLaw(other.b);
+        expect(found.map(toHex)).toEqual(received.map(toHex));
+      }),
+      { numRuns: 20 },
+    );
+  });
 
   it.each([
     ["direct", undefined],
