@@ -99,6 +99,8 @@ export interface Plane {
    */
   releaseFlows(): boolean;
 
+  /** Whether `takeEvents` or `takePunts` has something. */
+  hasInput(): boolean;
   /** Up to `limit` events from the control rings, oldest first per worker. */
   takeEvents(limit: number): readonly PlaneEvent[];
   /**

@@ -114,6 +114,7 @@ export function createPlane(options: PlaneOptions): Plane {
     },
     published: () => publications.completed(),
     releaseFlows: () => flowOrder.release(),
+    hasInput: rings.hasInput,
     takeEvents: (limit) => rings.takeEvents(limit, ports),
     takePunts: (limit) => rings.takePunts(limit),
     onWake: (wake) => listenForWakes(shared, AT + PLANE.wake, wake),

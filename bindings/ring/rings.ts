@@ -20,6 +20,8 @@ export interface Ports {
 }
 
 export interface PlaneRings {
+  /** Whether there is anything to be taken. */
+  hasInput(): boolean;
   takeEvents(limit: number, ports: Ports): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   inject(slot: number, packets: readonly Uint8Array[]): void;
@@ -60,6 +62,10 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
   const ingress = pairs.map((pair) => pair.ingress);
   const all = [...egress, ...ingress];
   const injectRings = egress.map((worker) => ringOf(worker, WORKER.injectRing));
+  const inputRings = all.flatMap((worker) => [
+    ringOf(worker, WORKER.controlRing),
+    ringOf(worker, WORKER.dataRing),
+  ]);
   const steering = pairs.length > 1 ? createSteering() : undefined;
   const idle = new Int32Array(new SharedArrayBuffer(4));
   let injectFull = 0;
@@ -86,6 +92,7 @@ export function createPlaneRings(options: PlaneRingsOptions): PlaneRings {
       for (const packet of packets) injectOne(slot, packet);
       for (const [pair, ring] of injectRings.entries()) if (!isRingEmpty(shared, ring)) nudge(pair);
     },
+    hasInput: () => inputRings.some((ring) => !isRingEmpty(shared, ring)),
     takeEvents(limit, { port4, port6 }) {
       const events: PlaneEvent[] = [];
       const localPort = (addressBytes: number) => (addressBytes === 16 ? port6 : port4) ?? 0;

@@ -32,7 +32,7 @@ export interface CarrierOptions {
 export interface Carrier extends Pick<Surroundings, "pathMtu"> {
   readonly grade: SocketGrade;
   readonly choice: CipherChoice;
-  readonly plane: Omit<Surroundings["plane"], "onWake">;
+  readonly plane: Omit<Surroundings["plane"], "onWake"> & { hasInput(): boolean };
   counters(): PlaneCounters;
   /** As the plane sees it. */
   now(): Instant;

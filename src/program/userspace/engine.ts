@@ -5,7 +5,8 @@
  *     carrier ◀── stack ◀── sends
  *        └──▶ events, punts ──▶ control loop
  *
- * One turn takes what has come, hands it through, and lets the control loop have its turn behind it. Nothing of it
+ * One turn takes what has come, hands it through, and lets the control loop have its turn behind it where the plane
+ * has something for that, which has an alarm of its own for all else. Nothing of it
  * runs within a call of the control loop: what that delivers or sends is taken by the next turn.
  */
 import { copyOf, type Instant, type IpAddress, instant, type SocketAddress } from "../../base/index.ts";
@@ -112,9 +113,11 @@ function turn(state: State): void {
   if (due !== undefined && due <= now) stack.handleTimeout(now);
   tellEvents(state);
   carrier.transmit(stack.pollFrame);
-  state.wake?.();
-  // What control has injected meanwhile.
-  carrier.transmit(stack.pollFrame);
+  if (carrier.plane.hasInput()) {
+    state.wake?.();
+    // What control has injected meanwhile.
+    carrier.transmit(stack.pollFrame);
+  }
   if (state.isClosed) return;
   if (hasMore) alarm.ringSoon();
   const next = stack.pollTimeout();

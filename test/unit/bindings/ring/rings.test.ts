@@ -82,6 +82,27 @@ describe("rings (D-10, PG-51)", () => {
     expect(datagrams).toBe(2048);
   });
 
+  it("D-10: tell whether there is anything to be taken, of events and of packets", () => {
+    const { a, b } = createPair();
+    expect([a.hasInput(), b.hasInput()]).toEqual([false, false]);
+    receiveOne(b, new Uint8Array([0xff]));
+    expect(b.hasInput()).toBe(true);
+    b.takePunts(100);
+    expect(b.hasInput()).toBe(true);
+    b.takeEvents(100);
+    expect(b.hasInput()).toBe(false);
+    a.publish({
+      routes: [{ prefix: { address: NET_B.v4, bits: 0 }, target: { kind: "punt" } }],
+      permits: [],
+    });
+    a.drive.egress(NOW, plainFrame(GOOD));
+    expect(a.hasInput()).toBe(true);
+    a.takeEvents(100);
+    expect(a.hasInput()).toBe(true);
+    a.takePunts(100);
+    expect(a.hasInput()).toBe(false);
+  });
+
   it("D-13, PG-54: wakes control once when a ring gets its first entry, and again after it was emptied", async () => {
     const { b } = createPair();
     let wakes = 0;
