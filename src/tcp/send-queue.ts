@@ -21,7 +21,8 @@ export interface SendQueue {
 /** Pieces done with before the list is cut: shifting it for each of them would cost its length every time. */
 const SPENT_PIECES_MAX = 64;
 /**
- * Small writes are joined in pieces of this size: a stream of single octets would else cost a list entry each.
+ * Small writes behind others are joined in pieces of this size: a stream of single octets would else cost a list entry
+ * each. One that nothing waits before, such as a request, is a piece as it is.
  */
 const JOIN_BELOW_BYTES = 1_024;
 const JOINED_BYTES = 2_048;
@@ -30,10 +31,11 @@ export function createSendQueue(): SendQueue {
   return { end: 0, start: 0, pieces: [], head: 0 };
 }
 
-/** Appends `bytes`, borrowed until they are released; small ones are copied. */
+/** Appends `bytes`, borrowed until they are released. */
 export function append(queue: SendQueue, bytes: Uint8Array): void {
   if (bytes.length === 0) return;
-  const piece = bytes.length < JOIN_BELOW_BYTES ? joined(queue, bytes) : { start: queue.end, bytes };
+  const isJoined = bytes.length < JOIN_BELOW_BYTES && queue.pieces.length > queue.head;
+  const piece = isJoined ? joined(queue, bytes) : { start: queue.end, bytes };
   if (piece !== undefined) queue.pieces.push(piece);
   queue.end += bytes.length;
 }
@@ -41,7 +43,7 @@ export function append(queue: SendQueue, bytes: Uint8Array): void {
 /** Room behind the last piece takes the octets, or a new piece with such room is returned. */
 function joined(queue: SendQueue, bytes: Uint8Array): Piece | undefined {
   const last = queue.pieces.at(-1);
-  if (last !== undefined && queue.pieces.length > queue.head) {
+  if (last !== undefined) {
     const used = queue.end - last.start;
     // Only pieces of our own are longer than what they hold.
     if (used + bytes.length <= last.bytes.length) {

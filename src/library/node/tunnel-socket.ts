@@ -1,7 +1,8 @@
 /** A connection to a resource as Node's programs know sockets: a Duplex with the methods of `net.Socket` (PG-121). */
 import { Duplex } from "node:stream";
-import type { TcpSocket } from "../../program/userspace/index.ts";
+import type { RawTcp, TcpSocket } from "../../program/userspace/index.ts";
 import type { Client, DialOptions } from "../face.ts";
+import { rawOf } from "./raw-of.ts";
 
 /** What of `net.Socket` there is. It keeps no process alive by itself; its client does. */
 export interface TunnelSocket extends Duplex {
@@ -31,12 +32,14 @@ const DEFAULT_KEEP_ALIVE_MS = 60_000;
 interface State {
   readonly client: Pick<Client, "dial">;
   readonly given: AbortController;
-  socket: TcpSocket | undefined;
-  reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  socket: RawTcp | undefined;
+  /** Octets are wanted. */
+  isReading: boolean;
+  /** Told to whoever reads or writes next. */
+  failure: Error | undefined;
   isConnecting: boolean;
   /** What waits for the connection. */
-  readonly waiting: (() => void)[];
+  readonly waiting: ((socket: RawTcp) => void)[];
   keepAliveMs: number;
   timer: NodeJS.Timeout | undefined;
   timeoutMs: number;
@@ -52,15 +55,15 @@ function readyStateOf({ readable, writable }: Duplex, { isConnecting }: State): 
 /** With a target it begins to connect; without, `connect` does. */
 export function createTunnelSocket(client: Pick<Client, "dial">, target?: Target): TunnelSocket {
   const state: State = {
-    ...{ client, given: new AbortController(), socket: undefined, reader: undefined, writer: undefined },
+    ...{ client, given: new AbortController(), socket: undefined, isReading: false, failure: undefined },
     ...{ isConnecting: false, waiting: [], keepAliveMs: 0, timer: undefined, timeoutMs: 0 },
   };
   const duplex = new Duplex({
     // As `net.createConnection`: agents rely on it to forget what a server has closed.
     allowHalfOpen: false,
-    read: () => whenOpen(state, () => read(duplex, state)),
-    write: (chunk: Uint8Array, _encoding, done) => whenOpen(state, () => write(state, chunk, done)),
-    final: (done) => whenOpen(state, () => void state.writer?.close().then(() => done(), done)),
+    read: () => whenOpen(state, (socket) => read(duplex, state, socket)),
+    write: (chunk: Uint8Array, _encoding, done) => whenOpen(state, (socket) => socket.write(chunk, done)),
+    final: (done) => whenOpen(state, (socket) => socket.end(done)),
     destroy(error, done) {
       clearTimeout(state.timer);
       state.given.abort(error ?? undefined);
@@ -81,23 +84,33 @@ export function toDuplex(socket: TcpSocket): TunnelSocket {
 
 const NO_TARGET: Target = { host: "", port: 0 };
 
-function whenOpen(state: State, act: () => void): void {
+function whenOpen(state: State, act: (socket: RawTcp) => void): void {
   if (state.socket === undefined) state.waiting.push(act);
-  else act();
+  else act(state.socket);
 }
 
-function read(duplex: Duplex, state: State): void {
-  state.reader?.read().then(
-    ({ done, value }) => {
+function read(duplex: Duplex, state: State, socket: RawTcp): void {
+  if (state.failure !== undefined) return void duplex.destroy(state.failure);
+  state.isReading = true;
+  socket.want();
+}
+
+/** What the connection has for the Duplex, straight out of its blocks. */
+function listen(duplex: Duplex, state: State, socket: RawTcp): void {
+  socket.open({
+    take(unread) {
+      state.isReading = false;
       touch(duplex, state);
-      duplex.push(done ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+      const piece = unread.shift();
+      duplex.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+      return piece.length;
     },
-    (error: unknown) => void duplex.destroy(error as Error),
-  );
-}
-
-function write(state: State, chunk: Uint8Array, done: (error?: Error | null) => void): void {
-  state.writer?.write(chunk).then(() => done(), done);
+    ended: () => void duplex.push(null),
+    failed(error) {
+      state.failure = error;
+      if (state.isReading) duplex.destroy(error);
+    },
+  });
 }
 
 function open(duplex: Duplex, state: State, { signal, ...target }: Target): void {
@@ -107,16 +120,13 @@ function open(duplex: Duplex, state: State, { signal, ...target }: Target): void
     (socket) => {
       state.isConnecting = false;
       if (duplex.destroyed) return socket.abort();
-      state.socket = socket;
-      state.reader = socket.readable.getReader();
-      state.writer = socket.writable.getWriter();
-      // What goes wrong is told by reads and writes.
-      state.writer.closed.catch(() => {});
-      state.reader.closed.catch(() => {});
-      if (state.keepAliveMs > 0) socket.setKeepAlive(state.keepAliveMs);
+      const raw = rawOf(socket);
+      state.socket = raw;
+      listen(duplex, state, raw);
+      if (state.keepAliveMs > 0) raw.setKeepAlive(state.keepAliveMs);
       duplex.emit("connect");
       duplex.emit("ready");
-      for (const act of state.waiting.splice(0)) act();
+      for (const act of state.waiting.splice(0)) act(raw);
     },
     (error: unknown) => {
       state.isConnecting = false;
@@ -165,8 +175,10 @@ function propertiesOf(duplex: Duplex, state: State): PropertyDescriptorMap {
     }),
     setNoDelay: method(() => {}),
     setKeepAlive: method((isOn = false, delayMs: number = DEFAULT_KEEP_ALIVE_MS) => {
-      state.keepAliveMs = isOn ? delayMs || DEFAULT_KEEP_ALIVE_MS : 0;
-      state.socket?.setKeepAlive(state.keepAliveMs);
+      const ms = isOn ? delayMs || DEFAULT_KEEP_ALIVE_MS : 0;
+      // Agents say so behind every request.
+      if (ms !== state.keepAliveMs) state.socket?.setKeepAlive(ms);
+      state.keepAliveMs = ms;
     }),
     ref: method(() => {}),
     unref: method(() => {}),

@@ -2,13 +2,9 @@
 import type { Socket } from "node:net";
 import { copyOf } from "../../base/index.ts";
 import type { Engine } from "./engine.ts";
-import type { TcpHandle } from "./tcp-socket.ts";
+import type { TcpHandle } from "./raw-tcp.ts";
 
-export function pumpToHost(
-  engine: Pick<Engine, "withStack">,
-  id: number,
-  socket: Socket,
-): Omit<TcpHandle, "socket"> {
+export function pumpToHost(engine: Pick<Engine, "withStack">, id: number, socket: Socket): TcpHandle {
   let unsent: Uint8Array = new Uint8Array(0);
   let isOver = false;
 

@@ -7,8 +7,8 @@ import type { StackEvent } from "../../stack/index.ts";
 import type { Engine } from "./engine.ts";
 import type { Addr, TcpSocket } from "./face.ts";
 import { pumpToHost } from "./host-pump.ts";
+import { toAddr } from "./raw-tcp.ts";
 import type { Sockets } from "./sockets.ts";
-import { toAddr } from "./tcp-socket.ts";
 
 /** Whom a flow is forwarded to. */
 export interface HostTarget {

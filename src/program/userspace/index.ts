@@ -18,4 +18,7 @@ export type {
 } from "./inbound.ts";
 export { toAddress } from "./names.ts";
 export type { UserspacePeer } from "./peer.ts";
+export type { RawReader, RawTcp } from "./raw-tcp.ts";
 export type { UserspaceStatus } from "./status.ts";
+export { takeRaw } from "./tcp-socket.ts";
+export { createUnread } from "./unread.ts";

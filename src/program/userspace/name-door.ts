@@ -10,8 +10,8 @@ import {
   type QuestionStream,
 } from "../dns/index.ts";
 import type { Engine } from "./engine.ts";
+import type { TcpHandle } from "./raw-tcp.ts";
 import type { Sockets } from "./sockets.ts";
-import type { TcpHandle } from "./tcp-socket.ts";
 
 export interface NameDoor {
   readonly listenAt: ListenForNames;
@@ -100,10 +100,7 @@ interface Opened {
   readonly listener: Listener;
 }
 
-function serve(
-  engine: Pick<Engine, "withStack">,
-  { id, remote, listener }: Opened,
-): Omit<TcpHandle, "socket"> {
+function serve(engine: Pick<Engine, "withStack">, { id, remote, listener }: Opened): TcpHandle {
   const unsent: Uint8Array[] = [];
   let [isPaused, isEnding, untaken] = [false, false, 0];
 

@@ -9,7 +9,8 @@ import {
 import type { StackEvent, TcpEnd, Unreached } from "../../stack/index.ts";
 import type { Engine } from "./engine.ts";
 import type { TcpSocket, UdpSocket } from "./face.ts";
-import { createTcpSocket, type TcpHandle, toAddr } from "./tcp-socket.ts";
+import { type TcpHandle, toAddr } from "./raw-tcp.ts";
+import { createTcpSocket } from "./tcp-socket.ts";
 import { createUdpSocket, type UdpHandle } from "./udp-socket.ts";
 
 export interface Sockets {
@@ -19,7 +20,7 @@ export interface Sockets {
   /** A connection that was asked for and is there now. */
   adopt(event: Extract<StackEvent, { kind: "tcp-opened" }>): TcpSocket;
   /** The same for whoever wants no streams. */
-  attach(id: number, remote: SocketAddress, handle: Omit<TcpHandle, "socket">): void;
+  attach(id: number, remote: SocketAddress, handle: TcpHandle): void;
   /** Ends connections to addresses that are not allowed any more (PG-124). */
   revoke(isAllowed: (remote: IpAddress) => boolean): void;
   udp(options: UdpOptions): UdpSocket;
@@ -48,7 +49,7 @@ interface Ping {
 }
 
 interface OpenTcp {
-  readonly handle: Omit<TcpHandle, "socket">;
+  readonly handle: TcpHandle;
   readonly remote: SocketAddress;
 }
 
@@ -69,7 +70,7 @@ export function createSockets(engine: Pick<Engine, "withStack">): Sockets {
   return {
     handle: (event) => handle(state, event),
     connect: (remote, signal) => connect(state, remote, signal),
-    adopt: (event) => adopt(state, event).socket,
+    adopt: (event) => adopt(state, event),
     attach: (id, remote, handle) => void state.tcp.set(id, { handle, remote }),
     revoke: (isAllowed) => revoke(state, isAllowed),
     udp: (options) => openUdp(state, options),
@@ -109,14 +110,14 @@ function opened(state: State, event: Extract<StackEvent, { kind: "tcp-opened" }>
   const waiting = state.opening.get(event.id);
   if (waiting === undefined) return;
   state.opening.delete(event.id);
-  waiting.resolve(adopt(state, event).socket);
+  waiting.resolve(adopt(state, event));
 }
 
-function adopt(state: State, event: Extract<StackEvent, { kind: "tcp-opened" }>): TcpHandle {
+function adopt(state: State, event: Extract<StackEvent, { kind: "tcp-opened" }>): TcpSocket {
   const { id, local, remote } = event;
-  const handle = createTcpSocket({ engine: state.engine, id, local, remote });
+  const { socket, handle } = createTcpSocket({ engine: state.engine, id, local, remote });
   state.tcp.set(id, { handle, remote });
-  return handle;
+  return socket;
 }
 
 function closed(state: State, { id, reason }: Extract<StackEvent, { kind: "tcp-closed" }>): void {

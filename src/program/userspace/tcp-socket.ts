@@ -1,152 +1,106 @@
-/** A connection of the stack as a pair of web streams (PG-120, PG-125). */
-import { Buffer } from "node:buffer";
-import { formatIp, PosternError, type SocketAddress } from "../../base/index.ts";
-import type { TcpEnd } from "../../stack/index.ts";
-import type { Engine } from "./engine.ts";
-import type { Addr, TcpSocket } from "./face.ts";
-import { createUnread, type Unread } from "./unread.ts";
+/** A connection of the stack as a pair of web streams (PG-120, PG-125), which are made when they are asked for. */
+import type { TcpSocket } from "./face.ts";
+import { createRawTcp, type Done, type RawTcp, type TcpHandle, type TcpParts } from "./raw-tcp.ts";
+import type { Unread } from "./unread.ts";
 
-/** What a socket hears of its connection. */
-export interface TcpHandle {
+type Streams = Pick<TcpSocket, "readable" | "writable">;
+
+/** Of sockets whose streams nobody has asked for. */
+const rawBySocket = new WeakMap<TcpSocket, () => RawTcp>();
+
+export function createTcpSocket(parts: TcpParts): {
   readonly socket: TcpSocket;
-  /** Borrows `bytes` for the time of the call. */
-  data(bytes: Uint8Array): void;
-  ended(): void;
-  writable(): void;
-  closed(reason: TcpEnd | "closed"): void;
-}
-
-export interface TcpParts {
-  readonly engine: Pick<Engine, "withStack">;
-  readonly id: number;
-  readonly local: SocketAddress;
-  readonly remote: SocketAddress;
-}
-
-interface State extends TcpParts {
-  readonly unread: Unread;
-  reader: ReadableByteStreamController | undefined;
-  writer: WritableStreamDefaultController | undefined;
-  /** Somebody waits for octets. */
-  isWanted: boolean;
-  /** What has come is handed over behind this turn, when more of it has come. */
-  isDue: boolean;
-  hasEnded: boolean;
-  isReadable: boolean;
-  /** Who waits for room in the send buffer. */
-  resume: (() => void) | undefined;
-  end: TcpEnd | "closed" | undefined;
-  reason: unknown;
-}
-
-export function createTcpSocket(parts: TcpParts): TcpHandle {
-  const state: State = {
-    ...parts,
-    ...{
-      unread: createUnread(),
-      reader: undefined,
-      writer: undefined,
-      isWanted: false,
-      isDue: false,
-      hasEnded: false,
-      isReadable: true,
-    },
-    ...{ resume: undefined, end: undefined, reason: undefined },
-  };
-  let settle = (): void => {};
-  const closed = new Promise<void>((resolve) => {
-    settle = resolve;
-  });
-  const abort = (reason?: unknown): void => {
-    if (state.end !== undefined) return;
-    state.reason = reason;
-    parts.engine.withStack((stack, now) => stack.abort(now, parts.id));
-    close(state, "closed");
-    settle();
+  readonly handle: TcpHandle;
+} {
+  const { raw, handle } = createRawTcp(parts);
+  let made: Streams | undefined;
+  const streams = (): Streams => {
+    made ??= streamsOf(raw);
+    rawBySocket.delete(socket);
+    return made;
   };
   const socket: TcpSocket = {
-    local: toAddr(parts.local),
-    remote: toAddr(parts.remote),
-    readable: readableOf(state, abort),
-    writable: writableOf(state, abort),
-    abort,
-    setKeepAlive: (ms) =>
-      parts.engine.withStack((stack, now) => stack.keepAlive(now, parts.id, ms === 0 ? undefined : ms)),
+    ...{ local: raw.local, remote: raw.remote, closed: raw.closed, abort: raw.abort },
+    get readable() {
+      return streams().readable;
+    },
+    get writable() {
+      return streams().writable;
+    },
+    setKeepAlive: raw.setKeepAlive,
     setNoDelay: () => {},
-    closed,
     async [Symbol.asyncDispose]() {
-      abort();
-      await closed;
+      raw.abort();
+      await raw.closed;
     },
   };
-  return {
-    socket,
-    data(bytes) {
-      state.unread.push(bytes);
-      if (state.isWanted) deliverSoon(state);
-    },
-    ended() {
-      state.hasEnded = true;
-      deliver(state);
-    },
-    writable: () => state.resume?.(),
-    closed(reason) {
-      // What has come before a reset in the same turn is still whose who waits for it.
-      if (state.isWanted) deliver(state);
-      close(state, reason);
-      settle();
-    },
-  };
+  rawBySocket.set(socket, () => {
+    made = lockedStreams();
+    return raw;
+  });
+  return { socket, handle };
 }
 
-export function toAddr({ address, port }: SocketAddress): Addr {
-  return { address: formatIp(address), port };
+/** The connection below a socket for a caller who makes other streams of it; the socket's own are locked then. */
+export function takeRaw(socket: TcpSocket): RawTcp | undefined {
+  const take = rawBySocket.get(socket);
+  rawBySocket.delete(socket);
+  return take?.();
 }
 
-/** Of bytes, so that a reader may bring its own memory (`getReader({ mode: "byob" })`). */
-function readableOf(state: State, abort: (reason?: unknown) => void): TcpSocket["readable"] {
-  return new ReadableStream({
+function lockedStreams(): Streams {
+  const streams = { readable: new ReadableStream({ type: "bytes" }), writable: new WritableStream() };
+  streams.readable.getReader();
+  streams.writable.getWriter();
+  return streams;
+}
+
+function streamsOf(raw: RawTcp): Streams {
+  let [reader, writer]: [ReadableByteStreamController?, WritableStreamDefaultController?] = [];
+  let isReadable = true;
+  // Of bytes, so that a reader may bring its own memory (`getReader({ mode: "byob" })`).
+  const readable = new ReadableStream({
     type: "bytes",
     start(controller) {
-      state.reader = controller;
+      reader = controller;
     },
-    pull() {
-      state.isWanted = true;
-      deliver(state);
-    },
+    pull: () => raw.want(),
     cancel(reason) {
       // Nobody reads any more: what still comes cannot be acknowledged honestly.
-      state.isReadable = false;
-      state.unread.clear();
-      abort(reason);
+      isReadable = false;
+      raw.abort(reason);
     },
   });
-}
-
-/** Whoever reads gets all of a turn at once: fewer pieces, and full ones. */
-function deliverSoon(state: State): void {
-  if (state.isDue) return;
-  state.isDue = true;
-  queueMicrotask(() => {
-    state.isDue = false;
-    deliver(state);
+  const writable = new WritableStream<Uint8Array>({
+    start(controller) {
+      writer = controller;
+    },
+    write: (chunk) => promised((done) => raw.write(chunk, done)),
+    close() {
+      writer = undefined;
+      return promised(raw.end);
+    },
+    abort: raw.abort,
   });
+  raw.open({
+    take: (unread) => (reader === undefined ? 0 : handOver(reader, unread)),
+    ended() {
+      isReadable = false;
+      reader?.close();
+      // Whoever waits with memory of its own gets that back.
+      reader?.byobRequest?.respond(0);
+    },
+    failed(error) {
+      if (isReadable) reader?.error(error);
+      isReadable = false;
+      writer?.error(error);
+    },
+  });
+  return { readable, writable };
 }
 
-function deliver(state: State): void {
-  const { reader, unread } = state;
-  if (reader === undefined || !state.isReadable) return;
-  if (state.isWanted && !unread.isEmpty()) {
-    state.isWanted = false;
-    const octets = handOver(reader, unread);
-    state.engine.withStack((stack, now) => stack.take(now, state.id, octets));
-    return;
-  }
-  if (!state.hasEnded || !unread.isEmpty()) return;
-  state.isReadable = false;
-  reader.close();
-  // Whoever waits with memory of its own gets that back.
-  reader.byobRequest?.respond(0);
+function promised(act: (done: Done) => void): Promise<void> {
+  return new Promise((resolve, reject) => act((error) => (error === undefined ? resolve() : reject(error))));
 }
 
 /** @returns how many octets */
@@ -162,68 +116,4 @@ function handOver(reader: ReadableByteStreamController, unread: Unread): number 
   const octets = next.length;
   reader.enqueue(next);
   return octets;
-}
-
-function writableOf(state: State, abort: (reason?: unknown) => void): TcpSocket["writable"] {
-  return new WritableStream<Uint8Array>({
-    start(controller) {
-      state.writer = controller;
-    },
-    write: (chunk) => write(state, chunk),
-    close() {
-      state.writer = undefined;
-      if (state.end === undefined) state.engine.withStack((stack, now) => stack.end(now, state.id));
-    },
-    abort,
-  });
-}
-
-/** Resolves when all of it is in the send buffer. */
-async function write(state: State, chunk: Uint8Array): Promise<void> {
-  // The stack sends from it until it is acknowledged; whoever wrote it may use its own again.
-  let left: Uint8Array = Buffer.allocUnsafeSlow(chunk.length);
-  left.set(chunk);
-  for (;;) {
-    if (state.end !== undefined) throw errorOf(state);
-    const taken = state.engine.withStack((stack, now) => stack.send(now, state.id, left));
-    left = left.subarray(taken);
-    if (left.length === 0) return;
-    await new Promise<void>((resolve) => {
-      state.resume = resolve;
-    });
-    state.resume = undefined;
-  }
-}
-
-function close(state: State, end: TcpEnd | "closed"): void {
-  if (state.end !== undefined) return;
-  state.end = end;
-  state.resume?.();
-  const isClean = end === "done" && state.hasEnded;
-  if (isClean) return;
-  const error = errorOf(state);
-  if (state.isReadable) {
-    state.isReadable = false;
-    state.unread.clear();
-    state.reader?.error(error);
-  }
-  state.writer?.error(error);
-}
-
-const MESSAGES: Readonly<Record<TcpEnd | "closed", string>> = {
-  done: "the connection is closed",
-  closed: "the connection was closed by this side",
-  reset: "the connection was reset by the other side",
-  timeout: "the other side does not answer any more",
-  refused: "the connection was refused",
-  prohibited: "access was taken away",
-  unreachable: "the other side is not reachable any more",
-};
-
-function errorOf({ end = "closed", reason, remote }: State): PosternError {
-  const code = end === "done" ? "closed" : end;
-  const { address, port } = toAddr(remote);
-  return new PosternError(code, `${address} port ${port}: ${MESSAGES[end]}`, undefined, {
-    ...(reason !== undefined && { cause: reason }),
-  });
 }

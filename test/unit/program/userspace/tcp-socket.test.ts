@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { ip } from "../../../../src/base/index.ts";
 import type { Engine } from "../../../../src/program/userspace/engine.ts";
-import { createTcpSocket, type TcpHandle } from "../../../../src/program/userspace/tcp-socket.ts";
+import type { TcpHandle } from "../../../../src/program/userspace/raw-tcp.ts";
+import { createTcpSocket } from "../../../../src/program/userspace/tcp-socket.ts";
 
 interface World extends TcpHandle {
   readonly reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -15,8 +16,8 @@ function openSocket(): World {
   const stack = { take: (_now: unknown, _id: number, octets: number) => taken.push(octets) };
   const withStack = ((use: (stack: unknown, now: number) => unknown) => use(stack, 0)) as Engine["withStack"];
   const at = { address: ip("10.0.0.1"), port: 80 };
-  const handle = createTcpSocket({ engine: { withStack }, id: 1, local: at, remote: at });
-  return { ...handle, taken, reader: handle.socket.readable.getReader() };
+  const { socket, handle } = createTcpSocket({ engine: { withStack }, id: 1, local: at, remote: at });
+  return { ...handle, taken, reader: socket.readable.getReader() };
 }
 
 const octets = (length: number): Uint8Array => new Uint8Array(length).fill(length % 251);
