@@ -10,7 +10,7 @@
  * `test/twin/plane/egress.ts`; how datagrams are joined has none.
  */
 import { count } from "../counters";
-import { flush, seal } from "../crypto";
+import { flush, LANES, SEAL_SHORT_BYTES, seal, sealShort } from "../crypto";
 import { Channel, Data } from "../header";
 import {
   BUFFER_LEAD,
@@ -31,6 +31,7 @@ import {
 } from "../layout";
 import { noteSent } from "../table/activity";
 import { peerRow } from "../table/session";
+import { blocksAhead } from "./ahead";
 
 const PADDING_BYTES: u32 = 16;
 
@@ -123,24 +124,33 @@ function refusedSource(worker: usize, serial: u32): usize {
 function sealMessage(worker: usize, transit: usize, packet: usize, bytes: u32, text: u32, at: usize): void {
   const session = load<usize>(transit, Transit.SESSION);
   const counter = load<u64>(transit, Transit.COUNTER);
+  const reserved = load<u32>(transit, Transit.RESERVED);
   store<u64>(transit, counter + 1, Transit.COUNTER);
-  store<u32>(transit, load<u32>(transit, Transit.RESERVED) - 1, Transit.RESERVED);
+  store<u32>(transit, reserved - 1, Transit.RESERVED);
   store<u64>(worker, counter, Worker.NONCE_COUNTER);
   store<u32>(at, MESSAGE_DATA);
   store<u32>(at, load<u32>(session, Session.REMOTE), Data.RECEIVER);
   store<u64>(at, counter, Data.COUNTER);
   const key = session + Session.SEND_KEY;
   const body = at + <usize>DATA_HEADER_BYTES;
+  let ahead: usize = 0;
+  if (LANES != 0 && text <= <u32>SEAL_SHORT_BYTES) ahead = blocksAhead(worker, key, counter, text, reserved);
   if (text == bytes) {
-    seal(key, worker + Worker.NONCE, packet, body, <i32>text, worker + Worker.AEAD);
+    sealText(worker, key, packet, body, text, ahead);
     return;
   }
   // What follows the packet may be the next segment's payload: put back afterwards.
   const behind = packet + <usize>bytes;
   const saved = v128.load(behind);
   v128.store(behind, i32x4.splat(0));
-  seal(key, worker + Worker.NONCE, packet, body, <i32>text, worker + Worker.AEAD);
+  sealText(worker, key, packet, body, text, ahead);
   v128.store(behind, saved);
+}
+
+/** @param ahead blocks made in advance, or 0 */
+function sealText(worker: usize, key: usize, packet: usize, body: usize, text: u32, ahead: usize): void {
+  if (LANES != 0 && ahead != 0) sealShort(packet, body, <i32>text, ahead);
+  else seal(key, worker + Worker.NONCE, packet, body, <i32>text, worker + Worker.AEAD);
 }
 
 /**

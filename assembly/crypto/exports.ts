@@ -10,9 +10,11 @@ import {
   makeAhead,
   open,
   openShort,
+  SEAL_SHORT_BYTES,
   SHORT_BYTES,
   STATE_BYTES,
   seal,
+  sealShort,
 } from "./index";
 
 /** @see lanesFor in index.ts */
@@ -25,9 +27,18 @@ export function aeadStateBytes(): i32 {
   return STATE_BYTES;
 }
 
-/** @see seal in index.ts */
-export function aeadSeal(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize): void {
-  seal(key, np, src, dst, len, st);
+/** @see seal and sealShort in index.ts: with `ahead` a short message is sealed as one. */
+export function aeadSeal(
+  key: usize,
+  np: usize,
+  src: usize,
+  dst: usize,
+  len: i32,
+  st: usize,
+  ahead: usize,
+): void {
+  if (LANES && ahead && len <= SHORT_BYTES) sealShort(src, dst, len, ahead);
+  else seal(key, np, src, dst, len, st);
 }
 
 /** @see flush in index.ts */
@@ -54,10 +65,14 @@ export function aeadAhead(key: usize, np: usize, stride: usize, len: i32, out: u
   makeAhead(key, np, stride, len, out, st);
 }
 
-/** Seals the same message `n` times, `batch` messages to a flush: the egress loop without its system calls. */
+/**
+ * Seals the same message `n` times, `batch` messages to a flush: the egress loop without its system calls. With `keys`,
+ * an address for AHEAD_BYTES_MAX bytes, short messages have their blocks made in advance, as in a long run.
+ */
 export function aeadSealMany(
   n: i32,
   batch: i32,
+  keys: usize,
   key: usize,
   np: usize,
   src: usize,
@@ -67,7 +82,13 @@ export function aeadSealMany(
 ): void {
   let due = batch;
   for (let i: i32 = 0; i < n; i++) {
-    seal(key, np, src, dst, len, st);
+    let ahead: usize = 0;
+    if (LANES && keys && len <= SEAL_SHORT_BYTES) {
+      const lane = i & (lanesFor(len) - 1);
+      if (lane == 0) makeAhead(key, np + 4, 0, len, keys, st);
+      ahead = keys + AHEAD_BYTES * <usize>lane;
+    }
+    aeadSeal(key, np, src, dst, len, st, ahead);
     if (--due == 0) {
       flush(st);
       due = batch;

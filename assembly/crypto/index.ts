@@ -19,6 +19,8 @@ export { STATE_BYTES, wipe } from "./state";
 export const LANES: i32 = CIPHER == 2 ? wide.LANES : 0;
 /** Messages of at most so many bytes may be sealed and opened with blocks made in advance. */
 export const SHORT_BYTES: i32 = CIPHER == 2 ? wide.SHORT_BYTES : 0;
+/** Sealing gains from them up to so many. */
+export const SEAL_SHORT_BYTES: i32 = CIPHER == 2 ? 128 : 0;
 /** What `makeAhead` writes for each message, and how much in all. */
 export const AHEAD_BYTES: usize = 128;
 export const AHEAD_BYTES_MAX: usize = 1024;

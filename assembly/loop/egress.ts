@@ -4,9 +4,10 @@
  * `egressLoop` never returns while it works, and such a function stays in the baseline tier (PF-15): so it
  * does nothing but call `egressTurn`.
  */
+import { forgetBlocks } from "../batch/ahead";
 import { egressBegin, egressFlush, egressInject, egressStep } from "../batch/egress";
 import { readClock } from "../clock";
-import { wipe } from "../crypto";
+import { LANES } from "../crypto";
 import { Egress, ENDED_TUN_REMOVED, Worker } from "../layout";
 import { EAGAIN, EBADF, EBADFD, EINTR, POLLIN } from "../linux";
 import { ringPeek } from "../ring";
@@ -14,6 +15,7 @@ import { sysYield } from "../sys";
 import { countErrno } from "./errno";
 import { hasFrame, readFrame, releaseFrame } from "./frames";
 import { isBusy } from "./pace";
+import { wipeSecrets } from "./secrets";
 import { transmit } from "./transmit";
 import { beginBatch, beginLoop, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
 
@@ -27,7 +29,8 @@ export function egressLoop(worker: usize): u32 {
   while (egressTurn(worker)) {}
   if (egressFlush(worker) != 0) transmit(worker);
   park(worker);
-  wipe(worker + Worker.AEAD);
+  wipeSecrets(worker);
+  if (LANES != 0) forgetBlocks(worker);
   return load<u32>(worker, Worker.ENDED);
 }
 

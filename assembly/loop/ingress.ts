@@ -8,7 +8,6 @@ import { readControl, readSource } from "../arrival";
 import { ingressBegin, ingressFlush, ingressStep } from "../batch/ingress";
 import { readClock } from "../clock";
 import { count, dropped, observeBatch } from "../counters";
-import { wipe } from "../crypto";
 import { noteIdle } from "../guard/replies";
 import {
   BUFFER_LEAD,
@@ -29,6 +28,7 @@ import { endFlood, hasFilter, judgeFlood } from "./flood";
 import { putFrame } from "./frames";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
+import { wipeSecrets } from "./secrets";
 import {
   beginBatch,
   beginLoop,
@@ -60,7 +60,7 @@ export function ingressLoop(worker: usize): u32 {
   sendReplies(worker, load<u32>(worker, Worker.IS_V6_TURN) != 0);
   endFlood(worker);
   park(worker);
-  wipe(worker + Worker.AEAD);
+  wipeSecrets(worker);
   return load<u32>(worker, Worker.ENDED);
 }
 

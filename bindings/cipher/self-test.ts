@@ -12,13 +12,14 @@ import { createSeededRandom, type Random, randomBelow, randomBytes } from "../..
 export interface AeadExports {
   aeadLanes(len: number): number;
   aeadStateBytes(): number;
-  aeadSeal(key: number, np: number, src: number, dst: number, len: number, st: number): void;
+  aeadSeal(key: number, np: number, src: number, dst: number, len: number, st: number, ahead: number): void;
   aeadFlush(st: number): void;
   aeadOpen(key: number, np: number, src: number, dst: number, len: number, st: number, otk: number): number;
   aeadAhead(key: number, np: number, stride: number, len: number, out: number, st: number): void;
   aeadSealMany(
     n: number,
     batch: number,
+    keys: number,
     key: number,
     np: number,
     src: number,
@@ -167,9 +168,9 @@ export function measureSpeeds<T extends { readonly bench: Bench }>(
   }));
 }
 
-/** Seals messages of one length in batches, as the egress loop does. */
+/** Seals messages of one length in batches, as the egress loop does in a long run. */
 export function sealMany({ aead }: Bench, length: number, messages: number): void {
-  aead.aeadSealMany(messages, BATCH, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
+  aead.aeadSealMany(messages, BATCH, AHEAD, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
 }
 
 /** Opens what `sealMany` sealed, with keys or blocks in advance where the variant makes them, as for a long run. */
@@ -203,7 +204,7 @@ function findVectorFault({ aead, bytes }: Bench): string | undefined {
   );
   bytes.set([0, 0, 0, 0, 0, 0, 0, 0x4a, 0, 0, 0, 0], NONCE);
   bytes.set(plaintext, SOURCE);
-  aead.aeadSeal(KEY, NONCE, SOURCE, SEALED, plaintext.length, SEAL_STATE);
+  aead.aeadSeal(KEY, NONCE, SOURCE, SEALED, plaintext.length, SEAL_STATE, 0);
   aead.aeadFlush(SEAL_STATE);
   return isEqualAt(bytes, SEALED, ciphertext) ? undefined : "RFC 8439 §2.4.2 gives other ciphertext";
 }
@@ -220,7 +221,7 @@ function findSealFault({ aead, bytes }: Bench, oracle: Oracle, random: Random, l
     bytes.set(key, KEY);
     bytes.set(nonce, NONCE);
     bytes.set(plaintext, source);
-    aead.aeadSeal(KEY, NONCE, source, at, length, SEAL_STATE);
+    aead.aeadSeal(KEY, NONCE, source, at, length, SEAL_STATE, 0);
     due.push({ at, expected: oracle(key, nonce, plaintext) });
     at += length + 16 + GUARD_BYTES;
     if (i % BATCH < BATCH - 1 && i < lengths.length - 1) continue;
@@ -289,6 +290,13 @@ function findRunFault({ aead, bytes }: Bench, oracle: Oracle, random: Random, le
       bytes.fill(0, NONCE, NONCE + 4);
       bytes.copyWithin(NONCE + 4, sealed - 8, sealed);
       const open = () => aead.aeadOpen(KEY, NONCE, sealed, OPENED, length, OPEN_STATE, otk) === 1;
+      const fault = findSealedInRunFault(
+        { aead, bytes },
+        plaintext,
+        bytes.slice(sealed, sealed + length + 16),
+        otk,
+      );
+      if (fault !== undefined) return fault;
       bytes.fill(GUARD, OPENED, OPENED + length + GUARD_BYTES);
       if (!open() || !isEqualAt(bytes, OPENED, plaintext)) return `opening ${length} bytes in a run fails`;
       if (!isGuarded(bytes, OPENED + length)) return `opening ${length} bytes in a run writes beyond them`;
@@ -297,6 +305,20 @@ function findRunFault({ aead, bytes }: Bench, oracle: Oracle, random: Random, le
     }
   }
   return undefined;
+}
+
+/** The message whose nonce and record are in place, sealed: a long one as without anything in advance. */
+function findSealedInRunFault(
+  { aead, bytes }: Bench,
+  plaintext: Uint8Array,
+  expected: Uint8Array,
+  ahead: number,
+) {
+  bytes.set(plaintext, OPENED);
+  bytes.fill(GUARD, SEALED, SEALED + expected.length + GUARD_BYTES);
+  aead.aeadSeal(KEY, NONCE, OPENED, SEALED, plaintext.length, SEAL_STATE, ahead);
+  aead.aeadFlush(SEAL_STATE);
+  return findSealedFault(bytes, { at: SEALED, expected });
 }
 
 function isEqualAt(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {

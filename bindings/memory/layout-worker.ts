@@ -247,6 +247,12 @@ export const egress = {
   sendName: { type: "bytes", bytes: 32, writer: "egress", doc: "destination: a copy of the path's" },
   sendSourceBytes: { type: "u32", writer: "egress", doc: "0, 4 or 16" },
   sendSource: { type: "bytes", bytes: 16, writer: "egress", doc: "source: a copy of the path's" },
+  aheadNext: { type: "u64", writer: "egress", doc: "counter by which a run of short messages goes on" },
+  aheadFirst: { type: "u64", writer: "egress", doc: "counter of the first blocks made in advance" },
+  aheadKey: { type: "u64", writer: "egress", doc: "first bytes of the key of both" },
+  aheadRun: { type: "u32", writer: "egress", doc: "short messages that followed one" },
+  aheadMade: { type: "u32", writer: "egress", doc: "messages that have blocks in advance" },
+  aheadText: { type: "u32", writer: "egress", doc: "longest text that they are enough for" },
   refusedSources: {
     type: "u32",
     count: 64,

@@ -138,7 +138,7 @@ function sealAt({ aead, bytes }: Bench, at: number, key: Uint8Array, nonce: Uint
   bytes.set(key, KEY);
   bytes.set(nonce, NONCE);
   bytes.set(text, SOURCE);
-  aead.aeadSeal(KEY, NONCE, SOURCE, at, text.length, STATE);
+  aead.aeadSeal(KEY, NONCE, SOURCE, at, text.length, STATE, 0);
 }
 
 function isAt({ bytes }: Bench, at: number, expected: Uint8Array): boolean {

@@ -8,7 +8,7 @@ import { encodeSockaddr, parseSockaddr } from "../../../bindings/linux/index.ts"
 import { CONSTANTS, instantiatePlane, OFFSETS } from "../../../bindings/memory/index.ts";
 import { copyOf, type Instant, type SocketAddress } from "../../../src/base/index.ts";
 import type { Fault } from "../../lib/fault-script.mjs";
-import { compileVariant } from "../crypto/modules.ts";
+import { compileVariant, type VARIANTS } from "../crypto/modules.ts";
 import { withFaults } from "./faulty-calls.ts";
 import { NOW, type testPlane } from "./pair.ts";
 
@@ -127,6 +127,7 @@ export function runLoop(
   kind: "egress" | "ingress",
   plane: ReturnType<typeof testPlane>,
   script: KernelScript,
+  variant: (typeof VARIANTS)[number] = "turbofan",
 ): KernelRun {
   const { memory } = plane;
   const view = new DataView(memory.buffer);
@@ -152,7 +153,7 @@ export function runLoop(
   set(WORKER.wakeFd, FD.wake);
   set(WORKER.stop, 0);
   set(WORKER.ended, 0);
-  const exports = instantiatePlane(compileVariant("turbofan"), memory, sys);
+  const exports = instantiatePlane(compileVariant(variant), memory, sys);
   const ended = kind === "egress" ? exports.egressLoop(worker) : exports.ingressLoop(worker);
   return { ended, ...recording };
 }

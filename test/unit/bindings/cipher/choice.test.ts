@@ -41,7 +41,7 @@ describe("D-26: choice of the cipher variant", () => {
     expect(choice.candidates).toMatchObject([{ name: "turbofan", ok: true }]);
     const { aead, bytes } = openBench(choice.module);
     bytes.fill(7, 0x20_0000, 0x20_0000 + 100);
-    aead.aeadSeal(0x20_0000, 0x20_0040, 0x20_0000, 0x20_1000, 40, 0x20_2000);
+    aead.aeadSeal(0x20_0000, 0x20_0040, 0x20_0000, 0x20_1000, 40, 0x20_2000, 0);
     aead.aeadFlush(0x20_2000);
     const sevens = (length: number) => new Uint8Array(length).fill(7);
     expect(Buffer.from(bytes.subarray(0x20_1000, 0x20_1038))).toEqual(
