@@ -64,6 +64,17 @@ export function waitForSome(worker: usize, first: i32, second: i32, events: u16,
   if (ready > 0 && load<u16>(set + 2 * POLLFD_BYTES, REVENTS) != 0) sysRead(wake, worker + Worker.TIME, 8);
 }
 
+/** Whether the last `waitFor` found something at its first (0) or second (1) descriptor, or `expectBoth` says so. */
+export function isReady(worker: usize, place: usize): bool {
+  return load<u16>(worker + Worker.POLL_SET + place * POLLFD_BYTES, REVENTS) != 0;
+}
+
+/** There may be more at both, without a wait. */
+export function expectBoth(worker: usize): void {
+  store<u16>(worker + Worker.POLL_SET, POLLIN, REVENTS);
+  store<u16>(worker + Worker.POLL_SET + POLLFD_BYTES, POLLIN, REVENTS);
+}
+
 /** Waits until a descriptor takes more, or so long. */
 export function waitForRoom(worker: usize, fd: i32, ms: i32): void {
   count(worker, Counter.POLLS, 1);

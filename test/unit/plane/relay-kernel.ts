@@ -34,6 +34,9 @@ const EAGAIN = 11;
 const [SOL_SOCKET, SOL_UDP, IPPROTO_IP, IPPROTO_IPV6] = [1, 17, 0, 41];
 const [UDP_SEGMENT, UDP_GRO, IP_TOS, IP_PKTINFO, IPV6_PKTINFO, IPV6_TCLASS] = [103, 104, 1, 8, 50, 67];
 const SO_RXQ_OVFL = 40;
+const POLLIN = 1;
+/** Descriptors from here on are of allocations. */
+const LISTENING_BELOW = 1000;
 const [IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE, ENOPROTOOPT] = [10, 23, 3, 92];
 export const FD = { listen4: 11, listen6: 12, wake: 13, epoll: 14 } as const;
 /** Allocation sockets: `fdOf(port, family)`. */
@@ -71,7 +74,11 @@ export interface RelayBench {
   /** Errors of the next sends; 0 is success. A number above 1000 sends so many (less 1000) of the call. */
   readonly sendErrors: number[];
   readonly waits: { readonly fd: number; readonly timeoutMs: number }[];
+  /** Sockets in the order in which they were read. */
+  readonly receives: number[];
   now: number;
+  /** What passes with each receive. */
+  receiveMs: number;
   publish(binding: RelayBinding): void;
   /** Lets the client side work until its sockets are empty. */
   fromClients(...arrivals: readonly Arrival[]): readonly Sent[];
@@ -92,8 +99,10 @@ export function createRelayBench(faults: readonly Fault[] = []): RelayBench {
     sent: [],
     sendErrors: [],
     waits: [],
+    receives: [],
     whole: new Set(),
     now: 1000,
+    receiveMs: 0,
     ended: 0,
     errno: 0,
     stop: () => {},
@@ -170,12 +179,21 @@ interface Scene {
   readonly sent: Sent[];
   readonly sendErrors: number[];
   readonly waits: { readonly fd: number; readonly timeoutMs: number }[];
+  readonly receives: number[];
   /** Sockets that set DF at the moment. */
   readonly whole: Set<number>;
   now: number;
+  receiveMs: number;
   ended: number;
   errno: number;
   stop: () => void;
+}
+
+/** An epoll descriptor is ready when a socket of an allocation is. */
+function hasSomething({ queues }: Scene, fd: number): boolean {
+  return [...queues].some(
+    ([of, queue]) => queue.length > 0 && (fd === FD.epoll ? of > LISTENING_BELOW : of === fd),
+  );
 }
 
 function queueOf({ queues }: Scene, fd: number): Arrival[] {
@@ -213,6 +231,8 @@ function createCalls(shared: SharedMemory, scene: Scene) {
       return 0;
     },
     recvmmsg(fd: number, at: number, count: number) {
+      scene.receives.push(fd);
+      scene.now += scene.receiveMs;
       const arrivals = queueOf(scene, fd).splice(0, count);
       for (const [i, arrival] of arrivals.entries()) writeArrival(shared, at + 64 * i, arrival);
       return arrivals.length === 0 ? fail(EAGAIN) : arrivals.length;
@@ -237,9 +257,17 @@ function createCalls(shared: SharedMemory, scene: Scene) {
     },
     poll(at: number, count: number, timeoutMs: number) {
       if (count > 0) scene.waits.push({ fd: shared.words[at >> 2] ?? 0, timeoutMs });
-      // Three descriptors: the worker has nothing to do. One: it waits for room.
-      if (count === 3) scene.stop();
-      return 0;
+      // Three descriptors: the worker asks whether there is more to do. One: it waits for room.
+      if (count !== 3) return 0;
+      const view = new DataView(shared.memory.buffer);
+      let ready = 0;
+      for (const place of [at, at + 8]) {
+        const isReady = hasSomething(scene, view.getInt32(place, true));
+        view.setUint16(place + 6, isReady ? POLLIN : 0, true);
+        if (isReady) ready++;
+      }
+      if (ready === 0) scene.stop();
+      return ready;
     },
   };
 }

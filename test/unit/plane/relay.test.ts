@@ -228,6 +228,16 @@ describe("from peers to clients", () => {
     expect(made.peer().drops).toEqual({ relay_no_binding: 4 });
   });
 
+  it("RL-51: a worker reads what poll has found, and what does not fill a receive only once", () => {
+    const made = bench();
+    made.fromClients({ from: CLIENT, bytes: channelData(counting(9)) });
+    expect(made.receives.splice(0)).toEqual([FD.listen4]);
+    made.fromPeers(PORT, { from: PEER, bytes: counting(9) });
+    expect(made.receives.splice(0)).toEqual([fdOf(PORT, 4)]);
+    made.fromPeers(PORT, ...Array.from({ length: 64 }, () => ({ from: PEER, bytes: counting(9) })));
+    expect(made.receives).toEqual([fdOf(PORT, 4), fdOf(PORT, 4)]);
+  });
+
   it("RL-53: a socket has four receives, then the next has its turn", () => {
     const other = { ...BINDING, channel: 0x4001, port: PORT + 1 };
     const made = bench(BINDING, other);
@@ -347,7 +357,8 @@ describe("when the kernel refuses", () => {
     const made = bench();
     made.sendErrors.push(EAGAIN);
     expect(made.fromClients(single)).toHaveLength(1);
-    expect(made.waits[0]).toEqual({ fd: fdOf(PORT, 4), timeoutMs: 5 });
+    const forRoom = made.waits.filter(({ fd }) => fd !== FD.listen4);
+    expect(forRoom).toEqual([{ fd: fdOf(PORT, 4), timeoutMs: 5 }]);
     made.sendErrors.push(EAGAIN, EAGAIN);
     expect(made.fromClients(single, { ...single, ecn: 1 })).toEqual([]);
     expect(made.client().drops).toEqual({ relay_send_full: 2 });
@@ -423,6 +434,17 @@ describe("what is counted", () => {
       toClient: { packets: 1, bytes: 7 },
       lastUsed: 6000,
     });
+  });
+
+  it("RL-56: the time of last use passes for workers that never wait, too", () => {
+    const made = bench();
+    made.receiveMs = 1;
+    const ofPeer = Array.from({ length: 64 * 100 }, () => ({ from: PEER, bytes: counting(1) }));
+    made.fromPeers(PORT, ...ofPeer);
+    expect(made.table.usage(BINDING)?.lastUsed).toBeGreaterThan(1050);
+    made.now = 2000;
+    made.fromClients(...ofPeer.map(({ bytes }) => ({ from: CLIENT, bytes: channelData(bytes) })));
+    expect(made.table.usage(BINDING)?.lastUsed).toBeGreaterThan(2050);
   });
 
   it("RL-50: datagrams that the kernel lost for want of room are counted once", () => {
