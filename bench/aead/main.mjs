@@ -4,9 +4,13 @@
  *   npm run bench -- aead [--runtime node20|node24|PATH] [--cipher NAME] [--pairs 5]
  *                         [--sizes 64,1280,1420,16384] [--attempts 25] [--verify] [--json]
  *
- * The variant that a start would choose is verified before and after. Sealing is in batches of 32 with
- * deferred tags, opening with one-time keys in advance where the variant makes them, as the loops do it.
- * OpenSSL is `openssl speed`, which seals; where the processor has AVX-512, which V8 does not use, it is
+ * The variant that a start would choose is verified before and after. Two ways, with cells of their own:
+ *
+ *   in runs   as the plane's loops do it with datagrams of one length in a row: sealing in batches of 32 with deferred
+ *             tags, and where the variant makes keys or blocks in advance, with those of as many as it makes at a time
+ *   singly    each message by itself, its tag at once, nothing in advance: what the first of a run costs
+ *
+ * OpenSSL is `openssl speed`, which seals, message by message under one key with nothing else to do; where the processor has AVX-512, which V8 does not use, it is
  * measured a second time without. All run on one processor, where a probe tells whether a stranger on the
  * host shares the core. --verify ends before the measurement. Needs `npm run build` and taskset.
  */
@@ -20,7 +24,9 @@ import {
   findFault,
   openBench,
   openMany,
+  openSingly,
   sealMany,
+  sealSingly,
 } from "../../build/bindings/cipher/index.js";
 import { ASKED, MEASURED } from "../lib/limits.mjs";
 import { settle, validSample } from "../lib/quiet.mjs";
@@ -32,6 +38,13 @@ import { createDraw, shuffled, spread } from "../lib/statistics.mjs";
 const LENGTHS = Array.from({ length: 2200 }, (_, i) => i).filter(
   (i) => i < 700 || (i < 1500 && i % 7 === 0) || i % 23 === 0,
 );
+/** What is measured of ours, one cell per size each. */
+const OPERATIONS = [
+  { name: "seal in runs", operation: "seal", batch: 32, work: sealMany },
+  { name: "open in runs", operation: "open", batch: 32, work: openMany },
+  { name: "seal singly", operation: "seal", batch: 1, work: sealSingly },
+  { name: "open singly", operation: "open", batch: 1, work: openSingly },
+];
 const SPREAD_MAX = 0.15;
 /** Short enough to end within one state of the machine. */
 const ARM_MS = 200;
@@ -133,36 +146,34 @@ function posternGBps(bench, work, size) {
   return (rounds * messages * size) / microseconds / 1000;
 }
 
-/** One sample of each arm in an order that is drawn; ours is of sealing and of opening. */
+/** One sample of each arm in an order that is drawn; of ours one of each operation. */
 function measurePair(bench, size, pair, attempts, draw) {
   const arms = Object.entries(openSslArms()).map(([arm, env]) => ({
     arm,
-    operations: ["seal", "open"],
+    operations: OPERATIONS.map(({ name }) => name),
     work: () => openSslGBps(size, env),
   }));
-  arms.push({ arm: "postern", operations: ["seal"], work: () => posternGBps(bench, sealMany, size) });
-  arms.push({ arm: "postern", operations: ["open"], work: () => posternGBps(bench, openMany, size) });
+  for (const { name, work } of OPERATIONS)
+    arms.push({ arm: "postern", operations: [name], work: () => posternGBps(bench, work, size) });
   return shuffled(arms, draw).map(({ arm, operations, work }) => ({
     operations,
     sample: { arm, pair, ...validSample(work, attempts) },
   }));
 }
 
-/** The cells of one size: sealing and opening, both against OpenSSL's sealing. */
+/** The cells of one size: sealing and opening, all against OpenSSL's sealing. */
 function cellsFor(bench, size, pairs, attempts, draw) {
   const measured = [];
   for (let pair = 0; pair < pairs; pair++) measured.push(...measurePair(bench, size, pair, attempts, draw));
-  return ["seal", "open"].map((operation) => {
-    const samples = measured.flatMap(({ operations, sample }) =>
-      operations.includes(operation) ? [sample] : [],
-    );
+  return OPERATIONS.map(({ name, operation, batch }) => {
+    const samples = measured.flatMap(({ operations, sample }) => (operations.includes(name) ? [sample] : []));
     const notes = [];
     if (samples.some(({ valid }) => !valid)) notes.push("machine not quiet in some samples");
     const base = samples.filter(({ arm }) => arm === "openssl").map(({ value }) => value);
     if (spread(base) > SPREAD_MAX) notes.push("invalid: baseline spreads by more than 15 %");
     return cellOf({
-      name: `${operation} ${size}`,
-      params: { operation, bytes: size, batch: 32 },
+      name: `${name} ${size}`,
+      params: { operation, bytes: size, batch },
       unit: "GB/s",
       arms: ["postern", ...Object.keys(openSslArms())],
       samples,

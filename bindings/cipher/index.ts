@@ -8,6 +8,8 @@ export {
   type Oracle,
   openBench,
   openMany,
+  openSingly,
   sealMany,
+  sealSingly,
   warmUp,
 } from "./self-test.ts";

@@ -120,6 +120,8 @@ export function warmUp(bench: Bench): void {
   const until = performance.now() + WARM_UP_MS;
   while (performance.now() < until) {
     sealAndOpenMany(bench, 40, WARM_UP_MESSAGES);
+    sealSingly(bench, 40, WARM_UP_MESSAGES);
+    openSingly(bench, 40, WARM_UP_MESSAGES);
     sealAndOpenMany(bench, TIMED_LENGTH, WARM_UP_MESSAGES);
   }
 }
@@ -176,6 +178,16 @@ export function sealMany({ aead }: Bench, length: number, messages: number): voi
 /** Opens what `sealMany` sealed, with keys or blocks in advance where the variant makes them, as for a long run. */
 export function openMany({ aead }: Bench, length: number, messages: number): void {
   aead.aeadOpenMany(messages, AHEAD, KEY, NONCE, SEALED, OPENED, length, OPEN_STATE);
+}
+
+/** Seals messages one at a time: each has its tag before the next begins, and nothing is made in advance. */
+export function sealSingly({ aead }: Bench, length: number, messages: number): void {
+  aead.aeadSealMany(messages, 1, 0, KEY, NONCE, SOURCE, SEALED, length, SEAL_STATE);
+}
+
+/** Opens what `sealMany` sealed, one message at a time. */
+export function openSingly({ aead }: Bench, length: number, messages: number): void {
+  aead.aeadOpenMany(messages, 0, KEY, NONCE, SEALED, OPENED, length, OPEN_STATE);
 }
 
 function sealAndOpenMany(bench: Bench, length: number, messages: number) {
