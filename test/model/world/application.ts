@@ -31,7 +31,7 @@ export interface Application {
   ask(domain: string, family: 4 | 6): readonly IpAddress[] | undefined;
   /** Asks servers that the host knows, for records of any type, by either transport. */
   readonly askAll: Asking["askAll"];
-  readonly hasGivenUp: Asking["hasGivenUp"];
+  readonly mayLinger: Asking["mayLinger"];
   /** What the host has been told of names (DN-24). */
   dns: HostDns;
   /** What the resolver has asked servers outside, in order. */
@@ -107,7 +107,7 @@ export function createApplication(world: World, client: string, access: ClientAc
     },
     ask: (domain, family) => ask(asking, self.dns.mapping[0]?.sentinel, domain, family),
     askAll: asking.askAll,
-    hasGivenUp: asking.hasGivenUp,
+    mayLinger: asking.mayLinger,
   };
   const host = world.addHost(`programs of ${client}`, { addresses: [] });
   host.program = {

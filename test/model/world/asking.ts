@@ -1,5 +1,5 @@
 /** Programs of a client's host that ask for names: over UDP and over TCP, one thing or several at once (TN-98). */
-import { equalIp, type IpAddress } from "../../../src/base/index.ts";
+import { equalIp, type Instant, type IpAddress } from "../../../src/base/index.ts";
 import {
   DNS_PORT,
   type DnsMessage,
@@ -34,8 +34,11 @@ export interface AskOptions {
 export interface Asking {
   /** All at once. @returns for each what was answered, in order; it is to be one message */
   askAll(asks: readonly Ask[], options: AskOptions): readonly (readonly DnsMessage[])[];
-  /** Whether this was asked, and not answered while somebody waited: servers may still hear of it. */
-  hasGivenUp(domain: string, type: number): boolean;
+  /**
+   * Whether a server may hear of this at `since` or later though nobody asks it any more: nobody waited for the answer,
+   * or its second transmission was under way when the answer came (DN-66).
+   */
+  mayLinger(asked: Pick<Ask, "domain" | "type"> & { readonly transport: string }, since: Instant): boolean;
   /** `undefined`: it is no answer of a sentinel; else what is wrong with it, or nothing. */
   takePacket(packet: Uint8Array): string | undefined;
   /** Whether it is about a connection of these programs. */
@@ -77,6 +80,8 @@ interface State extends AskingAccess {
   readonly answered: Set<number>;
   /** `domain type` */
   readonly givenUp: Set<string>;
+  /** Until when servers may hear of it a second time, over UDP, by `domain type`. */
+  readonly repeated: Map<string, number>;
 }
 
 /** No probe has them. */
@@ -86,11 +91,14 @@ const PORTS = 1_000;
 export function createAsking(world: World, access: AskingAccess): Asking {
   const state: State = {
     ...{ ...access, world, asked: 0 },
-    ...{ pending: [], connections: [], answered: new Set(), givenUp: new Set() },
+    ...{ pending: [], connections: [], answered: new Set(), givenUp: new Set(), repeated: new Map() },
   };
   return {
     askAll: (asks, options) => askAll(state, asks, options),
-    hasGivenUp: (domain, type) => state.givenUp.has(`${domain} ${type}`),
+    mayLinger({ domain, type, transport }, since) {
+      const key = `${domain} ${type}`;
+      return state.givenUp.has(key) || (transport === "udp" && (state.repeated.get(key) ?? 0) >= since);
+    },
     takePacket: (packet) => takePacket(state, packet),
     takeEvent: (event) => takeEvent(state, event),
   };
@@ -111,7 +119,9 @@ function askAll(state: State, asks: readonly Ask[], options: AskOptions): readon
   state.pending = [];
   state.flush();
   for (const { ask, answers } of pending) {
-    if (answers.length === 0) state.givenUp.add(`${ask.domain} ${ask.type}`);
+    const key = `${ask.domain} ${ask.type}`;
+    if (answers.length === 0) state.givenUp.add(key);
+    else if (ask.transport === "udp") state.repeated.set(key, world.now() + options.withinMs);
   }
   return pending.map(({ answers }) => answers);
 }

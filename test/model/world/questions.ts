@@ -2,7 +2,7 @@
  * What a host's programs ask, one thing or several at once, by either transport, and what is expected of each (TN-98,
  * dns.md §17): one answer, from where the resources say, and nobody else hears of it.
  */
-import { formatIp, ip } from "../../../src/base/index.ts";
+import { formatIp, type Instant, ip } from "../../../src/base/index.ts";
 import { type DnsMessage, RCODE, type SentinelMapping, TYPE } from "../../../src/dns/index.ts";
 import { recordsIn } from "./application.ts";
 import type { Ask } from "./asking.ts";
@@ -233,6 +233,7 @@ function askAll(
   { isPipelined = false, id }: { readonly isPipelined?: boolean; readonly id?: number } = {},
 ): void {
   const application = c.application(client);
+  const since = c.play.world.now();
   const before = { asked: c.sites.asked.length, direct: application.direct.length };
   const asks = all.map(({ ask }) => ({ ...ask, ...(id !== undefined && { id }) }));
   const answers = application.askAll(asks, { withinMs: answerMs(c), isPipelined });
@@ -244,7 +245,8 @@ function askAll(
     })),
   ].filter(({ domain }) => !domain.endsWith(LOOP_PROBES));
   for (const one of heard) {
-    const mayHear = hasAnyGivenUp(c, one) || all.some((wanted) => isOf(wanted, one) && isOnWay(wanted, one));
+    const mayHear =
+      mayLinger(c, one, since) || all.some((wanted) => isOf(wanted, one) && isOnWay(wanted, one));
     if (!mayHear) violation(`${client}: ${one.domain}, type ${one.type}, was asked of ${wordsOf(one)}`);
   }
   all.forEach((wanted, i) => {
@@ -254,8 +256,8 @@ function askAll(
 }
 
 /** What a server behind a gateway hears late may be a question of any client. */
-function hasAnyGivenUp(c: Case, { domain, type }: Pick<Heard, "domain" | "type">): boolean {
-  return c.setup.clients.some(({ name }) => c.application(name).hasGivenUp(domain, type));
+function mayLinger(c: Case, heard: Heard, since: Instant): boolean {
+  return c.setup.clients.some(({ name }) => c.application(name).mayLinger(heard, since));
 }
 
 /** Of the resolver's own accord (DN-26). */
