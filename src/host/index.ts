@@ -114,7 +114,14 @@ export {
 } from "./routes.ts";
 export { createSuspendWatch, type SuspendWatch } from "./suspend-watch.ts";
 export { readSysctl, type SysctlPath, writeSysctl } from "./sysctl.ts";
-export { readTokenFile, resolveToken, type TokenSource, tokenFileProblem } from "./token.ts";
+export {
+  readTokenFile,
+  resolveToken,
+  type StoredToken,
+  type TokenFile,
+  type TokenSource,
+  tokenFileProblem,
+} from "./token.ts";
 export { storeToken, type TokenStore } from "./token-file.ts";
 export {
   describeNetworks,

@@ -14,21 +14,44 @@ export interface TokenSource {
 const CREDENTIALS = ["POSTERN_TOKEN", "FIREZONE_TOKEN"];
 const TOKEN_BYTES_MAX = 64 << 10;
 
+/** A token, and the file that has it. */
+export interface StoredToken {
+  readonly token: Secret<string>;
+  /** Absent for a variable's value: the environment does not change. */
+  readonly file?: TokenFile;
+}
+
+/** A file that may hold another token by now (PG-19). */
+export interface TokenFile {
+  readonly path: string;
+  /** @throws PosternError `token-missing`, `token-file` */
+  read(): Secret<string>;
+}
+
 /**
  * Variable → credential → file; white space around it is cut off.
  *
  * @throws PosternError `token-missing`, or `token-file` for one that others could read or change
  */
-export function resolveToken(source: TokenSource): Secret<string> {
+export function resolveToken(source: TokenSource): StoredToken {
   const variable = source.variable?.reveal().trim() ?? "";
-  if (variable !== "") return secret(isFile(variable) ? readTokenFile(variable) : variable);
+  if (variable !== "" && !isFile(variable)) return { token: secret(variable) };
+  if (variable !== "") return stored(variable, readTokenFile);
   for (const name of source.credentialsFolder === undefined ? [] : CREDENTIALS) {
-    const credential = readIfThere(join(source.credentialsFolder ?? "", name));
-    if (credential !== undefined && credential !== "") return secret(credential);
+    const path = join(source.credentialsFolder ?? "", name);
+    if (readCredential(path) !== "") return stored(path, readCredential);
   }
-  const stored = readTokenFile(source.path);
-  if (stored !== "") return secret(stored);
-  throw missing(source.path);
+  return stored(source.path, readTokenFile);
+}
+
+/** @throws PosternError `token-missing`, and what `readFile` throws */
+function stored(path: string, readFile: (path: string) => string): StoredToken {
+  const read = (): Secret<string> => {
+    const token = readFile(path);
+    if (token === "") throw missing(path);
+    return secret(token);
+  };
+  return { token: read(), file: { path, read } };
 }
 
 /** A value that begins with `/` and names a file means its content (PG-19). */
@@ -36,12 +59,12 @@ function isFile(value: string): boolean {
   return value.startsWith("/") && (statSync(value, { throwIfNoEntry: false })?.isFile() ?? false);
 }
 
-/** systemd made it for this service alone; it checks who may read it. */
-function readIfThere(path: string): string | undefined {
+/** systemd made it for this service alone; it checks who may read it. Empty where there is none. */
+function readCredential(path: string): string {
   try {
     return readFileSync(path, "utf8").trim();
   } catch {
-    return undefined;
+    return "";
   }
 }
 

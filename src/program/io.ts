@@ -40,7 +40,7 @@ export interface ProgramIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The value of `POSTERN_TOKEN` or its alias, taken out of the environment (PG-9, PG-19). */
   readonly token: Secret<string> | undefined;
-  /** Gives another token when the portal refuses that; only where the program is part of another one (PG-120). */
+  /** Gives another token when the portal refuses that, where the program is part of another one (PG-120). */
   readonly askToken?: AskToken | undefined;
   /** Absent: nobody supervises the process. */
   readonly supervisor?: SupervisorAddress | undefined;

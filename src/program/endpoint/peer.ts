@@ -6,20 +6,14 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { openKernel } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { PosternError, type Secret } from "../../base/index.ts";
-import {
-  requirePrivilege,
-  resolveIdentifier,
-  resolveToken,
-  runFolders,
-  stateFolder,
-  takeLock,
-} from "../../host/index.ts";
+import { PosternError } from "../../base/index.ts";
+import { requirePrivilege, resolveIdentifier, runFolders, stateFolder, takeLock } from "../../host/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../../portal/protocol/index.ts";
 import { createEnding } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import { createUndoStack, type UndoStack } from "../shell/index.ts";
+import { type TokenAccess, tokenOf } from "../stored-token.ts";
 import type { Login, PeerMachine, PeerRole } from "./role.ts";
 import { serve } from "./serve.ts";
 
@@ -36,7 +30,7 @@ export async function runPeer<Machine extends PeerMachine>(
   try {
     const folders = options.check ? [] : lockInstance(role.name, options, io, undo);
     if (!options.noCheck) requirePrivilege(role.name);
-    const { login, token } = identify(role.name, options, io);
+    const { login, ...access } = identify(role.name, options, io);
     if (options.check) {
       io.print("check passed");
       return 0;
@@ -51,7 +45,7 @@ export async function runPeer<Machine extends PeerMachine>(
       undo,
       ending,
       url,
-      token,
+      ...access,
       login,
       threads,
       startedAt,
@@ -90,7 +84,7 @@ export function identify(
   role: PeerRole<PeerMachine>["name"],
   options: PeerOptions,
   io: ProgramIo,
-): { readonly login: Login; readonly token: Secret<string> } {
+): TokenAccess & { readonly login: Login } {
   const id = resolveIdentifier(
     {
       role,
@@ -99,11 +93,8 @@ export function identify(
     },
     io.log,
   );
-  const credentialsFolder = io.env["CREDENTIALS_DIRECTORY"];
-  const token = resolveToken({
-    variable: io.token,
-    path: options.tokenPath ?? `/etc/postern/${role}-token`,
-    ...(credentialsFolder === undefined ? {} : { credentialsFolder }),
-  });
-  return { login: { externalId: externalIdOf(id), name: options.name ?? hostname() }, token };
+  return {
+    login: { externalId: externalIdOf(id), name: options.name ?? hostname() },
+    ...tokenOf(io, role, options.tokenPath),
+  };
 }

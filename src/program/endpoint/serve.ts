@@ -7,7 +7,7 @@
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
-import { formatIp, type IpAddress, PosternError, type Secret, type SocketAddress } from "../../base/index.ts";
+import { formatIp, type IpAddress, PosternError, type SocketAddress } from "../../base/index.ts";
 import {
   type BestRoutes,
   createBestRoutes,
@@ -32,6 +32,7 @@ import {
   type UndoStack,
   watchPlane,
 } from "../shell/index.ts";
+import type { TokenAccess } from "../stored-token.ts";
 import { systemRandom } from "../system-random.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
@@ -46,14 +47,13 @@ import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "./tunnel.ts";
 /** MTU of the TUN device (PG, `TUN_MTU`). */
 const TUN_MTU = 1280;
 
-export interface Course<Machine extends PeerMachine> {
+export interface Course<Machine extends PeerMachine> extends TokenAccess {
   readonly role: PeerRole<Machine>;
   readonly options: PeerOptions;
   readonly io: ProgramIo;
   readonly undo: UndoStack;
   readonly ending: Ending;
   readonly url: PortalUrl;
-  readonly token: Secret<string>;
   readonly login: Login;
   readonly threads: PlaneThreads;
   /** Of `performance.now()`. */
@@ -182,7 +182,7 @@ function setUpHost<Machine extends PeerMachine>(course: Course<Machine>): Omit<O
 }
 
 function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: OpenHost): Running<Machine> {
-  const { role, io, undo, ending, url, token, login } = course;
+  const { role, io, undo, ending, url, token, askToken, login } = course;
   const { log } = io;
   const surroundings = hostSurroundings({
     host: open.host,
@@ -196,7 +196,7 @@ function assemble<Machine extends PeerMachine>(course: Course<Machine>, open: Op
   });
   const { tell, onChange, onTurn } = open.watch;
   const tunnel = createTunnel({
-    ...{ role, surroundings, url, token, login, log, features: open.features },
+    ...{ role, surroundings, url, token, askToken, login, log, features: open.features },
     ...{ fail: ending.fail, tell, onChange, onTurn },
   });
   undo.add("control loop", () => tunnel.shell.stop());

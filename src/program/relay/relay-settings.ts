@@ -7,14 +7,13 @@ import {
   type Prefix,
   parseIp,
   parsePrefix,
-  type Secret,
   type SocketAddress,
 } from "../../base/index.ts";
 import type { IpFamily } from "../../plane/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { RelayLimits, TurnServerOptions } from "../../relay/index.ts";
 import type { RelayOptions } from "../options.ts";
-import type { AskToken } from "../token-renewal.ts";
+import type { TokenAccess } from "../stored-token.ts";
 import { readStreamSettings, type StreamSettings } from "./stream-settings.ts";
 
 const BINDINGS_MAX = 65_536;
@@ -36,11 +35,8 @@ export interface RelaySettings
 }
 
 /** Where the relay registers itself. */
-export interface PortalAccess {
+export interface PortalAccess extends TokenAccess {
   readonly url: PortalUrl;
-  readonly token: Secret<string>;
-  /** Asked when the portal refuses the token. */
-  readonly askToken?: AskToken | undefined;
   readonly name: string;
 }
 

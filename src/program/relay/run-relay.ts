@@ -9,12 +9,13 @@ import {
   secret,
   toHex,
 } from "../../base/index.ts";
-import { readTokenFile, resolveToken } from "../../host/index.ts";
+import { readTokenFile } from "../../host/index.ts";
 import { parsePortalUrl } from "../../portal/protocol/index.ts";
 import { createEnding } from "../ending.ts";
 import type { ProgramIo } from "../io.ts";
 import type { RelayOptions } from "../options.ts";
 import { createUndoStack } from "../shell/index.ts";
+import { tokenOf } from "../stored-token.ts";
 import { systemRandom } from "../system-random.ts";
 import { type PortalAccess, readSettings, usage } from "./relay-settings.ts";
 import { type RelayEmbedding, serveRelay } from "./serve-relay.ts";
@@ -74,13 +75,7 @@ function portalAccess(options: RelayOptions, io: ProgramIo): PortalAccess | unde
   const url = parsePortalUrl(apiUrl);
   if (!url.ok)
     throw usage(`--api-url ${apiUrl} is no portal address`, "use ws://, wss://, http:// or https://");
-  const credentialsFolder = io.env["CREDENTIALS_DIRECTORY"];
-  const token = resolveToken({
-    variable: io.token,
-    path: options.tokenPath ?? "/etc/postern/relay-token",
-    ...(credentialsFolder === undefined ? {} : { credentialsFolder }),
-  });
-  return { url: url.value, token, askToken: io.askToken, name: options.name ?? hostname() };
+  return { url: url.value, ...tokenOf(io, "relay", options.tokenPath), name: options.name ?? hostname() };
 }
 
 function randomSource({ seed }: RelayOptions, log: Log): Random {

@@ -35,7 +35,7 @@ export interface Program {
   readonly open: (
     common: Pick<
       UserspaceOptions<PeerMachine>,
-      "url" | "token" | "login" | "port" | "sockets" | "env" | "tell" | "log"
+      "url" | "token" | "askToken" | "login" | "port" | "sockets" | "env" | "tell" | "log"
     > & {
       readonly cipher: string | undefined;
       readonly caFile: string | undefined;
@@ -51,7 +51,7 @@ export async function runProgram(program: Program): Promise<number> {
   const undo = createUndoStack(io.log);
   const url = portalUrl(options.apiUrl);
   try {
-    const { login, token } = identify(role, options, io);
+    const { login, token, askToken } = identify(role, options, io);
     if (options.check) {
       io.print("check passed");
       return 0;
@@ -63,7 +63,8 @@ export async function runProgram(program: Program): Promise<number> {
     sayWhatIsNotServed(program);
     const opened = await open(
       {
-        ...{ url, token, login, port: options.listenPort, env: io.env, tell: events.emit, log: io.log },
+        ...{ url, token, askToken, login, port: options.listenPort },
+        ...{ env: io.env, tell: events.emit, log: io.log },
         ...{ sockets: options.sockets, cipher: options.cipher, caFile: options.caFile },
       },
       undo,

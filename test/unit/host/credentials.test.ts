@@ -22,6 +22,7 @@ import {
   isPrivileged,
   resolveIdentifier,
   resolveToken,
+  type TokenSource,
   takeLock,
   toIdentifier,
   tokenFileProblem,
@@ -54,8 +55,10 @@ describe("token", () => {
     return path;
   };
 
+  const tokenOf = (source: TokenSource): string => resolveToken(source).token.reveal();
+
   it.each([0o400, 0o600])("PG-20: a file of mode %o is read, white space cut off", (mode) => {
-    expect(resolveToken({ ...none, path: write("  abc\n", mode) }).reveal()).toBe("abc");
+    expect(tokenOf({ ...none, path: write("  abc\n", mode) })).toBe("abc");
   });
 
   it.each([
@@ -115,21 +118,21 @@ describe("token", () => {
     mkdirSync(credentialsFolder);
     writeFileSync(join(credentialsFolder, "FIREZONE_TOKEN"), "from-alias\n");
     const source = { path, credentialsFolder };
-    expect(resolveToken({ ...source, variable: undefined }).reveal()).toBe("from-alias");
+    expect(tokenOf({ ...source, variable: undefined })).toBe("from-alias");
     writeFileSync(join(credentialsFolder, "POSTERN_TOKEN"), "from-credential\n");
-    expect(resolveToken({ ...source, variable: undefined }).reveal()).toBe("from-credential");
-    expect(resolveToken({ ...source, variable: secret(" from-variable ") }).reveal()).toBe("from-variable");
-    expect(resolveToken({ ...source, variable: secret("  ") }).reveal()).toBe("from-credential");
+    expect(tokenOf({ ...source, variable: undefined })).toBe("from-credential");
+    expect(tokenOf({ ...source, variable: secret(" from-variable ") })).toBe("from-variable");
+    expect(tokenOf({ ...source, variable: secret("  ") })).toBe("from-credential");
   });
 
   it("PG-19: a variable that names a file means its content, under the same conditions", () => {
     const path = write("from-file", 0o600);
     const elsewhere = { variable: secret(path), path: "/nowhere" };
-    expect(resolveToken(elsewhere).reveal()).toBe("from-file");
+    expect(tokenOf(elsewhere)).toBe("from-file");
     chmodSync(path, 0o644);
     expect(failure(() => resolveToken(elsewhere))).toContain("has mode 0644");
     // No such file: then it is a token that begins with a slash.
-    expect(resolveToken({ ...elsewhere, variable: secret("/not/a/file") }).reveal()).toBe("/not/a/file");
+    expect(tokenOf({ ...elsewhere, variable: secret("/not/a/file") })).toBe("/not/a/file");
   });
 });
 
