@@ -12,14 +12,19 @@ export type Gateway = Instance;
  * @throws PosternError `auth`, `portal_unreachable`, `portal_tls`, `host`
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { signal, resolver, onFlow, maxPartitionMs, ca } = options;
+  const { signal, resolver, onFlow, maxPartitionMs, ca, flowLogs = false } = options;
   signal?.throwIfAborted();
   const bus = createEventBus();
-  const read = await readOptions(options);
+  const read = await readOptions(flowLogs ? { ...options, logFilter: withFlows(options) } : options);
   const running = await openUserspaceGateway({
     ...read,
-    ...{ resolver, onFlow, maxPartitionMs, ca, tell: bus.emit },
+    ...{ resolver, onFlow, maxPartitionMs, ca, areFlowsLogged: flowLogs, tell: bus.emit },
   }).catch(rethrow);
   await untilReady(running, signal);
   return createInstance(running, bus, signal);
+}
+
+/** Whatever is logged besides (PG-104). */
+function withFlows({ logFilter = "info" }: GatewayOptions): string {
+  return `${logFilter},flow_logs=trace`;
 }

@@ -66,6 +66,11 @@ export interface GatewayOptions extends BaseOptions {
   readonly resolver?: (name: string, family: 4 | 6) => Promise<readonly string[]>;
   /** Answers flows; one that it does not decide about is refused. Default: `flow.forward()`. */
   readonly onFlow?: (flow: InboundFlow) => void | Promise<void>;
+  /**
+   * A record for `log` on target `flow_logs.tcp` or `flow_logs.udp` for each flow that has ended: who reached what, when,
+   * and how much (PG-104). Default: no.
+   */
+  readonly flowLogs?: boolean;
 }
 
 /** Options as the programs have them. */

@@ -40,7 +40,7 @@ export interface EmbeddedOffice {
 export type Grade = "fast" | "plain";
 export const GRADES = ["plain", "fast"] as const;
 
-export interface EmbeddedOptions extends Pick<GatewayOptions, "onFlow" | "resolver" | "log"> {
+export interface EmbeddedOptions extends Pick<GatewayOptions, "onFlow" | "resolver" | "log" | "flowLogs"> {
   readonly hasGateway?: boolean;
   /** Of both ends; default `plain`. */
   readonly sockets?: Grade;

@@ -7,7 +7,7 @@ import { inSeconds, type LoopMeter, planeSamples, type Sample, sample, samplesBy
 import type { PlaneHost } from "../shell/index.ts";
 
 export interface PeerSampleParts {
-  readonly host: Pick<PlaneHost, "plane" | "now">;
+  readonly host: { readonly plane: Pick<PlaneHost["plane"], "counters">; readonly now: PlaneHost["now"] };
   readonly connections: Pick<Connections, "stats">;
   /** Drops that the tunnel decided. */
   readonly counters: Counts;

@@ -1,5 +1,5 @@
 /** A client in this thread: dials resources, resolves their names, pings them (PG-120, PG-122 to PG-124). */
-import { type IpAddress, PosternError } from "../../base/index.ts";
+import { PosternError } from "../../base/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { TunnelClient } from "../../tunnel/index.ts";
 import { clientRole } from "../client/client-role.ts";
@@ -7,14 +7,14 @@ import type { ControlMethods } from "../control/index.ts";
 import type { DnsService } from "../dns/index.ts";
 import { type DialParts, type DialTarget, dialTarget, ownerOf, resolveHost, textsOf } from "./dial.ts";
 import type { TcpSocket, UdpSocket } from "./face.ts";
-import { openNames } from "./names.ts";
+import { openNames, type SystemResolvers } from "./names.ts";
 import { openPeer, type UserspaceOptions, type UserspacePeer } from "./peer.ts";
 import { createSockets, instanceClosed } from "./sockets.ts";
 import { readUserspaceStatus, type UserspaceStatus } from "./status.ts";
 
 export interface UserspaceClientOptions
   extends Omit<UserspaceOptions<TunnelClient>, "role" | "onStack" | "lookUp"> {
-  readonly systemResolvers: readonly IpAddress[];
+  readonly systemResolvers: SystemResolvers;
   readonly isInternetOn: boolean;
   readonly maxPartitionMs?: number | undefined;
   readonly ca?: readonly string[] | undefined;

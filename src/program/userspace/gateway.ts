@@ -19,6 +19,8 @@ export interface UserspaceGatewayOptions
   readonly resolver?: ((name: string, family: 4 | 6) => Promise<readonly string[]>) | undefined;
   readonly onFlow?: OnFlow | undefined;
   readonly isLinkLocalAllowed?: boolean;
+  /** A line for each flow that has ended (PG-104). */
+  readonly areFlowsLogged?: boolean | undefined;
   readonly maxPartitionMs?: number | undefined;
   readonly ca?: readonly string[] | undefined;
 }
@@ -32,7 +34,8 @@ export interface UserspaceGateway {
 }
 
 export async function openUserspaceGateway(options: UserspaceGatewayOptions): Promise<UserspaceGateway> {
-  const { log, onFlow = forwardAll, maxPartitionMs, caFile, ca, isLinkLocalAllowed = false } = options;
+  const { log, onFlow = forwardAll, maxPartitionMs, caFile, ca } = options;
+  const { isLinkLocalAllowed = false, areFlowsLogged = false } = options;
   let door: NameDoor | undefined;
   const listenAt: ListenForNames = (address, onAsked) => {
     if (door === undefined) throw new Error("the portal's word comes when the stack is there");
@@ -41,7 +44,7 @@ export async function openUserspaceGateway(options: UserspaceGatewayOptions): Pr
   const role = gatewayRole(
     { maxPartitionTime: maxPartitionMs, caFile, ...(ca && { ca }) },
     {
-      ...{ isLinkLocalAllowed, isHostOpen: false },
+      ...{ isLinkLocalAllowed, areFlowsLogged, isHostOpen: false },
       // Whose names are the program's own are not the host's (DN-84).
       ...(options.resolver === undefined && {
         openNameService: (parts) => openSiteNames(listenAt, parts, log.scope("dns")),

@@ -1,14 +1,18 @@
 /** Names of a client without a host: its resolver, and nobody's configuration to change (PG-123). */
 import { type IpAddress, type Log, parseIp } from "../../base/index.ts";
-import type { DnsControl } from "../../host/index.ts";
+import { type DnsControl, SYSTEM_FILES } from "../../host/index.ts";
 import type { OpenDns } from "../client/client-role.ts";
 import { createDirectPath, createDnsService, createDohClient } from "../dns/index.ts";
 import { loadRoots, plainTcp, systemResolve } from "../portal-transport.ts";
+import { hostServers, scopeOf } from "./host-servers.ts";
 import { openRuntimeQueries } from "./query-sockets.ts";
 
+/** Empty: nobody. `host`: whom the host asks, as long as it does. */
+export type SystemResolvers = readonly IpAddress[] | "host";
+
 export interface NamesOptions {
-  /** Whom to ask for names that no resource has; empty: whom the portal names, else nobody. */
-  readonly systemResolvers: readonly IpAddress[];
+  /** Whom to ask for names that no resource has, if the portal names nobody. */
+  readonly systemResolvers: SystemResolvers;
   readonly log: Log;
 }
 
@@ -26,21 +30,20 @@ export function openNames({ systemResolvers, log }: NamesOptions): OpenDns {
       openPath: (onResult) =>
         createDirectPath({ openSockets: openRuntimeQueries, openTcp: plainTcp, doh, onResult }),
       give: (use) => parts.input((now) => parts.machine.useResolver(now, (resolver) => use(resolver, now))),
-      // Names of interfaces stand in a host's files only.
-      indexOf: () => undefined,
+      indexOf: scopeOf,
     });
   };
 }
 
-function noControl(servers: readonly IpAddress[]): DnsControl {
+function noControl(resolvers: SystemResolvers): DnsControl {
   return {
     mode: "disabled",
-    systemServers: () => servers.map((address) => ({ address })),
+    systemServers: () => (resolvers === "host" ? hostServers() : resolvers.map((address) => ({ address }))),
     want: () => {},
     look: () => {},
     flush: () => {},
     revert: () => {},
-    watched: [],
+    watched: resolvers === "host" ? [SYSTEM_FILES.resolvConf] : [],
   };
 }
 

@@ -4,13 +4,14 @@
  */
 
 import { equalValues, type IpAddress, type Log, PosternError, type Secret } from "../../base/index.ts";
+import type { ConnectionChange } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createResets } from "../endpoint/resets.ts";
 import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
 import type { Surroundings } from "../endpoint/surroundings.ts";
-import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "../endpoint/tunnel.ts";
+import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel, type TunnelOptions } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
 import { type Environment, reachTarget } from "../proxy/index.ts";
 import type { AskToken } from "../token-renewal.ts";
@@ -36,6 +37,10 @@ export interface UserspaceOptions<Machine extends PeerMachine> {
   readonly lookUp?: Surroundings["lookUp"];
   readonly onStack: (event: StackEvent) => void;
   readonly tell: (event: ControlEvent) => void;
+  /** Hears what became of connections. */
+  readonly onChange?: (change: ConnectionChange) => void;
+  /** Hears how long turns of the control loop take. */
+  readonly onTurn?: NonNullable<TunnelOptions<Machine>["onTurn"]>;
   readonly log: Log;
 }
 
@@ -110,7 +115,9 @@ function run<Machine extends PeerMachine>(
     }),
     fail: ending.fail,
     tell,
-    onChange({ id: peer, tookMs: _, ...rest }) {
+    onChange(change) {
+      options.onChange?.(change);
+      const { id: peer, tookMs: _, ...rest } = change;
       tell({ event: "connection", data: { peer, ...rest } });
     },
   });

@@ -19,7 +19,7 @@ export function runUserspaceClient(options: ClientOptions, io: ProgramIo): Promi
     async open(common, undo) {
       const client = await openUserspaceClient({
         ...common,
-        ...{ isInternetOn: internetResource, maxPartitionMs: maxPartitionTime, systemResolvers: [] },
+        ...{ isInternetOn: internetResource, maxPartitionMs: maxPartitionTime, systemResolvers: "host" },
       });
       try {
         const log = io.log.scope("proxy");

@@ -5,13 +5,14 @@ import { openUserspaceGateway } from "./gateway.ts";
 import { runProgram } from "./program.ts";
 
 export function runUserspaceGateway(options: GatewayOptions, io: ProgramIo): Promise<number> {
-  const { maxPartitionTime, allowLinkLocal } = options;
+  const { maxPartitionTime, allowLinkLocal, flowLogs } = options;
   return runProgram({
     ...{ role: "gateway", options, io },
     async open(common) {
       const gateway = await openUserspaceGateway({
         ...common,
-        ...{ maxPartitionMs: maxPartitionTime, isLinkLocalAllowed: allowLinkLocal },
+        ...{ maxPartitionMs: maxPartitionTime },
+        ...{ isLinkLocalAllowed: allowLinkLocal, areFlowsLogged: flowLogs },
       });
       return { peer: gateway.peer, status: gateway.status, methods: gateway.methods, close: gateway.close };
     },

@@ -28,6 +28,7 @@ describe("the library's types", () => {
     expectTypeOf(library.startGateway).parameters.toEqualTypeOf<[Library.GatewayOptions]>();
     expectTypeOf(library.startGateway).returns.resolves.toEqualTypeOf<Library.Gateway>();
     expectTypeOf<Library.Gateway>().toExtend<Library.Instance>();
+    expectTypeOf<Library.GatewayOptions["flowLogs"]>().toEqualTypeOf<boolean | undefined>();
     type Flow = Parameters<NonNullable<Library.GatewayOptions["onFlow"]>>[0];
     expectTypeOf<Flow>().toEqualTypeOf<Library.InboundFlow>();
     expectTypeOf<Extract<Flow, { protocol: "tcp" }>>().toEqualTypeOf<Library.InboundTcpFlow>();

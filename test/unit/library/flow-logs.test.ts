@@ -1,0 +1,61 @@
+/** Flow logs of a gateway in a program (PG-104, PG-129). */
+import { afterEach, expect, it } from "vitest";
+import type { InboundFlow, LogRecord } from "../../../src/index.ts";
+import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../../lib/embedded.ts";
+
+let office: EmbeddedOffice;
+afterEach(() => office.close());
+
+/** Sends back what has come, in both protocols. */
+async function echo(flow: InboundFlow): Promise<void> {
+  if (flow.protocol === "icmp") return;
+  if (flow.protocol === "tcp") {
+    const { readable, writable } = await flow.accept();
+    return await readable.pipeTo(writable);
+  }
+  const datagrams = flow.accept();
+  for (let one = await datagrams.receive(); one; one = await datagrams.receive()) datagrams.send(one);
+}
+
+async function open(flowLogs: boolean): Promise<LogRecord[]> {
+  const records: LogRecord[] = [];
+  office = await openEmbeddedOffice({
+    flowLogs,
+    onFlow: (flow) => echo(flow).catch(() => {}),
+    resolver: async (_, family) => (family === 4 ? [SERVER] : []),
+    log: (record) => records.push(record),
+  });
+  return records;
+}
+
+async function exchange(host: string): Promise<void> {
+  const socket = await office.client.dial({ host, port: 80 });
+  const writer = socket.writable.getWriter();
+  await writer.write(new TextEncoder().encode("hello"));
+  await writer.close();
+  for await (const _ of socket.readable);
+  await socket.closed;
+}
+
+it("PG-104, PG-129: each flow that onFlow has served is a record, by address and by name", async () => {
+  const records = await open(true);
+  const ended = (): LogRecord[] => records.filter(({ target }) => target === "flow_logs.tcp");
+  await exchange(SERVER);
+  await exchange(WIKI);
+  // What the plane has not seen to end by itself ends with the gateway (TN-91).
+  await office.gateway.close();
+  expect(ended()).toHaveLength(2);
+  const of = (name: string) => ended().find(({ fields }) => fields["resource_name"] === name)?.fields;
+  expect(of("Office")).toMatchObject({ inner_dst_ip: SERVER, inner_dst_port: 80 });
+  expect(of("Wiki")).toMatchObject({ inner_domain: WIKI, inner_dst_ip: SERVER });
+  for (const { fields } of ended()) {
+    for (const name of ["tx_packets", "rx_packets", "tx_bytes", "rx_bytes"])
+      expect(Number(fields[name])).toBeGreaterThan(0);
+  }
+});
+
+it("PG-104: without the option there is none", async () => {
+  const records = await open(false);
+  await exchange(SERVER);
+  expect(records.filter(({ target }) => target.startsWith("flow_logs"))).toEqual([]);
+});
