@@ -66,18 +66,29 @@ export function encodeUdp(
   payload: Uint8Array,
   hopLimit = PACKET_HOP_LIMIT,
 ): Parsed<Uint8Array<ArrayBuffer>, PacketTooBig> {
-  const datagram = new Uint8Array(8 + payload.length);
+  const addresses = { source: from.address, destination: to.address };
+  const transport = encodeUdpDatagram(from, to, payload);
+  return encodeIp({ ...addresses, protocol: PROTOCOL.udp, transport, hopLimit });
+}
+
+/** UDP header and payload, with the checksum over its pseudo-header. */
+export function encodeUdpDatagram(
+  from: SocketAddress,
+  to: SocketAddress,
+  payload: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const datagram = new Uint8Array(UDP_HEADER_BYTES + payload.length);
   const view = new DataView(datagram.buffer);
   view.setUint16(0, from.port);
   view.setUint16(2, to.port);
   view.setUint16(4, datagram.length);
-  datagram.set(payload, 8);
+  datagram.set(payload, UDP_HEADER_BYTES);
   const addresses = { source: from.address, destination: to.address };
   const pseudo = { ...addresses, protocol: PROTOCOL.udp, lengthBytes: datagram.length };
   const checksum = checksumFinish(checksumAdd(datagram, pseudoHeaderSum(pseudo)));
   // Zero on the wire means that there is no checksum (RFC 768).
   view.setUint16(6, checksum === 0 ? 0xffff : checksum);
-  return encodeIp({ ...addresses, protocol: PROTOCOL.udp, transport: datagram, hopLimit });
+  return datagram;
 }
 
 /** An ICMP or ICMPv6 message (type, code, checksum, rest of header, body) in an IP packet. */

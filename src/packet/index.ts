@@ -4,6 +4,7 @@ export {
   encodeIcmp,
   encodeIp,
   encodeUdp,
+  encodeUdpDatagram,
   MAX_IP_SIZE,
   PACKET_HOP_LIMIT,
   type PacketTooBig,

@@ -88,7 +88,7 @@ export interface Stack {
   /** A port of ours for UDP, the same in both families; `undefined`: none is left. */
   bindUdp(port?: number): number | undefined;
   releaseUdp(port: number): void;
-  /** `too-big`: it would not fit into a packet. */
+  /** In fragments, if it does not fit into a packet; `too-big`: it would not fit into 64 KiB. */
   sendUdp(local: SocketAddress, remote: SocketAddress, bytes: Uint8Array): "sent" | "too-big";
   /** An echo request; its number comes back by `echoed`. */
   ping(remote: IpAddress): number | undefined;

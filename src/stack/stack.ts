@@ -19,8 +19,10 @@ import {
   viewPacket,
 } from "../packet/index.ts";
 import { createTcpHost, FULL_PROFILE, VNET_HEADER_BYTES } from "../tcp/index.ts";
+import { cutUdp } from "./cut.ts";
 import type { Stack, StackOptions } from "./face.ts";
 import { encodeEchoReply, readEcho, readIcmpError } from "./icmp.ts";
+import { createReassembly } from "./reassembly.ts";
 import { freePort, isOwn, ownAddress, refuse, type StackState } from "./state.ts";
 import {
   ASKED_MAX,
@@ -48,7 +50,7 @@ export function createStack(options: StackOptions): Stack {
     takeEvents(state, now);
     return result;
   };
-  const { tcp } = state;
+  const { tcp, reassembly } = state;
   return {
     configure(addresses) {
       state.addresses = addresses;
@@ -78,13 +80,17 @@ export function createStack(options: StackOptions): Stack {
     handleTimeout(now) {
       tcp.handleTimeout(now);
       forgetAsked(state, now);
+      reassembly.handleTimeout(now);
       takeEvents(state, now);
     },
-    pollTimeout: () => earliest(tcp.pollTimeout(), nextAskedEnd(state)),
+    pollTimeout: () => earliest(earliest(tcp.pollTimeout(), nextAskedEnd(state)), reassembly.pollTimeout()),
     pollFrame: (into) => pollFrame(state, into),
     pollPacket: () => state.packets.shift() ?? tcp.pollPacket(),
     pollEvent: () => state.events.shift(),
-    counters: () => ({ ...state.counters, ...prefixed(tcp.counters()) }),
+    counters: () => ({
+      ...{ ...state.counters, stack_drop_fragment: reassembly.dropped() },
+      ...prefixed(tcp.counters()),
+    }),
   };
 }
 
@@ -115,11 +121,11 @@ function createState(options: StackOptions): StackState {
     }),
     ...{ addresses: [], connections: new Map(), asked: new Map(), askedByKey: new Map() },
     ...{ nextAsked: 1, incoming: undefined, tcpPorts: new Set(), udpPorts: new Set() },
-    ...{ pings: new Map(), packets: [], events: [] },
+    ...{ pings: new Map(), packets: [], events: [], reassembly: createReassembly() },
+    nextIdentification: randomBelow(options.random, IDENTIFIERS),
     counters: {
       stack_drop_malformed: 0,
       stack_drop_protocol: 0,
-      stack_drop_fragment: 0,
       stack_drop_asked_full: 0,
     },
   };
@@ -133,9 +139,9 @@ function handlePacket(state: StackState, now: Instant, packet: Uint8Array): void
     return;
   }
   const found = parsed.value;
-  // Nobody puts them together here (D-33).
   if (found.isFragment) {
-    state.counters.stack_drop_fragment++;
+    const datagram = state.reassembly.take(now, packet, found);
+    if (datagram !== undefined) handlePacket(state, now, datagram);
     return;
   }
   const whole = packet.subarray(0, found.totalBytes);
@@ -220,16 +226,17 @@ function bindUdp(state: StackState, wanted: number | undefined): number | undefi
   return port;
 }
 
+/** What does not fit into a packet leaves in fragments. */
 function sendUdp(
-  { packets }: StackState,
+  state: StackState,
   local: SocketAddress,
   remote: SocketAddress,
   bytes: Uint8Array,
 ): "sent" | "too-big" {
   const packet = encodeUdp(local, remote, bytes);
-  if (!packet.ok) return "too-big";
-  packets.push(packet.value);
-  return "sent";
+  const packets = packet.ok ? [packet.value] : cutUdp(local, remote, bytes, state.nextIdentification++);
+  state.packets.push(...packets);
+  return packets.length === 0 ? "too-big" : "sent";
 }
 
 /** The identifier stands for the whole echo: there is one request of each. */

@@ -3,6 +3,7 @@ import { equalIp, type Instant, type IpAddress, randomBelow, type SocketAddress 
 import { encodeRefusal, type Refusal } from "../packet/index.ts";
 import type { TcpHost } from "../tcp/index.ts";
 import type { StackCounter, StackEvent, StackOptions, Unreached } from "./face.ts";
+import type { Reassembly } from "./reassembly.ts";
 
 /** Ports that the system gives out (RFC 6056, as Linux has them). */
 const PORT_FIRST = 32_768;
@@ -36,7 +37,10 @@ export interface StackState extends StackOptions {
   readonly pings: Map<number, IpAddress>;
   readonly packets: Uint8Array<ArrayBuffer>[];
   readonly events: StackEvent[];
-  readonly counters: Record<StackCounter, number>;
+  readonly reassembly: Reassembly;
+  /** Of the next datagram in fragments; no two that are under way have the same. */
+  nextIdentification: number;
+  readonly counters: Record<Exclude<StackCounter, "stack_drop_fragment">, number>;
 }
 
 export function isOwn({ addresses }: StackState, address: IpAddress): boolean {
