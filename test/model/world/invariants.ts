@@ -9,7 +9,10 @@ import { resourcesOf } from "./reference.ts";
 const WARNINGS: readonly { readonly line: string; readonly after: RegExp }[] = [
   // A relay that has been started anew has another secret.
   { line: "warn answer without right integrity", after: /^a relay (reboots|goes)/ },
-  { line: "warn name of a client refused", after: /^claim an address/ },
+  // Or it was asked for while access was being taken back (TN-63 no. 1).
+  { line: "warn name of a client refused", after: /^(claim an address|forbid or allow under way)/ },
+  // Whoever was away for long does not know that its connection has been given up (SN-103).
+  { line: "warn packets for no connection", after: /^join what was cut/ },
 ];
 
 export function checkInvariants(c: Case): void {
