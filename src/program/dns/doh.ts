@@ -102,7 +102,7 @@ async function ask(
   server.waiting++;
   let session: ClientHttp2Session | "http/1.1";
   try {
-    session = await sessionOf(options, server);
+    session = await liveSession(options, server);
   } finally {
     server.waiting--;
   }
@@ -204,6 +204,15 @@ function collect(
   stream.on("close", () => reject(new Error("the connection was closed")));
 }
 
+/** Of a connection that is gone a runtime may tell later (Deno 2.9.6), and a query would find it still here. */
+async function liveSession(options: DohOptions, server: Server): Promise<ClientHttp2Session | "http/1.1"> {
+  const opening = sessionOf(options, server);
+  const session = await opening;
+  if (session === "http/1.1" || !(session.closed || session.destroyed)) return session;
+  if (server.session === opening) server.session = undefined;
+  return await sessionOf(options, server);
+}
+
 /** The open connection, or the one that is being opened; what fails is tried anew by the next query. */
 function sessionOf(options: DohOptions, server: Server): Promise<ClientHttp2Session | "http/1.1"> {
   if (server.session !== undefined) return server.session;
@@ -262,8 +271,28 @@ async function openTls(options: DohOptions, url: URL, protocols: string[]): Prom
   late.catch(() => {});
   const addresses = literal.ok ? [literal.value] : await Promise.race([options.resolve(host), late]);
   const port = url.port === "" ? HTTPS_PORT : Number(url.port);
-  const socket = await Promise.race([firstSocket(options.openTcp, addresses, port), late]);
-  return await Promise.race([shakeHands(socket, host, literal.ok, protocols, options.roots), late]);
+  const socket = await inTime(firstSocket(options.openTcp, addresses, port), late);
+  const { tls, secured } = shakeHands(socket, host, literal.ok, protocols, options.roots);
+  try {
+    return await Promise.race([secured, late]);
+  } catch (error) {
+    // Of a server that does not go on nobody else would close it.
+    tls.destroy();
+    throw error;
+  }
+}
+
+/** What comes too late nobody wants any more. */
+async function inTime(opening: Promise<Socket>, late: Promise<never>): Promise<Socket> {
+  try {
+    return await Promise.race([opening, late]);
+  } catch (error) {
+    opening.then(
+      (socket) => socket.destroy(),
+      () => {},
+    );
+    throw error;
+  }
 }
 
 /** One address after the other, without waiting for the first to fail; who connects first wins. */
@@ -286,19 +315,21 @@ function shakeHands(
   isLiteral: boolean,
   protocols: string[],
   ca: readonly string[],
-): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const tls = connectTls({
-      ...{ socket, host, ca: [...ca], ALPNProtocols: protocols, minVersion: "TLSv1.2" },
-      // A literal address is no server name (RFC 6066 §3).
-      ...(isLiteral ? {} : { servername: host }),
-    });
+): { readonly tls: TLSSocket; readonly secured: Promise<TLSSocket> } {
+  const tls = connectTls({
+    ...{ socket, host, ca: [...ca], ALPNProtocols: protocols, minVersion: "TLSv1.2" },
+    // A literal address is no server name (RFC 6066 §3).
+    ...(isLiteral ? {} : { servername: host }),
+  });
+  // Whoever uses it hears of its end.
+  tls.on("error", () => {});
+  const secured = new Promise<TLSSocket>((resolve, reject) => {
+    tls.once("error", reject);
     tls.once("secureConnect", () => {
       tls.removeListener("error", reject);
-      // Whoever uses it hears of its end.
-      tls.on("error", () => {});
       resolve(tls);
     });
-    tls.once("error", reject);
   });
+  secured.catch(() => {});
+  return { tls, secured };
 }

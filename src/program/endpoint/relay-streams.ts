@@ -101,7 +101,7 @@ async function open(state: State, relay: string, place: StreamPlace): Promise<vo
   );
   const isCurrent = (): boolean => state.dials.get(relay) === dial;
   try {
-    const stream = await abortable(connect(state, place), signal, (late) => late.destroy());
+    const stream = await abortable(connect(state, place, signal), signal, (late) => late.destroy());
     dial.bridge = await bridgeTo(state, stream, (reason) => {
       if (!isCurrent()) return;
       end(state, relay);
@@ -146,7 +146,7 @@ function end(state: State, relay: string): void {
   dial.bridge?.close();
 }
 
-async function connect({ options }: State, place: StreamPlace): Promise<Socket> {
+async function connect({ options }: State, place: StreamPlace, signal: AbortSignal): Promise<Socket> {
   const { surroundings, log } = options;
   const { transport, name } = place;
   const tcp = await connectTcp(surroundings, place, log);
@@ -155,7 +155,8 @@ async function connect({ options }: State, place: StreamPlace): Promise<Socket> 
   const ca = loadRoots(surroundings.caFile);
   const tls = startTls(tcp, { servername: name, ca, alpn: ALPN });
   try {
-    await once(tls, "secureConnect");
+    // A server that does not go on says nothing, and nobody else would close the connection.
+    await once(tls, "secureConnect", { signal });
   } catch (error) {
     tcp.destroy();
     throw error;

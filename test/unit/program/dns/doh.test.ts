@@ -1,14 +1,29 @@
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import { createServer as createHttpsServer, type Server } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { fromBase64, ip, SILENT, toHex } from "../../../../src/base/index.ts";
 import { createDohClient, type DohClient } from "../../../../src/program/dns/doh.ts";
 import { plainTcp } from "../../../../src/program/portal-transport.ts";
 import { hasOpenssl, makeCertificate } from "../../../lib/certificate.ts";
+
+/** Whether it is told late that a connection has been closed, as Deno does. */
+const runtime = vi.hoisted(() => ({ isLate: false }));
+vi.mock("node:http2", async (original) => {
+  const http2 = await original<typeof import("node:http2")>();
+  const connect = (...args: Parameters<typeof http2.connect>) => {
+    const session = http2.connect(...args);
+    const on = session.on.bind(session);
+    const later = (handle: () => void) => () => (runtime.isLate ? void setTimeout(handle, 200) : handle());
+    const onLater = (name: string, handle: () => void) => on(name, name === "close" ? later(handle) : handle);
+    return Object.assign(session, { on: onLater });
+  };
+  return { ...http2, connect };
+});
 
 /** The query of RFC 8484 §4.1.1. */
 const QUERY = fromBase64("AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB") ?? new Uint8Array(0);
@@ -129,5 +144,79 @@ describe.skipIf(!hasOpenssl)("DNS over HTTPS (needs openssl)", () => {
     const url = await serve({});
     expect(await ask(url.replace("dns.example", "nowhere.example"))).not.toContain("age");
     expect(await ask(url)).toBe("010203 age 0");
+  });
+
+  it("DN-74: nothing stays open of a server that takes connections and does not go on", async () => {
+    await serve({});
+    const taken = new Set<Socket>();
+    const silent = createServer((socket) => {
+      taken.add(socket);
+      // Reading is what tells that the other end has closed.
+      socket.on("error", () => {}).resume();
+      socket.on("close", () => taken.delete(socket));
+    });
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const url = `https://dns.example:${(silent.address() as AddressInfo).port}/dns-query`;
+    const asked = ask(url);
+    await vi.waitFor(() => expect(taken.size).toBe(1), 10_000);
+    expect(await asked).toBe("the server did not answer in time");
+    await vi.waitFor(() => expect(taken.size).toBe(0), 10_000);
+    silent.close();
+  });
+
+  it("DN-74: a connection that comes too late is closed", async () => {
+    const url = await serve({});
+    let release: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    client = createDohClient({
+      openTcp: async (...args) => {
+        await held;
+        return await plainTcp(...args);
+      },
+      resolve: () => Promise.resolve([ip("127.0.0.1")]),
+      roots: [cert],
+      log: SILENT,
+    });
+    expect(await ask(url)).toBe("the server did not answer in time");
+    const came = once(server, "connection");
+    release?.();
+    const [socket] = (await came) as [Socket];
+    await once(socket, "close");
+  });
+
+  it("DN-73: a connection that answers no ping is closed, and asked no more from that moment", async () => {
+    const origin = await serve({});
+    const [name = "", port = ""] = new URL(origin).host.split(":");
+    const halves: Socket[] = [];
+    const wire = createServer((near) => {
+      const far = connect(Number(port), "127.0.0.1");
+      halves.push(
+        near.on("error", () => {}),
+        far.on("error", () => {}),
+      );
+      near.pipe(far).pipe(near);
+    });
+    await new Promise<void>((resolve) => wire.listen(0, "127.0.0.1", resolve));
+    const url = origin.replace(`${name}:${port}`, `${name}:${(wire.address() as AddressInfo).port}`);
+    runtime.isLate = true;
+    vi.useFakeTimers({
+      toFake: ["setInterval", "setTimeout", "clearInterval", "clearTimeout"],
+      shouldAdvanceTime: true,
+    });
+    try {
+      expect(await ask(url)).toBe("010203 age 0");
+      for (const half of halves) half.unpipe();
+      const lost = ask(url);
+      await vi.advanceTimersByTimeAsync(6_000);
+      expect(await lost).not.toContain("age");
+      expect(await ask(url)).toBe("010203 age 0");
+    } finally {
+      vi.useRealTimers();
+      runtime.isLate = false;
+      for (const half of halves) half.destroy();
+      wire.close();
+    }
   });
 });

@@ -134,6 +134,28 @@ describe("streams to relays", () => {
     expect(await dialer.next()).toEqual({ kind: "ended", relay: "r", reason: "ECONNREFUSED" });
   });
 
+  it("RL-209: nothing stays open of a relay that takes the connection and goes on with no TLS", async () => {
+    const silent = createServer();
+    silent.listen(0, "127.0.0.1");
+    ends.push(() => silent.close());
+    await once(silent, "listening");
+    const dialer = await createDialer();
+    const addresses = [{ address: LOOPBACK, port: (silent.address() as AddressInfo).port }];
+    const taken = once(silent, "connection");
+    dialer.streams.take({
+      kind: "open",
+      relay: "r",
+      place: { transport: "tls", addresses, name: "localhost" },
+    });
+    const [socket] = (await taken) as [Socket];
+    ends.push(() => socket.destroy());
+    socket.on("error", () => {});
+    // The first of its handshake: it waits for an answer now.
+    await once(socket, "data");
+    dialer.streams.take({ kind: "close", relay: "r" });
+    await expect.poll(() => socket.readableEnded || socket.destroyed, { timeout: 5_000 }).toBe(true);
+  });
+
   it("RL-209: the reason is that of an address that the host has a way to", async () => {
     const refused: OpenTcp = async ({ address }) => {
       throw Object.assign(new Error(), { code: address.length === 4 ? "ETIMEDOUT" : "ENETUNREACH" });
