@@ -6,8 +6,9 @@ import { readClock } from "../clock";
 import { Forward, PLANE_ADDRESS, Plane, RELAY_EVENTS, Relay, Worker } from "../layout";
 import { EINTR, POLLIN } from "../linux";
 import { noteReceiveError } from "../loop/errno";
+import { isBusy } from "../loop/pace";
 import { beginBatch, beginLoop, expectBoth, isOver, isReady, park, unpark, waitFor } from "../loop/wait";
-import { sysEpollWait, sysErrno } from "../sys";
+import { sysEpollWait, sysErrno, sysYield } from "../sys";
 import { handleFromClient } from "./client";
 import { handleFromPeer } from "./peer";
 import { afterReceive, bytesOfMessage, receiveMany, wasFull } from "./receive";
@@ -82,6 +83,8 @@ function handleEpollError(worker: usize, error: i32): void {
  * find nothing.
  */
 function rest(worker: usize, first: i32, second: i32): void {
+  // What comes fast comes together then: single datagrams at 0.5 to 0.8 of the processor time (PF-74).
+  if (isBusy(worker)) sysYield();
   park(worker);
   if (!isOver(worker)) waitFor(worker, first, second, POLLIN);
   unpark(worker);

@@ -79,6 +79,8 @@ export interface RelayBench {
   now: number;
   /** What passes with each receive. */
   receiveMs: number;
+  /** How often a worker made way. */
+  yields: number;
   publish(binding: RelayBinding): void;
   /** Lets the client side work until its sockets are empty. */
   fromClients(...arrivals: readonly Arrival[]): readonly Sent[];
@@ -103,6 +105,7 @@ export function createRelayBench(faults: readonly Fault[] = []): RelayBench {
     whole: new Set(),
     now: 1000,
     receiveMs: 0,
+    yields: 0,
     ended: 0,
     errno: 0,
     stop: () => {},
@@ -184,6 +187,7 @@ interface Scene {
   readonly whole: Set<number>;
   now: number;
   receiveMs: number;
+  yields: number;
   ended: number;
   errno: number;
   stop: () => void;
@@ -200,6 +204,11 @@ function queueOf({ queues }: Scene, fd: number): Arrival[] {
   const queue = queues.get(fd) ?? [];
   queues.set(fd, queue);
   return queue;
+}
+
+function makeWay(scene: Scene): number {
+  scene.yields += 1;
+  return 0;
 }
 
 function createCalls(shared: SharedMemory, scene: Scene) {
@@ -224,7 +233,7 @@ function createCalls(shared: SharedMemory, scene: Scene) {
       else scene.whole.delete(fd);
       return 0;
     },
-    sched_yield: unused,
+    sched_yield: () => makeWay(scene),
     clock_gettime(_clock: number, at: number) {
       shared.longs[at >> 3] = BigInt(Math.floor(scene.now / 1000));
       shared.longs[(at + 8) >> 3] = BigInt((scene.now % 1000) * 1_000_000);

@@ -228,16 +228,6 @@ describe("from peers to clients", () => {
     expect(made.peer().drops).toEqual({ relay_no_binding: 4 });
   });
 
-  it("RL-51: a worker reads what poll has found, and what does not fill a receive only once", () => {
-    const made = bench();
-    made.fromClients({ from: CLIENT, bytes: channelData(counting(9)) });
-    expect(made.receives.splice(0)).toEqual([FD.listen4]);
-    made.fromPeers(PORT, { from: PEER, bytes: counting(9) });
-    expect(made.receives.splice(0)).toEqual([fdOf(PORT, 4)]);
-    made.fromPeers(PORT, ...Array.from({ length: 64 }, () => ({ from: PEER, bytes: counting(9) })));
-    expect(made.receives).toEqual([fdOf(PORT, 4), fdOf(PORT, 4)]);
-  });
-
   it("RL-53: a socket has four receives, then the next has its turn", () => {
     const other = { ...BINDING, channel: 0x4001, port: PORT + 1 };
     const made = bench(BINDING, other);
