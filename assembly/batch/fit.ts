@@ -14,14 +14,19 @@ const IP_BYTES_MAX: u32 = 65_535;
 
 /**
  * Whether the frame that was begun in `split`, and is described at `found`, goes to the peer at `peer`. A
- * SYN is lowered on the way. False: its sender must be told what fits.
+ * SYN is lowered on the way. False: its sender must be told what fits. What nobody would cut up outside is held:
+ * control cuts it up inside (TN-121).
  */
 export function doesFit(peer: usize, found: usize, split: usize): bool {
-  const mtu = mtuOf(peer);
+  const path = atomic.load<usize>(peer, Peer.PATH);
+  const mtu: u32 = path == 0 ? 0 : load<u32>(path, Path.MTU);
   if (mtu == 0) return true;
   const packet = load<usize>(split, Split.PACKET);
   const largest = largestPacket(split);
-  if (largest > mtu && mustTell(packet, found, largest)) return false;
+  if (largest > mtu) {
+    if (mustTell(packet, found, largest)) return false;
+    if (load<u32>(path, Path.IS_CUT_INSIDE) != 0) atomic.store<u32>(peer, 1, Peer.HOLD);
+  }
   const isSingle = load<u32>(split, Split.HEADER_BYTES) == 0;
   if (isSingle && isSyn(packet, found)) clampMss(packet, found, mtu);
   return true;

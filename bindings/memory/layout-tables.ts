@@ -165,6 +165,11 @@ export const path = {
     writer: "control",
     doc: "largest IP packet that it carries whole; 0: no limit (TN-108)",
   },
+  isCutInside: {
+    type: "u32",
+    writer: "control",
+    doc: "1: control cuts up what is longer and cannot be refused (TN-121)",
+  },
   destinationBytes: { type: "u32", writer: "control", doc: "length of the socket address: 16 or 28" },
   destination: { type: "bytes", bytes: 32, writer: "control", doc: "struct sockaddr_in or sockaddr_in6" },
   sourceBytes: { type: "u32", writer: "control", doc: "0: the kernel chooses the source; else 4 or 16" },

@@ -229,6 +229,7 @@ function createPathRows(shared: SharedMemory) {
       words[(at + PATH.headRoom) >> 2] = path.headRoom;
       words[(at + PATH.channel) >> 2] = path.channel ?? 0;
       words[(at + PATH.mtu) >> 2] = path.mtu ?? 0;
+      words[(at + PATH.isCutInside) >> 2] = path.isCutInside === true ? 1 : 0;
       if (path.destination !== undefined) {
         const place = at + PATH.destination;
         const into = bytes.subarray(place, place + 32);

@@ -8,12 +8,15 @@
  *
  *     hold ─ publish ─ inject ┄┄ older punts: inject ┄┄ publication carried out ─ release
  */
+import { randomU32 } from "../base/index.ts";
+import { cutPacket } from "../packet/index.ts";
 import type { PeerPolicy, PlaneCommand, PolicyTables, Publication } from "../plane/index.ts";
 import { advance } from "./advance.ts";
 import type { RouteOpening } from "./face.ts";
 import { send, sendMessage } from "./outbound.ts";
 import { publishPaths, verifyIdle } from "./path.ts";
-import type { Connection, ConnectionsState } from "./state.ts";
+import { mtuInside } from "./path-mtu.ts";
+import { type Connection, type ConnectionsState, pathOf } from "./state.ts";
 
 /**
  * Takes what the device wants done and sent into our own queues. A path record goes before the device's
@@ -24,12 +27,26 @@ export function collect(state: ConnectionsState): void {
   publishPaths(state);
   for (let next = device.pollCommand(); next !== undefined; next = device.pollCommand()) {
     if (next.kind === "release" && isWithheld(state, next)) continue;
-    commands.push(next);
+    commands.push(next.kind === "inject" ? cutUp(state, next) : next);
     if (next.kind === "add-peer" && announce(state, next)) publishPaths(state);
   }
   for (let next = device.pollTransmit(); next !== undefined; next = device.pollTransmit()) {
     sendMessage(state, next);
   }
+}
+
+/** What is injected, in pieces where the path needs them (TN-121). */
+function cutUp(
+  { bySlot, random }: ConnectionsState,
+  inject: Extract<PlaneCommand, { kind: "inject" }>,
+): PlaneCommand {
+  const path = pathOf(bySlot.get(inject.slot));
+  if (path?.mtu.isCutInside !== true) return inject;
+  const most = mtuInside(path);
+  const packets = inject.packets.flatMap((packet) =>
+    packet.length <= most ? [packet] : cutPacket(packet, most, randomU32(random)),
+  );
+  return { ...inject, packets };
 }
 
 function announce(state: ConnectionsState, { slot, peerId }: { slot: number; peerId: number }): boolean {

@@ -391,6 +391,11 @@ export interface ConnectionsOptions {
    * what it knows now; `undefined`: it does not say. Absent: nobody is asked (SN-150).
    */
   readonly pathMtu?: (way: PathWay) => number | undefined;
+  /**
+   * The kernel learns nothing from an ICMP error that is written to the TUN device: there is no such device, or the
+   * sockets are bound to an interface (SN-152). So without `pathMtu`, too. Default false.
+   */
+  readonly isKernelDeaf?: boolean;
   /** Handshake cryptography (D-18). */
   readonly crypto: HandshakeCrypto;
   /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */

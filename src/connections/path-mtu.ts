@@ -7,6 +7,7 @@
  *          └── answer ──────────────────────┴──────────────────────┘
  */
 import { after, earliest, type Instant, IPV6_MTU_MIN } from "../base/index.ts";
+import type { IceAgent } from "../ice/index.ts";
 import { encodeTooBig, encodeUdp, MAX_IP_SIZE } from "../packet/index.ts";
 import { CHANNEL_HEADER_BYTES } from "../turn/index.ts";
 import {
@@ -45,7 +46,13 @@ const WIREGUARD_BYTES = 32;
 /** Of a path that has just been selected: the kernel knows best. It is checked at once. */
 export function createPathMtu(state: ConnectionsState, way: Way): PathMtu {
   const top = kernelMtu(state, way);
-  return { bytes: top, by: "kernel", check: confirming(top, state.now), hasWarned: false };
+  return {
+    bytes: top,
+    by: "kernel",
+    check: confirming(top, state.now),
+    isCutInside: false,
+    hasWarned: false,
+  };
 }
 
 /** The largest inner packet that fits. */
@@ -130,7 +137,42 @@ function sendTry(
 /** Answers have shown what the path carries. */
 function settle(state: ConnectionsState, connection: Connection, path: Path): void {
   tellKernel(state, path);
+  noteCut(state, connection, path);
   rest(state, connection, path, REST_MS);
+}
+
+/** Whether what is longer than the path is cut up inside, by what is known of it now (TN-121). */
+export function noteCut(state: ConnectionsState, connection: Connection, path: Path): void {
+  const isCutInside = isNowhereCutOutside(state, connection, path);
+  if (isCutInside === path.mtu.isCutInside) return;
+  path.mtu.isCutInside = isCutInside;
+  state.unpublished.add(connection);
+}
+
+/** Over IPv6 only the sender cuts datagrams up. A relay is one, too, and nobody can tell its kernel (RL-50). */
+function isNowhereCutOutside(state: ConnectionsState, { agent }: Connection, path: Path): boolean {
+  const { kind, mtu, relay, source } = path;
+  const isToRelay = kind === "peer-to-relay" || kind === "relay-to-relay";
+  if (relay !== undefined || isToRelay) {
+    const isLentV6 = relay !== undefined && source.address.length === 16;
+    const isV6Anywhere = isV6(path) || isLentV6 || (isToRelay && mayReachRelayByV6(agent));
+    return isV6Anywhere && mtu.bytes < fullMtu(path);
+  }
+  // Where no kernel is asked, it may know, and cut.
+  if (!isV6(path) || state.options.pathMtu === undefined) return false;
+  return isKernelDeaf(state) && mtu.bytes < kernelMtu(state, path);
+}
+
+/** How the peer reaches its relay is not told, but whether it has IPv6 is. */
+function mayReachRelayByV6(agent: IceAgent): boolean {
+  return agent
+    .remoteCandidates()
+    .some(({ kind, address }) => kind !== "relay" && address.address.length === 16);
+}
+
+/** Where no kernel is asked, none listens. */
+function isKernelDeaf({ options }: ConnectionsState): boolean {
+  return options.pathMtu === undefined || options.isKernelDeaf === true;
 }
 
 /**
@@ -140,8 +182,8 @@ function settle(state: ConnectionsState, connection: Connection, path: Path): vo
  */
 function tellKernel(state: ConnectionsState, path: Path): void {
   const { source, destination, mtu, relay } = path;
-  // Behind a relay the narrow place may be the relay's. Where no kernel is asked, none listens.
-  if (relay !== undefined || state.options.pathMtu === undefined || !isV6(path)) return;
+  // Behind a relay the narrow place may be the relay's.
+  if (relay !== undefined || isKernelDeaf(state) || !isV6(path)) return;
   if (mtu.bytes >= kernelMtu(state, path)) return;
   const datagram = encodeUdp(source, destination, new Uint8Array());
   const packet = datagram.ok ? encodeTooBig(datagram.value, mtu.bytes) : undefined;
@@ -171,6 +213,7 @@ function setMtu(
 ): void {
   path.mtu.bytes = bytes;
   path.mtu.by = by;
+  noteCut(state, connection, path);
   state.unpublished.add(connection);
   connection.log.debug?.("path MTU changed", describe(state, connection, path));
 }

@@ -3,7 +3,7 @@ import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts"
 import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
 import { noteChange } from "./changes.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
-import { createPathMtu, mtuInside } from "./path-mtu.ts";
+import { createPathMtu, mtuInside, noteCut } from "./path-mtu.ts";
 import {
   type Connection,
   type ConnectionsState,
@@ -50,8 +50,10 @@ function noteKind(state: ConnectionsState, connection: Connection, kind: Path["k
   const { phase } = connection;
   if (phase.kind === "connecting" || phase.path.kind === kind) return;
   const before = phase.path;
-  connection.phase = { ...phase, path: { ...before, kind } };
-  logPath(state, connection, before, connection.phase.path);
+  const path: Path = { ...before, kind };
+  connection.phase = { ...phase, path };
+  noteCut(state, connection, path);
+  logPath(state, connection, before, path);
   noteChange(state, connection);
 }
 
@@ -166,11 +168,16 @@ export function publishPaths(state: ConnectionsState): void {
     const isIdle = connection.phase.kind === "idle";
     const way = pathOf(connection);
     const record = recordOf(state, way, { isIdle, generation: ++state.pathGeneration });
-    const path = way === undefined ? record : { ...record, mtu: mtuInside(way) };
+    const path = way === undefined ? record : { ...record, ...limitsOf(way) };
     state.commands.push({ kind: "set-path", slot: connection.peer.slot, path });
     connection.publishedChannel = path.channel;
     noteBroken(state, connection, path.isBroken);
   }
+}
+
+/** Of the packets inside. */
+function limitsOf(path: Path): { readonly mtu: number; readonly isCutInside?: true } {
+  return { mtu: mtuInside(path), ...(path.mtu.isCutInside && { isCutInside: true }) };
 }
 
 /**

@@ -111,6 +111,8 @@ export interface PathMtu {
   /** Who said so. */
   by: "kernel" | "check";
   check: MtuCheck;
+  /** Nobody cuts up outside what is longer: it is cut up inside (TN-121). */
+  isCutInside: boolean;
   /** The kernel was told what checks have shown, and remembers it until then (SN-152). */
   kernelForgetsAt?: Instant;
   /** A narrow path is worth one line. */

@@ -22,6 +22,7 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
+export { cutPacket, FRAGMENT_HEADER_BYTES, MORE_V4 } from "./cut.ts";
 export { type FragmentOf, fragmentOf } from "./fragment.ts";
 export {
   ECHO_REQUEST,

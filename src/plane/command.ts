@@ -43,6 +43,8 @@ export interface PathRecord {
   readonly channel?: number;
   /** Largest IP packet, in bytes, that the path carries in one datagram as a whole; absent: no limit (TN-108). */
   readonly mtu?: number;
+  /** What is longer, and whose sender cannot be told, goes to control as without session; it is cut up there (TN-121). */
+  readonly isCutInside?: boolean;
   /** Bytes kept free in front of each message: 0 direct, 4 for channel data (D-7). */
   readonly headRoom: 0 | 4;
   /** The first data packet clears the flag and raises `wake` (SN-129). */

@@ -2,6 +2,5 @@
 
 /** Without options and extension headers. */
 export const HEADER_BYTES = { 4: 20, 6: 40 } as const;
-export const FRAGMENT_HEADER_BYTES = 8;
 /** The stack takes and makes no packet that is longer, whole. */
 export const PACKET_BYTES_MAX = 65_535;

@@ -4,12 +4,14 @@ import {
   checksumAdd,
   checksumFinish,
   encodeUdpDatagram,
+  FRAGMENT_HEADER_BYTES,
   MAX_IP_SIZE,
+  MORE_V4,
   PACKET_HOP_LIMIT,
   PROTOCOL,
   UDP_HEADER_BYTES,
 } from "../packet/index.ts";
-import { FRAGMENT_HEADER_BYTES, HEADER_BYTES, PACKET_BYTES_MAX } from "./constants.ts";
+import { HEADER_BYTES, PACKET_BYTES_MAX } from "./constants.ts";
 
 const FRAGMENT_HEADER = 44;
 /** Offsets count units of eight bytes. */
@@ -17,7 +19,6 @@ const STEP = {
   4: floor8(MAX_IP_SIZE - HEADER_BYTES[4]),
   6: floor8(MAX_IP_SIZE - HEADER_BYTES[6] - FRAGMENT_HEADER_BYTES),
 } as const;
-const MORE_V4 = 0x2000;
 
 /** Empty: it is longer than a datagram can be. */
 export function cutUdp(

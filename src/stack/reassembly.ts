@@ -8,13 +8,14 @@ import { after, type Instant } from "../base/index.ts";
 import {
   checksumAdd,
   checksumFinish,
+  FRAGMENT_HEADER_BYTES,
   fragmentOf,
   type PacketDescriptor,
   PROTOCOL,
   pseudoHeaderSum,
   viewPacket,
 } from "../packet/index.ts";
-import { FRAGMENT_HEADER_BYTES, HEADER_BYTES, PACKET_BYTES_MAX } from "./constants.ts";
+import { HEADER_BYTES, PACKET_BYTES_MAX } from "./constants.ts";
 
 /** How long the rest of a datagram is waited for. */
 const REST_MS = 30_000;

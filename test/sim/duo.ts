@@ -67,6 +67,8 @@ export interface DuoOptions {
   readonly plane?: PlaneKind;
   /** Which streams to relays the ends may open. */
   readonly streams?: "tls";
+  /** Their kernels learn nothing from an ICMP error of the TUN device (SN-152). */
+  readonly areKernelsDeaf?: boolean;
 }
 
 export interface Duo {
@@ -99,9 +101,9 @@ const DIRECTLY: PortalRules = {
 };
 
 export function createDuo(world: World, options: DuoOptions = {}): Duo {
-  const { plane: kind = DEFAULT_PLANE, streams } = options;
+  const { plane: kind = DEFAULT_PLANE, streams, areKernelsDeaf = false } = options;
   const client = createEnd(
-    { world, role: "client", kind, streams },
+    { world, role: "client", kind, streams, areKernelsDeaf },
     {
       addresses: ["192.0.2.10"],
       ...options.client,
@@ -109,7 +111,7 @@ export function createDuo(world: World, options: DuoOptions = {}): Duo {
     },
   );
   const gateway = createEnd(
-    { world, role: "gateway", kind, streams },
+    { world, role: "gateway", kind, streams, areKernelsDeaf },
     {
       addresses: ["198.51.100.20"],
       ...options.gateway,
@@ -209,11 +211,13 @@ function createEnd(
     role,
     kind,
     streams,
+    areKernelsDeaf,
   }: {
     readonly world: World;
     readonly role: ConnectionRole;
     readonly kind: PlaneKind;
     readonly streams: DuoOptions["streams"];
+    readonly areKernelsDeaf: boolean;
   },
   options: HostOptions,
 ): End {
@@ -227,6 +231,7 @@ function createEnd(
       now: world.now(),
       unixNow: world.unixNow(),
       pathMtu: ({ destination }) => pathMtuOf(host, destination),
+      isKernelDeaf: areKernelsDeaf,
       ...(streams && { streams }),
       log: recorder(lines),
     },

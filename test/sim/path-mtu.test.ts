@@ -1,11 +1,12 @@
-/** The path's MTU in the simulated world (SN-150, SN-151, TN-108, TN-109). */
+/** The path's MTU in the simulated world (SN-150 to SN-152, TN-108, TN-109, TN-121). */
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
 import { encodeIcmp } from "../../src/packet/index.ts";
-import { PLANE_KINDS } from "../twin/driven-plane.ts";
+import { PLANE_KINDS, type PlaneKind } from "../twin/driven-plane.ts";
 import { counting, tcp, udp } from "../unit/plane/packets.ts";
 import { createAccess } from "./access.ts";
 import { createDuo, type Duo, type End, shown } from "./duo.ts";
+import { listRelays, relayedDuo } from "./relayed.ts";
 import { createWorld, type LinkConditions, pathMtuOf } from "./world.ts";
 
 const V6 = { client: "2001:db8:1::10", gateway: "2001:db8:2::20" };
@@ -18,15 +19,18 @@ interface Conditions {
   readonly link?: Partial<LinkConditions>;
   readonly isV6?: boolean;
   readonly seed?: number;
+  readonly areKernelsDeaf?: boolean;
+  readonly plane?: PlaneKind;
 }
 
 /** Two ends with a session; the client's link is the narrow one. Both keep on sending. */
-function connected({ link = {}, isV6 = false, seed = 1 }: Conditions): Duo {
+function connected({ link = {}, isV6 = false, seed = 1, ...options }: Conditions): Duo {
   const world = createWorld(seed);
   const addresses = (role: keyof typeof V6) => (isV6 ? { addresses: [V6[role]] } : {});
   const duo = createDuo(world, {
     client: { ...addresses("client"), link: { latencyMs: 10, ...link } },
     gateway: addresses("gateway"),
+    ...options,
   });
   duo.establish(60_000);
   return duo;
@@ -299,5 +303,106 @@ describe("what the kernel is told of a path over IPv6", () => {
     const duo = connected(conditions);
     runWithTraffic(duo, 5_000);
     expect([...known(duo.client), ...known(duo.gateway)]).toEqual([]);
+  });
+});
+
+/** Of IPv4, without DF; the first bytes behind the header are the sequence number. */
+function long(duo: Duo, from: End, sequence: number): Uint8Array {
+  const packet = duo.packet(from, sequence);
+  const [source, destination] = [packet.slice(12, 16), packet.slice(16, 20)];
+  const ports = [sequence >> 16, sequence & 0xffff] as const;
+  return udp(counting(1280 - 28), { family: 4, source, destination, ports, fragmentField: 0 });
+}
+
+function sendLong(duo: Duo, from: End, sequence: number): void {
+  from.machine.sendPacket(duo.world.now(), long(duo, from, sequence));
+  duo.world.flush(from.host);
+}
+
+/** What arrives of it in pieces: the second begins with what stands so many bytes behind the ports. */
+function piecesOf(duo: Duo, from: End, sequence: number, inside: number): readonly number[] {
+  const first = (inside - 20) & ~7;
+  return [sequence, new DataView(long(duo, from, sequence).buffer).getUint32(20 + first)];
+}
+
+describe.each(PLANE_KINDS)("a narrow path over IPv6 of which the kernel cannot be told (%s)", (plane) => {
+  const link = { mtu: 1300, isIcmpBlocked: true };
+  const longestData = ({ sent }: End): number =>
+    Math.max(...sent.filter(({ isWhole }) => !isWhole).map(({ bytes }) => bytes.length));
+
+  it("TN-121, SN-152: what its senders cannot make smaller arrives in pieces, and in order", () => {
+    const duo = connected({ link, isV6: true, areKernelsDeaf: true, plane });
+    const { world, client, gateway } = duo;
+    runWithTraffic(duo, 5_000);
+    expect([...client.host.pathMtus.entries()]).toEqual([]);
+    expect(mtuOf(client)).toEqual({ outside: 1300, inside: 1220 });
+    const before = gateway.received.length;
+    sendLong(duo, client, 7);
+    duo.send(client, 8);
+    world.run(100);
+    expect(gateway.received.slice(before)).toEqual([...piecesOf(duo, client, 7, 1220), 8]);
+    expect(longestData(client)).toBeLessThanOrEqual(1300 - 48);
+  });
+
+  it("TN-121: nothing is cut where the kernel does it, or the path is wide", () => {
+    for (const conditions of [
+      { link, isV6: true },
+      { isV6: true, areKernelsDeaf: true },
+    ]) {
+      const duo = connected({ ...conditions, plane });
+      const { world, client, gateway } = duo;
+      runWithTraffic(duo, 5_000);
+      const before = gateway.received.length;
+      sendLong(duo, client, 7);
+      world.run(100);
+      expect(gateway.received.slice(before)).toEqual([7]);
+    }
+  });
+
+  it("TN-121, SN-150: a path that has become wider carries packets whole again", () => {
+    const duo = connected({ link, isV6: true, areKernelsDeaf: true, plane });
+    const { world, client, gateway } = duo;
+    runWithTraffic(duo, 5_000);
+    client.host.link = { ...client.host.link, mtu: 1500 };
+    runWithTraffic(duo, REST_MS + 2_000);
+    expect(mtuOf(client)).toEqual({ outside: 1360, inside: 1280 });
+    const before = gateway.received.length;
+    sendLong(duo, client, 7);
+    world.run(100);
+    expect(gateway.received.slice(before)).toEqual([7]);
+  });
+});
+
+describe("a narrow path behind a relay", () => {
+  const V4 = { client: "192.0.2.10", gateway: "198.51.100.20" };
+  const link = { latencyMs: 10, mtu: 1300, isIcmpBlocked: true };
+
+  it.each([
+    ["over IPv6", V6.client, V6.gateway],
+    ["from IPv6 to IPv4", V6.client, V4.gateway],
+    ["from IPv4 to IPv6", V4.client, V6.gateway],
+  ])("TN-121, RL-50: what its senders cannot make smaller arrives in pieces, %s", (_, client, gateway) => {
+    for (const isClientNarrow of [true, false]) {
+      const relayed = relayedDuo(1, {
+        client: { addresses: [client], ...(isClientNarrow && { link }) },
+        gateway: { addresses: [gateway], ...(!isClientNarrow && { link }) },
+      });
+      const { world, duo, relays } = relayed;
+      listRelays(relayed, relays);
+      duo.establish(10_000);
+      runWithTraffic(duo, 5_000);
+      for (const [from, to] of [
+        [duo.client, duo.gateway],
+        [duo.gateway, duo.client],
+      ] as const) {
+        const inside = mtuOf(from)?.inside ?? 0;
+        expect(inside).toBeLessThan(1280);
+        const before = to.received.length;
+        sendLong(duo, from, 7);
+        duo.send(from, 8);
+        world.run(200);
+        expect(to.received.slice(before)).toEqual([...piecesOf(duo, from, 7, inside), 8]);
+      }
+    }
   });
 });

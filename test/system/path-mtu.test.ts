@@ -1,4 +1,4 @@
-/** A network that carries less than a full datagram between client and gateway (SN-150, TN-108, TN-109). */
+/** A network that carries less than a full datagram between client and gateway (SN-150, TN-108, TN-109, TN-121). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { echo, eventually, statusOf, warningsOf } from "../lib/observe.ts";
@@ -9,6 +9,7 @@ import { transfer } from "../lib/transfer.ts";
 const MTU = 1300;
 /** The office's first. */
 const RELAY = "203.0.113.101";
+const RELAY_V6 = "2001:db8:113::101";
 const NARROW = /path carries no full packets/;
 /** Bulk that would need an hour, if every full segment had to be sent until it is given up. */
 const BULK_BYTES = 20e6;
@@ -37,6 +38,45 @@ async function silence(router: Namespace): Promise<void> {
     "add rule inet silence out icmpv6 type packet-too-big drop",
   ];
   await router.run("nft", [rules.join("\n")]);
+}
+
+/** The same between a site and everybody else, with NATs. */
+async function narrowSite(router: Namespace, site: number): Promise<void> {
+  await router.ip(
+    `route replace 172.${site}.0.0/24 dev lan mtu lock ${MTU}`,
+    `route del 2001:db8:113:${site}::/64 dev lan`,
+    `route add 2001:db8:113:${site}::/64 dev lan mtu lock ${MTU}`,
+    `route add ${RELAY}/32 dev wan mtu lock ${MTU}`,
+    `route add ${RELAY_V6}/128 dev wan mtu lock ${MTU}`,
+  );
+}
+
+/** The two sites reach each other by the relay only, by IPv6 as they do by IPv4. */
+async function keepApart(router: Namespace): Promise<void> {
+  const rules = [
+    "add table inet apart",
+    "add chain inet apart through { type filter hook forward priority 0; }",
+    "add rule inet apart through ip6 saddr 2001:db8:113:30::/64 ip6 daddr 2001:db8:113:31::/64 drop",
+    "add rule inet apart through ip6 saddr 2001:db8:113:31::/64 ip6 daddr 2001:db8:113:30::/64 drop",
+  ];
+  await router.run("nft", [rules.join("\n")]);
+}
+
+/** Without DF, and the least that IPv6 carries everywhere, which no error can make less: many at once, too. */
+async function expectAllArrives(office: Office, hasV6: boolean): Promise<void> {
+  const v4 = { to: OFFICE_V4, bytes: 1280 - 28 };
+  const v6 = { to: OFFICE_V6, bytes: 1280 - 48 };
+  for (const { to, bytes } of hasV6 ? [v4, v6] : [v4]) {
+    const options = ["-M", "dont", "-s", String(bytes)];
+    expect(await echo(office.client, to, ...options)).toBe("answered");
+    const ping = office.client.start({
+      name: "ping",
+      command: "ping",
+      args: ["-n", "-q", "-i", "0.002", "-c", "500", "-W", "2", ...options, to],
+    });
+    await ping.wait(20_000);
+    expect(ping.stdout()).toMatch(/ 0% packet loss/);
+  }
 }
 
 /** No fragment arrives either. */
@@ -146,6 +186,61 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "a narrow network", () =>
       // Checks went whole or not at all, so that the path's MTU is the right one, and TCP keeps to it.
       expect(connection).toMatchObject({ mtu: String(MTU), mtu_inside: String(MTU - 64) });
       expect(await echo(office.client, OFFICE_V4, "-M", "dont", "-s", String(1280 - 28))).toBe("answered");
+    });
+  });
+
+  describe.each([
+    { title: "over IPv6", gateway: "ipv6" },
+    { title: "from IPv6 to IPv4", gateway: "ipv4" },
+  ] as const)("behind a relay $title, ICMP and fragments blocked", ({ gateway }) => {
+    let office: Office;
+    afterAll(() => office?.close());
+
+    it("TN-121, RL-50: what its senders cannot make smaller arrives all the same", { timeout }, async () => {
+      const nat = { kind: "symmetric" } as const;
+      const nats = { client: nat, gateway: nat, families: { client: "ipv6", gateway } } as const;
+      office = await createOffice({ nats, relays: 1 });
+      for (const [router, site] of [
+        [office.router, 30],
+        [office.gatewayRouter, 31],
+      ] as const) {
+        await narrowSite(router, site);
+        await silence(router);
+        await dropFragments(router);
+      }
+      await keepApart(office.router);
+      office.configure([{ resource: "Office" }, { resource: "Office6" }]);
+      await office.startPortal();
+      await office.startRelay(0);
+      const programs = await Promise.all([office.startGateway(), office.startClient()]);
+      await echo(office.client, OFFICE_V4, "-W", "10");
+      for (const program of programs) await program.waitForLine(NARROW, { withinMs: 20_000 });
+      const { connection } = await statusOf(programs[1]);
+      // Which end's relay it is, and so on which side four bytes more, is not said.
+      expect(connection).toMatchObject({ path: "relayed" });
+      expect(Number(connection?.["mtu_inside"])).toBeLessThanOrEqual(MTU - 80);
+      await expectAllArrives(office, gateway === "ipv6");
+    });
+  });
+
+  describe("over IPv6 by an interface of its own, ICMP and fragments blocked", () => {
+    let office: Office;
+    afterAll(() => office?.close());
+
+    it("TN-121, PG-62: what its senders cannot make smaller arrives all the same", { timeout }, async () => {
+      office = await createOffice();
+      await narrow(office.router);
+      await silence(office.router);
+      await dropFragments(office.router);
+      office.configure([{ resource: "Office" }, { resource: "Office6" }]);
+      await office.startPortal();
+      const bound = ["--egress-interface", "wan"] as const;
+      const programs = await Promise.all([office.startGateway(...bound), office.startClient(...bound)]);
+      await echo(office.client, OFFICE_V4, "-W", "10");
+      for (const program of programs) await program.waitForLine(NARROW, { withinMs: 20_000 });
+      const { connection } = await statusOf(programs[1]);
+      expect(connection).toMatchObject({ path: "direct", mtu: String(MTU), mtu_inside: String(MTU - 80) });
+      await expectAllArrives(office, true);
     });
   });
 

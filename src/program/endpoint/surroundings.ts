@@ -21,6 +21,8 @@ export interface Surroundings {
   readonly send: (transmit: ShellTransmit) => "done" | "busy";
   /** What the kernel knows of the path's MTU, in bytes; absent: nobody is asked (SN-150). */
   readonly pathMtu?: (way: PathWay) => number | undefined;
+  /** The kernel takes no ICMP error from the TUN device (SN-152); so without `pathMtu`, too. */
+  readonly isKernelDeaf?: boolean;
   /** Takes a packet for this end itself, such as a local refusal (TN-89). */
   readonly deliver: (packet: Uint8Array) => void;
   /** Opens a connection to the portal, past the tunnel (PG-64). */
@@ -61,6 +63,7 @@ export function hostSurroundings(options: HostSurroundings): Surroundings {
     now: host.now,
     send: host.send,
     pathMtu: host.pathMtu,
+    isKernelDeaf: device !== undefined,
     deliver: host.writeTun,
     ...reachTarget({
       target: portal,

@@ -49,12 +49,13 @@ export interface Tunnel<Machine extends PeerMachine> {
 export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions<Machine>): Tunnel<Machine> {
   const { role, surroundings, url, token, askToken, login, fail, log } = options;
   const { tell = () => {}, onChange, onTurn, features } = options;
-  const { plane, now, send, deliver, pathMtu } = surroundings;
+  const { plane, now, send, deliver, pathMtu, isKernelDeaf } = surroundings;
   const clocks = { now: now(), unixNow: unixMs(Date.now()) };
   const connections = createConnections({
     role: role.name,
     records: plane.records,
     ...(pathMtu && { pathMtu }),
+    ...(isKernelDeaf && { isKernelDeaf }),
     crypto: createNodeCrypto(),
     seed: randomBytes(32),
     ...clocks,

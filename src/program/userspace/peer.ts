@@ -171,6 +171,8 @@ function surroundingsOf<Machine extends PeerMachine>(
   return {
     ...{ plane, now, send, deliver, applyInterface },
     ...(pathMtu && { pathMtu }),
+    // What is delivered goes to the stack.
+    isKernelDeaf: true,
     // There is no network of a host that could have them.
     changePeers: () => {},
     ...reachTarget({ target: url, env, openTcp: plainTcp, caFile, log: log.scope("portal") }),

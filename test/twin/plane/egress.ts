@@ -11,7 +11,7 @@ import { concatBytes } from "../../../src/base/index.ts";
 import { type PacketDescriptor, parsePacket } from "../../../src/packet/index.ts";
 import type { FlowDirection } from "../../../src/plane/index.ts";
 import { ecnOf } from "./congestion.ts";
-import { isTooBig, lowered } from "./fit.ts";
+import { isCutInside, isTooBig, lowered } from "./fit.ts";
 import { followFlow, type TwinSide, translate } from "./flows.ts";
 import { sealMessage } from "./message.ts";
 import { mayHandOut, noteData, stampSent, type TwinPeer, type TwinSession, usableSession } from "./peer.ts";
@@ -235,6 +235,7 @@ function leadToPeer(
   }
   const fitting = frame.isSingle ? frame.packets.map((packet) => lowered(peer, packet)) : frame.packets;
   const packets = frame.change === undefined ? fitting : fitting.map(frame.change);
+  if (isCutInside(peer, frame.packets)) peer.isHeld = true;
   const session = peer.isHeld ? undefined : usableSession(peer, now);
   if (session === undefined) {
     wait(state, peer, packets);

@@ -1,4 +1,4 @@
-/** What fits a peer's path: the twin of `assembly/batch/fit.ts` (TN-108, TN-109). */
+/** What fits a peer's path: the twin of `assembly/batch/fit.ts` (TN-108, TN-109, TN-121). */
 import { type PacketDescriptor, parsePacket } from "../../../src/packet/index.ts";
 import { withLowerMss } from "./mss.ts";
 import type { TwinPeer } from "./peer.ts";
@@ -15,6 +15,12 @@ export function isTooBig({ path }: TwinPeer, packets: readonly Uint8Array[]): bo
   if (isV6) return largest > Math.max(mtu, IP6_MTU_MIN);
   const isWhole = ((first[6] ?? 0) & 0x40) !== 0;
   return largest > mtu && isWhole;
+}
+
+/** Whether control must cut such packets up, of which no sender need be told (TN-121). */
+export function isCutInside({ path }: TwinPeer, packets: readonly Uint8Array[]): boolean {
+  const mtu = path?.mtu ?? 0;
+  return mtu !== 0 && path?.isCutInside === true && packets.some(({ length }) => length > mtu);
 }
 
 /** A packet to or from the peer, as it goes on. */

@@ -46,6 +46,20 @@ function nominated(isConfirmed = true): { readonly lone: LoneConnections; readon
   return { lone, relay };
 }
 
+/** Of checks of a size the peer answers those of at most `bytes` bytes, until the search for the MTU has ended. */
+function narrowTo({ lone, relay }: ReturnType<typeof nominated>, bytes: number): void {
+  let seen = 0;
+  for (let tries = 0; tries < 10; tries++) {
+    const data = relay.data();
+    for (const sent of data.slice(seen)) {
+      if (sent.data.length > bytes) continue;
+      for (const answer of answersTo(sent.data, REQUEST)) relay.sendData(sent.channel, answer);
+    }
+    seen = data.length;
+    lone.runTo(lone.now + 300);
+  }
+}
+
 function paths(lone: LoneConnections) {
   return lone.commands.flatMap((command) => (command.kind === "set-path" ? [command.path] : []));
 }
@@ -101,6 +115,18 @@ describe("relayed paths (SN-83 to SN-89)", () => {
       [relay.socket, 1316],
     ]);
     expect(relay.data().some(({ data }) => data.length === 1312)).toBe(true);
+  });
+
+  it.each([
+    { title: "IPv4 only: outside", host: "198.51.100.9", isCutInside: undefined },
+    { title: "IPv6, by which it may reach its relay: inside", host: "2001:db8::9", isCutInside: true },
+  ])("TN-121, RL-50: where it is cut up if the peer has $title", ({ host, isCutInside }) => {
+    const { lone, relay } = nominated();
+    const text = `candidate:y 1 udp 2130706175 ${host} 40000 typ host`;
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, REQUEST.id, [text]));
+    narrowTo({ lone, relay }, 1300 - 32);
+    expect(paths(lone).at(-1)).toMatchObject({ kind: "relayed", mtu: 1300 - 64 });
+    expect(paths(lone).at(-1)?.isCutInside).toBe(isCutInside);
   });
 
   it("SN-128: what the plane has unwrapped is taken the same way", () => {

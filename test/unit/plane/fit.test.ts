@@ -1,6 +1,7 @@
-/** Packets that the peer's path does not carry whole, and what TCP is told of that (TN-108, TN-109). */
+/** Packets that the peer's path does not carry whole, and what TCP is told of that (TN-108, TN-109, TN-121). */
 import { describe, expect, it } from "vitest";
 import { concatBytes, ip, type Prefix, prefix } from "../../../src/base/index.ts";
+import type { PathRecord } from "../../../src/plane/index.ts";
 import { createDrivenPlane, type DrivenPlane, frameOf, PLANE_KINDS } from "../../twin/driven-plane.ts";
 import { openMessage, sealMessage } from "../../twin/plane/message.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";
@@ -15,10 +16,13 @@ const SYN = 0x02;
 const NO_DF = 0;
 
 /** A gateway with one client, whose path carries packets of `mtu` bytes. */
-function planeOn(kind: (typeof PLANE_KINDS)[number], { mtu }: { readonly mtu?: number }): DrivenPlane {
+function planeOn(
+  kind: (typeof PLANE_KINDS)[number],
+  limits: Pick<PathRecord, "mtu" | "isCutInside">,
+): DrivenPlane {
   const plane = createDrivenPlane(kind, { mode: "gateway" });
   plane.execute({ kind: "add-peer", slot: SLOT, peerId: PEER_B });
-  setMtu(plane, mtu);
+  plane.execute({ kind: "set-path", slot: SLOT, path: directPath(B, limits) });
   plane.execute({ kind: "install", slot: SLOT, peerId: PEER_B, session: sessionKeys("a") });
   plane.execute({ kind: "set-current", slot: SLOT, local: sessionKeys("a").local });
   plane.publish({
@@ -113,6 +117,35 @@ describe.each(PLANE_KINDS)("a path of 1240 bytes (%s)", (kind) => {
     plane.egress(NOW, frameOf(sized(MTU + 1)));
     plane.egress(NOW, frameOf(sized(MTU)));
     expect(plane.takePunts().map(({ reason }) => reason)).toEqual(["too-big", "no-session"]);
+  });
+
+  it("TN-121: where nobody cuts up outside, that goes to control as without session, and what follows behind it", () => {
+    const plane = planeOn(kind, { mtu: MTU, isCutInside: true });
+    const packets = [sized(1280, NO_DF), sized(100), udp(counting(1280 - 48), V6)];
+    for (const packet of packets) expect(sent(plane, frameOf(packet))).toEqual([]);
+    expect(plane.takePunts()).toEqual(
+      packets.map((packet) => ({ reason: "no-session", slot: SLOT, packet })),
+    );
+    // Control has injected what came of it: what follows goes by itself again, whatever fits.
+    plane.execute({ kind: "release", slot: SLOT, handled: 3 });
+    expect(sent(plane, frameOf(sized(100)))).toEqual([sized(100)]);
+    expect(sent(plane, frameOf(sized(MTU, NO_DF)))).toHaveLength(1);
+    expect(sent(plane, frameOf(udp(counting(MTU - 48), V6)))).toHaveLength(1);
+    expect(plane.takePunts()).toEqual([]);
+    expect(plane.tallies().egress.drops).toEqual({});
+  });
+
+  it("TN-121: so does every segment of a super-frame; who can be told still is", () => {
+    const plane = planeOn(kind, { mtu: MTU, isCutInside: true });
+    expect(sent(plane, superFrame(1280, 4, { fragmentField: NO_DF }))).toEqual([]);
+    const waiting = plane.takePunts();
+    expect(waiting.map(({ reason, packet }) => [reason, packet.length])).toEqual(
+      Array.from({ length: 4 }, () => ["no-session", 1280]),
+    );
+    plane.execute({ kind: "release", slot: SLOT, handled: 4 });
+    expect(sent(plane, frameOf(sized(MTU + 1)))).toEqual([]);
+    expect(plane.takePunts().map(({ reason }) => reason)).toEqual(["too-big"]);
+    expect(sent(plane, frameOf(sized(MTU)))).toHaveLength(1);
   });
 
   it("TN-109: a SYN leaves with the MSS that fits, of either family", () => {
