@@ -266,9 +266,12 @@ function resolvConf(where: Namespace): string {
 
 /**
  * Every process in a machine has a mount namespace of its own. The machine's /etc is a copy: what DNS control
- * writes beside the file must not reach the host.
+ * writes beside the file must not reach the host. Of two that start at once the second may find the copy whole, or none.
  */
-export const OWN_ETC = `[ -d /run/etc ] || cp -a /etc /run/etc 2>/dev/null
+export const OWN_ETC = `if [ ! -d /run/etc ]; then
+  cp -a /etc /run/etc.$$ 2>/dev/null
+  mv -T /run/etc.$$ /run/etc 2>/dev/null
+fi
 mount --bind /run/etc /etc && mount --bind /run/resolv.conf /etc/resolv.conf && exec "$@"`;
 const WITH_RESOLV_CONF = ["sh", "-c", OWN_ETC, "sh"];
 
