@@ -1,7 +1,7 @@
 /** A case that runs: the stage, what the reference expects of it, and what happened, in words (TN-94, TN-95). */
 import { formatIp, type Instant, type IpAddress } from "../../../src/base/index.ts";
 import { ERRORS, encodeProbe, type Probe, type Sight } from "./packets.ts";
-import { type Expectation, expect, type Flow } from "./reference.ts";
+import { type Expectation, expect, expectUnaware, type Flow } from "./reference.ts";
 import type { Arrival } from "./servers.ts";
 import type { Stage } from "./stage.ts";
 
@@ -126,7 +126,9 @@ export function judgeMeanwhile(
     const its = all.find(({ sent }) => sent.number === numberOf(arrival)) ?? all[0];
     if (its === undefined) violation(`nobody sent this: ${describeArrivals([arrival])}`);
     const { sent, expectations } = its;
-    const wrong = expectations.map((expectation) =>
+    const unaware = cuts.has(client) ? expectUnaware(c.reference, client, sent) : undefined;
+    const allowed = unaware === undefined ? expectations : [...expectations, unaware];
+    const wrong = allowed.map((expectation) =>
       expectation.kind === "served"
         ? wrongArrival(c, { sent, expectation, arrivals, sights: [], since }, arrival)
         : describeExpectation(expectation),

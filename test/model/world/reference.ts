@@ -105,6 +105,20 @@ export function expect(reference: Reference, client: string, flow: Flow): Expect
   return { kind: "served", resources: internet };
 }
 
+/**
+ * All ways that the packet may take for a client that has not heard of what else it may reach: each resource that
+ * permits it, whether or not there is a better one (TN-57). `undefined`: there is none, or the address stands for a name.
+ */
+export function expectUnaware(reference: Reference, client: string, flow: Flow): Expectation | undefined {
+  const { destination } = flow;
+  if (isIn([...TUNNEL, ...PROXIES], destination)) return undefined;
+  const resources = resourcesOf(reference, client).filter(({ kind, address, filters }) => {
+    if (kind === "internet") return reference.internet.has(client) && !isIn(NOT_INTERNET, destination);
+    return kind === "cidr" && isWithin(destination, address) && permits(filters, flow);
+  });
+  return resources.length === 0 ? undefined : { kind: "served", resources };
+}
+
 /** An address that stands for a name: the resource that it was given out for decides, and no other (TN-21 no. 1). */
 function expectName(reference: Reference, client: string, flow: Flow): Expectation {
   const named = reference.proxies.get(`${client} ${flow.destination.join(".")}`);
