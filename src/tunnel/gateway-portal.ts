@@ -1,6 +1,6 @@
 /** What the portal's messages do at a gateway (TN-51). */
 import { equalValues, type Instant, unreachable } from "../base/index.ts";
-import type { AuthorizeFlow, GatewayMessage } from "../portal/protocol/index.ts";
+import type { AuthorizeFlow, GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
 import { isForUs } from "./endpoint.ts";
 import { subjectOf } from "./gateway-flow-log.ts";
 import { applyRevocations, place, placeAll } from "./gateway-policies.ts";
@@ -26,18 +26,8 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
       }
       return;
     }
-    case "resource-updated": {
-      const { resource } = message;
-      const lost = grants.updateResource(resource);
-      const holders = grants.clients().filter((client) => client.grants.has(resource.rid));
-      for (const { cid } of holders) {
-        forgetFlows(gateway, cid);
-        // Filters may be there now, or no more: which networks flows decide about.
-        place(gateway, now, cid);
-      }
-      if (lost.length > 0) log.error?.("a granted resource changed what it opens", { rid: resource.rid });
-      return applyRevocations(gateway, now, lost);
-    }
+    case "resource-updated":
+      return updateResources(gateway, now, [message.resource]);
     case "ice-candidates":
       return connections.addRemoteCandidates(now, message.cid, message.candidates);
     case "invalidate-ice-candidates":
@@ -49,7 +39,21 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
   }
 }
 
-/** What the portal does not list is revoked (TN-55). */
+/** Where nothing has changed no flow is forgotten. */
+function updateResources(gateway: GatewayState, now: Instant, resources: readonly GatewayResource[]): void {
+  const { lost, changed } = gateway.grants.updateResources(resources);
+  for (const cid of changed) {
+    forgetFlows(gateway, cid);
+    // Filters may be there now, or no more: which networks flows decide about.
+    place(gateway, now, cid);
+  }
+  for (const rid of new Set(lost.map((revocation) => revocation.rid))) {
+    gateway.log.error?.("a granted resource changed what it opens", { rid });
+  }
+  applyRevocations(gateway, now, lost);
+}
+
+/** What the portal does not list is revoked, and what it lists is as it says now (TN-55). */
 function handleInit(
   gateway: GatewayState,
   now: Instant,
@@ -58,6 +62,7 @@ function handleInit(
   gateway.own = message.interface;
   takeRelays(gateway, now, { gone: [], listed: message.relays });
   applyRevocations(gateway, now, gateway.grants.reconcile(message.authorizations));
+  updateResources(gateway, now, message.resources ?? []);
   placeAll(gateway, now);
 }
 

@@ -2,6 +2,7 @@
 import {
   createDeadlineQueue,
   type DeadlineQueue,
+  equalValues,
   type Instant,
   type IpAddress,
   type QueueEntry,
@@ -53,14 +54,20 @@ export interface Grants {
   removeClient(cid: string, reason: "goodbye" | "address-taken"): readonly Revocation[];
   /** Revokes whatever is not listed; sets the listed expiries (TN-55). */
   reconcile(listed: readonly ListedAuthorization[]): readonly Revocation[];
-  /** Filters are replaced; another kind or network revokes the grant from everybody (TN-51). */
-  updateResource(resource: GatewayResource): readonly Revocation[];
+  /** Names and filters are replaced; another kind or network revokes the grant from everybody (TN-51). */
+  updateResources(resources: readonly GatewayResource[]): ResourceUpdate;
   clients(): readonly GrantedClient[];
   client(cid: string): GrantedClient | undefined;
   /** Whose tunnel address it is. */
   holderOf(address: IpAddress): GrantedClient | undefined;
   handleTimeout(now: Instant): readonly Revocation[];
   pollTimeout(): Instant | undefined;
+}
+
+export interface ResourceUpdate {
+  readonly lost: readonly Revocation[];
+  /** Whose grants are not what they were. */
+  readonly changed: readonly string[];
 }
 
 /** A grant with its place among those that end by themselves. */
@@ -89,7 +96,7 @@ export function createGrants(clock: WallClock): Grants {
     revoke: (cid, rid) => revoke(book, cid, rid, "revoked"),
     removeClient: (cid, reason) => removeClient(book, cid, reason),
     reconcile: (listed) => reconcile(book, listed),
-    updateResource: (resource) => updateResource(book, resource),
+    updateResources: (resources) => updateResources(book, resources),
     clients: () => [...clients.values()],
     client: (cid) => clients.get(cid),
     holderOf: (address) => byAddress.get(addressKey(address)),
@@ -163,15 +170,26 @@ function reconcile(book: Book, listed: readonly ListedAuthorization[]): readonly
   return lost;
 }
 
-function updateResource(book: Book, resource: GatewayResource): readonly Revocation[] {
-  const isLost = (_cid: string, grant: Grant): boolean =>
-    grant.resource.rid === resource.rid && !isSameReach(grant.resource, resource);
-  const lost = revokeWhere(book, "resource-changed", isLost);
+function updateResources(book: Book, resources: readonly GatewayResource[]): ResourceUpdate {
+  const updated = new Map(resources.map((resource) => [resource.rid, resource]));
+  const updateOf = ({ resource: held }: Grant): GatewayResource | undefined => {
+    const resource = updated.get(held.rid);
+    return resource === undefined || equalValues(held, resource) ? undefined : resource;
+  };
+  const lost = revokeWhere(book, "resource-changed", (_cid, grant) => {
+    const resource = updateOf(grant);
+    return resource !== undefined && !isSameReach(grant.resource, resource);
+  });
+  const changed: string[] = [];
   for (const client of book.clients.values()) {
-    const grant = client.grants.get(resource.rid);
-    if (grant !== undefined) put(book, client, { ...grant, resource });
+    const stale = [...client.grants.values()].flatMap((grant) => {
+      const resource = updateOf(grant);
+      return resource === undefined ? [] : [{ ...grant, resource }];
+    });
+    for (const grant of stale) put(book, client, grant);
+    if (stale.length > 0) changed.push(client.cid);
   }
-  return lost;
+  return { lost, changed };
 }
 
 function removeClient(book: Book, cid: string, reason: "goodbye" | "address-taken"): Revocation[] {

@@ -78,6 +78,8 @@ export type GatewayMessage =
       readonly relays: readonly RelayEntry[];
       readonly accountSlug?: string;
       readonly authorizations: readonly Authorization[];
+      /** Those of `authorizations`, as they are now; absent from a portal of another make. */
+      readonly resources?: readonly GatewayResource[];
     }
   | AuthorizeFlow
   | { readonly kind: "reject-access"; readonly cid: string; readonly rid: string }
@@ -111,6 +113,7 @@ const wireInit = v.object({
   relays: v.nullish(list),
   account_slug: text,
   authorizations: v.nullish(list),
+  resources: v.nullish(list),
 });
 const wireAuthorization = v.object({ client_id: uuid, resource_id: uuid, expires_at: time });
 const wirePair = v.object({ client_id: uuid, resource_id: uuid });
@@ -160,6 +163,9 @@ const MESSAGES: MessageCodecs<GatewayMessage> = {
         relays: parseRelays(wire.relays ?? [], tally),
         ...(wire.account_slug == null ? {} : { accountSlug: wire.account_slug }),
         authorizations: parseList(wire.authorizations ?? [], parseAuthorization, tally),
+        ...(wire.resources == null
+          ? {}
+          : { resources: parseList(wire.resources, parseGatewayResource, tally) }),
       };
     },
     write: (message) => ({
@@ -169,6 +175,7 @@ const MESSAGES: MessageCodecs<GatewayMessage> = {
       relays: message.relays.map(toWireRelay),
       ...(message.accountSlug === undefined ? {} : { account_slug: message.accountSlug }),
       authorizations: message.authorizations.map(toWireAuthorization),
+      ...(message.resources === undefined ? {} : { resources: message.resources.map(toWireGatewayResource) }),
     }),
   },
   "authorize-flow": { event: "authorize_flow", read: readAuthorizeFlow, write: toWireAuthorizeFlow },

@@ -31,7 +31,7 @@ import { type Core, pushToGateway } from "./core.ts";
 import { closeSocket, handleGone } from "./entrance.ts";
 import { peerFields } from "./names.ts";
 import type { PortalState } from "./portal-state.ts";
-import { authorizationsOf } from "./reconcile.ts";
+import { authorizationsOf, resourcesOf } from "./reconcile.ts";
 import { idOf, type PeerSocket } from "./sockets.ts";
 
 const MAX_FAULTY_FRAMES = 100;
@@ -305,12 +305,14 @@ function accept<R>(
 function pushGatewayInit(core: Core, now: Instant, socket: PeerSocket, relays: readonly RelayEntry[]): void {
   const gateway = core.store.get("gateway", socket.peerId);
   assert(gateway !== undefined, "a gateway that joined is in the store");
+  const authorizations = authorizationsOf(core, now, gateway.id);
   pushToGateway(core, socket, {
     kind: "init",
     interface: { ipv4: gateway.ipv4, ipv6: gateway.ipv6 },
     relays,
     accountSlug: core.model.account.slug,
-    authorizations: authorizationsOf(core, now, gateway.id),
+    authorizations,
+    resources: resourcesOf(core, authorizations),
   });
 }
 

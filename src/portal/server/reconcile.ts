@@ -150,3 +150,11 @@ export function authorizationsOf(core: Core, now: Instant, gid: string) {
   }
   return [...latest.values()];
 }
+
+/** The resources of authorizations: what changed of them while the gateway was away is not told otherwise (PT-61). */
+export function resourcesOf(core: Core, authorizations: readonly { readonly rid: string }[]) {
+  return [...new Set(authorizations.map(({ rid }) => rid))].flatMap((rid) => {
+    const resource = core.model.resources.get(rid);
+    return resource === undefined ? [] : [gatewayResourceOf(resource)];
+  });
+}

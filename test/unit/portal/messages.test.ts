@@ -115,6 +115,7 @@ const GATEWAY_MESSAGES: { readonly [K in GatewayMessage["kind"]]: GatewayMessage
     relays: [],
     accountSlug: "demo",
     authorizations: [{ cid: CID, rid: RID, expiresAt: unixMs(1764000000_000) }],
+    resources: [{ kind: "internet", rid: RID }],
   },
   "authorize-flow": {
     kind: "authorize-flow",

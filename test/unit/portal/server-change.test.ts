@@ -198,6 +198,15 @@ actors: [{ name: dev, type: service_account }]
 });
 
 describe("what nobody heard of", () => {
+  it("PT-61: a gateway that comes back is told what its resources are by now", () => {
+    const all = connected();
+    all.gateway.close();
+    all.world.reload(OFFICE.replace("site: default", "site: default, filters: [{ protocol: icmp }]"));
+    const { authorizations, resources } = all.world.gateway().last("init");
+    expect(authorizations).toMatchObject([{ cid: all.cid, rid: all.rid }]);
+    expect(resources).toMatchObject([{ rid: all.rid, filters: [{ protocol: "icmp" }] }]);
+  });
+
   it("PT-61: the gateway's next init lists only what still holds", () => {
     const all = connected();
     all.gateway.close();

@@ -71,6 +71,27 @@ describe("the gateway", () => {
     expect(gateway.commands.at(-1)?.kind).toBe("set-policy");
   });
 
+  it("TN-55, PT-61: takes the filters that a resource has got while it was away, and keeps flows where none changed", () => {
+    const gateway = createGateway();
+    gateway.tell(authorize());
+    const before = gateway.flows.revoked.length;
+    const listed = [{ cid: CID, rid: RID, expiresAt: unixMs(UNIX_START + 60_000) }];
+    const init = (resource: GatewayResource): void => {
+      const addresses = { ipv4: ip("100.64.0.1"), ipv6: ip("fd00:2021:1111::1") };
+      const common = { kind: "init", interface: addresses, relays: [] } as const;
+      gateway.tell({ ...common, authorizations: listed, resources: [resource] });
+    };
+    init(office);
+    expect(gateway.flows.revoked).toHaveLength(before);
+    init({ ...office, filters: [{ protocol: "icmp" }] });
+    expect(gateway.flows.revoked).toHaveLength(before + 1);
+    const policy = gateway.commands.findLast((command) => command.kind === "set-policy");
+    expect(policy).toMatchObject({ kind: "set-policy" });
+    expect(JSON.stringify(policy)).not.toEqual(
+      JSON.stringify(gateway.commands.find(({ kind }) => kind === "set-policy")),
+    );
+  });
+
   it.each([
     ["unusable credentials", { gatewayCredentials: { username: "x", password: "y" } }],
   ] satisfies readonly (readonly [string, Partial<AuthorizeFlow>])[])(

@@ -84,13 +84,16 @@ describe("grants of a gateway", () => {
     const grants = createGrants(createWallClock(instant(0), unixMs(0)));
     grants.insert("alice", ALICE, { resource: office });
     grants.insert("bob", BOB, { resource: office, expiresAt: unixMs(9_000) });
-    expect(grants.updateResource({ ...office, name: "Head office" })).toEqual([]);
+    expect(grants.updateResources([office])).toEqual({ lost: [], changed: [] });
+    expect(grants.updateResources([{ ...office, name: "Head office" }])).toEqual({
+      ...{ lost: [], changed: ["alice", "bob"] },
+    });
     expect(grants.client("bob")?.grants.get("office")?.resource).toMatchObject({ name: "Head office" });
     expect(grants.pollTimeout()).toBe(9_000);
     const filtered = cidr("office", "172.20.0.0/16", [{ protocol: "icmp" }]);
-    expect(grants.updateResource(filtered)).toEqual([]);
+    expect(grants.updateResources([filtered, cidr("other", "10.0.0.0/8")]).lost).toEqual([]);
     expect(grants.client("alice")?.grants.get("office")?.resource).toEqual(filtered);
     const moved = cidr("office", "172.20.0.0/17");
-    expect(grants.updateResource(moved).map(({ cid }) => cid)).toEqual(["alice", "bob"]);
+    expect(grants.updateResources([moved]).lost.map(({ cid }) => cid)).toEqual(["alice", "bob"]);
   });
 });
