@@ -25,10 +25,13 @@ function groups() {
     const key = `${result.name}, ${result.env.runtime}`;
     const group = found.get(key) ?? { cells: new Map() };
     for (const cell of result.cells) {
+      // Until there were cells for single messages, all were of runs.
+      const name =
+        result.name === "aead" ? cell.name.replace(/^(seal|open) (\d+)$/, "$1 in runs $2") : cell.name;
       // The long runs that look for stalls have no other arm: a comparison is not replaced by them.
-      const known = group.cells.get(cell.name);
+      const known = group.cells.get(name);
       const isAlone = armsOf(cell) < 2 && known !== undefined && armsOf(known.cell) > 1;
-      const place = isAlone ? `${cell.name}, alone` : cell.name;
+      const place = isAlone ? `${name}, alone` : name;
       const { git, dirty, started, env } = result;
       group.cells.set(place, { place, file, git, dirty, started, cpu: env.cpu, cell });
     }
