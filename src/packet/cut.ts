@@ -69,6 +69,8 @@ function cutV6(
   const walk = walkExtensions(packet, packet[6] ?? 0, V6_HEADER_BYTES);
   if (walk === undefined) return [packet];
   const { protocol, transportOffset, isFragment } = walk;
+  // Headers that leave no room for a piece make no sense, but any host may send them.
+  if (mtu < transportOffset + FRAGMENT_HEADER_BYTES + UNIT_BYTES) return [packet];
   const type = view.transport[0] ?? 0;
   if (protocol === PROTOCOL.icmpv6 && !isFragment && !isOneOf(ECHOES[6], type)) {
     return type < ICMPV6_INFORMS ? [withShorterQuote(packet, view, mtu)] : [packet];

@@ -105,6 +105,21 @@ describe("a packet longer than its path", () => {
     expect([pieces[0]?.[6], pieces[0]?.[40], pieces[0]?.[48], pieces[0]?.[56]]).toEqual([0, 60, 44, 17]);
     expect(joined(pieces)).toEqual(udpBytes);
   });
+
+  it.each([
+    ["UDP", 17, () => viewPacket(udp(counting(4), V6)).transport],
+    ["an ICMPv6 error", 58, () => Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)],
+  ])("TN-121: headers that leave no room for a piece leave it whole: %s", (_, protocol, transport) => {
+    const lengths: number[] = [];
+    for (let units = 1; 40 + 8 * units + transport().length <= 1280; units++) {
+      const options = new Uint8Array(8 * units);
+      options.set([protocol, units - 1]);
+      const packet = ipPacket(60, concatBytes(options, transport()), V6);
+      for (const piece of cutPacket(packet, packet.length - 1, ID))
+        lengths.push(piece.length - packet.length);
+    }
+    expect(lengths).toEqual(lengths.map(() => 0));
+  });
 });
 
 describe("an ICMP message longer than its path", () => {
