@@ -146,8 +146,9 @@ function commitOf(root) {
   return spawnSync("git", ["rev-parse", "HEAD"], { ...ASKED, cwd: root, encoding: "utf8" }).stdout.trim();
 }
 
-/** A load that the other checkout does not know has no ratio to it. */
+/** A load that the other checkout does not know has no ratio to it; one that only that knows is left out. */
 function print({ name, unit, ratio_to: ratios, arms }) {
+  if (arms.now === undefined) return;
   const of = (arm) => {
     const ratio = ratios[arm];
     if (ratio === undefined) return `none of ${arm}`;
