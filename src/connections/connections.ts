@@ -87,6 +87,7 @@ type InputName =
   | "handleCarriedOut"
   | "sendPacket"
   | "checkPath"
+  | "checkAllPaths"
   | "publish"
   | "setPolicy"
   | "openRoute"
@@ -130,6 +131,7 @@ function createInputs(state: ConnectionsState): Inputs {
     sendPacket: (now, id, packet) =>
       input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
     checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => agent.probe(state.now)),
+    checkAllPaths: (now) => input(state, now, () => checkAllPaths(state)),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
     setPolicy: (now, slot, policy) => input(state, now, () => setPolicy(state, slot, policy)),
     openRoute: (now, id, route) => input(state, now, () => openRoute(state, state.byId.get(id), route)),
@@ -278,6 +280,13 @@ function reset(state: ConnectionsState): void {
     rememberRelay(state, relay);
     relay.client.restart(state.now);
     drainRelay(state, relay);
+  }
+}
+
+function checkAllPaths(state: ConnectionsState): void {
+  for (const connection of [...state.byId.values()]) {
+    connection.agent.checkNow(state.now);
+    advance(state, connection);
   }
 }
 

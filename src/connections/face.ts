@@ -338,6 +338,8 @@ export interface Connections {
 
   /** The peer may be gone: its path is looked at, at once and fast (SN-142). */
   checkPath(now: Instant, id: string): void;
+  /** This process stood still: each path is checked once, at once, and nothing else changes (SN-153). */
+  checkAllPaths(now: Instant): void;
   /** New policy tables, in the order of all commands. */
   publish(now: Instant, tables: PolicyTables): void;
   /** What the peer in that slot may, by itself, in the same order; absent: nothing of its own any more. */

@@ -10,8 +10,11 @@ const LATE_MS_MIN = 5_000;
 export interface SuspendWatch {
   /** Notes when the loop wants to be woken at the latest. */
   sleepUntil(due: Instant): void;
-  /** Whether this turn comes so late that the process must have stood still. `now` counts suspend (D-14). */
-  hasResumed(now: Instant): boolean;
+  /**
+   * How long the process stood still at least, if this turn comes so late that it must have. `now` counts
+   * suspend (D-14).
+   */
+  stoodStillMs(now: Instant): number | undefined;
 }
 
 export function createSuspendWatch(): SuspendWatch {
@@ -20,6 +23,6 @@ export function createSuspendWatch(): SuspendWatch {
     sleepUntil(due) {
       asked = due;
     },
-    hasResumed: (now) => asked !== undefined && now - asked > LATE_MS_MIN,
+    stoodStillMs: (now) => (asked !== undefined && now - asked > LATE_MS_MIN ? now - asked : undefined),
   };
 }

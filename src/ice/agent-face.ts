@@ -79,6 +79,8 @@ export interface IceAgent {
   /** Checks at once and fast until the selected pair has answered or everything is given up (SN-142). */
   probe(now: Instant): void;
   isProbing(): boolean;
+  /** Sends a check on the selected pair at once, whenever its next one is due (SN-153). */
+  checkNow(now: Instant): void;
   /** Sends a check of exactly so many bytes, a multiple of 4, on the selected pair, if there is one (SN-151). */
   checkSize(bytes: number): void;
   /** `request` is only read during the call. */

@@ -56,6 +56,10 @@ export function createIceAgent(options: IceAgentOptions): IceAgent {
       applyTimings(agent, now, PROBE_TIMINGS);
     },
     isProbing: () => agent.probedSince !== undefined,
+    checkNow(now) {
+      if (agent.selected !== undefined) agent.selected.triggeredAt = now;
+      advance(agent, now);
+    },
     checkSize: (bytes) => sendSizeCheck(agent, bytes),
     handleRequest: (now, request, way) =>
       noteVerdict(agent.history, handleRequest(agent, now, { request, ...way })),

@@ -58,6 +58,8 @@ export interface PortalSocket<R> {
   /** Connects, or connects anew at once (PT-20). */
   connect(login: ConnectParams): void;
   reconnect(): void;
+  /** Asks at once whether the portal is still there (PT-34). */
+  check(): void;
   send(request: R): void;
   /** Says goodbye to the portal; the event `closed` follows. */
   close(): void;
@@ -108,6 +110,7 @@ export function createPortalSocket<M, R>(options: PortalSocketOptions<M, R>): Po
   return {
     connect: (login) => turn(shell, (now) => machine.connect(now, login)),
     reconnect: () => turn(shell, (now) => machine.reconnect(now)),
+    check: () => turn(shell, (now) => machine.check(now)),
     send: (request) => turn(shell, (now) => machine.send(now, request)),
     close() {
       const { isAsking } = shell.renewal;

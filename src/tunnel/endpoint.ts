@@ -75,6 +75,8 @@ export interface TunnelEnd<Event> {
   handleStream(now: Instant, news: StreamNews): void;
   /** The whole list of own addresses (SN-137). */
   handleOwnAddresses(now: Instant, addresses: readonly SocketAddress[]): void;
+  /** This process stood still, and its network is the same: all paths are checked (PG-74). */
+  checkPaths(now: Instant): void;
   /** Says goodbye on every connection (TN-37). */
   shutdown(now: Instant): void;
   pollCommand(): TunnelCommand | undefined;
@@ -183,6 +185,10 @@ export function createTunnelEnd<Event>(
     },
     handleOwnAddresses(now, addresses) {
       connections.updateHostAddresses(now, addresses);
+      after(now);
+    },
+    checkPaths(now) {
+      connections.checkAllPaths(now);
       after(now);
     },
     shutdown(now) {

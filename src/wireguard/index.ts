@@ -1,4 +1,4 @@
-export { KEY_BYTES } from "./constants.ts";
+export { KEY_BYTES, REJECT_AFTER_TIME_MS } from "./constants.ts";
 export { createWgDevice } from "./device.ts";
 export type {
   AddPeerRefusal,

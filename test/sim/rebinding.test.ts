@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ip } from "../../src/base/index.ts";
-import { type Duo, shown } from "./duo.ts";
+import { type Duo, sentChecks, shown } from "./duo.ts";
 import { established } from "./steps.ts";
 import type { World } from "./world.ts";
 
@@ -94,6 +94,21 @@ describe("a NAT that forgets its mapping", () => {
       expect(isThere()).toBe(true);
     },
   );
+
+  it("SN-153: an idle end that stood still shows its new mapping by one check of every path", () => {
+    const { world, duo } = established(10);
+    world.run(60_000);
+    expect(shown(duo.gateway)?.state).toBe("idle");
+    rebind(duo.gateway);
+    const before = sentChecks(duo.gateway);
+    duo.gateway.machine.apply(world.now(), (connections) => connections.checkAllPaths(world.now()));
+    world.flush(duo.gateway.host);
+    expect(sentChecks(duo.gateway) - before).toBe(1);
+    // One way, the client's check and its answer; the next one by the schedule would come after up to 25 s.
+    world.run(3 * 20 + 40);
+    expect(shown(duo.client)?.path?.destination.port).toBe(REBOUND_PORT);
+    expect([shown(duo.client)?.state, shown(duo.gateway)?.state], "SN-77").toEqual(["idle", "idle"]);
+  });
 
   it("SN-145: a packet that is held back and sent on from elsewhere does not move the path", () => {
     const { world, duo } = established(9);

@@ -90,6 +90,32 @@ describe("another network", () => {
   });
 });
 
+describe("a gateway that stood still", () => {
+  it.each([7_000, 11_000, 15_000])(
+    "PG-74, SN-153: under traffic for %i ms, it goes on with its key, its sessions and its grants",
+    (stillMs) => {
+      const access = connected(4);
+      const { world, gateway } = access;
+      const { link, lagMs } = gateway.host;
+      const key = gateway.publicKey();
+      world.run(1_000);
+      // It hears nothing, and does nothing.
+      gateway.host.link = { ...link, isDown: true };
+      gateway.host.lagMs = stillMs;
+      expect(outageMs(access, stillMs)).toBe(stillMs);
+      gateway.host.link = link;
+      gateway.host.lagMs = lagMs;
+      access.apply(gateway, ({ tunnel }) => tunnel.checkPaths(world.now()));
+      expect(outageMs(access, 3_000)).toBeLessThan(200);
+      expect(gateway.publicKey()).toEqual(key);
+      expect(access.intents).toEqual([OFFICE]);
+      for (const { events } of [access.client, gateway]) {
+        expect((events as { kind: string }[]).some(({ kind }) => kind === "disconnected")).toBe(false);
+      }
+    },
+  );
+});
+
 describe("a gateway that the portal has lost", () => {
   it("TN-106, SN-142: dead, it is given up and another one asked for within 3 s", () => {
     const access = connected(1);

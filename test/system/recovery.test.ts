@@ -153,6 +153,27 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     expect(resets(gateway), "nobody else was stopped").toBe(elsewhere);
   });
 
+  it("PG-74, SN-153, PT-34: a gateway that was stopped for 11 s has forgotten nobody, and TCP goes on", {
+    timeout,
+  }, async () => {
+    const source = await startStream();
+    const lost = (): number => timesOf(client, /gateway disconnected|connection failed/).length;
+    const anew = (program: Child): number => timesOf(program, /Resetting network state|portal hiccup/).length;
+    const before = [lost(), anew(gateway), anew(client)];
+    const stillBefore = timesOf(gateway, /stood still/).length;
+    gateway.signal("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, 11_000));
+    gateway.signal("SIGCONT");
+    await eventually(() => expect(timesOf(gateway, /stood still/)).toHaveLength(stillBefore + 1), 2000);
+    // No handshake, no word of the portal: the session that was there carries the next packet.
+    expect(await echo(office.client, OFFICE_V4)).toBe("answered");
+    await streamAdvances();
+    expect(source.stdout()).not.toContain("error");
+    // By now the portal would have had to answer the check.
+    await new Promise((resolve) => setTimeout(resolve, 6000));
+    expect([lost(), anew(gateway), anew(client)]).toEqual(before);
+  });
+
   it("PT-32, TS-30 no. 19: a killed portal leaves tunnels alone; back again, it opens new ones", {
     timeout,
   }, async () => {

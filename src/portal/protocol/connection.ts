@@ -42,6 +42,8 @@ export interface PortalConnection<M, R> {
   connect(now: Instant, params: ConnectParams): void;
   /** `connect` with the parameters of the last one; the way back after a network change. */
   reconnect(now: Instant): void;
+  /** The process stood still: asks at once whether the portal is still there (PT-34). */
+  check(now: Instant): void;
   close(now: Instant): void;
   /** Queues a request; it is sent, in order, as soon as the channel is joined (PT-23). */
   send(now: Instant, request: R): void;
@@ -75,6 +77,11 @@ export function createPortalConnection<M, R>(options: PortalConnectionOptions<M,
     reconnect(now) {
       core.clock = now;
       if (core.params !== undefined) connect(core, now, core.params);
+    },
+    check(now) {
+      core.clock = now;
+      // Every other state has a deadline of its own.
+      if (core.state.kind === "joined") core.state.line.check(now);
     },
     close(now) {
       core.clock = now;

@@ -5,6 +5,8 @@
 export const HEARTBEAT_INTERVAL_MS = 10_000;
 /** One more outstanding than these and the connection counts as dead. */
 export const MAX_UNANSWERED_HEARTBEATS = 3;
+/** How long the portal may take to answer the heartbeat of a check (PT-34). */
+export const CHECK_TIMEOUT_MS = 5_000;
 /** From queuing the join. */
 export const JOIN_TIMEOUT_MS = 5_000;
 /** One TCP connection attempt; the shell applies it. */

@@ -5,7 +5,12 @@
  */
 import { after, earliest, type Instant, type Log } from "../../base/index.ts";
 import type { Topic } from "./channel.ts";
-import { HEARTBEAT_INTERVAL_MS, JOIN_TIMEOUT_MS, MAX_UNANSWERED_HEARTBEATS } from "./constants.ts";
+import {
+  CHECK_TIMEOUT_MS,
+  HEARTBEAT_INTERVAL_MS,
+  JOIN_TIMEOUT_MS,
+  MAX_UNANSWERED_HEARTBEATS,
+} from "./constants.ts";
 import type { FatalError, TransientError } from "./failure.ts";
 import { type Frame, PHOENIX_TOPIC, parseReply, toFrameText, toRefNumber } from "./frame.ts";
 import type { Outbox, QueuedMessage } from "./outbox.ts";
@@ -25,6 +30,8 @@ export type LineVerdict =
   | { readonly kind: "push"; readonly frame: Frame };
 
 export interface Line {
+  /** Sends a heartbeat at once; without an answer in 5 s the connection is broken (PT-34). */
+  check(now: Instant): void;
   handleFrame(now: Instant, frame: Frame): LineVerdict;
   handleTimeout(now: Instant): LineVerdict;
   pollTimeout(): Instant | undefined;
@@ -56,6 +63,8 @@ interface LineState {
   queuedHeartbeats: number;
   /** References of the heartbeats that were sent and not answered. */
   readonly unanswered: Set<number>;
+  /** When all heartbeats of a check must have been answered (PT-34). */
+  checkUntil: Instant | undefined;
 }
 
 /** The channel to be joined, and with what. */
@@ -76,11 +85,17 @@ export function createLine(start: Instant, join: JoinOptions, outbox: Outbox, lo
     heartbeatAt: after(start, HEARTBEAT_INTERVAL_MS),
     queuedHeartbeats: 0,
     unanswered: new Set(),
+    checkUntil: undefined,
   };
   return {
+    check(now) {
+      line.queuedHeartbeats++;
+      line.checkUntil = after(now, CHECK_TIMEOUT_MS);
+    },
     handleFrame: (now, frame) => handleFrame(line, now, frame),
     handleTimeout: (now) => handleTimeout(line, now),
-    pollTimeout: () => earliest(line.heartbeatAt, line.join.kind === "done" ? undefined : line.join.until),
+    pollTimeout: () =>
+      earliest(line.heartbeatAt, line.checkUntil, line.join.kind === "done" ? undefined : line.join.until),
     pollFrame: (now) => pollFrame(line, now),
     setWritable(isWritable) {
       line.isWritable = isWritable;
@@ -118,7 +133,10 @@ function handleReply(line: LineState, now: Instant, frame: Frame): LineVerdict {
     log.warn?.("reply from the portal without status or reference");
     return NONE;
   }
-  if (unanswered.delete(ref)) return NONE;
+  if (unanswered.delete(ref)) {
+    if (unanswered.size + line.queuedHeartbeats === 0) line.checkUntil = undefined;
+    return NONE;
+  }
   const isOwnJoin = join.kind === "sent" && join.ref === ref;
   if (reply.status === "ok") {
     if (!isOwnJoin) return NONE;
@@ -142,6 +160,9 @@ function handleTimeout(line: LineState, now: Instant): LineVerdict {
     if (line.unanswered.size + line.queuedHeartbeats > MAX_UNANSWERED_HEARTBEATS) {
       return { kind: "broken", error: { kind: "heartbeats-unanswered" } };
     }
+  }
+  if (line.checkUntil !== undefined && now >= line.checkUntil) {
+    return { kind: "broken", error: { kind: "heartbeats-unanswered" } };
   }
   if (line.join.kind !== "done" && now >= line.join.until) {
     return { kind: "broken", error: { kind: "join-timeout" } };

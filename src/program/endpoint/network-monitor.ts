@@ -26,7 +26,9 @@ export interface NetworkListeners {
   readonly onAddresses: (addresses: readonly IpAddress[]) => void;
   /** The wall clock was set (TN-53). */
   readonly onClockStep: () => void;
-  /** The way into the internet is another one, or was away for a while: everything is connected anew (PG-75). */
+  /** The process stood still for that long at least; the way out is there, and the same (PG-74). */
+  readonly onStandstill: (stillMs: number) => void;
+  /** The way into the internet is another one: everything is connected anew (PG-75). */
   readonly onReset: (reason: string) => void;
 }
 
@@ -48,8 +50,7 @@ export function watchNetwork(
   const burst = createBurstWatch(tun.index);
   const suspend = createSuspendWatch();
   const clock = createWallClock(host.now(), unixMs(Date.now()));
-  let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
-  let fingerprint = networkFingerprint(rtnetlink, device);
+  const way = createWayWatch(host, device, listeners, log);
   let timer: NodeJS.Timeout | undefined;
   let isWoken = false;
   // What comes later is told by events (PG-34); what is there already is not.
@@ -57,28 +58,17 @@ export function watchNetwork(
 
   function look(): void {
     if (clock.follow(host.now(), unixMs(Date.now()))) listeners.onClockStep();
-    if (suspend.hasResumed(host.now())) listeners.onReset("resume from suspend");
+    const stillMs = suspend.stoodStillMs(host.now());
     const told = events.drain();
     listeners.onEvents(told);
     burst.handleEvents(host.now(), told);
-    if (burst.handleTimeout(host.now())) lookAtNetwork();
-  }
-
-  function lookAtNetwork(): void {
-    synchroniseLinkRoutes(rtnetlink, tun.index, log);
-    listeners.onNetwork();
-    const present = networkFingerprint(rtnetlink, device);
-    const isChanged = present !== fingerprint;
-    fingerprint = present;
-    if (isChanged) {
-      log.info?.("network changed", { route: present });
-      // Without a way out there is nothing to connect to; the way that comes is a change in any case.
-      if (present !== NO_NETWORK) listeners.onReset("network change");
+    const isDue = burst.handleTimeout(host.now());
+    if (stillMs === undefined) {
+      if (isDue) way.look();
+      return;
     }
-    const found = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
-    if (equalAddresses(found, addresses) && !isChanged) return;
-    addresses = found;
-    listeners.onAddresses(found);
+    // Also before the burst of events ends: what happened to the network decides, not that we hear of it late.
+    if (way.look() === "same") listeners.onStandstill(stillMs);
   }
 
   function sleep(forMs: number): void {
@@ -99,10 +89,48 @@ export function watchNetwork(
   });
   sleep(SLEEP_MS_MAX);
   return {
-    ownAddresses: () => addresses,
+    ownAddresses: way.addresses,
     close() {
       clearTimeout(timer);
       events.close();
     },
   };
+}
+
+interface WayWatch {
+  /** Whether the way out is the one that it was; tells the listeners what has changed. */
+  look(): "same" | "changed" | "none";
+  addresses(): readonly IpAddress[];
+}
+
+function createWayWatch(
+  { rtnetlink, tun }: PlaneHost,
+  device: string | undefined,
+  listeners: NetworkListeners,
+  log: Log,
+): WayWatch {
+  let addresses = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
+  let fingerprint = networkFingerprint(rtnetlink, device);
+
+  function look(): ReturnType<WayWatch["look"]> {
+    synchroniseLinkRoutes(rtnetlink, tun.index, log);
+    listeners.onNetwork();
+    const present = networkFingerprint(rtnetlink, device);
+    const isChanged = present !== fingerprint;
+    fingerprint = present;
+    if (isChanged) {
+      log.info?.("network changed", { route: present });
+      // Without a way out there is nothing to connect to; the way that comes is a change in any case.
+      if (present !== NO_NETWORK) listeners.onReset("network change");
+    }
+    const found = selectOwnAddresses(readNetwork(rtnetlink), tun.index, device);
+    if (isChanged || !equalAddresses(found, addresses)) {
+      addresses = found;
+      listeners.onAddresses(found);
+    }
+    if (present === NO_NETWORK) return "none";
+    return isChanged ? "changed" : "same";
+  }
+
+  return { look, addresses: () => addresses };
 }

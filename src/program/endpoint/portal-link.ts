@@ -73,6 +73,7 @@ export function createPortalLink<Message, Request>(options: PortalLinkOptions<Me
       record.enter("connecting");
       socket.connect({ ...parts.login, publicKey: parts.publicKey() });
     },
+    check: () => socket.check(),
     drainEvents: (now) => options.drainEvents(now, (request) => socket.send(request)),
     close: () => ending.close(socket),
   };

@@ -24,6 +24,8 @@ export interface PeerMachine extends ShellMachine {
   handleOwnAddresses(now: Instant, addresses: readonly { address: IpAddress; port: number }[]): void;
   handleStream(now: Instant, news: StreamNews): void;
   reset(now: Instant): void;
+  /** The process stood still, and the network is the same: all paths are checked (PG-74). */
+  checkPaths(now: Instant): void;
   shutdown(now: Instant): void;
   counters(): Readonly<Record<string, number>>;
   dnsFigures(): DnsFigures;
@@ -60,6 +62,8 @@ export interface TunnelRole<Machine extends PeerMachine> {
 
 /** What a role adds to the common course of a program on a host. */
 export interface PeerRole<Machine extends PeerMachine> extends TunnelRole<Machine> {
+  /** If the process stood still for less than this, and the network is the same, connections stay (PG-74). */
+  readonly keepsForMs: number;
   /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
   setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
 }
@@ -102,6 +106,8 @@ export interface PeerWiring {
   connect(): void;
   /** At once, without back-off: the network is another one (PG-75). */
   reconnect(): void;
+  /** Whether the portal is still there, after this process stood still (PT-34). */
+  check(): void;
   drainEvents(now: Instant): void;
   close(): Promise<void>;
 }

@@ -233,7 +233,7 @@ interface NetworkFollower {
 }
 
 function followNetwork<Machine extends PeerMachine>(
-  { io, ending, options }: Course<Machine>,
+  { role, io, ending, options }: Course<Machine>,
   { host, machine, shell, wiring }: Running<Machine>,
   { keeper, hostInterface, watch, routes }: OpenHost,
 ): NetworkFollower {
@@ -262,12 +262,21 @@ function followNetwork<Machine extends PeerMachine>(
     });
   }
 
+  /** A busy machine is no other network: who can, keeps what others rely on, and looks whether it lives. */
+  function standStill(stillMs: number): void {
+    if (stillMs >= role.keepsForMs) return resets.request("resume from suspend");
+    log.info?.("stood still; the network is the same, so connections are kept and checked", { stillMs });
+    shell.input((now) => machine.checkPaths(now));
+    wiring.check();
+  }
+
   const listeners = {
     onEvents: keeper.look,
     onNetwork: hostInterface.refresh,
     onAddresses: announce,
     // The loop tells the machine what time it is before anything else.
     onClockStep: () => shell.input(() => {}),
+    onStandstill: standStill,
     onReset: resets.request,
   };
   const monitor: NetworkMonitor = watchNetwork(host, options.egressInterface, listeners, log);

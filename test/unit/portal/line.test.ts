@@ -52,6 +52,38 @@ describe("heartbeats", () => {
     expect(driver.sent("heartbeat")).toHaveLength(1);
   });
 
+  it("PT-34: a check sends one at once; answered within 5 s it changes nothing", () => {
+    const driver = joined();
+    driver.pass(3_000);
+    driver.run((now) => driver.machine.check(now));
+    expect(driver.sent("heartbeat")).toHaveLength(1);
+    driver.pass(4_999);
+    driver.reply("heartbeat");
+    driver.pass(1);
+    expect(driver.machine.state).toBe("joined");
+    driver.pass(2_000);
+    expect(driver.sent("heartbeat"), "PT §3: the others keep their times").toHaveLength(2);
+  });
+
+  it("PT-34: a check without an answer in 5 s ends the connection, whatever else comes", () => {
+    const driver = joined();
+    driver.run((now) => driver.machine.check(now));
+    driver.pass(4_999);
+    driver.text({ topic: "phoenix", event: "phx_reply", payload: { status: "ok", response: {} }, ref: 77 });
+    expect(driver.machine.state).toBe("joined");
+    driver.pass(1);
+    expect(driver.eventsOf("hiccup")).toMatchObject([{ error: { kind: "heartbeats-unanswered" } }]);
+  });
+
+  it("PT-34: before the join is answered, or while it waits, a check changes nothing", () => {
+    const driver = connecting();
+    driver.run((now) => driver.machine.check(now));
+    driver.join();
+    expect(driver.machine.state).toBe("joined");
+    driver.pass(9_000);
+    expect(driver.machine.state).toBe("joined");
+  });
+
   it("counts the heartbeats of a sleep: a tick 40 s late connects anew at once", () => {
     const driver = joined();
     driver.jump(40_000);
