@@ -10,7 +10,8 @@ export interface HeldConnection {
   readonly client: string;
   readonly id: number;
   readonly flow: Flow;
-  readonly resource: string;
+  /** By name: each that serves it equally well, since the client chooses among them (TN-21). */
+  readonly resources: readonly string[];
   /** Behind which its server is. */
   readonly gateway: string;
   received: number;

@@ -63,7 +63,8 @@ export function open(c: Case, client: string, flow: Flow): void {
   const gateway = gateways.find((name) => c.servers.tcpOf(name).count() > (before.get(name) ?? 0));
   if (gateway === undefined) violation(`${client}: ${describe(flow)}: opened by nobody who serves it`);
   c.labels.add("tcp served");
-  c.held.push({ client, id, flow, resource: expectation.resources[0]?.name ?? "", gateway, received: 0 });
+  const resources = expectation.resources.map(({ name }) => name);
+  c.held.push({ client, id, flow, resources, gateway, received: 0 });
 }
 
 function countServed({ servers, setup }: Case): ReadonlyMap<string, number> {
@@ -94,11 +95,11 @@ export function exercise(c: Case): void {
  * that other gateways serve (TN-21 no. 2), or of which its gateway cannot be told.
  */
 function letGo(c: Case): void {
-  const ended = c.held.filter(({ client, flow, gateway, resource }) => {
+  const ended = c.held.filter(({ client, flow, gateway, resources: served }) => {
     const expectation = expect(c.reference, client, flow);
     if (expectation.kind !== "served") return true;
     const { resources } = expectation;
-    if (c.reference.cuts.has(gateway) && !resources.some(({ name }) => name === resource)) return true;
+    if (c.reference.cuts.has(gateway) && !resources.some(({ name }) => served.includes(name))) return true;
     return resources.some(({ site }) => !gatewaysOf(c, [site]).includes(gateway));
   });
   for (const connection of ended) {
@@ -125,7 +126,7 @@ export function isHeld(
 ): boolean {
   return c.held.some(
     (connection) =>
-      (by.resource === undefined || connection.resource === by.resource) &&
+      (by.resource === undefined || connection.resources.includes(by.resource)) &&
       (by.client === undefined || connection.client === by.client) &&
       (by.gateway === undefined || connection.gateway === by.gateway),
   );
