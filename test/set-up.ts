@@ -18,4 +18,7 @@ for (const [variable, name] of [
   process.env[variable] = path;
 }
 
+// As the launcher starts Deno, which would ask its maker for newer versions, also by name servers of a test (D-28).
+process.env["DENO_NO_UPDATE_CHECK"] = "1";
+
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -2,6 +2,7 @@ export { type Entry, entryFile, IS_EXECUTABLE, readBuiltModule, rootFile } from 
 export {
   currentRuntime,
   programCommand,
+  programVariables,
   programWords,
   RUNTIMES,
   type Runtime,

@@ -47,3 +47,8 @@ export function programCommand(
   const [command = "", ...rest] = programWords(file);
   return { command, args: [...rest, ...args] };
 }
+
+/** What the environment of such a file has to hold: else Deno asks its maker for newer versions, as the launcher knows. */
+export function programVariables(runtime: Runtime = currentRuntime()): readonly string[] {
+  return runtime === "deno" ? ["DENO_NO_UPDATE_CHECK=1"] : [];
+}

@@ -200,11 +200,11 @@ describe.skipIf(!isOldNode)("the pinned Node", { timeout: 120_000 }, () => {
   });
 });
 
-/** Stands for a runtime that is installed below `runtime/`: prints the words that it was started with. */
+/** Stands for a runtime that is installed below `runtime/`: prints its words, and Deno's variable. */
 function installStandIn({ path }: Clone, name: string, program: string): void {
   const file = join(path, "runtime", name, "node_modules", program);
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, '#!/bin/sh\n[ "$1" = --version ] || echo "$@"\n');
+  writeFileSync(file, '#!/bin/sh\n[ "$1" = --version ] || echo "$@" $DENO_NO_UPDATE_CHECK\n');
   chmodSync(file, 0o755);
 }
 
@@ -213,14 +213,15 @@ describe("POSTERN_RUNTIME", { timeout: 90_000 }, () => {
   const npmArch = process.arch === "arm64" ? "arm64" : "x64";
 
   it.each([
-    ["deno", `@deno/linux-${npmArch}-glibc/deno`, "run --allow-all --no-lock MAIN client --env-file x\n"],
+    ["deno", `@deno/linux-${npmArch}-glibc/deno`, "run --allow-all --no-lock MAIN client --env-file x 1\n"],
     ["bun", `@oven/bun-linux-${arch}/bin/bun`, "--no-env-file --no-install MAIN client --env-file x\n"],
     ["node26", `node-linux-${npmArch}/bin/node`, "-- MAIN client --env-file x\n"],
   ])("D-28: %s starts the pinned one; Node builds", async (name, program, words) => {
     const clone = createClone();
     installStandIn(clone, name, program);
     if (name === "node26") await clone.run("help");
-    const { status, stdout } = await clone.runWith({ POSTERN_RUNTIME: name }, "client", "--env-file", "x");
+    const variables = { POSTERN_RUNTIME: name, DENO_NO_UPDATE_CHECK: "" };
+    const { status, stdout } = await clone.runWith(variables, "client", "--env-file", "x");
     expect({ status, stdout }).toEqual({
       status: 0,
       stdout: words.replace("MAIN", join(clone.path, "build/program/main.js")),

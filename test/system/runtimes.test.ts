@@ -55,5 +55,17 @@ for (const { name, needs, ciphers } of CASES) {
       expect(probe.threads).toEqual(["postern-egress", "postern-ingress"]);
       expect(probe.wakes).toBeGreaterThanOrEqual(2);
     }, 60_000);
+
+    it("PG-78, D-28: a unit starts this runtime, and tells Deno to ask nobody for newer versions", async () => {
+      const [program, ...words] = [...startWordsOf(name), "build/program/main.js"];
+      const { status, output } = await runToEnd(program, [...words, "service", "print", "portal"], WITHIN_MS);
+      expect(status).toBe(0);
+      const lines = output.split("\n");
+      // A command `postern` that is installed on this machine would stand here instead.
+      expect(lines.find((line) => line.startsWith("ExecStart="))).toMatch(/main\.js portal$/);
+      expect(lines.filter((line) => line.startsWith("Environment="))).toEqual(
+        name === "deno" ? ["Environment=DENO_NO_UPDATE_CHECK=1"] : [],
+      );
+    }, 60_000);
   });
 }

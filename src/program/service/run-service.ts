@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { programWords } from "../../../bindings/runtime/index.ts";
+import { programVariables, programWords } from "../../../bindings/runtime/index.ts";
 import { PosternError } from "../../base/index.ts";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
@@ -53,7 +53,7 @@ function unitOptions(role: ServiceRole, options: ServiceOptions): UnitOptions {
   if (ownsResolvConf && role !== "client") {
     throw new PosternError("usage", `service: ${role} controls no DNS`, "leave out --dns-control");
   }
-  return { command: ownCommand(options), ownsResolvConf };
+  return { ...ownCommand(options), ownsResolvConf };
 }
 
 function requireRoot({ dryRun }: ServiceOptions): void {
@@ -62,7 +62,7 @@ function requireRoot({ dryRun }: ServiceOptions): void {
 }
 
 function install(role: ServiceRole, options: ServiceOptions, io: ProgramIo): void {
-  const command = ownCommand(options);
+  const { command } = ownCommand(options);
   const hidden = command.find((word) => /^\/(home|root|run\/user)\//.test(word));
   if (hidden !== undefined) {
     // ProtectHome=true, for one, and other users may not read there.
@@ -136,7 +136,8 @@ function run(words: readonly string[], { dryRun }: ServiceOptions, io: ProgramIo
 }
 
 /** What starts this program: the command that is installed, else this very file with this runtime. */
-function ownCommand({ main }: ServiceOptions): readonly string[] {
+function ownCommand({ main }: ServiceOptions): Pick<UnitOptions, "command" | "variables"> {
   const installed = findHelper("postern");
-  return installed === undefined ? programWords(main) : [installed];
+  if (installed !== undefined) return { command: [installed] };
+  return { command: programWords(main), variables: programVariables() };
 }

@@ -6,6 +6,8 @@ export type ServiceRole = (typeof SERVICE_ROLES)[number];
 export interface UnitOptions {
   /** Absolute: the program and, before them, what has to run it. */
   readonly command: readonly string[];
+  /** `NAME=value`: what the command wants to find in its environment. */
+  readonly variables?: readonly string[];
   /** The client writes /etc/resolv.conf itself, which is root's (DN-103). */
   readonly ownsResolvConf?: boolean;
 }
@@ -38,7 +40,10 @@ const SANDBOX = [
   ["RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "RemoveIPC"],
 ].flat();
 
-export function unitOf(role: ServiceRole, { command, ownsResolvConf = false }: UnitOptions): string {
+export function unitOf(
+  role: ServiceRole,
+  { command, variables = [], ownsResolvConf = false }: UnitOptions,
+): string {
   const { description, isTunnel, hasToken, stopWithinS, filesMax } = ROLES[role];
   const program = command.map(quoteWord).join(" ");
   const lines = [
@@ -52,6 +57,7 @@ export function unitOf(role: ServiceRole, { command, ownsResolvConf = false }: U
     ...(ownsResolvConf
       ? ["User=root", "Environment=POSTERN_DNS_CONTROL=etc-resolv-conf"]
       : ["User=postern", "Group=postern"]),
+    ...variables.map((variable) => `Environment=${variable}`),
     `EnvironmentFile=-/etc/postern/${role}.env`,
     ...(hasToken ? [`LoadCredential=POSTERN_TOKEN:/etc/postern/${role}-token`] : []),
     // What wants more than CAP_NET_ADMIN is done before the program gives everything else up.

@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { currentRuntime, programWords, RUNTIMES, runtimeLabel } from "../../../../bindings/runtime/index.ts";
+import {
+  currentRuntime,
+  programVariables,
+  programWords,
+  RUNTIMES,
+  runtimeLabel,
+} from "../../../../bindings/runtime/index.ts";
 
 describe("the runtime", () => {
   it.each(RUNTIMES)("PG-120: %s is known, although the others name the Node that they imitate", (name) => {
@@ -20,5 +26,11 @@ describe("the runtime", () => {
     expect(programWords("main.js", "deno")).toEqual([execPath, "run", "--allow-all", "--no-lock", "main.js"]);
     expect(programWords("main.js", "bun")).toEqual([execPath, ...execArgv, "main.js"]);
     expect(programWords("main.js", "bun", true)).toEqual([execPath]);
+  });
+
+  it("D-28: only Deno has to be told not to ask for newer versions", () => {
+    expect(RUNTIMES.map((name) => [name, programVariables(name)])).toEqual(
+      RUNTIMES.map((name) => [name, name === "deno" ? ["DENO_NO_UPDATE_CHECK=1"] : []]),
+    );
   });
 });

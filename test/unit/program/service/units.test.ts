@@ -47,6 +47,15 @@ describe("units", () => {
     expect(unitOf("relay", { command: COMMAND })).toMatch(/TimeoutStopSec=30[\s\S]*LimitNOFILE=1048576/);
   });
 
+  it("PG-78: what the runtime wants in its environment stands in each role's unit", () => {
+    for (const role of SERVICE_ROLES) {
+      const unit = linesOf(unitOf(role, { command: COMMAND, variables: ["DENO_NO_UPDATE_CHECK=1"] }));
+      expect(unit.filter((line) => line.startsWith("Environment="))).toEqual([
+        "Environment=DENO_NO_UPDATE_CHECK=1",
+      ]);
+    }
+  });
+
   it("PG-79, DN-108: only the client's puts the host's DNS back, however it ended", () => {
     for (const role of SERVICE_ROLES) {
       const stops = linesOf(unitOf(role, { command: COMMAND })).filter((line) => line.startsWith("ExecStop"));
