@@ -5,7 +5,9 @@
 import { assert, type Instant, instant, type Random, randomBytes } from "../../src/base/index.ts";
 import type {
   EndedFlow,
+  FlowDirection,
   FlowEnding,
+  FlowFarewell,
   FlowRecord,
   FlowStamps,
   FlowUsage,
@@ -52,6 +54,7 @@ export const NO_FLOWS: PlaneFlows = {
   link: () => undefined,
   unlink: () => undefined,
   usage: () => undefined,
+  note: () => undefined,
   revoke: () => undefined,
   sweep: () => [],
 };
@@ -120,6 +123,7 @@ export function createFlowTable(options: FlowTableOptions): PlaneFlows {
     link: (now, flow) => link(table, now, flow),
     unlink: (id) => unlink(table, id),
     usage: (id) => usage(table, id),
+    note: (id, direction, farewell) => note(table, id, direction, farewell),
     revoke: (slot) => revoke(table, slot),
     sweep: (now) => sweep(table, now),
   };
@@ -154,6 +158,19 @@ function unlink(table: TableState, id: number): FlowUsage | undefined {
 function usage(table: TableState, id: number): FlowUsage | undefined {
   const row = rowOf(table, id);
   return row === undefined ? undefined : usageOf(table, row);
+}
+
+/** Workers add to the same word. */
+function note(
+  table: TableState,
+  id: number,
+  direction: FlowDirection,
+  { hasFin, hasRst }: FlowFarewell,
+): void {
+  const row = rowOf(table, id);
+  const flags = (hasFin ? FLOW_FIN : 0) | (hasRst ? FLOW_RST : 0);
+  if (row === undefined || flags === 0) return;
+  Atomics.or(table.shared.words, (row + FLOW[direction] + SIDE.flags) >> 2, flags);
 }
 
 function revoke({ shared, address, maxPeers }: TableState, slot: number | undefined): void {
@@ -261,7 +278,7 @@ function fill({ shared }: TableState, row: number, now: Instant, flow: FlowRecor
   // Whoever asked for the record has just sent; an answer is still to come.
   words[(row + FLOW.out + SIDE.last) >> 2] = toSeconds(now);
   if (flow.first === undefined) return;
-  const side = row + (flow.first.direction === "out" ? FLOW.out : FLOW.in);
+  const side = row + FLOW[flow.first.direction];
   words[(side + SIDE.packets) >> 2] = 1;
   longs[(side + SIDE.payload) >> 3] = BigInt(flow.first.bytes);
 }

@@ -42,6 +42,6 @@ export {
 } from "./ip.ts";
 export { encodeRefusal, encodeTooBig, ICMP_HOP_LIMIT, type Refusal } from "./refusal.ts";
 export { type Translation, translated } from "./rewrite.ts";
-export { isSyn } from "./tcp.ts";
+export { farewellOf, isSyn } from "./tcp.ts";
 export { createTokenBucket, type TokenBucket } from "./token-bucket.ts";
 export { type PacketView, viewPacket } from "./view.ts";

@@ -37,21 +37,28 @@ export interface FlowRecord {
   readonly in?: FlowVerdict;
   /** Reason of `bindings/memory/reasons.ts` under which `drop` counts; default `not-allowed`. */
   readonly reason?: string;
-  /** The packet for which the record is made: control settles it, and it counts like those that follow. */
+  /** The packet for which the record is made, if none has counted it: control settles it, and it counts as those to come. */
   readonly first?: { readonly direction: FlowDirection; readonly bytes: number };
   /** The peer: on the client the gateway, on the gateway the client. Absent only where nothing passes. */
   readonly slot?: number;
 }
 
-/** What the plane has seen of a flow in one direction, and the first packet; what else was punted before is not in it. */
-export interface FlowStamps {
+/** Whether an end of a TCP flow was said in one direction. */
+export interface FlowFarewell {
+  readonly hasFin: boolean;
+  readonly hasRst: boolean;
+}
+
+/**
+ * What the plane has seen of a flow in one direction, and the first packet. What else was punted before is not counted
+ * in it; its FIN and RST are there once control has noted them.
+ */
+export interface FlowStamps extends FlowFarewell {
   /** Of the last packet, in whole seconds; 0: none yet. */
   readonly last: Instant;
   readonly packets: number;
   /** Transport payload. */
   readonly bytes: number;
-  readonly hasFin: boolean;
-  readonly hasRst: boolean;
 }
 
 export interface FlowUsage {
@@ -84,6 +91,8 @@ export interface PlaneFlows {
   /** Takes a record out. Its id may come again. @returns its last stamps; `undefined` if there is no such record */
   unlink(id: number): FlowUsage | undefined;
   usage(id: number): FlowUsage | undefined;
+  /** FIN or RST that the plane has not seen by this record: it ages, and begins anew, as if it had. */
+  note(id: number, direction: FlowDirection, farewell: FlowFarewell): void;
   /**
    * No record of that peer that is linked by now is valid any more; without a slot: none at all (TN-82). Takes effect
    * with the next packet that a worker looks at.

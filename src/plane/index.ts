@@ -5,6 +5,7 @@ export type {
   FlowDirection,
   FlowEnd,
   FlowEnding,
+  FlowFarewell,
   FlowRecord,
   FlowStamps,
   FlowUsage,

@@ -4,7 +4,14 @@
  */
 import { after, copyOf, type Instant, type IpAddress } from "../base/index.ts";
 import { type PacketView, PROTOCOL } from "../packet/index.ts";
-import type { EndedFlow, FlowDirection, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
+import type {
+  EndedFlow,
+  FlowDirection,
+  FlowFarewell,
+  FlowRecord,
+  FlowUsage,
+  PlaneFlows,
+} from "../plane/index.ts";
 import { SWEEP_MS } from "./constants.ts";
 import { addressKey } from "./nat/keys.ts";
 
@@ -30,6 +37,8 @@ export interface FlowBook<Note> {
   ofOwner(owner: string): readonly BookedFlow<Note>[];
   /** What the plane has counted; `undefined` if it has taken the record out. */
   usage(flow: BookedFlow<unknown>): FlowUsage | undefined;
+  /** FIN or RST that the plane has not seen by this record. */
+  note(flow: BookedFlow<unknown>, direction: FlowDirection, farewell: FlowFarewell): void;
   /** Whether FIN or RST has been seen. */
   isClosing(flow: BookedFlow<Note>): boolean;
   /** Nothing that was decided for the owner holds any more; its records have that slot. */
@@ -111,6 +120,9 @@ export function createFlowBook<Note>(flows: PlaneFlows): FlowBook<Note> {
     },
     ofOwner: (owner) => [...(book.byOwner.get(owner) ?? [])],
     usage: (flow) => usageOf(book, flow),
+    note(flow, direction, farewell) {
+      if (rowOf(book, flow) !== undefined) flows.note(flow.id, direction, farewell);
+    },
     isClosing(flow) {
       const usage = usageOf(book, flow);
       return usage !== undefined && [usage.out, usage.in].some(({ hasFin, hasRst }) => hasFin || hasRst);

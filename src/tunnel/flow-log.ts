@@ -3,11 +3,27 @@
  *
  * A pure machine. A flow of the log outlives the records that it has in the plane one after the other: a change of
  * policy makes a new record, but not another flow. What control itself settles, and what the plane has counted by a
- * record, are added up here.
+ * record, are added up here. A new record is told of the FINs that an earlier one has seen, so that it does not wait
+ * for them. A flow that is over without a record stays until nothing came for it for a while: else the last ACK, or
+ * data that were under way when RST came, would begin another flow.
  */
 import { after, type Instant, type SocketAddress, type UnixMs } from "../base/index.ts";
-import type { FlowEnd, FlowEnding, FlowRecord, FlowStamps, FlowUsage } from "../plane/index.ts";
-import { DETACHED_FLOWS, FLOW_LOG_IDLE_MS, FLOW_LOG_PERIOD_MS, SWEEP_MS } from "./constants.ts";
+import type {
+  FlowDirection,
+  FlowEnd,
+  FlowEnding,
+  FlowFarewell,
+  FlowRecord,
+  FlowStamps,
+  FlowUsage,
+} from "../plane/index.ts";
+import {
+  DETACHED_FLOWS,
+  FLOW_LOG_IDLE_MS,
+  FLOW_LOG_PERIOD_MS,
+  NAT_FIN_LINGER_MS,
+  SWEEP_MS,
+} from "./constants.ts";
 import type { BookedFlow } from "./flow-book.ts";
 import { tupleKey } from "./nat/keys.ts";
 import type { Verdict } from "./verdict.ts";
@@ -68,6 +84,8 @@ export interface BeginningFlow {
   readonly rid: string;
   readonly row: Row;
   readonly facts: FlowFacts;
+  /** Its first packet is a SYN: after FIN or RST another connection begins on the same ports (TN-78). */
+  readonly isAnew: boolean;
   /** Its first packet has FIN or RST: the end of a flow that was told of before. */
   readonly isEnding: boolean;
 }
@@ -109,12 +127,22 @@ interface Open {
   /** Of records that are gone, and of control. */
   readonly tx: Tally;
   readonly rx: Tally;
+  /** What records that are gone have seen. */
+  readonly farewells: Record<FlowDirection, FlowFarewell>;
   /** What of the present record has been told already. */
   told: { readonly out: FlowTally; readonly in: FlowTally };
 }
 
+/** Of the plane's records that are linked. */
+export interface LoggedRecords {
+  /** What the plane has counted. */
+  usage(row: Row): FlowUsage | undefined;
+  /** FIN or RST that it has not seen by this record. */
+  note(row: Row, direction: FlowDirection, farewell: FlowFarewell): void;
+}
+
 interface State {
-  readonly usageOf: (row: Row) => FlowUsage | undefined;
+  readonly records: LoggedRecords;
   readonly open: Map<string, Open>;
   readonly byClient: Map<string, Set<Open>>;
   /** Those without a record, in the order in which they lost it. */
@@ -127,11 +155,12 @@ interface State {
 }
 
 const NOTHING: FlowTally = { packets: 0, bytes: 0 };
+const NO_FAREWELL: FlowFarewell = { hasFin: false, hasRst: false };
+const DIRECTIONS = ["out", "in"] as const;
 
-/** @param usageOf what the plane has counted by a record that is linked */
-export function createFlowLog(usageOf: (row: Row) => FlowUsage | undefined): FlowLog {
+export function createFlowLog(records: LoggedRecords): FlowLog {
   const log: State = {
-    usageOf,
+    records,
     open: new Map(),
     byClient: new Map(),
     detached: new Set(),
@@ -154,11 +183,9 @@ export function createFlowLog(usageOf: (row: Row) => FlowUsage | undefined): Flo
       const flow = log.open.get(keyOf(record));
       if (flow?.row?.record !== record) return;
       fold(flow, usage);
-      if (ending === "closed" || ending === "reset") return close(log, flow, flow.last);
-      if (ending !== "stale") return close(log, flow, now);
-      log.detached.add(flow);
-      const [oldest] = log.detached;
-      if (oldest !== undefined && log.detached.size > DETACHED_FLOWS) close(log, oldest, now);
+      if (ending === "closed") return close(log, flow, flow.last);
+      if (ending !== "stale" && ending !== "reset") return close(log, flow, now);
+      setAside(log, now, flow);
     },
     refuse(now, cid, record) {
       const flow = log.open.get(keyOf(record));
@@ -181,24 +208,35 @@ export function createFlowLog(usageOf: (row: Row) => FlowUsage | undefined): Flo
 }
 
 function attach(log: State, now: Instant, beginning: BeginningFlow): void {
-  const { cid, rid, row, facts, isEnding } = beginning;
+  const { cid, rid, row, isAnew, isEnding } = beginning;
+  const { record } = row;
+  const known = log.open.get(keyOf(record));
+  if (known !== undefined) {
+    settle(log, known);
+    const isSame = known.cid === cid && known.rid === rid && isSameEnd(known.ends, record);
+    if (isSame && !(isAnew && isClosing(known))) return goOn(log, now, known, beginning);
+    // By another resource, to another address, or by another connection: another flow.
+    close(log, known, now);
+  }
+  if (!isEnding) begin(log, now, beginning);
+}
+
+function goOn(log: State, now: Instant, flow: Open, { row, facts }: BeginningFlow): void {
+  flow.row = row;
+  flow.facts = facts;
+  flow.last = now;
+  log.detached.delete(flow);
+  for (const direction of DIRECTIONS) log.records.note(row, direction, flow.farewells[direction]);
+}
+
+function begin(log: State, now: Instant, { cid, rid, row, facts }: BeginningFlow): void {
   const { record } = row;
   const key = keyOf(record);
-  const known = log.open.get(key);
-  if (known !== undefined && known.cid === cid && known.rid === rid && isSameEnd(known.ends, record)) {
-    settle(log, known);
-    known.row = row;
-    known.facts = facts;
-    log.detached.delete(known);
-    return;
-  }
-  // By another resource, or to another address: another flow.
-  if (known !== undefined) close(log, known, now);
-  if (isEnding) return;
   const flow: Open = {
     ...{ key, cid, rid, facts, row, ends: record, start: now, last: now },
     tx: { ...NOTHING },
     rx: { ...NOTHING },
+    farewells: { out: NO_FAREWELL, in: NO_FAREWELL },
     told: { out: NOTHING, in: NOTHING },
   };
   if (log.open.size === 0) log.sweptS = secondOf(now);
@@ -208,9 +246,31 @@ function attach(log: State, now: Instant, beginning: BeginningFlow): void {
   lookAt(log, flow, after(now, FLOW_LOG_IDLE_MS));
 }
 
+/** Without a record: what comes next may make another one, until it was quiet for long enough. */
+function setAside(log: State, now: Instant, flow: Open): void {
+  log.detached.add(flow);
+  if (isOver(flow)) lookAt(log, flow, quietAt(flow));
+  const [oldest] = log.detached;
+  if (oldest !== undefined && log.detached.size > DETACHED_FLOWS) close(log, oldest, now);
+}
+
+function isClosing({ farewells }: Open): boolean {
+  return DIRECTIONS.some((direction) => farewells[direction].hasFin || farewells[direction].hasRst);
+}
+
+/** As far as records that are gone have seen it. */
+function isOver({ farewells: { out, in: inward } }: Open): boolean {
+  return out.hasRst || inward.hasRst || (out.hasFin && inward.hasFin);
+}
+
+/** When nothing is expected any more. A flow that is over and has a record ends with that. */
+function quietAt(flow: Open): Instant {
+  return after(flow.last, flow.row === undefined && isOver(flow) ? NAT_FIN_LINGER_MS : FLOW_LOG_IDLE_MS);
+}
+
 /** Takes over what the present record has counted so far. */
 function settle(log: State, flow: Open): void {
-  const usage = flow.row && log.usageOf(flow.row);
+  const usage = flow.row && log.records.usage(flow.row);
   if (usage !== undefined) fold(flow, usage);
   flow.row = undefined;
 }
@@ -219,6 +279,10 @@ function fold(flow: Open, usage: FlowUsage): void {
   add(flow.tx, usage.out, flow.told.out);
   add(flow.rx, usage.in, flow.told.in);
   flow.told = { out: NOTHING, in: NOTHING };
+  for (const direction of DIRECTIONS) {
+    const [before, { hasFin, hasRst }] = [flow.farewells[direction], usage[direction]];
+    flow.farewells[direction] = { hasFin: before.hasFin || hasFin, hasRst: before.hasRst || hasRst };
+  }
   flow.last = lastOf(flow, usage);
   flow.row = undefined;
 }
@@ -239,7 +303,8 @@ function close(log: State, flow: Open, now: Instant): void {
   log.detached.delete(flow);
   const ofClient = log.byClient.get(flow.cid);
   if (ofClient?.delete(flow) && ofClient.size === 0) log.byClient.delete(flow.cid);
-  tell(log, flow, now, { tx: flow.tx, rx: flow.rx });
+  // It was over before anybody looked.
+  tell(log, flow, isOver(flow) ? flow.last : now, { tx: flow.tx, rx: flow.rx });
 }
 
 function tell(
@@ -267,14 +332,14 @@ function sweep(log: State, now: Instant): void {
 
 /** A flow that is due: over its time, or a day old, or to be looked at again. */
 function look(log: State, flow: Open, now: Instant): void {
-  const usage = flow.row && log.usageOf(flow.row);
+  const usage = flow.row && log.records.usage(flow.row);
   if (usage !== undefined) flow.last = lastOf(flow, usage);
-  if (now >= after(flow.last, FLOW_LOG_IDLE_MS)) {
+  if (now >= quietAt(flow)) {
     if (flow.row !== undefined) log.idle.push(flow.row);
     return close(log, flow, now);
   }
   if (now >= after(flow.start, FLOW_LOG_PERIOD_MS)) tellSoFar(log, flow, now, usage);
-  lookAt(log, flow, after(flow.last, FLOW_LOG_IDLE_MS));
+  lookAt(log, flow, quietAt(flow));
 }
 
 function tellSoFar(log: State, flow: Open, now: Instant, usage: FlowUsage | undefined): void {

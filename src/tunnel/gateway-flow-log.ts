@@ -1,6 +1,6 @@
 /** The gateway's flow logs: what is told of each flow besides its packets (TN-91). */
 import { formatPrefix, type Instant } from "../base/index.ts";
-import { type PacketView, PROTOCOL } from "../packet/index.ts";
+import { farewellOf, isSyn, type PacketView, PROTOCOL } from "../packet/index.ts";
 import type { AuthorizeFlow, GatewayResource } from "../portal/protocol/index.ts";
 import type { BookedFlow } from "./flow-book.ts";
 import type { FlowFacts, FlowReport, LoggedFlow } from "./flow-log.ts";
@@ -39,13 +39,8 @@ export function logLinked(gateway: GatewayState, now: Instant, { cid, view, row 
   if (rid === undefined) return flowLog.refuse(now, cid, record);
   const facts = factsOf(gateway, cid, rid, note);
   if (facts === undefined) return;
-  flowLog.attach(now, { cid, rid, row, facts, isEnding: isEnding(view) });
-}
-
-const FIN_OR_RST = 5;
-
-function isEnding({ protocol, transport }: PacketView): boolean {
-  return protocol === PROTOCOL.tcp && ((transport[13] ?? 0) & FIN_OR_RST) !== 0;
+  const { hasFin, hasRst } = farewellOf(view);
+  flowLog.attach(now, { cid, rid, row, facts, isAnew: isSyn(view), isEnding: hasFin || hasRst });
 }
 
 function factsOf(

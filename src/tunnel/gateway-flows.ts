@@ -3,6 +3,7 @@ import { copyOf, equalIp, type Instant, type IpAddress } from "../base/index.ts"
 import {
   encodeRefusal,
   type FragmentOf,
+  farewellOf,
   fragmentOf,
   isSyn,
   type PacketDescriptor,
@@ -46,7 +47,7 @@ interface Arrival {
 export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt): void {
   const arrival = arrivalOf(gateway, now, punt);
   if (arrival === undefined) return;
-  const { direction } = punt;
+  const { direction, isCounted = false } = punt;
   const known = findFlow(gateway, arrival, direction);
   const { view } = arrival;
   const fragment = fragmentOf(punt.packet);
@@ -54,13 +55,24 @@ export function handleFlow(gateway: GatewayState, now: Instant, punt: FlowPunt):
   const isOver = known !== undefined && isAnew(gateway, known, view);
   if (isOver) unlinkFlow(gateway, now, known);
   else if (known !== undefined) {
-    if (punt.isCounted !== true) logSettled(gateway, now, view, { row: known, direction });
+    if (!isCounted) noteSettled(gateway, now, view, { row: known, direction });
     return settleAll(gateway, now, arrival, { verdict: known.note, direction, row: known }, fragment);
   }
   const verdict = judge(gateway, now, arrival, direction);
-  const row = link(gateway, now, arrival, { verdict, direction });
+  const row = link(gateway, now, arrival, { verdict, direction, isCounted });
   if (row !== undefined) logLinked(gateway, now, { cid: arrival.cid, view, row });
   settleAll(gateway, now, arrival, { verdict, direction, row }, fragment);
+}
+
+/** The record has not seen it, and would wait for a FIN that has passed (TN-90). */
+function noteSettled(
+  gateway: GatewayState,
+  now: Instant,
+  view: PacketView,
+  { row, direction }: { readonly row: BookedFlow<Verdict>; readonly direction: "out" | "in" },
+): void {
+  gateway.flows.note(row, direction, farewellOf(view));
+  logSettled(gateway, now, view, { row, direction });
 }
 
 /** A packet, and if it is a first fragment the later ones that have waited for it (TN-112). */
@@ -208,29 +220,36 @@ function inwardFlow({ source, protocol, ports }: PacketView): Flow {
   return { destination: copyOf(source), protocol, ...(exchanged && { ports: exchanged }) };
 }
 
+interface NewDecision extends Decision {
+  /** The packet is in the counts of an earlier record, which holds no more. */
+  readonly isCounted: boolean;
+}
+
 /** `undefined`: the table is full. */
 function link(
   gateway: GatewayState,
   now: Instant,
   arrival: Arrival,
-  decision: Decision,
+  decision: NewDecision,
 ): BookedFlow<Verdict> | undefined {
   const { flows, counters } = gateway;
-  const { cid, party } = arrival;
-  const { verdict } = decision;
+  const { cid, party, view } = arrival;
+  const { verdict, direction } = decision;
   const record = recordOf(arrival, decision);
   const row = flows.link(now, { owner: cid, record, note: verdict });
   if (row === undefined) {
     counters["flow-table-full"]++;
     return undefined;
   }
+  flows.note(row, direction, farewellOf(view));
   if (verdict.kind === "nat") party.nat.mappings.addFlow(verdict.mapping);
   if (verdict.kind === "pass") countUntranslated(party.nat.untranslated, record, 1);
   return row;
 }
 
-function recordOf({ slot, view }: Arrival, { verdict, direction }: Decision): FlowRecord {
-  const plain = { slot, ...endsOf(view, direction), first: { direction, bytes: payloadBytes(view) } };
+function recordOf({ slot, view }: Arrival, { verdict, direction, isCounted }: NewDecision): FlowRecord {
+  const first = isCounted ? undefined : { direction, bytes: payloadBytes(view) };
+  const plain = { slot, ...endsOf(view, direction), ...(first && { first }) };
   switch (verdict.kind) {
     case "pass":
       return { ...plain, out: "pass", in: "pass" };

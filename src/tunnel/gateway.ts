@@ -252,7 +252,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     lookups: { addresses: 0, none: 0, error: 0 },
     flows,
     fragments: createFragments(),
-    flowLog: options.areFlowsLogged === true ? createFlowLog((row) => flows.usage(row)) : undefined,
+    flowLog: options.areFlowsLogged === true ? createFlowLog(flows) : undefined,
     ageing: createDeadlineQueue(),
     agedAt: now,
     isHostOpen,

@@ -99,6 +99,12 @@ export function handOf(state: TwinState): PlaneFlows {
     },
     unlink: (id) => unlink(flows, id),
     usage: (id) => usageOf(find(id)),
+    note(id, direction, { hasFin, hasRst }) {
+      const side = find(id)?.sides[direction];
+      if (side === undefined) return;
+      side.hasFin ||= hasFin;
+      side.hasRst ||= hasRst;
+    },
     revoke(slot) {
       if (slot === undefined) flows.generation++;
       else flows.generations.set(slot, (flows.generations.get(slot) ?? 0) + 1);

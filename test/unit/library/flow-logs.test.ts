@@ -2,6 +2,12 @@
 import { afterEach, expect, it } from "vitest";
 import type { InboundFlow, LogRecord } from "../../../src/index.ts";
 import { type EmbeddedOffice, openEmbeddedOffice, SERVER, WIKI } from "../../lib/embedded.ts";
+import { eventually } from "../../lib/observe.ts";
+
+const HELLO = new TextEncoder().encode("hello");
+const SHORT_FLOWS = 50;
+/** FIN waits for 5 s, then for the next sweep (TN-68); a busy machine needs some more. */
+const SOON_MS = 15_000;
 
 let office: EmbeddedOffice;
 afterEach(() => office.close());
@@ -31,8 +37,17 @@ async function open(flowLogs: boolean): Promise<LogRecord[]> {
 /** The connection stays: what becomes of it is the gateway's affair. */
 async function exchange(host: string): Promise<void> {
   const socket = await office.client.dial({ host, port: 80 });
-  await socket.writable.getWriter().write(new TextEncoder().encode("hello"));
+  await socket.writable.getWriter().write(HELLO);
   await socket.readable.getReader().read();
+}
+
+async function exchangeAndClose(host: string): Promise<void> {
+  const socket = await office.client.dial({ host, port: 80 });
+  const writer = socket.writable.getWriter();
+  await writer.write(HELLO);
+  await writer.close();
+  for await (const _ of socket.readable);
+  await socket.closed;
 }
 
 it("PG-104, PG-129: each flow that onFlow has served is a record, by address and by name", async () => {
@@ -49,6 +64,27 @@ it("PG-104, PG-129: each flow that onFlow has served is a record, by address and
   for (const { fields } of ended()) {
     for (const name of ["tx_packets", "rx_packets", "tx_bytes", "rx_bytes"])
       expect(Number(fields[name])).toBeGreaterThan(0);
+  }
+});
+
+it("TN-91: of connections that are over in milliseconds each is a record, soon and once", {
+  timeout: 40_000,
+}, async () => {
+  const records = await open(true);
+  const ended = (): LogRecord[] => records.filter(({ target }) => target === "flow_logs.tcp");
+  // The first two ask for access, one after the other.
+  for (const host of [SERVER, WIKI]) await exchangeAndClose(host);
+  const more = Array.from({ length: SHORT_FLOWS - 2 }, (_, i) =>
+    exchangeAndClose(i % 2 === 0 ? SERVER : WIKI),
+  );
+  await Promise.all(more);
+  await eventually(async () => expect(ended()).toHaveLength(SHORT_FLOWS), SOON_MS);
+  await office.gateway.close();
+  expect(ended()).toHaveLength(SHORT_FLOWS);
+  for (const { fields } of ended()) {
+    expect(fields).toMatchObject({ tx_bytes: HELLO.length, rx_bytes: HELLO.length });
+    expect(fields["tx_packets"]).toBeGreaterThanOrEqual(4);
+    expect(fields["rx_packets"]).toBeGreaterThanOrEqual(3);
   }
 });
 

@@ -1,7 +1,7 @@
 /** Flows that are told of: when they end, and what they come to (TN-91). */
 import { describe, expect, it } from "vitest";
 import { after, type Instant, instant, ip } from "../../../src/base/index.ts";
-import type { FlowEnding, FlowRecord, FlowUsage } from "../../../src/plane/index.ts";
+import type { FlowEnding, FlowRecord, FlowStamps, FlowUsage } from "../../../src/plane/index.ts";
 import type { BookedFlow } from "../../../src/tunnel/flow-book.ts";
 import { createFlowLog } from "../../../src/tunnel/flow-log.ts";
 import type { Verdict } from "../../../src/tunnel/verdict.ts";
@@ -14,8 +14,12 @@ const DAY_MS = 86_400_000;
 const FACTS = { resource: { name: "Office" }, subject: {} };
 const NONE: FlowUsage = { out: stamps(0, 0), in: stamps(0, 0) };
 
-function stamps(packets: number, bytes: number, last: Instant = instant(0)) {
+function stamps(packets: number, bytes: number, last: Instant = instant(0)): FlowStamps {
   return { last, packets, bytes, hasFin: false, hasRst: false };
+}
+
+function withFin(of: FlowStamps): FlowStamps {
+  return { ...of, hasFin: true };
 }
 
 function recordOf(port: number, real?: string): FlowRecord {
@@ -32,15 +36,26 @@ function recordOf(port: number, real?: string): FlowRecord {
 
 function createLog() {
   const used = new Map<FlowRecord, FlowUsage>();
-  const log = createFlowLog(({ record }) => used.get(record));
+  /** What new records have been told of earlier ones. */
+  const noted: [FlowRecord, "out" | "in"][] = [];
+  const log = createFlowLog({
+    usage: ({ record }) => used.get(record),
+    note(_row, direction, { hasFin, hasRst }) {
+      if (hasFin || hasRst) noted.push([_row.record, direction]);
+    },
+  });
   let id = 0;
   const row = (record: FlowRecord): BookedFlow<Verdict> => ({
     ...{ owner: CID, record, id: ++id },
     note: { kind: "pass", rid: RID },
   });
-  const attach = (now: Instant, record: FlowRecord, { rid = RID, isEnding = false } = {}): void => {
+  const attach = (
+    now: Instant,
+    record: FlowRecord,
+    { rid = RID, isAnew = false, isEnding = false } = {},
+  ): void => {
     used.set(record, NONE);
-    log.attach(now, { cid: CID, rid, row: row(record), facts: FACTS, isEnding });
+    log.attach(now, { cid: CID, rid, row: row(record), facts: FACTS, isAnew, isEnding });
   };
   const detach = (now: Instant, record: FlowRecord, ending: FlowEnding): void => {
     const usage = used.get(record) ?? NONE;
@@ -59,7 +74,7 @@ function createLog() {
     for (let at = log.pollTimeout(); at !== undefined && at <= until; at = log.pollTimeout())
       log.handleTimeout(at);
   };
-  return { log, used, attach, detach, told, run };
+  return { log, used, noted, attach, detach, told, run };
 }
 
 const at = (ms: number): Instant => after(START, ms);
@@ -92,9 +107,67 @@ describe("a flow of the log", () => {
     detach(at(1000), first, "stale");
     used.set(second, { out: stamps(2, 20, at(4000)), in: stamps(1, 9, at(4000)) });
     expect(told()).toEqual([]);
-    detach(at(5000), second, "reset");
+    detach(at(5000), second, "closed");
     expect(told()).toMatchObject([{ tx: { packets: 5, bytes: 320 }, rx: { packets: 1, bytes: 9 } }]);
     expect(log.pollTimeout()).toBeUndefined();
+  });
+
+  it.each([
+    [
+      "RST ended its record",
+      "reset",
+      { out: stamps(3, 300, at(4000)), in: { ...stamps(2, 9), hasRst: true } },
+    ],
+    [
+      "its record has seen FIN both ways, and holds no more",
+      "stale",
+      { out: withFin(stamps(3, 300, at(4000))), in: withFin(stamps(2, 9)) },
+    ],
+  ] as const)("TN-91: is told when nothing came for 5 s, not before: %s", (_, ending, usage) => {
+    const { used, attach, detach, told, run } = createLog();
+    const record = recordOf(4000);
+    attach(START, record);
+    used.set(record, usage);
+    detach(at(4500), record, ending);
+    run(at(8000));
+    expect(told()).toEqual([]);
+    run(at(9000));
+    expect(told()).toMatchObject([
+      { end: at(4000), lastPacket: at(4000), tx: { packets: 3 }, rx: { packets: 2 } },
+    ]);
+  });
+
+  it("TN-91: what its records have seen between them ends it: a new one is told of it", () => {
+    const { log, used, noted, attach, detach, told } = createLog();
+    const [first, second, third] = [recordOf(4000), recordOf(4000), recordOf(4000)];
+    attach(START, first);
+    used.set(first, { out: withFin(stamps(1, 0)), in: stamps(0, 0) });
+    attach(at(500), second);
+    expect(noted).toEqual([[second, "out"]]);
+    used.set(second, { out: stamps(0, 0), in: withFin(stamps(1, 0)) });
+    detach(at(1000), second, "stale");
+    attach(at(1500), third);
+    expect(noted.slice(1)).toEqual([
+      [third, "out"],
+      [third, "in"],
+    ]);
+    expect(told()).toEqual([]);
+    detach(at(7000), third, "closed");
+    expect(told()).toMatchObject([{ end: at(1500), tx: { packets: 1 }, rx: { packets: 1 } }]);
+    expect(log.pollTimeout()).toBeUndefined();
+  });
+
+  it("TN-78, TN-91: after FIN a SYN begins another flow; without, it is the same", () => {
+    const { log, used, attach, told } = createLog();
+    const [first, second, third] = [recordOf(4000), recordOf(4000), recordOf(4000)];
+    attach(START, first);
+    attach(at(500), second, { isAnew: true });
+    expect(told()).toEqual([]);
+    used.set(second, { out: withFin(stamps(1, 0)), in: stamps(0, 0) });
+    attach(at(1000), third, { isAnew: true });
+    expect(told()).toMatchObject([{ start: START, tx: { packets: 1 } }]);
+    log.endAll(at(2000));
+    expect(told()).toMatchObject([{ start: at(1000), tx: { packets: 0 } }]);
   });
 
   it("TN-91: without a new record it ends when it was idle for longer than 120 s, not before", () => {
@@ -129,7 +202,7 @@ describe("a flow of the log", () => {
       used.set(record, { out: stamps(1 + ms / 60_000, 10 * (1 + ms / 60_000), at(ms)), in: stamps(0, 0) });
       run(at(ms));
     }
-    detach(at(2 * DAY_MS + 60_000), record, "reset");
+    detach(at(2 * DAY_MS + 60_000), record, "closed");
     const lines = told();
     expect(lines).toHaveLength(3);
     for (const [i, line] of lines.entries()) {

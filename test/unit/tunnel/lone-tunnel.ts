@@ -112,6 +112,13 @@ export function createLoneFlows(): LoneFlows {
     },
     unlink: (one) => (flows.linked.delete(one) ? (flows.seen.get(one) ?? UNUSED) : undefined),
     usage: (one) => (flows.linked.has(one) ? (flows.seen.get(one) ?? UNUSED) : undefined),
+    note(one, direction, { hasFin, hasRst }) {
+      if (!flows.linked.has(one)) return;
+      const seen = flows.seen.get(one) ?? UNUSED;
+      const { [direction]: side } = seen;
+      const noted = { ...side, hasFin: side.hasFin || hasFin, hasRst: side.hasRst || hasRst };
+      flows.seen.set(one, { ...seen, [direction]: noted });
+    },
     revoke: (slot) => void flows.revoked.push(slot),
     sweep() {
       const ended = flows.over.splice(0);
