@@ -3,6 +3,9 @@
 /** Without data in either direction a connection goes idle. Longer than a dead path lives (SN-76). */
 export const IDLE_AFTER_MS = 20_000;
 
+/** So long after its last packet somebody may still wait for an answer on a connection (TN-106). */
+export const AWAITED_MS = 300_000;
+
 /** How long a connection may have no candidates of a side at all (SN-91). */
 export const CANDIDATE_TIMEOUT_MS = 10_000;
 

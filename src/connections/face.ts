@@ -126,6 +126,8 @@ export type ConnectionEvent =
       readonly reason: FailReason;
       /** No data had passed for so long that it was idle. */
       readonly wasIdle: boolean;
+      /** Until then somebody may wait for an answer, without sending anything (TN-106). */
+      readonly awaitedUntil: Instant | undefined;
     }
   /** Closed by us or by a reset. */
   | { readonly kind: "connection-closed"; readonly id: string }

@@ -1,16 +1,23 @@
 /** Making, reusing and ending connections (SN §5.2, §5.5, §5.8). */
-import { copyOf, equalBytes, type Instant, SILENT } from "../base/index.ts";
+import { after, copyOf, equalBytes, type Instant, SILENT } from "../base/index.ts";
 import { createIceAgent } from "../ice/index.ts";
 import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.ts";
 import { noteChange } from "./changes.ts";
-import { FAREWELL_MS } from "./constants.ts";
+import { AWAITED_MS, FAREWELL_MS } from "./constants.ts";
 import { areEqual, fragmentFields, isUsableRequest, passwordHashes } from "./credentials.ts";
 import { rememberFailure } from "./explain.ts";
 import type { ConnectionRequest, FailReason, UpsertOutcome } from "./face.ts";
 import { seed } from "./own-candidates.ts";
 import { noteActivity, rollOver } from "./path.ts";
 import { chooseRelay } from "./relays.ts";
-import { type Connection, type ConnectionsState, fragmentsOf, idField, rememberClosed } from "./state.ts";
+import {
+  type Connection,
+  type ConnectionsState,
+  fragmentsOf,
+  idField,
+  planeActivity,
+  rememberClosed,
+} from "./state.ts";
 
 export function upsert(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
   if (!isUsableRequest(request)) return { kind: "bad-credentials" };
@@ -128,9 +135,16 @@ export function fail(state: ConnectionsState, connection: Connection, reason: Fa
   state.failures[reason]++;
   rememberFailure(state, connection, reason);
   noteChange(state, connection, { state: "failed", reason });
+  const awaitedUntil = awaitedUntilOf(state, connection);
   detach(state, connection);
   const wasIdle = connection.phase.kind === "idle";
-  state.events.push({ kind: "connection-failed", id: connection.id, reason, wasIdle });
+  state.events.push({ kind: "connection-failed", id: connection.id, reason, wasIdle, awaitedUntil });
+}
+
+function awaitedUntilOf(state: ConnectionsState, connection: Connection): Instant | undefined {
+  const lastData = planeActivity(state, connection);
+  const until = after(lastData as Instant, AWAITED_MS);
+  return lastData > 0 && state.now < until ? until : undefined;
 }
 
 /** SN-106: the goodbye goes through the tunnel, if there is one, and is never repeated. */

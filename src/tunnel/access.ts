@@ -26,6 +26,8 @@ interface Entry {
   dueAt: Instant | undefined;
   /** Who served it last; only a grant changes it, so that the client returns there (TN-29). */
   servedBy: string | undefined;
+  /** Its gateway was lost while somebody may have waited for an answer; that may go on until then (TN-106). */
+  awaitedUntil: Instant | undefined;
 }
 
 /** By resource id. */
@@ -44,6 +46,7 @@ function entryOf(table: AccessTable, rid: string): Entry {
     askedAt: undefined,
     dueAt: undefined,
     servedBy: undefined,
+    awaitedUntil: undefined,
   };
   table.set(rid, entry);
   return entry;
@@ -70,6 +73,18 @@ export function lastServedBy(table: AccessTable, rid: string): string | undefine
 /** The resources that are authorised on a gateway. */
 export function authorisedOn(table: AccessTable, gid: string): readonly string[] {
   return [...table].filter(([, { access }]) => grantedOn(access) === gid).map(([rid]) => rid);
+}
+
+/** Somebody may wait for answers by these resources, whose gateway is gone. */
+export function noteAwaited(table: AccessTable, rids: readonly string[], until: Instant): void {
+  for (const rid of rids) entryOf(table, rid).awaitedUntil = until;
+}
+
+/** What the gateway served when it was lost, and may still be awaited. */
+export function awaitedFrom(table: AccessTable, now: Instant, gid: string): readonly string[] {
+  const isAwaited = ({ servedBy, awaitedUntil }: Entry): boolean =>
+    servedBy === gid && awaitedUntil !== undefined && now < awaitedUntil;
+  return [...table].filter(([, entry]) => isAwaited(entry)).map(([rid]) => rid);
 }
 
 /** Resources whose answer is awaited. */
@@ -149,6 +164,7 @@ export function endAccess(table: AccessTable, rid: string): void {
   if (entry === undefined) return;
   entry.access = { kind: "none" };
   entry.prohibitedAt = undefined;
+  entry.awaitedUntil = undefined;
 }
 
 /** A gateway is gone: its resources are asked for anew by the next packet, or are asked for already (TN-34). */

@@ -1,15 +1,17 @@
 /** What the plane hands to a client's control (TN-20, TN-38). */
 import { type Instant, unreachable } from "../base/index.ts";
 import type { DataPunt } from "../plane/index.ts";
-import { authorisedOn, loseGateway, wantAccess } from "./access.ts";
+import { authorisedOn, loseGateway, noteAwaited, wantAccess } from "./access.ts";
 import { handleForResolver } from "./client-dns.ts";
 import { route, routeFlow, routeIcmpError, takeIcmpError } from "./client-flows.ts";
 import { handleDomainStatus } from "./client-names.ts";
 import { handleResolverPacket } from "./client-queries.ts";
 import { announceResources, ask, type ClientState, publish, refuseAll } from "./client-state.ts";
 import { dropPacket } from "./drops.ts";
-import { answerTooBig, readControlEvent } from "./endpoint.ts";
+import { answerTooBig, type LifeEvent, readControlEvent } from "./endpoint.ts";
 import { hasLeft, removeGateway } from "./gateways.ts";
+
+type ConnectionFailed = Extract<LifeEvent, { readonly kind: "connection-failed" }>;
 
 export function handlePunt(client: ClientState, now: Instant, punt: DataPunt): void {
   switch (punt.reason) {
@@ -56,16 +58,25 @@ function handleControlEvent(client: ClientState, now: Instant, slot: number, pac
   forgetGateway(client, now, gid);
 }
 
-/** Where the portal had lost the gateway, what was in use is asked for at once (TN-106). */
+/**
+ * What is asked for at once, without the next packet (TN-106): where the portal had lost the gateway, what was in
+ * use, and always what carried packets not long ago: whoever waits for an answer sends none.
+ */
 export function loseConnection(
   client: ClientState,
   now: Instant,
-  { id, wasIdle }: { readonly id: string; readonly wasIdle: boolean },
+  { id, wasIdle, awaitedUntil }: Pick<ConnectionFailed, "id" | "wasIdle" | "awaitedUntil">,
 ): void {
   const { access, gateways } = client;
-  const wanted = hasLeft(gateways, id) && !wasIdle ? authorisedOn(access, id) : [];
+  const isWanted = awaitedUntil !== undefined || (hasLeft(gateways, id) && !wasIdle);
+  const wanted = isWanted ? authorisedOn(access, id) : [];
   forgetGateway(client, now, id);
-  for (const rid of wanted) if (wantAccess(access, now, { rid }).isIntentDue) ask(client, rid);
+  if (awaitedUntil !== undefined) noteAwaited(access, wanted, awaitedUntil);
+  askFor(client, now, wanted);
+}
+
+export function askFor(client: ClientState, now: Instant, rids: readonly string[]): void {
+  for (const rid of rids) if (wantAccess(client.access, now, { rid }).isIntentDue) ask(client, rid);
 }
 
 /** Access through this gateway ended: the next packet asks again (TN-34). */

@@ -1,9 +1,18 @@
 /** What the portal's messages do at a client (TN §4.5). */
 import { type Instant, unreachable } from "../base/index.ts";
 import type { ClientMessage, FlowCreated, FlowFailureReason } from "../portal/protocol/index.ts";
-import { accessTo, endAccess, gatewayOf, grantAccess, refuseAccess, restartIntents } from "./access.ts";
+import {
+  accessTo,
+  awaitedFrom,
+  endAccess,
+  gatewayOf,
+  grantAccess,
+  refuseAccess,
+  restartIntents,
+} from "./access.ts";
 import { route } from "./client-flows.ts";
 import { tellNames } from "./client-names.ts";
+import { askFor } from "./client-packets.ts";
 import { failSite, tellSite } from "./client-queries.ts";
 import {
   announceClientInterface,
@@ -67,9 +76,12 @@ function handleInit(
   }
 }
 
-/** Only its path can tell whether it is alive: many a gateway just has lost its portal (TN-106). */
+/**
+ * Only its path can tell whether it is alive: many a gateway just has lost its portal (TN-106). One that has been
+ * given up already is there again, as somebody else (PT-94).
+ */
 function handleGatewayLeft(client: ClientState, now: Instant, gid: string): void {
-  if (!noteLeft(client.gateways, gid)) return;
+  if (!noteLeft(client.gateways, gid)) return askFor(client, now, awaitedFrom(client.access, now, gid));
   client.log.info?.("the portal has lost a gateway: its path is checked", { gid });
   client.connections.checkPath(now, gid);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ip } from "../../src/base/index.ts";
-import { type Access, createAccess, testPacket } from "./access.ts";
+import { ip, unixMs } from "../../src/base/index.ts";
+import { type Access, CID, createAccess, testPacket } from "./access.ts";
 import { createWorld } from "./world.ts";
 
 const OFFICE = "00000000-0000-4000-8000-0000000000a1";
@@ -49,6 +49,29 @@ function switchNetwork(access: Access, seed: number): void {
     ),
   );
   world.at(boundMs + 60, () => access.init(NETWORKS));
+}
+
+/** It has another key, and the portal knows that; its clients do not. */
+function resetGateway(access: Access): void {
+  const { world, gateway } = access;
+  access.apply(gateway, ({ tunnel, host }) => {
+    tunnel.reset(world.now());
+    const own = host.addresses.map((address) => ({ address, port: host.port }));
+    tunnel.handleOwnAddresses(world.now(), own);
+  });
+  access.initGateway([{ cid: CID, rid: OFFICE, expiresAt: unixMs(world.unixNow() + 3_600_000) }]);
+}
+
+/** The server repeats its answer every 500 ms; the client sends nothing. */
+function answerWithin(access: Access, withinMs: number): boolean {
+  const { world, gateway, client } = access;
+  const until = world.now() + withinMs;
+  const before = client.delivered.length;
+  while (client.delivered.length === before && world.now() < until) {
+    access.send(gateway, testPacket(SERVER, CLIENT, 1));
+    world.run(500);
+  }
+  return client.delivered.length > before;
 }
 
 describe("another network", () => {
@@ -147,14 +170,53 @@ describe("a gateway that the portal has lost", () => {
     }
   });
 
-  it("TN-106: idle and dead, it is given up as fast, and asked for by the next packet only", () => {
-    const access = connected(3);
+  it.each([
+    [25_000, 1],
+    [296_000, 1],
+    [305_000, 0],
+  ])(
+    "TN-106: dead, %i ms after the last packet, it is given up as fast, and asked for %i times",
+    (ms, times) => {
+      const access = connected(3);
+      access.world.run(ms);
+      const before = access.intents.length;
+      access.gateway.host.link = { ...access.gateway.host.link, isDown: true };
+      access.tellLeft();
+      access.world.run(5_000);
+      expect(access.client.events.some(({ kind }) => kind === "disconnected")).toBe(true);
+      expect(access.intents.length - before).toBe(times);
+    },
+  );
+
+  it("TN-106: without a word of the portal, one that waits for an answer has it within two minutes", () => {
+    const access = connected(5);
     access.world.run(25_000);
-    const before = access.intents.length;
-    access.gateway.host.link = { ...access.gateway.host.link, isDown: true };
+    resetGateway(access);
+    expect(answerWithin(access, 130_000)).toBe(true);
+    // Nothing was sent, so nobody waits, should that one be lost, too.
+    expect(access.intents).toEqual([OFFICE, OFFICE]);
+  });
+
+  it("TN-106, PT-94: as soon as the portal tells, within 3 s", () => {
+    const access = connected(6);
+    access.world.run(60_000);
+    resetGateway(access);
+    access.tellLeft();
+    expect(answerWithin(access, 3_000)).toBe(true);
+  });
+
+  it("TN-106, PT-94: also where the gateway was still away when it was asked for", () => {
+    const access = connected(7);
+    access.world.run(60_000);
+    access.answers.set(OFFICE, { kind: "refuse", reason: "offline" });
+    resetGateway(access);
+    access.tellLeft();
+    expect(answerWithin(access, 20_000), "nobody there").toBe(false);
+    access.answers.delete(OFFICE);
+    access.tellLeft();
+    expect(answerWithin(access, 1_000)).toBe(true);
     access.tellLeft();
     access.world.run(5_000);
-    expect(access.client.events.some(({ kind }) => kind === "disconnected")).toBe(true);
-    expect(access.intents.length).toBe(before);
+    expect(access.intents, "it is there").toHaveLength(3);
   });
 });

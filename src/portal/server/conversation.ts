@@ -28,7 +28,7 @@ import {
 } from "../protocol/index.ts";
 import { pushClientInit } from "./client-view.ts";
 import { type Core, pushToGateway } from "./core.ts";
-import { closeSocket, handleGone } from "./entrance.ts";
+import { announceIfRekeyed, closeSocket, handleGone } from "./entrance.ts";
 import { peerFields } from "./names.ts";
 import type { PortalState } from "./portal-state.ts";
 import { authorizationsOf, resourcesOf } from "./reconcile.ts";
@@ -116,6 +116,7 @@ export function initialise(state: PortalState, now: Instant, socket: PeerSocket)
       break;
     case "gateway":
       pushGatewayInit(core, now, socket, relays.give(now, socket));
+      announceIfRekeyed(core, now, socket.peerId);
       break;
     case "relay":
       core.sockets.send(socket, toFrameText({ topic: "relay", event: "init", payload: {} }));

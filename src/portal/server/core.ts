@@ -80,6 +80,8 @@ export interface Core {
   readonly limits: PeerLimits;
   /** Why a client was refused a resource last, by client and resource: said once. */
   readonly failures: Map<string, Map<string, string>>;
+  /** Gateways that came with another key than they had, and whose clients do not know yet (PT-94). */
+  readonly newKeys: Set<string>;
   /** The highest revision of the store that is on disk. */
   durableRevision: number;
 }

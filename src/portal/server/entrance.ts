@@ -1,7 +1,7 @@
 /**
  * How peers come and go: from the upgrade to a socket, and what their leaving means (PT-70 to PT-75).
  */
-import { after, fenced, formatIp, type Instant, randomBelow } from "../../base/index.ts";
+import { after, equalBytes, fenced, formatIp, type Instant, randomBelow } from "../../base/index.ts";
 import { CLOSE_REPLACED, type Topic } from "../protocol/index.ts";
 import type { AdmissionResult, Admitted, Refusal, UpgradeRequest } from "./admission.ts";
 import { type Core, count, pushToClient } from "./core.ts";
@@ -103,6 +103,8 @@ function findOrCreate(
   const known = store.find(kind, introduction.ownerId, introduction.externalId);
   if (known !== undefined) {
     deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
+    if (kind === "gateway" && !equalBytes(known.publicKey, introduction.publicKey))
+      core.newKeys.add(known.id);
     return { peer: store.update(kind, known.id, introduction) ?? known, needsRevision: 0 };
   }
   if (!newDevices.take(now, token.hash)) return { status: 503, code: "rate_limit", retryAfterS: 1 };
@@ -173,6 +175,11 @@ export function handleGone(
     deadlines.lastSeen ??= after(now, LAST_SEEN_DELAY_MS);
   }
   if (socket.stage !== "open") core.log.info?.("peer left", peerFields(core, socket));
+}
+
+/** A gateway is ready. With another key it is a stranger to its clients, also where they missed its leaving. */
+export function announceIfRekeyed(core: Core, now: Instant, gid: string): void {
+  if (core.newKeys.delete(gid)) announceGatewayLeft(core, now, gid);
 }
 
 /** Whoever uses a gateway is told that it may be dead, and looks for itself (PT-94). */

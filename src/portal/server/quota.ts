@@ -46,6 +46,7 @@ function forget(core: Core, now: Instant, kind: PeerKind, peer: PeerFacts): void
   for (const record of records) authorizations.delete(record);
   for (const record of records) announceEnd(core, now, record);
   store.remove(kind, peer.id);
+  core.newKeys.delete(peer.id);
   log.info?.("forgotten to make room for a new one of its token", {
     [kind === "client" ? "cid" : "gid"]: peer.id,
     name: peer.name,

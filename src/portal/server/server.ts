@@ -192,6 +192,7 @@ function createCore(options: PortalServerOptions): Core {
     meters: createMeters(),
     limits,
     failures: new Map(),
+    newKeys: new Set(),
     durableRevision: 0,
   };
 }

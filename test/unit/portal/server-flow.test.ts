@@ -398,6 +398,25 @@ describe("a gateway that leaves", () => {
     expect(client.log).toContain("gateway_left");
   });
 
+  it("PT-94: one that is back with another key is told of when it is ready, whichever socket ended first", () => {
+    for (const isReplaced of [true, false]) {
+      const { world, client, gateway, flow } = connected();
+      const bystander = world.client({ id: "bystander" });
+      if (!isReplaced) gateway.close();
+      const told = (): number => client.log.filter((event) => event === "gateway_left").length;
+      const before = told();
+      // A first attempt ends before it has joined.
+      world.gateway({ key: 9, joins: false }).close();
+      expect(told(), "not there yet").toBe(before);
+      world.gateway({ key: 9 });
+      expect(told()).toBe(before + 1);
+      expect(client.last("gateway-left")).toEqual({ kind: "gateway-left", gid: flow.gid });
+      world.gateway({ key: 9 });
+      expect(told(), "the same key again").toBe(before + 1);
+      expect(bystander.log).not.toContain("gateway_left");
+    }
+  });
+
   it("PT-94: without a live authorization nobody is told", () => {
     const { client, gateway } = pair();
     gateway.close();
