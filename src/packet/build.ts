@@ -12,6 +12,8 @@ import { PROTOCOL } from "./ip.ts";
 
 /** The largest IP packet, and the MTU of the TUN device (tunnel.md §1). */
 export const MAX_IP_SIZE = 1280;
+/** No packet is longer, whole: length fields have 16 bits (RFC 791 §3.1, RFC 8200 §3). */
+export const PACKET_BYTES_MAX = 65_535;
 /** In front of a datagram in a packet (RFC 768). */
 export const UDP_HEADER_BYTES = 8;
 /** Hop limit of packets that we make, other than ICMP errors. */
@@ -28,18 +30,22 @@ export type PacketTooBig = "ip-too-big";
 /**
  * An IP packet around `transport`: IHL 5, DSCP and ECN 0, identification 0, DF; traffic class and flow
  * label 0. The transport's checksum is its maker's business.
+ *
+ * @param options.limitBytes of the packet; more than MAX_IP_SIZE is for who cuts it up
  */
 export function encodeIp(
   options: Addresses & {
     readonly protocol: number;
     readonly transport: Uint8Array;
     readonly hopLimit?: number;
+    readonly limitBytes?: number;
   },
 ): Parsed<Uint8Array<ArrayBuffer>, PacketTooBig> {
-  const { source, destination, protocol, transport, hopLimit = PACKET_HOP_LIMIT } = options;
+  const { source, destination, protocol, transport } = options;
+  const { hopLimit = PACKET_HOP_LIMIT, limitBytes = MAX_IP_SIZE } = options;
   const isV6 = source.length === 16;
   const header = new Uint8Array(isV6 ? 40 : 20);
-  if (header.length + transport.length > MAX_IP_SIZE) return malformed("ip-too-big");
+  if (header.length + transport.length > limitBytes) return malformed("ip-too-big");
   const view = new DataView(header.buffer);
   if (isV6) {
     header[0] = 0x60;

@@ -1,7 +1,10 @@
 /**
- * Packets cut up to what a path carries, where nobody would cut the datagrams around them (TN-121): fragments of
- * RFC 791 §3.2 and RFC 8200 §4.5, in the form that TN-111 takes.
+ * Packets cut up: to what a path carries, where nobody would cut the datagrams around them (TN-121), and to what the
+ * tunnel carries, as a kernel does with datagrams of its host (PG-129). Fragments of RFC 791 §3.2 and RFC 8200 §4.5,
+ * in the form that TN-111 takes.
  */
+import type { SocketAddress } from "../base/index.ts";
+import { encodeIp, encodeUdpDatagram, MAX_IP_SIZE, PACKET_BYTES_MAX } from "./build.ts";
 import { checksumAdd, checksumFinish, pseudoHeaderSum } from "./checksum.ts";
 import { PROTOCOL, V6_HEADER_BYTES, walkExtensions } from "./ip.ts";
 import { type PacketView, viewPacket } from "./view.ts";
@@ -12,7 +15,7 @@ export const FRAGMENT_HEADER_BYTES = 8;
 const FRAGMENT = 44;
 const DONT_FRAGMENT = 0x4000;
 /** Of the field of flags and offset. */
-export const MORE_V4 = 0x2000;
+const MORE_V4 = 0x2000;
 const OFFSET_V4 = 0x1fff;
 const MORE_V6 = 1;
 const OFFSET_V6 = 0xfff8;
@@ -27,11 +30,33 @@ const ICMPV6_INFORMS = 128;
  * @param packet a validated IP packet (TN-1)
  * @param identification 32 random bits, for a packet that has no identification of its own
  */
-export function cutPacket(packet: Uint8Array, mtu: number, identification: number): readonly Uint8Array[] {
+export function cutPacket<Bytes extends Uint8Array>(
+  packet: Bytes,
+  mtu: number,
+  identification: number,
+): readonly (Bytes | Uint8Array<ArrayBuffer>)[] {
   if (packet.length <= mtu) return [packet];
   const view = viewPacket(packet);
   if (view.family === 4) return cutV4(packet, view, mtu, identification);
   return cutV6(packet, view, mtu, identification);
+}
+
+/**
+ * A UDP datagram in packets of at most MAX_IP_SIZE bytes. Empty: it is longer than a datagram can be.
+ *
+ * @param identification as above; in pieces it may be cut up again on its way to the resource (no DF)
+ */
+export function cutUdp(
+  from: SocketAddress,
+  to: SocketAddress,
+  payload: Uint8Array,
+  identification: number,
+): readonly Uint8Array<ArrayBuffer>[] {
+  const whole = encodeIp({
+    ...{ source: from.address, destination: to.address, protocol: PROTOCOL.udp },
+    ...{ transport: encodeUdpDatagram(from, to, payload), limitBytes: PACKET_BYTES_MAX },
+  });
+  return whole.ok ? cutPacket(whole.value, MAX_IP_SIZE, identification) : [];
 }
 
 function cutV4(
@@ -39,7 +64,7 @@ function cutV4(
   view: PacketView,
   mtu: number,
   identification: number,
-): readonly Uint8Array[] {
+): readonly Uint8Array<ArrayBuffer>[] {
   const headerBytes = packet.length - view.transport.length;
   const field = u16(packet, 6);
   const isWhole = (field & (MORE_V4 | OFFSET_V4)) === 0;
@@ -60,12 +85,12 @@ function cutV4(
 }
 
 /** The fragment header stands right in front of the transport, behind all other headers (TN-111). */
-function cutV6(
-  packet: Uint8Array,
+function cutV6<Bytes extends Uint8Array>(
+  packet: Bytes,
   view: PacketView,
   mtu: number,
   identification: number,
-): readonly Uint8Array[] {
+): readonly (Bytes | Uint8Array<ArrayBuffer>)[] {
   const walk = walkExtensions(packet, packet[6] ?? 0, V6_HEADER_BYTES);
   if (walk === undefined) return [packet];
   const { protocol, transportOffset, isFragment } = walk;
@@ -129,7 +154,7 @@ function pieces(bytes: number, room: number): Piece[] {
 }
 
 /** An ICMP error of `mtu` bytes. As much is quoted as fits, which is all that anybody may rely on. */
-function withShorterQuote(packet: Uint8Array, view: PacketView, mtu: number): Uint8Array {
+function withShorterQuote(packet: Uint8Array, view: PacketView, mtu: number): Uint8Array<ArrayBuffer> {
   const { family, source, destination, protocol } = view;
   const at = packet.length - view.transport.length;
   const error = packet.slice(0, mtu);

@@ -4,8 +4,8 @@ export {
   encodeIcmp,
   encodeIp,
   encodeUdp,
-  encodeUdpDatagram,
   MAX_IP_SIZE,
+  PACKET_BYTES_MAX,
   PACKET_HOP_LIMIT,
   type PacketTooBig,
   UDP_HEADER_BYTES,
@@ -22,7 +22,7 @@ export {
   type MalformedControlEvent,
   parseControlEvent,
 } from "./control-event.ts";
-export { cutPacket, FRAGMENT_HEADER_BYTES, MORE_V4 } from "./cut.ts";
+export { cutPacket, cutUdp, FRAGMENT_HEADER_BYTES } from "./cut.ts";
 export { type FragmentOf, fragmentOf } from "./fragment.ts";
 export {
   ECHO_REQUEST,

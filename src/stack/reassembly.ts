@@ -10,13 +10,15 @@ import {
   checksumFinish,
   FRAGMENT_HEADER_BYTES,
   fragmentOf,
+  PACKET_BYTES_MAX,
   type PacketDescriptor,
   PROTOCOL,
   pseudoHeaderSum,
   viewPacket,
 } from "../packet/index.ts";
-import { HEADER_BYTES, PACKET_BYTES_MAX } from "./constants.ts";
 
+/** Without options and extension headers. */
+const HEADER_BYTES = { 4: 20, 6: 40 } as const;
 /** How long the rest of a datagram is waited for. */
 const REST_MS = 30_000;
 const DATAGRAMS_MAX = 256;

@@ -9,6 +9,7 @@ import {
   type SocketAddress,
 } from "../base/index.ts";
 import {
+  cutUdp,
   encodeEchoRequest,
   encodeUdp,
   type PacketDescriptor,
@@ -19,7 +20,6 @@ import {
   viewPacket,
 } from "../packet/index.ts";
 import { createTcpHost, FULL_PROFILE, VNET_HEADER_BYTES } from "../tcp/index.ts";
-import { cutUdp } from "./cut.ts";
 import type { Stack, StackOptions } from "./face.ts";
 import { encodeEchoReply, readEcho, readIcmpError } from "./icmp.ts";
 import { createReassembly } from "./reassembly.ts";

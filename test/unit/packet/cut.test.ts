@@ -1,7 +1,14 @@
 /** Packets cut up to what their path carries (TN-121). */
 import { describe, expect, it } from "vitest";
 import { concatBytes, ip } from "../../../src/base/index.ts";
-import { cutPacket, encodeIcmp, fragmentOf, parsePacket, viewPacket } from "../../../src/packet/index.ts";
+import {
+  cutPacket,
+  cutUdp,
+  encodeIcmp,
+  fragmentOf,
+  parsePacket,
+  viewPacket,
+} from "../../../src/packet/index.ts";
 import fc from "../../lib/property.ts";
 import { counting, fragmentsOf, ipPacket, tcp, udp } from "../plane/packets.ts";
 
@@ -163,3 +170,31 @@ describe("an ICMP message longer than its path", () => {
     expect(cut(report)).toEqual([report]);
   });
 });
+
+describe.each([
+  ["IPv4", V4, 1256, 65_507, ID & 0xffff],
+  ["IPv6", V6, 1232, 65_487, ID],
+] as const)(
+  "a datagram longer than a packet of the tunnel, over %s",
+  (_, ends, step, most, identification) => {
+    const [from, to] = [
+      { address: ends.source, port: 5000 },
+      { address: ends.destination, port: 443 },
+    ];
+    const whole = (bytes: number) => udp(counting(bytes), { ...ends, ports: [5000, 443] });
+
+    it("PG-129: leaves in as few packets as carry it, which a router may cut up further", () => {
+      for (const bytes of [step + 1, 2 * step - 8, 2 * step - 7, 9000, most]) {
+        const pieces = cutUdp(from, to, counting(bytes), ID);
+        expect(pieces).toEqual(fragmentsOf(whole(bytes), step, identification));
+        expect(pieces).toHaveLength(Math.ceil((bytes + 8) / step));
+        expect(pieces.every(isTaken)).toBe(true);
+      }
+    });
+
+    it("PG-129: is none where it is longer than a datagram can be", () => {
+      expect(cutUdp(from, to, counting(most), ID)).not.toEqual([]);
+      expect(cutUdp(from, to, counting(most + 1), ID)).toEqual([]);
+    });
+  },
+);
