@@ -13,7 +13,7 @@ import {
   readlinkSync,
   statSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Kernel } from "../../bindings/linux/index.ts";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
@@ -335,7 +335,10 @@ function readResolvConf(path: string): DnsSnapshot["resolvConf"] {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return { kind: "absent" };
   const text = readText(path) ?? "";
-  if (stat.isSymbolicLink()) return { kind: "symlink", target: readlinkSync(path), text };
+  if (stat.isSymbolicLink()) {
+    // Most links of installers begin with "..".
+    return { kind: "symlink", target: resolve(dirname(path), readlinkSync(path)), text };
+  }
   return stat.isFile() ? { kind: "file", isWritable: isWritable(path), text } : { kind: "other" };
 }
 

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { formatIp, type Instant, instant, ip, SILENT } from "../../../src/base/index.ts";
 import { openDnsControl, type Resolvectl, revertHostDns } from "../../../src/host/dns-control.ts";
@@ -252,6 +252,12 @@ describe("systemd-resolved", () => {
     control.revert();
     expect(resolved.calls.at(-1)).toBe("revert tun-postern");
     expect(read(paths().file)).toBe("nameserver 127.0.0.53\n");
+  });
+
+  it("DN-95: a link that says the way from its own folder is one into resolved's, too", () => {
+    rmSync(paths().file);
+    symlinkSync(relative(folder, "/run/systemd/resolve/resolv.conf"), paths().file);
+    expect(open(fakeResolved()).mode).toBe("systemd-resolved");
   });
 
   it("DN-96, DN-98: only the first two must succeed; what failed is tried again after 30 s", async () => {
