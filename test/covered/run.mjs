@@ -4,6 +4,8 @@
  *   npm run test:coverage                 runs them, prints shares by room, checks the ceilings
  *       -- --write                        writes ceilings.json: files may only get better
  *       -- --show src/stun/message.ts     after a run: the lines whose blocks nothing has reached
+ *       -- --add src/stun/new.ts          after a run of that file's tests by vitest.coverage.config.ts: its ceiling, where
+ *                                         it has none; what only other tests reach counts as unreached then
  *       -- --report                       without running anything
  *
  * Of a file of the plane the module counts that reaches most of it: some are tested in a small one of their own.
@@ -98,9 +100,41 @@ function shareOf({ blocks, missed }) {
   return 1 - missed / blocks;
 }
 
+function readCeilings() {
+  return existsSync(CEILINGS) ? JSON.parse(readFileSync(CEILINGS, "utf8")) : undefined;
+}
+
+/** Of each file that is there and has blocks nothing reaches: all others have the ceiling 0. */
+function writeCeilings(ceilings) {
+  const kept = Object.entries(ceilings).filter(
+    ([path, missed]) => missed > 0 && existsSync(join(ROOT, path)),
+  );
+  const text = Object.fromEntries(kept);
+  writeFileSync(CEILINGS, `${JSON.stringify(text, undefined, 2)}\n`);
+}
+
+/** Ceilings of files that came after the last whole run. */
+function addCeilings(files, paths) {
+  const ceilings = { ...readCeilings() };
+  for (const path of paths) {
+    if (!files.has(path)) throw new Error(`${path}: no such file with blocks below src, bindings`);
+    ceilings[path] ??= files.get(path).missed.length;
+  }
+  // In the order of a whole run; one of a few tests knows nothing of the plane.
+  const order = new Set([...files.keys(), ...Object.keys(ceilings)]);
+  writeCeilings(
+    Object.fromEntries([...order].filter((path) => path in ceilings).map((path) => [path, ceilings[path]])),
+  );
+}
+
+/** How many blocks of a file nothing may reach, in words. */
+function allowed(ceilings, path) {
+  return path in ceilings ? `${ceilings[path]} were` : "and it has no ceiling, which is 0 (--add, or tests)";
+}
+
 /** What is wrong, each as a line. */
 function faultsOf(files, rooms) {
-  const ceilings = existsSync(CEILINGS) ? JSON.parse(readFileSync(CEILINGS, "utf8")) : undefined;
+  const ceilings = readCeilings();
   const sum = { blocks: 0, missed: 0 };
   for (const room of rooms.values()) {
     sum.blocks += room.blocks;
@@ -113,7 +147,8 @@ function faultsOf(files, rooms) {
     ...(shareOf(sum) < SHARE_OVERALL ? [`all: ${percent(sum)} is less than ${SHARE_OVERALL}`] : []),
     ...low.map(([room, of]) => `${room}: ${percent(of)} is less than ${SHARE_OF_MACHINES}`),
     ...(worse ?? []).map(
-      ([path, { missed }]) => `${path}: ${missed.length} blocks unreached, ${ceilings[path] ?? 0} were`,
+      ([path, { missed, blocks }]) =>
+        `${path}: ${missed.length} of ${blocks} blocks unreached, ${allowed(ceilings, path)}`,
     ),
   ];
 }
@@ -125,9 +160,12 @@ function percent(of) {
 async function main(args) {
   const { values } = parseArgs({
     args,
-    options: { write: { type: "boolean" }, report: { type: "boolean" }, show: { type: "string" } },
+    options: {
+      ...{ write: { type: "boolean" }, report: { type: "boolean" }, show: { type: "string" } },
+      add: { type: "string", multiple: true },
+    },
   });
-  if (values.report !== true && values.show === undefined) {
+  if (values.report !== true && values.show === undefined && values.add === undefined) {
     rmSync(FOLDER, { recursive: true, force: true });
     // Makes the small module of the packet rooms, as every test that uses it does.
     await run(join(BIN, "vitest"), ["run", "test/unit/plane/checksum.test.ts"]);
@@ -144,12 +182,14 @@ async function main(args) {
     );
     return 0;
   }
+  if (values.add !== undefined) {
+    addCeilings(files, values.add);
+    return 0;
+  }
   const rooms = sharesOf(files);
   for (const [room, of] of rooms) console.log(`${room.padEnd(24)} ${percent(of)} of ${of.blocks} blocks`);
   if (values.write === true) {
-    const ceilings = [...files].filter(([, { missed }]) => missed.length > 0);
-    const text = Object.fromEntries(ceilings.map(([path, { missed }]) => [path, missed.length]));
-    writeFileSync(CEILINGS, `${JSON.stringify(text, undefined, 2)}\n`);
+    writeCeilings(Object.fromEntries([...files].map(([path, { missed }]) => [path, missed.length])));
   }
   const faults = faultsOf(files, rooms);
   for (const fault of faults) console.error(fault);
