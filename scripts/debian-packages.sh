@@ -24,17 +24,22 @@ missing() {
   done
 }
 
-# systemd-resolved is unpacked only: installed it would take over the host's /etc/resolv.conf.
-resolved=/opt/postern-test/systemd-resolved
+# What manages a host is unpacked only: installed it would take over the host's /etc/resolv.conf and network.
+unpacked=/opt/postern-test
 has_resolved() {
-  [ "${1:-}" = demo ] || [ -e /lib/systemd/systemd-resolved ] || [ -e "$resolved/lib/systemd/systemd-resolved" ]
+  [ "${1:-}" = demo ] || [ -e /lib/systemd/systemd-resolved ] ||
+    [ -e "$unpacked/systemd-resolved/lib/systemd/systemd-resolved" ]
+}
+has_manager() {
+  [ -n "${1:-}" ] || [ -e /usr/sbin/NetworkManager ] || [ -e "$unpacked/network-manager/usr/sbin/NetworkManager" ]
 }
 
 packages=$(missing)
-[ -n "$packages" ] || ! has_resolved "${1:-}" || exit 0
+[ -n "$packages" ] || ! has_resolved "${1:-}" || ! has_manager "${1:-}" || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   has_resolved "${1:-}" || packages="$packages systemd-resolved"
+  has_manager "${1:-}" || packages="$packages network-manager"
   echo "not installed (Debian packages):$packages" >&2
   exit 0
 fi
@@ -54,11 +59,17 @@ install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends "$@"
 packages=$(missing)
 [ -z "$packages" ] || echo "could not be installed (Debian packages):$packages" >&2
 
-unpack_resolved() {
-  install dbus-daemon libsystemd-shared
+# unpack PACKAGE LIBRARY...
+unpack() {
+  package=$1
+  shift
+  install dbus-daemon "$@"
   folder=$(mktemp -d)
-  mkdir -p "$resolved"
-  (cd "$folder" && apt-get download -qq systemd-resolved >/dev/null 2>&1) && dpkg-deb -x "$folder"/*.deb "$resolved"
+  mkdir -p "$unpacked/$package"
+  (cd "$folder" && apt-get download -qq "$package" >/dev/null 2>&1) && dpkg-deb -x "$folder"/*.deb "$unpacked/$package"
   rm -rf "$folder"
 }
-has_resolved "${1:-}" || unpack_resolved || echo "could not be unpacked (Debian package): systemd-resolved" >&2
+has_resolved "${1:-}" || unpack systemd-resolved libsystemd-shared ||
+  echo "could not be unpacked (Debian package): systemd-resolved" >&2
+has_manager "${1:-}" || unpack network-manager libbluetooth3 libcurl3-gnutls libjansson4 libmm-glib0 libndp0 \
+  libnewt0.52 libnm0 libpsl5 libteamdctl0 || echo "could not be unpacked (Debian package): network-manager" >&2

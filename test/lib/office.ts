@@ -20,6 +20,7 @@ import { type Child, createLab, type Lab, type Namespace } from "../../src/progr
 import { systemRandom } from "../../src/program/system-random.ts";
 import { createInternet, type Families, type Internet, type Site } from "./internet.ts";
 import type { Nat } from "./nat.ts";
+import { inEtcOf } from "./own-etc.ts";
 import { MAIN, posternOf } from "./program.ts";
 
 const TRAFFIC = join(import.meta.dirname, "traffic.mjs");
@@ -160,8 +161,8 @@ export async function createOffice({ nats, relays = 0 }: OfficeOptions = {}): Pr
 
   const postern: Office["postern"] = (where, args, env = {}, main = MAIN) => {
     const program = posternOf(main, args);
-    const resolving = existsSync(resolvConf(where)) ? WITH_RESOLV_CONF : [];
-    const [command = "", ...rest] = [...resolving, ...program];
+    const etc = existsSync(resolvConf(where)) ? WITH_RESOLV_CONF : inEtcOf(where);
+    const [command = "", ...rest] = [...etc, ...program];
     const name = args[0] ?? "postern";
     return where.start({ name, command, args: rest, env: { ...process.env, ...env } });
   };

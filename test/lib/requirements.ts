@@ -7,6 +7,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { describe } from "vitest";
 import { findHelper } from "../../src/host/index.ts";
 import { missingForLab } from "../../src/program/lab/index.ts";
+import { findNetworkManager } from "./network-manager.ts";
 import { findPostgresql } from "./postgresql.ts";
 import { findResolved } from "./resolved.ts";
 import { findRuntime } from "./runtimes.ts";
@@ -31,6 +32,8 @@ const REASONS = {
   unbound: () => needProgram("unbound"),
   resolved: () =>
     findResolved() === undefined ? "systemd-resolved not unpacked" : needProgram("dbus-daemon"),
+  "network-manager": () =>
+    findNetworkManager() === undefined ? "network-manager not unpacked" : needProgram("dbus-daemon"),
   sshd: () => needProgram("sshd"),
   tracepath: () => needProgram("tracepath"),
   traceroute: () => needProgram("traceroute"),
