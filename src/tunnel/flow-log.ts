@@ -129,9 +129,14 @@ interface Open {
   readonly rx: Tally;
   /** What records that are gone have seen. */
   readonly farewells: Record<FlowDirection, FlowFarewell>;
-  /** What of the present record has been told already. */
-  told: { readonly out: FlowTally; readonly in: FlowTally };
+  /**
+   * Records whose counts are still to come, and what of them has been told already: the present one, and those that
+   * were displaced, of which the plane tells later (TN-80).
+   */
+  readonly counting: Map<FlowRecord, Told>;
 }
+
+type Told = Readonly<Record<FlowDirection, FlowTally>>;
 
 /** Of the plane's records that are linked. */
 export interface LoggedRecords {
@@ -155,6 +160,7 @@ interface State {
 }
 
 const NOTHING: FlowTally = { packets: 0, bytes: 0 };
+const NOTHING_TOLD: Told = { out: NOTHING, in: NOTHING };
 const NO_FAREWELL: FlowFarewell = { hasFin: false, hasRst: false };
 const DIRECTIONS = ["out", "in"] as const;
 
@@ -181,8 +187,10 @@ export function createFlowLog(records: LoggedRecords): FlowLog {
     },
     detach(now, record, usage, ending) {
       const flow = log.open.get(keyOf(record));
-      if (flow?.row?.record !== record) return;
-      fold(flow, usage);
+      if (flow === undefined || !fold(flow, record, usage)) return;
+      // Displaced, and told of late: another one counts by now.
+      if (flow.row?.record !== record) return passOn(log, flow);
+      flow.row = undefined;
       if (ending === "closed") return close(log, flow, flow.last);
       if (ending !== "stale" && ending !== "reset") return close(log, flow, now);
       setAside(log, now, flow);
@@ -225,8 +233,15 @@ function goOn(log: State, now: Instant, flow: Open, { row, facts }: BeginningFlo
   flow.row = row;
   flow.facts = facts;
   flow.last = now;
+  flow.counting.set(row.record, NOTHING_TOLD);
   log.detached.delete(flow);
-  for (const direction of DIRECTIONS) log.records.note(row, direction, flow.farewells[direction]);
+  passOn(log, flow);
+}
+
+/** The present record is to end as if it had seen what others have. */
+function passOn({ records }: State, { farewells, row }: Open): void {
+  if (row === undefined) return;
+  for (const direction of DIRECTIONS) records.note(row, direction, farewells[direction]);
 }
 
 function begin(log: State, now: Instant, { cid, rid, row, facts }: BeginningFlow): void {
@@ -237,7 +252,7 @@ function begin(log: State, now: Instant, { cid, rid, row, facts }: BeginningFlow
     tx: { ...NOTHING },
     rx: { ...NOTHING },
     farewells: { out: NO_FAREWELL, in: NO_FAREWELL },
-    told: { out: NOTHING, in: NOTHING },
+    counting: new Map([[record, NOTHING_TOLD]]),
   };
   if (log.open.size === 0) log.sweptS = secondOf(now);
   log.open.set(key, flow);
@@ -271,20 +286,23 @@ function quietAt(flow: Open): Instant {
 /** Takes over what the present record has counted so far. */
 function settle(log: State, flow: Open): void {
   const usage = flow.row && log.records.usage(flow.row);
-  if (usage !== undefined) fold(flow, usage);
+  if (flow.row !== undefined && usage !== undefined) fold(flow, flow.row.record, usage);
   flow.row = undefined;
 }
 
-function fold(flow: Open, usage: FlowUsage): void {
-  add(flow.tx, usage.out, flow.told.out);
-  add(flow.rx, usage.in, flow.told.in);
-  flow.told = { out: NOTHING, in: NOTHING };
+/** Takes over what a record has counted. Returns whether it was still to come. */
+function fold(flow: Open, record: FlowRecord, usage: FlowUsage): boolean {
+  const told = flow.counting.get(record);
+  if (told === undefined) return false;
+  flow.counting.delete(record);
+  add(flow.tx, usage.out, told.out);
+  add(flow.rx, usage.in, told.in);
   for (const direction of DIRECTIONS) {
     const [before, { hasFin, hasRst }] = [flow.farewells[direction], usage[direction]];
     flow.farewells[direction] = { hasFin: before.hasFin || hasFin, hasRst: before.hasRst || hasRst };
   }
   flow.last = lastOf(flow, usage);
-  flow.row = undefined;
+  return true;
 }
 
 function add(tally: Tally, stamps: FlowTally, told: FlowTally): void {
@@ -343,10 +361,11 @@ function look(log: State, flow: Open, now: Instant): void {
 }
 
 function tellSoFar(log: State, flow: Open, now: Instant, usage: FlowUsage | undefined): void {
-  if (usage !== undefined) {
-    add(flow.tx, usage.out, flow.told.out);
-    add(flow.rx, usage.in, flow.told.in);
-    flow.told = { out: tallyOf(usage.out), in: tallyOf(usage.in) };
+  if (flow.row !== undefined && usage !== undefined) {
+    const told = flow.counting.get(flow.row.record) ?? NOTHING_TOLD;
+    add(flow.tx, usage.out, told.out);
+    add(flow.rx, usage.in, told.in);
+    flow.counting.set(flow.row.record, { out: tallyOf(usage.out), in: tallyOf(usage.in) });
   }
   tell(log, flow, now, { tx: flow.tx, rx: flow.rx });
   Object.assign(flow.tx, NOTHING);

@@ -157,6 +157,19 @@ describe("a flow of the log", () => {
     expect(log.pollTimeout()).toBeUndefined();
   });
 
+  it("TN-80, TN-91: what a record has counted that was displaced comes when the plane tells of it", () => {
+    const { log, used, attach, told } = createLog();
+    const [first, second] = [recordOf(4000), recordOf(4000)];
+    attach(START, first);
+    used.delete(first);
+    attach(at(500), second);
+    used.set(second, { out: stamps(1, 10), in: stamps(0, 0) });
+    const displaced = { out: withFin(stamps(3, 300)), in: stamps(2, 20) };
+    for (let i = 0; i < 2; i++) log.detach(at(1000), first, displaced, "displaced");
+    log.endAll(at(2000));
+    expect(told()).toMatchObject([{ tx: { packets: 4, bytes: 310 }, rx: { packets: 2, bytes: 20 } }]);
+  });
+
   it("TN-78, TN-91: after FIN a SYN begins another flow; without, it is the same", () => {
     const { log, used, attach, told } = createLog();
     const [first, second, third] = [recordOf(4000), recordOf(4000), recordOf(4000)];
