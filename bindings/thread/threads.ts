@@ -52,6 +52,8 @@ export interface PlaneThreads {
   readonly loaded: Promise<void>;
   /** One of them; a new one when it has been taken before. */
   take(kind: WorkerKind): PlaneThread;
+  /** Ends those that nobody has taken. */
+  endSpare(): void;
 }
 
 interface Spawned extends PlaneThread {
@@ -70,6 +72,10 @@ export function spawnPlaneThreads(
       const thread = spare.get(kind) ?? spawnThread(kind, backEnd);
       spare.delete(kind);
       return thread;
+    },
+    endSpare() {
+      for (const thread of spare.values()) thread.end();
+      spare.clear();
     },
   };
 }

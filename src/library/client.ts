@@ -1,8 +1,8 @@
 /** `connectClient`: a client in this process (PG-120 to PG-124). */
-import { openUserspaceClient, type UserspaceClient } from "../program/userspace/index.ts";
+import { openUserspaceClient, type UdpSocket, type UserspaceClient } from "../program/userspace/index.ts";
 import { toLibraryError } from "./error.ts";
 import type { Client, ClientFetch } from "./face.ts";
-import { createEventBus, createInstance, type Instance, untilReady } from "./instance.ts";
+import { createEventBus, createInstance, type Instance, type Status, untilReady } from "./instance.ts";
 import { type ClientOptions, readAddress, readOptions } from "./options.ts";
 
 /**
@@ -20,22 +20,31 @@ export async function connectClient(options: ClientOptions): Promise<Client> {
     ...{ isInternetOn: internetResource, maxPartitionMs, ca, tell: bus.emit },
     systemResolvers: systemResolvers.map(readAddress),
   }).catch(rethrow);
-  await untilReady(running, signal);
-  return faceOf(running, createInstance(running, bus, signal));
+  await untilReady(running, { signal });
+  const { machine, shell } = running.peer.tunnel;
+  const setInternetResource = (isActive: boolean): void =>
+    shell.input((now) => machine.setInternet(now, isActive));
+  return faceOf({ ...running, setInternetResource }, createInstance(running, bus, { signal }));
 }
 
-function faceOf(running: UserspaceClient, instance: Instance): Client {
-  const { machine, shell } = running.peer.tunnel;
+/** What a client does, in either mode. */
+interface Reach extends Pick<UserspaceClient, "lookup" | "dial" | "ping"> {
+  status(): Pick<Status, "resources" | "connections">;
+  udp(family?: 4 | 6): UdpSocket | Promise<UdpSocket>;
+  setInternetResource(isActive: boolean): void;
+}
+
+export function faceOf<S>(running: Reach, instance: Instance<S>): Client<S> {
   let fetch: Promise<ClientFetch> | undefined;
-  const face: Omit<Client, keyof Instance> = {
+  const face: Omit<Client<S>, keyof Instance> = {
     resources: () => running.status().resources,
     connections: () => running.status().connections,
-    setInternetResource: (isActive) => shell.input((now) => machine.setInternet(now, isActive)),
+    setInternetResource: running.setInternetResource,
     lookup: (name, { family } = {}) => running.lookup(name, family).catch(rethrow),
     dial: (target) => running.dial(target).catch(rethrow),
     async udp({ family, signal } = {}) {
       signal?.throwIfAborted();
-      const socket = running.udp(family);
+      const socket = await Promise.resolve(running.udp(family)).catch(rethrow);
       signal?.addEventListener("abort", () => socket.close(), { once: true });
       return socket;
     },

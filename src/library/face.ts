@@ -3,7 +3,7 @@ import type { ConnectionOptions } from "node:tls";
 import type { ResourceView } from "../program/control/index.ts";
 import type { ConnectionView } from "../program/control/status.ts";
 import type { TcpSocket, UdpSocket } from "../program/userspace/index.ts";
-import type { Instance } from "./instance.ts";
+import type { Instance, Status } from "./instance.ts";
 
 export type Resource = ResourceView;
 export type Connection = ConnectionView;
@@ -18,7 +18,7 @@ export interface DialOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface Client extends Instance {
+export interface Client<S = Status> extends Instance<S> {
   resources(): readonly Resource[];
   connections(): readonly Connection[];
   /** The user's switch for the internet resource. */

@@ -20,11 +20,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...read,
     ...{ resolver, onFlow, maxPartitionMs, ca, areFlowsLogged: flowLogs, tell: bus.emit },
   }).catch(rethrow);
-  await untilReady(running, signal);
-  return createInstance(running, bus, signal);
+  await untilReady(running, { signal });
+  return createInstance(running, bus, { signal });
 }
 
 /** Whatever is logged besides (PG-104). */
-function withFlows({ logFilter = "info" }: GatewayOptions): string {
+export function withFlows({ logFilter = "info" }: Pick<GatewayOptions, "logFilter">): string {
   return `${logFilter},flow_logs=trace`;
 }

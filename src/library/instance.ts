@@ -7,10 +7,13 @@ import {
   type QueuedEvent,
 } from "../program/control/events.ts";
 import type { ControlEvent } from "../program/control/index.ts";
+import type { HostStatus } from "../program/on-host/index.ts";
 import type { UserspaceStatus } from "../program/userspace/index.ts";
 import { toLibraryError } from "./error.ts";
 
 export type Status = UserspaceStatus;
+/** With a device. */
+export type TunStatus = HostStatus;
 
 /** Names of events and what they tell (PG-112). */
 export type Events = { readonly [E in ControlEvent as E["event"]]: E["data"] };
@@ -22,36 +25,50 @@ export type InstanceState = "connecting" | "ready" | "closing" | "closed";
 /** How it ended: because it was told to, or by an error that no retry mends. */
 export type CloseReason = { readonly kind: "closed" } | { readonly kind: "failed"; readonly error: unknown };
 
-export interface Instance extends AsyncDisposable {
+/** @typeParam S what `status` shows, which mode `tun` has more of */
+export interface Instance<S = Status> extends AsyncDisposable {
   readonly state: InstanceState;
   /** Never rejects. */
   readonly closed: Promise<CloseReason>;
   /** As `postern status --json` (PG-109). */
-  status(): Status;
+  status(): S;
   /** The network is another one: sockets and paths are made anew. */
   reset(reason?: string): void;
   /** Returns what ends the listening. */
   on<E extends keyof Events>(event: E, listener: (data: Events[E]) => void): () => void;
   /** Ends with the instance, or with the signal; what is not taken in time is counted as `lost`. */
   events(options?: { readonly signal?: AbortSignal }): AsyncIterable<AnyEvent>;
-  /** Says goodbye, at most so long (default one second); pending operations reject with `closed`. */
+  /**
+   * Says goodbye, at most so long (default one second; with a device, which takes what it set on the host back with it,
+   * six); pending operations reject with `closed`.
+   */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
 /** What runs below. */
-export interface Running {
+export interface Running<S = Status> {
   readonly peer: {
     readonly failed: Promise<unknown>;
     reset(reason: string): void;
   };
-  status(): Status;
+  status(): S;
   close(): Promise<void>;
 }
 
 const CLOSE_MS = 1_000;
 
-/** @param signal closes it */
-export function createInstance(running: Running, bus: EventBus, signal: AbortSignal | undefined): Instance {
+export interface Ways {
+  /** Closes it. */
+  readonly signal: AbortSignal | undefined;
+  /** How long the end may take. */
+  readonly closeMs?: number;
+}
+
+export function createInstance<S>(
+  running: Running<S>,
+  bus: EventBus,
+  { signal, closeMs = CLOSE_MS }: Ways,
+): Instance<S> {
   let state: InstanceState = "ready";
   let settle = (_: CloseReason): void => {};
   const closed = new Promise<CloseReason>((resolve) => {
@@ -71,10 +88,10 @@ export function createInstance(running: Running, bus: EventBus, signal: AbortSig
     return ending;
   }
 
-  const aborted = (): void => void end({ kind: "closed" }, CLOSE_MS);
+  const aborted = (): void => void end({ kind: "closed" }, closeMs);
   signal?.addEventListener("abort", aborted, { once: true });
-  void running.peer.failed.then((error) => end({ kind: "failed", error: toLibraryError(error) }, CLOSE_MS));
-  const close = ({ timeoutMs = CLOSE_MS } = {}): Promise<void> => end({ kind: "closed" }, timeoutMs);
+  void running.peer.failed.then((error) => end({ kind: "failed", error: toLibraryError(error) }, closeMs));
+  const close = ({ timeoutMs = closeMs } = {}): Promise<void> => end({ kind: "closed" }, timeoutMs);
   return {
     get state() {
       return state;
@@ -141,8 +158,8 @@ async function within(work: Promise<void>, limitMs: number): Promise<void> {
 
 /** Until it is ready; what comes first of failure and signal ends the start. */
 export async function untilReady(
-  running: Running & { readonly peer: { readonly ready: Promise<void> } },
-  signal: AbortSignal | undefined,
+  running: Running<unknown> & { readonly peer: { readonly ready: Promise<void> } },
+  { signal, closeMs = CLOSE_MS }: Ways,
 ): Promise<void> {
   let aborted = (): void => {};
   const stopped = new Promise<never>((_resolve, reject) => {
@@ -154,11 +171,11 @@ export async function untilReady(
   try {
     await Promise.race([running.peer.ready, stopped]);
   } catch (error) {
-    await within(running.close(), CLOSE_MS);
+    await within(running.close(), closeMs);
     throw toLibraryError(error);
   } finally {
     signal?.removeEventListener("abort", aborted);
   }
 }
 
-export { createEventBus };
+export { createEventBus, type EventBus };

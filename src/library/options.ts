@@ -18,7 +18,8 @@ export interface TokenRequest {
 
 export type Token = string | ((request: TokenRequest) => string | Promise<string>);
 
-export interface BaseOptions {
+/** Of every mode. */
+export interface CommonOptions {
   /** `wss://portal.example`; with http and https, too. */
   readonly apiUrl: string | URL;
   /** A function is asked when the instance starts, and again when the portal refuses what it gave. */
@@ -33,6 +34,14 @@ export interface BaseOptions {
   readonly maxPartitionMs?: number;
   /** Further trusted roots for the portal, as PEM. */
   readonly ca?: readonly string[];
+  readonly log?: (record: LogRecord) => void;
+  /** As `--log` has it, `[target=]level,…`; default `info`. */
+  readonly logFilter?: string;
+  /** Ends the start, and later the instance. */
+  readonly signal?: AbortSignal;
+}
+
+export interface BaseOptions extends CommonOptions {
   /** Addresses of this machine to be reached at; default: those of all interfaces. */
   readonly addresses?: readonly string[];
   /**
@@ -41,15 +50,10 @@ export interface BaseOptions {
    * says which, and why.
    */
   readonly sockets?: SocketChoice;
-  readonly log?: (record: LogRecord) => void;
-  /** As `--log` has it, `[target=]level,…`; default `info`. */
-  readonly logFilter?: string;
-  /** Ends the start, and later the instance. */
-  readonly signal?: AbortSignal;
 }
 
 export interface ClientOptions extends BaseOptions {
-  /** Without privilege and device: the only one there is yet. */
+  /** Without privilege and device. */
   readonly mode?: "userspace";
   /** Whom to ask for names that no resource has, if the portal names nobody. */
   readonly systemResolvers?: readonly string[];
@@ -89,16 +93,14 @@ export interface ReadOptions {
 /** @throws PosternError `host` with the detail `usage` */
 export async function readOptions(options: BaseOptions & { readonly mode?: string }): Promise<ReadOptions> {
   const { apiUrl, id, name, listenPort = 0, addresses, mode = "userspace", sockets = "auto" } = options;
-  if (mode !== "userspace")
-    throw usage(`there is no mode '${mode}'`, "run `postern client` for a TUN device");
+  if (mode !== "userspace") throw usage(`there is no mode '${mode}'`, "use userspace or tun");
+  refuse(options, ONLY_TUN, "tun");
   if (!["auto", "fast", "plain"].includes(sockets))
     throw usage(`there are no sockets '${sockets}'`, "use auto, fast or plain");
-  const url = parsePortalUrl(String(apiUrl));
-  if (!url.ok) throw usage(`apiUrl ${apiUrl} is no portal address`, "use ws://, wss://, http:// or https://");
-  if (id === "") throw usage("id is empty", "give each instance a name of its own that stays the same");
+  const url = readWho(apiUrl, id);
   const log = createRecordLog(options.log, options.logFilter);
   return {
-    url: url.value,
+    url,
     ...(await readToken(options.token)),
     login: { externalId: externalIdOf(id), name: name ?? hostname() },
     port: listenPort,
@@ -107,6 +109,27 @@ export async function readOptions(options: BaseOptions & { readonly mode?: strin
     env: process.env,
     log,
   };
+}
+
+/** Options that one mode alone has. */
+export const ONLY_USERSPACE = ["addresses", "sockets", "systemResolvers", "onFlow", "resolver"];
+const ONLY_TUN = [
+  ...["tunName", "instance", "egressInterface", "threads", "dnsControl"],
+  ...["masquerade", "hostAccess", "allowLinkLocal"],
+];
+
+/** What would have no effect is a mistake. @throws PosternError `host` with the detail `usage` */
+export function refuse(options: object, names: readonly string[], mode: "userspace" | "tun"): void {
+  const given = Object.entries(options).find(([name, value]) => value !== undefined && names.includes(name));
+  if (given !== undefined) throw usage(`${given[0]} is an option of mode '${mode}' alone`, "leave it out");
+}
+
+/** @throws PosternError `host` with the detail `usage` */
+export function readWho(apiUrl: string | URL, id: string): PortalUrl {
+  const url = parsePortalUrl(String(apiUrl));
+  if (!url.ok) throw usage(`apiUrl ${apiUrl} is no portal address`, "use ws://, wss://, http:// or https://");
+  if (id === "") throw usage("id is empty", "give each instance a name of its own that stays the same");
+  return url.value;
 }
 
 /** @throws what the function throws */

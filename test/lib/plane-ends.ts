@@ -156,6 +156,7 @@ function setUp(lib: Built, side: Side, host: OwnNamespace, options: PlaneEndsOpt
       const isFaulty = taken.length > (options.faultlessThreads ?? 0);
       return isFaulty ? lib.spawnThread(kind, backEnd) : lib.spawnThread(kind);
     },
+    endSpare() {},
   };
   const settings = { mode: "plain", mtu: 1400, maxPeers: 4, pairs: options.pairs ?? 1 } as const;
   const module = compileVariant("turbofan");

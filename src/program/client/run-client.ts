@@ -13,9 +13,9 @@ import {
   runFolders,
 } from "../../host/index.ts";
 import type { TunnelClient } from "../../tunnel/index.ts";
-import { createDirectPath, createDnsService, createDohClient } from "../dns/index.ts";
+import { createDirectPath, createDnsService, createDohClient, type DnsService } from "../dns/index.ts";
 import { runPeer } from "../endpoint/peer.ts";
-import type { PeerRole } from "../endpoint/role.ts";
+import type { PeerEmbedding, PeerRole } from "../endpoint/role.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
 import type { ClientOptions } from "../options.ts";
@@ -26,13 +26,19 @@ import { clientRole, type OpenDns } from "./client-role.ts";
 /** Its name where none is given, as for its lock (PG-10). */
 const INSTANCE = "client";
 
+export interface ClientEmbedding extends PeerEmbedding<TunnelClient> {
+  /** Before `onOpen`: what the client knows of names. */
+  readonly onNames: (dns: DnsService) => void;
+}
+
 export async function runClient(
   options: ClientOptions,
   io: ProgramIo,
   threads: PlaneThreads,
+  embedding?: ClientEmbedding,
 ): Promise<number> {
   if (options.revertDns) return revertDns(options, io);
-  return await runPeer(hostRole(options, io), options, io, threads);
+  return await runPeer({ role: hostRole(options, io, embedding), options, io, threads, embedding });
 }
 
 /** `--revert-dns`: what a client that died has left (DN-108). */
@@ -43,15 +49,21 @@ function revertDns({ noCheck, tunName, instance = INSTANCE }: ClientOptions, io:
   return EXIT.ok;
 }
 
-function hostRole(options: ClientOptions, io: ProgramIo): PeerRole<TunnelClient> {
+function hostRole(
+  options: ClientOptions,
+  io: ProgramIo,
+  { ca = [], onNames }: Partial<ClientEmbedding> = {},
+): PeerRole<TunnelClient> {
   const log = io.log.scope("dns");
   let opened: { readonly host: PlaneHost; readonly control: DnsControl } | undefined;
   const openDns: OpenDns = (parts) => {
     if (opened === undefined) throw new Error("the host is set up before the tunnel");
-    return openService({ ...opened, options, io, log }, parts);
+    const service = openService({ ...opened, options, io, log }, parts);
+    onNames?.(service);
+    return service;
   };
   return {
-    ...clientRole(options, { isInternetOn: options.internetResource, openDns }),
+    ...clientRole({ ...options, ca }, { isInternetOn: options.internetResource, openDns }),
     // Its gateways may have given it up by then, and nobody depends on its key: anew is safe, and as fast.
     keepsForMs: 0,
     setUpHost(host, undo) {

@@ -53,6 +53,8 @@ export interface WatchSetting {
   readonly login: Login;
   readonly startedAt: number;
   readonly runFolders: readonly string[];
+  /** Present: it is that program's to be asked, and hears what happens. */
+  readonly embedding?: { readonly tell: (event: ControlEvent) => void } | undefined;
 }
 
 /** What is watched, once it is open. */
@@ -86,6 +88,8 @@ export interface PeerWatch {
   ready(ms: number): void;
   /** From now on the program can be asked. @throws PosternError `usage`, `socket-listen` */
   open(parts: WatchedParts): Promise<void>;
+  /** Once it is open. */
+  status(): PeerStatus;
   /** Writes the snapshot to the log (PG-16). */
   log(): void;
   stopping(): void;
@@ -120,6 +124,7 @@ export function createPeerWatch(setting: WatchSetting): PeerWatch {
   const { emit } = state.events;
   // The last that goes: until then it tells why it does not answer (PG-15).
   setting.undo.add("control socket", () => state.control?.close());
+  if (setting.embedding !== undefined) state.events.listen(setting.embedding.tell);
   runCommands(state);
   return {
     tell: emit,
@@ -136,6 +141,10 @@ export function createPeerWatch(setting: WatchSetting): PeerWatch {
       superviseWorkers(state);
     },
     open: (parts) => open(state, parts),
+    status() {
+      if (state.parts === undefined) throw new Error("it is asked when it is open");
+      return snapshot(state, state.parts);
+    },
     log: () => state.parts && logStatus(setting.io.log, snapshot(state, state.parts)),
     stopping() {
       state.isStopping = true;
@@ -172,10 +181,25 @@ function runCommands({ setting, events }: WatchState): void {
 }
 
 async function open(state: WatchState, parts: WatchedParts): Promise<void> {
-  const { setting, events } = state;
-  const { io, undo, ending, options, runFolders } = setting;
+  const { setting } = state;
+  const { io, undo, options } = setting;
   state.parts = parts;
-  state.control = await openControlServer({
+  if (setting.embedding === undefined) state.control = await openControl(state, parts);
+  const services = await openServices(options, {
+    samples: () => samples(state, parts),
+    // It lives as long as it answers (PG-85).
+    unhealthy: () => undefined,
+    unready: () => unready(state),
+    push: pushSettings(setting, parts),
+    log: io.log,
+  });
+  undo.add("metrics and health", () => services.close());
+}
+
+function openControl(state: WatchState, parts: WatchedParts): Promise<ControlServer | undefined> {
+  const { setting, events } = state;
+  const { io, ending, runFolders } = setting;
+  return openControlServer({
     instance: instanceOf(setting),
     folders: runFolders,
     methods: peerMethods({
@@ -195,15 +219,6 @@ async function open(state: WatchState, parts: WatchedParts): Promise<void> {
     events,
     log: io.log,
   });
-  const services = await openServices(options, {
-    samples: () => samples(state, parts),
-    // It lives as long as it answers (PG-85).
-    unhealthy: () => undefined,
-    unready: () => unready(state),
-    push: pushSettings(setting, parts),
-    log: io.log,
-  });
-  undo.add("metrics and health", () => services.close());
 }
 
 /** Reports leave past the tunnel, in the name that the portal knows (PG-26, PG-116, PT-63). */

@@ -14,21 +14,26 @@ import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import { createUndoStack, type UndoStack } from "../shell/index.ts";
 import { type TokenAccess, tokenOf } from "../stored-token.ts";
-import type { Login, PeerMachine, PeerRole } from "./role.ts";
+import type { Login, PeerEmbedding, PeerMachine, PeerRole } from "./role.ts";
 import { serve } from "./serve.ts";
 
+export interface PeerProgram<Machine extends PeerMachine> {
+  readonly role: PeerRole<Machine>;
+  readonly options: PeerOptions;
+  readonly io: ProgramIo;
+  readonly threads: PlaneThreads;
+  /** Absent: it is a program of its own. */
+  readonly embedding?: PeerEmbedding<Machine> | undefined;
+}
+
 /** Runs until it is told to stop; resolves to the exit code. @throws PosternError with PG-14's codes */
-export async function runPeer<Machine extends PeerMachine>(
-  role: PeerRole<Machine>,
-  options: PeerOptions,
-  io: ProgramIo,
-  threads: PlaneThreads,
-): Promise<number> {
+export async function runPeer<Machine extends PeerMachine>(program: PeerProgram<Machine>): Promise<number> {
+  const { role, options, io } = program;
   const startedAt = performance.now();
   const undo = createUndoStack(io.log);
   const url = portalUrl(options.apiUrl);
   try {
-    const folders = options.check ? [] : lockInstance(role.name, options, io, undo);
+    const folders = options.check ? [] : lockInstance(program, undo);
     if (!options.noCheck) requirePrivilege(role.name);
     const { login, ...access } = identify(role.name, options, io);
     if (options.check) {
@@ -39,16 +44,9 @@ export async function runPeer<Machine extends PeerMachine>(
     const ending = createEnding(io);
     undo.add("signals", () => ending.close());
     return await serve({
-      role,
-      options,
-      io,
-      undo,
-      ending,
-      url,
+      ...program,
+      ...{ undo, ending, url, login, startedAt },
       ...access,
-      login,
-      threads,
-      startedAt,
       runFolders: folders,
     });
   } finally {
@@ -67,9 +65,13 @@ export function portalUrl(apiUrl: string): PortalUrl {
 }
 
 /** The folder of the lock (PG-10). Where not even a lock can be written, the missing privilege is the reason (PG-11). */
-function lockInstance(role: string, options: PeerOptions, io: ProgramIo, undo: UndoStack): readonly string[] {
+function lockInstance<Machine extends PeerMachine>(
+  { role: { name: role }, options, io, embedding }: PeerProgram<Machine>,
+  undo: UndoStack,
+): readonly string[] {
   try {
-    const lock = takeLock(openKernel(), options.instance ?? role, runFolders(io.env));
+    const remedy = embedding && "close it, or give this one another name by `instance`";
+    const lock = takeLock(openKernel(), options.instance ?? role, runFolders(io.env), remedy);
     undo.add("lock", () => lock.release());
     return [dirname(lock.path)];
   } catch (error) {

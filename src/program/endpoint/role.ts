@@ -11,6 +11,7 @@ import type {
   ControlEvent,
   ControlMethods,
   DnsStatus,
+  PeerStatus,
   PortalLinkStatus,
   ResourceView,
 } from "../control/index.ts";
@@ -66,6 +67,25 @@ export interface PeerRole<Machine extends PeerMachine> extends TunnelRole<Machin
   readonly keepsForMs: number;
   /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
   setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
+}
+
+/**
+ * Where a client or gateway on a host is a part of another program (PG-120), which is told what its operator would
+ * see: there is no control socket and no command for events.
+ */
+export interface PeerEmbedding<Machine extends PeerMachine> {
+  /** Further trusted roots for the portal, as PEM. */
+  readonly ca?: readonly string[] | undefined;
+  readonly tell: (event: ControlEvent) => void;
+  /** Everything is open; the portal is asked next. */
+  readonly onOpen: (facts: PeerFacts<Machine>) => void;
+}
+
+export interface PeerFacts<Machine extends PeerMachine> {
+  readonly machine: Machine;
+  readonly input: PeerParts<Machine>["input"];
+  readonly reset: (reason: string) => void;
+  readonly status: () => PeerStatus;
 }
 
 /** What the role has set on the host, to be kept so (PG-153). */

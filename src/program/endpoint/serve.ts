@@ -40,7 +40,7 @@ import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch
 import { createRebinding } from "./rebinding.ts";
 import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
-import type { Login, PeerMachine, PeerRole } from "./role.ts";
+import type { Login, PeerEmbedding, PeerMachine, PeerRole } from "./role.ts";
 import { hostSurroundings } from "./surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "./tunnel.ts";
 
@@ -60,6 +60,7 @@ export interface Course<Machine extends PeerMachine> extends TokenAccess {
   readonly startedAt: number;
   /** Where lock and control socket are (PG-10). */
   readonly runFolders: readonly string[];
+  readonly embedding?: PeerEmbedding<Machine> | undefined;
 }
 
 /** The host with the plane on it, and what is kept as it was set. */
@@ -111,6 +112,8 @@ export async function serve<Machine extends PeerMachine>(course: Course<Machine>
   });
   undo.add("network events", () => network.stop());
   shell.input((now) => machine.handleOwnAddresses(now, network.ownSockets()));
+  const { input } = shell;
+  course.embedding?.onOpen({ machine, input, reset: parts.reset, status: watch.status });
   wiring.connect();
   try {
     const code = await ending.wait();

@@ -10,30 +10,43 @@ import {
 import type { TunnelGateway } from "../../tunnel/index.ts";
 import { REJECT_AFTER_TIME_MS } from "../../wireguard/index.ts";
 import { runPeer } from "../endpoint/peer.ts";
-import type { PeerRole } from "../endpoint/role.ts";
+import type { PeerEmbedding, PeerRole } from "../endpoint/role.ts";
 import type { ProgramIo } from "../io.ts";
 import type { GatewayOptions } from "../options.ts";
 import type { PlaneHost } from "../shell/index.ts";
 import { gatewayRole } from "./gateway-role.ts";
 import { openNames } from "./open-names.ts";
 
-export function runGateway(options: GatewayOptions, io: ProgramIo, threads: PlaneThreads): Promise<number> {
-  return runPeer(gatewayOnHost(options, io), options, io, threads);
+export function runGateway(
+  options: GatewayOptions,
+  io: ProgramIo,
+  threads: PlaneThreads,
+  embedding?: PeerEmbedding<TunnelGateway>,
+): Promise<number> {
+  const role = gatewayOnHost(options, io, embedding?.ca);
+  return runPeer({ role, options, io, threads, embedding });
 }
 
-function gatewayOnHost(options: GatewayOptions, io: ProgramIo): PeerRole<TunnelGateway> {
+function gatewayOnHost(
+  options: GatewayOptions,
+  io: ProgramIo,
+  ca: readonly string[] = [],
+): PeerRole<TunnelGateway> {
   const log = io.log.scope("dns");
   let opened: PlaneHost | undefined;
   return {
-    ...gatewayRole(options, {
-      isHostOpen: options.hostAccess === "all",
-      isLinkLocalAllowed: options.allowLinkLocal,
-      openNameService(parts) {
-        if (opened === undefined) throw new Error("the host is set up before the tunnel");
-        return openNames({ kernel: opened.kernel, options, log }, parts);
+    ...gatewayRole(
+      { ...options, ca },
+      {
+        isHostOpen: options.hostAccess === "all",
+        isLinkLocalAllowed: options.allowLinkLocal,
+        openNameService(parts) {
+          if (opened === undefined) throw new Error("the host is set up before the tunnel");
+          return openNames({ kernel: opened.kernel, options, log }, parts);
+        },
+        areFlowsLogged: options.flowLogs,
       },
-      areFlowsLogged: options.flowLogs,
-    }),
+    ),
     // Older sessions are dead for both ends.
     keepsForMs: REJECT_AFTER_TIME_MS,
     setUpHost(host, undo, log) {

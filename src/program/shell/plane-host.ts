@@ -2,7 +2,7 @@
  * The plane on a Linux host: cipher variant, TUN device, sockets and workers, opened and closed together.
  * `postern wg`, client and gateway differ in what they do with it, not in how it comes up.
  */
-import { type CipherChoice, chooseCipher } from "../../../bindings/cipher/index.ts";
+import type { CipherChoice } from "../../../bindings/cipher/index.ts";
 import {
   type Kernel,
   type MtuQuestion,
@@ -30,6 +30,7 @@ import {
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import type { Instant, Log } from "../../base/index.ts";
 import { readClock } from "../../host/index.ts";
+import { sharedChoice } from "../shared-choice.ts";
 import type { ShellTransmit } from "./shell.ts";
 import { createSocketErrors, type SocketErrors } from "./socket-errors.ts";
 import {
@@ -122,7 +123,7 @@ interface OpenHost {
  * @throws PosternError `privilege`, `host`, `cipher-unknown`, `cipher-unusable`; nothing is left open then
  */
 export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
-  const choice = chooseCipher({ cipher: options.cipher });
+  const choice = sharedChoice(options.cipher);
   reportChoice(choice, options.log);
   const host = openHost(options, choice);
   const { kernel, rtnetlink, plane, tun } = host;

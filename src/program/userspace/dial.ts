@@ -1,17 +1,43 @@
 /** From a name or an address to a connection: resources only, never the open internet (PG-123). */
-import { contains, formatIp, type IpAddress, PosternError, parseIp } from "../../base/index.ts";
+import {
+  contains,
+  formatIp,
+  type Instant,
+  type IpAddress,
+  PosternError,
+  parseIp,
+  type SocketAddress,
+} from "../../base/index.ts";
 import { TYPE } from "../../dns/index.ts";
 import type { ResourceStatus, TunnelClient } from "../../tunnel/index.ts";
 import type { DnsService } from "../dns/index.ts";
 import type { TcpSocket } from "./face.ts";
-import type { Sockets } from "./sockets.ts";
 
-export interface DialParts {
+/** What is known of resources. */
+export interface Rights {
   readonly machine: Pick<TunnelClient, "resources">;
   /** Whose proxy address it is. */
   readonly resourceOfProxy: (address: IpAddress) => string | undefined;
+}
+
+export interface DialParts extends Rights {
   readonly dns: Pick<DnsService, "lookup">;
-  readonly sockets: Sockets;
+  readonly sockets: { connect(remote: SocketAddress, signal: AbortSignal): Promise<TcpSocket> };
+}
+
+export function rightsOf(machine: TunnelClient, input: (give: (now: Instant) => void) => void): Rights {
+  return {
+    machine,
+    resourceOfProxy(address) {
+      let rid: string | undefined;
+      input((now) =>
+        machine.useResolver(now, (resolver) => {
+          rid = resolver.assignmentOf(address)?.rid;
+        }),
+      );
+      return rid;
+    },
+  };
 }
 
 /** How much later than the one before an address is tried (RFC 8305 §5). */
@@ -46,7 +72,7 @@ export async function resolveHost(
 
 /** The resource that an address belongs to. */
 export function ownerOf(
-  { machine, resourceOfProxy }: Pick<DialParts, "machine" | "resourceOfProxy">,
+  { machine, resourceOfProxy }: Rights,
   address: IpAddress,
 ): ResourceStatus | undefined {
   const rid = resourceOfProxy(address);

@@ -9,6 +9,7 @@ import { createPlane, createPlaneMemory, type Plane } from "../../../bindings/pl
 import { type PlaneThreads, spawnPlaneThreads, TUNNEL_WORKERS } from "../../../bindings/thread/index.ts";
 import { type IpAddress, PosternError, type SocketAddress } from "../../base/index.ts";
 import { readClock } from "../../host/index.ts";
+import { sharedChoice } from "../shared-choice.ts";
 import {
   createSocketErrors,
   NO_SOCKETS,
@@ -24,7 +25,6 @@ import {
 } from "../shell/index.ts";
 import { systemRandom } from "../system-random.ts";
 import { type Carrier, type CarrierOptions, TUNNEL_MTU } from "./carrier.ts";
-import { sharedChoice } from "./shared-choice.ts";
 
 interface State {
   readonly options: CarrierOptions;

@@ -3,7 +3,6 @@ export {
   openUserspaceClient,
   type UserspaceClient,
   type UserspaceClientOptions,
-  type Waiting,
 } from "./client.ts";
 export type { Addr, TcpSocket, UdpSocket } from "./face.ts";
 export { openUserspaceGateway, type UserspaceGateway, type UserspaceGatewayOptions } from "./gateway.ts";
@@ -19,6 +18,7 @@ export type {
 export { toAddress } from "./names.ts";
 export type { UserspacePeer } from "./peer.ts";
 export type { RawReader, RawTcp } from "./raw-tcp.ts";
+export type { ClientReach, Waiting } from "./reach.ts";
 export type { UserspaceStatus } from "./status.ts";
 export { takeRaw } from "./tcp-socket.ts";
 export { createUnread } from "./unread.ts";

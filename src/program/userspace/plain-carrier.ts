@@ -2,11 +2,11 @@
 import { createPlane, createPlaneMemory, type Plane, type PlaneSend } from "../../../bindings/plane/index.ts";
 import { equalSocketAddress, type Instant, type IpAddress, instant } from "../../base/index.ts";
 import type { PlaneEvent } from "../../plane/index.ts";
+import { sharedChoice } from "../shared-choice.ts";
 import { TURN_INPUTS } from "../shell/index.ts";
 import { systemRandom } from "../system-random.ts";
 import { type Carrier, type CarrierOptions, TUNNEL_MTU } from "./carrier.ts";
 import { createGathering, type Gathering } from "./gathering.ts";
-import { sharedChoice } from "./shared-choice.ts";
 import { type ArrivedDatagram, openRuntimeSockets, type RuntimeSockets } from "./udp-sockets.ts";
 
 /** One receive of the plane, as the kernel would join datagrams. */

@@ -226,6 +226,19 @@ const MESSAGES: Readonly<Record<TcpEnd | "closed", string>> = {
 };
 
 function errorOf({ end = "closed", reason, remote }: State): PosternError {
+  return endError({ end, reason, remote });
+}
+
+/** Why nothing goes either way any more. */
+export function endError({
+  end,
+  reason,
+  remote,
+}: {
+  readonly end: TcpEnd | "closed";
+  readonly reason?: unknown;
+  readonly remote: SocketAddress;
+}): PosternError {
   const code = end === "done" ? "closed" : end;
   const { address, port } = toAddr(remote);
   return new PosternError(code, `${address} port ${port}: ${MESSAGES[end]}`, undefined, {

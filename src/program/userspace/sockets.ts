@@ -202,7 +202,7 @@ function openUdp(state: State, { family, resolve }: UdpOptions): UdpSocket {
   return handle.socket;
 }
 
-function tooBig(data: Uint8Array): PosternError {
+export function tooBig(data: Uint8Array): PosternError {
   return new PosternError(
     "host",
     `a datagram of ${data.length} bytes does not fit into the tunnel's packets`,
@@ -257,7 +257,7 @@ export function instanceClosed(): PosternError {
   return new PosternError("closed", "the instance is closed");
 }
 
-function connectError(reason: TcpEnd, remote: SocketAddress): PosternError {
+export function connectError(reason: TcpEnd, remote: SocketAddress): PosternError {
   const at = `${formatIp(remote.address)} port ${remote.port}`;
   switch (reason) {
     case "refused":

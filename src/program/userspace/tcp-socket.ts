@@ -13,6 +13,11 @@ export function createTcpSocket(parts: TcpParts): {
   readonly handle: TcpHandle;
 } {
   const { raw, handle } = createRawTcp(parts);
+  return { socket: socketOf(raw), handle };
+}
+
+/** Streams around a connection that nobody has opened yet. */
+export function socketOf(raw: RawTcp): TcpSocket {
   let made: Streams | undefined;
   const streams = (): Streams => {
     made ??= streamsOf(raw);
@@ -38,7 +43,7 @@ export function createTcpSocket(parts: TcpParts): {
     made = lockedStreams();
     return raw;
   });
-  return { socket, handle };
+  return socket;
 }
 
 /** The connection below a socket for a caller who makes other streams of it; the socket's own are locked then. */

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { PosternError as BaseError } from "../../../src/base/index.ts";
-import { connectClient, type LogRecord, PosternError } from "../../../src/index.ts";
+import {
+  type ClientOptions,
+  connectClient,
+  type GatewayOptions,
+  type LogRecord,
+  PosternError,
+  startGateway,
+} from "../../../src/index.ts";
 import { toLibraryError } from "../../../src/library/error.ts";
 import { createRecordLog } from "../../../src/library/log.ts";
 
@@ -30,25 +37,52 @@ describe("the library's errors", () => {
     [{ addresses: ["localhost"] }, /no IP address/],
     [{ systemResolvers: ["dns.example"] }, /no IP address/],
     [{ log: () => {}, logFilter: "loud" }, /unknown level/],
-    [{ mode: "tun" as "userspace" }, /no mode/],
+    [{ mode: "tap" as "userspace" }, /no mode/],
+    [{ tunName: "tun7" }, /tunName is an option of mode 'tun' alone/],
+    [{ dnsControl: "disabled" }, /dnsControl is an option of mode 'tun'/],
+    [{ mode: "tun", sockets: "fast" }, /sockets is an option of mode 'userspace' alone/],
+    [{ mode: "tun", systemResolvers: [] }, /systemResolvers is an option of mode 'userspace'/],
+    [{ mode: "tun", apiUrl: "ftp://portal.example" }, /no portal address/],
+    [{ mode: "tun", id: "" }, /id is empty/],
+    [{ mode: "tun", tunName: "a/b" }, /no device name/],
+    [{ mode: "tun", egressInterface: ".." }, /no device name/],
+    [{ mode: "tun", instance: "../client" }, /no name of an instance/],
+    [{ mode: "tun", threads: 17 }, /threads is 17/],
+    [{ mode: "tun", log: () => {}, logFilter: "loud" }, /unknown level/],
   ])("PG-120: options %o are refused before anything is opened", async (wrong, message) => {
     const options = { apiUrl: "ws://127.0.0.1:1", token: "x", id: "x", ...wrong };
-    await expect(connectClient(options)).rejects.toMatchObject({
+    await expect(connectClient(options as ClientOptions)).rejects.toMatchObject({
       code: "host",
       detail: "usage",
       message: expect.stringMatching(message),
     });
   });
 
-  it("PG-120: a signal that is aborted already starts nothing", async () => {
-    const options = {
-      apiUrl: "ws://127.0.0.1:1",
-      token: "x",
-      id: "x",
-      signal: AbortSignal.abort(new Error("no")),
-    };
-    await expect(connectClient(options)).rejects.toThrow("no");
+  it("PG-120: a gateway with a device leaves flows to the kernel", async () => {
+    const options = { apiUrl: "ws://127.0.0.1:1", token: "x", id: "x", mode: "tun" } as const;
+    for (const wrong of [{ onFlow: () => {} }, { resolver: async () => [] }]) {
+      const [name = ""] = Object.keys(wrong);
+      await expect(startGateway({ ...options, ...wrong } as unknown as GatewayOptions)).rejects.toMatchObject(
+        {
+          ...{ code: "host", detail: "usage", message: `${name} is an option of mode 'userspace' alone` },
+        },
+      );
+    }
   });
+
+  it.each(["userspace", "tun"])(
+    "PG-120: a signal that is aborted already starts nothing (%s)",
+    async (mode) => {
+      const options = {
+        mode: mode as "userspace",
+        apiUrl: "ws://127.0.0.1:1",
+        token: "x",
+        id: "x",
+        signal: AbortSignal.abort(new Error("no")),
+      };
+      await expect(connectClient(options)).rejects.toThrow("no");
+    },
+  );
 });
 
 describe("the library's log", () => {

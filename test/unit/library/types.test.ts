@@ -11,8 +11,8 @@ import * as node from "../../../src/library/node/index.ts";
 
 describe("the library's types", () => {
   it("PG-132: connectClient and its options", () => {
-    expectTypeOf(library.connectClient).parameters.toEqualTypeOf<[Library.ClientOptions]>();
-    expectTypeOf(library.connectClient).returns.resolves.toEqualTypeOf<Library.Client>();
+    const connect = (options: Library.ClientOptions) => library.connectClient(options);
+    expectTypeOf(connect).returns.resolves.toEqualTypeOf<Library.Client>();
     expectTypeOf<{ apiUrl: string; token: string; id: string }>().toExtend<Library.ClientOptions>();
     expectTypeOf<{ apiUrl: URL; token: () => Promise<string>; id: string }>().toExtend<Library.BaseOptions>();
     expectTypeOf<Library.BaseOptions["token"]>().toEqualTypeOf<Library.Token>();
@@ -25,8 +25,8 @@ describe("the library's types", () => {
   });
 
   it("PG-132: startGateway, and the flows that it is given", () => {
-    expectTypeOf(library.startGateway).parameters.toEqualTypeOf<[Library.GatewayOptions]>();
-    expectTypeOf(library.startGateway).returns.resolves.toEqualTypeOf<Library.Gateway>();
+    const start = (options: Library.GatewayOptions) => library.startGateway(options);
+    expectTypeOf(start).returns.resolves.toEqualTypeOf<Library.Gateway>();
     expectTypeOf<Library.Gateway>().toExtend<Library.Instance>();
     expectTypeOf<Library.GatewayOptions["flowLogs"]>().toEqualTypeOf<boolean | undefined>();
     type Flow = Parameters<NonNullable<Library.GatewayOptions["onFlow"]>>[0];
@@ -38,6 +38,26 @@ describe("the library's types", () => {
     expectTypeOf<Library.InboundUdpFlow["accept"]>().returns.toEqualTypeOf<Library.DatagramFlow>();
     expectTypeOf<Flow["forward"]>().parameter(0).toEqualTypeOf<Library.HostTarget | undefined>();
     expectTypeOf<Flow["refuse"]>().parameter(0).toEqualTypeOf<Library.FlowRefusal | undefined>();
+  });
+
+  it("PG-132: both with a device, whose options and status are others", () => {
+    const connect = (options: Library.TunClientOptions) => library.connectClient(options);
+    expectTypeOf(connect).returns.resolves.toEqualTypeOf<Library.TunClient>();
+    const start = (options: Library.TunGatewayOptions) => library.startGateway(options);
+    expectTypeOf(start).returns.resolves.toEqualTypeOf<Library.TunGateway>();
+    expectTypeOf<Library.TunClientOptions>().toExtend<Library.TunOptions>();
+    expectTypeOf<Library.TunOptions>().toExtend<Library.CommonOptions>();
+    expectTypeOf<Library.BaseOptions>().toExtend<Library.CommonOptions>();
+    expectTypeOf<Library.TunOptions["mode"]>().toEqualTypeOf<"tun">();
+    expectTypeOf<Library.ClientOptions["mode"]>().toEqualTypeOf<"userspace" | undefined>();
+    expectTypeOf<Extract<keyof Library.TunClientOptions, "sockets" | "addresses">>().toEqualTypeOf<never>();
+    expectTypeOf<Extract<keyof Library.TunGatewayOptions, "onFlow" | "resolver">>().toEqualTypeOf<never>();
+    expectTypeOf<Extract<keyof Library.ClientOptions, "tunName" | "dnsControl">>().toEqualTypeOf<never>();
+    expectTypeOf<ReturnType<Library.TunClient["status"]>>().toEqualTypeOf<Library.TunStatus>();
+    expectTypeOf<ReturnType<Library.TunGateway["status"]>>().toEqualTypeOf<Library.TunStatus>();
+    expectTypeOf<Library.TunStatus["mode"]>().toEqualTypeOf<"tun">();
+    expectTypeOf<Library.TunStatus["tun"]["name"]>().toEqualTypeOf<string>();
+    expectTypeOf<Library.TunClient["dial"]>().toEqualTypeOf<Library.Client["dial"]>();
   });
 
   it("PG-132: startPortal", () => {

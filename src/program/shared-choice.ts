@@ -1,4 +1,4 @@
-import { type CipherChoice, chooseCipher } from "../../../bindings/cipher/index.ts";
+import { type CipherChoice, chooseCipher } from "../../bindings/cipher/index.ts";
 
 let choice: CipherChoice | undefined;
 
