@@ -56,6 +56,12 @@ for (const { name, needs, ciphers } of CASES) {
       expect(probe.wakes).toBeGreaterThanOrEqual(2);
     }, 60_000);
 
+    it("PG-15, D-28: a process that catches its signal ends with the status that it chose", async () => {
+      const [program, ...words] = startWordsOf(name);
+      const { output } = await runToEnd(program, [...words, "test/lib/signal-probe.mjs"], WITHIN_MS);
+      expect(JSON.parse(output)).toEqual({ status: 7 });
+    }, 60_000);
+
     it("PG-78, D-28: a unit starts this runtime, and tells Deno to ask nobody for newer versions", async () => {
       const [program, ...words] = [...startWordsOf(name), "build/program/main.js"];
       const { status, output } = await runToEnd(program, [...words, "service", "print", "portal"], WITHIN_MS);

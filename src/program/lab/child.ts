@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { PosternError } from "../../base/index.ts";
 import { helperEnvironment } from "../../host/index.ts";
+import { sendSignal } from "../send-signal.ts";
 import { within } from "./patience.ts";
 
 /** Of each stream the newest part is kept: enough to explain a failure, bounded for long runs. */
@@ -99,13 +100,13 @@ export function startChild(options: ChildOptions): Child {
     stderr: () => streams.stderr.kept,
     waitForLine: (pattern, wait) => untilLine(running, pattern, wait),
     signal: (signal) => {
-      if (running.exit === undefined) process.kill(signal);
+      if (running.exit === undefined) sendSignal(process, signal);
     },
     stop: async ({ signal = "SIGTERM", withinMs = STOP_WITHIN_MS } = {}) => {
-      if (running.exit === undefined) process.kill(signal);
+      if (running.exit === undefined) sendSignal(process, signal);
       const ended = await within(exited, withinMs);
       if (ended !== undefined) return ended;
-      process.kill("SIGKILL");
+      sendSignal(process, "SIGKILL");
       return await exited;
     },
     wait: async (withinMs) => {

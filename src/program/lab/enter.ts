@@ -12,6 +12,7 @@ import { PosternError } from "../../base/index.ts";
 import { findHelper, helperEnvironment } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
+import { sendSignal } from "../send-signal.ts";
 
 /** Set for the process inside. */
 const INSIDE = "POSTERN_LAB_INSIDE";
@@ -50,7 +51,7 @@ export async function enter(io: ProgramIo, what: "demo" | "bench"): Promise<numb
     // twice and be taken for the second stop signal, which ends without cleaning up (PG-15).
     detached: true,
   });
-  const stopListening = io.onSignal((signal) => child.kill(signal));
+  const stopListening = io.onSignal((signal) => sendSignal(child, signal));
   const status = await new Promise<number>((resolve) => {
     child.on("error", () => resolve(EXIT.failure));
     child.on("close", (code) => resolve(code ?? EXIT.failure));

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { entryFile, IS_EXECUTABLE } from "../../../bindings/runtime/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
+import { sendSignal } from "../send-signal.ts";
 
 /** Set for the process that stays. */
 const INSIDE = "POSTERN_DETACHED";
@@ -26,7 +27,7 @@ export async function detach(io: ProgramIo): Promise<number> {
   });
   child.stderr?.pipe(process.stderr);
   // Until it is ready a signal is meant for the start as a whole.
-  const stopListening = io.onSignal((signal) => child.kill(signal));
+  const stopListening = io.onSignal((signal) => sendSignal(child, signal));
   const code = await untilReady(child);
   stopListening();
   child.stdout?.destroy();
