@@ -174,8 +174,12 @@ function choose(
   const wallNow = core.clock.wallNow(now);
   const { authorizations } = core.store;
   const last = given.get(`${device.id}|${rid}`);
+  // Where the portal has taken the access itself, or it has expired, asking again tells nothing of the path.
   const isSuspect =
-    last !== undefined && now - last.at < SUSPECT_FOR_MS && equalBytes(last.clientKey, device.publicKey);
+    last !== undefined &&
+    now - last.at < SUSPECT_FOR_MS &&
+    equalBytes(last.clientKey, device.publicKey) &&
+    authorizations.ofPair(device.id, last.gid, wallNow).some((record) => record.rid === rid);
   return chooseGateway({
     candidates: readyGateways(core, siteId),
     clientVersion: device.version,

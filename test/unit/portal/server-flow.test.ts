@@ -254,6 +254,28 @@ describe("fail-over", () => {
     expect(client.last("flow-created").gid).toBe(gid);
   });
 
+  it("PT-84.3: nor if the portal took the access itself: the gateway that serves the rest is kept", () => {
+    const fileOf = (office: string) => `version: 1
+resources:
+  - { name: Office, type: cidr, address: ${office}, site: default }
+  - { name: Lab, type: cidr, address: 172.21.0.0/16, site: default }
+policies: [{ group: dev, resource: Office }, { group: dev, resource: Lab }]
+`;
+    const world = createWorld(fileOf("172.20.0.0/16"));
+    const gateways = [world.gateway({ id: "a" }), world.gateway({ id: "b" })];
+    const client = world.client();
+    const serve = (name: string, ...known: readonly string[]): string => {
+      const before = gateways.map(({ log }) => log.length);
+      client.send(createFlow(ridOf(client, name), ...known));
+      gateways.find(({ log }, i) => log.length > (before[i] ?? 0))?.answer();
+      return client.last("flow-created").gid;
+    };
+    const gid = serve("Office");
+    expect(serve("Lab", gid)).toBe(gid);
+    world.reload(fileOf("172.22.0.0/16"));
+    expect(serve("Office", gid)).toBe(gid);
+  });
+
   it("PT-84.6: new clients go where the fewest are", () => {
     const world = createWorld();
     const gateways = [world.gateway({ id: "a" }), world.gateway({ id: "b" })];
