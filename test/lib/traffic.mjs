@@ -2,7 +2,8 @@
  * What runs on the machines of the system tests: servers that say what came, and senders that say what
  * became of it. Plain JavaScript, so that it starts at once; it ends with its namespace.
  *
- *   node traffic.mjs serve PORT              HTTP in both families; prints the SHA-256 of its page; /N is N bytes of it, again and again
+ *   node traffic.mjs serve PORT              HTTP in both families; prints the SHA-256 of its page; /N is N bytes of it, again and again,
+ *                                            /N?after=MS that much later
  *   node traffic.mjs fetch URL               prints `fetched SHA-256 ADDRESS-THE-SERVER-SAW`
  *   node traffic.mjs sink PORT               TCP; prints `bytes N at UNIX-MS` as more comes
  *   node traffic.mjs source ADDRESS PORT     a TCP stream of 1 MB/s; prints `connected`, `error CODE`
@@ -32,8 +33,12 @@ function serve(port) {
     response.setHeader("x-seen-from", request.socket.remoteAddress ?? "");
     response.setHeader("x-seen-port", request.socket.remotePort ?? 0);
     response.setHeader("x-served-at", request.socket.localAddress ?? "");
-    const bytes = Number(request.url?.slice(1));
-    response.end(bytes > 0 ? Buffer.alloc(bytes, PAGE) : PAGE);
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://server");
+    const bytes = Number(pathname.slice(1));
+    const answer = () => response.end(bytes > 0 ? Buffer.alloc(bytes, PAGE) : PAGE);
+    const afterMs = Number(searchParams.get("after"));
+    if (afterMs > 0) setTimeout(answer, afterMs);
+    else answer();
   });
   server.listen(port, "::", () => console.log(`serving ${createHash("sha256").update(PAGE).digest("hex")}`));
 }

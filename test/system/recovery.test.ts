@@ -1,6 +1,7 @@
 /** What happens when a program dies, comes back, or is told that its network changed. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { type Child, type Namespace, patient } from "../../src/program/lab/index.ts";
+import { connectionsOf } from "../lib/ask.ts";
 import { captureHost, type HostSnapshot } from "../lib/leftovers.ts";
 import { echo, eventually, newest, timesOf, warningsOf } from "../lib/observe.ts";
 import { createOffice, OFFICE_V4, type Office, VAULT } from "../lib/office.ts";
@@ -11,6 +12,8 @@ const SINK = "9000";
 const GATEWAY_BOUND_MS = 25_000;
 const PORTAL_BOUND_MS = 10_000;
 const CLIENT_BOUND_MS = 15_000;
+/** Longer than a connection takes to go idle (SN-76), and than the client takes to find the gateway again. */
+const ANSWER_AFTER_MS = 35_000;
 /** How long a whole test may take where a bound above is waited for. */
 const timeout = 90_000;
 
@@ -172,6 +175,33 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "recovery", () => {
     // By now the portal would have had to answer the check.
     await new Promise((resolve) => setTimeout(resolve, 6000));
     expect([lost(), anew(gateway), anew(client)]).toEqual(before);
+  });
+
+  it("TN-106, PT-94: who only waits for an answer has it, though the gateway has another key meanwhile", {
+    timeout,
+  }, async () => {
+    const server = office.traffic(office.resource, "serve", "80");
+    streams.push(server);
+    await server.waitForLine(/^serving /, { withinMs: 10_000 });
+    const connected = (): number => timesOf(client, /gateway connected/).length;
+    const before = connected();
+    const fetching = office.traffic(
+      office.client,
+      "fetch",
+      `http://${OFFICE_V4}/1000?after=${ANSWER_AFTER_MS}`,
+    );
+    streams.push(fetching);
+    await eventually(async () => {
+      const states = (await connectionsOf(office, office.client)).map(({ state }) => state);
+      expect(states).toEqual(["idle"]);
+    }, ANSWER_AFTER_MS);
+    const resetAt = Date.now();
+    gateway.signal("SIGHUP");
+    // Nobody sends: the client has been told, has looked, and has asked anew.
+    await eventually(() => expect(connected()).toBe(before + 1));
+    const foundMs = (timesOf(client, /gateway connected/).at(-1) ?? 0) - resetAt;
+    expect(foundMs, "not by the keep-alive of TCP, a minute after the question").toBeLessThan(30_000);
+    await fetching.waitForLine(/^fetched /, { withinMs: ANSWER_AFTER_MS, stream: "stdout" });
   });
 
   it("PT-32, TS-30 no. 19: a killed portal leaves tunnels alone; back again, it opens new ones", {
