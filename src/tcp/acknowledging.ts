@@ -24,6 +24,8 @@ interface Told {
   ack: number;
   delivered: number;
   hasDuplicate: boolean;
+  /** By that duplicate RACK's patience has grown. */
+  isWindowWider: boolean;
   isSackNew: boolean;
   /** Of the oldest segment that was sent once only. */
   rttMs: number | undefined;
@@ -52,6 +54,7 @@ export function takeAck(
     ack,
     delivered: 0,
     hasDuplicate: false,
+    isWindowWider: false,
     isSackNew: false,
     rttMs: undefined,
   };
@@ -97,7 +100,7 @@ function takeSacks(connection: Connection, told: Told, note: (range: Readonly<Se
   const isInside = second !== undefined && second.start <= first.start && first.end <= second.end;
   if (first.end <= sender.una || isInside) {
     told.hasDuplicate = true;
-    noteDuplicate(sender.rack, sender.una, sender.nxt);
+    told.isWindowWider = noteDuplicate(sender.rack, sender.una, sender.nxt);
   }
   for (const { start, end } of blocks) {
     if (start >= end || start < sender.una || end > sender.nxt) continue;
@@ -161,7 +164,9 @@ function learnRoundTrip(connection: Connection, { now, rttMs, ack, unaBefore, se
   if (sampleMs === undefined && ack > unaBefore && hasTimestamps && echo !== undefined && echo !== 0) {
     sampleMs = Math.max(0, distance(echo, timestampAt(connection, now)));
   }
-  if (sampleMs !== undefined) learn(sender.rtt, now, sampleMs, profile);
+  if (sampleMs === undefined) return;
+  learn(sender.rtt, now, sampleMs, profile);
+  sender.rack.isTimed = true;
 }
 
 /** The first answer after a time-out is to what was sent before it: nothing was lost (RFC 3522 §3.2, RFC 4015). */
@@ -205,11 +210,11 @@ export function findLost(connection: Connection, now: Instant, flightBefore = 0)
   if (lostBytes > 0) enterRecovery(congestion, flight, sender.nxt);
 }
 
-function finishPhase({ sender }: Connection, { ack }: Told): void {
-  const wasRecovery = sender.congestion.phase.kind === "recovery";
+function finishPhase({ sender }: Connection, { ack, isWindowWider }: Told): void {
   if (!leaveAt(sender.congestion, ack)) return;
   sender.duplicateAcks = 0;
-  if (wasRecovery) noteRecovered(sender.rack);
+  // Behind a time-out, too (RFC 8985 §6.2 step 4).
+  if (!isWindowWider) noteRecovered(sender.rack);
 }
 
 function growWindow(connection: Connection, { now, delivered, flightBefore, rttMs }: Told): void {

@@ -12,7 +12,8 @@ import { CAREFUL_SHARE, createSlowStart, judgeRound, type Round, type SlowStart 
 export type Phase =
   | { readonly kind: "open" }
   | { readonly kind: "recovery"; readonly until: number; readonly prr: Prr }
-  | { readonly kind: "loss"; readonly until: number };
+  // The oldest segment goes out whatever else is under way (RFC 6298 §5.4).
+  | { readonly kind: "loss"; readonly until: number; isFirstDue: boolean };
 
 interface Prr {
   readonly flightBytes: number;
@@ -142,6 +143,7 @@ function reduce(congestion: Congestion, prr: Prr, { delivered, flight }: Progres
 
 /** Octets have been sent; a recovery counts them. */
 export function noteOutput({ phase }: Congestion, octets: number): void {
+  if (phase.kind === "loss") phase.isFirstDue = false;
   if (phase.kind !== "recovery") return;
   phase.prr.sent += octets;
   phase.prr.isFirstDue = false;
@@ -166,7 +168,7 @@ export function enterLoss(
     lower(congestion, flightBytes);
   }
   congestion.windowBytes = congestion.mss;
-  congestion.phase = { kind: "loss", until };
+  congestion.phase = { kind: "loss", until, isFirstDue: true };
 }
 
 /** The time-out was none: the answer was only late (RFC 4015 §3.2). */
@@ -212,6 +214,7 @@ function lower(congestion: Congestion, flightBytes: number): void {
 /** Octets that may be sent now. */
 export function roomIn({ phase, windowBytes, mss }: Congestion, flightBytes: number): number {
   const room = windowBytes - flightBytes;
-  if (phase.kind === "recovery" && phase.prr.isFirstDue) return Math.max(room, mss);
-  return room;
+  const isFirstDue =
+    phase.kind === "recovery" ? phase.prr.isFirstDue : phase.kind === "loss" && phase.isFirstDue;
+  return isFirstDue ? Math.max(room, mss) : room;
 }

@@ -5,7 +5,7 @@
 import { after, type Instant } from "../base/index.ts";
 import { DUPLICATE_ACKS } from "./constants.ts";
 import type { RoundTrip } from "./round-trip.ts";
-import { type SentRange, type SentRanges, setState } from "./sent-ranges.ts";
+import { loseFirst, type SentRange, type SentRanges, setState } from "./sent-ranges.ts";
 
 export interface Rack {
   /** When the newest segment was sent of those that have arrived, and where it ends. */
@@ -21,6 +21,8 @@ export interface Rack {
   windowPersists: number;
   /** DSACKs count once per round trip: until this offset is acknowledged. */
   roundEnd: number | undefined;
+  /** Something has been timed since the last probe: without that there is no next one (RFC 8985 §7.3). */
+  isTimed: boolean;
   /** A tail that is being probed (RFC 8985 §7.3). */
   tail: { readonly end: number; readonly isAgain: boolean } | undefined;
 }
@@ -43,6 +45,7 @@ export function createRack(): Rack {
     windowQuarters: 1,
     windowPersists: 0,
     roundEnd: undefined,
+    isTimed: true,
     tail: undefined,
   };
 }
@@ -92,12 +95,13 @@ export function reorderingWindow(
   return Math.min(window, Math.max(WINDOW_MIN_MS, rtt.smoothedMs ?? window));
 }
 
-/** A duplicate came back: what was thought lost was late (RFC 8985 §6.2 step 4). */
-export function noteDuplicate(rack: Rack, una: number, nxt: number): void {
-  if (rack.roundEnd !== undefined && una < rack.roundEnd) return;
+/** A duplicate came back: what was thought lost was late (RFC 8985 §6.2 step 4). @returns whether patience grew */
+export function noteDuplicate(rack: Rack, una: number, nxt: number): boolean {
+  if (rack.roundEnd !== undefined && una < rack.roundEnd) return false;
   rack.roundEnd = nxt;
   rack.windowQuarters++;
   rack.windowPersists = WINDOW_PERSISTS;
+  return true;
 }
 
 /** A recovery has ended: now and then patience ends, too. */
@@ -129,6 +133,25 @@ export function detectLoss(sent: SentRanges, rack: Rack, now: Instant, windowMs:
   }
   const again = waitMs > 0 ? after(now, waitMs) : undefined;
   return { lostBytes: sent.lost - before, again };
+}
+
+/**
+ * The time-out has passed (RFC 8985 §6.3): the first segment is lost, and of the others what has been under way for
+ * longer than an answer takes. What was sent just before is only waiting for its own.
+ */
+export function loseAtTimeout(
+  sent: SentRanges,
+  rack: Rack,
+  now: Instant,
+  { mss, rtt }: { readonly mss: number; readonly rtt: RoundTrip },
+): void {
+  loseFirst(sent, mss);
+  const windowMs = reorderingWindow(rack, { sackedSegments: 0, isRecovering: true, rtt });
+  const answerMs = rack.sentAt === undefined ? (rtt.smoothedMs ?? 0) : rack.rttMs;
+  for (const range of sent.list) {
+    const isOverdue = range.sentAt + answerMs + windowMs <= now;
+    if (range.state === "flying" && isOverdue) setState(sent, range, "lost");
+  }
 }
 
 /** RFC 8985 §7.2: two round trips, and the peer's patience if a single segment is under way. */

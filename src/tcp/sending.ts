@@ -97,6 +97,10 @@ function emitLost(connection: Connection, now: Instant, mostBytes: number): Emis
   if (congestion.phase.kind === "loss") {
     connection.sender.retransmittedAt ??= timestampAt(connection, now);
   }
+  // Mending may take longer than the RTO while answers keep coming (RFC 6675 §6).
+  if (connection.hasSack && congestion.phase.kind === "recovery") {
+    connection.deadlines.rto = after(now, connection.sender.rtt.rtoMs);
+  }
   return emitData(connection, now, { start: range.start, end, sacks, isAgain: true });
 }
 
@@ -143,6 +147,7 @@ function emitTail(connection: Connection, now: Instant): Emission | undefined {
   sender.isTailDue = false;
   const last = sent.list.at(-1);
   if (last?.state !== "flying") return undefined;
+  rack.isTimed = false;
   const start = sender.nxt;
   const window = sender.una + sender.windowBytes - start;
   const fresh = Math.min(sender.queue.end - start, mss, window);
@@ -185,12 +190,12 @@ function emitData(connection: Connection, now: Instant, content: Content): Emiss
   return emit(connection, now, content);
 }
 
-/** RFC 8985 §7.2: only where SACK tells of losses, nothing is known to be lost, and no probe is under way. */
+/** RFC 8985 §7.2: only where SACK tells of losses, nothing is known to be lost, and no probe is under way or untimed. */
 export function armTailProbe({ hasSack, sender, deadlines }: Connection, now: Instant): void {
   const { sent, congestion, rack, rtt, mss } = sender;
   deadlines.probe = undefined;
   const isEligible = hasSack && congestion.phase.kind === "open" && sent.sacked === 0 && sent.lost === 0;
-  if (!isEligible || rack.tail !== undefined || sent.flying === 0) return;
+  if (!isEligible || rack.tail !== undefined || !rack.isTimed || sent.flying === 0) return;
   // Where the RTO would come first, the probe takes its place: it costs the window nothing.
   deadlines.probe = earliest(after(now, probeDelay(rtt, sent.flying <= mss)), deadlines.rto);
 }

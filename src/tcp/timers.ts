@@ -4,6 +4,7 @@ import { findLost } from "./acknowledging.ts";
 import { enterLoss } from "./congestion.ts";
 import { type Connection, type Deadline, isSynchronized } from "./connection.ts";
 import { KEEP_ALIVE_INTERVAL_MAX_MS, KEEP_ALIVE_PROBES_MAX } from "./constants.ts";
+import { loseAtTimeout } from "./rack.ts";
 import { backOff } from "./round-trip.ts";
 import { loseAll } from "./sent-ranges.ts";
 
@@ -35,7 +36,7 @@ export function handleDeadline(connection: Connection, now: Instant, which: Dead
   }
 }
 
-/** All that is under way is taken for lost; one segment goes first (RFC 6298 §5.4 to §5.6). */
+/** What is under way is taken for lost, and with RACK only what is overdue; one segment goes first (RFC 6298 §5.4 to §5.6). */
 function handleRto(connection: Connection, now: Instant): TimerVerdict {
   const { sender, profile, deadlines } = connection;
   const { sent, congestion, rtt, rack } = sender;
@@ -45,7 +46,8 @@ function handleRto(connection: Connection, now: Instant): TimerVerdict {
   if (sender.sends >= profile.dataSendsMax) return "give-up";
   if (!isRepeated) sender.retransmittedAt = undefined;
   enterLoss(congestion, { flightBytes: sender.nxt - sender.una, until: sender.nxt, isRepeated });
-  loseAll(sent);
+  if (connection.hasSack) loseAtTimeout(sent, rack, now, sender);
+  else loseAll(sent);
   backOff(rtt, profile.rtoMaxMs);
   sender.duplicateAcks = 0;
   sender.isTailDue = false;

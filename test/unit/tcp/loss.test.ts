@@ -134,7 +134,7 @@ describe("RACK-TLP (RFC 8985)", () => {
     `);
   });
 
-  it("PG-127: figure 2 of the RFC: a tail, the probe of it, and a lost retransmission", () => {
+  it("PG-127: the example of §3.4: a tail, the probe of it, and a lost retransmission", () => {
     runScript(`${OPEN}
       +0    send ${4 * MSS}
       ${sends(4)}
