@@ -135,6 +135,16 @@ export function loseAll(sent: SentRanges): void {
   for (const range of sent.list) if (range.state === "flying") setState(sent, range, "lost");
 }
 
+/** Whether the peer has acknowledged what lies before octets that it said it had, but not those (RFC 2018 §8). */
+export function hasReneged({ list }: SentRanges): boolean {
+  return list[0]?.state === "sacked";
+}
+
+/** What the peer said it had counts no more than what nobody has heard of. */
+export function forgetSacks(sent: SentRanges): void {
+  for (const range of sent.list) if (range.state === "sacked") setState(sent, range, "flying");
+}
+
 /** The first `octets` at most, if they are under way: what three duplicates, or part of an acknowledgement, tell of. */
 export function loseFirst(sent: SentRanges, octets: number): void {
   const [first] = sent.list;

@@ -6,7 +6,7 @@ import { type Connection, type Deadline, isSynchronized } from "./connection.ts"
 import { KEEP_ALIVE_INTERVAL_MAX_MS, KEEP_ALIVE_PROBES_MAX } from "./constants.ts";
 import { loseAtTimeout } from "./rack.ts";
 import { backOff } from "./round-trip.ts";
-import { loseAll } from "./sent-ranges.ts";
+import { forgetSacks, hasReneged, loseAll } from "./sent-ranges.ts";
 
 export type TimerVerdict = "again" | "give-up";
 
@@ -39,15 +39,14 @@ export function handleDeadline(connection: Connection, now: Instant, which: Dead
 /** What is under way is taken for lost, and with RACK only what is overdue; one segment goes first (RFC 6298 §5.4 to §5.6). */
 function handleRto(connection: Connection, now: Instant): TimerVerdict {
   const { sender, profile, deadlines } = connection;
-  const { sent, congestion, rtt, rack } = sender;
+  const { congestion, rtt, rack } = sender;
   if (sender.una === sender.nxt) return "again";
   const isRepeated = sender.sends > 0;
   sender.sends++;
   if (sender.sends >= profile.dataSendsMax) return "give-up";
   if (!isRepeated) sender.retransmittedAt = undefined;
   enterLoss(congestion, { flightBytes: sender.nxt - sender.una, until: sender.nxt, isRepeated });
-  if (connection.hasSack) loseAtTimeout(sent, rack, now, sender);
-  else loseAll(sent);
+  lose(connection, now);
   backOff(rtt, profile.rtoMaxMs);
   sender.duplicateAcks = 0;
   sender.isTailDue = false;
@@ -56,6 +55,13 @@ function handleRto(connection: Connection, now: Instant): TimerVerdict {
   deadlines.reorder = undefined;
   deadlines.rto = after(now, rtt.rtoMs);
   return "again";
+}
+
+function lose({ hasSack, sender }: Connection, now: Instant): void {
+  const { sent, rack } = sender;
+  if (hasSack && !hasReneged(sent)) return loseAtTimeout(sent, rack, now, sender);
+  forgetSacks(sent);
+  loseAll(sent);
 }
 
 function handleSynTimeout({ sender, profile, deadlines }: Connection, now: Instant): TimerVerdict {

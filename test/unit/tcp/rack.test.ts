@@ -217,3 +217,18 @@ describe("RFC 8985 §7: TLP", () => {
     `);
   });
 });
+
+describe("RFC 2018 §8: a peer that takes back what it said it had", () => {
+  it.each([1, 5])("PG-127: gets it again behind a time-out (%i segments)", (many) => {
+    runScript(`${OPEN}
+      +0    send ${(1 + many) * MSS}
+      ${sends(1 + many)}
+      +100  ${acks(0, edges(1, 1 + many))}
+      ${many > 2 ? "+0" : "+25"}    > . ${segment(0)} ack 1
+      +100  ${acks(1)}
+      +300  > . ${segment(1)} ack 1
+      +100  ${acks(1 + many)}
+      +9000 wait
+    `);
+  });
+});
