@@ -3,10 +3,11 @@ import { hostname } from "node:os";
 import { type IpAddress, type Log, type Secret, secret } from "../base/index.ts";
 import { externalIdOf, type PortalUrl, parsePortalUrl } from "../portal/protocol/index.ts";
 import type { LogRecord } from "../program/log-format.ts";
-import type { AskToken } from "../program/token-renewal.ts";
+import { type AskToken, inTime } from "../program/token-renewal.ts";
 import { type InboundFlow, type SocketChoice, toAddress } from "../program/userspace/index.ts";
 import { usage } from "./error.ts";
 import { createRecordLog } from "./log.ts";
+import { checkKinds } from "./option-kinds.ts";
 
 export type { LogRecord } from "../program/log-format.ts";
 
@@ -95,13 +96,14 @@ export async function readOptions(options: BaseOptions & { readonly mode?: strin
   const { apiUrl, id, name, listenPort = 0, addresses, mode = "userspace", sockets = "auto" } = options;
   if (mode !== "userspace") throw usage(`there is no mode '${mode}'`, "use userspace or tun");
   refuse(options, ONLY_TUN, "tun");
+  checkKinds(options);
   if (!["auto", "fast", "plain"].includes(sockets))
     throw usage(`there are no sockets '${sockets}'`, "use auto, fast or plain");
   const url = readWho(apiUrl, id);
   const log = createRecordLog(options.log, options.logFilter);
   return {
     url,
-    ...(await readToken(options.token)),
+    ...(await readToken(options.token, options.signal)),
     login: { externalId: externalIdOf(id), name: name ?? hostname() },
     port: listenPort,
     addresses: addresses?.map(readAddress),
@@ -132,15 +134,26 @@ export function readWho(apiUrl: string | URL, id: string): PortalUrl {
   return url.value;
 }
 
-/** @throws what the function throws */
+/** @throws what the function throws, or the signal's reason; PosternError `timeout`, `host` with the detail `usage` */
 export async function readToken(
   given: Token,
+  signal: AbortSignal | undefined,
 ): Promise<{ readonly token: Secret<string>; readonly askToken: AskToken | undefined }> {
-  if (typeof given === "string") return { token: secret(given), askToken: undefined };
+  if (typeof given !== "function") return { token: toToken(given), askToken: undefined };
   return {
-    token: secret(await given({})),
-    askToken: async (refused) => secret(await given({ refused: refused.reveal() })),
+    token: toToken(await inTime(given({}), { signal })),
+    askToken: async (refused) => toToken(await given({ refused: refused.reveal() })),
   };
+}
+
+/** What is no token is not shown: it may be a part of one. */
+function toToken(given: unknown): Secret<string> {
+  if (typeof given === "string" && given.trim() !== "") return secret(given);
+  const found = typeof given === "string" ? "empty" : `no text but ${given === null ? "null" : typeof given}`;
+  throw usage(
+    `token is ${found}`,
+    "give the token that was made for this instance, or a function that gives it",
+  );
 }
 
 export function readAddress(text: string): IpAddress {

@@ -84,7 +84,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const log = createRecordLog(options.log, options.logFilter);
   const said: string[] = [];
   const { io, stop } = createEmbeddedIo(log, (line) => said.push(line));
-  const access = token === undefined ? { token } : await readToken(token);
+  const access = token === undefined ? { token } : await readToken(token, signal);
   let isReady = (_: RelayFacts): void => {};
   const ready = new Promise<RelayFacts>((resolve) => {
     isReady = resolve;

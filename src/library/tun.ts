@@ -20,6 +20,7 @@ import {
   untilReady,
 } from "./instance.ts";
 import { createRecordLog } from "./log.ts";
+import { checkKinds } from "./option-kinds.ts";
 import { type CommonOptions, ONLY_USERSPACE, readToken, readWho, refuse } from "./options.ts";
 
 /** As the options of the programs: what is set, is set on the host, and taken back at the end. */
@@ -94,12 +95,12 @@ export async function startTunGateway(options: TunGatewayOptions): Promise<TunGa
 }
 
 async function settingOf(
-  { token: given, log, ca }: TunOptions,
+  { token: given, log, ca, signal }: TunOptions,
   logFilter: string | undefined,
   bus: EventBus,
 ): Promise<HostSetting> {
   const { io, stop } = createEmbeddedIo(createRecordLog(log, logFilter), () => {});
-  return { io: { ...io, ...(await readToken(given)) }, stop, ca, tell: bus.emit };
+  return { io: { ...io, ...(await readToken(given, signal)) }, stop, ca, tell: bus.emit };
 }
 
 const DEVICE_NAME = /^(?!\.{1,2}$)[a-zA-Z0-9_=+.-]{1,15}$/;
@@ -112,6 +113,7 @@ function programOptions(options: TunOptions): PeerOptions {
   const { apiUrl, id, name, maxPartitionMs, listenPort = 0 } = options;
   const { tunName = "tun-postern", instance, egressInterface, threads = 1 } = options;
   refuse(options, ONLY_USERSPACE, "userspace");
+  checkKinds(options);
   readWho(apiUrl, id);
   for (const device of [tunName, egressInterface]) {
     if (device !== undefined && !DEVICE_NAME.test(device))

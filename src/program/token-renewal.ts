@@ -89,7 +89,7 @@ const FROM_THE_FIRST_PAUSE: Backoff = { kind: "reconnect", attempts: 0 };
 async function ask(state: State, giveToken: AskToken): Promise<void> {
   const { options, token: refused } = state;
   try {
-    const token = await inTime(state, giveToken(refused));
+    const token = await inTime(giveToken(refused), state);
     if (state.phase !== "asking") return;
     state.phase = "idle";
     if (token.reveal().trim() === refused.reveal().trim()) return options.onEnd(undefined);
@@ -118,14 +118,27 @@ function again(state: State, giveToken: AskToken, error: unknown): void {
   state.timer = setTimeout(() => void ask(state, giveToken), pauseMs);
 }
 
-async function inTime(state: State, given: Promise<Secret<string>>): Promise<Secret<string>> {
+/** What else ends the waiting, and where its timer is, for whoever stops it. */
+interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+  timer?: NodeJS.Timeout | undefined;
+}
+
+/** Rejects with the signal's reason. @throws PosternError `timeout` after a minute */
+export async function inTime<T>(given: T | Promise<T>, waiting: Waiting): Promise<T> {
+  const { signal } = waiting;
+  let aborted = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {
     const error = new PosternError("timeout", `nobody gave a token within ${ASK_MS_MAX / 1000} s`);
-    state.timer = setTimeout(() => reject(error), ASK_MS_MAX);
+    waiting.timer = setTimeout(() => reject(error), ASK_MS_MAX);
+    aborted = () => reject(signal?.reason);
+    if (signal?.aborted) aborted();
+    else signal?.addEventListener("abort", aborted);
   });
   try {
     return await Promise.race([given, late]);
   } finally {
-    clearTimeout(state.timer);
+    clearTimeout(waiting.timer);
+    signal?.removeEventListener("abort", aborted);
   }
 }

@@ -29,6 +29,6 @@ export function method<Entries extends v.ObjectEntries>(
 export function answerRequest(methods: ControlMethods, { method: name, params }: ControlRequest): unknown {
   const found = Object.hasOwn(methods, name) ? methods[name] : undefined;
   if (found !== undefined) return found.answer(params);
-  const known = [...Object.keys(methods), "subscribe"].join(", ");
+  const known = Object.keys(methods).join(", ");
   throw new ControlRefusal("unknown_method", `unknown method '${name}'; this program knows ${known}`);
 }

@@ -17,6 +17,7 @@ export type {
 } from "./inbound.ts";
 export { toAddress } from "./names.ts";
 export type { UserspacePeer } from "./peer.ts";
+export { PORT_MAX } from "./port.ts";
 export type { RawReader, RawTcp } from "./raw-tcp.ts";
 export type { ClientReach, Waiting } from "./reach.ts";
 export type { UserspaceStatus } from "./status.ts";

@@ -5,6 +5,7 @@
 import { type IpAddress, PosternError, type SocketAddress } from "../../base/index.ts";
 import { type DialParts, type DialTarget, dialTarget, resolveHost, textsOf } from "./dial.ts";
 import type { TcpSocket } from "./face.ts";
+import { checkPort } from "./port.ts";
 import { instanceClosed, type UdpOptions } from "./sockets.ts";
 
 export interface Waiting {
@@ -48,7 +49,10 @@ export function createReach<Udp>(
         { timeoutMs, signal },
         DIAL_MS_MAX,
         `dialing ${target.host} port ${target.port}`,
-      )((one) => dialTarget(parts, target, one)),
+      )(async (one) => {
+        checkPort(target.port);
+        return await dialTarget(parts, target, one);
+      }),
     lookup: (name, family) =>
       bounded(
         undefined,

@@ -1,6 +1,7 @@
 /** UDP sockets on the stack (PG-120, PG-125). */
 import { PosternError, type SocketAddress } from "../../base/index.ts";
 import type { Addr, UdpSocket } from "./face.ts";
+import { checkPort } from "./port.ts";
 
 /** Datagrams that wait to be received. */
 const QUEUED_MAX = 256;
@@ -47,6 +48,7 @@ export function createUdpSocket({ local, send, release, toAddr }: UdpParts): Udp
       local,
       send(data, to) {
         if (isClosed) throw closedError();
+        checkPort(to.port);
         send(data, to);
       },
       receive: ({ signal } = {}) => {

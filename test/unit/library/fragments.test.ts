@@ -42,3 +42,15 @@ it("PG-120: a datagram that is longer than any can be is an error", async () => 
   await socket.receive();
   await expect(send(65_508)).rejects.toMatchObject({ code: "host", detail: "datagram-too-big" });
 });
+
+it("PG-120: a port that is none is an error of who names it", async () => {
+  office = await openEmbeddedOffice({ onFlow: echo });
+  const socket = await office.client.udp();
+  for (const port of [0, -1, 65_536, Number.NaN]) {
+    const wrong = { code: "host", detail: "usage", message: `port is ${port}` };
+    expect(() => socket.send(new Uint8Array(1), { host: WIKI, port })).toThrow(
+      expect.objectContaining(wrong),
+    );
+    await expect(office.client.dial({ host: SERVER, port })).rejects.toMatchObject(wrong);
+  }
+});

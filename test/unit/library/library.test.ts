@@ -49,6 +49,20 @@ describe("the library's errors", () => {
     [{ mode: "tun", instance: "../client" }, /no name of an instance/],
     [{ mode: "tun", threads: 17 }, /threads is 17/],
     [{ mode: "tun", log: () => {}, logFilter: "loud" }, /unknown level/],
+    [{ token: undefined }, /token is no text but undefined/],
+    [{ token: " " }, /token is empty/],
+    [{ token: async () => null }, /token is no text but null/],
+    [{ mode: "tun", token: "" }, /token is empty/],
+    [{ id: undefined }, /id is missing/],
+    [{ mode: "tun", id: 7 }, /id is 7/],
+    [{ listenPort: 70_000 }, /listenPort is 70000/],
+    [{ mode: "tun", listenPort: -1 }, /listenPort is -1/],
+    [{ maxPartitionMs: Number.NaN }, /maxPartitionMs is NaN/],
+    [{ ca: "-----BEGIN CERTIFICATE-----" }, /ca is text/],
+    [{ log: "info" }, /log is text/],
+    [{ internetResource: "no" }, /internetResource is text/],
+    [{ mode: "tun", dnsControl: "resolvconf" }, /dnsControl is text/],
+    [{ mode: "tun", tunName: null }, /tunName is null/],
   ])("PG-120: options %o are refused before anything is opened", async (wrong, message) => {
     const options = { apiUrl: "ws://127.0.0.1:1", token: "x", id: "x", ...wrong };
     await expect(connectClient(options as ClientOptions)).rejects.toMatchObject({
@@ -69,6 +83,33 @@ describe("the library's errors", () => {
       );
     }
   });
+
+  it("PG-120: what a gateway with a device lets happen is one of the choices", async () => {
+    for (const wrong of [{ masquerade: "no" }, { hostAccess: "none" }, { allowLinkLocal: "no" }]) {
+      const options = { apiUrl: "ws://127.0.0.1:1", token: "x", id: "x", mode: "tun", ...wrong };
+      await expect(startGateway(options as unknown as GatewayOptions)).rejects.toMatchObject({
+        ...{
+          code: "host",
+          detail: "usage",
+          message: `${Object.keys(wrong)[0]} is text that it does not take`,
+        },
+      });
+    }
+  });
+
+  it.each(["userspace", "tun"])(
+    "PG-120: the signal ends the start while a token is asked for (%s)",
+    async (mode) => {
+      const ending = new AbortController();
+      const token = () => {
+        ending.abort(new Error("enough"));
+        return new Promise<string>(() => {});
+      };
+      const options = { mode: mode as "userspace", apiUrl: "ws://127.0.0.1:1", token, id: "x" };
+      const started = connectClient({ ...options, signal: ending.signal });
+      await expect(started).rejects.toThrow("enough");
+    },
+  );
 
   it.each(["userspace", "tun"])(
     "PG-120: a signal that is aborted already starts nothing (%s)",
