@@ -102,7 +102,7 @@ const portal = define({
       "postern portal --config portal.yaml --listen 0.0.0.0:8443 --tls-cert c.pem --tls-key k.pem",
       "from a file",
     ],
-    ["postern portal check portal.yaml", "examine a file"],
+    ["postern portal check portal.yaml", "examine a file; with --dev one of portal --dev"],
     ["postern portal access portal.yaml alice Git:443/tcp", "may she, and by which policy?"],
     ["curl http://127.0.0.1:8080/readyz", "whether it serves; /healthz: whether it lives"],
   ],

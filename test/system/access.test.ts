@@ -2,6 +2,7 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { AuthorizationView, ConnectionView } from "../../src/program/control/status.ts";
 import { type Child, patient } from "../../src/program/lab/index.ts";
 import { buildWith, type ChangedBuild } from "../lib/changed-build.ts";
 import {
@@ -99,6 +100,14 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
       expect(newest(drink).count).toBeGreaterThan(3);
     });
     return { source, drink };
+  }
+
+  /** What the gateway holds of the client. */
+  async function authorizations(): Promise<readonly AuthorizationView[]> {
+    const child = office.postern(office.gateway, ["connections", "--json"]);
+    await child.wait(10_000);
+    const connections: readonly ConnectionView[] = JSON.parse(child.stdout());
+    return connections.flatMap((connection) => connection.authorizations ?? []);
   }
 
   /** Neither direction passes after `endedAt`, although both ends go on sending. */
@@ -299,6 +308,12 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "access through client an
     for (const to of [VAULT, OFFICE_V4, OFFICE_V6]) {
       await eventually(async () => expect(await echo(office.client, to), to).toBe("answered"), 30_000);
     }
+    // Before that the vault may still have an end, that of the test before.
+    await eventually(async () => {
+      const ends = new Map((await authorizations()).map(({ name, expires_in_s }) => [name, expires_in_s]));
+      expect(ends.get("Vault")).toBeNull();
+      for (const name of ["Office", "Office6"]) expect(ends.get(name)).toEqual(expect.any(Number));
+    }, 15_000);
     const ended = (): number => timesOf(gateway, /access ended .*reason=expired/).length;
     const clockSet = (): number => timesOf(gateway, /the clock was set/).length;
     const [before, expired, steps] = [asked(), ended(), clockSet()];

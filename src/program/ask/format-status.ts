@@ -74,11 +74,12 @@ export function formatResources(resources: readonly ResourceView[]): readonly st
       { title: "SITE", least: 6 },
       { title: "STATUS" },
     ],
-    resources.map(({ name, address, type, sites, status }) => [
+    resources.map(({ name, address, type, sites, status, enabled }) => [
       name,
       address ?? type,
       sites.map((site) => site.name).join(", "),
-      status,
+      // The user's switch: `postern internet on|off`.
+      enabled ? status : "off",
     ]),
   );
 }

@@ -1,18 +1,25 @@
 /** `portal check` and `portal access`: what a file means, without a portal that runs (PT-110, PT-195, PT-196). */
 import { nearest, unixMs } from "../../base/index.ts";
+import type { DevDefaults } from "../../portal/config/index.ts";
 import type { Service } from "../../portal/protocol/index.ts";
 import { explainAccess, type PortalModel } from "../../portal/server/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
-import { loadModel } from "./config-source.ts";
+import { type ConfigSource, loadModel } from "./config-source.ts";
 import { usage } from "./portal-options.ts";
 
 const PROTOCOLS = ["tcp", "udp", "icmp"] as const;
 
-export function check(words: readonly string[], io: ProgramIo): number {
+/** What a file is taken with; `dev`: as `--dev` takes it (PT-111). */
+export interface Question {
+  readonly words: readonly string[];
+  readonly dev: DevDefaults | undefined;
+}
+
+export function check({ words, dev }: Question, io: ProgramIo): number {
   const [path, ...more] = words;
   if (path === undefined || more.length > 0) throw usage("portal check takes one FILE");
-  const model = load(path, io);
+  const model = load({ path, dev }, io);
   if (model === undefined) return EXIT.usage;
   const counts = [
     countOf(model.sites, "site"),
@@ -25,12 +32,12 @@ export function check(words: readonly string[], io: ProgramIo): number {
 }
 
 /** Whether a client may reach something, and by which policy; the exit code says it, too. */
-export function explain(words: readonly string[], io: ProgramIo, wallNow: number): number {
+export function explain({ words, dev }: Question, io: ProgramIo, wallNow: number): number {
   const [path, client, target, ...more] = words;
   if (path === undefined || client === undefined || target === undefined || more.length > 0) {
     throw usage("it is: portal access FILE CLIENT RESOURCE[:PORT][/PROTOCOL]");
   }
-  const model = load(path, io);
+  const model = load({ path, dev }, io);
   if (model === undefined) return EXIT.usage;
   const actor = [...model.actors.values()].find(({ name, email }) => name === client || email === client);
   if (actor === undefined) {
@@ -55,13 +62,13 @@ export function explain(words: readonly string[], io: ProgramIo, wallNow: number
   return isAllowed ? EXIT.ok : EXIT.refused;
 }
 
-function load(path: string, io: ProgramIo): PortalModel | undefined {
-  const loaded = loadModel({ path, dev: undefined, env: io.env });
+function load(of: Omit<ConfigSource, "env">, io: ProgramIo): PortalModel | undefined {
+  const loaded = loadModel({ ...of, env: io.env });
   if (!loaded.ok) {
     for (const line of loaded.lines) io.printError(line);
     return undefined;
   }
-  for (const warning of loaded.warnings) io.printError(`${path}: ${warning}`);
+  for (const warning of loaded.warnings) io.printError(`${of.path}: ${warning}`);
   return loaded.model;
 }
 

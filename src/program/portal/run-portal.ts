@@ -26,9 +26,9 @@ export async function runPortal(options: PortalOptions, io: ProgramIo): Promise<
     case undefined:
       return await serve(options, io);
     case "check":
-      return check(rest, io);
+      return check({ words: rest, dev: devOf(options) }, io);
     case "access":
-      return explain(rest, io, Date.now());
+      return explain({ words: rest, dev: devOf(options) }, io, Date.now());
     case "token":
       return printToken(options, rest, io);
     default:
@@ -208,6 +208,11 @@ function printToken({ kind }: PortalOptions, words: readonly string[], io: Progr
   io.print(token);
   io.print(`hash: "sha256:${hashOf(token)}"`);
   return EXIT.ok;
+}
+
+/** For a look at a file: the tokens of such a portal are none that anybody has. */
+function devOf({ dev }: PortalOptions): DevDefaults | undefined {
+  return dev ? { tokens: hashesOf(newDevTokens()) } : undefined;
 }
 
 function newDevTokens(): DevTokens {

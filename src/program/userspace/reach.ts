@@ -5,7 +5,7 @@
 import { type IpAddress, PosternError, type SocketAddress } from "../../base/index.ts";
 import { type DialParts, type DialTarget, dialTarget, resolveHost, textsOf } from "./dial.ts";
 import type { TcpSocket } from "./face.ts";
-import { checkPort } from "./port.ts";
+import { readPort } from "./port.ts";
 import { instanceClosed, type UdpOptions } from "./sockets.ts";
 
 export interface Waiting {
@@ -50,8 +50,7 @@ export function createReach<Udp>(
         DIAL_MS_MAX,
         `dialing ${target.host} port ${target.port}`,
       )(async (one) => {
-        checkPort(target.port);
-        return await dialTarget(parts, target, one);
+        return await dialTarget(parts, { ...target, port: readPort(target.port) }, one);
       }),
     lookup: (name, family) =>
       bounded(

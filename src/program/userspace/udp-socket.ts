@@ -1,7 +1,7 @@
 /** UDP sockets on the stack (PG-120, PG-125). */
 import { PosternError, type SocketAddress } from "../../base/index.ts";
 import type { Addr, UdpSocket } from "./face.ts";
-import { checkPort } from "./port.ts";
+import { readPort } from "./port.ts";
 
 /** Datagrams that wait to be received. */
 const QUEUED_MAX = 256;
@@ -48,8 +48,7 @@ export function createUdpSocket({ local, send, release, toAddr }: UdpParts): Udp
       local,
       send(data, to) {
         if (isClosed) throw closedError();
-        checkPort(to.port);
-        send(data, to);
+        send(data, { ...to, port: readPort(to.port) });
       },
       receive: ({ signal } = {}) => {
         if (signal?.aborted) return Promise.reject(signal.reason);

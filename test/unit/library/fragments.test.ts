@@ -43,6 +43,18 @@ it("PG-120: a datagram that is longer than any can be is an error", async () => 
   await expect(send(65_508)).rejects.toMatchObject({ code: "host", detail: "datagram-too-big" });
 });
 
+it("PG-120: a port as text of digits is taken, as Node takes it", async () => {
+  office = await openEmbeddedOffice({
+    onFlow: async (flow) => (flow.protocol === "tcp" ? void (await flow.accept()) : await echo(flow)),
+  });
+  const port = "4000" as unknown as number;
+  const socket = await office.client.udp();
+  await socket.send(Uint8Array.of(7), { host: SERVER, port });
+  expect((await socket.receive()).data).toEqual(Uint8Array.of(7));
+  const { remote } = await office.client.dial({ host: SERVER, port, timeoutMs: 10_000 });
+  expect(remote).toMatchObject({ port: 4000 });
+});
+
 it("PG-120: a port that is none is an error of who names it", async () => {
   office = await openEmbeddedOffice({ onFlow: echo });
   const socket = await office.client.udp();

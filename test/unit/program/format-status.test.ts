@@ -117,6 +117,16 @@ describe("what status prints", () => {
     expect(lines).toContain("no connections");
   });
 
+  it("PG-9, PG-111: the internet resource is off where its switch is", () => {
+    const internet = (enabled: boolean) =>
+      formatStatus({
+        ...CLIENT,
+        resources: CLIENT.resources.map((one) => ({ ...one, type: "internet", address: null, enabled })),
+      });
+    expect(internet(false)).toContainEqual(expect.stringMatching(/ internet +Berlin +off$/));
+    expect(internet(true)).toContainEqual(expect.stringMatching(/ internet +Berlin +online$/));
+  });
+
   it("PG-111: of a portal who is there, and how much is granted", () => {
     const portal: PortalServerStatus = {
       version: "0.1.0",

@@ -10,6 +10,7 @@ import { exitCodeOf } from "../../../src/program/exit.ts";
 import { patient } from "../../../src/program/lab/index.ts";
 import type { PortalOptions } from "../../../src/program/options.ts";
 import { runPortal } from "../../../src/program/portal/index.ts";
+import { ROOT } from "../house/sources.ts";
 import {
   connectPeer,
   createIo,
@@ -341,6 +342,15 @@ describe("portal check and token new", () => {
     writeFileSync(path, "version: 1\n");
     expect(await runPortal({ ...OPTIONS, dev: false, words: ["check", path] }, io)).toBe(2);
     expect(io.errors).toEqual([`${path}:1:1: missing key 'account'`]);
+  });
+
+  it("PT-110, PT-111: and with --dev of a file for that, access too", async () => {
+    const path = join(newFolder(), "dev.yaml");
+    writeFileSync(path, readFileSync(join(ROOT, "examples", "dev.yaml")));
+    const io = createIo();
+    expect(await runPortal({ ...OPTIONS, dev: true, words: ["check", path] }, io)).toBe(0);
+    expect(io.lines).toEqual([`${path}: ok: 1 site, 1 resource, 1 policy, 1 actor`]);
+    expect(await runPortal({ ...OPTIONS, dev: true, words: ["access", path, "dev", "Office"] }, io)).toBe(0);
   });
 
   it.each([
