@@ -49,8 +49,8 @@ export const RELAYS_MAX = 64;
 /** UDP has its chance first; two streams are tried at once, that which opens first is used (RL-208). */
 export const UDP_SILENT_MS = 3_000;
 export const STREAMS_TRIED = 2;
-/** While a stream is used, UDP is asked so often (RL-208). */
-export const UDP_PROBE_EVERY_MS = 60_000;
+/** While a stream is used, UDP is asked so often: the path has left it 30 s behind UDP (RL-208, TS-30.7). */
+export const UDP_PROBE_EVERY_MS = 20_000;
 /** How long a stream stays after the last connection has left it, and after UDP works again at most. */
 export const STREAM_LEAVE_AFTER_MS = 10_000;
 export const STREAM_LEAVE_WITHIN_MS = 60_000;
