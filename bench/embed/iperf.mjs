@@ -18,6 +18,8 @@ const ACCESS_DENIED = 255;
 const COOKIE_CHARACTERS = 36;
 const BLOCK_BYTES = 131_072;
 const CHUNK_BYTES = 262_144;
+const TRIES_MAX = 5;
+const TRY_AGAIN_MS = 100;
 
 /**
  * One stream for `seconds`.
@@ -26,12 +28,10 @@ const CHUNK_BYTES = 262_144;
  */
 export async function transfer(dial, { direction, seconds }) {
   const cookie = cookieOf();
-  const control = controlOf(await dial());
-  await control.write(cookie);
   const isDown = direction === "down";
   let [stream, found] = [undefined, undefined];
-  for (;;) {
-    const state = await control.octet();
+  const { control, state: first } = await begin(dial, cookie);
+  for (let state = first; ; state = await control.octet()) {
     if (state === PARAM_EXCHANGE) {
       await control.writeJson({
         ...{ tcp: true, omit: 0, time: seconds, num: 0, blockcount: 0, parallel: 1, len: BLOCK_BYTES },
@@ -56,6 +56,23 @@ export async function transfer(dial, { direction, seconds }) {
       return found;
     } else if (state !== TEST_START) {
       throw new Error(state === ACCESS_DENIED ? "iperf3 is busy" : `iperf3 went to state ${state}`);
+    }
+  }
+}
+
+/**
+ * The control connection and the server's first state. Between two runs iperf3 closes its socket that listens and opens
+ * another one: who came in between is reset.
+ */
+async function begin(dial, cookie) {
+  for (let tries = 0; ; tries++) {
+    const control = controlOf(await dial());
+    try {
+      await control.write(cookie);
+      return { control, state: await control.octet() };
+    } catch (error) {
+      if (error.code !== "reset" || tries === TRIES_MAX) throw error;
+      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
     }
   }
 }
