@@ -11,7 +11,7 @@ const WARNINGS: readonly { readonly line: string; readonly after: RegExp }[] = [
   { line: "warn answer without right integrity", after: /^a relay (reboots|goes)/ },
   // Or it was on its way while access was being taken back (TN-63 no. 1): a step waits for the answer to a question,
   // not for the gateway to hear of the name.
-  { line: "warn name of a client refused", after: /^(claim an address|forbid)/ },
+  { line: "warn name of a client refused", after: /^(claim an address|forbid|remove a resource)/ },
   // Whoever was away for long does not know that its connection has been given up (SN-103).
   { line: "warn packets for no connection", after: /^join what was cut/ },
 ];
