@@ -28,7 +28,7 @@ export interface Case extends Stage {
   /** Probes so far; each has a port or identifier of its own. */
   probes: number;
   /** Probes that were lost while somebody was cut off, by number: they may wait for access, and come late (TN-33). */
-  readonly late: Map<number, { readonly client: string; readonly sent: Probe }>;
+  readonly late: Map<number, { readonly client: string; readonly sent: Probe; readonly wasUnaware: boolean }>;
   /** Gateways and clients whose paths are not what they were: until a packet has passed again. */
   readonly shaken: Set<string>;
 }
@@ -140,7 +140,7 @@ export function judgeMeanwhile(
   }
   for (const { sent } of all) {
     const its = arrivals.filter((arrival) => numberOf(arrival) === sent.number);
-    if (its.length === 0) c.late.set(sent.number, { client, sent });
+    if (its.length === 0) c.late.set(sent.number, { client, sent, wasUnaware: c.reference.cuts.has(client) });
     if (its.length > 1) violation(`${describe(sent)} arrived more than once: ${describeArrivals(its)}`);
     c.labels.add(its.length > 0 ? "passed all the same" : "lost meanwhile");
   }
@@ -173,11 +173,16 @@ export function takeArrivals(c: Case): readonly Arrival[] {
     const late = c.late.get(number);
     if (late === undefined) return true;
     c.late.delete(number);
-    const { client, sent } = late;
-    const expectation = expect(c.reference, client, sent);
+    const { client, sent, wasUnaware } = late;
     const since = c.play.world.now();
-    const wrong = wrongArrival(c, { sent, expectation, arrivals: [], sights: [], since }, arrival);
-    if (expectation.kind !== "served" || wrong !== "") {
+    // Sent by what the client knew then; it must be permitted now.
+    const unaware = wasUnaware ? expectUnaware(c.reference, client, sent) : undefined;
+    const wrong = [expect(c.reference, client, sent), unaware].map((expectation) =>
+      expectation?.kind === "served"
+        ? wrongArrival(c, { sent, expectation, arrivals: [], sights: [], since }, arrival)
+        : "not served",
+    );
+    if (!wrong.includes("")) {
       violation(
         `${client}: ${describe(sent)} came late, but must not pass: ${describeArrivals([arrival])}: ${wrong}`,
       );
@@ -214,7 +219,8 @@ function probeOnce(c: Case, client: string, flow: ProbeFlow, expectation: Expect
     application.sights.slice(sightsBefore).filter((sight) => isAbout(sight, sent));
   world.runUntil(() => sights().length > 0, expectation.kind === "silence" ? SILENCE_MS : answerMs(c));
   const arrivals = takeArrivals(c);
-  if (arrivals.length === 0 && c.shaken.size > 0) c.late.set(sent.number, { client, sent });
+  if (arrivals.length === 0 && c.shaken.size > 0)
+    c.late.set(sent.number, { client, wasUnaware: c.reference.cuts.has(client), sent });
   return judge(c, { sent, expectation, arrivals, sights: sights(), since: at });
 }
 
