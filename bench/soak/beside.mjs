@@ -35,6 +35,7 @@ export async function openSmall({ near, far, address }) {
   await servers.waitForLine(/^serving$/, { withinMs: WITHIN_MS });
   const small = near.start({ name: "small", command: process.execPath, args: [SMALL, address, SENTINEL] });
   await small.waitForLine(/^\{/, { withinMs: WITHIN_MS });
+  let isStopped = false;
   return {
     // The first second has had no time to be answered.
     seconds: () =>
@@ -43,7 +44,11 @@ export async function openSmall({ near, far, address }) {
         .split("\n")
         .slice(1, -1)
         .map((line) => JSON.parse(line)),
-    isRunning: () => small.isRunning(),
+    hasEndedByItself: () => !isStopped && !small.isRunning(),
+    stop: () => {
+      isStopped = true;
+      return small.stop();
+    },
     said: () => small.stderr(),
   };
 }

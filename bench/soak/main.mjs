@@ -1,31 +1,38 @@
 /**
  * A tunnel at full rate for a long time, with re-keys and faults now and then (TS-62, TS-63).
  *
- *   npm run bench -- soak [--minutes 45] [--runtime node24|node20|system|PATH] [--slice 30] [--without-faults]
- *       [--fault TEXT] [--seed 1] [--every-second] [--json]
+ *   npm run bench -- soak [--minutes 45] [--runtime node24|node20|system|PATH] [--slice 30] [--idle 240]
+ *       [--without-faults] [--fault TEXT] [--seed 1] [--every-second] [--json]
  *
  * Client and gateway carry TCP in slices, between which the bare cable is measured; beside it ten small requests and
  * ten DNS queries a second, and two relays that take over where the direct path is gone (`beside.mjs`). --fault: only
  * those that have this in their name. Every 20 to 60 s one of the faults
- * of `faults.mjs` strikes, and all the time single system calls of the workers fail (TS-64). It ends by itself, with
+ * of `faults.mjs` strikes, and all the time single system calls of the workers fail (TS-64); once, at a fifth of the
+ * time, both ends lose their devices and start again, and their cable refuses segments for a while (`restarts.mjs`).
+ * Behind the last slice everything is idle for --idle seconds. It ends by itself, with
  * status 1 where something was wrong: a second without a byte, or in which a request or a query failed or none was
  * answered, later than 20 s behind a fault (30 s for what was asked before), a slice that broke,
- * and, from half an hour on, memory of the last quarter above 110 % of the second's, descriptors that stay open, a last
- * ten minutes more than 10 % below the first ten as a share of the cable. Needs root and iperf3.
+ * tables that are fuller after idling than before all, and, from half an hour on, memory of the last quarter above
+ * 110 % of the second's, descriptors that stay open, a last ten minutes more than 10 % below the first ten as a share of
+ * the cable. Needs root, iperf3 and curl.
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
-import { createDraw, median } from "../lib/statistics.mjs";
+import { createDraw } from "../lib/statistics.mjs";
 import { residentMb } from "../load/memory.mjs";
 import { openClientGateway, openVeth } from "../tunnel/arms.mjs";
 import { openServers } from "../tunnel/loads.mjs";
-import { openRelays, openSmall, tellSecond, tellSmall, wrongSeconds } from "./beside.mjs";
+import { openRelays, openSmall, tellSecond, tellSmall } from "./beside.mjs";
 import { FAULTS } from "./faults.mjs";
+import { restartBoth } from "./restarts.mjs";
+import { METRICS_ARGS, readTables } from "./tables.mjs";
+import { faultsFound, lastToFirst, programsOf } from "./verdict.mjs";
 
 const PRELOAD = join(ROOT, "test", "lib", "faulty-library.mjs");
 /** Of each kind one call in some ten thousand, by numbers that do not meet. */
@@ -35,19 +42,14 @@ const CALL_FAULTS = [
   ...["poll:3001+9001:4"],
 ].join(",");
 const FAULT_EVERY_S = [20, 60];
-/** TS-17: a dead path has another, or has failed. */
-const RECOVERS_WITHIN_MS = 20_000;
-/** What was asked while the path was dead fails later. */
-const FORGOTTEN_WITHIN_MS = 30_000;
 const CABLE_S = 5;
+/** Before the second quarter, whose memory is what the last one's is held against. */
+const RESTARTS_AT = 0.2;
+const FILTERS = [{ protocol: "icmp" }, { protocol: "tcp", ports: ["80", "5201"] }];
 const RESOURCES = [
-  { name: "Far", type: "cidr", address: "172.20.0.0/16", site: "default" },
+  { name: "Far", type: "cidr", address: "172.20.0.0/16", site: "default", filters: FILTERS },
   { name: "Names", type: "dns", address: "*.load.example", site: "default" },
 ];
-const TEN_MINUTES_MS = 600_000;
-const JUDGED_FROM_MINUTES = 30;
-const MEMORY_GROWTH_MAX = 1.1;
-const SHARE_MIN = 0.9;
 
 function readOptions() {
   const { values } = parseArgs({
@@ -55,6 +57,7 @@ function readOptions() {
       runtime: { type: "string", default: "node24" },
       minutes: { type: "string", default: "45" },
       slice: { type: "string", default: "30" },
+      idle: { type: "string", default: "240" },
       "without-faults": { type: "boolean", default: false },
       fault: { type: "string", default: "" },
       seed: { type: "string", default: "1" },
@@ -69,6 +72,7 @@ function readOptions() {
     faults,
     minutes: Number(values.minutes),
     sliceS: Number(values.slice),
+    idleS: Number(values.idle),
     hasFaults: !values["without-faults"],
     seed: Number(values.seed),
     isEverySecondTold: values["every-second"],
@@ -77,22 +81,29 @@ function readOptions() {
 }
 
 async function openArms(lab, { runtime, hasFaults }) {
-  const tunnel = await withFaultyCalls(hasFaults, () =>
-    openClientGateway(lab, { runtime, resources: RESOURCES }),
+  const tunnel = await withFaultyCalls(hasFaults ? CALL_FAULTS : "", () =>
+    openClientGateway(lab, {
+      runtime,
+      resources: RESOURCES,
+      clientArgs: METRICS_ARGS,
+      gatewayArgs: [...METRICS_ARGS, "--flow-logs"],
+    }),
   );
   await openServers(tunnel);
   const cable = await openVeth(lab);
   await openServers(cable);
   const relays = await openRelays(tunnel, runtime);
-  return { tunnel: { ...tunnel, relays }, cable, small: await openSmall(tunnel) };
+  const tables = await readTables(tunnel);
+  const small = await openSmall(tunnel);
+  return { tunnel: { ...tunnel, relays, isRestarting: false }, cable, small, tables };
 }
 
-/** Of what `open` starts, the workers' system calls fail now and then. */
-async function withFaultyCalls(hasFaults, open) {
+/** Of what `open` starts, the workers' system calls fail as the script says; empty: none. */
+async function withFaultyCalls(script, open) {
   const before = process.env.NODE_OPTIONS;
-  if (hasFaults) {
+  if (script !== "") {
     process.env.NODE_OPTIONS = `${before ?? ""} --import ${PRELOAD}`.trim();
-    process.env.POSTERN_TEST_FAULTS = CALL_FAULTS;
+    process.env.POSTERN_TEST_FAULTS = script;
   }
   try {
     return await open();
@@ -116,9 +127,6 @@ async function slice(arm, seconds) {
   return { began, gbps: end.sum_received.bits_per_second / 1e9, empty };
 }
 
-/** Client, gateway and relays. */
-const programsOf = ({ processes, relays }) => [...processes, ...relays];
-
 function lookAt(tunnel) {
   return programsOf(tunnel).map(({ pid }) => ({
     residentMb: residentMb(pid),
@@ -127,15 +135,28 @@ function lookAt(tunnel) {
 }
 
 /** Faults one after the other until told to stop; when each began and ended, and which. */
-function strike(arm, names, draw, note) {
+function strike(arm, { faults: names, minutes, seed }, note) {
+  const draw = createDraw(seed);
+  const restartsAt = Date.now() + minutes * 60_000 * RESTARTS_AT;
+  let isRestarted = false;
   const struck = [];
+  const failed = [];
   let isOver = false;
   const [least, most] = FAULT_EVERY_S;
   const done = (async () => {
     for (;;) {
       const until = Date.now() + 1000 * (least + draw() * (most - least));
-      while (Date.now() < until && !isOver) await new Promise((resolve) => setTimeout(resolve, 250));
+      while (Date.now() < until && !isOver) await sleep(250);
       if (isOver) return;
+      if (!isRestarted && Date.now() > restartsAt) {
+        isRestarted = true;
+        await restartBoth(arm, {
+          struck,
+          start: (open, script = CALL_FAULTS) => withFaultyCalls(script, open),
+          note,
+        });
+        continue;
+      }
       const name = names[Math.floor(draw() * names.length)];
       const record = { name, from: Date.now(), to: Number.POSITIVE_INFINITY };
       struck.push(record);
@@ -143,9 +164,13 @@ function strike(arm, names, draw, note) {
       await FAULTS[name](arm, draw);
       record.to = Date.now();
     }
-  })();
+  })().catch((error) => {
+    note(`no more faults: ${error.message}`);
+    failed.push(`a fault failed: ${error.message}`);
+  });
   return {
     struck,
+    failed,
     stop() {
       isOver = true;
       return done;
@@ -155,7 +180,7 @@ function strike(arm, names, draw, note) {
 
 /** Alternates tunnel and cable until the time is over. */
 async function soak({ tunnel, cable, small }, options, note) {
-  const seen = { slices: [], looks: [], broken: [], struck: [] };
+  const seen = { slices: [], looks: [], broken: [] };
   let told = 0;
   const tell = () => {
     const seconds = small.seconds().slice(told);
@@ -163,17 +188,20 @@ async function soak({ tunnel, cable, small }, options, note) {
     if (options.isEverySecondTold) for (const second of seconds) note(tellSecond(second));
     note(`  ${tellSmall(seconds)}`);
   };
-  const faults = options.hasFaults
-    ? strike(tunnel, options.faults, createDraw(options.seed), note)
-    : undefined;
+  const faults = options.hasFaults ? strike(tunnel, options, note) : undefined;
   const began = Date.now();
   const end = began + options.minutes * 60_000;
   while (Date.now() < end) {
+    if (tunnel.isRestarting) {
+      await sleep(250);
+      continue;
+    }
     try {
       const through = await slice(tunnel, options.sliceS);
       const bare = await slice(cable, CABLE_S);
       const share = through.gbps / bare.gbps;
       seen.slices.push({ ...through, share });
+      if (tunnel.isRestarting) continue;
       const looked = lookAt(tunnel);
       seen.looks.push(looked);
       const minute = ((Date.now() - began) / 60_000).toFixed(1);
@@ -185,47 +213,16 @@ async function soak({ tunnel, cable, small }, options, note) {
     } catch (error) {
       seen.broken.push(error.message);
       note(`broken: ${error.message}`);
-      if (programsOf(tunnel).some((child) => !child.isRunning())) break;
+      if (!tunnel.isRestarting && programsOf(tunnel).some((child) => !child.isRunning())) break;
     }
   }
   await faults?.stop();
-  return { ...seen, struck: faults?.struck ?? [], seconds: small.seconds() };
-}
-
-/** What was wrong, in words; empty: nothing. */
-function faultsFound({ slices, looks, broken, struck, seconds }, { tunnel, small }, { minutes }) {
-  const wrong = broken.map((message) => `a slice broke: ${message}`);
-  const programs = programsOf(tunnel);
-  for (const child of programs) if (!child.isRunning()) wrong.push(`${child.name} has ended`);
-  if (!small.isRunning()) wrong.push(`small requests have ended: ${small.said()}`);
-  const excuseFor = (ms) => (at) => struck.some(({ from, to }) => at >= from - 1000 && at <= to + ms);
-  const isExcused = excuseFor(RECOVERS_WITHIN_MS);
-  const stalls = slices.flatMap(({ empty }) => empty).filter((at) => !isExcused(at));
-  wrong.push(...wrongSeconds(seconds, excuseFor(FORGOTTEN_WITHIN_MS)));
-  if (stalls.length > 0) wrong.push(`${stalls.length} seconds without a byte and without a fault`);
-  // Of a short run memory says nothing: the runtime collects its garbage when it likes.
-  if (minutes < JUDGED_FROM_MINUTES) return wrong;
-  const quarter = Math.floor(looks.length / 4);
-  for (const [i, { name }] of programs.entries()) {
-    const of = (key, from, to) => median(looks.slice(from, to).map((look) => look[i][key]));
-    const growth = of("residentMb", -quarter) / of("residentMb", quarter, 2 * quarter);
-    if (growth > MEMORY_GROWTH_MAX) wrong.push(`${name}: memory grew to ${growth.toFixed(2)} times`);
-    const more = of("descriptors", -quarter) - of("descriptors", quarter, 2 * quarter);
-    if (more > 0) wrong.push(`${name}: ${more} descriptors more`);
-  }
-  const share = lastToFirst(slices, minutes);
-  if (share < SHARE_MIN) {
-    wrong.push(`the last ten minutes had ${share.toFixed(2)} of the first ten's share of the cable`);
-  }
-  return wrong;
-}
-
-/** Of short runs the first and the last third. */
-function lastToFirst(slices, minutes) {
-  const span = Math.min(TEN_MINUTES_MS, (minutes * 60_000) / 3);
-  const [first, last] = [slices[0]?.began ?? 0, slices.at(-1)?.began ?? 0];
-  const of = (isIn) => median(slices.filter(({ began }) => isIn(began)).map(({ share }) => share)) ?? 0;
-  return of((began) => began >= last - span) / of((began) => began <= first + span);
+  const seconds = small.seconds();
+  note(`idle for ${options.idleS} s`);
+  small.stop();
+  await sleep(options.idleS * 1000);
+  const { struck = [], failed = [] } = faults ?? {};
+  return { ...seen, struck, failed, seconds, tables: await readTables(tunnel) };
 }
 
 async function main() {

@@ -139,17 +139,20 @@ export function startRole(end, { role, args, token, runtime }) {
  * A gateway with a portal. The resource is an address of the gateway's own namespace, so that nothing but the
  * tunnel lies between the ends, as with `postern wg`.
  */
-export async function openGateway(lab, { runtime, name = "cg", resources = [FAR] }) {
+export async function openGateway(lab, { runtime, name = "cg", resources = [FAR], gatewayArgs = [] }) {
   const { near, far } = await openEnds(lab, name);
   await far.ip("addr add 172.20.0.1/32 dev lo");
   const listen = "10.9.0.2:8080";
   const apiUrl = `ws://${listen}`;
   const tokenFor = await startPortal(far, { listen, resources, runtime });
-  const args = ["--api-url", apiUrl, "--id", "bench-gateway"];
-  const gateway = startRole(far, { role: "gateway", args, token: await tokenFor("GATEWAY"), runtime });
+  const args = ["--api-url", apiUrl, "--id", "bench-gateway", ...gatewayArgs];
+  const token = await tokenFor("GATEWAY");
+  /** Another one may be started when this one has stopped. */
+  const startGateway = () => startRole(far, { role: "gateway", args, token, runtime });
+  const gateway = startGateway();
   await gateway.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
   const tokens = { token: await tokenFor("CLIENT"), relayToken: await tokenFor("RELAY") };
-  return { near, far, address: "172.20.0.1", gateway, apiUrl, ...tokens };
+  return { near, far, address: "172.20.0.1", gateway, startGateway, apiUrl, ...tokens };
 }
 
 /** A portal that everybody may use for everything. Returns what gives the token of a kind. */
@@ -167,15 +170,14 @@ export async function startPortal(end, { listen, resources = [FAR], runtime }) {
 
 /** Client and gateway with a portal (G-4). */
 export async function openClientGateway(lab, options) {
-  const { near, far, address, gateway, apiUrl, token, relayToken } = await openGateway(lab, options);
-  const { runtime } = options;
-  const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled"];
-  /** Another one may be started when this one has stopped. */
+  const { gateway, token, ...opened } = await openGateway(lab, options);
+  const { runtime, clientArgs = [] } = options;
+  const { near, apiUrl } = opened;
+  const args = ["--api-url", apiUrl, "--id", "bench-client", "--dns-control", "disabled", ...clientArgs];
   const startClient = () => startRole(near, { role: "client", args, token, runtime });
   const client = startClient();
   await client.waitForLine(/\bready\b/i, { withinMs: WITHIN_MS });
-  const reached = { near, far, address, apiUrl, relayToken };
-  return { name: "client-gateway", ...reached, processes: [client, gateway], startClient };
+  return { name: "client-gateway", ...opened, processes: [client, gateway], startClient };
 }
 
 async function makeKeys(namespace, count) {
