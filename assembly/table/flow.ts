@@ -134,10 +134,11 @@ function endingOf(row: usize, now: u32): u32 {
   const inFlags = load<u32>(row + Flow.IN, FlowSide.FLAGS);
   if (((outFlags | inFlags) & FLOW_RST) != 0) return ENDING_RESET;
   if ((outFlags & inFlags & FLOW_FIN) != 0) return idle >= FLOW_TTL_FIN ? ENDING_CLOSED : 0;
-  if (<u32>load<u8>(row, Flow.PROTOCOL) != PROTOCOL_TCP) return idle >= FLOW_TTL ? ENDING_IDLE : 0;
-  // Where answers are not looked up, on the client, nobody knows whether there was one.
-  const isUnanswered = lastIn == 0 && verdicts >> 4 != 0;
-  return idle >= (isUnanswered ? FLOW_TTL_UNANSWERED : FLOW_TTL_TCP) ? ENDING_IDLE : 0;
+  // Where answers are not looked up, on the client, nobody sees whether there was one, or the other end's FIN.
+  const isOneWay = verdicts >> 4 == 0;
+  const isTcp = <u32>load<u8>(row, Flow.PROTOCOL) == PROTOCOL_TCP;
+  if (!isTcp || isOneWay) return idle >= FLOW_TTL ? ENDING_IDLE : 0;
+  return idle >= (lastIn == 0 ? FLOW_TTL_UNANSWERED : FLOW_TTL_TCP) ? ENDING_IDLE : 0;
 }
 
 function isNegative(verdict: u32): bool {

@@ -311,8 +311,8 @@ function endingOf(
   if (isNegative(record.out ?? record.in)) return idleFor(TTL.negative);
   if (sides.out.hasRst || sides.in.hasRst) return "reset";
   if (sides.out.hasFin && sides.in.hasFin) return idle >= TTL.fin ? "closed" : undefined;
-  if (record.protocol !== PROTOCOL.tcp) return idleFor(TTL.other);
-  return idleFor(record.in !== undefined && sides.in.lastS === 0 ? TTL.unanswered : TTL.tcp);
+  if (record.protocol !== PROTOCOL.tcp || record.in === undefined) return idleFor(TTL.other);
+  return idleFor(sides.in.lastS === 0 ? TTL.unanswered : TTL.tcp);
 }
 
 function isNegative(verdict: FlowVerdict | undefined): boolean {

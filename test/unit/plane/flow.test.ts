@@ -345,6 +345,13 @@ describe.each(PLANE_KINDS)("flow records (%s)", (kind) => {
       expect(it.flows.sweep(NOW)).toMatchObject([{ ending: "reset", in: { packets: 1, hasRst: true } }]);
     });
 
+    it("TN-90: where answers are not looked up, TCP has 2 min, too", () => {
+      const it = client();
+      link(it, { protocol: TCP, ...ENDS, out: "pass", slot: SLOT });
+      expect(endedAt(it, 119)).toEqual([]);
+      expect(endedAt(it, 120)).toEqual(["idle"]);
+    });
+
     it("TN-79: a refusal is kept for 10 s", () => {
       const it = gateway();
       link(it, { protocol: TCP, ...ENDS, out: "prohibited", slot: SLOT });
