@@ -50,6 +50,8 @@ export interface ShellPlane {
   published(): number;
   /** What was taken has been handled and carried out: lets flows go (TN-87). Returns whether some have to wait. */
   releaseFlows(): boolean;
+  /** Whether a turn's limit has left something in a ring: the worker wakes nobody then, since it is not empty. */
+  hasInput(): boolean;
   takeEvents(limit: number): readonly PlaneEvent[];
   takePunts(limit: number): readonly DataPunt[];
   onWake(wake: () => void): () => void;
@@ -144,10 +146,10 @@ function turn(loop: Loop, now: Instant): void {
   const due = machine.pollTimeout();
   if (due !== undefined && due <= now) machine.handleTimeout(now);
   const punts = plane.takePunts(TURN_INPUTS);
+  const isExhausted = plane.hasInput();
   for (const punt of punts) machine.handlePunt(now, punt);
   notePublished(loop, now);
   finish(loop, now);
-  const isExhausted = events.length === TURN_INPUTS || punts.length === TURN_INPUTS;
   if (isExhausted) loop.alarm.ringSoon();
   onTurn?.(performance.now() - startedAt, isExhausted);
 }

@@ -104,6 +104,8 @@ function surround(mode: "client" | "gateway", socket: Socket, own: SocketAddress
         publish: plane.publish,
         published: plane.published,
         releaseFlows: plane.releaseFlows,
+        // Whatever comes wakes the loop, and is less than a turn's worth.
+        hasInput: () => false,
         takeEvents: (limit) => taken(plane.pollEvent, limit),
         takePunts: (limit) => taken(plane.pollPunt, limit),
         onWake(listener) {

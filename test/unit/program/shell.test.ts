@@ -8,8 +8,7 @@ function rig(held = createHeldFlows()) {
   const trace: string[] = [];
   const commands: ReturnType<ShellMachine["pollCommand"]>[] = [];
   const transmits: ShellTransmit[] = [];
-  const events: PlaneEvent[] = [];
-  const punts: DataPunt[] = [];
+  const { events, punts, otherPunts, ...rings } = createRings();
   const defects: unknown[] = [];
   let due: Instant | undefined;
   let [isBusy, published] = [false, 0];
@@ -34,8 +33,7 @@ function rig(held = createHeldFlows()) {
       publish: () => trace.push("publish"),
       published: () => published,
       releaseFlows: () => held.release(trace),
-      takeEvents: (limit) => events.splice(0, limit),
-      takePunts: (limit) => punts.splice(0, limit),
+      ...rings,
       onWake(listener) {
         wake = listener;
         return () => {
@@ -60,6 +58,7 @@ function rig(held = createHeldFlows()) {
     transmits,
     events,
     punts,
+    otherPunts,
     defects,
     wake: () => wake(),
     setDue: (at: number) => {
@@ -72,6 +71,22 @@ function rig(held = createHeldFlows()) {
     setBusy: (value: boolean) => {
       isBusy = value;
     },
+  };
+}
+
+/** What two workers hand up. */
+function createRings() {
+  const events: PlaneEvent[] = [];
+  const punts: DataPunt[] = [];
+  const otherPunts: DataPunt[] = [];
+  return {
+    events,
+    punts,
+    otherPunts,
+    hasInput: () => events.length + punts.length + otherPunts.length > 0,
+    takeEvents: (limit: number) => events.splice(0, limit),
+    // The limit is each ring's.
+    takePunts: (limit: number) => [...punts.splice(0, limit), ...otherPunts.splice(0, limit)],
   };
 }
 
@@ -179,6 +194,17 @@ describe("the control thread's loop", () => {
     expect(it.trace.filter((line) => line === "punt first")).toHaveLength(1024);
     await vi.advanceTimersByTimeAsync(0);
     expect(it.trace.filter((line) => line === "punt first")).toHaveLength(1025);
+  });
+
+  it("PG-52: what one ring has beyond a turn's worth is not forgotten because another had something, too", async () => {
+    const it = rig();
+    for (let i = 0; i < 1025; i++) it.punts.push({ reason: "first", packet: Uint8Array.of(0x45) });
+    it.otherPunts.push({ reason: "first", packet: Uint8Array.of(0x45) });
+    it.wake();
+    expect(it.trace.filter((line) => line === "punt first")).toHaveLength(1025);
+    // Nobody wakes us: the ring is not empty.
+    await vi.advanceTimersByTimeAsync(0);
+    expect(it.trace.filter((line) => line === "punt first")).toHaveLength(1026);
   });
 
   it("PG-18: a defect stops the loop and is reported once", () => {
