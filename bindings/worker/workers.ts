@@ -242,6 +242,10 @@ function wordsToStart(
     [WORKER.isGsoOff, hasSegmentation ? 0 : 1],
     [WORKER.stop, 0],
     [WORKER.ended, 0],
+    // Sockets are others by now: what the kernel counts of them begins at 0, and none has failed yet.
+    [WORKER.overflow, 0],
+    [WORKER.overflow6, 0],
+    [WORKER.errors, 0],
     // Parked until its loop begins, so that quiescence does not wait for it.
     [WORKER.parked, 1],
     [WORKER.running, 1],
