@@ -80,6 +80,10 @@ interface TableState extends FlowTableOptions {
   next: number;
   readonly end: number;
   readonly free: number[];
+  /** Rows that are unlinked, and not free yet. */
+  leaving: number;
+  /** A worker did not let go of one when it was waited for. */
+  isLate: boolean;
   readonly countBySlot: Map<number, number>;
   readonly list: number;
   /** Of the clock that chooses who is displaced. */
@@ -114,6 +118,8 @@ export function createFlowTable(options: FlowTableOptions): PlaneFlows {
     next: first,
     end: first + capacity * BYTES.flow,
     free: [],
+    leaving: 0,
+    isLate: false,
     countBySlot: new Map(),
     list,
     hand: first,
@@ -151,7 +157,12 @@ function unlink(table: TableState, id: number): FlowUsage | undefined {
   shared.bytes[row + FLOW.flags] = flags & ~FLOW_LINKED;
   const slot = slotOf(table, row);
   if (slot !== undefined) countBySlot.set(slot, (countBySlot.get(slot) ?? 1) - 1);
-  quiescence.after(() => void table.free.push(row));
+  table.leaving++;
+  quiescence.after(() => {
+    table.free.push(row);
+    table.leaving--;
+    table.isLate = false;
+  });
   return usageOf(table, row);
 }
 
@@ -203,20 +214,39 @@ function sweep(table: TableState, now: Instant): readonly EndedFlow[] {
 
 /** A free row, or one that may be displaced (TN-80). */
 function takeRow(table: TableState, now: Instant, slot: number | undefined): number | undefined {
-  const { quiescence, free, countBySlot, mostPerPeer } = table;
+  const { free, countBySlot, mostPerPeer } = table;
   const isFull = slot !== undefined && (countBySlot.get(slot) ?? 0) >= (mostPerPeer ?? Number.MAX_VALUE);
-  quiescence.reclaim();
-  if (isFull || (free.length === 0 && table.next === table.end)) {
-    const victim = findVictim(table, now, isFull ? slot : undefined);
-    if (victim === undefined) return undefined;
-    const id = idOf(table, victim);
-    const stamps = unlink(table, id);
-    if (stamps !== undefined) table.displaced.push({ id, ending: "displaced", ...stamps });
-    if (free.length === 0) quiescence.drain();
+  if (isFull || !hasRow(table)) {
+    // One that was given up before is free soon: nobody need go for it.
+    const victim =
+      isFull || table.leaving === 0 ? findVictim(table, now, isFull ? slot : undefined) : undefined;
+    if (victim !== undefined) displace(table, victim);
+    else if (isFull || table.leaving === 0) return undefined;
+    if (!hasRow(table)) return undefined;
   }
   const row = free.pop() ?? table.next;
   if (row === table.next) table.next += BYTES.flow;
   return row;
+}
+
+/**
+ * Whether there is a row that no worker can stand on. One that is about to be free is waited for, but not for a worker
+ * that lets itself be waited for: the packet is settled without a record then (TN-80).
+ */
+function hasRow(table: TableState): boolean {
+  const { quiescence, free } = table;
+  const isThere = (): boolean => free.length > 0 || table.next < table.end;
+  quiescence.reclaim();
+  if (isThere() || table.leaving === 0 || table.isLate) return isThere();
+  quiescence.settle();
+  table.isLate = !isThere();
+  return !table.isLate;
+}
+
+function displace(table: TableState, victim: number): void {
+  const id = idOf(table, victim);
+  const stamps = unlink(table, id);
+  if (stamps !== undefined) table.displaced.push({ id, ending: "displaced", ...stamps });
 }
 
 /** @param slot only records of this peer; absent: any */

@@ -12,6 +12,8 @@ const { worker: WORKER } = OFFSETS;
 const WAIT_MS = 1;
 /** A batch takes well below a millisecond; a worker that is this late is dead. */
 const WAITS_MAX = 2000;
+/** One that has no processor, or whose socket is full, takes longer: who need not wait for that does not. */
+const SHORT_WAITS = 5;
 
 export interface Quiescence {
   /** Calls `release` when no worker can see any more what has been unlinked just now. */
@@ -20,6 +22,8 @@ export interface Quiescence {
   reclaim(): void;
   /** Waits until everything is released. */
   drain(): void;
+  /** Waits for that a few milliseconds at most. */
+  settle(): void;
 }
 
 /** @param workers addresses of the worker records */
@@ -43,6 +47,17 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
     }
   }
 
+  /** Returns whether everything is released, after so many waits at most. */
+  function waitFor(waitsMax: number): boolean {
+    const idle = new Int32Array(new SharedArrayBuffer(4));
+    for (let waits = 0; ; waits++) {
+      reclaim();
+      if (waiting.length === 0) return true;
+      if (waits === waitsMax) return false;
+      Atomics.wait(idle, 0, 0, WAIT_MS);
+    }
+  }
+
   return {
     reclaim,
     after(release) {
@@ -51,13 +66,8 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
       reclaim();
     },
     drain() {
-      const idle = new Int32Array(new SharedArrayBuffer(4));
-      for (let waits = 0; ; waits++) {
-        reclaim();
-        if (waiting.length === 0) return;
-        assert(waits < WAITS_MAX, "a worker passes a quiescent point within two seconds");
-        Atomics.wait(idle, 0, 0, WAIT_MS);
-      }
+      assert(waitFor(WAITS_MAX), "a worker passes a quiescent point within two seconds");
     },
+    settle: () => void waitFor(SHORT_WAITS),
   };
 }

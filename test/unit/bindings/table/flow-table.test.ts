@@ -108,6 +108,22 @@ describe("a full table of flow records", () => {
     expect(plane.flows.link(NOW, flowOf(3))).toBe(id);
   });
 
+  it("TN-80, TN-81: control does not wait for a worker whose socket is full: nothing is linked, and nobody more goes", () => {
+    const plane = planeOf(2);
+    const words = new Uint32Array(plane.memory.buffer);
+    const egress = words[(CONSTANTS.PLANE_ADDRESS + PLANE.egress) >> 2] ?? 0;
+    words[(egress + WORKER.running) >> 2] = 1;
+    const first = plane.flows.link(NOW, flowOf(1, { out: "drop" }));
+    plane.flows.link(NOW, flowOf(2, { out: "drop" }));
+    const began = performance.now();
+    for (let port = 3; port < 103; port++) expect(plane.flows.link(NOW, flowOf(port))).toBeUndefined();
+    // Two seconds would be the least for each.
+    expect(performance.now() - began).toBeLessThan(1000);
+    expect(endingsOf(plane)).toEqual([[first, "displaced"]]);
+    words[(egress + WORKER.epoch) >> 2] = 1;
+    expect(plane.flows.link(NOW, flowOf(103))).toBe(first);
+  });
+
   it("TN-87: while a worker may have looked in vain, a flow is held", () => {
     const plane = planeOf(2);
     const words = new Uint32Array(plane.memory.buffer);

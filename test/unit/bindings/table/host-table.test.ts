@@ -121,6 +121,7 @@ describe("the host table", () => {
       after: (release: () => void) => void waiting.push(release),
       reclaim() {},
       drain() {},
+      settle() {},
     };
     const table = createHostTable(counting, quiescence);
     const addressOf = (n: number) => new Uint8Array([100, 64, n >> 8, n & 255]);

@@ -155,6 +155,22 @@ describe("quiescence (WG-44, D-11)", () => {
     expect(released).toBe("ab");
   });
 
+  it("settles for what a few milliseconds bring, where it need not wait", () => {
+    const shared = createSharedMemory(createPlaneMemory().memory);
+    const { workers, set } = workersOf(shared);
+    const quiescence = createQuiescence(shared, workers);
+    set(0, WORKER.running, 1);
+    let released = false;
+    quiescence.after(() => {
+      released = true;
+    });
+    quiescence.settle();
+    expect(released).toBe(false);
+    set(0, WORKER.parked, 1);
+    quiescence.settle();
+    expect(released).toBe(true);
+  });
+
   it("waits for nobody when no worker runs", () => {
     const shared = createSharedMemory(createPlaneMemory().memory);
     const quiescence = createQuiescence(shared, workersOf(shared).workers);
