@@ -47,7 +47,7 @@ const SHARE: u32 = 32;
 const RECEIVE_BYTES: u32 = 65_536;
 const CONTROL_BYTES: u32 = 256;
 const NAME_BYTES: u32 = 28;
-const TUN_WRITE_ATTEMPTS: u32 = 3;
+const TUN_WRITE_WAITS: u32 = 3;
 /** While datagrams come fast, so many frames go to the device in one go; sooner at the next look at the clock. */
 const FRAMES_AT_ONCE: u32 = 4;
 
@@ -179,7 +179,8 @@ function writeFrames(worker: usize): void {
 
 function writeFrame(worker: usize, frame: usize, bytes: u32, segments: u32): void {
   const tun = load<i32>(worker, Worker.TUN);
-  for (let attempt: u32 = 0; ; attempt++) {
+  let waits: u32 = 0;
+  while (true) {
     const error = putFrame(worker, frame, bytes);
     if (error == 0) {
       count(worker, Counter.WRITES, 1);
@@ -192,7 +193,8 @@ function writeFrame(worker: usize, frame: usize, bytes: u32, segments: u32): voi
       return;
     }
     if (error == EINTR) continue;
-    if (error == EAGAIN && attempt < TUN_WRITE_ATTEMPTS && !isStopping(worker)) {
+    if (error == EAGAIN && waits < TUN_WRITE_WAITS && !isStopping(worker)) {
+      waits++;
       waitFor(worker, tun, -1, POLLOUT);
       continue;
     }

@@ -56,6 +56,8 @@ const OPTION_BYTES: u32 = 4;
 const AGAIN: i32 = 1;
 const SPLIT: i32 = 2;
 const GIVEN_UP: i32 = 3;
+/** Again as well, and counted. */
+const NO_BUFFERS: i32 = 4;
 
 /** Sends what `completeSend` completed, and lets the next send begin. Never fails, only counts. */
 export function transmit(worker: usize): void {
@@ -106,7 +108,9 @@ function sendRange(worker: usize, at: usize, bytes: u32, segment: u32, datagrams
     dropped(worker, Drop.UDP_SEND_UNREACHABLE, <u64>datagrams);
     return true;
   }
-  for (let attempt: u32 = 0; ; attempt++) {
+  // Of those for want of buffers alone: a socket that is full is waited for as long as it is.
+  let retries: u32 = 0;
+  while (true) {
     const control = writeControl(worker, isV6, segment);
     writeMessage(
       worker,
@@ -124,19 +128,20 @@ function sendRange(worker: usize, at: usize, bytes: u32, segment: u32, datagrams
       observeBatch(worker, datagrams);
       return true;
     }
-    const outcome = handleError(worker, fd, sysErrno(), attempt, datagrams);
+    const outcome = handleError(worker, fd, sysErrno(), retries, datagrams);
+    if (outcome == NO_BUFFERS) retries++;
     if (outcome == SPLIT) return false;
     if (outcome == GIVEN_UP) return true;
   }
   return true;
 }
 
-/** What follows from a refused send: AGAIN, SPLIT, or GIVEN_UP with the datagrams counted. */
-function handleError(worker: usize, fd: i32, error: i32, attempt: u32, datagrams: u32): i32 {
+/** What follows from a refused send: AGAIN, NO_BUFFERS, SPLIT, or GIVEN_UP with the datagrams counted. */
+function handleError(worker: usize, fd: i32, error: i32, retries: u32, datagrams: u32): i32 {
   if (error == EINTR) return AGAIN;
   countErrno(worker, Worker.SEND_ERRNOS, error);
   if (error == EAGAIN) return waitForRoom(worker, fd, datagrams);
-  if (error == ENOBUFS) return waitForBuffers(worker, attempt, datagrams);
+  if (error == ENOBUFS) return waitForBuffers(worker, retries, datagrams);
   if (isSourceSuspect(error) && load<u32>(worker, Egress.SEND_SOURCE_BYTES) != 0) {
     forgetSource(worker);
     count(worker, Counter.UDP_SOURCE_REFUSED, 1);
@@ -199,13 +204,13 @@ function waitForRoom(worker: usize, fd: i32, datagrams: u32): i32 {
   return GIVEN_UP;
 }
 
-function waitForBuffers(worker: usize, attempt: u32, datagrams: u32): i32 {
-  count(worker, Counter.UDP_SEND_ENOBUFS, 1);
+function waitForBuffers(worker: usize, retries: u32, datagrams: u32): i32 {
+  if (retries == 0) count(worker, Counter.UDP_SEND_ENOBUFS, 1);
   const isFinal = load<u32>(PLANE_ADDRESS, Plane.IS_ENOBUFS_FINAL) != 0;
-  if (isFinal || attempt >= ENOBUFS_MAX_RETRIES || isStopping(worker)) {
+  if (isFinal || retries >= ENOBUFS_MAX_RETRIES || isStopping(worker)) {
     dropped(worker, Drop.UDP_SEND_ENOBUFS_DROP, <u64>datagrams);
     return GIVEN_UP;
   }
-  pause(worker, attempt < ENOBUFS_YIELDS ? 0 : 1 << (attempt - ENOBUFS_YIELDS));
-  return AGAIN;
+  pause(worker, retries < ENOBUFS_YIELDS ? 0 : 1 << (retries - ENOBUFS_YIELDS));
+  return NO_BUFFERS;
 }

@@ -197,6 +197,14 @@ describe("errors of sends (PG-46)", () => {
     expect(timeouts[24]).not.toBe(16);
   });
 
+  it("PG-46: waits for room in the socket use up no retry for want of buffers, of which the first is counted", () => {
+    const sends = [...Array(30).fill(E.EAGAIN), E.EINTR, ...Array(24).fill(E.ENOBUFS)];
+    const { sent, drops, counters } = run({ frames: [FRAME], sends, waits: 40 });
+    expect(sent).toHaveLength(1);
+    expect(drops).toEqual({});
+    expect(counters).toMatchObject({ udp_send_again: 30, udp_send_enobufs: 1 });
+  });
+
   it("PG-118: without enobufs_retry the first refusal for want of buffers is the last, and is counted", () => {
     const { a } = createPair({ retriesEnobufs: false });
     // The pair is made of test planes.

@@ -259,6 +259,9 @@ describe("errors of TUN writes (PG-38, PF-34)", () => {
     expect(run({ receives4, writes: Array(4).fill(E.EAGAIN), waits: 9 }).drops).toEqual({
       tun_write_refused: 1,
     });
+    // What was interrupted was no wait.
+    const interrupted = [...Array(4).fill(E.EINTR), E.EAGAIN];
+    expect(run({ receives4, writes: interrupted, waits: 9 }).drops).toEqual({});
   });
 });
 
