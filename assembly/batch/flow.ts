@@ -257,10 +257,10 @@ function count(side: usize, now: u32, packets: u32, payload: u32): void {
   store<u32>(side, now, FlowSide.LAST);
   // Of several workers two may have packets of one flow, while it moves from one to the other (PG-176).
   if (load<u32>(PLANE_ADDRESS, Plane.PAIRS) > 1) {
-    atomic.add<u32>(side, packets, FlowSide.PACKETS);
+    atomic.add<u64>(side, <u64>packets, FlowSide.PACKETS);
     atomic.add<u64>(side, <u64>payload, FlowSide.PAYLOAD);
   } else {
-    store<u32>(side, load<u32>(side, FlowSide.PACKETS) + packets, FlowSide.PACKETS);
+    store<u64>(side, load<u64>(side, FlowSide.PACKETS) + <u64>packets, FlowSide.PACKETS);
     store<u64>(side, load<u64>(side, FlowSide.PAYLOAD) + <u64>payload, FlowSide.PAYLOAD);
   }
 }

@@ -28,7 +28,7 @@ export const flowSide = {
   },
   last: { type: "u32", writer: "worker", doc: "seconds: the last packet; 0: none" },
   flags: { type: "u32", writer: "any", doc: "FLOW_FIN, FLOW_RST, once seen; control adds what it settled" },
-  packets: { type: "u32", writer: "worker", doc: "packets" },
+  packets: { type: "u64", writer: "worker", doc: "packets" },
   payload: { type: "u64", writer: "worker", doc: "bytes behind transport headers" },
 } as const satisfies RecordLayout;
 

@@ -309,7 +309,7 @@ function fill({ shared }: TableState, row: number, now: Instant, flow: FlowRecor
   words[(row + FLOW.out + SIDE.last) >> 2] = toSeconds(now);
   if (flow.first === undefined) return;
   const side = row + FLOW[flow.first.direction];
-  words[(side + SIDE.packets) >> 2] = 1;
+  longs[(side + SIDE.packets) >> 3] = 1n;
   longs[(side + SIDE.payload) >> 3] = BigInt(flow.first.bytes);
 }
 
@@ -342,7 +342,7 @@ function stampsOf({ shared: { words, longs } }: TableState, side: number): FlowS
   const flags = words[(side + SIDE.flags) >> 2] ?? 0;
   return {
     last: instant((words[(side + SIDE.last) >> 2] ?? 0) * 1000),
-    packets: words[(side + SIDE.packets) >> 2] ?? 0,
+    packets: Number(longs[(side + SIDE.packets) >> 3] ?? 0n),
     bytes: Number(longs[(side + SIDE.payload) >> 3] ?? 0n),
     hasFin: (flags & FLOW_FIN) !== 0,
     hasRst: (flags & FLOW_RST) !== 0,

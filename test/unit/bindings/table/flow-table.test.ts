@@ -9,7 +9,7 @@ import { NOW, plainFrame, sendAll, testPlane } from "../../plane/pair.ts";
 const [TCP, UDP] = [6, 17];
 const CLIENT = ip("100.64.0.2");
 const REMOTE = ip("100.96.0.1");
-const { worker: WORKER, plane: PLANE } = OFFSETS;
+const { worker: WORKER, plane: PLANE, flowTable: TABLE, flow: FLOW, flowSide: SIDE } = OFFSETS;
 
 function flowOf(port: number, changes: Partial<FlowRecord> = {}): FlowRecord {
   return {
@@ -76,6 +76,17 @@ describe("a full table of flow records", () => {
     const ends = { family: 4, source: REMOTE, destination: CLIENT, ports: [443, 1] } as const;
     sendAll(plane, plainFrame(tcp(counting(4), ends)));
   }
+
+  it("TN-91: counts the packets of a flow that runs for days", () => {
+    const plane = planeOf(1);
+    const id = plane.flows.link(NOW, flowOf(1)) ?? 0;
+    const words = new Uint32Array(plane.memory.buffer);
+    const table = words[(CONSTANTS.PLANE_ADDRESS + PLANE.flows) >> 2] ?? 0;
+    const row = words[(table + TABLE.rows) >> 2] ?? 0;
+    words[(row + FLOW.in + SIDE.packets) >> 2] = 0xffff_ffff;
+    answer(plane);
+    expect(plane.flows.usage(id)?.in.packets).toBe(2 ** 32);
+  });
 
   it("TN-80: looks at 256 records and no further", () => {
     const { flows } = planeOf(300);
