@@ -11,7 +11,8 @@ import { roundUp } from "./layout-record.ts";
 
 /** What asconfig.json says of every variant; a memory outside these limits does not link. */
 const INITIAL_PAGES = 256;
-const MAXIMUM_PAGES = 4096;
+/** Room for 16 pairs of workers (PG-176) beside 65,536 peers of `postern wg`, or half a million flow records. */
+const MAXIMUM_PAGES = 8192;
 /** A cache line: no two pieces share one. */
 const PIECE_BYTES = 64;
 

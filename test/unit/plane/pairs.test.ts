@@ -1,11 +1,29 @@
 /** Several pairs of workers on one plane: who writes what, and what stays in order (PG-176). Driven in turns. */
 import { describe, expect, it } from "vitest";
 import type { Plane } from "../../../bindings/plane/index.ts";
-import { type Instant, instant, ip, prefix, type SocketAddress } from "../../../src/base/index.ts";
+import {
+  createSeededRandom,
+  type Instant,
+  instant,
+  ip,
+  prefix,
+  type SocketAddress,
+} from "../../../src/base/index.ts";
 import type { FlowRecord } from "../../../src/plane/index.ts";
 import { openMessage, sealMessage } from "../../twin/plane/message.ts";
 import { counting, udp } from "./packets.ts";
-import { A, B, createPair, datagramsOf, NOW, plainFrame, SLOT, sessionKeys, testPlane } from "./pair.ts";
+import {
+  A,
+  B,
+  createPair,
+  datagramsOf,
+  NOW,
+  plainFrame,
+  SLOT,
+  sessionKeys,
+  type TestPlaneOptions,
+  testPlane,
+} from "./pair.ts";
 import { createStranger } from "./stranger.ts";
 
 const PAIRS = 2;
@@ -33,6 +51,18 @@ function settle(plane: Plane) {
 function receive(plane: Plane, pair: number, bytes: Uint8Array, from: SocketAddress = A, now: Instant = NOW) {
   driveOf(plane, pair).ingress(now, { from, local: B.address, bytes });
 }
+
+const MOST: readonly (readonly [string, TestPlaneOptions])[] = [
+  ["peers of `postern wg`", { maxPeers: 65_536 }],
+  [
+    "flow records of a gateway",
+    { mode: "gateway", flows: { random: createSeededRandom(1), capacity: 524_288 } },
+  ],
+];
+
+it.each(MOST)("PG-176: sixteen pairs have room beside the most %s", (_, options) => {
+  expect(testPlane({ ...options, pairs: 16 }).drives).toHaveLength(16);
+});
 
 describe("sessions and peers", () => {
   it("PG-176, WG-45: pairs that seal for one session take different counters", () => {
