@@ -12,6 +12,7 @@ import { createHash, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { programCommand } from "../../../bindings/runtime/index.ts";
+import { PosternError } from "../../base/index.ts";
 import { type Child, type Lab, MAIN, makeCertificate, type Namespace } from "../lab/index.ts";
 import type { Arm } from "./result.ts";
 
@@ -105,7 +106,7 @@ export function wireguardGo(program: string, note: string): OpenTunnel {
       const [end, other] = [endOf(ends, i), otherOf(i)];
       const env = { ...process.env, WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: "1", LOG_LEVEL: "error" };
       const child = end.start({ name: "wireguard-go", command: program, args: ["-f", DEVICE], env });
-      await untilThere(end, `wg show ${DEVICE}`);
+      await untilThere(end, `wg show ${DEVICE}`, child);
       writeSecret(join(end.runFolder, "key"), keys[i].privateKey);
       const own = ["private-key", "/run/key", "listen-port", String(PORT)];
       const peer = ["peer", keys[other].publicKey, "endpoint", `${CABLE[other]}:${PORT}`];
@@ -119,12 +120,15 @@ export function wireguardGo(program: string, note: string): OpenTunnel {
   };
 }
 
-/** Peer to peer with its best cipher here; the keys of both ends sign themselves and are pinned. */
-export function openVpn(program: string): OpenTunnel {
+/**
+ * Peer to peer with its best cipher here; the keys of both ends sign themselves and are pinned.
+ * @param note which version it is
+ */
+export function openVpn(program: string, note: string): OpenTunnel {
   return async (lab, { mtu }) => {
     const ends = await openEnds(lab, "openvpn");
     const certificates = [makeCertificate("near.bench"), makeCertificate("far.bench")] as const;
-    const programs = ([0, 1] as const).map((i) => {
+    const start = (i: End): Child => {
       const [end, other] = [endOf(ends, i), otherOf(i)];
       writeSecret(join(end.runFolder, "key.pem"), certificates[i].key.toString());
       writeFileSync(join(end.runFolder, "cert.pem"), certificates[i].cert);
@@ -147,10 +151,14 @@ export function openVpn(program: string): OpenTunnel {
       ];
       writeFileSync(join(end.runFolder, "bench.ovpn"), `${lines.join("\n")}\n`);
       return end.start({ name: "openvpn", command: program, args: ["--config", "/run/bench.ovpn"] });
-    });
-    await untilThere(ends.near, `ping -n -c 1 -W 1 ${INSIDE[1]}`);
-    const note = "AES-256-GCM over UDP, no compression";
-    return { name: "openvpn", title: "OpenVPN", note, ...ends, address: INSIDE[1], programs };
+    };
+    const programs = [start(0), start(1)];
+    // A version that lacks an option, as 2.5 lacks fingerprints, ends and says so.
+    for (const child of programs)
+      await child.waitForLine(/Initialization Sequence Completed/, { withinMs: WITHIN_MS, stream: "stdout" });
+    await untilThere(ends.near, `ping -n -c 1 -W 1 ${INSIDE[1]}`, programs[0]);
+    const rest = { ...ends, address: INSIDE[1], programs, startNear: async () => start(0) };
+    return { name: "openvpn", title: "OpenVPN", note, ...rest };
   };
 }
 
@@ -177,7 +185,13 @@ function writeSecret(file: string, text: string): void {
   chmodSync(file, 0o600);
 }
 
-async function untilThere(end: Namespace, command: string): Promise<void> {
+/** @throws PosternError `bench-tunnel` with what the program says of it */
+async function untilThere(end: Namespace, command: string, child: Child | undefined): Promise<void> {
   const script = `for i in $(seq 200); do ${command} >/dev/null 2>&1 && exit 0; sleep 0.05; done; exit 1`;
-  await end.run("sh", ["-c", script], { withinMs: WITHIN_MS });
+  try {
+    await end.run("sh", ["-c", script], { withinMs: WITHIN_MS });
+  } catch (cause) {
+    const said = `${child?.stdout()}\n${child?.stderr()}`.trim().split("\n").at(-1) ?? "";
+    throw new PosternError("bench-tunnel", said === "" ? "it says nothing" : said, undefined, { cause });
+  }
 }

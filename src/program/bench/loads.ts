@@ -1,4 +1,6 @@
 /** What is sent through an arm, and what is measured meanwhile. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { PosternError, parseJson } from "../../base/index.ts";
 import type { Child } from "../lab/index.ts";
@@ -11,8 +13,8 @@ const START_MS = 10_000;
 const SLACK_MS = 30_000;
 const PINGS = 200;
 const SEARCH_SECONDS = 1;
-/** As much as the system grants: what the receiving program is late for is not the tunnel's loss. */
-const SOCKET_BUFFER = "4M";
+/** What the receiving program is late for is not the tunnel's loss. */
+const SOCKET_BUFFER_BYTES = 4 << 20;
 
 export interface Measured {
   readonly values: Readonly<Record<string, number>>;
@@ -63,15 +65,35 @@ export async function tcp(
 
 /** The highest `rate` of UDP without loss, in Mbit/s. */
 export async function udp(arm: OpenArm): Promise<Measured> {
+  const bufferBytes = await grantedBuffer();
   const attempt = async (mbps: number): Promise<Attempt> => {
     const rate = mbps === 0 ? "0" : `${Math.round(mbps)}M`;
-    const args = ["-u", "-l", String(UDP_BYTES), "-b", rate, "-w", SOCKET_BUFFER];
+    const buffer = bufferBytes === undefined ? [] : ["-w", String(bufferBytes)];
+    const args = ["-u", "-l", String(UDP_BYTES), "-b", rate, ...buffer];
     const end = await iperf(arm, SEARCH_SECONDS, args);
     const [packets, lost] = [numberAt(end, "sum", "packets"), numberAt(end, "sum", "lost_packets")];
     const bits = (packets - lost) * UDP_BYTES * 8;
     return { mbps: bits / numberAt(end, "sum", "seconds") / 1e6, loss: packets > 0 ? lost / packets : 1 };
   };
   return { values: { rate: await findLossFreeRate(attempt, 0) } };
+}
+
+/** As much of `SOCKET_BUFFER_BYTES` as the system grants: iperf3 ends where it is granted less than it asks for. */
+export async function grantedBuffer(): Promise<number | undefined> {
+  const socket = createSocket("udp4");
+  try {
+    socket.bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
+    socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
+    // The kernel doubles the number for its own bookkeeping and reports it doubled.
+    return Math.min(socket.getSendBufferSize(), socket.getRecvBufferSize()) / 2;
+  } catch {
+    // Not every runtime has these: what iperf3 has by default must do then.
+    return undefined;
+  } finally {
+    socket.close();
+  }
 }
 
 /** Round trips in ms: alone `idle`, and beside a TCP stream that takes all it can `loaded`. */

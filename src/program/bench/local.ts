@@ -48,21 +48,31 @@ export async function measureHere(plan: LocalPlan, signal: AbortSignal): Promise
   const onAbort = (): void => void lab.close();
   signal.addEventListener("abort", onAbort);
   try {
-    const arms = await openArms(lab, tunnels, plan);
-    const servers = new Map<OpenArm, Child>();
-    for (const arm of arms) servers.set(arm, await openServer(arm));
-    const others: number[] = [];
+    const run: Run = { servers: new Map(), plan, others: [], missing, signal };
+    await openArms(lab, tunnels, run);
+    const arms = [...run.servers.keys()];
     const cells: Cell[] = [];
     for (const task of tasksOf(plan)) {
       signal.throwIfAborted();
-      cells.push(...(await runTask(task, { arms, servers, plan, others, signal })));
+      cells.push(...(await runTask(task, run)));
     }
+    const { others } = run;
     const othersShare = others.length === 0 ? undefined : others.reduce((a, b) => a + b) / others.length;
     return { arms, cells: cells.filter(({ samples }) => samples.length > 0), missing, othersShare };
   } finally {
     signal.removeEventListener("abort", onAbort);
     await lab.close();
   }
+}
+
+/** What a run has and finds out. */
+interface Run {
+  /** Of the arms that are up, in order, what their loads talk to; one that fails leaves. */
+  readonly servers: Map<OpenArm, Child>;
+  readonly plan: LocalPlan;
+  readonly others: number[];
+  readonly missing: string[];
+  readonly signal: AbortSignal;
 }
 
 const NEEDED = [
@@ -74,22 +84,40 @@ const NEEDED = [
 /** Since then it has offloads, and is several times as fast; Debian 12's has none. */
 const OFFLOADS_SINCE = 20230223;
 
-function findTunnels(): { readonly tunnels: readonly OpenTunnel[]; readonly missing: readonly string[] } {
-  const tunnels: OpenTunnel[] = [openPostern];
+interface Tunnel {
+  readonly title: string;
+  readonly open: OpenTunnel;
+  /** Without it there is nothing to compare with. */
+  readonly isNeeded?: true;
+}
+
+function findTunnels(): { readonly tunnels: readonly Tunnel[]; readonly missing: string[] } {
+  const tunnels: Tunnel[] = [{ title: "postern", open: openPostern, isNeeded: true }];
   const missing: string[] = [];
   const go = findHelper("wireguard-go");
-  if (go !== undefined && findHelper("wg") !== undefined) tunnels.push(wireguardGo(go, noteOf(go)));
+  if (go !== undefined && findHelper("wg") !== undefined)
+    tunnels.push({ title: "wireguard-go", open: wireguardGo(go, noteOf(go)) });
   else missing.push("wireguard-go is not compared: install the packages wireguard-go and wireguard-tools.");
   const vpn = findHelper("openvpn");
-  if (vpn !== undefined && findHelper("openssl") !== undefined) tunnels.push(openVpn(vpn));
+  if (vpn !== undefined && findHelper("openssl") !== undefined)
+    tunnels.push({ title: "OpenVPN", open: openVpn(vpn, noteOfOpenVpn(vpn)) });
   else missing.push("OpenVPN is not compared: install the packages openvpn and openssl.");
-  tunnels.push(openCable);
+  tunnels.push({ title: "no tunnel", open: openCable, isNeeded: true });
   return { tunnels, missing };
 }
 
-function noteOf(program: string): string {
+function noteOfOpenVpn(program: string): string {
+  const version = /^OpenVPN (\S+)/.exec(versionOf(program))?.[1];
+  return `${version === undefined ? "" : `${version}, `}AES-256-GCM over UDP, no compression`;
+}
+
+function versionOf(program: string): string {
   const { stdout, stderr } = spawnSync(program, ["--version"], { timeout: 60_000, encoding: "utf8" });
-  const version = /v?(\d+\.\d+\.(\d{8}))/.exec(`${stdout}${stderr}`);
+  return `${stdout}${stderr}`;
+}
+
+function noteOf(program: string): string {
+  const version = /v?(\d+\.\d+\.(\d{8}))/.exec(versionOf(program));
   if (version === null) return "an unknown version: whether it has offloads is not known";
   const has =
     Number(version[2]) >= OFFLOADS_SINCE
@@ -98,19 +126,33 @@ function noteOf(program: string): string {
   return `${version[1]}, ${has}`;
 }
 
-async function openArms(
-  lab: Lab,
-  tunnels: readonly OpenTunnel[],
-  { mtu, say }: LocalPlan,
-): Promise<OpenArm[]> {
-  const arms: OpenArm[] = [];
-  for (const open of tunnels) {
-    const arm = await open(lab, { mtu });
-    say(`${arm.title} is up`);
-    arms.push(arm);
+/** One of the others that does not come up is told of, and left out. */
+async function openArms(lab: Lab, tunnels: readonly Tunnel[], run: Run): Promise<void> {
+  const { servers, plan, missing, signal } = run;
+  for (const { title, open, isNeeded } of tunnels) {
+    try {
+      const arm = await open(lab, { mtu: plan.mtu });
+      servers.set(arm, await openServer(arm));
+      plan.say(`${title} is up`);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isNeeded === true) throw error;
+      missing.push(`${title} is not compared, since it does not come up: ${onOneLine(error)}`);
+      plan.say(missing.at(-1) ?? "");
+    }
   }
-  return arms;
 }
+
+/** What went wrong, with what a program said of it. */
+function onOneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text
+    .trim()
+    .replaceAll(/\s*\n\s*/g, "; ")
+    .slice(0, LINE_MAX);
+}
+
+const LINE_MAX = 300;
 
 function tasksOf({ streams, seconds }: LocalPlan): readonly Task[] {
   const directions: readonly Direction[] = ["up", "down"];
@@ -157,24 +199,14 @@ function cell(name: string, title: string, unit: string, better: Better): Omit<C
   return { name, title, unit, better };
 }
 
-interface Run {
-  readonly arms: readonly OpenArm[];
-  readonly servers: ReadonlyMap<OpenArm, Child>;
-  readonly plan: LocalPlan;
-  readonly others: number[];
-  readonly signal: AbortSignal;
-}
-
-async function runTask(task: Task, { arms, servers, plan, others, signal }: Run): Promise<readonly Cell[]> {
+async function runTask(task: Task, run: Run): Promise<readonly Cell[]> {
+  const { servers, plan, signal } = run;
   const samples = task.keys.map((): Sample[] => []);
   for (let pair = 0; pair < plan.pairs; pair++) {
     plan.say(`${task.title}: run ${pair + 1} of ${plan.pairs}`);
-    for (const arm of shuffled(arms, plan.draw)) {
+    for (const [arm, server] of shuffled([...servers], plan.draw)) {
       signal.throwIfAborted();
-      const server = servers.get(arm);
-      if (server === undefined) continue;
-      const { values, othersShare } = await task.run(arm, server);
-      if (othersShare !== undefined) others.push(othersShare);
+      const values = await measured(task, arm, server, run);
       for (const [i, key] of task.keys.entries()) {
         const value = values[key];
         if (value !== undefined) samples[i]?.push({ arm: arm.name, pair, value });
@@ -182,6 +214,23 @@ async function runTask(task: Task, { arms, servers, plan, others, signal }: Run)
     }
   }
   return task.cells.map((one, i) => ({ ...one, samples: samples[i] ?? [] }));
+}
+
+/** Another's failure is not the end of all: it is told of, and that tunnel left out from here on. */
+async function measured(task: Task, arm: OpenArm, server: Child, run: Run): Promise<Measured["values"]> {
+  const { servers, others, missing, plan, signal } = run;
+  try {
+    const { values, othersShare } = await task.run(arm, server);
+    if (othersShare !== undefined) others.push(othersShare);
+    return values;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (arm === servers.keys().next().value) throw error;
+    servers.delete(arm);
+    missing.push(`${arm.title} is left out from '${task.title}' on: ${onOneLine(error)}`);
+    plan.say(missing.at(-1) ?? "");
+    return {};
+  }
 }
 
 function shuffled<T>(values: readonly T[], draw: () => number): readonly T[] {

@@ -54,9 +54,10 @@ export async function measureAgainst(plan: RemotePlan): Promise<readonly Cell[]>
 function readHost(text: string): { readonly host: string; readonly port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text);
   const host = match?.[1] ?? match?.[2] ?? (text.includes(":") ? text : undefined);
-  if (host === undefined)
+  const port = Number(match?.[3] ?? BENCH_PORT);
+  if (host === undefined || port < 1 || port > 65_535)
     throw new PosternError("usage", `${text} is no host`, "write HOST, HOST:PORT or [IPV6]:PORT");
-  return { host, port: Number(match?.[3] ?? BENCH_PORT) };
+  return { host, port };
 }
 
 async function run(remote: Remote): Promise<readonly Cell[]> {

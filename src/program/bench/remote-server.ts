@@ -36,6 +36,8 @@ interface State {
   readonly token: Buffer;
   counted: number;
   hasControl: boolean;
+  /** Ends a run that takes too long. */
+  running: NodeJS.Timeout | undefined;
   /** Resolves the run. */
   readonly end: (why: string) => void;
 }
@@ -54,6 +56,7 @@ export async function serveOnce({ listen, print, say, signal }: ServeOptions): P
     token: randomBytes(TOKEN_BYTES),
     counted: 0,
     hasControl: false,
+    running: undefined,
     end: resolve,
   };
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) =>
@@ -66,13 +69,12 @@ export async function serveOnce({ listen, print, say, signal }: ServeOptions): P
   print(`listening on ${formatSocketAddress({ ...address, port })}`);
   print(`POSTERN_BENCH_SECRET=${secret}`);
   const waiting = setTimeout(() => !state.hasControl && state.end("nobody came within 10 minutes"), WAIT_MS);
-  const running = setTimeout(() => state.end("a run may take 15 minutes"), WAIT_MS + RUN_MS);
   const onAbort = (): void => state.end("stopped");
   signal.addEventListener("abort", onAbort);
   const why = await promise;
   signal.removeEventListener("abort", onAbort);
   clearTimeout(waiting);
-  clearTimeout(running);
+  clearTimeout(state.running);
   for (const socket of state.sockets) socket.destroy();
   server.close();
   udp.close();
@@ -128,6 +130,7 @@ function admit(state: State, socket: Socket): void {
 async function serve(state: State, socket: Socket): Promise<void> {
   const nonce = randomBytes(16).toString("hex");
   const late = setTimeout(() => socket.destroy(), REQUEST_MS);
+  socket.on("close", () => clearTimeout(late));
   socket.write(`${GREETING} ${nonce}\n`);
   const lines = readLines(socket);
   const [request = "", signature = ""] = (await lines.next()).split(" ");
@@ -153,6 +156,7 @@ async function serve(state: State, socket: Socket): Promise<void> {
 
 async function control(state: State, socket: Socket): Promise<void> {
   state.hasControl = true;
+  state.running = setTimeout(() => state.end("a run may take 15 minutes"), RUN_MS);
   state.say(`a run from ${socket.remoteAddress}`);
   socket.on("close", () => state.end("the other end has gone"));
   const lines = readLines(socket);

@@ -1,7 +1,8 @@
 /** `postern bench`: beside other tunnels on this host, or against a remote end (PG-200 to PG-204). */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
+import { dirname } from "node:path";
 import { runtimeLabel } from "../../../bindings/runtime/index.ts";
 import { createSeededRandom, PosternError, randomU32 } from "../../base/index.ts";
 import { EXIT } from "../exit.ts";
@@ -23,8 +24,9 @@ const QUICK = { seconds: 1, pairs: 1, streams: [1] } as const;
 
 export async function runBench(options: BenchOptions, io: ProgramIo): Promise<number> {
   const { word } = options;
-  // Before anything is measured: a file that cannot be read would be found after minutes.
+  // Before anything is measured: a file that cannot be read, or written, would be found after minutes.
   const before = options.compare === undefined ? undefined : readEarlier(options.compare);
+  for (const path of [options.output, options.plot]) if (path !== undefined) checkWritable(path);
   const isHere = word === undefined;
   if (isHere && !isInside(io)) return await enter(io, "bench");
   const stopped = new AbortController();
@@ -108,10 +110,22 @@ function write(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (cause) {
-    throw new PosternError("file-unwritable", `cannot write ${path}`, "name a file in a folder of yours", {
-      cause,
-    });
+    throw unwritable(path, cause);
   }
+}
+
+function checkWritable(path: string): void {
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+    if (existsSync(path) && statSync(path).isDirectory()) throw new Error("it is a folder");
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+}
+
+function unwritable(path: string, cause: unknown): PosternError {
+  const hint = "name a file in a folder of yours";
+  return new PosternError("file-unwritable", `cannot write ${path}`, hint, { cause });
 }
 
 function readEarlier(path: string): BenchResult {
@@ -135,7 +149,7 @@ function readEarlier(path: string): BenchResult {
 
 /** `1,4,16` as numbers. */
 function readStreams(text: string): readonly number[] {
-  const counts = text.split(",").map(Number);
+  const counts = [...new Set(text.split(",").map(Number))];
   if (counts.every((count) => Number.isInteger(count) && count >= 1 && count <= 128)) return counts;
   throw new PosternError(
     "usage",

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { measureAgainst } from "../../../../src/program/bench/remote-client.ts";
+import { readLines, sign } from "../../../../src/program/bench/remote-protocol.ts";
 import { serveOnce } from "../../../../src/program/bench/remote-server.ts";
 
 const ends: AbortController[] = [];
@@ -88,6 +89,31 @@ describe("PG-204: a run against a remote end", () => {
     await expect(measureAgainst(plan(port, "x"))).rejects.toThrow(
       /no benchmark with 127\.0\.0\.1, port \d+: .*ECONNREFUSED/,
     );
+  });
+
+  it.each([0, 65_536])("takes port %i for none", async (port) => {
+    await expect(measureAgainst(plan(port, "x"))).rejects.toThrow(`127.0.0.1:${port} is no host`);
+  });
+
+  it("ends a run a quarter of an hour behind its beginning, however long it waited for it", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const { port, secret, ended, said } = await serve();
+      vi.advanceTimersByTime(9 * 60_000);
+      const socket = connect(port, "127.0.0.1");
+      const lines = readLines(socket);
+      const nonce = (await lines.next()).split(" ")[1] ?? "";
+      socket.write(`control ${sign(secret, nonce, "control")}\nping\n`);
+      expect(await lines.next()).toBe("pong");
+      vi.advanceTimersByTime(15 * 60_000 - 1);
+      expect(said).toHaveLength(1);
+      vi.advanceTimersByTime(1);
+      await ended;
+      expect(said.at(-1)).toBe("ended: a run may take 15 minutes");
+      socket.destroy();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it.each(["0.0.0.0:5202", "192.0.2.1:5202", "[2001:db8::1]:0"])(
