@@ -25,7 +25,7 @@ export const CHALLENGE_ACKS_PER_SECOND = 10;
 /** RFC 7323 §5.5: a time stamp that old says nothing. */
 export const TIMESTAMP_OUTDATED_MS = 24 * 24 * 3_600_000;
 
-/** Waiting answers that belong to no connection; more are dropped and counted. */
+/** Waiting answers to segments that are no part of a connection; more are dropped and counted. */
 export const WAITING_REPLIES_MAX = 256;
 
 /** Ports to choose from (RFC 6056 §3.2), and how many are tried. */

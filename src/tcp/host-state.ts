@@ -8,7 +8,6 @@ import {
   type Queue,
   type QueueEntry,
   randomBytes,
-  type SocketAddress,
 } from "../base/index.ts";
 import { MAX_IP_SIZE } from "../packet/index.ts";
 import { type Connection, nextDeadline } from "./connection.ts";
@@ -130,13 +129,17 @@ export function wake(state: HostState, entry: LiveEntry): void {
   state.ready.push(entry);
 }
 
-/** A segment of no connection, or the last of one. */
-export function reply(
-  state: HostState,
-  { local, remote }: { readonly local: SocketAddress; readonly remote: SocketAddress },
-  segment: Segment,
-): void {
+/** Answers a segment that is no part of a connection. */
+export function reply(state: HostState, ends: Ends, segment: Segment): void {
   if (state.replies.length >= WAITING_REPLIES_MAX) return count(state, "reply_limit");
+  sendLast(state, ends, segment);
+}
+
+/**
+ * The last segment of a connection. There are never more of them than connections were open, and a peer that misses a
+ * reset keeps its end.
+ */
+export function sendLast(state: HostState, { local, remote }: Ends, segment: Segment): void {
   state.replies.push({ way: { local, remote }, segment });
 }
 
@@ -164,7 +167,7 @@ function linger(state: HostState, connection: Connection): void {
   state.table.add(late);
   state.waiting.add(late);
   // What the connection still had to acknowledge.
-  reply(state, late, repeatAck(waiting, state.now));
+  sendLast(state, late, repeatAck(waiting, state.now));
   if (state.waiting.size <= state.options.profile.timeWaitsMax) return;
   for (const oldest of state.waiting) {
     state.table.remove(oldest);

@@ -22,6 +22,7 @@ import {
   type HostState,
   type LiveEntry,
   reply,
+  sendLast,
   wake,
 } from "./host-state.ts";
 import { isUnderWay, lowerMtu, readIcmpError } from "./icmp.ts";
@@ -213,7 +214,7 @@ function abort(state: HostState, entry: LiveEntry, reason: CloseReason): void {
   const { connection } = entry;
   if (connection.state !== "syn-sent") {
     const reset = { isSyn: false, isAck: true, isFin: false, isRst: true, window: 0 };
-    reply(state, entry, {
+    sendLast(state, entry, {
       ...reset,
       seq: plus(firstSent(connection), connection.sender.nxt),
       ack: plus(firstReceived(connection), connection.receiver.nxt),

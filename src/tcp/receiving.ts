@@ -66,7 +66,11 @@ export function receive(connection: Connection, segment: Segment, arrival: Arriv
 function receiveSynAnswer(connection: Connection, segment: Segment, now: Instant, hooks: Hooks): void {
   const isOurs = segment.isAck && segment.ack === firstSent(connection);
   if (segment.isAck && !isOurs) {
-    if (!segment.isRst) hooks.reply(connection, resetFor(segment));
+    if (segment.isRst) return;
+    hooks.reply(connection, resetFor(segment));
+    // The peer still had a connection between these ends, which the reset ends: now our SYN counts. Only once, so that
+    // forged segments cause no more.
+    if (connection.sender.sends === 1) connection.sender.isSynDue = true;
     return;
   }
   if (segment.isRst) {

@@ -117,9 +117,38 @@ describe("opening (RFC 9293 §3.5)", () => {
       +0   > S 0:0(0)
       +5   < S. 500:500(0) ack 7 win 100
       +0   > R 7:7(0)
+      +0   > S 0:0(0)
       +5   < S. 0:0(0) ack 1 win 1000 <mss 1240>
       +0   * opened
       +0   > . 1:1(0) ack 1
+    `);
+  });
+
+  it("PG-127: where the peer still has an old connection, it is reset, and the SYN goes again at once", () => {
+    runScript(`
+      +0    connect
+      +0    > S 0:0(0)
+      +5    < . 500:500(0) ack 7 win 100
+      +0    > R 7:7(0)
+      +0    > S 0:0(0)
+      +5    < S. 0:0(0) ack 1 win 1000 <mss 1240>
+      +0    * opened
+      +0    > . 1:1(0) ack 1
+    `);
+  });
+
+  it("PG-127: forged acknowledgements make the SYN go again once; then the time-out has to pass", () => {
+    runScript(`
+      +0    connect
+      +0    > S 0:0(0)
+      +5    < R. 0:0(0) ack 7
+      +5    < . 500:500(0) ack 7 win 100
+      +0    > R 7:7(0)
+      +0    > S 0:0(0)
+      +5    < . 500:500(0) ack 7 win 100
+      +0    > R 7:7(0)
+      +995  > S 0:0(0)
+      +2000 > S 0:0(0)
     `);
   });
 
