@@ -3,7 +3,7 @@
  * (PG-122): control's side of the rings that `assembly/loop/frames.ts` reads and fills.
  */
 import { BYTES, CONSTANTS, OFFSETS, roundUp, type SharedMemory } from "../memory/index.ts";
-import { createRing, drainRing, RING_SIZES } from "./ring.ts";
+import { createRing, drainRing, isRingEmpty, RING_SIZES } from "./ring.ts";
 
 const { ring: RING, entry: ENTRY, worker: WORKER } = OFFSETS;
 
@@ -15,6 +15,8 @@ export interface PlaneFrames {
   put(write: (into: Uint8Array) => number): "put" | "none" | "full";
   /** Wakes the egress worker if it waits. */
   nudge(): void;
+  /** Whether the egress worker is done with all that was put. */
+  isDrained(): boolean;
   /** Lends up to `limit` frames that have come, oldest first, each for the time of the call. @returns how many */
   take(limit: number, use: (frame: Uint8Array) => void): number;
 }
@@ -34,6 +36,7 @@ export function createPlaneFrames({ shared, nudge, workers }: PlaneFramesOptions
   const wantedAt = (workers.egress + WORKER.isRoomWanted) >> 2;
   return {
     nudge,
+    isDrained: () => isRingEmpty(shared, out),
     put(write) {
       if (findRoom(shared, out) === undefined) {
         Atomics.store(shared.words, wantedAt, 1);

@@ -39,8 +39,11 @@ export interface Instance<S = Status> extends AsyncDisposable {
   /** Ends with the instance, or with the signal; what is not taken in time is counted as `lost`. */
   events(options?: { readonly signal?: AbortSignal }): AsyncIterable<AnyEvent>;
   /**
-   * Says goodbye, at most so long (default one second; with a device, which takes what it set on the host back with it,
-   * six); pending operations reject with `closed`.
+   * Resets what is open, says goodbye, and takes back what it has set; pending operations reject with `closed`.
+   *
+   * It resolves when that is done, at the latest after `timeoutMs` (default one second; with a device, where the host
+   * has routes and rules to lose, six). What is not done by then goes on behind it: so with 0 nothing is waited for, and a
+   * process that exits at once may leave behind what the next start removes.
    */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }

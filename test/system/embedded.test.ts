@@ -261,6 +261,28 @@ describeWith(["build"], "an instance's end", () => {
     await office.close();
   });
 
+  it.each(
+    GRADES.flatMap((sockets) => (["client", "gateway"] as const).map((ending) => ({ sockets, ending }))),
+  )("PG-130: the other side hears that its connections are over ($ending, $sockets)", async (which) => {
+    // More than there is room for answers to strangers (PG-127).
+    const many = 300;
+    const served: TcpSocket[] = [];
+    const office = await openEmbeddedOffice({
+      sockets: which.sockets,
+      async onFlow(flow) {
+        if (flow.protocol === "tcp") served.push(await flow.accept());
+      },
+    });
+    const to = { host: SERVER, port: ECHO };
+    const dialed = await Promise.all(Array.from({ length: many }, () => office.client.dial(to)));
+    await eventually(() => expect(served).toHaveLength(many));
+    const others = which.ending === "client" ? served : dialed;
+    const ends = Promise.all(others.map((socket) => codeOf(readAll(socket))));
+    await office[which.ending].close();
+    expect(new Set(await ends)).toEqual(new Set(["reset"]));
+    await office.close();
+  });
+
   it("PG-124: a site without a gateway is offline", async () => {
     const office = await openEmbeddedOffice({ hasGateway: false });
     expect(await codeOf(office.client.dial({ host: SERVER, port: 80 }))).toBe("offline");

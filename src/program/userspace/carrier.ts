@@ -42,8 +42,10 @@ export interface Carrier extends Pick<Surroundings, "pathMtu"> {
   gathers?(): boolean;
   /** Lends what has come, as the plane writes it to a TUN device, for each call. Returns whether there is more. */
   receive(take: (frame: Uint8Array) => void): boolean;
-  /** Takes frames as long as `poll` writes some and there is room for them; `poll` returns their length. */
-  transmit(poll: (into: Uint8Array) => number): void;
+  /** Takes frames as long as `poll` writes some, whose length it returns, and there is room for them. */
+  transmit(poll: (into: Uint8Array) => number): "all" | "full";
+  /** Whether what was taken has been sealed. */
+  isDrained(): boolean;
   /** One datagram of control. */
   send(transmit: ShellTransmit): "done" | "busy";
   /** New sockets, for these addresses; the port stays if it can. */

@@ -36,8 +36,13 @@ export interface Engine extends Pick<Surroundings, "plane" | "now" | "send" | "d
   rebind(addresses: readonly IpAddress[]): Promise<void>;
   /** Something of the stack; what it wants to send leaves soon. */
   withStack<T>(use: (stack: Stack, now: Instant) => T): T;
+  /** Lets what the stack has to send leave; who is slower than `FLUSH_MS_MAX` loses the rest. */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
+
+const FLUSH_MS_MAX = 100;
+const FLUSH_LOOK_MS = 1;
 
 interface State {
   readonly options: EngineOptions;
@@ -83,12 +88,21 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       state.alarm.ringSoon();
       return result;
     },
+    flush: () => flush(state),
     async close() {
       state.isClosed = true;
       state.alarm.stop();
       await carrier.close();
     },
   };
+}
+
+async function flush({ carrier, stack }: State): Promise<void> {
+  const until = performance.now() + FLUSH_MS_MAX;
+  while (carrier.transmit(stack.pollFrame) === "full" || !carrier.isDrained()) {
+    if (performance.now() >= until) return;
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_LOOK_MS));
+  }
 }
 
 function exactNow(): Instant {

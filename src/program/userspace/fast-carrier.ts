@@ -123,10 +123,13 @@ function faceOf(state: State, choice: Carrier["choice"]): Carrier {
     own: () => own(state),
     receive: (take) => frames.take(TURN_INPUTS, take) === TURN_INPUTS,
     transmit(poll) {
-      let hasPut = false;
-      while (frames.put(poll) === "put") hasPut = true;
+      let put = frames.put(poll);
+      const hasPut = put === "put";
+      while (put === "put") put = frames.put(poll);
       if (hasPut) frames.nudge();
+      return put === "full" ? "full" : "all";
     },
+    isDrained: frames.isDrained,
     send: (transmit) => sendControl({ ...state, log: options.log }, transmit),
     rebind: (addresses) => rebind(state, addresses),
     async close() {

@@ -154,6 +154,8 @@ function run<Machine extends PeerMachine>(
     async close() {
       clearInterval(look);
       await resets.stop();
+      // Behind the goodbye nobody would hear that connections are over.
+      await engine.flush();
       shell.input((now) => machine.shutdown(now));
       await Promise.all([wiring.close(), new Promise((resolve) => setTimeout(resolve, FLUSH_ON_STOP_MS))]);
       shell.stop();

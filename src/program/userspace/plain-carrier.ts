@@ -52,6 +52,7 @@ export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier
     gathers: () => state.gathering.goesOn(state.inbox.length),
     receive: (take) => receive(state, take),
     transmit: (poll) => transmit(state, poll),
+    isDrained: () => true,
     send: ({ destination, source, bytes }) => state.sockets.send(destination, bytes, source),
     rebind: (addresses) => rebind(state, addresses),
     async close() {
@@ -126,7 +127,7 @@ function batchLength(arrived: readonly ArrivedDatagram[], at: number): number {
 }
 
 /** What the stack wants to have sent, and what control has injected. */
-function transmit(state: State, poll: (into: Uint8Array) => number): void {
+function transmit(state: State, poll: (into: Uint8Array) => number): "all" {
   const { plane } = state;
   const at = now();
   for (let length = -1; length !== 0; ) {
@@ -137,6 +138,7 @@ function transmit(state: State, poll: (into: Uint8Array) => number): void {
     sendAll(state, sends);
   }
   sendAll(state, plane.drive.flushEgress(at));
+  return "all";
 }
 
 function sendAll({ sockets }: State, sends: readonly PlaneSend[]): void {

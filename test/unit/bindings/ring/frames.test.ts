@@ -55,6 +55,15 @@ it("PG-122: frames come out as they went in, in their order, through many rounds
   expect(takeOne()).toEqual([]);
 });
 
+it("PG-130: what was put is done with when the worker has taken all of it", () => {
+  expect(frames.isDrained()).toBe(true);
+  for (const filling of [1, 2]) put(64, filling);
+  takeOne();
+  expect(frames.isDrained()).toBe(false);
+  takeOne();
+  expect(frames.isDrained()).toBe(true);
+});
+
 it("PG-122: nothing is put where there is nothing", () => {
   expect(frames.put(() => 0)).toBe("none");
   expect(takeOne()).toEqual([]);
