@@ -5,10 +5,10 @@
  * A part is a folder with a `main.mjs`. All take `--json` (the result of TS-59 as the last line of
  * stdout) and write nothing outside `.cache/`, or with `--record` `bench/results/`.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../scripts/steps.mjs";
+import { runInOurPlace } from "./lib/ending.mjs";
 import { MEASURED, WORKED } from "./lib/limits.mjs";
 import { RECORDED } from "./lib/result.mjs";
 
@@ -46,10 +46,10 @@ function list() {
 
 function runPart(name, args, env) {
   const main = join(BENCH, name, "main.mjs");
-  return spawnSync(process.execPath, [main, ...args], { ...MEASURED, stdio: "inherit", env }).status ?? 1;
+  return runInOurPlace(process.execPath, [main, ...args], { ...MEASURED, env });
 }
 
-function main(args) {
+async function main(args) {
   const isRecord = args.includes("--record");
   const [name, ...rest] = args.filter((arg) => arg !== "--record");
   if (name === "--list" || (name !== undefined && !parts().includes(name))) {
@@ -57,16 +57,21 @@ function main(args) {
     list();
     return name === "--list" ? 0 : 2;
   }
-  const build = spawnSync(process.execPath, [join(ROOT, "scripts", "build.mjs")], {
-    ...WORKED,
-    stdio: ["ignore", 2, 2],
-  });
-  if (build.status !== 0) return 1;
+  const build = [join(ROOT, "scripts", "build.mjs")];
+  const built = await runInOurPlace(process.execPath, build, { ...WORKED, stdio: ["ignore", 2, 2] });
+  if (built !== 0) return built;
   const env = { ...process.env, ...(isRecord ? { POSTERN_BENCH_RECORD: "1" } : {}) };
-  if (name !== undefined) return runPart(name, rest, env);
+  if (name !== undefined) return await runPart(name, rest, env);
   const minutes = REPEATED.map((part) => `${part} ${minutesOf(part) ?? "?"}`).join(", ");
   console.error(`bench: all that bench/RESULTS.md shows; minutes when last recorded: ${minutes}`);
-  return Math.max(...REPEATED.map((part) => runPart(part, [], env)));
+  let worst = 0;
+  for (const part of REPEATED) {
+    const status = await runPart(part, [], env);
+    // Ended by a signal, which is for all of them.
+    if (status > 128) return status;
+    worst = Math.max(worst, status);
+  }
+  return worst;
 }
 
-process.exitCode = main(process.argv.slice(2));
+process.exitCode = await main(process.argv.slice(2));

@@ -14,7 +14,7 @@
  * measured a second time without. All run on one processor, where a probe tells whether a stranger on the
  * host shares the core. --verify ends before the measurement. Needs `npm run build` and taskset.
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -28,6 +28,7 @@ import {
   sealMany,
   sealSingly,
 } from "../../build/bindings/cipher/index.js";
+import { runInOurPlace } from "../lib/ending.mjs";
 import { ASKED, MEASURED } from "../lib/limits.mjs";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
@@ -98,9 +99,7 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return (
-    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
-  );
+  return runInOurPlace(path, [fileURLToPath(import.meta.url), ...args], MEASURED);
 }
 
 function isVerified(bench) {

@@ -7,12 +7,13 @@
  * DIR is a checkout that has been built. Every cell has three arms: `now`, `again` (the same build once
  * more, which shows what chance does) and `before`. `plane` runs each checkout's own `bench/plane`.
  */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals, endWithUs } from "../lib/ending.mjs";
 import { ASKED } from "../lib/limits.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -42,6 +43,7 @@ function mainOf(root) {
 }
 
 async function main() {
+  endOnSignals();
   const { values } = parseArgs({ options: OPTIONS });
   if (values.against === undefined || !existsSync(mainOf(values.against))) {
     console.error("bench: --against wants the folder of another checkout that has been built");
@@ -64,19 +66,19 @@ async function main() {
     baselines: { before: commitOf(options.roots.before) },
   });
   const cells = new Set(values.cells.split(","));
-  if (cells.has("plane")) result.cells.push(...comparePlanes(options));
+  if (cells.has("plane")) result.cells.push(...(await comparePlanes(options)));
   if (cells.has("tunnel")) result.cells.push(...(await compareTunnels(options)));
   for (const cell of result.cells) print(cell);
   endResult(result, values);
   return 0;
 }
 
-function comparePlanes({ pairs, roots, runtime, draw }) {
+async function comparePlanes({ pairs, roots, runtime, draw }) {
   const samples = new Map();
   const units = new Map();
   for (let pair = 0; pair < pairs; pair++) {
     for (const arm of shuffled(ARMS, draw)) {
-      for (const { name, params, unit, median } of runPlane(roots[arm], runtime.path)) {
+      for (const { name, params, unit, median } of await runPlane(roots[arm], runtime.path)) {
         units.set(name, { params, unit });
         samples.set(name, [...(samples.get(name) ?? []), { arm, pair, value: median, valid: true }]);
       }
@@ -89,26 +91,21 @@ function comparePlanes({ pairs, roots, runtime, draw }) {
 }
 
 /** The cells of one short run of a checkout's own `bench/plane`; ours without those that others may not have. */
-function runPlane(root, runtime) {
+async function runPlane(root, runtime) {
   const main = join(root, "bench", "plane", "main.mjs");
-  const { status, signal, stdout, stderr } = spawnSync(
-    runtime,
-    [main, "--pairs", "1", "--ms", "250", "--json", ...(root === ROOT ? ["--without-flows"] : [])],
-    // Its own result is part of this one.
-    {
-      cwd: root,
-      encoding: "utf8",
-      timeout: PLANE_WITHIN_MS,
-      env: { ...process.env, POSTERN_BENCH_RECORD: "0" },
-    },
-  );
-  if (signal !== null) {
+  const args = [main, "--pairs", "1", "--ms", "250", "--json", ...(root === ROOT ? ["--without-flows"] : [])];
+  // Its own result is part of this one.
+  const env = { ...process.env, POSTERN_BENCH_RECORD: "0" };
+  const running = promisify(execFile)(runtime, args, { cwd: root, timeout: PLANE_WITHIN_MS, env });
+  endWithUs(running.child);
+  const { stdout } = await running.catch(({ signal, stderr }) => {
+    const last = stderr.trim().split("\n").at(-1);
+    if (!signal) throw new Error(`bench/plane of ${root} failed: ${last}`);
     const seconds = PLANE_WITHIN_MS / 1_000;
     throw new Error(
       `bench/plane of ${root} was ended by ${signal}: it has ${seconds} s, wait for a quiet machine`,
     );
-  }
-  if (status !== 0) throw new Error(`bench/plane of ${root} failed: ${stderr.trim().split("\n").at(-1)}`);
+  });
   return JSON.parse(stdout.trim().split("\n").at(-1)).cells;
 }
 

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals } from "../lib/ending.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled, summary } from "../lib/statistics.mjs";
@@ -157,6 +158,7 @@ function format(value) {
 }
 
 async function main() {
+  endOnSignals();
   const draw = createDraw(options.seed);
   const result = beginResult("embed", {
     topology: "two network namespaces joined by veth per arm; a gateway with a TUN device in the far one",

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals } from "../lib/ending.mjs";
 import { cpuSeconds } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -212,6 +213,7 @@ async function runGenuine(arms, draw, options, rate) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const baseline = findWireguardGo();
   const program = baseline?.path;

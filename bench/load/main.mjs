@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals } from "../lib/ending.mjs";
 import { cpuSeconds, peakMemoryMb } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -199,6 +200,7 @@ async function restart(herd, far, gateway, count) {
 }
 
 const options = readOptions();
+endOnSignals();
 const result = beginResult("load", {
   topology: "userspace clients, veth, gateway with a TUN device; portal in the gateway's namespace",
   seed: options.seed,

@@ -14,11 +14,11 @@
  * is the AEAD alone on packets of that length: the ratio is the share of the time that is cryptography,
  * so what is left of 1 is what validation, tables, splitting, checksums and joining cost.
  */
-import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chooseCipher, openBench, openMany, sealMany } from "../../build/bindings/cipher/index.js";
 import { ip } from "../../build/src/base/index.js";
+import { runInOurPlace } from "../lib/ending.mjs";
 import { MEASURED } from "../lib/limits.mjs";
 import { settle, validSample } from "../lib/quiet.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
@@ -92,9 +92,7 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return (
-    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
-  );
+  return runInOurPlace(path, [fileURLToPath(import.meta.url), ...args], MEASURED);
 }
 
 /** By flow against by prefix, in turn. */

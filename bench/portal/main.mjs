@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals, endWithUs, removeWithUs } from "../lib/ending.mjs";
 import { cpuSeconds } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -84,7 +85,7 @@ async function runFlood(way, draw, options) {
 async function startFlood(way, portal) {
   const { port } = new URL(portal.url);
   const args = [FLOOD, way, port, loginPath("client", "flooder"), portal.client];
-  const child = spawn(process.execPath, args, { stdio: ["pipe", "ignore", "inherit"] });
+  const child = endWithUs(spawn(process.execPath, args, { stdio: ["pipe", "ignore", "inherit"] }));
   await new Promise((resolve) => setTimeout(resolve, FLOOD_SETTLES_MS));
   return {
     async stop() {
@@ -96,7 +97,7 @@ async function startFlood(way, portal) {
 
 /** A fresh portal per sample, with and without devices in its state. */
 async function runState(name, draw, options, measure) {
-  const folder = mkdtempSync(join(tmpdir(), "postern-bench-state-"));
+  const folder = removeWithUs(mkdtempSync(join(tmpdir(), "postern-bench-state-")));
   const samples = [];
   const known = `${options.devices} devices`;
   try {
@@ -133,6 +134,7 @@ function say(name, arm, ms, more) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const result = beginResult("portal", {
     topology: "portal, peers and flood on the loopback interface of one machine",

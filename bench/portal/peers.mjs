@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endWithUs, removeWithUs } from "../lib/ending.mjs";
 
 const MAIN = join(ROOT, "build", "program", "main.js");
 
@@ -20,13 +21,13 @@ policies: [{ group: dev, resource: Office }]
  * @param data folder of its state; absent: in memory
  */
 export async function startPortal(runtime, data) {
-  const folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
+  const folder = removeWithUs(mkdtempSync(join(tmpdir(), "postern-bench-")));
   const config = join(folder, "portal.yaml");
   writeFileSync(config, FILE);
   const args = [MAIN, "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
   if (data !== undefined) args.push("--data", data);
   const startedAt = performance.now();
-  const child = spawn(runtime.path, args, { stdio: ["ignore", "pipe", "ignore"] });
+  const child = endWithUs(spawn(runtime.path, args, { stdio: ["ignore", "pipe", "ignore"] }));
   const values = new Map();
   for await (const line of createInterface({ input: child.stdout })) {
     if (line === "ready") break;

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
+import { endOnSignals, endWithUs, removeWithUs } from "../lib/ending.mjs";
 import { ASKED, WORKED } from "../lib/limits.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -57,9 +58,9 @@ function readOptions() {
 async function record(file, pids, { seconds, frequency }) {
   // The clock rather than cycles: virtual machines often have no counters.
   const how = ["-q", "-e", "cpu-clock", "-F", frequency, "-o", file, "-p", pids.join(",")];
-  const perf = spawn("perf", ["record", ...how, "--", "sleep", String(seconds)], {
-    stdio: ["ignore", "ignore", 2],
-  });
+  const perf = endWithUs(
+    spawn("perf", ["record", ...how, "--", "sleep", String(seconds)], { stdio: ["ignore", "ignore", 2] }),
+  );
   const status = await new Promise((resolve) => perf.on("exit", resolve));
   if (status !== 0) throw new Error("perf record failed; see /proc/sys/kernel/perf_event_paranoid");
   const { stdout } = spawnSync("perf", ["script", "-i", file, "-F", "pid,tid,ip,sym,dso"], {
@@ -152,9 +153,10 @@ async function cipherOf(child) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const lab = createLab();
-  const folder = mkdtempSync(join(tmpdir(), "postern-profile-"));
+  const folder = removeWithUs(mkdtempSync(join(tmpdir(), "postern-profile-")));
   let pids = [];
   try {
     console.error("profile: opening both ends");

@@ -17,6 +17,7 @@ import { spawnSync } from "node:child_process";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
+import { endOnSignals } from "../lib/ending.mjs";
 import { ASKED } from "../lib/limits.mjs";
 import { beginResult, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
@@ -76,6 +77,7 @@ async function openArms(machines, options) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const version = spawnSync("turnserver", ["--version"], { ...ASKED, encoding: "utf8" })
     .stdout?.trim()

@@ -22,6 +22,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { ROOT } from "../../scripts/steps.mjs";
+import { endOnSignals } from "../lib/ending.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw } from "../lib/statistics.mjs";
@@ -226,6 +227,7 @@ async function soak({ tunnel, cable, small }, options, note) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const lab = createLab();
   const note = (text) => console.error(`soak: ${text}`);

@@ -12,6 +12,7 @@
  */
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
+import { endOnSignals } from "../lib/ending.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled, spread, summary } from "../lib/statistics.mjs";
@@ -230,6 +231,7 @@ async function runNames(options, result, draw) {
 }
 
 async function main() {
+  endOnSignals();
   const options = readOptions();
   const baseline = options.hasBaseline ? findWireguardGo() : undefined;
   if (baseline === undefined && options.hasBaseline)

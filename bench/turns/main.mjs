@@ -8,12 +8,12 @@
  * one after the other spread by ten. What is left is luck of a process (where code and buffers lie, up to 3 % of
  * egress of single datagrams): run it several times. DIR is a checkout that has been built.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/steps.mjs";
+import { runInOurPlace } from "../lib/ending.mjs";
 import { MEASURED } from "../lib/limits.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 
@@ -55,9 +55,7 @@ function runOn(path) {
   const args = process.argv.slice(2);
   const at = args.findIndex((arg) => arg.startsWith("--runtime"));
   args.splice(at, args[at] === "--runtime" ? 2 : 1);
-  return (
-    spawnSync(path, [fileURLToPath(import.meta.url), ...args], { ...MEASURED, stdio: "inherit" }).status ?? 1
-  );
+  return runInOurPlace(path, [fileURLToPath(import.meta.url), ...args], MEASURED);
 }
 
 /** A checkout's own plane, frames and loopback; until 2026-11-21 the cipher was called kernel. */

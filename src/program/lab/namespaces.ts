@@ -89,7 +89,11 @@ export function createLab(): Lab {
   const children: Child[] = [];
   let isClosed = false;
   // The last resort when the process ends without `close`, for instance by an uncaught exception.
-  const onExit = (): void => removeSync(namespaces, scratch);
+  const onExit = (): void => {
+    // Also those that have not entered their namespace yet.
+    for (const child of children) child.signal("SIGKILL");
+    removeSync(namespaces, scratch);
+  };
   process.once("exit", onExit);
   return {
     async add(role) {
