@@ -21,6 +21,9 @@ export interface ClientSettings {
   readonly isInternetOn: boolean;
 }
 
+/** Its gateways may have given it up by then, and nobody depends on its key: anew is safe, and as fast. */
+const KEEPS_FOR_MS = 0;
+
 export function clientRole(
   settings: LinkSettings,
   { isInternetOn, openDns }: ClientSettings,
@@ -28,6 +31,7 @@ export function clientRole(
   let dns: DnsService | undefined;
   return {
     name: "client",
+    keepsForMs: KEEPS_FOR_MS,
     createMachine({ connections, flows, features, log }) {
       // Whether each query has a line is decided here, once (DN-111).
       const wire = log.scope("wire.dns").trace;

@@ -64,8 +64,6 @@ function hostRole(
   };
   return {
     ...clientRole({ ...options, ca }, { isInternetOn: options.internetResource, openDns }),
-    // Its gateways may have given it up by then, and nobody depends on its key: anew is safe, and as fast.
-    keepsForMs: 0,
     setUpHost(host, undo) {
       const { dnsControl: wanted, instance = INSTANCE } = options;
       const control = openDnsControl({ wanted, tunName: host.tun.name, instance, kernel: host.kernel, log });

@@ -48,6 +48,8 @@ export interface MachineParts {
 /** What a role is, wherever it runs. */
 export interface TunnelRole<Machine extends PeerMachine> {
   readonly name: "client" | "gateway";
+  /** If the process stood still for less than this, and the network is the same, connections stay (PG-74). */
+  readonly keepsForMs: number;
   createMachine(parts: MachineParts): Machine;
   /** Opens the connection to the portal and answers to the machine's events. */
   wire(parts: PeerParts<Machine>): PeerWiring;
@@ -63,8 +65,6 @@ export interface TunnelRole<Machine extends PeerMachine> {
 
 /** What a role adds to the common course of a program on a host. */
 export interface PeerRole<Machine extends PeerMachine> extends TunnelRole<Machine> {
-  /** If the process stood still for less than this, and the network is the same, connections stay (PG-74). */
-  readonly keepsForMs: number;
   /** Set-up of the host beyond the TUN device; what it changes it puts on the stack. */
   setUpHost(host: PlaneHost, undo: UndoStack, log: Log): RoleOnHost;
 }

@@ -41,6 +41,7 @@ import { createRebinding } from "./rebinding.ts";
 import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerEmbedding, PeerMachine, PeerRole } from "./role.ts";
+import { handleStandstill } from "./standstill.ts";
 import { hostSurroundings } from "./surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel } from "./tunnel.ts";
 
@@ -265,21 +266,14 @@ function followNetwork<Machine extends PeerMachine>(
     });
   }
 
-  /** A busy machine is no other network: who can, keeps what others rely on, and looks whether it lives. */
-  function standStill(stillMs: number): void {
-    if (stillMs >= role.keepsForMs) return resets.request("resume from suspend");
-    log.info?.("stood still; the network is the same, so connections are kept and checked", { stillMs });
-    shell.input((now) => machine.checkPaths(now));
-    wiring.check();
-  }
-
   const listeners = {
     onEvents: keeper.look,
     onNetwork: hostInterface.refresh,
     onAddresses: announce,
     // The loop tells the machine what time it is before anything else.
     onClockStep: () => shell.input(() => {}),
-    onStandstill: standStill,
+    onStandstill: (stillMs: number) =>
+      handleStandstill({ role, machine, shell, wiring, resets, log }, stillMs),
     onReset: resets.request,
   };
   const monitor: NetworkMonitor = watchNetwork(host, options.egressInterface, listeners, log);

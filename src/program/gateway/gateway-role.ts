@@ -10,6 +10,7 @@ import {
 } from "../../dns/index.ts";
 import { gatewayChannel } from "../../portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../tunnel/index.ts";
+import { REJECT_AFTER_TIME_MS } from "../../wireguard/index.ts";
 import { method } from "../control/index.ts";
 import type { NameService } from "../dns/index.ts";
 import { createPortalLink, type LinkSettings } from "../endpoint/portal-link.ts";
@@ -42,6 +43,8 @@ export function gatewayRole(
   let names: NameService | undefined;
   return {
     name: "gateway",
+    // Older sessions are dead for both ends.
+    keepsForMs: REJECT_AFTER_TIME_MS,
     createMachine: (parts) =>
       createTunnelGateway({
         ...{ ...parts, isHostOpen, isLinkLocalAllowed, areFlowsLogged },

@@ -8,7 +8,6 @@ import {
   tearDownFirewall,
 } from "../../host/index.ts";
 import type { TunnelGateway } from "../../tunnel/index.ts";
-import { REJECT_AFTER_TIME_MS } from "../../wireguard/index.ts";
 import { runPeer } from "../endpoint/peer.ts";
 import type { PeerEmbedding, PeerRole } from "../endpoint/role.ts";
 import type { ProgramIo } from "../io.ts";
@@ -47,8 +46,6 @@ function gatewayOnHost(
         areFlowsLogged: options.flowLogs,
       },
     ),
-    // Older sessions are dead for both ends.
-    keepsForMs: REJECT_AFTER_TIME_MS,
     setUpHost(host, undo, log) {
       opened = host;
       if (options.masquerade === "off") return { parameters: [], tables: [], isGuarded: false };

@@ -3,13 +3,14 @@
  * program on a host, this is to one that is embedded.
  */
 
-import { equalValues, type IpAddress, type Log, PosternError, type Secret } from "../../base/index.ts";
+import { type IpAddress, type Log, PosternError, type Secret } from "../../base/index.ts";
 import type { ConnectionChange } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createResets } from "../endpoint/resets.ts";
 import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
+import { handleStandstill } from "../endpoint/standstill.ts";
 import type { Surroundings } from "../endpoint/surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel, type TunnelOptions } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
@@ -17,6 +18,7 @@ import { type Environment, reachTarget } from "../proxy/index.ts";
 import type { AskToken } from "../token-renewal.ts";
 import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
+import { watchOwnNetwork } from "./network-watch.ts";
 import { ownAddresses } from "./own-network.ts";
 
 export interface UserspaceOptions<Machine extends PeerMachine> {
@@ -58,9 +60,6 @@ export interface UserspacePeer<Machine extends PeerMachine> {
   /** Says goodbye on every connection and to the portal. */
   close(): Promise<void>;
 }
-
-/** How often our own addresses are looked at (PG-142). */
-const LOOK_EVERY_MS = 5_000;
 
 /** @throws PosternError `host`, `cipher-unusable`, `usage` */
 export async function openPeer<Machine extends PeerMachine>(
@@ -131,14 +130,12 @@ function run<Machine extends PeerMachine>(
     announce();
     wiring.reconnect();
   }, ending.fail);
-  let known = find();
-  const look = setInterval(() => {
-    const found = find();
-    if (found.length === 0 || equalValues(found, known)) return;
-    known = found;
-    resets.request("own addresses changed");
-  }, LOOK_EVERY_MS);
-  look.unref();
+  const network = watchOwnNetwork({
+    ...{ find, now: engine.now },
+    onAddresses: () => resets.request("own addresses changed"),
+    onStandstill: (stillMs) =>
+      handleStandstill({ role: options.role, machine, shell, wiring, resets, log }, stillMs),
+  });
   announce();
   wiring.connect();
   return {
@@ -152,7 +149,7 @@ function run<Machine extends PeerMachine>(
     },
     addresses: () => inTunnel,
     async close() {
-      clearInterval(look);
+      network.close();
       await resets.stop();
       // Behind the goodbye nobody would hear that connections are over.
       await engine.flush();

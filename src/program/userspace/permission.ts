@@ -1,7 +1,10 @@
 /** What Deno lets us do: it is not asked for what it has not been given (PG-122). */
 import { currentRuntime } from "../../../bindings/runtime/index.ts";
 
-export type Permission = { readonly name: "ffi" } | { readonly name: "read"; readonly path: string };
+export type Permission =
+  | { readonly name: "ffi" }
+  | { readonly name: "read"; readonly path: string }
+  | { readonly name: "sys"; readonly kind: "osUptime" };
 
 interface DenoPermissions {
   readonly permissions: { querySync(of: Permission): { readonly state: string } };

@@ -1,12 +1,13 @@
 /** Grade `plain` (PG-122, D-15): the packet plane in the calling thread, on the runtime's sockets. */
 import { createPlane, createPlaneMemory, type Plane, type PlaneSend } from "../../../bindings/plane/index.ts";
-import { equalSocketAddress, type Instant, type IpAddress, instant } from "../../base/index.ts";
+import { equalSocketAddress, type Instant, type IpAddress } from "../../base/index.ts";
 import type { PlaneEvent } from "../../plane/index.ts";
 import { sharedChoice } from "../shared-choice.ts";
 import { TURN_INPUTS } from "../shell/index.ts";
 import { systemRandom } from "../system-random.ts";
 import { type Carrier, type CarrierOptions, TUNNEL_MTU } from "./carrier.ts";
 import { createGathering, type Gathering } from "./gathering.ts";
+import { createPlainClock } from "./plain-clock.ts";
 import { type ArrivedDatagram, openRuntimeSockets, type RuntimeSockets } from "./udp-sockets.ts";
 
 /** One receive of the plane, as the kernel would join datagrams. */
@@ -17,6 +18,7 @@ interface State {
   readonly options: CarrierOptions;
   readonly plane: Plane;
   readonly gathering: Gathering;
+  readonly now: () => Instant;
   sockets: RuntimeSockets;
   inbox: ArrivedDatagram[];
   isClosed: boolean;
@@ -32,13 +34,13 @@ export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier
     flows: { random: systemRandom },
   });
   const state: State = {
-    ...{ options, plane, gathering: createGathering() },
+    ...{ options, plane, gathering: createGathering(), now: createPlainClock() },
     ...{ sockets: NO_SOCKETS, inbox: [], isClosed: false },
   };
   state.sockets = await openSockets(state, options.addresses, options.port);
   options.log.info?.("packet plane in this thread", { cipher: choice.name, port: state.sockets.port });
   return {
-    ...{ grade: "plain", choice, counters: plane.counters, now },
+    ...{ grade: "plain", choice, counters: plane.counters, now: state.now },
     plane: {
       ...plane,
       execute(command) {
@@ -60,10 +62,6 @@ export async function openPlainCarrier(options: CarrierOptions): Promise<Carrier
       state.sockets.close();
     },
   };
-}
-
-function now(): Instant {
-  return instant(Math.floor(performance.now()));
 }
 
 function openSockets(state: State, addresses: readonly IpAddress[], port: number): Promise<RuntimeSockets> {
@@ -94,7 +92,8 @@ function withPort({ sockets }: State, event: PlaneEvent): PlaneEvent {
 
 /** What came from one place is one receive of the plane, as the kernel joins it for sockets of the plane's workers. */
 function receive(state: State, take: (frame: Uint8Array) => void): boolean {
-  const { drive } = state.plane;
+  const { plane, now } = state;
+  const { drive } = plane;
   const arrived = state.inbox.slice(0, TURN_INPUTS);
   state.inbox = state.inbox.slice(arrived.length);
   state.gathering.taken(state.inbox.length);
@@ -129,7 +128,7 @@ function batchLength(arrived: readonly ArrivedDatagram[], at: number): number {
 /** What the stack wants to have sent, and what control has injected. */
 function transmit(state: State, poll: (into: Uint8Array) => number): "all" {
   const { plane } = state;
-  const at = now();
+  const at = state.now();
   for (let length = -1; length !== 0; ) {
     const sends = plane.drive.egressFrom(at, (into) => {
       length = poll(into);
