@@ -31,6 +31,7 @@ export interface Client<S = Status> extends Instance<S> {
    * @throws PosternError `not_a_resource`, `offline`, `refused`, `prohibited`, `unreachable`, `timeout`, `closed`
    */
   dial(options: DialOptions): Promise<TcpSocket>;
+  /** A UDP socket, by default for IPv4; whoever sends to IPv6 addresses opens another one. */
   udp(options?: { readonly family?: 4 | 6; readonly signal?: AbortSignal }): Promise<UdpSocket>;
   /** Milliseconds until the echo came. */
   ping(

@@ -86,6 +86,13 @@ async function datagram(instance) {
   return [data[0], data[1], from.address === address, socket.local.address.startsWith("100.")];
 }
 
+async function toOtherFamily(instance) {
+  const socket = await instance.udp({ family: 6 });
+  const sending = (async () => socket.send(Uint8Array.of(1), { host: address, port: 53 }))();
+  socket.close();
+  return await codeOf(sending);
+}
+
 async function page(instance) {
   const socket = await instance.dial({ host: name, port: 80 });
   const writer = socket.writable.getWriter();
@@ -120,6 +127,7 @@ async function client() {
     dial: await page(instance),
     fetch: (await (await instance.fetch(`http://${name}/3000`)).text()).length,
     datagram: await datagram(instance),
+    otherFamily: await toOtherFamily(instance),
     ping: (await instance.ping(address)) > 0,
     refused: await codeOf(instance.dial({ host: address, port: 9 })),
     outside: await codeOf(instance.dial({ host: "203.0.113.10", port: 8080 })),

@@ -95,6 +95,7 @@ describeWith(["root", "netns", "tun", "nft", "ipv6", "build"], "the library with
           dial: ["HTTP/1.1 200 OK", 2000],
           fetch: 3000,
           datagram: [0x12, 0x34, true, true],
+          otherFamily: "unreachable",
           ping: true,
           refused: "refused",
           outside: "not_a_resource",

@@ -29,10 +29,15 @@ export interface TcpSocket extends AsyncDisposable {
   readonly closed: Promise<void>;
 }
 
-/** A UDP socket. 256 datagrams wait to be received, newer ones are lost (PG-125). */
+/** A UDP socket of one family. 256 datagrams wait to be received, newer ones are lost (PG-125). */
 export interface UdpSocket extends AsyncDisposable {
   readonly local: Addr;
-  /** A name is resolved once and remembered. @throws PosternError `closed`, `host` where it is too long */
+  /**
+   * A name is resolved once and remembered; one without an address of the socket's family is nobody, and the datagram is
+   * lost.
+   *
+   * @throws PosternError `closed`, `host` where it is too long, `unreachable` for an address of the other family
+   */
   send(data: Uint8Array, to: { readonly host: string; readonly port: number }): void;
   receive(options?: {
     readonly signal?: AbortSignal;

@@ -1,4 +1,5 @@
 /** UDP sockets on the stack (PG-120, PG-125). */
+import { isIP } from "node:net";
 import { PosternError, type SocketAddress } from "../../base/index.ts";
 import type { Addr, UdpSocket } from "./face.ts";
 import { readPort } from "./port.ts";
@@ -34,6 +35,7 @@ export function createUdpSocket({ local, send, release, toAddr }: UdpParts): Udp
   const queued: Received[] = [];
   const waiting = new Set<Waiting>();
   let isClosed = false;
+  let sendable: string | undefined;
 
   function close(): void {
     if (isClosed) return;
@@ -48,6 +50,9 @@ export function createUdpSocket({ local, send, release, toAddr }: UdpParts): Udp
       local,
       send(data, to) {
         if (isClosed) throw closedError();
+        // Once per destination: who sends much sends it to one.
+        if (to.host !== sendable) requireFamily(local, to.host);
+        sendable = to.host;
         send(data, { ...to, port: readPort(to.port) });
       },
       receive: ({ signal } = {}) => {
@@ -72,6 +77,18 @@ export function createUdpSocket({ local, send, release, toAddr }: UdpParts): Udp
     },
     closed: close,
   };
+}
+
+/** Neither a kernel nor the stack could send it, and nobody would hear that it did not go. */
+function requireFamily(local: Addr, host: string): void {
+  const family = isIP(host.replace(/^\[(.*)\]$/, "$1"));
+  const own = isIP(local.address);
+  if (family === 0 || family === own) return;
+  throw new PosternError(
+    "unreachable",
+    `${host} is an IPv${family} address, and the socket is one for IPv${own}`,
+    `open another one: client.udp({ family: ${family} })`,
+  );
 }
 
 function waitFor(waiting: Set<Waiting>, signal: AbortSignal | undefined): Promise<Received> {
