@@ -4,6 +4,8 @@ import {
   type BenchResult,
   type Cell,
   figure,
+  OTHERS_SHARE_MAX,
+  othersNote,
   ratioOf,
   runsOf,
   spreadOf,
@@ -21,9 +23,10 @@ const TITLE = 34;
 const PANEL_GAP = 30;
 const HEADER = 104;
 const FOOTER = 56;
+const LINE = 20;
 const LABEL = 112;
 /** Room for the figure behind the longest bar. */
-const FIGURE = 116;
+const FIGURE = 128;
 
 const STYLE = `
   text { font: 14px system-ui, "Segoe UI", Roboto, sans-serif; fill: #24292f }
@@ -40,14 +43,14 @@ export function drawChart(result: BenchResult): string {
   const { cells, arms } = result;
   const height = BAR * arms.length + BAR_GAP * (arms.length - 1) + TITLE + PANEL_GAP;
   const rows = Math.ceil(cells.length / COLUMNS);
-  const total = HEADER + rows * height + FOOTER;
+  const notes = notesOf(result);
+  const total = HEADER + rows * height + FOOTER + LINE * (notes.length - 1);
   const panels = cells.map((cell, i) => {
     const x = MARGIN + (i % COLUMNS) * (PANEL_WIDTH + GAP);
     const y = HEADER + Math.floor(i / COLUMNS) * height;
     return `<g transform="translate(${x} ${y})">${drawPanel(cell, arms)}</g>`;
   });
-  const { machine, started, version } = result;
-  const footer = `${started.slice(0, 10)}; ${runsOf(result)}; lines: least and most; ×: median of the ratios of pairs`;
+  const { machine, version } = result;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${total}" width="${WIDTH}" height="${total}" role="img">`,
     `<title>Postern ${escapeXml(version)} beside others</title><style>${STYLE}</style>`,
@@ -60,10 +63,23 @@ export function drawChart(result: BenchResult): string {
       "quiet",
     ),
     ...panels,
-    text(MARGIN, total - 26, footer, "quiet"),
+    ...notes.map((note, i) => text(MARGIN, total - 26 - LINE * (notes.length - 1 - i), note, "quiet")),
     "</svg>",
     "",
   ].join("\n");
+}
+
+/** What a picture must say by itself: it is shown without the table. */
+function notesOf(result: BenchResult): readonly string[] {
+  const { started, topology, arms, othersShare = 0 } = result;
+  const [first] = arms;
+  const ratios = arms.length > 1 ? `; ×: ${first?.title} against it, the median of the pairs` : "";
+  return [
+    `${started.slice(0, 10)}; ${topology}`,
+    `${runsOf(result)}; lines: least and most${ratios}`,
+    ...arms.flatMap(({ title, note }) => (note === undefined ? [] : [`${title}: ${note}`])),
+    ...(othersShare > OTHERS_SHARE_MAX ? [othersNote(othersShare)] : []),
+  ];
 }
 
 function drawPanel(cell: Cell, all: readonly Arm[]): string {

@@ -5,6 +5,7 @@ import {
   type Cell,
   figure,
   OTHERS_SHARE_MAX,
+  othersNote,
   ratioOf,
   runsOf,
   spreadOf,
@@ -43,11 +44,7 @@ function textOf(value: number | undefined): string {
 
 function notesOf({ othersShare = 0, missing, cells }: BenchResult): readonly string[] {
   const notes = [...missing];
-  if (othersShare > OTHERS_SHARE_MAX) {
-    notes.push(
-      `Other programs used ${Math.round(othersShare * 100)} % of a processor meanwhile: ratios say more than figures, and repeat it when they rest.`,
-    );
-  }
+  if (othersShare > OTHERS_SHARE_MAX) notes.push(`${othersNote(othersShare)} Repeat it when they rest.`);
   if (cells.some(({ better }) => better === "lower"))
     notes.push("Of round trips, start and processor time less is better.");
   return notes.length === 0 ? [] : ["", ...notes];

@@ -60,6 +60,10 @@ export interface BenchResult {
 /** Above it figures say little (TS-50). */
 export const OTHERS_SHARE_MAX = 0.05;
 
+export function othersNote(share: number): string {
+  return `Other programs used ${Math.round(share * 100)} % of a processor meanwhile: ratios say more than figures.`;
+}
+
 export function spreadOf(values: readonly number[]): Spread | undefined {
   const sorted = [...values].sort((a, b) => a - b);
   const [min, max] = [sorted[0], sorted.at(-1)];

@@ -118,6 +118,16 @@ describe("PG-202: the picture", () => {
     expect(svg.replace(/xmlns="[^"]*"/, "")).not.toMatch(/https?:|href|<script/);
   });
 
+  it("says by itself what it shows: where, of what, and what to know of the others", () => {
+    const svg = drawChart(resultOf([CELL], { othersShare: 0.4 }));
+    expect(svg).toContain(">2026-11-29; two namespaces<");
+    expect(svg).toContain("×: postern against it");
+    expect(svg).toContain(">wireguard-go: without offloads<");
+    expect(svg).toContain("Other programs used 40 %");
+    const heights = [svg, drawChart(resultOf([CELL]))].map((one) => Number(/height="(\d+)"/.exec(one)?.[1]));
+    expect(heights[0]).toBe((heights[1] ?? 0) + 20);
+  });
+
   it("draws a bar for each arm that was measured", () => {
     const bars = (cell: Cell) => drawChart(resultOf([cell])).match(/<rect class="(first|other)"/g);
     expect(bars(CELL)).toHaveLength(2);
