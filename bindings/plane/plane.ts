@@ -175,6 +175,8 @@ function execute(
       return table.setCurrent(command.slot, command.local);
     case "set-path":
       return table.setPath(command.slot, command.path);
+    case "know-source":
+      return table.knowSource(command.source);
     case "arm-watch":
       setWord(command.slot, PEER.watch, 1);
       return;

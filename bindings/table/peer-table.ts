@@ -2,7 +2,7 @@
  * Control's hand in the tables of peers, sessions and paths (D-11): a row is filled completely and then
  * published by one atomic store; what was unlinked is reused after a quiescent point (WG-44).
  */
-import { assert } from "../../src/base/index.ts";
+import { assert, type SocketAddress } from "../../src/base/index.ts";
 import type { PathRecord, SessionKeys } from "../../src/plane/index.ts";
 import { encodeSockaddr } from "../linux/index.ts";
 import { BYTES, CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
@@ -24,6 +24,8 @@ export interface PeerTable {
   retire(slot: number, local: number): void;
   setCurrent(slot: number, local: number): void;
   setPath(slot: number, path: PathRecord): void;
+  /** A source that is nobody's path yet (PG-160). */
+  knowSource(source: SocketAddress): void;
   /** Address of the session row with this index, if the peer has it. */
   findSession(slot: number, local: number): number | undefined;
   /** Address of the peer's row; the slot must be in use. */
@@ -66,6 +68,7 @@ export function createPeerTable(options: PeerTableOptions): PeerTable {
     anyRow: (slot) => anyRow(table, slot),
     peerId: (slot) => peerIdOf(table, slot),
     has: (slot) => peerIdOf(table, slot) !== 0,
+    knowSource: (source) => options.known.note(source),
     findSession: (slot, local) => findSession(table, slot, local),
     addPeer: (slot, peerId) => addPeer(table, slot, peerId),
     removePeer: (slot) => removePeer(table, slot),

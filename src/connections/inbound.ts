@@ -1,5 +1,5 @@
 /** Where a datagram goes: STUN to the agents, handshakes to the device, nothing else here (SN §5.7). */
-import { formatSocketAddress, toHex } from "../base/index.ts";
+import { copyOf, equalSocketAddress, formatSocketAddress, toHex } from "../base/index.ts";
 import type { RequestVerdict } from "../ice/index.ts";
 import { type BindingMessage, isStunShaped, type MalformedBinding, parseBinding } from "../stun/index.ts";
 import { advance, advanceDevice } from "./advance.ts";
@@ -69,10 +69,24 @@ function handleRequest(
     const verdict = connection.agent.handleRequest(state.now, request, way);
     if (verdict === "bad-integrity") continue;
     advance(state, connection);
+    if (verdict === "accepted") knowSource(state, connection, datagram);
     const counter = REQUEST_COUNTERS[verdict];
     return counter === undefined ? CONSUMED : dropStun(state, datagram, counter, connection);
   }
   return dropStun(state, datagram, "stun_bad_integrity");
+}
+
+/**
+ * A client's handshake comes beside its nomination, and the plane sees both before we do: its source must be known from
+ * the first check on, else it is taken for a stranger's (PG-160).
+ */
+function knowSource(
+  { hostAddresses, commands }: ConnectionsState,
+  { phase }: Connection,
+  { from, local }: Datagram,
+): void {
+  if (phase.kind !== "connecting" || !hostAddresses.some((own) => equalSocketAddress(own, local))) return;
+  commands.push({ kind: "know-source", source: { address: copyOf(from.address), port: from.port } });
 }
 
 function handleAnswer(

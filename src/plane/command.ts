@@ -81,6 +81,8 @@ export type PlaneCommand =
   | { readonly kind: "remove-peer"; readonly slot: number }
   /** Without a guard, because there is no key, handshake messages are not checked. */
   | { readonly kind: "set-guard"; readonly guard: HandshakeGuard | undefined }
+  /** Who sent from there has proved to be a peer: handshakes from there have its share of control's time (PG-160). */
+  | { readonly kind: "know-source"; readonly source: SocketAddress }
   /** The sockets of all relays in use, from which channel data is unwrapped (SN-128). Copied. */
   | { readonly kind: "set-relays"; readonly relays: readonly SocketAddress[] }
   | { readonly kind: "inject"; readonly slot: number; readonly packets: readonly Uint8Array[] };

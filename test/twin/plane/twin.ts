@@ -58,6 +58,7 @@ function execute(state: TwinState, command: PlaneCommand): void {
     state.relays = command.relays.map(({ address, port }) => ({ address: copyOf(address), port }));
     return;
   }
+  if (command.kind === "know-source") return noteKnown(state.guard, command.source);
   const { slot } = command;
   switch (command.kind) {
     case "add-peer":

@@ -170,6 +170,20 @@ describe("commands to the plane", () => {
     expect(lone.commands.map(({ kind }) => kind).slice(0, 2)).toEqual(["add-peer", "set-path"]);
   });
 
+  it("PG-160: who sent a check that ICE took is made known, as long as there is no path", () => {
+    const lone = createLoneConnections("gateway");
+    const request = requestFor("client-1");
+    lone.apply((connections, now) => connections.upsertConnection(now, request));
+    lone.check(request, { password: "x".repeat(22) });
+    expect(lone.knownSources).toEqual([]);
+    lone.check(request);
+    expect(lone.knownSources).toEqual([REMOTE]);
+    // From now on it is the path that says so.
+    lone.check(request, { isNominated: true });
+    lone.check(request);
+    expect(lone.knownSources).toEqual([REMOTE]);
+  });
+
   it("SN-69: a replacement's old peer is removed, and its path is not spoken of again", () => {
     const { lone, slot, request } = nominated();
     lone.commands.length = 0;

@@ -37,6 +37,8 @@ export const REMOTE_TEXT = "candidate:x 1 udp 2130706175 198.51.100.2 40000 typ 
 export interface LoneConnections {
   readonly connections: Connections;
   readonly commands: ConnectionCommand[];
+  /** Those that the plane was told of. */
+  readonly knownSources: SocketAddress[];
   readonly transmits: ConnectionTransmit[];
   readonly events: ConnectionEvent[];
   /** Lines as `level event`, with their fields. */
@@ -101,6 +103,7 @@ export function createLoneConnections(
   const lone: LoneConnections = {
     connections,
     commands: [],
+    knownSources: [],
     transmits: [],
     events: [],
     lines,
@@ -134,10 +137,11 @@ export function createLoneConnections(
   return lone;
 }
 
-function drain({ connections, commands, transmits, events, now }: LoneConnections): void {
+function drain({ connections, commands, knownSources, transmits, events, now }: LoneConnections): void {
   for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
     // What handshakes are judged with comes once, first of all, and concerns no connection.
-    if (next.kind !== "set-guard" && next.kind !== "set-relays") commands.push(next);
+    if (next.kind === "know-source") knownSources.push(next.source);
+    else if (next.kind !== "set-guard" && next.kind !== "set-relays") commands.push(next);
     // A publication takes its time: the test says when it is complete.
     if (next.kind !== "publish" && next.kind !== "write-tun") connections.handleCarriedOut(now, next);
   }

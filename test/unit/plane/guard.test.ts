@@ -234,6 +234,15 @@ describe("those who have proved to be somebody", () => {
     expect(drops(plane)).toEqual({ wg_cookie_asked: 1 });
   });
 
+  it("PG-160: nor does the source of a check, before there is a path", () => {
+    const { plane, stranger } = underLoad();
+    plane.execute({ kind: "know-source", source: A });
+    receive(plane, stranger.initiation(), A);
+    receive(plane, stranger.initiation(), { ...A, port: A.port + 1 });
+    expect(handed(plane)).toMatchObject([{ kind: "handshake", from: A }]);
+    expect(drops(plane)).toEqual({ wg_cookie_asked: 1 });
+  });
+
   it("PG-160: nor does the source of authentic data, for as long as a session lives", () => {
     const { b } = createPair();
     const { guard, stranger } = createStranger();
