@@ -24,6 +24,9 @@ export interface Flow {
   /** Gateways that the client knows, best first. */
   known: readonly string[];
   stage: FlowStage;
+  /** Its place among all that gateways are asked, and when that was. */
+  question: number;
+  askedAt: Instant;
   answerBy: Instant;
   lastAskedAt: Instant;
   /** The public keys that the gateway was told. */
@@ -34,11 +37,19 @@ export interface Flow {
   heldCount: number;
 }
 
-/** Through which gateway a client was given a resource last, for the suspects of PT-84. */
+/** Through which gateway a client was given a resource last: for the suspects of PT-84, and what crosses it (PT-86). */
 export interface GivenGateway {
   readonly gid: string;
   readonly at: Instant;
   readonly clientKey: Uint8Array;
+  /** Ids of the sockets by which client and gateway heard of it. */
+  readonly sockets: readonly (number | undefined)[];
+}
+
+/** A gateway's last answer. */
+interface LastAnswer {
+  readonly question: number;
+  readonly at: Instant;
 }
 
 export interface FlowTable {
@@ -50,6 +61,9 @@ export interface FlowTable {
   readonly pendingOfPair: Map<string, Set<Flow>>;
   /** By client and resource. */
   readonly given: Map<string, GivenGateway>;
+  /** By gateway. */
+  readonly answers: Map<string, LastAnswer>;
+  lastQuestion: number;
   nextAt: Instant | undefined;
 }
 
@@ -66,12 +80,15 @@ export function createFlowTable(core: Core): FlowTable {
     pending: new Map(),
     pendingOfPair: new Map(),
     given: new Map(),
+    answers: new Map(),
+    lastQuestion: 0,
     nextAt: undefined,
   };
 }
 
 /** A flow that nobody has been asked about yet. */
 export function createFlow(
+  table: FlowTable,
   now: Instant,
   of: Pick<Flow, "ref" | "record" | "revision" | "excluded" | "since" | "known" | "clientKey" | "gatewayKey">,
 ): Flow {
@@ -79,6 +96,8 @@ export function createFlow(
     ...of,
     forgetAt: onGrid(after(now, FORGET_AFTER_MS)),
     stage: "asked",
+    question: ++table.lastQuestion,
+    askedAt: now,
     answerBy: after(now, ANSWER_WITHIN_MS),
     lastAskedAt: now,
     held: [],
@@ -94,6 +113,23 @@ export function addFlow(table: FlowTable, flow: Flow): void {
   if (flows === undefined) table.pendingOfPair.set(`${cid}|${gid}`, new Set([flow]));
   else flows.add(flow);
   wakeAt(table, flow.answerBy);
+}
+
+/** Its gateway is asked something else: it has the time of a new question. */
+export function askAnew(table: FlowTable, now: Instant, flow: Flow): void {
+  flow.question = ++table.lastQuestion;
+  flow.askedAt = now;
+  flow.answerBy = after(now, ANSWER_WITHIN_MS);
+}
+
+/**
+ * Until when the flow's gateway counts as busy with what it was asked before: so long behind its last answer. Gateways
+ * answer in the order of the questions, so one that has answered a later question has passed over this one.
+ */
+export function busyUntil({ answers }: FlowTable, { record, question, askedAt }: Flow): Instant | undefined {
+  const last = answers.get(record.gid);
+  if (last === undefined || last.question > question || last.at < askedAt) return undefined;
+  return after(last.at, ANSWER_WITHIN_MS);
 }
 
 /** No longer pending; its reference is remembered for repeated answers. */

@@ -6,7 +6,15 @@
  *                   ◀──────────── flow_authorized {ref}
  *   ◀─ flow_created (once recorded on disk and answered)
  */
-import { after, equalBytes, type Instant, randomBytes, toHex } from "../../base/index.ts";
+import {
+  after,
+  earliest,
+  equalBytes,
+  equalValues,
+  type Instant,
+  randomBytes,
+  toHex,
+} from "../../base/index.ts";
 import { deriveIceCredentials, derivePresharedKey } from "../derive.ts";
 import type { FlowFailureReason, FlowSubject } from "../protocol/index.ts";
 import { basisOf, decideGrant } from "./access.ts";
@@ -16,6 +24,8 @@ import { type ClientCandidates, passToClients, passToGateways, releaseHeld } fro
 import {
   ANSWER_WITHIN_MS,
   addFlow,
+  askAnew,
+  busyUntil,
   createFlow,
   createFlowTable,
   endFlow,
@@ -23,6 +33,7 @@ import {
   type FlowTable,
   forgetFlow,
   type GatewayCandidates,
+  type GivenGateway,
   SUSPECT_FOR_MS,
   tidyFlows,
   wakeAt,
@@ -51,6 +62,8 @@ export interface Flows {
 
 /** A gateway that failed is replaced so often, then the site counts as offline (PT-85.5). */
 const MAX_RETRIES = 2;
+/** A gateway that is busy is waited for so long, where no other can serve (PT-85.5). */
+const BUSY_WITHIN_MS = 30_000;
 /** A client repeats a request every 2 s at most (PT-55); faster ones do not reach the gateway. */
 const MIN_REPEAT_MS = 1_000;
 /** Tells nodes of one portal apart; there is one (PT-85). */
@@ -74,6 +87,7 @@ export function createFlows(core: Core): Flows {
       const flow = table.byRef.get(ref);
       if (flow === undefined || flow.record.gid !== gateway.peerId) return false;
       if (flow.stage === "asked") {
+        table.answers.set(gateway.peerId, { question: flow.question, at: now });
         flow.stage = "answered";
         release(table, now, flow);
       }
@@ -85,13 +99,15 @@ export function createFlows(core: Core): Flows {
       for (const flow of [...table.pending.values()]) release(table, now, flow);
     },
     handleGatewayGone(now, gid) {
+      table.answers.delete(gid);
       for (const flow of [...table.pending.values()]) if (flow.record.gid === gid) failOver(table, now, flow);
     },
     handleRevoked: (now) => restartRevoked(table, now),
     handleTimeout(now) {
       if (table.nextAt === undefined || now < table.nextAt) return;
       for (const flow of [...table.pending.values()]) {
-        if (flow.stage === "asked" && now >= flow.answerBy) failOver(table, now, flow);
+        const isLate = flow.stage === "asked" && now >= flow.answerBy;
+        if (isLate && !isWaitedFor(table, now, flow)) failOver(table, now, flow);
       }
       tidyFlows(table, now);
     },
@@ -107,13 +123,37 @@ function request(table: FlowTable, now: Instant, socket: PeerSocket, wish: Wish)
   }
   const flow = table.pending.get(`${socket.peerId}|${wish.rid}`);
   if (flow === undefined) {
-    begin(table, now, socket, wish);
+    if (!hasCrossed(table, now, socket, wish)) begin(table, now, socket, wish);
     return;
   }
   flow.known = wish.known;
   const device = core.store.get("client", socket.peerId);
   const hasNewKey = device !== undefined && !equalBytes(device.publicKey, flow.clientKey);
-  if (hasNewKey || now - flow.lastAskedAt >= MIN_REPEAT_MS) ask(table, now, flow);
+  const isWelcome = now - flow.lastAskedAt >= MIN_REPEAT_MS && !isBusy(table, now, flow);
+  if (hasNewKey || isWelcome) ask(table, now, flow);
+}
+
+/** The question waits at its gateway, behind others: repeating it would only make the queue longer. */
+function isBusy(table: FlowTable, now: Instant, flow: Flow): boolean {
+  const until = busyUntil(table, flow);
+  return flow.stage === "asked" && until !== undefined && now < until;
+}
+
+/**
+ * Whether the client asked again before it had our answer, which is on its way (PT-86): were that a new wish, the
+ * gateway would count as one whose path failed. A client that has the answer knows the gateway.
+ */
+function hasCrossed(
+  { core, given }: FlowTable,
+  now: Instant,
+  socket: PeerSocket,
+  { rid, known }: Wish,
+): boolean {
+  const last = given.get(`${socket.peerId}|${rid}`);
+  if (last === undefined) return false;
+  if (now - last.at >= (known.includes(last.gid) ? MIN_REPEAT_MS : ANSWER_WITHIN_MS)) return false;
+  const sockets = [socket.id, core.sockets.readyPeer("gateway", last.gid)?.id];
+  return equalValues(sockets, last.sockets) && isGranted(core, now, last, { cid: socket.peerId, rid });
 }
 
 /** Decides, chooses, records and asks (PT-85.1, PT-85.2). */
@@ -150,7 +190,7 @@ function begin(table: FlowTable, now: Instant, socket: PeerSocket, wish: Wish): 
     ...(grant.expiresAt === undefined ? {} : { expiresAt: grant.expiresAt }),
   };
   store.authorizations.put(record);
-  const flow = createFlow(now, {
+  const flow = createFlow(table, now, {
     ref: `${NODE_PREFIX}.${toHex(randomBytes(core.random, 16))}`,
     record,
     revision: store.commit(),
@@ -179,7 +219,7 @@ function choose(
     last !== undefined &&
     now - last.at < SUSPECT_FOR_MS &&
     equalBytes(last.clientKey, device.publicKey) &&
-    authorizations.ofPair(device.id, last.gid, wallNow).some((record) => record.rid === rid);
+    isGranted(core, now, last, { cid: device.id, rid });
   return chooseGateway({
     candidates: readyGateways(core, siteId),
     clientVersion: device.version,
@@ -190,6 +230,16 @@ function choose(
     load: (gid) => new Set(authorizations.ofGateway(gid, wallNow).map(({ cid }) => cid)).size,
     random: core.random,
   });
+}
+
+/** The access that was given through this gateway still stands. */
+function isGranted(
+  { store, clock }: Core,
+  now: Instant,
+  { gid }: GivenGateway,
+  { cid, rid }: { readonly cid: string; readonly rid: string },
+): boolean {
+  return store.authorizations.ofPair(cid, gid, clock.wallNow(now)).some((record) => record.rid === rid);
 }
 
 function readyGateways(core: Core, siteId: string): readonly GatewayCandidate[] {
@@ -213,7 +263,7 @@ function ask(table: FlowTable, now: Instant, flow: Flow): void {
   if (device === undefined || gateway === undefined) return;
   if (resource === undefined || socket === undefined) return;
   // Repeating the question does not give a silent gateway more time; a new question does.
-  if (!hasKeys(flow, device, gateway)) flow.answerBy = after(now, ANSWER_WITHIN_MS);
+  if (!hasKeys(flow, device, gateway)) askAnew(table, now, flow);
   wakeAt(table, flow.answerBy);
   flow.stage = "asked";
   flow.lastAskedAt = now;
@@ -266,8 +316,9 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
     return;
   }
   endFlow(table, flow);
-  table.given.set(`${cid}|${rid}`, { gid, at: now, clientKey: device.publicKey });
   const client = core.sockets.readyPeer("client", cid);
+  const sockets = [client?.id, core.sockets.readyPeer("gateway", gid)?.id];
+  table.given.set(`${cid}|${rid}`, { gid, at: now, clientKey: device.publicKey, sockets });
   if (client === undefined) return;
   const credentials = deriveIceCredentials(device, gateway);
   count(core.counters.flows, "created");
@@ -287,6 +338,24 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
     gatewayCredentials: credentials.gateway,
   });
   releaseHeld(table, flow);
+}
+
+/** Nobody else can serve it, and its gateway still works off what it was asked before: the answer will come. */
+function isWaitedFor(table: FlowTable, now: Instant, flow: Flow): boolean {
+  const by = earliest(busyUntil(table, flow), after(flow.since, BUSY_WITHIN_MS));
+  if (!isBusy(table, now, flow) || by === undefined || now >= by || hasOther(table, now, flow)) return false;
+  flow.answerBy = by;
+  return true;
+}
+
+function hasOther(table: FlowTable, now: Instant, { record, known, excluded, since }: Flow): boolean {
+  const { store, model } = table.core;
+  const { cid, gid, rid } = record;
+  const device = store.get("client", cid);
+  const siteId = model.resources.get(rid)?.siteId;
+  if (device === undefined || siteId === undefined || excluded.length >= MAX_RETRIES) return false;
+  const wish: Wish = { rid, known, excluded: [...excluded, gid], since };
+  return choose(table, now, device, siteId, wish).kind === "chosen";
 }
 
 /** The gateway is gone or silent: another one, or none (PT-85.5). */

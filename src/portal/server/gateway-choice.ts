@@ -44,10 +44,13 @@ export function chooseGateway(input: ChoiceInput): GatewayChoice {
 }
 
 function leastLoaded(gids: readonly string[], { load, random }: ChoiceInput): string {
+  const [only = ""] = gids;
+  // Counting goes through every authorization of a gateway.
+  if (gids.length <= 1) return only;
   const loads = gids.map(load);
   const least = Math.min(...loads);
   const idle = gids.filter((_, i) => loads[i] === least);
-  return idle[randomBelow(random, idle.length)] ?? gids[0] ?? "";
+  return idle[randomBelow(random, idle.length)] ?? only;
 }
 
 /** The same major version, and minor versions that differ by at most one. */

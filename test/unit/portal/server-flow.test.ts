@@ -226,6 +226,8 @@ describe("fail-over", () => {
     const rid = ridOf(client);
     const served: unknown[] = [];
     const serve = () => {
+      // Sooner it would have crossed the answer (PT-86).
+      world.pass(1_000);
       const before = gateways.map(({ log }) => log.length);
       client.send(createFlow(rid, ...served.slice(-1).map(String)));
       gateways.find(({ log }, i) => log.length > (before[i] ?? 0))?.answer();

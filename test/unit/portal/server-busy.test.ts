@@ -1,0 +1,138 @@
+/** Many requests at once: a gateway that is busy, and requests that cross their answers (PT-85.5, PT-86). */
+import { describe, expect, it } from "vitest";
+import { createFlow, createWorld, OFFICE, ridOf } from "./server-world.ts";
+
+/** A client with a flow through the only gateway. */
+function connected() {
+  const world = createWorld();
+  const gateway = world.gateway();
+  const client = world.client();
+  const rid = ridOf(client);
+  client.send(createFlow(rid));
+  gateway.answer();
+  return { world, gateway, client, rid, flow: client.last("flow-created") };
+}
+
+/** So many clients ask one gateway, which has answered nobody yet. */
+function queue(count: number) {
+  const world = createWorld();
+  const gateway = world.gateway();
+  const clients = Array.from({ length: count }, (_, i) => world.client({ id: `client-${i}` }));
+  for (const client of clients) client.send(createFlow(ridOf(client)));
+  const refs = gateway.messages.flatMap((message) =>
+    message.kind === "authorize-flow" ? [message.ref] : [],
+  );
+  const answer = (i: number) => gateway.send({ kind: "flow-authorized", ref: refs[i] ?? "" });
+  return { world, gateway, clients, answer };
+}
+
+describe("a gateway that is busy", () => {
+  it("PT-85.5: the only gateway is waited for while it answers what it was asked before", () => {
+    const { world, clients, answer } = queue(4);
+    world.pass(4_999);
+    answer(0);
+    world.pass(4_999);
+    answer(1);
+    world.pass(4_999);
+    answer(2);
+    expect(clients.map(({ log }) => log.at(-1))).toEqual([
+      "flow_created",
+      "flow_created",
+      "flow_created",
+      "init",
+    ]);
+    world.pass(4_999);
+    expect(clients[3]?.log.at(-1)).toBe("init");
+    world.pass(1);
+    expect(clients[3]?.last("flow-creation-failed").reason).toBe("offline");
+  });
+
+  it("PT-85.5: but not one that has answered later questions, nor for longer than 30 s", () => {
+    const { world, clients, answer } = queue(10);
+    world.pass(2_000);
+    answer(1);
+    world.pass(3_000);
+    expect(clients[0]?.last("flow-creation-failed").reason).toBe("offline");
+    for (let i = 2; i < 8; i++) {
+      answer(i);
+      world.pass(4_000);
+    }
+    // 29 s behind the question.
+    answer(8);
+    world.pass(999);
+    expect(clients[9]?.log.at(-1)).toBe("init");
+    world.pass(1);
+    expect(clients[9]?.last("flow-creation-failed").reason).toBe("offline");
+  });
+
+  it("PT-85.5: nor where another one can serve", () => {
+    const { world, gateway, clients, answer } = queue(2);
+    const other = world.gateway({ id: "other" });
+    world.pass(4_999);
+    answer(0);
+    world.pass(1);
+    expect(gateway.log.at(-1)).toBe("reject_access");
+    expect(other.log.at(-1)).toBe("authorize_flow");
+    other.answer();
+    expect(clients[1]?.log).toContain("flow_created");
+  });
+
+  it("PT-86: a busy gateway is not asked the same twice, one that has passed over the question is", () => {
+    const { world, gateway, clients, answer } = queue(3);
+    const repeat = (): number => {
+      const before = gateway.log.filter((event) => event === "authorize_flow").length;
+      for (const client of clients) client.send(createFlow(ridOf(client)));
+      return gateway.log.filter((event) => event === "authorize_flow").length - before;
+    };
+    world.pass(1_000);
+    expect(repeat(), "it has answered nothing yet").toBe(3);
+    world.pass(1_000);
+    answer(1);
+    expect(repeat(), "the first was passed over").toBe(1);
+  });
+
+  it("PT-86: that it answered something before it was asked does not make it busy", () => {
+    const { world, gateway } = connected();
+    const late = world.client({ id: "late" });
+    world.pass(1_000);
+    late.send(createFlow(ridOf(late)));
+    world.pass(1_000);
+    late.send(createFlow(ridOf(late)));
+    expect(gateway.log.filter((event) => event === "authorize_flow")).toHaveLength(3);
+  });
+});
+
+describe("a request that crosses its answer", () => {
+  it("PT-86: a request that crossed the answer changes nothing, for 5 s, or 1 s if the client knew the gateway", () => {
+    const { world, client, gateway, flow, rid } = connected();
+    const asked = () => gateway.log.filter((event) => event === "authorize_flow").length;
+    world.pass(999);
+    client.send(createFlow(rid, flow.gid));
+    world.pass(4_000);
+    client.send(createFlow(rid));
+    expect(asked()).toBe(1);
+    expect(client.log.at(-1)).toBe("flow_created");
+    world.pass(1);
+    client.send(createFlow(rid));
+    expect(asked()).toBe(2);
+    gateway.answer();
+    world.pass(1_000);
+    client.send(createFlow(rid, flow.gid));
+    expect(asked()).toBe(3);
+  });
+
+  it("PT-86: none of which either end came back meanwhile, or whose access is gone, has crossed anything", () => {
+    for (const change of ["client", "gateway", "access"]) {
+      const { world, client, gateway, rid } = connected();
+      const now = change === "client" ? world.client() : client;
+      const serving = change === "gateway" ? world.gateway() : gateway;
+      if (change === "access") {
+        world.reload("version: 1\n");
+        world.reload(OFFICE);
+      }
+      const before = serving.log.length;
+      now.send(createFlow(rid));
+      expect(serving.log.slice(before), change).toEqual(["authorize_flow"]);
+    }
+  });
+});
