@@ -84,9 +84,20 @@ const LOADS = {
   },
 };
 
+function nothing() {
+  return { done: 0, failed: 0, failures: {}, lastMs: 0, times: [], bytes: [] };
+}
+
+function noteFailure(said, error) {
+  const why = error.code ?? error.name;
+  said.failed++;
+  said.failures[why] = (said.failures[why] ?? 0) + 1;
+  console.error(`failed: ${error.message}`);
+}
+
 /** All users of all clients for that long. */
 async function run(make, seconds) {
-  const said = { done: 0, failed: 0, times: [], bytes: [] };
+  const said = nothing();
   const end = performance.now() + seconds * 1000;
   const user = async (client) => {
     try {
@@ -98,8 +109,7 @@ async function run(make, seconds) {
         if (said.times.length < TIMES_MAX) said.times.push(performance.now() - begun);
       }
     } catch (error) {
-      said.failed++;
-      console.error(`failed: ${error.message}`);
+      noteFailure(said, error);
     }
   };
   await Promise.all(clients.flatMap((client, i) => Array.from({ length: users[i] }, () => user(client))));
@@ -108,7 +118,8 @@ async function run(make, seconds) {
 
 /** Each client once, so many at a time. */
 async function once(work) {
-  const said = { done: 0, failed: 0, times: [], bytes: [] };
+  const said = nothing();
+  const since = performance.now();
   const left = [...clients];
   const worker = async () => {
     for (let client = left.shift(); client !== undefined; client = left.shift()) {
@@ -116,10 +127,10 @@ async function once(work) {
       try {
         await work(client);
         said.done++;
+        said.lastMs = performance.now() - since;
         said.times.push(performance.now() - begun);
       } catch (error) {
-        said.failed++;
-        console.error(`failed: ${error.message}`);
+        noteFailure(said, error);
       }
     }
   };
@@ -142,7 +153,7 @@ async function reconnect(client) {
 
 /** Bytes that each client took. */
 async function share(seconds) {
-  const said = { done: 0, failed: 0, times: [], bytes: [] };
+  const said = nothing();
   const end = performance.now() + seconds * 1000;
   const take = async (client) => {
     let bytes = 0;
@@ -156,8 +167,7 @@ async function share(seconds) {
       while (performance.now() < end) bytes += (await reader.read()).value?.length ?? 0;
       await reader.cancel();
     } catch (error) {
-      said.failed++;
-      console.error(`failed: ${error.message}`);
+      noteFailure(said, error);
     }
     said.bytes.push(bytes);
   };

@@ -2,6 +2,7 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
+import { cpuSeconds } from "../lib/processor.mjs";
 
 const CLIENTS = join(ROOT, "bench", "load", "clients.mjs");
 /** New devices a second of one token (PT-72), with room to spare. */
@@ -41,17 +42,27 @@ export async function openHerd(
     note(`${first + size} of ${count} have signed in`);
   }
   return {
-    /** @returns the sums of what the processes say */
+    /** Processor time of all clients' processes, in seconds. */
+    cpu: () => flocks.reduce((sum, { child }) => sum + cpuSeconds(child.pid), 0),
+    /** @returns the sums of what the processes say; `lastMs`: until the last of them had its last success */
     async each(order, { seconds = 0 } = {}) {
       const answers = await Promise.all(flocks.map((flock) => ask(flock, order, seconds)));
       return {
         done: answers.reduce((sum, { done }) => sum + done, 0),
         failed: answers.reduce((sum, { failed }) => sum + failed, 0),
+        failures: sumOf(answers.map(({ failures }) => failures)),
+        lastMs: Math.max(...answers.map(({ lastMs }) => lastMs)),
         times: answers.flatMap(({ times }) => times),
         bytes: answers.flatMap(({ bytes }) => bytes),
       };
     },
   };
+}
+
+function sumOf(counts) {
+  const sum = {};
+  for (const [name, n] of counts.flatMap(Object.entries)) sum[name] = (sum[name] ?? 0) + n;
+  return sum;
 }
 
 /** Orders go by a file, which is put in place whole: children have no standard input that stays open. */

@@ -111,7 +111,7 @@ async function openFar(lab, runtime) {
     await gateway.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
     return gateway;
   };
-  return { near, url: `ws://${LISTEN}`, clientToken, startGateway };
+  return { near, url: `ws://${LISTEN}`, clientToken, portal, startGateway };
 }
 
 /** All that is measured of one number of clients. */
@@ -122,7 +122,7 @@ async function runWorld(count, options, note) {
     const gateway = await far.startGateway();
     const herd = await openHerd(far, { count, ...options, resource: RESOURCE, note });
     const empty = residentMb(gateway.pid);
-    const cells = [await setUp(herd, gateway, empty, count)];
+    const cells = [await setUp(herd, { gateway, portal: far.portal }, empty, count)];
     for (const kind of options.kinds) {
       note(`${kind} for ${options.seconds} s`);
       if (kind === "restart") cells.push(await restart(herd, far, gateway, count));
@@ -146,17 +146,28 @@ function oneSample(name, count, unit, value, more = {}) {
   });
 }
 
-/** All connect at once; from the first packet to the first answer each. */
-async function setUp(herd, gateway, emptyMb, count) {
-  const [cpu, begun] = [cpuSeconds(gateway.pid), performance.now()];
-  const { times, failed } = await herd.each("connect");
-  const seconds = (performance.now() - begun) / 1000;
+/**
+ * All connect at once; from the first packet to the first answer each. The rate is that of those who had one, until the
+ * last of them had: who fails does so at its time-out, behind all others.
+ */
+async function setUp(herd, { gateway, portal }, emptyMb, count) {
+  const used = () => ({
+    gateway_cpu_ms_each: cpuSeconds(gateway.pid),
+    portal_cpu_ms_each: cpuSeconds(portal.pid),
+    clients_cpu_ms_each: herd.cpu(),
+  });
+  const before = used();
+  const { times, failed, failures, lastMs } = await herd.each("connect");
+  const after = used();
+  const done = Math.max(1, times.length);
+  const each = Object.entries(after).map(([name, cpu]) => [name, ((cpu - before[name]) * 1000) / done]);
   const grownMb = residentMb(gateway.pid) - emptyMb;
-  return oneSample("set-up", count, "connections/s", times.length / seconds, {
+  return oneSample("set-up", count, "connections/s", times.length / (Math.max(1, lastMs) / 1000), {
     failed,
+    failures,
     p50_ms: percentile(times, 0.5),
     p99_ms: percentile(times, 0.99),
-    gateway_cpu_ms_each: ((cpuSeconds(gateway.pid) - cpu) * 1000) / Math.max(1, times.length),
+    ...Object.fromEntries(each),
     gateway_grown_mb: grownMb,
     gateway_kib_per_peer: (grownMb * 1024) / count,
     gateway_resident_mb: residentMb(gateway.pid),
@@ -165,9 +176,10 @@ async function setUp(herd, gateway, emptyMb, count) {
 
 async function load(kind, herd, gateway, seconds, count) {
   const cpu = cpuSeconds(gateway.pid);
-  const { done, failed, times } = await herd.each(kind, { seconds });
+  const { done, failed, failures, times } = await herd.each(kind, { seconds });
   return oneSample(kind, count, UNITS[kind], done / seconds, {
     failed,
+    failures,
     p50_ms: percentile(times, 0.5),
     p99_ms: percentile(times, 0.99),
     gateway_cpu_share: (cpuSeconds(gateway.pid) - cpu) / seconds,
@@ -191,9 +203,10 @@ async function restart(herd, far, gateway, count) {
   await gateway.stop();
   const started = await far.startGateway();
   const begun = performance.now();
-  const { times, failed } = await herd.each("reconnect");
+  const { times, failed, failures } = await herd.each("reconnect");
   return oneSample("restart", count, "s until all are back", (performance.now() - begun) / 1000, {
     failed,
+    failures,
     p50_ms: percentile(times, 0.5),
     gateway_resident_mb: residentMb(started.pid),
   });
@@ -220,12 +233,16 @@ if (options.peers !== undefined) {
 for (const count of options.clients) {
   const cells = await runWorld(count, options, (text) => console.error(`${count} clients: ${text}`));
   for (const cell of cells) {
-    const [{ value, failed, p50_ms: p50, p99_ms: p99, gateway_kib_per_peer: kib }] = cell.samples;
+    const [{ value, failed, failures, p50_ms: p50, p99_ms: p99, ...more }] = cell.samples;
+    const { gateway_kib_per_peer: kib, gateway_cpu_ms_each: far, portal_cpu_ms_each: portal } = more;
     const rest = [
       p50 === undefined ? "" : `p50 ${p50.toFixed(1)} ms`,
       p99 === undefined ? "" : `p99 ${p99.toFixed(1)} ms`,
       kib === undefined ? "" : `${kib.toFixed(0)} KiB per peer`,
-      failed > 0 ? `${failed} FAILED` : "",
+      portal === undefined
+        ? ""
+        : `CPU each: gateway ${far.toFixed(1)}, portal ${portal.toFixed(1)}, client ${more.clients_cpu_ms_each.toFixed(1)} ms`,
+      failed > 0 ? `${failed} FAILED ${JSON.stringify(failures ?? {})}` : "",
     ].filter((one) => one !== "");
     console.error(
       `${cell.name.padEnd(24)} ${value.toPrecision(3)} ${cell.unit}${rest.map((one) => `, ${one}`).join("")}`,
