@@ -1,7 +1,7 @@
 /**
  * Many clients at one gateway: set-up rate, memory per peer, shares of throughput, reconnecting (TS-54, TS-55, G-14).
  *
- *   npm run bench -- load [--runtime node24|node20|system|PATH] [--clients 1,10,100] [--per-process 50] [--at-once 16]
+ *   npm run bench -- load [--runtime node24|node20|system|PATH] [--clients 1,10,100] [--per-process 250] [--at-once 80]
  *       [--seconds 5] [--kinds http,tcp,websocket,ping,dns,share,restart] [--users 1..4] [--seed 1] [--json]
  *   npm run bench -- load --peers 10000 [--runtime …]      memory of peers that have a session and are quiet (`peers.mjs`)
  *
@@ -10,8 +10,9 @@
  * ```
  *
  * Each number of clients is a world of its own: they sign in, which the portal limits (PT-72) and nobody counts, and
- * then connect all at once: that is the set-up rate. Then each kind of load for `--seconds`, each client with a number
- * of users drawn from `--users`. Needs root. TURN has a bench of its own (`relay`).
+ * then connect, in each process as many at a time as `--at-once` says: that is the set-up rate. Then each kind of load for
+ * `--seconds`, each client with a number of users drawn from `--users`. Clients have a lower priority than gateway and
+ * portal, in few processes, since each has its code to compile first. Needs root. TURN has a bench of its own (`relay`).
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -54,8 +55,8 @@ function readOptions() {
     options: {
       runtime: { type: "string", default: "node24" },
       clients: { type: "string", default: "1,10,100" },
-      "per-process": { type: "string", default: "50" },
-      "at-once": { type: "string", default: "16" },
+      "per-process": { type: "string", default: "250" },
+      "at-once": { type: "string", default: "80" },
       seconds: { type: "string", default: "5" },
       kinds: { type: "string", default: KINDS.join(",") },
       users: { type: "string", default: "1..4" },
