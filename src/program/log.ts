@@ -50,25 +50,14 @@ export function createLog(options: LogOptions): ProgramLog {
     options.writeToFile?.(options.format === "json" ? formatJson(record) : formatHuman(record));
   };
 
-  const create = (target: string, context: LogFields): Log => {
-    const at =
-      (level: LogLevel): LogEmit =>
-      (event, own = {}) =>
-        emit(level, target, context, event, own);
-    const emitters = {
-      error: at("error"),
-      warn: at("warn"),
-      info: at("info"),
-      debug: at("debug"),
-      trace: at("trace"),
-    };
-    const ifOn = (level: LogLevel): LogEmit | undefined =>
-      rankOf(level) <= rankFor(filter, target) ? emitters[level] : undefined;
-    return withLevels(ifOn, (inner, fields = {}) => create(inner, { ...context, ...fields }));
-  };
+  const levels = createLevels((level, { target, context }) =>
+    rankOf(level) <= rankFor(filter, target)
+      ? (event, own = {}) => emit(level, target, context, event, own)
+      : undefined,
+  );
 
   return {
-    log: create("postern", {}),
+    log: scoped(levels, "postern", {}),
     setFilter(next) {
       filter = next;
     },
@@ -76,13 +65,34 @@ export function createLog(options: LogOptions): ProgramLog {
   };
 }
 
-/** A log whose levels are looked up at each use: the filter may have changed since (PG-92). */
-function withLevels(ifOn: (level: LogLevel) => LogEmit | undefined, scope: Log["scope"]): Log {
-  const log = { scope };
+/** All that one log has for itself: there are three for each connection, and a gateway has thousands of those. */
+interface ScopedLog {
+  readonly target: string;
+  readonly context: LogFields;
+}
+
+/**
+ * What all logs share, as their prototype: with functions of its own a log would take 2 KB. Levels are looked up at
+ * each use: the filter may have changed since (PG-92).
+ */
+function createLevels(ifOn: (level: LogLevel, log: ScopedLog) => LogEmit | undefined): object {
+  const levels = {
+    scope(this: ScopedLog, target: string, fields: LogFields = {}): Log {
+      return scoped(levels, target, { ...this.context, ...fields });
+    },
+  };
   for (const level of ["error", "warn", "info", "debug", "trace"] as const) {
-    Object.defineProperty(log, level, { get: () => ifOn(level), enumerable: true });
+    Object.defineProperty(levels, level, {
+      get(this: ScopedLog) {
+        return ifOn(level, this);
+      },
+    });
   }
-  return log;
+  return levels;
+}
+
+function scoped(levels: object, target: string, context: LogFields): Log {
+  return Object.assign(Object.create(levels), { target, context });
 }
 
 /** Counts what is held back, per level, target, message and errno (PG-106). */
