@@ -21,13 +21,13 @@ import {
   XNONCE_BYTES,
 } from "./constants.ts";
 import { type CookieReply, encodeCookieReply, type Initiation, type Response } from "./messages.ts";
-import type { PublicIdentity } from "./noise.ts";
+import { cookieKeyOf, type OwnIdentity, type PublicIdentity } from "./noise.ts";
 import type { HandshakeCrypto } from "./primitives.ts";
 
 export type LoadVerdict = "pass" | "ask-cookie" | "wg_under_load" | "wg_source_rate";
 
 /** What the plane judges handshake messages with, before they come here (PG-160). */
-export function createHandshakeGuard(random: Random, own: PublicIdentity): HandshakeGuard {
+export function createHandshakeGuard(random: Random, own: OwnIdentity): HandshakeGuard {
   const { mac1Key, cookieKey } = own;
   return {
     mac1Key,
@@ -43,7 +43,7 @@ export interface LoadGuard {
   /** The answer to a message judged `ask-cookie` (WG-33). */
   encodeReply(
     now: Instant,
-    own: PublicIdentity,
+    own: OwnIdentity,
     message: Initiation | Response,
     source: SocketAddress,
   ): Uint8Array;
@@ -132,7 +132,7 @@ export function openCookieReply(
   reply: CookieReply,
   mac1: Uint8Array,
 ): Uint8Array | undefined {
-  const cookie = crypto.openX(from.cookieKey, reply.nonce, reply.encryptedCookie, mac1);
+  const cookie = crypto.openX(cookieKeyOf(crypto, from.publicKey), reply.nonce, reply.encryptedCookie, mac1);
   return cookie === undefined ? undefined : copyOf(cookie);
 }
 

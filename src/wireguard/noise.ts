@@ -17,14 +17,14 @@ import { type HandshakeCrypto, type KeyPair, kdf1, kdf2, kdf3, NOBLE_SYMMETRIC }
 /** What is derived once from a public key: for messages towards its owner. */
 export interface PublicIdentity {
   readonly publicKey: Uint8Array;
-  /** H after the responder's static key was mixed in: the start of every initiation to it. */
-  readonly initialHash: Uint8Array;
   readonly mac1Key: Uint8Array;
-  readonly cookieKey: Uint8Array;
 }
 
+/** Of other keys the last two are made when they are wanted: a responder with ten thousand peers never does. */
 export interface OwnIdentity extends PublicIdentity {
   readonly pair: KeyPair;
+  readonly initialHash: Uint8Array;
+  readonly cookieKey: Uint8Array;
 }
 
 export interface RemoteIdentity extends PublicIdentity {
@@ -58,7 +58,13 @@ const INITIAL_HASH = NOBLE_SYMMETRIC.hash(INITIAL_CHAINING_KEY, ascii(IDENTIFIER
 /** Takes `privateKey` over. */
 export function createOwnIdentity(crypto: HandshakeCrypto, privateKey: Uint8Array): OwnIdentity {
   const pair = crypto.keyPair(privateKey);
-  return { ...createPublicIdentity(crypto, pair.publicKey), pair };
+  const { publicKey } = pair;
+  return {
+    ...createPublicIdentity(crypto, publicKey),
+    pair,
+    initialHash: initialHashOf(crypto, publicKey),
+    cookieKey: cookieKeyOf(crypto, publicKey),
+  };
 }
 
 /**
@@ -76,12 +82,17 @@ export function createRemoteIdentity(
 }
 
 function createPublicIdentity(crypto: HandshakeCrypto, publicKey: Uint8Array): PublicIdentity {
-  return {
-    publicKey,
-    initialHash: crypto.hash(INITIAL_HASH, publicKey),
-    mac1Key: crypto.hash(ascii(LABEL_MAC1), publicKey),
-    cookieKey: crypto.hash(ascii(LABEL_COOKIE), publicKey),
-  };
+  return { publicKey, mac1Key: crypto.hash(ascii(LABEL_MAC1), publicKey) };
+}
+
+/** H after the responder's static key was mixed in: the start of every initiation to it. */
+function initialHashOf(crypto: HandshakeCrypto, responder: Uint8Array): Uint8Array {
+  return crypto.hash(INITIAL_HASH, responder);
+}
+
+/** Seals the cookies that the key's owner gives (WG-30). */
+export function cookieKeyOf(crypto: HandshakeCrypto, publicKey: Uint8Array): Uint8Array {
+  return crypto.hash(ascii(LABEL_COOKIE), publicKey);
 }
 
 /** Steps 1 to 3, as initiator. MACs are still zero: see `sealMacs`. */
@@ -98,7 +109,7 @@ export function createInitiation(
 ): { readonly datagram: Uint8Array; readonly pending: PendingInitiation } {
   const { own, remote, sender, ephemeral } = input;
   const c1 = kdf1(crypto, INITIAL_CHAINING_KEY, ephemeral.publicKey);
-  const h1 = crypto.hash(remote.initialHash, ephemeral.publicKey);
+  const h1 = crypto.hash(initialHashOf(crypto, remote.publicKey), ephemeral.publicKey);
 
   const es = ephemeral.dh(remote.publicKey);
   assert(es !== undefined, "a key with zero DH is refused when its peer is added (WG-6)");
