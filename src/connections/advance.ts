@@ -1,6 +1,6 @@
 /** Bringing connections up to date: what their agents say, what time asks for, what comes next. */
 import { after, type Instant } from "../base/index.ts";
-import { type IceState, isIceConnected } from "../ice/index.ts";
+import { ICE, type IceState, isIceConnected } from "../ice/index.ts";
 import type { WgEvent } from "../wireguard/index.ts";
 import { CANDIDATE_TIMEOUT_MS, DISCONNECT_GRACE_MS } from "./constants.ts";
 import type { ConnectionTimeout, FailReason } from "./face.ts";
@@ -39,7 +39,7 @@ export function advanceAll(state: ConnectionsState): void {
 
 function advanceConnections(state: ConnectionsState): void {
   for (let due = state.queue.first(); isDue(state, due); due = state.queue.first()) {
-    due.agent.handleTimeout(state.now);
+    ICE.handleTimeout(due.agent, state.now);
     advance(state, due);
     // All that was due is done; a deadline that remains is a defect, not a reason to spin.
     if (isDue(state, due)) state.queue.set(due, after(state.now, 1));
@@ -91,7 +91,7 @@ function handleDeviceEvent(state: ConnectionsState, event: WgEvent): void {
     case "handshake-failed":
       state.handshakes.undecryptable++;
       // A stranger who saw the initiation can forge a response; only the peer's addresses count (SN-93).
-      if (event.source !== undefined && !connection.agent.isRemoteAddress(event.source)) return;
+      if (event.source !== undefined && !ICE.isRemoteAddress(connection.agent, event.source)) return;
       return fail(state, connection, "handshake-decrypt");
   }
 }
@@ -99,12 +99,12 @@ function handleDeviceEvent(state: ConnectionsState, event: WgEvent): void {
 /** Also before any deadline is tested: a recovery that is still queued saves the connection (SN-90). */
 function drainAgent(state: ConnectionsState, connection: Connection): void {
   const { agent } = connection;
-  for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent()) {
+  for (let event = ICE.pollEvent(agent); event !== undefined; event = ICE.pollEvent(agent)) {
     if (event.kind === "selected") takePath(state, connection, event);
     else if (event.kind === "size-answered") noteSize(state, connection, event.bytes);
     else noteIceState(state, connection, event.state);
   }
-  for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
+  for (let sent = ICE.pollTransmit(agent); sent !== undefined; sent = ICE.pollTransmit(agent)) {
     const way = wayOf(state, sent);
     const bytes = sendAlong(state, way, sent.bytes, sent.isWhole);
     if (way.relay === undefined) connection.stunBytesSent += bytes;
@@ -128,18 +128,18 @@ function failReason(state: ConnectionsState, connection: Connection): FailReason
   const { agent, disconnectedAt, createdAt } = connection;
   if (disconnectedAt !== undefined && state.now >= graceEnd(connection, disconnectedAt)) return "ice-timeout";
   if (state.now < after(createdAt, CANDIDATE_TIMEOUT_MS)) return undefined;
-  if (!agent.hasHadRemote()) return "no-remote-candidates";
-  return agent.hasHadLocal() ? undefined : "no-local-candidates";
+  if (!ICE.hasHadRemote(agent)) return "no-remote-candidates";
+  return ICE.hasHadLocal(agent) ? undefined : "no-local-candidates";
 }
 
 /** Nobody waits for a peer that two say is gone: ICE, and who asked for the probe (SN-142). */
 function graceEnd({ agent }: Connection, disconnectedAt: Instant): Instant {
-  return agent.isProbing() ? disconnectedAt : after(disconnectedAt, DISCONNECT_GRACE_MS);
+  return ICE.isProbing(agent) ? disconnectedAt : after(disconnectedAt, DISCONNECT_GRACE_MS);
 }
 
 /** While ICE doubts the path, it decides whether the peer is gone (SN-92). */
 function noteSuspicion(state: ConnectionsState, connection: Connection): void {
-  const isSuspect = connection.phase.kind !== "connecting" && connection.agent.isSuspect();
+  const isSuspect = connection.phase.kind !== "connecting" && ICE.isSuspect(connection.agent);
   if (isSuspect === connection.isSuspect) return;
   connection.isSuspect = isSuspect;
   if (isSuspect) {
@@ -165,12 +165,12 @@ function deadlinesOf(
   connection: Connection,
 ): readonly (readonly [ConnectionTimeout, Instant | undefined])[] {
   const { agent, disconnectedAt, createdAt } = connection;
-  const isWaiting = !agent.hasHadRemote() || !agent.hasHadLocal();
+  const isWaiting = !ICE.hasHadRemote(agent) || !ICE.hasHadLocal(agent);
   return [
-    ["ice", agent.pollTimeout()],
+    ["ice", ICE.pollTimeout(agent)],
     ["mtu", mtuDeadline(connection)],
     ["grace", disconnectedAt === undefined ? undefined : graceEnd(connection, disconnectedAt)],
     ["candidates", isWaiting ? after(createdAt, CANDIDATE_TIMEOUT_MS) : undefined],
-    ["idle", isIceConnected(agent.state()) ? idleDeadline(state, connection) : undefined],
+    ["idle", isIceConnected(ICE.state(agent)) ? idleDeadline(state, connection) : undefined],
   ];
 }

@@ -1,5 +1,5 @@
 /** Candidates of peers, as the portal brings them (SN-29 to SN-36). */
-import { parseCandidate } from "../ice/index.ts";
+import { ICE, parseCandidate } from "../ice/index.ts";
 import { noteActivity } from "./path.ts";
 import { type Connection, type ConnectionsState, count, idField } from "./state.ts";
 import { bindChannel } from "./way.ts";
@@ -33,7 +33,7 @@ export function addRemotes(
       skip(state, connection, candidate.reason);
       continue;
     }
-    const verdict = connection.agent.addRemote(state.now, candidate.value);
+    const verdict = ICE.addRemote(connection.agent, state.now, candidate.value);
     if (verdict === "over-limit") count(state, "candidate_over_limit", connection);
     if (verdict !== "accepted") skip(state, connection, verdict);
     else {
@@ -55,7 +55,7 @@ export function removeRemotes(
     const candidate = parseCandidate(text);
     if (!candidate.ok) skip(state, connection, candidate.reason);
     else {
-      connection.agent.removeRemote(state.now, candidate.value);
+      ICE.removeRemote(connection.agent, state.now, candidate.value);
       noteActivity(state, connection, "remote candidate withdrawn");
     }
   }

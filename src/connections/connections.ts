@@ -12,6 +12,7 @@ import {
   SILENT,
   type SocketAddress,
 } from "../base/index.ts";
+import { ICE } from "../ice/index.ts";
 import type { PlaneEvent } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
@@ -45,7 +46,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
   return {
     ...createInputs(state),
     publicKey: () => state.device.publicKey() ?? new Uint8Array(KEY_BYTES),
-    localCandidates: (id) => state.byId.get(id)?.agent.localTexts() ?? [],
+    localCandidates: (id) => localCandidates(state, id),
     pollTimeout: () => nextTimeout(state)?.at,
     timeoutReason: () => nextTimeout(state)?.reason,
     pollCommand: () => state.commands.shift(),
@@ -130,7 +131,7 @@ function createInputs(state: ConnectionsState): Inputs {
     handleCarriedOut: (now, command) => input(state, now, () => handleCarriedOut(state, command)),
     sendPacket: (now, id, packet) =>
       input(state, now, () => send(state, state.byId.get(id), { packet, isPunt: false })),
-    checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => agent.probe(state.now)),
+    checkPath: (now, id) => inputOf(state, now, id, ({ agent }) => ICE.probe(agent, state.now)),
     checkAllPaths: (now) => input(state, now, () => checkAllPaths(state)),
     publish: (now, tables) => input(state, now, () => publish(state, tables)),
     setPolicy: (now, slot, policy) => input(state, now, () => setPolicy(state, slot, policy)),
@@ -285,7 +286,7 @@ function reset(state: ConnectionsState): void {
 
 function checkAllPaths(state: ConnectionsState): void {
   for (const connection of [...state.byId.values()]) {
-    connection.agent.checkNow(state.now);
+    ICE.checkNow(connection.agent, state.now);
     advance(state, connection);
   }
 }
@@ -335,7 +336,7 @@ function handlePlaneEvent(state: ConnectionsState, event: PlaneEvent): void {
       // Only plain mode follows its peers; here it is a reason to look, and ICE decides (SN-145).
       const connection = state.bySlot.get(event.slot);
       if (connection === undefined) return;
-      connection.agent.handleData(state.now, { source: event.from, local: event.local });
+      ICE.handleData(connection.agent, state.now, { source: event.from, local: event.local });
       advance(state, connection);
       return;
     }
@@ -359,6 +360,11 @@ function nextTimeout(state: ConnectionsState): Deadline | undefined {
     if (at !== undefined && (first === undefined || at < first.at)) first = { at, reason };
   }
   return first;
+}
+
+function localCandidates(state: ConnectionsState, id: string): readonly string[] {
+  const connection = state.byId.get(id);
+  return connection === undefined ? [] : ICE.localTexts(connection.agent);
 }
 
 interface Deadline {

@@ -1,6 +1,6 @@
 /** Why each connection goes as it does: a pure look at what the agent has seen (PG-190, PG-191). */
 import { unreachable } from "../base/index.ts";
-import type { PairReport } from "../ice/index.ts";
+import { ICE, type PairReport } from "../ice/index.ts";
 import { CAUSES, type Cause, type CauseFacts } from "./causes.ts";
 import { routeOf } from "./changes.ts";
 import type { Explanation, FailReason, RelayStats } from "./face.ts";
@@ -80,8 +80,8 @@ function circumstancesOf(
   { agent, phase, createdAt }: Connection,
   failure: FailReason | undefined,
 ): Circumstances {
-  const pairs = agent.pairs();
-  const told = agent.remoteCandidates();
+  const pairs = ICE.pairs(agent);
+  const told = ICE.remoteCandidates(agent);
   const own = pairs.filter(({ localKind }) => localKind !== "relay").map(({ base }) => base);
   const peer = [
     ...told.filter(({ kind }) => kind !== "relay").map(({ address }) => address),
@@ -95,12 +95,12 @@ function circumstancesOf(
     path: isOver || phase.kind === "connecting" ? "none" : routeOf(phase.path),
     failure,
     hadPath: phase.kind !== "connecting",
-    hasOwnAddress: agent.hasHadLocal(),
+    hasOwnAddress: ICE.hasHadLocal(agent),
     pairs,
     ownFamilies: familiesOf([...state.hostAddresses, ...own]),
     peerFamilies: familiesOf(peer),
     hasPeerAddress: told.length > 0 || pairs.length > 0,
-    isRefusing: agent.refusal() === "bad-integrity" || agent.refusal() === "unknown-username",
+    isRefusing: ICE.refusal(agent) === "bad-integrity" || ICE.refusal(agent) === "unknown-username",
     ownNat: ownNat(byUdp.map(({ client }) => client.candidates())),
     peerNat: peerNat(told),
     streamFailure: state.streams.hasWarned ? state.streams.lastFailure : undefined,

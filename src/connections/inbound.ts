@@ -1,6 +1,6 @@
 /** Where a datagram goes: STUN to the agents, handshakes to the device, nothing else here (SN §5.7). */
 import { copyOf, equalSocketAddress, formatSocketAddress, toHex } from "../base/index.ts";
-import type { RequestVerdict } from "../ice/index.ts";
+import { ICE, type RequestVerdict } from "../ice/index.ts";
 import { type BindingMessage, isStunShaped, type MalformedBinding, parseBinding } from "../stun/index.ts";
 import { advance, advanceDevice } from "./advance.ts";
 import { STRANGER_WARN_MS } from "./constants.ts";
@@ -66,7 +66,7 @@ function handleRequest(
   if (candidates === undefined) return dropStun(state, datagram, "stun_unmatched");
   const way = { source: datagram.from, destination: datagram.local };
   for (const connection of candidates) {
-    const verdict = connection.agent.handleRequest(state.now, request, way);
+    const verdict = ICE.handleRequest(connection.agent, state.now, request, way);
     if (verdict === "bad-integrity") continue;
     advance(state, connection);
     if (verdict === "accepted") knowSource(state, connection, datagram);
@@ -95,7 +95,7 @@ function handleAnswer(
   answer: Extract<BindingMessage, { kind: "success" | "error" }>,
 ): DatagramOutcome {
   const connection = state.byTransaction.get(toHex(answer.frame.transactionId));
-  const verdict = connection?.agent.handleAnswer(state.now, answer, datagram.from);
+  const verdict = connection && ICE.handleAnswer(connection.agent, state.now, answer, datagram.from);
   if (connection === undefined || verdict === "unmatched") return dropStun(state, datagram, "stun_unmatched");
   if (verdict === "bad-integrity") return dropStun(state, datagram, "stun_bad_integrity", connection);
   advance(state, connection);

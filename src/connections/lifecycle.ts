@@ -1,6 +1,6 @@
 /** Making, reusing and ending connections (SN §5.2, §5.5, §5.8). */
 import { after, copyOf, equalBytes, type Instant, SILENT } from "../base/index.ts";
-import { createIceAgent } from "../ice/index.ts";
+import { ICE } from "../ice/index.ts";
 import { CLIENT_POLICY, GATEWAY_POLICY, type PeerRef } from "../wireguard/index.ts";
 import { noteChange } from "./changes.ts";
 import { AWAITED_MS, FAREWELL_MS } from "./constants.ts";
@@ -57,7 +57,7 @@ function reuse(state: ConnectionsState, connection: Connection): void {
   connection.log.info?.("reusing", describe(state, connection));
   connection.log.debug?.("credentials", passwordHashes(connection.request));
   noteActivity(state, connection, "upsert");
-  for (const candidate of connection.agent.localTexts()) {
+  for (const candidate of ICE.localTexts(connection.agent)) {
     state.events.push({ kind: "candidate-added", id: connection.id, candidate });
   }
   seed(state, connection);
@@ -90,7 +90,7 @@ function create(state: ConnectionsState, given: ConnectionRequest, peer: PeerRef
     createdAt: state.now,
     peer,
     log,
-    agent: createIceAgent({
+    agent: ICE.create({
       now: state.now,
       role: state.options.role === "client" ? "controlling" : "controlled",
       localCredentials: request.localCredentials,
@@ -113,7 +113,7 @@ function create(state: ConnectionsState, given: ConnectionRequest, peer: PeerRef
     isAnnounced: false,
     stunBytesSent: 0,
     stunBytesRelayed: 0,
-    drops: new Map(),
+    drops: {},
     dueReason: "ice",
     dueAt: undefined,
     place: -1,
@@ -169,7 +169,7 @@ export function detach(state: ConnectionsState, connection: Connection): void {
 
 function forget(state: ConnectionsState, connection: Connection): void {
   const { id, peer, request, agent } = connection;
-  agent.close();
+  ICE.close(agent);
   if (state.byId.get(id) === connection) state.byId.delete(id);
   state.bySlot.delete(peer.slot);
   const key = fragmentsOf(request);

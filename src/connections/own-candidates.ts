@@ -1,6 +1,6 @@
 /** Our own candidates: what each agent is offered, in which order, and what the peer hears of it (SN-70). */
 import { equalSocketAddress, type SocketAddress } from "../base/index.ts";
-import type { LocalAddress } from "../ice/index.ts";
+import { ICE, type LocalAddress } from "../ice/index.ts";
 import type { RelayCandidate } from "../turn/index.ts";
 import { noteActivity } from "./path.ts";
 import type { Connection, ConnectionsState, Relay } from "./state.ts";
@@ -13,7 +13,7 @@ export function seed(state: ConnectionsState, connection: Connection): void {
 
 /** Without news for the agent nothing happens: the peer has heard of it (SN-25). */
 export function addLocal(state: ConnectionsState, connection: Connection, local: LocalAddress): void {
-  const candidate = connection.agent.addLocal(state.now, local);
+  const candidate = ICE.addLocal(connection.agent, state.now, local);
   if (candidate === undefined) return;
   state.events.push({ kind: "candidate-added", id: connection.id, candidate });
   noteActivity(state, connection, "own candidate");
@@ -57,7 +57,7 @@ export function toOffer({ stream }: Relay, candidate: RelayCandidate): LocalAddr
 
 /** Channels to what the peer told of itself, before the first check needs one (SN-87). */
 export function bindToRemotes(state: ConnectionsState, { agent, relay }: Connection): void {
-  for (const { kind, address } of agent.remoteCandidates()) {
+  for (const { kind, address } of ICE.remoteCandidates(agent)) {
     // A host candidate is of little use through a relay: on demand.
     if (kind !== "host") bindChannel(state, { relay, destination: address });
   }

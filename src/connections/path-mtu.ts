@@ -7,7 +7,7 @@
  *          └── answer ──────────────────────┴──────────────────────┘
  */
 import { after, earliest, type Instant, IPV6_MTU_MIN } from "../base/index.ts";
-import type { IceAgent } from "../ice/index.ts";
+import { type Candidate, ICE, type IceAgent } from "../ice/index.ts";
 import { encodeTooBig, encodeUdp, MAX_IP_SIZE } from "../packet/index.ts";
 import { CHANNEL_HEADER_BYTES } from "../turn/index.ts";
 import {
@@ -123,14 +123,14 @@ function sendTry(
   check: Exclude<MtuCheck, { kind: "resting" }>,
 ): void {
   const { mtu } = path;
-  const rttMs = agent.rttMs();
+  const rttMs = ICE.rttMs(agent);
   const waitMs =
     rttMs === undefined ? TRY_MS_FIRST : Math.min(TRY_MS_MAX, Math.max(TRY_MS_MIN, TRY_ROUND_TRIPS * rttMs));
   mtu.check = { ...check, tries: check.tries + 1, dueAt: after(state.now, waitMs) };
   const lower = check.kind === "confirming" ? [mtu.bytes] : SIZES;
   const sizes = lower.filter((size) => size < check.top && size >= leastOf(path));
   for (const size of [check.top, ...sizes]) {
-    if (size > (check.best ?? 0)) agent.checkSize(size - overheadOf(path));
+    if (size > (check.best ?? 0)) ICE.checkSize(agent, size - overheadOf(path));
   }
 }
 
@@ -165,9 +165,9 @@ function isNowhereCutOutside(state: ConnectionsState, { agent }: Connection, pat
 
 /** How the peer reaches its relay is not told, but whether it has IPv6 is. */
 function mayReachRelayByV6(agent: IceAgent): boolean {
-  return agent
-    .remoteCandidates()
-    .some(({ kind, address }) => kind !== "relay" && address.address.length === 16);
+  const isOwnV6 = ({ kind, address }: Candidate): boolean =>
+    kind !== "relay" && address.address.length === 16;
+  return ICE.remoteCandidates(agent).some(isOwnV6);
 }
 
 /** Where no kernel is asked, none listens. */

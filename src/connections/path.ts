@@ -1,6 +1,6 @@
 /** The path of a connection: selecting, publishing, idling and waking (SN §5.3, §5.4, §6.1). */
 import { equalSocketAddress, type Instant, unreachable } from "../base/index.ts";
-import { DEFAULT_TIMINGS, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
+import { DEFAULT_TIMINGS, ICE, type IceEvent, IDLE_TIMINGS, isIceConnected } from "../ice/index.ts";
 import { noteChange } from "./changes.ts";
 import { IDLE_AFTER_MS, ROLLOVER_DEBOUNCE_MS } from "./constants.ts";
 import { createPathMtu, mtuInside, noteCut } from "./path-mtu.ts";
@@ -67,7 +67,7 @@ function openFirstPath(
   const { device, now } = state;
   for (const bytes of waiting.wgBuffer) sendAlong(state, path, bytes);
   for (const packet of waiting.ipBuffer) device.send(now, connection.peer, packet);
-  const rttMs = connection.agent.rttMs();
+  const rttMs = ICE.rttMs(connection.agent);
   if (rttMs !== undefined) device.setRoundTrip(connection.peer, rttMs);
   device.setReachable(now, connection.peer, true);
   if (state.options.role === "client") device.initiate(now, connection.peer);
@@ -110,7 +110,7 @@ export function noteActivity(state: ConnectionsState, connection: Connection, tr
       noteChange(state, connection);
       log.debug?.("resumed", { trigger });
       // A dead path is noticed within ICE's own time from now on (SN-79).
-      connection.agent.setTimings(state.now, DEFAULT_TIMINGS);
+      ICE.setTimings(connection.agent, state.now, DEFAULT_TIMINGS);
       return;
     default:
       return unreachable(phase);
@@ -120,7 +120,7 @@ export function noteActivity(state: ConnectionsState, connection: Connection, tr
 /** When the connection would go idle, if nothing happens; `undefined` while it cannot (SN-75). */
 export function idleDeadline(state: ConnectionsState, connection: Connection): Instant | undefined {
   const { phase, agent } = connection;
-  if (phase.kind !== "connected" || !isIceConnected(agent.state())) return undefined;
+  if (phase.kind !== "connected" || !isIceConnected(ICE.state(agent))) return undefined;
   return (Math.max(phase.lastActivity, planeActivity(state, connection)) + IDLE_AFTER_MS) as Instant;
 }
 
@@ -132,7 +132,7 @@ export function goIdleIfDue(state: ConnectionsState, connection: Connection): vo
   state.unpublished.add(connection);
   noteChange(state, connection);
   connection.log.debug?.("idle");
-  connection.agent.setTimings(state.now, IDLE_TIMINGS);
+  ICE.setTimings(connection.agent, state.now, IDLE_TIMINGS);
 }
 
 /**

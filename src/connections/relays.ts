@@ -12,6 +12,7 @@ import {
   unixMs,
   unreachable,
 } from "../base/index.ts";
+import { ICE } from "../ice/index.ts";
 import { areUsableCredentials, createRelayClient, type RelayClientEvent } from "../turn/index.ts";
 import { noteRelay } from "./changes.ts";
 import {
@@ -217,7 +218,7 @@ function handleRelayEvent(state: ConnectionsState, relay: Relay, event: RelayCli
     }
     case "invalidated":
       for (const connection of state.byId.values()) {
-        const candidate = connection.agent.invalidateLocal(state.now, event.candidate.address);
+        const candidate = ICE.invalidateLocal(connection.agent, state.now, event.candidate.address);
         if (candidate === undefined) continue;
         state.events.push({ kind: "candidate-removed", id: connection.id, candidate });
         touch(state, connection);

@@ -180,7 +180,7 @@ export interface Connection extends QueueEntry {
   stunBytesSent: number;
   stunBytesRelayed: number;
   /** What was dropped of it or for it; all connections together are `counters` of the state. */
-  readonly drops: Map<ConnectionCounter, number>;
+  readonly drops: Partial<Record<ConnectionCounter, number>>;
   dueReason: ConnectionTimeout;
 }
 
@@ -268,7 +268,7 @@ export function count(
   connection?: Pick<Connection, "drops">,
 ): void {
   state.counters[counter]++;
-  connection?.drops.set(counter, (connection.drops.get(counter) ?? 0) + 1);
+  if (connection !== undefined) connection.drops[counter] = (connection.drops[counter] ?? 0) + 1;
 }
 
 /** `cid` at a gateway, `gid` at a client (SN-131). */

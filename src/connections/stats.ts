@@ -1,4 +1,5 @@
 /** What the connections show of themselves (SN-136). */
+import { ICE } from "../ice/index.ts";
 import { routeOf } from "./changes.ts";
 import type { ConnectionStats, ConnectionsStats, RelayStats } from "./face.ts";
 import { mtuInside } from "./path-mtu.ts";
@@ -19,7 +20,7 @@ export function statsOf(state: ConnectionsState): ConnectionsStats {
 function connectionStats(state: ConnectionsState, connection: Connection): ConnectionStats {
   const { phase, agent, peer } = connection;
   const { lastHandshake, stagedPackets, sessions } = state.device.stats(peer);
-  const rttMs = agent.rttMs();
+  const rttMs = ICE.rttMs(agent);
   return {
     id: connection.id,
     slot: peer.slot,
@@ -29,7 +30,7 @@ function connectionStats(state: ConnectionsState, connection: Connection): Conne
     ...(rttMs !== undefined && { rttMs }),
     stunBytesSent: connection.stunBytesSent,
     stunBytesRelayed: connection.stunBytesRelayed,
-    drops: Object.fromEntries(connection.drops),
+    drops: { ...connection.drops },
     ...(connection.relay && { relay: connection.relay.stream?.relay ?? connection.relay.id }),
     bufferedPackets: stagedPackets + (phase.kind === "connecting" ? phase.ipBuffer.length : 0),
     ...(lastHandshake !== undefined && { lastHandshake }),

@@ -67,59 +67,66 @@ export type AnswerVerdict = "accepted" | "bad-integrity" | "unmatched";
 
 export type RemoteVerdict = "accepted" | "wrong-component" | "wrong-fragment" | "over-limit";
 
-export interface IceAgent {
+/**
+ * What agents do: functions over the state of one, the same for all. With functions of its own each would be twice as
+ * large, and a gateway has thousands of them.
+ */
+export interface IceMachine<Agent> {
+  create(options: IceAgentOptions): Agent;
   /** The text to signal; `undefined` when there is nothing new in it (SN-25). */
-  addLocal(now: Instant, local: LocalAddress): string | undefined;
+  addLocal(agent: Agent, now: Instant, local: LocalAddress): string | undefined;
   /** Relayed candidates only; the text to withdraw (SN-27). */
-  invalidateLocal(now: Instant, address: SocketAddress): string | undefined;
-  addRemote(now: Instant, candidate: CandidateText): RemoteVerdict;
+  invalidateLocal(agent: Agent, now: Instant, address: SocketAddress): string | undefined;
+  addRemote(agent: Agent, now: Instant, candidate: CandidateText): RemoteVerdict;
   /** Whether such a candidate was there (SN-35). */
-  removeRemote(now: Instant, candidate: Candidate): boolean;
-  setTimings(now: Instant, timings: IceTimings): void;
+  removeRemote(agent: Agent, now: Instant, candidate: Candidate): boolean;
+  setTimings(agent: Agent, now: Instant, timings: IceTimings): void;
   /** Checks at once and fast until the selected pair has answered or everything is given up (SN-142). */
-  probe(now: Instant): void;
-  isProbing(): boolean;
+  probe(agent: Agent, now: Instant): void;
+  isProbing(agent: Agent): boolean;
   /** Sends a check on the selected pair at once, whenever its next one is due (SN-153). */
-  checkNow(now: Instant): void;
+  checkNow(agent: Agent, now: Instant): void;
   /** Sends a check of exactly so many bytes, a multiple of 4, on the selected pair, if there is one (SN-151). */
-  checkSize(bytes: number): void;
+  checkSize(agent: Agent, bytes: number): void;
   /** `request` is only read during the call. */
   handleRequest(
+    agent: Agent,
     now: Instant,
     request: Extract<BindingMessage, { kind: "request" }>,
     way: { readonly source: SocketAddress; readonly destination: SocketAddress },
   ): RequestVerdict;
   /** `source` is where the answer came from: only a rebinding asks for it (SN-141). */
   handleAnswer(
+    agent: Agent,
     now: Instant,
     answer: Extract<BindingMessage, { kind: "success" | "error" }>,
     source: SocketAddress,
   ): AnswerVerdict;
   /** The plane has opened a message of the peer's that did not come from where the path leads (SN-145). */
-  handleData(now: Instant, data: DataSource): void;
-  handleTimeout(now: Instant): void;
-  pollTimeout(): Instant | undefined;
-  pollTransmit(): IceTransmit | undefined;
-  pollEvent(): IceEvent | undefined;
+  handleData(agent: Agent, now: Instant, data: DataSource): void;
+  handleTimeout(agent: Agent, now: Instant): void;
+  pollTimeout(agent: Agent): Instant | undefined;
+  pollTransmit(agent: Agent): IceTransmit | undefined;
+  pollEvent(agent: Agent): IceEvent | undefined;
   /** Withdraws all its transactions from the registry. */
-  close(): void;
+  close(agent: Agent): void;
 
-  state(): IceState;
+  state(agent: Agent): IceState;
   /** Whether the path may be dead: ICE decides then, not WireGuard's clock (SN-92). */
-  isSuspect(): boolean;
+  isSuspect(agent: Agent): boolean;
   /** What the peer told of itself or showed, without what was withdrawn or guessed. */
-  remoteCandidates(): readonly Candidate[];
-  isRemoteAddress(address: SocketAddress): boolean;
-  hasHadLocal(): boolean;
-  hasHadRemote(): boolean;
+  remoteCandidates(agent: Agent): readonly Candidate[];
+  isRemoteAddress(agent: Agent, address: SocketAddress): boolean;
+  hasHadLocal(agent: Agent): boolean;
+  hasHadRemote(agent: Agent): boolean;
   /** All candidates that are signalled, best first (SN-72). */
-  localTexts(): readonly string[];
+  localTexts(agent: Agent): readonly string[];
   /** Round trip of the last answered check on the selected pair. */
-  rttMs(): number | undefined;
+  rttMs(agent: Agent): number | undefined;
   /** What became of each pair, for people (PG-190). */
-  pairs(): readonly PairReport[];
+  pairs(agent: Agent): readonly PairReport[];
   /** Why the peer's last check was refused, if one ever was. */
-  refusal(): string | undefined;
-  pairCount(): number;
-  remoteCount(): number;
+  refusal(agent: Agent): string | undefined;
+  pairCount(agent: Agent): number;
+  remoteCount(agent: Agent): number;
 }

@@ -6,7 +6,7 @@ import type { IceState } from "./connectivity.ts";
 import { DEFAULT_TIMINGS, type IceTimings } from "./constants.ts";
 import { createPairHistory, type PairHistory } from "./history.ts";
 import type { LocalEntry, Pair } from "./pair.ts";
-import type { PeerChecks } from "./rebinding.ts";
+import { createPeerChecks, type PeerChecks } from "./rebinding.ts";
 import { createRemoteCandidates, type RemoteCandidates } from "./remote-candidates.ts";
 import type { ExtraChecks } from "./schedule.ts";
 import type { Sighting } from "./sighting.ts";
@@ -22,7 +22,6 @@ export interface AgentState {
   readonly locals: LocalEntry[];
   readonly remotes: RemoteCandidates;
   readonly pairs: Pair[];
-  readonly pairOf: Map<string, Pair>;
   readonly givenUp: GivenUp;
   readonly extra: ExtraChecks;
   readonly peerChecks: PeerChecks;
@@ -57,10 +56,9 @@ export function createAgentState(options: IceAgentOptions): AgentState {
     locals: [],
     remotes: createRemoteCandidates(),
     pairs: [],
-    pairOf: new Map(),
     givenUp: new Set(),
     extra: { hasAnswer: false, lastAt: undefined },
-    peerChecks: { seen: [], hasComeBack: false },
+    peerChecks: createPeerChecks(),
     seek: { lastAt: undefined },
     sizeChecks: [],
     sighting: undefined,

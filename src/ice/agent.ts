@@ -5,9 +5,9 @@
  * Every input advances the agent: what was due at `now` has happened when it returns.
  */
 import { earliest, type Instant, type SocketAddress } from "../base/index.ts";
-import type { IceAgent, IceAgentOptions } from "./agent-face.ts";
+import type { IceAgentOptions, IceMachine, RemoteVerdict } from "./agent-face.ts";
 import { type AgentState, createAgentState } from "./agent-state.ts";
-import type { LocalAddress } from "./candidate.ts";
+import type { Candidate, LocalAddress } from "./candidate.ts";
 import { type CandidateText, formatCandidate } from "./candidate-text.ts";
 import {
   advance,
@@ -20,7 +20,7 @@ import {
 } from "./checking.ts";
 import { rerankPairs, takePairs } from "./checklist.ts";
 import { isIceConnected } from "./connectivity.ts";
-import { COMPONENT, PROBE_TIMINGS, SUSPECT_AFTER } from "./constants.ts";
+import { COMPONENT, type IceTimings, PROBE_TIMINGS, SUSPECT_AFTER } from "./constants.ts";
 import { noteVerdict, reportPairs } from "./history.ts";
 import { addLocalEntry, findByDestination, livingCandidates } from "./local-candidates.ts";
 import { type LocalEntry, unansweredChecks } from "./pair.ts";
@@ -37,59 +37,48 @@ import { nextDeadline } from "./schedule.ts";
 import { seekAt } from "./seeking.ts";
 import { forgetSizeChecks, sendSizeCheck } from "./size-check.ts";
 
-export function createIceAgent(options: IceAgentOptions): IceAgent {
+/** Whose fields are the business of this room. */
+export type IceAgent = AgentState;
+
+export const ICE: IceMachine<IceAgent> = {
+  create,
+  addLocal,
+  invalidateLocal,
+  addRemote,
+  removeRemote,
+  setTimings,
+  probe,
+  isProbing: ({ probedSince }) => probedSince !== undefined,
+  checkNow,
+  checkSize: sendSizeCheck,
+  handleRequest: (agent, now, request, way) =>
+    noteVerdict(agent.history, handleRequest(agent, now, { request, ...way })),
+  handleAnswer,
+  handleData,
+  handleTimeout: advance,
+  pollTimeout: (agent) => earliest(nextDeadline(agent.pairs, agent.timings, agent.extra), seekAt(agent)),
+  pollTransmit: ({ transmits }) => transmits.shift(),
+  pollEvent: ({ events }) => events.shift(),
+  close,
+  state: ({ state }) => state,
+  isSuspect,
+  remoteCandidates: ({ remotes }) => toldCandidates(remotes),
+  isRemoteAddress: ({ remotes }, address) => hasLivingAddress(remotes, address),
+  hasHadLocal: ({ hasHadLocal }) => hasHadLocal,
+  hasHadRemote: ({ hasHadRemote }) => hasHadRemote,
+  localTexts: (agent) => livingCandidates(agent.locals).map((candidate) => textOf(agent, candidate)),
+  rttMs: ({ selected }) => selected?.rttMs,
+  pairs: ({ history, pairs, selected }) => reportPairs(history, pairs, selected),
+  refusal: ({ history }) => history.refusal,
+  pairCount: ({ pairs }) => pairs.length,
+  remoteCount: ({ remotes }) => remotes.entries.length,
+};
+
+function create(options: IceAgentOptions): IceAgent {
   const agent = createAgentState(options);
   // From `new` to `checking` now, so that no later tick makes a difference.
   evaluate(agent, options.now);
-  return {
-    addLocal: (now, local) => addLocal(agent, now, local),
-    invalidateLocal: (now, address) => invalidateLocal(agent, now, address),
-    addRemote: (now, candidate) => addRemote(agent, now, candidate),
-    removeRemote: (now, candidate) => removeRemote(agent, now, candidate),
-    setTimings(now, timings) {
-      agent.restTimings = timings;
-      if (agent.probedSince === undefined) applyTimings(agent, now, timings);
-    },
-    probe(now) {
-      if (agent.probedSince !== undefined) return;
-      agent.probedSince = now;
-      applyTimings(agent, now, PROBE_TIMINGS);
-    },
-    isProbing: () => agent.probedSince !== undefined,
-    checkNow(now) {
-      if (agent.selected !== undefined) agent.selected.triggeredAt = now;
-      advance(agent, now);
-    },
-    checkSize: (bytes) => sendSizeCheck(agent, bytes),
-    handleRequest: (now, request, way) =>
-      noteVerdict(agent.history, handleRequest(agent, now, { request, ...way })),
-    handleAnswer: (now, answer, source) => handleAnswer(agent, now, answer, source),
-    handleData: (now, data) => handleData(agent, now, data),
-    handleTimeout: (now) => advance(agent, now),
-    pollTimeout: () => earliest(nextDeadline(agent.pairs, agent.timings, agent.extra), seekAt(agent)),
-    pollTransmit: () => agent.transmits.shift(),
-    pollEvent: () => agent.events.shift(),
-    close() {
-      forgetPairs(
-        agent,
-        takePairs(agent.pairs, () => true),
-      );
-      forgetSighting(agent);
-      forgetSizeChecks(agent);
-    },
-    state: () => agent.state,
-    isSuspect: () => isSuspect(agent),
-    remoteCandidates: () => toldCandidates(agent.remotes),
-    isRemoteAddress: (address) => hasLivingAddress(agent.remotes, address),
-    hasHadLocal: () => agent.hasHadLocal,
-    hasHadRemote: () => agent.hasHadRemote,
-    localTexts: () => livingCandidates(agent.locals).map((candidate) => textOf(agent, candidate)),
-    rttMs: () => agent.selected?.rttMs,
-    pairs: () => reportPairs(agent.history, agent.pairs, agent.selected),
-    refusal: () => agent.history.refusal,
-    pairCount: () => agent.pairs.length,
-    remoteCount: () => agent.remotes.entries.length,
-  };
+  return agent;
 }
 
 function addLocal(agent: AgentState, now: Instant, local: LocalAddress): string | undefined {
@@ -111,7 +100,7 @@ function invalidateLocal(agent: AgentState, now: Instant, address: SocketAddress
   return textOf(agent, entry.candidate);
 }
 
-function addRemote(agent: AgentState, now: Instant, text: CandidateText): ReturnType<IceAgent["addRemote"]> {
+function addRemote(agent: AgentState, now: Instant, text: CandidateText): RemoteVerdict {
   const { component, usernameFragment, ...candidate } = text;
   if (component !== COMPONENT) return "wrong-component";
   if (usernameFragment !== undefined && usernameFragment !== agent.options.remoteCredentials.username) {
@@ -133,11 +122,7 @@ function addRemote(agent: AgentState, now: Instant, text: CandidateText): Return
   return "accepted";
 }
 
-function removeRemote(
-  agent: AgentState,
-  now: Instant,
-  candidate: Parameters<IceAgent["removeRemote"]>[1],
-): boolean {
+function removeRemote(agent: AgentState, now: Instant, candidate: Candidate): boolean {
   const entry = findRemoval(agent.remotes, candidate);
   if (entry === undefined) return false;
   entry.isDiscarded = true;
@@ -147,6 +132,31 @@ function removeRemote(
   if (other !== undefined) for (const pair of dropped) pairUp(agent, now, pair.local, other);
   advance(agent, now);
   return true;
+}
+
+function setTimings(agent: AgentState, now: Instant, timings: IceTimings): void {
+  agent.restTimings = timings;
+  if (agent.probedSince === undefined) applyTimings(agent, now, timings);
+}
+
+function probe(agent: AgentState, now: Instant): void {
+  if (agent.probedSince !== undefined) return;
+  agent.probedSince = now;
+  applyTimings(agent, now, PROBE_TIMINGS);
+}
+
+function checkNow(agent: AgentState, now: Instant): void {
+  if (agent.selected !== undefined) agent.selected.triggeredAt = now;
+  advance(agent, now);
+}
+
+function close(agent: AgentState): void {
+  forgetPairs(
+    agent,
+    takePairs(agent.pairs, () => true),
+  );
+  forgetSighting(agent);
+  forgetSizeChecks(agent);
 }
 
 function isSuspect(agent: AgentState): boolean {

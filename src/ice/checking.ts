@@ -75,7 +75,6 @@ function sendCheck(agent: AgentState, now: Instant, { pair, isExtra }: DueCheck)
   const transaction = sendRequest(agent, pair.local, pair.remote.candidate.address, isNominated);
   pair.attempts.push({ transaction, sentAt: now, isNominated, isExtra, answeredAt: undefined });
   if (isExtra) agent.extra.lastAt = now;
-  agent.pairOf.set(transaction, pair);
   trimAttempts(agent, pair);
   pair.triggeredAt = undefined;
   if (pair.state === "waiting") pair.state = "in-progress";
@@ -139,14 +138,10 @@ export function dropPairs(agent: AgentState, isGone: (pair: Pair) => boolean): r
 
 export function forgetPairs(agent: AgentState, pairs: readonly Pair[]): void {
   for (const pair of pairs)
-    for (const attempt of pair.attempts) forgetTransaction(agent, attempt.transaction);
+    for (const { transaction } of pair.attempts) agent.options.transactions.remove(transaction);
 }
 
 function trimAttempts(agent: AgentState, pair: Pair): void {
-  for (const attempt of forgetOldAttempts(pair, agent.timings)) forgetTransaction(agent, attempt.transaction);
-}
-
-function forgetTransaction(agent: AgentState, transaction: string): void {
-  agent.pairOf.delete(transaction);
-  agent.options.transactions.remove(transaction);
+  for (const { transaction } of forgetOldAttempts(pair, agent.timings))
+    agent.options.transactions.remove(transaction);
 }

@@ -1,10 +1,10 @@
-export { createIceAgent } from "./agent.ts";
+export { ICE, type IceAgent } from "./agent.ts";
 export type {
   AnswerVerdict,
-  IceAgent,
   IceAgentOptions,
   IceCredentials,
   IceEvent,
+  IceMachine,
   IceTransmit,
   RemoteVerdict,
   RequestVerdict,

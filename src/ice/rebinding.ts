@@ -8,21 +8,28 @@
  * address needs only to speak again to have its place back for good.
  */
 import { equalSocketAddress, type Instant } from "../base/index.ts";
+import { TRANSACTION_ID_BYTES } from "../stun/index.ts";
 import type { Pair } from "./pair.ts";
 
 /** Checks of the peer that are remembered, so that one that is sent again is not taken for news. */
 const SEEN_MAX = 64;
 
 export interface PeerChecks {
-  /** Transactions in hexadecimal, oldest first. */
-  readonly seen: string[];
+  /** Their transaction ids, one behind the other: as text they were a fifth of what a connection takes. */
+  readonly seen: Uint8Array;
+  /** How many there have been: the next one takes the place of the oldest. */
+  count: number;
   /** A pair that had been replaced has spoken again: from then on data moves no path (SN-145). */
   hasComeBack: boolean;
 }
 
 export interface PeerCheck {
-  readonly transaction: string;
+  readonly transactionId: Uint8Array;
   readonly priority: number;
+}
+
+export function createPeerChecks(): PeerChecks {
+  return { seen: new Uint8Array(SEEN_MAX * TRANSACTION_ID_BYTES), count: 0, hasComeBack: false };
 }
 
 /** A valid check of the peer has come in on `pair`. */
@@ -30,12 +37,10 @@ export function noteCheck(
   checks: PeerChecks,
   pairs: readonly Pair[],
   pair: Pair,
-  { transaction, priority, now }: PeerCheck & { readonly now: Instant },
+  { transactionId, priority, now }: PeerCheck & { readonly now: Instant },
 ): void {
-  const { seen } = checks;
-  if (seen.includes(transaction)) return;
-  seen.push(transaction);
-  if (seen.length > SEEN_MAX) seen.shift();
+  if (isSeen(checks, transactionId)) return;
+  checks.seen.set(transactionId, (checks.count++ % SEEN_MAX) * TRANSACTION_ID_BYTES);
   pair.peerPriority = priority;
   if (pair.replacedBy !== undefined) {
     // The old mapping lives: these are two ways, and priorities decide between them.
@@ -46,6 +51,14 @@ export function noteCheck(
   if (pair.remote.origin !== "temporary" || pair.isRival || pair.rebinding !== undefined) return;
   const before = pairs.find((other) => isSamePair(other, pair, priority));
   if (before !== undefined) pair.rebinding = { before, since: now };
+}
+
+function isSeen({ seen, count }: PeerChecks, transactionId: Uint8Array): boolean {
+  const end = Math.min(count, SEEN_MAX) * TRANSACTION_ID_BYTES;
+  for (let at = 0; at < end; at += TRANSACTION_ID_BYTES) {
+    if (transactionId.every((byte, i) => byte === seen[at + i])) return true;
+  }
+  return false;
 }
 
 /** A check of ours that was sent at `sentAt` has been answered. */

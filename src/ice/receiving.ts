@@ -58,7 +58,7 @@ export function handleRequest(agent: AgentState, now: Instant, incoming: Incomin
   trigger(pair, now);
   const { transactionId } = request.frame;
   noteCheck(agent.peerChecks, agent.pairs, pair, {
-    transaction: toHex(transactionId),
+    transactionId,
     priority: request.priority,
     now,
   });
@@ -97,8 +97,7 @@ export function handleAnswer(
   const transaction = toHex(answer.frame.transactionId);
   const sized = answerSizeCheck(agent, transaction, answer);
   if (sized !== undefined) return sized;
-  const pair = agent.pairOf.get(transaction);
-  const attempt = pair?.attempts.find((candidate) => candidate.transaction === transaction);
+  const { pair, attempt } = findCheck(agent.pairs, transaction) ?? {};
   const sighting = agent.sighting?.transaction === transaction ? agent.sighting : undefined;
   if (attempt === undefined && sighting === undefined) return "unmatched";
   if (!verifyIntegrity(answer.frame, agent.remoteKey)) return "bad-integrity";
@@ -117,6 +116,18 @@ export function handleAnswer(
   pair.mappedAddress = isKnown ? undefined : copyOfAddress(answer.mappedAddress);
   advance(agent, now);
   return "accepted";
+}
+
+/** Looked for: a map for each agent would take more than all its checks. */
+function findCheck(
+  pairs: readonly Pair[],
+  transaction: string,
+): { readonly pair: Pair; readonly attempt: Attempt } | undefined {
+  for (const pair of pairs) {
+    const attempt = pair.attempts.find((one) => one.transaction === transaction);
+    if (attempt !== undefined) return { pair, attempt };
+  }
+  return undefined;
 }
 
 function noteAnswer(agent: AgentState, now: Instant, pair: Pair, attempt: Attempt): void {

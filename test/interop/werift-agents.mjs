@@ -12,7 +12,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Candidate, Connection } from "werift-ice";
 import { createSeededRandom, formatIp, ip } from "../../build/src/base/index.js";
-import { createIceAgent, parseCandidate } from "../../build/src/ice/index.js";
+import { ICE, parseCandidate } from "../../build/src/ice/index.js";
 import { parseBinding } from "../../build/src/stun/index.js";
 
 const WITHIN_MS = 15_000;
@@ -102,7 +102,7 @@ async function openOurs({ isControlling, own, remote, address }) {
   await once(socket, "listening");
   const local = { address: ip(address), port: socket.address().port };
   const clock = () => Math.floor(performance.now());
-  const agent = createIceAgent({
+  const agent = ICE.create({
     now: clock(),
     role: isControlling ? "controlling" : "controlled",
     localCredentials: own,
@@ -114,23 +114,23 @@ async function openOurs({ isControlling, own, remote, address }) {
   let selected;
   let timer;
   function settle() {
-    for (let sent = agent.pollTransmit(); sent !== undefined; sent = agent.pollTransmit()) {
+    for (let sent = ICE.pollTransmit(agent); sent !== undefined; sent = ICE.pollTransmit(agent)) {
       transmit(sent.bytes, sent.destination);
     }
-    for (let event = agent.pollEvent(); event !== undefined; event = agent.pollEvent()) {
+    for (let event = ICE.pollEvent(agent); event !== undefined; event = ICE.pollEvent(agent)) {
       if (event.kind !== "selected") continue;
       selected = event;
       connected.resolve();
     }
     clearTimeout(timer);
-    const due = agent.pollTimeout();
+    const due = ICE.pollTimeout(agent);
     if (due !== undefined) timer = setTimeout(tick, Math.max(1, due - clock()));
   }
   function transmit(bytes, { address: to, port }) {
     socket.send(bytes, port, formatIp(to));
   }
   function tick() {
-    agent.handleTimeout(clock());
+    ICE.handleTimeout(agent, clock());
     settle();
   }
   socket.on("message", (bytes, from) => {
@@ -138,11 +138,11 @@ async function openOurs({ isControlling, own, remote, address }) {
     const parsed = parseBinding(Uint8Array.from(bytes));
     if (!parsed.ok) return heard.resolve(bytes.toString());
     const { value } = parsed;
-    if (value.kind === "request") agent.handleRequest(clock(), value, { source, destination: local });
-    else agent.handleAnswer(clock(), value, source);
+    if (value.kind === "request") ICE.handleRequest(agent, clock(), value, { source, destination: local });
+    else ICE.handleAnswer(agent, clock(), value, source);
     settle();
   });
-  const text = agent.addLocal(clock(), { kind: "host", address: local, base: local });
+  const text = ICE.addLocal(agent, clock(), { kind: "host", address: local, base: local });
   settle();
   return {
     received: heard.promise,
@@ -150,7 +150,7 @@ async function openOurs({ isControlling, own, remote, address }) {
     addRemote(signalled) {
       const candidate = parseCandidate(signalled);
       if (!candidate.ok) throw new Error(`${signalled}: ${candidate.reason}`);
-      agent.addRemote(clock(), candidate.value);
+      ICE.addRemote(agent, clock(), candidate.value);
       settle();
     },
     connect: () => connected.promise,

@@ -9,8 +9,9 @@ import {
   type SocketAddress,
 } from "../../../src/base/index.ts";
 import {
-  createIceAgent,
+  ICE,
   type IceAgent,
+  type IceAgentOptions,
   type IceEvent,
   type IceState,
   type IceTimings,
@@ -39,8 +40,18 @@ export interface Check extends IceTransmit {
   readonly to: string;
 }
 
+/** The machine's functions, of one agent. */
+export type BoundAgent = {
+  readonly [Name in Exclude<keyof typeof ICE, "create">]: (typeof ICE)[Name] extends (
+    agent: IceAgent,
+    ...rest: infer Rest
+  ) => infer Result
+    ? (...rest: Rest) => Result
+    : never;
+};
+
 export interface LoneAgent {
-  readonly agent: IceAgent;
+  readonly agent: BoundAgent;
   /** All checks it sent, oldest first. */
   readonly checks: Check[];
   /** Its answers to the peer's checks. */
@@ -99,7 +110,7 @@ export function at(text: string): SocketAddress {
 
 export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
   const transactions = new Set<string>();
-  const agent = createIceAgent({
+  const agent = bound({
     now: START,
     role,
     localCredentials: OWN,
@@ -119,6 +130,14 @@ export function createLoneAgent(role: IceRole, seed = 1): LoneAgent {
   });
   drain(lone);
   return lone;
+}
+
+function bound(options: IceAgentOptions): BoundAgent {
+  const { create, ...functions } = ICE;
+  const agent = create(options);
+  const all: Readonly<Record<string, (agent: IceAgent, ...rest: never[]) => unknown>> = functions;
+  const entries = Object.entries(all).map(([name, of]) => [name, (...rest: never[]) => of(agent, ...rest)]);
+  return Object.fromEntries(entries);
 }
 
 /** Takes what the agent has to say, and checks that it is signed with the peer's password. */
