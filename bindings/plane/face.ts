@@ -50,9 +50,9 @@ export interface PlaneOptions {
   readonly retriesEnobufs?: boolean;
   /** Pairs of egress and ingress worker, 1 to 16; default 1 (PG-176). With `hasFrames` there is one. */
   readonly pairs?: number;
-  /** Most peers at a time; default 1,024, at most 65,536. Slots are below it. */
+  /** Most peers at a time; default 16,384 on a gateway, else 1,024, at most 65,536. Slots are below it. */
   readonly maxPeers?: number;
-  /** Most sessions at a time; default eight per peer, fewer from 8,192 peers on. */
+  /** Most sessions at a time; default eight per peer, fewer from 5,120 peers on. */
   readonly maxSessions?: number;
   /** Room for flow records; absent: the plane has none (`postern wg`). */
   readonly flows?: FlowOptions;

@@ -1,6 +1,6 @@
 /** The packet plane: its memory, its tables, its workers. `face.ts` describes how it is used. */
 import { assert, unreachable } from "../../src/base/index.ts";
-import type { PlaneCommand, PlaneFlows } from "../../src/plane/index.ts";
+import { type PlaneCommand, type PlaneFlows, TUNNEL_PEERS_MAX } from "../../src/plane/index.ts";
 import {
   BYTES,
   CONSTANTS,
@@ -51,7 +51,7 @@ const { plane: PLANE, peer: PEER } = OFFSETS;
 const AT = CONSTANTS.PLANE_ADDRESS;
 const DEFAULT_PEERS = 1024;
 const MOST_PEERS = 65_536;
-const LARGEST_FULL_SESSIONS = 65_536;
+const LARGEST_FULL_SESSIONS = 40_960;
 /** tunnel.md §1: `FLOW_RECORDS`, and of one client on a gateway. Half a million take 100 MB. */
 const CLIENT_FLOWS = 16_384;
 const GATEWAY_FLOWS = 131_072;
@@ -64,7 +64,7 @@ const DEFAULT_LIMITS = { rekeyAfterMessages: 2n ** 60n, rejectAfterMessages: 2n 
  * @throws PosternError `plane-layout` for a module of another build, `plane-memory` for too many peers
  */
 export function createPlane(options: PlaneOptions): Plane {
-  const { module, memory, sys, maxPeers = DEFAULT_PEERS } = options;
+  const { module, memory, sys, maxPeers = defaultPeers(options.mode) } = options;
   assert(maxPeers > 0 && maxPeers <= MOST_PEERS, `between 1 and ${MOST_PEERS} peers`);
   const shared = createSharedMemory(memory);
   const exports = instantiatePlane(module, memory, sys);
@@ -229,6 +229,10 @@ function createFlows(
   const capacity = flows.capacity ?? (mode === "gateway" ? GATEWAY_FLOWS : CLIENT_FLOWS);
   assert(capacity > 0 && capacity <= MOST_FLOWS, `between 1 and ${MOST_FLOWS} flow records`);
   return createFlowTable({ mostPerPeer: CLIENT_FLOWS, ...surroundings, ...flows, capacity });
+}
+
+function defaultPeers(mode: PlaneMode): number {
+  return mode === "plain" ? DEFAULT_PEERS : TUNNEL_PEERS_MAX[mode];
 }
 
 /** Eight per peer (WG-15); with very many peers not all of them can be in the middle of a roll-over. */

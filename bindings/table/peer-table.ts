@@ -180,7 +180,9 @@ function ringPlace(peer: number, local: number): number {
 /** Rows of sessions; their number is the row + 1, as it stands in rings and in `current`. */
 function createSessionRows({ shared, quiescence, sessions, limits }: PeerTableOptions) {
   const { address, capacity } = sessions;
-  const free = Array.from({ length: capacity }, (_, i) => capacity - i);
+  /** Given back; those above `used` have never been taken. */
+  const free: number[] = [];
+  let used = 0;
 
   function row(number: number): number {
     return address + (number - 1) * BYTES.session;
@@ -190,9 +192,9 @@ function createSessionRows({ shared, quiescence, sessions, limits }: PeerTableOp
     row,
     number: (session: number) => (session - address) / BYTES.session + 1,
     take(slot: number, keys: SessionKeys): number {
-      if (free.length === 0) quiescence.drain();
-      const number = free.pop();
-      assert(number !== undefined, `there are at most ${capacity} sessions`);
+      if (free.length === 0 && used === capacity) quiescence.drain();
+      const number = free.pop() ?? ++used;
+      assert(number <= capacity, `there are at most ${capacity} sessions`);
       const at = row(number);
       const { words, longs, bytes } = shared;
       bytes.fill(0, at, at + BYTES.session);

@@ -13,7 +13,7 @@ import {
   type SocketAddress,
 } from "../base/index.ts";
 import { ICE } from "../ice/index.ts";
-import type { PlaneEvent } from "../plane/index.ts";
+import { type PlaneEvent, TUNNEL_PEERS_MAX } from "../plane/index.ts";
 import { createWgDevice, KEY_BYTES } from "../wireguard/index.ts";
 import { advance, advanceAll } from "./advance.ts";
 import { addRemotes, noteUnknownConnection, removeRemotes } from "./candidates.ts";
@@ -191,7 +191,7 @@ function createState(options: ConnectionsOptions): ConnectionsState {
       records: options.records,
       crypto: options.crypto,
       ...(options.log && { log: options.log }),
-      ...(options.connectionsMax !== undefined && { peersMax: options.connectionsMax }),
+      peersMax: options.connectionsMax ?? TUNNEL_PEERS_MAX[options.role],
     }),
     byId: new Map(),
     bySlot: new Map(),

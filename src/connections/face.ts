@@ -402,7 +402,7 @@ export interface ConnectionsOptions {
   readonly isKernelDeaf?: boolean;
   /** Handshake cryptography (D-18). */
   readonly crypto: HandshakeCrypto;
-  /** Rows of the plane's peer table; a connection more is refused. Default 65,536. */
+  /** Rows of the plane's peer table; a connection more is refused. Default `TUNNEL_PEERS_MAX` of the role. */
   readonly connectionsMax?: number;
   /** 32 bytes from the system's generator: the source of all randomness of this machine (SN-66). */
   readonly seed: Uint8Array;

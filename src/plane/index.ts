@@ -12,6 +12,7 @@ export type {
   FlowVerdict,
   PlaneFlows,
 } from "./flow.ts";
+export { TUNNEL_PEERS_MAX } from "./limits.ts";
 export type { PeerPermits, PeerPolicy, PermitsByFlow, PolicyTables, Route, RouteTarget } from "./policy.ts";
 export { NO_ACTIVITY, type PeerActivity, type PlaneRecords } from "./records.ts";
 export type {

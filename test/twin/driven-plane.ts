@@ -52,7 +52,7 @@ export type TwinCounter = Extract<
   "packets_in" | "packets_passed" | "packets_punted" | "packets_injected" | "keepalives" | "events_deferred"
 >;
 
-export interface DrivenPlaneOptions extends Pick<PlaneOptions, "mode" | "limits"> {
+export interface DrivenPlaneOptions extends Pick<PlaneOptions, "mode" | "limits" | "maxPeers"> {
   readonly mtu?: number;
 }
 

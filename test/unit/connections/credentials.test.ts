@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { createSeededRandom } from "../../../src/base/index.ts";
 import { createLoneConnections, requestFor } from "./lone-connections.ts";
 
 describe("credentials", () => {
@@ -68,5 +69,17 @@ describe("credentials", () => {
       (id) => lone.apply((connections, now) => connections.upsertConnection(now, requestFor(id))).kind,
     );
     expect(kinds).toEqual(["created", "created", "bad-credentials"]);
+  });
+
+  it("TN-52: a gateway lets in as many as its plane has rows for, a client 1,024", () => {
+    const room = { client: 1_024, gateway: 1_025 };
+    for (const role of ["client", "gateway"] as const) {
+      const lone = createLoneConnections(role);
+      const kinds = Array.from({ length: 1_025 }, (_, i) => {
+        const request = requestFor(`${i}`, { remoteKey: createSeededRandom(i).fill(new Uint8Array(32)) });
+        return lone.apply((connections, now) => connections.upsertConnection(now, request)).kind;
+      });
+      expect(kinds.filter((kind) => kind === "created").length).toBe(room[role]);
+    }
   });
 });

@@ -7,9 +7,13 @@ import {
   OFFSETS,
   type SharedMemory,
 } from "../../../../bindings/memory/index.ts";
+import { createPlane } from "../../../../bindings/plane/index.ts";
 import { createPeerIndex, createQuiescence } from "../../../../bindings/table/index.ts";
+import { createSeededRandom } from "../../../../src/base/index.ts";
+import { TUNNEL_PEERS_MAX } from "../../../../src/plane/index.ts";
 import fc from "../../../lib/property.ts";
 import { sealMessage } from "../../../twin/plane/message.ts";
+import { compileVariant } from "../../crypto/modules.ts";
 import { counting, udp } from "../../plane/packets.ts";
 import {
   B,
@@ -196,5 +200,20 @@ describe("quiescence (WG-44, D-11)", () => {
     const plane = testPlane({ maxPeers: 65_536 });
     plane.execute({ kind: "add-peer", slot: 65_535, peerId: 0xffffff });
     expect(plane.records.activity(65_535)).toMatchObject({ sentAny: 0 });
+  });
+
+  it.each([
+    ["the most flow records", { pairs: 1, flows: 524_288 }],
+    ["the most pairs", { pairs: 16, flows: 131_072 }],
+  ])("TN-52: a gateway's plane has 16,384 rows, and room for %s beside them", (_what, { pairs, flows }) => {
+    const { memory } = createPlaneMemory();
+    const plane = createPlane({
+      ...{ memory, module: compileVariant("turbofan"), mode: "gateway", mtu: 1280, pairs },
+      flows: { random: createSeededRandom(1), capacity: flows },
+    });
+    plane.execute({ kind: "add-peer", slot: TUNNEL_PEERS_MAX.gateway - 1, peerId: 0xffffff });
+    expect(() =>
+      plane.execute({ kind: "add-peer", slot: TUNNEL_PEERS_MAX.gateway, peerId: 0xfffffe }),
+    ).toThrow("below 16384");
   });
 });
