@@ -3,18 +3,17 @@
  *
  *   POSTERN_TOKEN=… node clients.mjs PLAN      prints `signed in`, then `answer N {…}` to each order of the plan's file
  */
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { connectClient } from "../../build/src/index.js";
 import { createConnection } from "../../build/src/library/node/index.js";
 import { createDraw } from "../lib/statistics.mjs";
+import { noteFailure, nothing, obeyOrders, onceEach } from "./orders.mjs";
 
 const plan = JSON.parse(process.argv[2]);
 const PORTS = { echo: 7, source: 19, http: 80, websocket: 81 };
 const ONCE_WITHIN_MS = 30_000;
 const BACK_WITHIN_MS = 90_000;
-const LOOK_MS = 20;
 /** Percentiles need no more. */
 const TIMES_MAX = 20_000;
 
@@ -84,17 +83,6 @@ const LOADS = {
   },
 };
 
-function nothing() {
-  return { done: 0, failed: 0, failures: {}, lastMs: 0, times: [], bytes: [] };
-}
-
-function noteFailure(said, error) {
-  const why = error.code ?? error.name;
-  said.failed++;
-  said.failures[why] = (said.failures[why] ?? 0) + 1;
-  console.error(`failed: ${error.message}`);
-}
-
 /** All users of all clients for that long. */
 async function run(make, seconds) {
   const said = nothing();
@@ -113,28 +101,6 @@ async function run(make, seconds) {
     }
   };
   await Promise.all(clients.flatMap((client, i) => Array.from({ length: users[i] }, () => user(client))));
-  return said;
-}
-
-/** Each client once, so many at a time. */
-async function once(work) {
-  const said = nothing();
-  const since = performance.now();
-  const left = [...clients];
-  const worker = async () => {
-    for (let client = left.shift(); client !== undefined; client = left.shift()) {
-      const begun = performance.now();
-      try {
-        await work(client);
-        said.done++;
-        said.lastMs = performance.now() - since;
-        said.times.push(performance.now() - begun);
-      } catch (error) {
-        noteFailure(said, error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(plan.atOnce, clients.length) }, worker));
   return said;
 }
 
@@ -176,24 +142,11 @@ async function share(seconds) {
 }
 
 function obey({ order, seconds }) {
-  if (order === "connect") return once((client) => echoOnce(client));
-  if (order === "reconnect") return once(reconnect);
+  if (order === "connect") return onceEach(clients, plan.atOnce, (client) => echoOnce(client));
+  if (order === "reconnect") return onceEach(clients, plan.atOnce, reconnect);
   if (order === "share") return share(seconds);
   return run(LOADS[order], seconds);
 }
 
 await signIn();
-for (let done = 0; ; ) {
-  let order;
-  try {
-    order = JSON.parse(readFileSync(plan.orders, "utf8"));
-  } catch {
-    // There is none yet.
-  }
-  if (order === undefined || order.number === done) {
-    await sleep(LOOK_MS);
-    continue;
-  }
-  done = order.number;
-  console.log(`answer ${done} ${JSON.stringify(await obey(order))}`);
-}
+await obeyOrders(plan, obey);

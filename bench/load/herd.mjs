@@ -1,4 +1,4 @@
-/** Processes of clients (`clients.mjs`), asked all together. */
+/** Processes of clients (`clients.mjs`, or another script with the same plan), asked all together. */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
@@ -11,11 +11,14 @@ const GIVES_WAY = "10";
 const SIGN_IN_MS_EACH = 120;
 const SIGN_IN_WITHIN_MS = 60_000;
 const ORDER_WITHIN_MS = 120_000;
+const ORDER_MS_EACH = 40;
+/** A socket and more for each client, here and at the portal. */
+export const WITH_FILES = 'ulimit -n 65536; exec "$0" "$@"';
 
 /** Starts the processes; resolves when every client has signed in. */
 export async function openHerd(
   { near, url, clientToken },
-  { count, perProcess, atOnce, users, seed, resource, runtime, note },
+  { count, perProcess, atOnce, users, seed, resource, resourceName, runtime, note, script = CLIENTS },
 ) {
   const flocks = [];
   for (let first = 0; first < count; first += perProcess) {
@@ -30,17 +33,23 @@ export async function openHerd(
       users,
       seed,
       resource,
+      resourceName,
       own: "10.9.0.1",
     };
     const child = near.start({
       name: "clients",
       command: "nice",
-      args: ["-n", GIVES_WAY, runtime.path, CLIENTS, JSON.stringify(plan)],
+      args: ["-n", GIVES_WAY, "sh", "-c", WITH_FILES, runtime.path, script, JSON.stringify(plan)],
       env: { ...process.env, POSTERN_TOKEN: clientToken },
     });
     const withinMs = SIGN_IN_WITHIN_MS + size * SIGN_IN_MS_EACH * 4;
     await child.waitForLine(/^signed in$/, { withinMs });
-    flocks.push({ child, file: join(near.runFolder, orders), orders: 0 });
+    flocks.push({
+      child,
+      file: join(near.runFolder, orders),
+      orders: 0,
+      withinMs: ORDER_WITHIN_MS + count * ORDER_MS_EACH,
+    });
     note(`${first + size} of ${count} have signed in`);
   }
   return {
@@ -69,11 +78,11 @@ function sumOf(counts) {
 
 /** Orders go by a file, which is put in place whole: children have no standard input that stays open. */
 async function ask(flock, order, seconds) {
-  const { child, file } = flock;
+  const { child, file, withinMs } = flock;
   const number = ++flock.orders;
   writeFileSync(`${file}.new`, JSON.stringify({ number, order, seconds }));
   renameSync(`${file}.new`, file);
   const pattern = new RegExp(`^answer ${number} (.*)$`);
-  const [, said] = await child.waitForLine(pattern, { withinMs: ORDER_WITHIN_MS + seconds * 1000 });
+  const [, said] = await child.waitForLine(pattern, { withinMs: withinMs + seconds * 1000 });
   return JSON.parse(said);
 }

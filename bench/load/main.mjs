@@ -4,35 +4,32 @@
  *   npm run bench -- load [--runtime node24|node20|system|PATH] [--clients 1,10,100] [--per-process 250] [--at-once 80]
  *       [--seconds 5] [--kinds http,tcp,websocket,ping,dns,share,restart] [--users 1..4] [--seed 1] [--json]
  *   npm run bench -- load --peers 10000 [--runtime …]      memory of peers that have a session and are quiet (`peers.mjs`)
+ *   npm run bench -- load --lean 10000 [--per-process 2500] [--runtime …]    the same of a gateway's clients (`lean.mjs`)
  *
  * ```
  *   clients (userspace, several processes) 10.9.0.1 ── veth ── 10.9.0.2 portal and gateway, resource 172.20.0.1
  * ```
+ *
+ * `--gateway PATH` takes the gateway of another build (its `build/program/main.js`), for a comparison.
  *
  * Each number of clients is a world of its own: they sign in, which the portal limits (PT-72) and nobody counts, and
  * then connect, in each process as many at a time as `--at-once` says: that is the set-up rate. Then each kind of load for
  * `--seconds`, each client with a number of users drawn from `--users`. Clients have a lower priority than gateway and
  * portal, in few processes, since each has its code to compile first. Needs root. TURN has a bench of its own (`relay`).
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
-import { ROOT } from "../../scripts/steps.mjs";
 import { endOnSignals } from "../lib/ending.mjs";
 import { cpuSeconds, peakMemoryMb } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { percentile } from "../lib/statistics.mjs";
-import { MAIN } from "../tunnel/arms.mjs";
+import { openFar, RESOURCE } from "./far.mjs";
 import { openHerd } from "./herd.mjs";
+import { measureLean } from "./lean.mjs";
 import { residentMb } from "./memory.mjs";
 import { measurePeers } from "./peers.mjs";
 
-const SERVERS = join(ROOT, "bench", "load", "servers.mjs");
-const LISTEN = "10.9.0.2:8080";
-const RESOURCE = "172.20.0.1";
-const WITHIN_MS = 20_000;
 const KINDS = ["http", "tcp", "websocket", "ping", "dns", "share", "restart"];
 /** What each load counts. */
 const UNITS = {
@@ -42,13 +39,6 @@ const UNITS = {
   ping: "echoes/s",
   dns: "lookups/s",
 };
-
-const PORTAL_FILE = `version: 1
-resources:
-  - { name: Far, type: cidr, address: 172.20.0.0/16, site: default }
-  - { name: Names, type: dns, address: "*.load.example", site: default }
-policies: [{ group: dev, resource: Far }, { group: dev, resource: Names }]
-`;
 
 function readOptions() {
   const { values } = parseArgs({
@@ -62,6 +52,8 @@ function readOptions() {
       users: { type: "string", default: "1..4" },
       seed: { type: "string", default: "1" },
       peers: { type: "string" },
+      lean: { type: "string" },
+      gateway: { type: "string" },
       json: { type: "boolean", default: false },
     },
   });
@@ -69,10 +61,13 @@ function readOptions() {
   const unknown = kinds.find((kind) => !KINDS.includes(kind));
   if (unknown !== undefined) throw new Error(`no kind '${unknown}'; there are ${KINDS.join(", ")}`);
   const [fewest, most = fewest] = values.users.split("..").map(Number);
+  const isMemoryOnly = values.peers !== undefined || values.lean !== undefined;
   return {
     runtime: findRuntime(values.runtime),
-    clients: values.peers === undefined ? values.clients.split(",").map(Number) : [],
+    clients: isMemoryOnly ? [] : values.clients.split(",").map(Number),
     peers: values.peers === undefined ? undefined : Number(values.peers),
+    lean: values.lean === undefined ? undefined : Number(values.lean),
+    program: values.gateway,
     perProcess: Number(values["per-process"]),
     atOnce: Number(values["at-once"]),
     seconds: Number(values.seconds),
@@ -83,43 +78,11 @@ function readOptions() {
   };
 }
 
-async function openFar(lab, runtime) {
-  const [near, far] = [await lab.add("near"), await lab.add("far")];
-  await lab.connect(
-    { namespace: near, device: "wan", addresses: ["10.9.0.1/24"] },
-    { namespace: far, device: "wan", addresses: ["10.9.0.2/24"] },
-  );
-  await far.ip(`addr add ${RESOURCE}/32 dev lo`);
-  writeFileSync(join(far.runFolder, "portal.yaml"), PORTAL_FILE);
-  const portal = far.start({
-    name: "portal",
-    command: runtime.path,
-    args: [MAIN, "portal", "--dev", "--dev-insecure", "--listen", LISTEN, "--config", "/run/portal.yaml"],
-  });
-  await portal.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
-  const tokenOf = async (role) =>
-    (await portal.waitForLine(new RegExp(`^${role}_TOKEN=(.+)$`), { withinMs: 1000 }))[1];
-  const [clientToken, gatewayToken] = [await tokenOf("CLIENT"), await tokenOf("GATEWAY")];
-  const servers = far.start({ name: "servers", command: process.execPath, args: [SERVERS, RESOURCE] });
-  await servers.waitForLine(/^serving$/, { withinMs: WITHIN_MS });
-  const startGateway = async () => {
-    const gateway = far.start({
-      name: "gateway",
-      command: runtime.path,
-      args: [MAIN, "gateway", "--api-url", `ws://${LISTEN}`, "--id", "load-gateway"],
-      env: { ...process.env, POSTERN_TOKEN: gatewayToken },
-    });
-    await gateway.waitForLine(/INFO postern: ready /, { withinMs: WITHIN_MS });
-    return gateway;
-  };
-  return { near, url: `ws://${LISTEN}`, clientToken, portal, startGateway };
-}
-
 /** All that is measured of one number of clients. */
 async function runWorld(count, options, note) {
   const lab = createLab();
   try {
-    const far = await openFar(lab, options.runtime);
+    const far = await openFar(lab, options.runtime, options);
     const gateway = await far.startGateway();
     const herd = await openHerd(far, { count, ...options, resource: RESOURCE, note });
     const empty = residentMb(gateway.pid);
@@ -220,17 +183,19 @@ const result = beginResult("load", {
   seed: options.seed,
   runtime: options.runtime.version,
 });
-if (options.peers !== undefined) {
+async function measureMemory(name, measure, count) {
   const lab = createLab();
   try {
-    const note = (text) => console.error(`peers: ${text}`);
-    const cell = await measurePeers(lab, { count: options.peers, runtime: options.runtime, note });
+    const note = (text) => console.error(`${name}: ${text}`);
+    const cell = await measure(lab, { ...options, count, note });
     note(`${cell.samples[0].value.toFixed(1)} ${cell.unit}`);
     result.cells.push(cell);
   } finally {
     await lab.close();
   }
 }
+if (options.peers !== undefined) await measureMemory("peers", measurePeers, options.peers);
+if (options.lean !== undefined) await measureMemory("lean", measureLean, options.lean);
 for (const count of options.clients) {
   const cells = await runWorld(count, options, (text) => console.error(`${count} clients: ${text}`));
   for (const cell of cells) {
