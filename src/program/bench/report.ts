@@ -1,13 +1,16 @@
 /** The table that a person reads (PG-201). */
 import { formatTable } from "../ask/table.ts";
 import {
+  type Arm,
   type BenchResult,
+  type Better,
   type Cell,
   figure,
   OTHERS_SHARE_MAX,
   othersNote,
   ratioOf,
   runsOf,
+  type Spread,
   spreadOf,
   valuesOf,
 } from "./result.ts";
@@ -59,27 +62,49 @@ const COMPARED = [
   { title: "" },
 ] as const;
 
+/** The least and the most of fewer runs than these say nothing. */
+const RUNS_MIN = 3;
+
 /**
- * Two results beside each other. A change counts as real only where the ranges do not overlap (TS-60).
+ * Two results beside each other. A change counts as real only where the ranges of the ratios do not overlap (TS-60):
+ * how busy or fast the machine was is in all arms of a pair. Where nothing else was measured, those of the values.
  */
 export function formatComparison(before: BenchResult, now: BenchResult): readonly string[] {
-  const rows: (readonly string[])[] = [];
-  for (const cell of now.cells) {
+  const rows = now.cells.flatMap((cell) => {
     const earlier = before.cells.find(({ name }) => name === cell.name);
-    for (const { name, title } of now.arms) {
-      const row = earlier && comparisonOf(earlier, cell, name);
-      if (row !== undefined) rows.push([`${cell.title}, ${title}`, cell.unit, ...row]);
-    }
-  }
+    return earlier === undefined ? [] : comparisonOf(earlier, cell, now.arms);
+  });
   if (rows.length === 0) return ["The two results have nothing in common that could be compared."];
   return [`Before: ${before.started}, Postern ${before.version}`, "", ...formatTable(COMPARED, rows)];
 }
 
-function comparisonOf(before: Cell, now: Cell, arm: string): readonly string[] | undefined {
-  const [old, present] = [spreadOf(valuesOf(before, arm)), spreadOf(valuesOf(now, arm))];
-  if (old === undefined || present === undefined) return undefined;
-  const isReal = present.min > old.max || present.max < old.min;
-  const isBetter = present.median > old.median === (now.better === "higher");
-  const verdict = isReal ? (isBetter ? "better" : "worse") : "within the noise";
-  return [figure(old.median), figure(present.median), figure(present.median / old.median), verdict];
+/** The first arm's values, and its ratios to the others. */
+function comparisonOf(before: Cell, now: Cell, arms: readonly Arm[]): readonly (readonly string[])[] {
+  const [first, ...others] = arms;
+  if (first === undefined) return [];
+  const valuesIn = (cell: Cell): readonly number[] => valuesOf(cell, first.name);
+  const runs = Math.min(valuesIn(before).length, valuesIn(now).length);
+  const of = (old: Spread | undefined, present: Spread | undefined, title: string, unit: string) => {
+    if (old === undefined || present === undefined) return [];
+    const figures = [old.median, present.median, present.median / old.median].map(figure);
+    const verdict = runs < RUNS_MIN ? "too few runs to say" : verdictOf(old, present, now.better);
+    return [[title, unit, ...figures, verdict]];
+  };
+  const ratios = others.flatMap(({ name, title }) => {
+    const ratio = (cell: Cell): Spread | undefined => ratioOf(cell, first.name, name);
+    return of(ratio(before), ratio(now), `${now.title}, ${first.title} against ${title}`, "×");
+  });
+  const own = of(
+    spreadOf(valuesIn(before)),
+    spreadOf(valuesIn(now)),
+    `${now.title}, ${first.title}`,
+    now.unit,
+  );
+  return ratios.length === 0 ? own : [...own.map((row) => [...row.slice(0, -1), ""]), ...ratios];
+}
+
+function verdictOf(before: Spread, now: Spread, better: Better): string {
+  const isReal = now.min > before.max || now.max < before.min;
+  if (!isReal) return "within the noise";
+  return now.median > before.median === (better === "higher") ? "better" : "worse";
 }

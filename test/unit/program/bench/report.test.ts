@@ -105,6 +105,25 @@ describe("PG-203: an earlier result", () => {
     expect(verdictOf([1, 1.5, 1.9], "lower")).toMatch(/better$/);
   });
 
+  it("TS-60: a machine that was slower is no change: what counts is the ratio to what was measured beside", () => {
+    const measured = (factor: number, postern: number) =>
+      resultOf([
+        cellOf({
+          postern: [8, 9, 10].map((value) => value * factor * postern),
+          "wireguard-go": [4, 4, 4].map((value) => value * factor),
+        }),
+      ]);
+    const lines = (now: BenchResult) => formatComparison(measured(1, 1), now).slice(-2);
+    const [own, ratio] = lines(measured(0.3, 1));
+    expect(own).toMatch(/^TCP up, postern +Gbit\/s +9 +2.7 +0.3 *$/);
+    expect(ratio).toMatch(/^TCP up, postern against wireguard-go +× +2.25 +2.25 +1 +within the noise$/);
+    expect(lines(measured(0.3, 2))[1]).toMatch(/better$/);
+  });
+
+  it("TS-60: one run and two are too few to say", () => {
+    expect(verdictOf([40, 50])).toMatch(/too few runs to say$/);
+  });
+
   it("that measured other things is said to be of no use", () => {
     expect(formatComparison(resultOf([]), before)).toEqual([expect.stringContaining("nothing in common")]);
   });
