@@ -24,12 +24,14 @@ const ERRORS = {
   ENOTDIR: [20, "not a directory"],
   EISDIR: [21, "is a directory"],
   EINVAL: [22, "invalid argument"],
+  ENFILE: [23, "too many open files on this system"],
   EMFILE: [24, "too many open files"],
   ENOSPC: [28, "no space left"],
   EROFS: [30, "read-only file system"],
   EPIPE: [32, "broken pipe"],
   ERANGE: [34, "out of range"],
   ENAMETOOLONG: [36, "name too long"],
+  ENOLCK: [37, "no locks available"],
   ENOSYS: [38, "not implemented by this kernel"],
   ELOOP: [40, "is a symbolic link"],
   EBADFD: [77, "descriptor in bad state"],
@@ -71,6 +73,23 @@ export function errnoName(errno: number): ErrnoName | `errno ${number}` {
 /** Whether a number is one of the named errors. */
 export function isErrno(errno: number, ...names: readonly ErrnoName[]): boolean {
   return names.some((name) => ERRORS[name][0] === errno);
+}
+
+/** What the kernel, or the process, is short of in passing: the same call may be granted a moment later. */
+export const SHORTAGES = [
+  "EINTR",
+  "EAGAIN",
+  "ENOMEM",
+  "EBUSY",
+  "ENFILE",
+  "EMFILE",
+  "ENOBUFS",
+  "ETIMEDOUT",
+] as const;
+
+/** Whether an error of ours tells of a shortage, which passes. */
+export function isShortage(error: unknown): boolean {
+  return isErrno(errnoOf(error) ?? 0, ...SHORTAGES);
 }
 
 /** For people: `busy (EBUSY)`. */

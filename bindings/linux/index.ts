@@ -24,6 +24,7 @@ export {
   errnoOf,
   hostError,
   isErrno,
+  isShortage,
   SystemCallError,
 } from "./errno.ts";
 export { type EventFd, openEventFd } from "./eventfd.ts";

@@ -1,8 +1,8 @@
 /** What the kernel tells unasked about links, addresses, routes, rules and nftables (PG-34, PG-152). */
 import { copyOf } from "../../src/base/index.ts";
-import { isErrno } from "./errno.ts";
+import { errnoOf, isErrno } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
-import { openNetlinkSocket } from "./netlink.ts";
+import { discardAll, openNetlinkSocket } from "./netlink.ts";
 import * as N from "./netlink-constants.ts";
 import { type NetlinkMessage, parseAttributes, parseMessages, toText } from "./netlink-message.ts";
 import { NFGENMSG_BYTES, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, NFTA_TABLE } from "./nftables-constants.ts";
@@ -20,7 +20,7 @@ export type NetworkEvent =
   | { readonly kind: "overrun" };
 
 export interface NetlinkEvents {
-  /** What has come since the last call, at most `RECEIVES_MAX` receives; empty when nothing has. */
+  /** What has come since the last call; empty when nothing has, an overrun when it was more than a turn's worth. */
   drain(): readonly NetworkEvent[];
   /** Calls `listener` when something has come; until `close`. */
   onReadable(listener: () => void): void;
@@ -37,11 +37,15 @@ const GROUPS =
   N.RTMGRP_IPV6_RULE |
   N.RTMGRP_IPV4_NETCONF |
   N.RTMGRP_IPV6_NETCONF;
+/** Of one turn. A socket of the usual size holds about as many messages. */
 const RECEIVES_MAX = 256;
+/** How a kernel without nftables says so, and one that shows them to administrators only. */
+const NO_FIREWALL = ["EPERM", "EACCES", "ENOENT", "EPROTONOSUPPORT", "EAFNOSUPPORT"] as const;
 
 /** @throws PosternError `host` */
 export function openNetlinkEvents(kernel: Kernel): NetlinkEvents {
-  const fds = [openNetlinkSocket(kernel, GROUPS), ...openFirewallEvents(kernel)];
+  const first = openNetlinkSocket(kernel, GROUPS);
+  const fds = [first, ...openFirewallEvents(kernel, first)];
   let unlisten = (): void => {};
   return {
     drain: () => fds.flatMap((fd) => drainSocket(kernel, fd)),
@@ -56,33 +60,43 @@ export function openNetlinkEvents(kernel: Kernel): NetlinkEvents {
   };
 }
 
-/** None on a kernel without nftables, where nobody can change them either. */
-function openFirewallEvents(kernel: Kernel): readonly number[] {
+/**
+ * None on a kernel without nftables, where nobody can change them either.
+ * @param opened is closed where another reason keeps them from being opened
+ */
+function openFirewallEvents(kernel: Kernel, opened: number): readonly number[] {
   try {
     return [openNetlinkSocket(kernel, N.NFGRP_NFTABLES, N.NETLINK_NETFILTER)];
-  } catch {
-    return [];
+  } catch (error) {
+    if (isErrno(errnoOf(error) ?? 0, ...NO_FIREWALL)) return [];
+    kernel.sys.close(opened);
+    throw error;
   }
 }
 
+/**
+ * Reads to the end in any case: the kernel tells of nothing that comes while a socket that was full once is not
+ * empty (netlink(7) says less than af_netlink.c does), so what stayed in it would hide what follows.
+ */
 function drainSocket(kernel: Kernel, fd: number): readonly NetworkEvent[] {
   const events: NetworkEvent[] = [];
   for (let receives = 0; receives < RECEIVES_MAX; receives++) {
     const some = receive(kernel, fd);
-    if (some === undefined) break;
+    if (some === "nothing") return events;
+    if (some === "lost") break;
     events.push(...some);
-    if (some.some((event) => event.kind === "overrun")) break;
   }
-  return events;
+  discardAll(kernel, fd);
+  return [{ kind: "overrun" }];
 }
 
-function receive({ sys, scratch }: Kernel, fd: number): readonly NetworkEvent[] | undefined {
+function receive({ sys, scratch }: Kernel, fd: number): readonly NetworkEvent[] | "nothing" | "lost" {
   return scratch.frame((room) => {
     const at = room.take(N.RECEIVE_BYTES);
     const length = sys.read(fd, at, N.RECEIVE_BYTES);
-    if (length < 0) return isErrno(sys.errno(), "EAGAIN") ? undefined : [{ kind: "overrun" }];
+    if (length < 0) return isErrno(sys.errno(), "EAGAIN") ? "nothing" : "lost";
     const messages = parseMessages(copyOf(room.bytes(at, length)));
-    return messages.ok ? messages.value.flatMap(toEvent) : [{ kind: "overrun" }];
+    return messages.ok ? messages.value.flatMap(toEvent) : "lost";
   });
 }
 

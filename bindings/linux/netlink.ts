@@ -1,6 +1,7 @@
 /**
  * Netlink over our own system calls: one request at a time, its whole answer read before the next
- * (PG-36). The kernel answers at once; the wait is bounded all the same.
+ * (PG-36). The kernel answers at once; the wait is bounded all the same. What it is short of for a moment
+ * is asked again.
  */
 import { concatBytes, copyOf } from "../../src/base/index.ts";
 import { errnoName, errnoNumber, hostError, isErrno } from "./errno.ts";
@@ -20,8 +21,11 @@ import { pollOne, setSocketOption } from "./socket-option.ts";
 
 export type NetlinkOutcome =
   | { readonly ok: true; readonly messages: readonly NetlinkMessage[] }
-  /** `text` is the kernel's own explanation, where it gives one. */
-  | { readonly ok: false; readonly errno: number; readonly text: string };
+  /**
+   * `text` is the kernel's own explanation, where it gives one. `isLost`: it may have carried the request out, but
+   * its answer could not be read.
+   */
+  | { readonly ok: false; readonly errno: number; readonly text: string; readonly isLost?: true };
 
 /** Why the kernel refused a change: `EEXIST`, or `EINVAL: Invalid prefix for given prefix length`. */
 export interface Refusal {
@@ -32,6 +36,8 @@ export interface Refusal {
 export interface Netlink {
   /** Sends a request with the given flags and returns its answers, which are copies. */
   request(request: NetlinkRequest, flags: number): NetlinkOutcome;
+  /** The same of a request that must not be made twice, which is not sent again when its answer is lost. */
+  requestOnce(request: NetlinkRequest, flags: number): NetlinkOutcome;
   /**
    * Sends several requests as one datagram, the last of which asks for an acknowledgement. The first refusal
    * counts.
@@ -48,7 +54,12 @@ export interface FlaggedRequest {
 }
 
 const KERNEL_ANSWER_MS_MAX = 2000;
-const DUMP_ATTEMPTS = 3;
+/** Of a request, and of a dump. */
+const ATTEMPTS_EACH = 3;
+/** The kernel was short of something, or has a dump under way whose end nobody has read. */
+const PASSING = ["EINTR", "EAGAIN", "ENOMEM", "EBUSY", "ENOBUFS"] as const;
+/** How the kernel answers to what it has carried out before. */
+const DONE_BEFORE = ["EEXIST", "ENOENT", "ESRCH", "EADDRNOTAVAIL"] as const;
 /** A million routes take some ten thousand receives; beyond that something is wrong. */
 const RECEIVES_MAX = 20_000;
 
@@ -66,27 +77,63 @@ export function openNetlink(kernel: Kernel, protocol: number = N.NETLINK_ROUTE):
     return toMessageBytes(request, N.NLM_F_REQUEST | flags, sequence);
   }
 
-  function request(what: NetlinkRequest, flags: number): NetlinkOutcome {
-    const errno = send(kernel, fd, toBytes({ request: what, flags }));
-    return errno === 0 ? collect(kernel, fd, sequence) : { ok: false, errno, text: "" };
+  function request(what: NetlinkRequest, flags: number, isOnce = false): NetlinkOutcome {
+    let isUnsure = false;
+    for (let attempt = 1; ; attempt++) {
+      const errno = send(kernel, fd, toBytes({ request: what, flags }));
+      const answer = errno === 0 ? collect(kernel, fd, sequence) : toUnread(errno);
+      if (answer.isRead) {
+        // Its first answer was lost, and this one says that nothing was left to do.
+        const isDone = isUnsure && !answer.outcome.ok && isErrno(answer.outcome.errno, ...DONE_BEFORE);
+        return isDone ? { ok: true, messages: [] } : answer.outcome;
+      }
+      if (isOnce && errno === 0) return { ok: false, errno: answer.errno, text: "", isLost: true };
+      if (attempt === ATTEMPTS_EACH || !isErrno(answer.errno, ...PASSING)) return toFailure(answer.errno);
+      isUnsure ||= errno === 0;
+      discardAll(kernel, fd);
+    }
   }
 
   return {
     request: (what, flags) => request(what, flags | N.NLM_F_ACK),
+    requestOnce: (what, flags) => request(what, flags | N.NLM_F_ACK, true),
     requestAll(requests) {
-      const errno = send(kernel, fd, concatBytes(...requests.map(toBytes)));
-      return errno === 0 ? collectAll(kernel, fd) : { ok: false, errno, text: "" };
+      const first = (sequence + 1) >>> 0;
+      const bytes = concatBytes(...requests.map(toBytes));
+      let errno = send(kernel, fd, bytes);
+      // What was not sent was not carried out.
+      for (let attempt = 1; attempt < ATTEMPTS_EACH && isErrno(errno, ...PASSING); attempt++)
+        errno = send(kernel, fd, bytes);
+      return errno === 0 ? collectAll(kernel, fd, first, requests.length) : toFailure(errno);
     },
     dump(what) {
       for (let attempt = 1; ; attempt++) {
         const outcome = request(what, N.NLM_F_DUMP);
-        const isInterrupted =
-          outcome.ok && outcome.messages.some((message) => (message.flags & N.NLM_F_DUMP_INTR) !== 0);
-        if (!isInterrupted || attempt === DUMP_ATTEMPTS) return outcome;
+        const isWhole = outcome.ok
+          ? outcome.messages.every((message) => (message.flags & N.NLM_F_DUMP_INTR) === 0)
+          : !isErrno(outcome.errno, ...PASSING);
+        if (isWhole || attempt === ATTEMPTS_EACH) return outcome;
       }
     },
     close: () => void kernel.sys.close(fd),
   };
+}
+
+/** What the kernel said, or the number of the error for which it was not heard. */
+type Answer =
+  | { readonly isRead: true; readonly outcome: NetlinkOutcome }
+  | { readonly isRead: false; readonly errno: number };
+
+function toRead(outcome: NetlinkOutcome): Answer {
+  return { isRead: true, outcome };
+}
+
+function toUnread(errno: number): Answer {
+  return { isRead: false, errno };
+}
+
+function toFailure(errno: number, text = ""): NetlinkOutcome {
+  return { ok: false, errno, text };
 }
 
 export function toRefusal(outcome: NetlinkOutcome): Refusal | undefined {
@@ -122,48 +169,66 @@ function send(kernel: Kernel, fd: number, bytes: Uint8Array): number {
   );
 }
 
-/** What the kernel has answered by the time the write returned: everything, for it does the work meanwhile. */
-function collectAll(kernel: Kernel, fd: number): NetlinkOutcome {
+/**
+ * What the kernel has answered to these requests by the time the write returned: everything, for it does the work
+ * meanwhile.
+ */
+function collectAll(kernel: Kernel, fd: number, first: number, count: number): NetlinkOutcome {
   let isAcknowledged = false;
   let refusal: NetlinkOutcome | undefined;
   for (let receives = 0; receives < RECEIVES_MAX; receives++) {
     const messages = receive(kernel, fd, 0);
-    if (typeof messages === "number") break;
+    if (typeof messages === "number") {
+      if (isErrno(messages, "ETIMEDOUT")) break;
+      return refusal ?? toFailure(messages);
+    }
     for (const message of messages.filter(isAcknowledgement)) {
+      if ((message.sequence - first) >>> 0 >= count) continue;
       const answer = parseAcknowledgement(message);
       isAcknowledged = true;
       if (!answer.ok || answer.value.errno !== 0) refusal ??= refusedBy(answer);
     }
   }
   if (refusal !== undefined) return refusal;
-  return isAcknowledged
-    ? { ok: true, messages: [] }
-    : { ok: false, errno: errnoNumber("ETIMEDOUT"), text: "" };
+  return isAcknowledged ? { ok: true, messages: [] } : toFailure(errnoNumber("ETIMEDOUT"));
 }
 
 /** Reads until the acknowledgement or the end of the dump of this sequence number. */
-function collect(kernel: Kernel, fd: number, sequence: number): NetlinkOutcome {
+function collect(kernel: Kernel, fd: number, sequence: number): Answer {
   const collected: NetlinkMessage[] = [];
   for (let receives = 0; receives < RECEIVES_MAX; receives++) {
     const messages = receive(kernel, fd);
-    if (typeof messages === "number") return { ok: false, errno: messages, text: "" };
+    if (typeof messages === "number") return toUnread(messages);
     for (const message of messages) {
       // A late answer to a request that was given up.
       if (message.sequence !== sequence) continue;
       if (isAcknowledgement(message)) {
         const answer = parseAcknowledgement(message);
-        if (!answer.ok || answer.value.errno !== 0) return refusedBy(answer);
-        return { ok: true, messages: collected };
+        if (!answer.ok || answer.value.errno !== 0) return toRead(refusedBy(answer));
+        return toRead({ ok: true, messages: collected });
       }
       collected.push(message);
-      if (message.type === N.NLMSG_DONE) return endOfDump(collected, message);
+      if (message.type === N.NLMSG_DONE) return toRead(endOfDump(collected, message));
     }
   }
-  return { ok: false, errno: errnoNumber("ENOBUFS"), text: "endless answer" };
+  return toRead(toFailure(errnoNumber("ENOBUFS"), "endless answer"));
+}
+
+/**
+ * Throws away what waits in a netlink socket. Of events that do not fit the kernel tells nothing more before it is
+ * empty.
+ */
+export function discardAll({ sys, scratch }: Kernel, fd: number): void {
+  scratch.frame((room) => {
+    const at = room.take(N.RECEIVE_BYTES);
+    for (let receives = 0; receives < RECEIVES_MAX; receives++) {
+      if (sys.read(fd, at, N.RECEIVE_BYTES) < 0 && !isErrno(sys.errno(), "ENOBUFS", "EINTR")) return;
+    }
+  });
 }
 
 function refusedBy(answer: ReturnType<typeof parseAcknowledgement>): NetlinkOutcome {
-  if (!answer.ok) return { ok: false, errno: errnoNumber("EBADFD"), text: "truncated answer" };
+  if (!answer.ok) return toFailure(errnoNumber("EBADFD"), "truncated answer");
   return { ok: false, ...answer.value };
 }
 
@@ -171,7 +236,7 @@ function refusedBy(answer: ReturnType<typeof parseAcknowledgement>): NetlinkOutc
 function endOfDump(collected: readonly NetlinkMessage[], done: NetlinkMessage): NetlinkOutcome {
   const { body } = done;
   const errno = body.length < 4 ? 0 : -new DataView(body.buffer, body.byteOffset, 4).getInt32(0, true);
-  return errno > 0 ? { ok: false, errno, text: "" } : { ok: true, messages: collected };
+  return errno > 0 ? toFailure(errno) : { ok: true, messages: collected };
 }
 
 /** One receive, as copies; an error number when none came in time. */

@@ -33,7 +33,7 @@ export function readPathMtu(
   const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_CLOEXEC, 0);
   if (fd < 0) return undefined;
   try {
-    setWay(kernel, fd, way);
+    if (!hasWay(kernel, fd, way)) return undefined;
     // A source that the host has lost is no reason not to ask.
     if (source !== undefined)
       callWith(kernel, { address: source, port: 0 }, (at, bytes) => sys.bind(fd, at, bytes));
@@ -57,6 +57,16 @@ export function sendWhole(kernel: Kernel, fd: number, datagram: Datagram): SendO
     return sendDatagram(kernel, fd, datagram);
   } finally {
     setSocketOption(kernel, fd, level, discover, S.IP_PMTUDISC_WANT);
+  }
+}
+
+/** An interface that is away now is no error of who asks: there is no way by it. */
+function hasWay(kernel: Kernel, fd: number, way: SocketWay): boolean {
+  try {
+    setWay(kernel, fd, way);
+    return true;
+  } catch {
+    return false;
   }
 }
 

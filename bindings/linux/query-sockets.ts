@@ -77,10 +77,9 @@ export function openQuerySockets(options: QuerySocketsOptions): QuerySockets {
     ask(token, to, message) {
       try {
         const socket = connectUdp(kernel, to, way);
-        // Before the question, so that no answer comes unnoticed.
-        askForSignal(kernel, socket.fd);
         open.set(token, socket);
-        const errno = socket.send(message);
+        // Before the question, so that no answer comes unnoticed.
+        const errno = askForSignal(kernel, socket.fd) || socket.send(message);
         if (errno !== 0) queueMicrotask(() => fail(token, errnoName(errno)));
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);

@@ -11,7 +11,8 @@ let isInstalled = false;
 
 /**
  * Calls `listener` when one of the descriptors, which are non-blocking, may be readable; now and then
- * without need. Returns how to end that; close the descriptors first.
+ * without need. Returns how to end that; close the descriptors first. Who has descriptors from the start looks
+ * at them without a signal, too, since the kernel may refuse it.
  */
 export function watchReadable(kernel: Kernel, fds: readonly number[], listener: () => void): () => void {
   // The handler stays for good: by default SIGIO ends the process, and one may be on its way.
@@ -22,10 +23,11 @@ export function watchReadable(kernel: Kernel, fds: readonly number[], listener: 
   return () => void listeners.delete(listener);
 }
 
-/** One more descriptor for a listener that watches already. */
-export function askForSignal({ sys }: Kernel, fd: number): void {
-  sys.fcntl(fd, F_SETOWN, process.pid);
-  sys.fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
+/** One more descriptor for a listener that watches already. Returns 0, or the error number. */
+export function askForSignal({ sys }: Kernel, fd: number): number {
+  const isAsked =
+    sys.fcntl(fd, F_SETOWN, process.pid) === 0 && sys.fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC) === 0;
+  return isAsked ? 0 : sys.errno();
 }
 
 function tellAll(): void {

@@ -28,15 +28,15 @@ export function openRelaySocket(kernel: Kernel, options: RelaySocketOptions): Re
   const fd = sys.socket(isV6 ? S.AF_INET6 : S.AF_INET, S.SOCK_DGRAM | S.SOCK_NONBLOCK | S.SOCK_CLOEXEC, 0);
   if (fd < 0) return sys.errno();
   const errno =
-    setAll(kernel, fd, isV6 ? V6_OPTIONS : V4_OPTIONS) || bindAddress(kernel, fd, { address, port });
+    setAll(kernel, fd, isV6 ? V6_OPTIONS : V4_OPTIONS) ||
+    // Without it answers would leave by another address than the one that was asked.
+    (options.hasPacketInfo ? setAll(kernel, fd, [isV6 ? V6_PACKET_INFO : V4_PACKET_INFO]) : 0) ||
+    bindAddress(kernel, fd, { address, port });
   if (errno !== 0) {
     sys.close(fd);
     return errno;
   }
-  if (options.hasPacketInfo) {
-    setAll(kernel, fd, [isV6 ? [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1] : [S.IPPROTO_IP, S.IP_PKTINFO, 1]]);
-    setAll(kernel, fd, [[S.SOL_SOCKET, S.SO_RXQ_OVFL, 1]]);
-  }
+  if (options.hasPacketInfo) setAll(kernel, fd, [[S.SOL_SOCKET, S.SO_RXQ_OVFL, 1]]);
   // A kernel without GRO gives single datagrams: everything works, slower.
   setAll(kernel, fd, [[S.SOL_UDP, S.UDP_GRO, 1]]);
   return { fd, ...growBuffers(kernel, fd, options) };
@@ -54,6 +54,9 @@ const V6_OPTIONS: readonly Option[] = [
   [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_OMIT],
   [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
 ];
+
+const V4_PACKET_INFO: Option = [S.IPPROTO_IP, S.IP_PKTINFO, 1];
+const V6_PACKET_INFO: Option = [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1];
 
 /** Returns 0, or the error number of the first that the kernel refused. */
 function setAll(kernel: Kernel, fd: number, options: readonly Option[]): number {

@@ -1,8 +1,8 @@
 /** Links, addresses, routes and rules of this network namespace, by name instead of by message. */
 import type { IpAddress, Parsed } from "../../src/base/index.ts";
-import { hostError, isErrno } from "./errno.ts";
+import { hostError, isErrno, SHORTAGES } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
-import { openNetlink, type Refusal, toRefusal } from "./netlink.ts";
+import { type NetlinkOutcome, openNetlink, type Refusal, toRefusal } from "./netlink.ts";
 import * as N from "./netlink-constants.ts";
 import {
   addressRequest,
@@ -49,7 +49,10 @@ export interface Rtnetlink {
   deleteRoute(route: DeviceRoute): Refusal | undefined;
   addRule(rule: Rule): Refusal | undefined;
   deleteRule(rule: Rule): Refusal | undefined;
-  /** `undefined` when there is no way to `destination`, or none by the interface, if one is given. */
+  /**
+   * `undefined` when there is no way to `destination`, or none by the interface, if one is given.
+   * @throws PosternError `host` when the kernel is too short of something to tell
+   */
   bestRoute(destination: IpAddress, mark?: number, outputIndex?: number): BestRoute | undefined;
   close(): void;
 }
@@ -70,6 +73,7 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
       return object?.ok ? [object.value] : [];
     });
   }
+  const listRules = (family: Family): Rule[] => list({ kind: "rules", family }, N.RTM_NEWRULE, parseRule);
   const change = (...request: Parameters<typeof netlink.request>): Refusal | undefined =>
     toRefusal(netlink.request(...request));
 
@@ -90,16 +94,25 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
           (outputIndex === undefined || route.outputIndex === outputIndex),
       );
     },
-    rules: (family) => list({ kind: "rules", family }, N.RTM_NEWRULE, parseRule),
+    rules: listRules,
     changeLink: (index, wanted) => change(linkRequest(index, wanted), 0),
     addAddress: (address) => change(addressRequest(address, true), NEW),
     deleteAddress: (address) => change(addressRequest(address, false), 0),
     addRoute: (route) => change(routeRequest(route, true), NEW),
     deleteRoute: (route) => change(routeRequest(route, false), 0),
-    addRule: (rule) => change(ruleRequest(rule, true), NEW),
+    addRule(rule) {
+      if (rule.priority !== undefined) return change(ruleRequest(rule, true), NEW);
+      // Each gets a number of its own, so a second one would be one too many.
+      const outcome = netlink.requestOnce(ruleRequest(rule, true), NEW);
+      const isThere = isLost(outcome) && listRules(rule.family).some((one) => isSameBut(one, rule));
+      return isThere ? undefined : toRefusal(outcome);
+    },
     deleteRule: (rule) => change(ruleRequest(rule, false), 0),
     bestRoute(destination, mark, byIndex) {
       const outcome = netlink.request(bestRouteRequest(destination, mark, byIndex), 0);
+      if (!outcome.ok && isErrno(outcome.errno, ...SHORTAGES)) {
+        throw hostError("cannot ask for a route", "netlink", outcome.errno);
+      }
       const reply = outcome.ok ? outcome.messages[0] : undefined;
       const route = reply === undefined ? undefined : parseRoute(reply.body);
       if (!route?.ok || route.value.outputIndex === undefined || route.value.type !== N.RTN_UNICAST) {
@@ -114,4 +127,19 @@ export function openRtnetlink(kernel: Kernel): Rtnetlink {
     },
     close: netlink.close,
   };
+}
+
+function isLost(outcome: NetlinkOutcome): boolean {
+  return !outcome.ok && outcome.isLost === true;
+}
+
+/** Whether they are alike but for their numbers. */
+function isSameBut(a: Rule, b: Rule): boolean {
+  return (
+    a.table === b.table &&
+    a.mark === b.mark &&
+    a.isInverted === b.isInverted &&
+    a.suppressPrefixLength === b.suppressPrefixLength &&
+    a.protocol === b.protocol
+  );
 }

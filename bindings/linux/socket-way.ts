@@ -4,7 +4,7 @@ import { errnoName, hostError, SystemCallError } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
 import { SO_BINDTOIFINDEX, SO_MARK, SOL_SOCKET } from "./socket-constants.ts";
 import { setSocketOption } from "./socket-option.ts";
-import { interfaceIndex } from "./tun.ts";
+import { findInterface } from "./tun.ts";
 
 export interface SocketWay {
   /** SO_MARK of everything sent; absent: none. */
@@ -13,7 +13,7 @@ export interface SocketWay {
   readonly device?: string | undefined;
 }
 
-/** @throws PosternError `privilege` for a refused mark, `host` when there is no such interface */
+/** @throws PosternError `privilege` for a refused mark, `host` when there is no such interface, or no answer */
 export function setWay(kernel: Kernel, fd: number, { mark, device }: SocketWay): void {
   if (mark !== undefined) setMark(kernel, fd, mark);
   if (device !== undefined) bindToDevice(kernel, fd, device);
@@ -36,7 +36,7 @@ export function setMark(kernel: Kernel, fd: number, mark: number): void {
 }
 
 function bindToDevice(kernel: Kernel, fd: number, device: string): void {
-  const index = interfaceIndex(kernel, device);
+  const index = findInterface(kernel, device);
   if (index === undefined) {
     throw new PosternError(
       "host",

@@ -68,26 +68,25 @@ const NEEDS_PRIVILEGE = "run as root or grant CAP_NET_ADMIN";
 export function openTun(kernel: Kernel, options: TunOptions): Tun {
   const { sys } = kernel;
   const { name } = options;
-  const isLeftover = interfaceIndex(kernel, name) !== undefined;
   const queues = options.queues ?? 1;
-  // Without several queues, as whoever holds a device with several would get another one.
-  let fd = attach(kernel, name, isLeftover, isLeftover ? 1 : queues);
-  if (isLeftover) {
+  if (findInterface(kernel, name) !== undefined) {
+    // Without several queues, as whoever holds a device with several would get another one.
+    const leftover = attach(kernel, name, true, 1);
     // Attaching worked, so no process holds the device. Without persistence it goes with our descriptor.
-    sys.ioctlValue(fd, TUNSETPERSIST, 0);
-    sys.close(fd);
-    if (interfaceIndex(kernel, name) !== undefined) throw inUse(name, "device exists");
-    fd = attach(kernel, name, false, queues);
+    sys.ioctlValue(leftover.fd, TUNSETPERSIST, 0);
+    sys.close(leftover.fd);
+    if (findInterface(kernel, name) !== undefined) throw inUse(name, "device exists");
   }
+  const { fd, hasVnetHeader } = attach(kernel, name, false, queues);
   const others: number[] = [];
   const close = (): void => {
     for (const one of [fd, ...others]) sys.close(one);
   };
   try {
-    while (others.length < queues - 1) others.push(attach(kernel, name, true, queues));
-    const hasVnetHeader = knowsVnetHeader(kernel, fd) && setVnetHeader(kernel, fd);
-    const index = interfaceIndex(kernel, name);
-    if (index === undefined) throw hostError(`cannot find device ${name}`, "SIOCGIFINDEX", sys.errno());
+    while (others.length < queues - 1) others.push(attach(kernel, name, true, queues).fd);
+    if (hasVnetHeader) setVnetHeader(kernel, fd);
+    const index = findInterface(kernel, name);
+    if (index === undefined) throw new PosternError("host", `device ${name} is gone again`);
     const offloads = hasVnetHeader ? setOffloads(kernel, fd, options.offloads) : 0;
     return { fd, others, name, index, offloads, hasVnetHeader, close };
   } catch (error) {
@@ -96,19 +95,23 @@ export function openTun(kernel: Kernel, options: TunOptions): Tun {
   }
 }
 
+interface Queue {
+  readonly fd: number;
+  readonly hasVnetHeader: boolean;
+}
+
 /** Opens the control device and binds it to `name`, or to one of its queues. */
-function attach(kernel: Kernel, name: string, isThere: boolean, queues: number): number {
+function attach(kernel: Kernel, name: string, isThere: boolean, queues: number): Queue {
   const { sys } = kernel;
   const fd = openControlDevice(kernel);
-  const flags =
-    IFF_TUN |
-    IFF_NO_PI |
-    (knowsVnetHeader(kernel, fd) ? IFF_VNET_HDR : 0) |
-    (queues > 1 ? IFF_MULTI_QUEUE : 0);
+  const hasVnetHeader = knowsVnetHeader(kernel, fd);
+  const flags = IFF_TUN | IFF_NO_PI | (hasVnetHeader ? IFF_VNET_HDR : 0) | (queues > 1 ? IFF_MULTI_QUEUE : 0);
   const errno = setInterface(kernel, fd, name, flags);
-  if (errno === 0) return fd;
+  if (errno === 0) return { fd, hasVnetHeader };
   sys.close(fd);
-  if (isErrno(errno, "EBUSY") || isThere) throw inUse(name, describeErrno(errno));
+  // The last two: it has other flags, or another owner.
+  if (isErrno(errno, "EBUSY") || (isThere && isErrno(errno, "EINVAL", "EPERM")))
+    throw inUse(name, describeErrno(errno));
   if (isErrno(errno, "EPERM")) {
     throw new PosternError(
       "privilege",
@@ -135,10 +138,12 @@ function openControlDevice(kernel: Kernel): number {
   const { sys } = kernel;
   const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
   let fd = sys.open(TUN_PATH, flags, 0);
-  if (fd < 0 && isErrno(sys.errno(), "ENOENT", "ENOTDIR") && createConnections(kernel))
+  let errno = fd < 0 ? sys.errno() : 0;
+  if (isErrno(errno, "ENOENT", "ENOTDIR") && createConnections(kernel)) {
     fd = sys.open(TUN_PATH, flags, 0);
+    errno = fd < 0 ? sys.errno() : 0;
+  }
   if (fd >= 0) return fd;
-  const errno = sys.errno();
   const hint = isErrno(errno, "EACCES", "EPERM")
     ? NEEDS_PRIVILEGE
     : "load the kernel module tun, or pass --device /dev/net/tun to the container";
@@ -179,20 +184,37 @@ export function encodeInterfaceName(name: string, request: Uint8Array): void {
   request.set(bytes);
 }
 
-/** The index of an interface of this network namespace; `undefined` when there is none. */
-export function interfaceIndex(kernel: Kernel, name: string): number | undefined {
+/**
+ * The index of an interface of this network namespace; `undefined` when there is none.
+ *
+ * @throws PosternError `host` when the kernel does not say; `usage` for what can be no name
+ */
+export function findInterface(kernel: Kernel, name: string): number | undefined {
   const { sys, scratch } = kernel;
+  const what = `cannot look for interface ${name}`;
   const fd = sys.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return undefined;
+  if (fd < 0) throw hostError(what, "socket", sys.errno());
   try {
     return scratch.frame((room) => {
       const request = room.take(IFREQ_BYTES);
       encodeInterfaceName(name, room.bytes(request, IFREQ_BYTES));
-      if (sys.ioctl(fd, SIOCGIFINDEX, request) < 0) return undefined;
-      return room.view.getInt32(request + IFREQ_INDEX, true);
+      if (sys.ioctl(fd, SIOCGIFINDEX, request) === 0) return room.view.getInt32(request + IFREQ_INDEX, true);
+      const errno = sys.errno();
+      if (isErrno(errno, "ENODEV")) return undefined;
+      throw hostError(what, "SIOCGIFINDEX", errno);
     });
   } finally {
     sys.close(fd);
+  }
+}
+
+/** The same of a name that a file of the host gives, for which there may be no interface, or no answer now. */
+export function interfaceIndex(kernel: Kernel, name: string): number | undefined {
+  try {
+    return findInterface(kernel, name);
+  } catch {
+    // Asked again with the next question.
+    return undefined;
   }
 }
 
@@ -205,15 +227,14 @@ function knowsVnetHeader(kernel: Kernel, fd: number): boolean {
   });
 }
 
-function setVnetHeader(kernel: Kernel, fd: number): boolean {
+function setVnetHeader(kernel: Kernel, fd: number): void {
   const { sys, scratch } = kernel;
-  return scratch.frame((room) => {
+  scratch.frame((room) => {
     const at = room.take(4);
     room.view.setInt32(at, VNET_HEADER_BYTES, true);
     if (sys.ioctl(fd, TUNSETVNETHDRSZ, at) < 0) {
       throw hostError("cannot set the size of the TUN's packet header", "TUNSETVNETHDRSZ", sys.errno());
     }
-    return true;
   });
 }
 

@@ -85,7 +85,7 @@ function openBeside(kernel: Kernel, first: UdpSocket, options: UdpOptions): UdpS
   if (errno !== 0) throw hostError("cannot share a UDP port between workers", "setsockopt", errno);
   const port: PortChoice = { kind: "fixed", port: first.port };
   const socket = openUdpSocket(kernel, first.family, { ...options, port }, true);
-  if (typeof socket === "number") throw refused(port, socket);
+  if (isRefused(socket)) throw refused(port, socket);
   return socket;
 }
 
@@ -93,23 +93,46 @@ function openFirst(kernel: Kernel, options: UdpOptions): Omit<UdpSockets, "other
   for (let attempt = 1; ; attempt++) {
     const v4 = openUdpSocket(kernel, 4, options);
     // The second family follows the first to its random port; that may be taken there.
-    const followed = options.port.kind === "any" && typeof v4 !== "number" ? v4.port : undefined;
-    const v6Options: UdpOptions =
-      followed === undefined ? options : { ...options, port: { kind: "fixed", port: followed } };
-    const v6 = openUdpSocket(kernel, 6, v6Options);
-    if (typeof v6 === "number" && followed !== undefined && isErrno(v6, "EADDRINUSE")) {
+    const followed = options.port.kind === "any" && !isRefused(v4) ? v4.port : undefined;
+    const v6 = openSecond(kernel, followed, options, v4);
+    if (isRefused(v6) && followed !== undefined && isErrno(v6.errno, "EADDRINUSE")) {
       closeAll(kernel, v4);
       if (attempt < SAME_PORT_ATTEMPTS) continue;
-      throw hostError("cannot find a port that is free for IPv4 and IPv6", "bind", v6);
+      throw hostError("cannot find a port that is free for IPv4 and IPv6", v6.call, v6.errno);
     }
     return toSockets(kernel, options, v4, v6);
   }
 }
 
+/** @param first is closed where this one is no matter of a family */
+function openSecond(
+  kernel: Kernel,
+  followed: number | undefined,
+  options: UdpOptions,
+  first: Opened,
+): Opened {
+  const port: PortChoice = followed === undefined ? options.port : { kind: "fixed", port: followed };
+  try {
+    return openUdpSocket(kernel, 6, { ...options, port });
+  } catch (error) {
+    closeAll(kernel, first);
+    throw error;
+  }
+}
+
 const SAME_PORT_ATTEMPTS = 8;
 
-/** A socket, or the number of the error for want of one. */
-type Opened = UdpSocket | number;
+/** A socket, or why there is none. */
+type Opened = UdpSocket | Refused;
+
+interface Refused {
+  readonly call: string;
+  readonly errno: number;
+}
+
+function isRefused(opened: Opened): opened is Refused {
+  return "errno" in opened;
+}
 
 function toSockets(
   kernel: Kernel,
@@ -117,66 +140,77 @@ function toSockets(
   v4: Opened,
   v6: Opened,
 ): Omit<UdpSockets, "others" | "close"> {
-  const refusal = typeof v4 === "number" ? v4 : typeof v6 === "number" ? v6 : undefined;
-  const isAlone = typeof v4 !== "number" || typeof v6 !== "number";
-  const isTaken = [v4, v6].some((one) => typeof one === "number" && !isErrno(one, ...NO_SUCH_FAMILY));
-  if (refusal !== undefined && (!isAlone || (options.port.kind === "fixed" && isTaken))) {
+  const refusals = [v4, v6].filter(isRefused);
+  const isFixed = options.port.kind === "fixed";
+  // Of a fixed port what the host does not lack by its nature is told, of two refusals before the other.
+  const untoward = isFixed ? refusals.find(({ errno }) => !isErrno(errno, ...NO_SUCH_FAMILY)) : undefined;
+  const refusal = untoward ?? (refusals.length === 2 ? refusals[0] : undefined);
+  if (refusal !== undefined) {
     closeAll(kernel, v4, v6);
     throw refused(options.port, refusal);
   }
   const missing = [
-    ...(typeof v4 === "number" ? [{ family: 4, errno: v4 } as const] : []),
-    ...(typeof v6 === "number" ? [{ family: 6, errno: v6 } as const] : []),
+    ...(isRefused(v4) ? [{ family: 4, errno: v4.errno } as const] : []),
+    ...(isRefused(v6) ? [{ family: 6, errno: v6.errno } as const] : []),
   ];
-  return {
-    ...(typeof v4 === "number" ? {} : { v4 }),
-    ...(typeof v6 === "number" ? {} : { v6 }),
-    missing,
-  };
+  return { ...(isRefused(v4) ? {} : { v4 }), ...(isRefused(v6) ? {} : { v6 }), missing };
 }
 
 /** What a kernel without IPv6, or with it switched off, answers. */
 const NO_SUCH_FAMILY = ["EAFNOSUPPORT", "EPROTONOSUPPORT", "EADDRNOTAVAIL"] as const;
 
-function refused(port: PortChoice, errno: number): PosternError {
+function refused(port: PortChoice, { call, errno }: Refused): PosternError {
   if (port.kind === "fixed" && isErrno(errno, "EADDRINUSE")) {
     const hint = "stop the program that holds it, or choose another ListenPort";
-    return hostError(`cannot bind UDP port ${port.port}`, "bind", errno, hint);
+    return hostError(`cannot bind UDP port ${port.port}`, call, errno, hint);
   }
-  return hostError("no UDP sockets available", "bind", errno);
+  const isShort = isErrno(errno, "EMFILE", "ENFILE");
+  const hint = isShort ? "raise the limit of open files (ulimit -n, LimitNOFILE=)" : undefined;
+  return hostError("no UDP sockets available", call, errno, hint);
 }
 
 function closeAll(kernel: Kernel, ...opened: readonly Opened[]): void {
-  for (const one of opened) if (typeof one !== "number") kernel.sys.close(one.fd);
+  for (const one of opened) if (!isRefused(one)) kernel.sys.close(one.fd);
 }
 
 function openUdpSocket(kernel: Kernel, family: 4 | 6, options: UdpOptions, isShared = false): Opened {
   const { sys } = kernel;
   const domain = family === 4 ? S.AF_INET : S.AF_INET6;
   const fd = sys.socket(domain, S.SOCK_DGRAM | S.SOCK_NONBLOCK | S.SOCK_CLOEXEC, 0);
-  if (fd < 0) return sys.errno();
+  if (fd < 0) return { call: "socket", errno: sys.errno() };
   try {
     setWay(kernel, fd, options);
-    setFamilyOptions(kernel, fd, family);
-    if (isShared) setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_REUSEPORT, 1);
-    const errno = bindTo(kernel, fd, family, options.port);
-    if (errno !== 0) {
+    const bound = bindWithOptions(kernel, fd, family, options.port, isShared);
+    if (typeof bound !== "number") {
       sys.close(fd);
-      return errno;
+      return bound;
     }
     setSocketOption(kernel, fd, S.SOL_SOCKET, S.SO_RXQ_OVFL, 1);
     const gro = options.gro && setSocketOption(kernel, fd, S.SOL_UDP, S.UDP_GRO, 1) === 0;
-    return {
-      fd,
-      family,
-      gro,
-      port: boundPort(kernel, fd),
-      ...growBuffers(kernel, fd, options),
-    };
+    return { fd, family, gro, port: bound, ...growBuffers(kernel, fd, options) };
   } catch (error) {
     sys.close(fd);
     throw error;
   }
+}
+
+/** The port, or what the kernel refused: a family without its options is as good as none (PG-41). */
+function bindWithOptions(
+  kernel: Kernel,
+  fd: number,
+  family: 4 | 6,
+  choice: PortChoice,
+  isShared: boolean,
+): number | Refused {
+  const options = [...FAMILY_OPTIONS[family], ...(isShared ? [SHARED] : [])];
+  for (const [level, name, value] of options) {
+    const errno = setSocketOption(kernel, fd, level, name, value);
+    if (errno !== 0) return { call: `setsockopt ${level} ${name}`, errno };
+  }
+  const errno = bindTo(kernel, fd, family, choice);
+  if (errno !== 0) return { call: "bind", errno };
+  const port = boundPort(kernel, fd);
+  return port === 0 ? { call: "getsockname", errno: kernel.sys.errno() } : port;
 }
 
 /** Whether one send can carry many segments (Linux 4.18). The socket is as before afterwards. */
@@ -185,25 +219,23 @@ export function supportsSegmentation(kernel: Kernel, fd: number): boolean {
   return setSocketOption(kernel, fd, S.SOL_UDP, S.UDP_SEGMENT, 0) === 0;
 }
 
-function setFamilyOptions(kernel: Kernel, fd: number, family: 4 | 6): void {
-  const wanted: readonly (readonly [level: number, name: number, value: number])[] =
-    family === 4
-      ? [
-          [S.IPPROTO_IP, S.IP_PKTINFO, 1],
-          [S.IPPROTO_IP, S.IP_RECVTOS, 1],
-          [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_WANT],
-        ]
-      : [
-          [S.IPPROTO_IPV6, S.IPV6_V6ONLY, 1],
-          [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1],
-          [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
-          [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_WANT],
-        ];
-  for (const [level, name, value] of wanted) {
-    const errno = setSocketOption(kernel, fd, level, name, value);
-    if (errno !== 0) throw hostError(`cannot set option ${name} of a UDP socket`, "setsockopt", errno);
-  }
-}
+type Option = readonly [level: number, name: number, value: number];
+
+const FAMILY_OPTIONS: Readonly<Record<4 | 6, readonly Option[]>> = {
+  4: [
+    [S.IPPROTO_IP, S.IP_PKTINFO, 1],
+    [S.IPPROTO_IP, S.IP_RECVTOS, 1],
+    [S.IPPROTO_IP, S.IP_MTU_DISCOVER, S.IP_PMTUDISC_WANT],
+  ],
+  6: [
+    [S.IPPROTO_IPV6, S.IPV6_V6ONLY, 1],
+    [S.IPPROTO_IPV6, S.IPV6_RECVPKTINFO, 1],
+    [S.IPPROTO_IPV6, S.IPV6_RECVTCLASS, 1],
+    [S.IPPROTO_IPV6, S.IPV6_MTU_DISCOVER, S.IPV6_PMTUDISC_WANT],
+  ],
+};
+
+const SHARED: Option = [S.SOL_SOCKET, S.SO_REUSEPORT, 1];
 
 /** Returns 0, or the error number of the last attempt. */
 function bindTo(kernel: Kernel, fd: number, family: 4 | 6, choice: PortChoice): number {

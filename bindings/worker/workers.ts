@@ -1,7 +1,7 @@
 /** Starting and stopping the loops of the worker threads, and the threads (D-13, PF-23, PG-66). */
 
-import { assert, PosternError } from "../../src/base/index.ts";
-import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux/index.ts";
+import { assert } from "../../src/base/index.ts";
+import { EFD_CLOEXEC, EFD_NONBLOCK, hostError } from "../linux/index.ts";
 import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 import type { SysCalls } from "../sys/index.ts";
 import { type PlaneThread, type PlaneThreads, spawnThread, type WorkerKind } from "../thread/index.ts";
@@ -136,7 +136,7 @@ function launch(
   descriptors: PlaneDescriptors,
 ): Promise<void> {
   const wakeFd = calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (wakeFd < 0) throw new PosternError("eventfd", `cannot open an eventfd: errno ${calls.errno()}`);
+  if (wakeFd < 0) throw hostError("cannot open an eventfd", "eventfd", calls.errno());
   const own = place.pair === 0 ? descriptors : descriptors.others?.[place.pair - 1];
   assert(own !== undefined, "every pair has descriptors");
   const words = wordsToStart(wakeFd, own, descriptors.hasSegmentation);

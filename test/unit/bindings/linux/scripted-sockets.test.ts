@@ -8,6 +8,7 @@ import {
   type Kernel,
   openKernel,
   openUdpSockets,
+  readPathMtu,
   type SendOutcome,
   sendDatagram,
   type UdpOptions,
@@ -138,6 +139,61 @@ describe("UDP sockets against a scripted kernel", () => {
     expect(busy.open.size).toBe(2);
     const always = scripted({ bind: (family) => (family === 6 ? "EADDRINUSE" : undefined) });
     expect(refusal(always, { port })).toContain("cannot find a port that is free for IPv4 and IPv6");
+  });
+
+  it("PG-41: a family whose options are refused is missing, and nothing of it stays open", () => {
+    const V6ONLY = 26;
+    const PKTINFO = 8;
+    const without = (refused: number) =>
+      scripted({ setsockopt: (name) => (name === refused ? "EINVAL" : undefined) });
+    const kernel = without(V6ONLY);
+    const sockets = openUdpSockets(kernel, OPTIONS);
+    expect(sockets.missing).toEqual([{ family: 6, errno: errnoNumber("EINVAL") }]);
+    expect(kernel.open.size).toBe(1);
+    sockets.close();
+    expect(openUdpSockets(without(PKTINFO), OPTIONS).v6?.port).toBe(52625);
+    // An administrator wrote the port down, for both.
+    expect(refusal(without(V6ONLY), { port: { kind: "fixed", port: 51820 } })).toBe(
+      "host: no UDP sockets available: invalid argument (EINVAL), EINVAL",
+    );
+  });
+
+  it("PG-41: a mark that only the second socket is refused leaves the first closed", () => {
+    let marks = 0;
+    const kernel = scripted({
+      setsockopt: (name) => (name === SO_MARK && ++marks === 2 ? "EPERM" : undefined),
+    });
+    expect(refusal(kernel)).toBe("privilege: cannot mark a socket: EPERM, EPERM");
+  });
+
+  it("PG-176: a port that cannot be shared is told as that", () => {
+    const REUSEPORT = 15;
+    let asked = 0;
+    const kernel = scripted({
+      setsockopt: (name) => (name === REUSEPORT && ++asked === 2 ? "EINVAL" : undefined),
+    });
+    expect(refusal(kernel, { pairs: 2 })).toBe(
+      "host: no UDP sockets available: invalid argument (EINVAL), EINVAL",
+    );
+  });
+
+  it("PG-41: without descriptors the error says what to raise", () => {
+    const kernel = scripted({ socket: () => "EMFILE" });
+    let caught: unknown;
+    try {
+      openUdpSockets(kernel, OPTIONS);
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).toMatchObject({ code: "host", hint: expect.stringContaining("ulimit -n") });
+  });
+
+  it("SN-150, PG-62: an interface that is away has no path, and is no error", () => {
+    const kernel = scripted({});
+    const away = { ...kernel, sys: { ...kernel.sys, ioctl: () => -1, errno: () => errnoNumber("ENODEV") } };
+    const destination = { address: ip("192.0.2.1"), port: 9 };
+    expect(readPathMtu(away, { destination, device: "wlan0" })).toBeUndefined();
+    expect(kernel.open.size).toBe(0);
   });
 
   it("PG-43: a refused mark is a missing privilege", () => {
