@@ -3,7 +3,7 @@
  * kept until the network changes: one memory for all sockets of a process (PG-62).
  */
 import type { BestRoute, Rtnetlink } from "../../bindings/linux/index.ts";
-import { formatIp, type IpAddress, type Log } from "../base/index.ts";
+import { formatIp, type IpAddress, type Log, PosternError } from "../base/index.ts";
 
 const ROUTES_MAX = 1024;
 
@@ -31,14 +31,25 @@ export function createBestRoutes({ rtnetlink, mark, device, log }: BestRoutesOpt
   /** The least recently used is the first. */
   const known = new Map<string, KnownRoute>();
 
+  /** The kernel may not tell at this moment: status alone is served by it. */
+  function tryToAsk(destination: IpAddress): KnownRoute | undefined {
+    try {
+      return ask(destination);
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error;
+      log.debug?.("the best route is not known", { reason: error.message });
+      return undefined;
+    }
+  }
+
   function ask(destination: IpAddress): KnownRoute | undefined {
-    const links = rtnetlink.links();
-    const wanted = links.find(({ name }) => name === device);
+    const present = rtnetlink.links();
+    const wanted = present.find(({ name }) => name === device);
     if (device !== undefined && wanted === undefined) return undefined;
     const route = rtnetlink.bestRoute(destination, mark, wanted?.index);
     if (route === undefined) return undefined;
     const { outputIndex, ...rest } = route;
-    const name = links.find(({ index }) => index === outputIndex)?.name ?? String(outputIndex);
+    const name = present.find(({ index }) => index === outputIndex)?.name ?? String(outputIndex);
     log.debug?.("best route", { destination: formatIp(destination), device: name });
     return { ...rest, device: name };
   }
@@ -46,7 +57,7 @@ export function createBestRoutes({ rtnetlink, mark, device, log }: BestRoutesOpt
   return {
     find(destination) {
       const key = formatIp(destination);
-      const route = known.get(key) ?? ask(destination);
+      const route = known.get(key) ?? tryToAsk(destination);
       known.delete(key);
       if (route === undefined) return undefined;
       known.set(key, route);

@@ -2,7 +2,7 @@
  * The host's DNS while the client runs: whom it asks, what it asked before, and that it asks as before when the
  * client has ended (DN-95 to DN-110, PG-40).
  */
-import { execFile, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import {
   accessSync,
   constants,
@@ -18,7 +18,7 @@ import type { Kernel } from "../../bindings/linux/index.ts";
 import { after, equalValues, formatIp, type Instant, type Log } from "../base/index.ts";
 import { isSentinelRange } from "../dns/index.ts";
 import { chooseDnsMode, type DnsMode, type DnsSnapshot } from "./dns-mode.ts";
-import { helperEnvironment } from "./helper-programs.ts";
+import { helperEnvironment, runLater } from "./helper-programs.ts";
 import { createRepairLimit } from "./repair-limit.ts";
 import { type NamedServer, serversIn, serversInResolvectl } from "./resolv-conf.ts";
 import {
@@ -359,13 +359,5 @@ const SYSTEM_RESOLVECTL: Resolvectl = {
     });
     return child.error === undefined && child.status === 0 ? child.stdout : undefined;
   },
-  later: (parameters) =>
-    new Promise((resolve) => {
-      execFile(
-        "resolvectl",
-        [...parameters],
-        { encoding: "utf8", timeout: RESOLVECTL_MS_MAX, env: helperEnvironment() },
-        (error, output) => resolve(error === null ? output : undefined),
-      );
-    }),
+  later: (parameters) => runLater("resolvectl", parameters, { timeout: RESOLVECTL_MS_MAX }),
 };

@@ -5,7 +5,7 @@
  * when nothing asynchronous would be waited for.
  */
 import { formatPrefix, type Log, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
-import { nft, nftLater, quoteInterface } from "./nft.ts";
+import { isNftMissing, nft, nftLater, quoteInterface } from "./nft.ts";
 
 const COMMENT = "postern";
 
@@ -161,7 +161,11 @@ export function tearDownFirewall(log: Log): void {
     nft(["-f", "-"], "add table inet postern\ndelete table inet postern\n");
     removeAcceptRules(listRuleset());
   } catch (error) {
-    log.debug?.("firewall not torn down", { reason: error instanceof Error ? error.message : String(error) });
+    const tell = isNftMissing(error) ? log.debug : log.warn;
+    tell?.("the firewall's rules may stay", {
+      remedy: "nft delete table inet postern",
+      reason: error instanceof Error ? error.message : String(error),
+    });
   }
 }
 

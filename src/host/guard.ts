@@ -29,6 +29,7 @@ import {
   openNftables,
   type Refusal,
   RTN_UNICAST,
+  SystemCallError,
   verdict,
 } from "../../bindings/linux/index.ts";
 import { PosternError, type Prefix } from "../base/index.ts";
@@ -96,7 +97,10 @@ export function createGuard(kernel: Kernel, tunName: string): Guard {
       if (isUpdated) return;
       const refusal = commit([...guardChanges(tunName), ...setChanges(table, [], wanted)]);
       if (refusal !== undefined) {
-        throw new PosternError("host", `the kernel refuses the table inet ${table}: ${refusal.message}`);
+        const what = `the kernel refuses the table inet ${table}: ${refusal.message}`;
+        throw new PosternError("host", what, undefined, {
+          cause: new SystemCallError("netlink", refusal.errno),
+        });
       }
       present = wanted;
     },

@@ -8,7 +8,7 @@ import {
   openSync,
   readFileSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
 import { type Log, PosternError, parseJson } from "../base/index.ts";
@@ -92,7 +92,7 @@ function store(path: string, id: string): unknown {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
     const fd = openSync(aside, "w", 0o640);
     try {
-      writeSync(fd, `${JSON.stringify({ id })}\n`);
+      writeFileSync(fd, `${JSON.stringify({ id })}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

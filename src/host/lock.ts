@@ -9,7 +9,7 @@ import {
   readFileSync,
   statSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { errnoNumber, hostError, type Kernel, LOCK_EX, LOCK_NB } from "../../bindings/linux/index.ts";
@@ -43,17 +43,31 @@ export function takeLock(
       closeSync(fd);
       continue;
     }
-    ftruncateSync(fd);
-    writeSync(fd, `${process.pid}\n`, 0);
+    sayHolder(path, fd);
     return { path, release: () => removeLock(path, fd) };
   }
   throw new PosternError("in-use", `other instances of ${instance} are being started and stopped`);
 }
 
+/** @throws PosternError `host` on a full file system, for one; the lock is let go then */
+function sayHolder(path: string, fd: number): void {
+  try {
+    ftruncateSync(fd);
+    // Once again what the kernel did not take at once.
+    writeFileSync(fd, `${process.pid}\n`);
+  } catch (cause) {
+    removeLock(path, fd);
+    throw new PosternError("host", `cannot write the lock file ${path}`, undefined, { cause });
+  }
+}
+
 /** Removes the file first, while nobody else can have locked it, then lets go. */
 function removeLock(path: string, fd: number): void {
-  if (isStillThere(path, fd)) unlinkSync(path);
-  closeSync(fd);
+  try {
+    if (isStillThere(path, fd)) unlinkSync(path);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function lockOrFail(

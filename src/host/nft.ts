@@ -1,11 +1,12 @@
 /** Running nft (PG-69, D-21). */
-import { execFile, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { PosternError } from "../base/index.ts";
-import { helperEnvironment } from "./helper-programs.ts";
+import { helperEnvironment, runLater } from "./helper-programs.ts";
 
 const NFT_MS_MAX = 10_000;
 const OUTPUT_BYTES_MAX = 64 << 20;
 const LIMITS = { encoding: "utf8", timeout: NFT_MS_MAX, maxBuffer: OUTPUT_BYTES_MAX } as const;
+const TRY_IT = "see 'nft list ruleset'";
 
 /**
  * Runs nft to its end and returns its output. Control stands still meanwhile, which some milliseconds at
@@ -17,20 +18,19 @@ export function nft(parameters: readonly string[], input: string): string {
   const child = spawnSync("nft", parameters, { ...LIMITS, input, env: helperEnvironment() });
   if (child.error !== undefined) throw notRun(child.error);
   if (child.status === 0) return child.stdout;
+  if (child.signal !== null) throw new PosternError("host", `nft was ended by ${child.signal}`, TRY_IT);
   const reason = child.stderr.trim().split("\n")[0] ?? "";
-  throw new PosternError("host", `nft refused the rules: ${reason}`, "see 'nft list ruleset'");
+  throw new PosternError("host", `nft refused the rules: ${reason}`, TRY_IT);
 }
 
 /** The same in the background; `undefined` when nft fails, as it does for what is not there. */
 export function nftLater(parameters: readonly string[], input = ""): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const child = execFile("nft", [...parameters], { ...LIMITS, env: helperEnvironment() }, (error, output) =>
-      resolve(error === null ? output : undefined),
-    );
-    // A child that ends without reading is told by its exit status.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(input);
-  });
+  return runLater("nft", parameters, LIMITS, input);
+}
+
+/** Whether a failure means that there is no nft on this host, and so nothing that it has set. */
+export function isNftMissing(error: unknown): boolean {
+  return error instanceof PosternError && hasNoProgram(error.cause);
 }
 
 /** An interface name as it stands in a rule. @throws PosternError `usage` */
@@ -42,11 +42,15 @@ export function quoteInterface(name: string): string {
 }
 
 function notRun(cause: Error): PosternError {
-  const isMissing = "code" in cause && cause.code === "ENOENT";
+  const isMissing = hasNoProgram(cause);
   return new PosternError(
     "host",
     isMissing ? "cannot set up masquerading: nft is not installed" : "cannot run nft",
-    isMissing ? "install nftables, or use --masquerade off and set up forwarding yourself" : undefined,
+    isMissing ? "install nftables, or use --masquerade off and set up forwarding yourself" : TRY_IT,
     { cause },
   );
+}
+
+function hasNoProgram(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

@@ -14,7 +14,7 @@ import {
   renameSync,
   rmSync,
   type Stats,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import type { IpAddress, Log } from "../base/index.ts";
 import {
@@ -129,7 +129,8 @@ function replace(path: string, text: string, like: Stats | undefined): void {
 function write(path: string, text: string): void {
   const fd = openSync(path, "w", 0o644);
   try {
-    writeSync(fd, text);
+    // Once again what the kernel did not take at once: half a file would be put in place of the whole one.
+    writeFileSync(fd, text);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -141,7 +142,7 @@ function overwrite(path: string, text: string): void {
   const bytes = new TextEncoder().encode(text);
   const fd = openSync(path, "r+");
   try {
-    writeSync(fd, bytes, 0, bytes.length, 0);
+    writeFileSync(fd, bytes);
     ftruncateSync(fd, bytes.length);
     fsyncSync(fd);
   } finally {

@@ -20,7 +20,7 @@ import {
   type Rtnetlink,
   type Rule,
 } from "../../bindings/linux/index.ts";
-import { equalPrefix, formatPrefix, type Log, type Prefix } from "../base/index.ts";
+import { equalPrefix, formatPrefix, type Log, PosternError, type Prefix } from "../base/index.ts";
 import { FAMILIES, FWMARK, TABLE_INTERNET, TABLE_LINK, TABLE_RESOURCES } from "./constants.ts";
 
 /** Table and priority of each rule, in the order in which tables are asked. */
@@ -202,7 +202,7 @@ export function otherTunnel(rtnetlink: Rtnetlink, tunIndex: number): string | un
 /** Deletes everything in our tables and every rule that points to them: at start and at stop (PG-35). */
 export function flushPolicyRouting(rtnetlink: Rtnetlink, log: Log): void {
   const tables: readonly number[] = TABLES.map(({ table }) => table);
-  for (const rule of FAMILIES.flatMap((family) => rtnetlink.rules(family))) {
+  for (const rule of FAMILIES.flatMap((family) => presentRules(rtnetlink, family, log))) {
     if (!tables.includes(rule.table)) continue;
     const refusal = rtnetlink.deleteRule(rule);
     if (refusal !== undefined && !is(refusal, "ENOENT", "ESRCH")) {
@@ -210,6 +210,20 @@ export function flushPolicyRouting(rtnetlink: Rtnetlink, log: Log): void {
     }
   }
   applyRoutes(rtnetlink, tables, [], log);
+}
+
+/**
+ * Those that we set, where the kernel does not tell (PG-210): routes go with the device, or lead nobody anywhere
+ * without a rule, but rules would stay for good.
+ */
+function presentRules(rtnetlink: Rtnetlink, family: Family, log: Log): readonly Rule[] {
+  try {
+    return rtnetlink.rules(family);
+  } catch (error) {
+    if (!(error instanceof PosternError)) throw error;
+    log.warn?.("rules cannot be listed: ours are deleted unseen", { family, reason: error.message });
+    return policyRules(family);
+  }
 }
 
 function is(refusal: Refusal, ...names: readonly string[]): boolean {

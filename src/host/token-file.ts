@@ -8,7 +8,7 @@ import {
   readFileSync,
   renameSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
 import { PosternError, type Secret } from "../base/index.ts";
@@ -34,7 +34,7 @@ export function storeToken({ path, token, replaces }: TokenStore): void {
     // Exclusively: nobody else can have prepared the file, or a link in its place.
     const fd = openSync(temporary, "wx", OWN_MODE);
     try {
-      writeSync(fd, `${token.reveal()}\n`);
+      writeFileSync(fd, `${token.reveal()}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

@@ -115,9 +115,7 @@ export interface WgRoutes {
  */
 export function applyWgRoutes(rtnetlink: Rtnetlink, plan: WgRoutePlan, log: Log): WgRoutes {
   const undo: (() => void)[] = [];
-  const remove = (): void => {
-    for (let step = undo.pop(); step !== undefined; step = undo.pop()) step();
-  };
+  const remove = (): void => removeAll(undo);
   try {
     for (const route of plan.routes) {
       const refusal = rtnetlink.addRoute(route);
@@ -132,9 +130,26 @@ export function applyWgRoutes(rtnetlink: Rtnetlink, plan: WgRoutePlan, log: Log)
       remove,
     };
   } catch (error) {
-    remove();
+    try {
+      remove();
+    } catch {
+      // What the kernel refused first is the reason; what stays behind the next start removes.
+    }
     throw error;
   }
+}
+
+/** A step that fails does not keep the others from running. @throws the first failure */
+function removeAll(undo: (() => void)[]): void {
+  const failures: unknown[] = [];
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+    try {
+      step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }
 
 /**

@@ -87,7 +87,11 @@ export function createLogFile(options: LogFileOptions): LogFile {
     },
     flushSync() {
       if (state.waiting.length === 0 || state.hasFailed) return;
-      appendFileSync(path, textOf(state.waiting.splice(0)), { mode: FILE_MODE });
+      try {
+        appendFileSync(path, textOf(state.waiting.splice(0)), { mode: FILE_MODE });
+      } catch {
+        // The process is ending, with the code that it has: nobody could be told.
+      }
     },
   };
 }

@@ -64,13 +64,14 @@ function runNext(runner: Runner): void {
     runner.whenIdle();
     return;
   }
-  const { command, env, log, runWithinMs = RUN_WITHIN_MS } = runner.options;
-  const child = spawn("/bin/sh", ["-c", command], {
-    // A group of its own: what the shell started ends with it.
-    detached: true,
-    stdio: ["pipe", "ignore", "inherit"],
-    env: { ...helperEnvironment(env), POSTERN_EVENT: event.event },
-  });
+  const { log, runWithinMs = RUN_WITHIN_MS } = runner.options;
+  const failed = (reason: string): void =>
+    log.warn?.("the command for events failed", { event: event.event, reason });
+  const child = startFor(runner.options, event);
+  if (child instanceof Error) {
+    failed(child.message);
+    return runNext(runner);
+  }
   runner.running = child;
   let isOver = false;
   const timer = setTimeout(() => killGroup(child), runWithinMs);
@@ -79,9 +80,7 @@ function runNext(runner: Runner): void {
     isOver = true;
     clearTimeout(timer);
     runner.running = undefined;
-    if (failure !== undefined) {
-      log.warn?.("the command for events failed", { event: event.event, reason: failure });
-    }
+    if (failure !== undefined) failed(failure);
     runNext(runner);
   };
   child.once("error", (error) => over(error.message));
@@ -89,6 +88,20 @@ function runNext(runner: Runner): void {
   // A command that does not read its input is no failure.
   child.stdin?.on("error", () => undefined);
   child.stdin?.end(`${JSON.stringify(event)}\n`);
+}
+
+/** Of some errors, ENOMEM for one, Node tells by throwing at once. */
+function startFor({ command, env }: Runner["options"], event: ControlEvent): ChildProcess | Error {
+  try {
+    return spawn("/bin/sh", ["-c", command], {
+      // A group of its own: what the shell started ends with it.
+      detached: true,
+      stdio: ["pipe", "ignore", "inherit"],
+      env: { ...helperEnvironment(env), POSTERN_EVENT: event.event },
+    });
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
 }
 
 function killGroup(child: ChildProcess | undefined): void {

@@ -1,5 +1,5 @@
 /** Names and their proxy addresses over a restart of the service, for one boot (DN-46). */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import { formatIp, type IpAddress, type Log, parseIp, parseJson } from "../../base/index.ts";
 import type { AssignedName } from "../../dns/index.ts";
@@ -55,7 +55,7 @@ export function writeNames(path: string, names: Iterable<AssignedName>): void {
   try {
     const fd = openSync(temporary, "w", 0o600);
     try {
-      writeSync(fd, JSON.stringify({ version: VERSION, records }));
+      writeFileSync(fd, JSON.stringify({ version: VERSION, records }));
       fsyncSync(fd);
     } finally {
       closeSync(fd);

@@ -1,14 +1,20 @@
 /** Brings the TUN device to what the tunnel wants: addresses, rules, routes (PG-30 to PG-37). */
 import type { Family } from "../../../bindings/linux/index.ts";
-import { contains, equalValues, formatIp, type IpAddress, type Log, type Prefix } from "../../base/index.ts";
+import {
+  contains,
+  equalValues,
+  formatIp,
+  type IpAddress,
+  type Log,
+  PosternError,
+  type Prefix,
+} from "../../base/index.ts";
 import {
   addPolicyRules,
   applyTunnelRoutes,
   configureLink,
-  createGuard,
   createReversePathWarning,
   describeNetworks,
-  type Guard,
   type LinkSettings,
   policyRules,
   readNetwork,
@@ -19,15 +25,18 @@ import {
 } from "../../host/index.ts";
 import { type PeerChange, RESERVED_RANGES, type TunnelInterface } from "../../tunnel/index.ts";
 import type { HostKeeper, PlaneHost, UndoStack } from "../shell/index.ts";
+import { createHostGuard, type HostGuard, NO_GUARD } from "./host-guard.ts";
 import type { RoleOnHost } from "./role.ts";
 
 export interface HostInterface {
-  /** @throws PosternError `host` when the device refuses its addresses */
+  /** @throws PosternError `host` when the device refuses its addresses at first; later it is a WARN, and tried again */
   apply(wanted: TunnelInterface): void;
   /** Peers' tunnel addresses have come or gone: a matter for the host only in a network of its own. */
   changePeers(change: PeerChange): void;
   /** The host's networks have changed: what goes into the tunnel may be more or less now. */
   refresh(): void;
+  /** Sets what could not be set before; called now and then. */
+  catchUp(): void;
   /** The addresses that the device has accepted (PG-30). */
   addresses(): readonly IpAddress[];
 }
@@ -46,8 +55,10 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
     wanted: undefined,
     link: undefined,
     families: [],
-    networks: [],
-    guard: options.role.isGuarded ? undefined : "none",
+    networks: undefined,
+    isSetUp: false,
+    isOwed: false,
+    guard: options.role.isGuarded ? createHostGuard(options) : NO_GUARD,
     said: "",
     warnOfReversePath: createReversePathWarning(options.log),
     peers: new Map(),
@@ -55,10 +66,8 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
   };
   return {
     apply(wanted) {
-      const isNew = !equalValues(state.wanted?.addresses, wanted.addresses);
       state.wanted = wanted;
-      if (isNew || state.link === undefined) setUpLink(options, state, wanted);
-      route(options, state, wanted, isNew);
+      bring(options, state);
     },
     changePeers({ removed, added }) {
       for (const address of removed) state.peers.delete(formatIp(address));
@@ -66,10 +75,12 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
       const isApart = [...removed, ...added].some((peer) =>
         state.shadowed.some((network) => contains(network, peer)),
       );
-      if (isApart && state.wanted !== undefined) route(options, state, state.wanted, false);
+      if (isApart) bring(options, state);
     },
-    refresh() {
-      if (state.wanted !== undefined) route(options, state, state.wanted, false);
+    refresh: () => bring(options, state),
+    catchUp() {
+      if (state.isOwed) bring(options, state);
+      state.guard.catchUp();
     },
     addresses: () =>
       (state.wanted?.addresses ?? []).filter(({ length }) => state.families.includes(length === 4 ? 4 : 6)),
@@ -78,11 +89,15 @@ export function createHostInterface(options: HostInterfaceOptions): HostInterfac
 
 interface InterfaceState {
   wanted: TunnelInterface | undefined;
+  /** As it was configured last; absent: it has to be. */
   link: LinkSettings | undefined;
   families: readonly Family[];
-  /** What is routed into the device. */
-  networks: readonly Prefix[];
-  guard: Guard | undefined | "none";
+  /** What is routed into the device; absent: nothing yet. */
+  networks: readonly Prefix[] | undefined;
+  isSetUp: boolean;
+  /** The kernel refused something when all was set up before: it is tried again. */
+  isOwed: boolean;
+  readonly guard: HostGuard;
   /** What was last said about the host's own networks. */
   said: string;
   readonly warnOfReversePath: ReturnType<typeof createReversePathWarning>;
@@ -91,23 +106,39 @@ interface InterfaceState {
   shadowed: readonly Prefix[];
 }
 
+/** Brings the device to what is wanted. A start that cannot ends; what runs goes on with what it has. */
+function bring(options: HostInterfaceOptions, state: InterfaceState): void {
+  const { wanted } = state;
+  if (wanted === undefined) return;
+  try {
+    setUpLink(options, state, wanted);
+    route(options, state, wanted);
+    state.isSetUp = true;
+    state.isOwed = false;
+  } catch (error) {
+    if (!state.isSetUp || !(error instanceof PosternError)) throw error;
+    state.isOwed = true;
+    options.log.warn?.("the tunnel's interface cannot be set: tried again", { reason: error.message });
+  }
+}
+
 function setUpLink(
   { host, mtu, log }: HostInterfaceOptions,
   state: InterfaceState,
   to: TunnelInterface,
 ): void {
-  state.link = toLink(host, mtu, to);
-  state.families = familiesOf(configureLink(host.rtnetlink, state.link, log));
+  const link = toLink(host, mtu, to);
+  if (equalValues(state.link, link)) return;
+  state.link = undefined;
+  // Its old addresses go, and with them what led there.
+  state.networks = undefined;
+  state.families = familiesOf(configureLink(host.rtnetlink, link, log));
   addPolicyRules(host.rtnetlink, state.families, log);
+  state.link = link;
 }
 
 /** Routes what the tunnel wants, as far as the host's own networks leave it (TN-16, TN-18). */
-function route(
-  options: HostInterfaceOptions,
-  state: InterfaceState,
-  { routes }: TunnelInterface,
-  isNew: boolean,
-): void {
+function route(options: HostInterfaceOptions, state: InterfaceState, { routes }: TunnelInterface): void {
   const { host, role, keeper, log } = options;
   const { tun, rtnetlink } = host;
   const { link, families } = state;
@@ -117,10 +148,10 @@ function route(
   const found = tunnelNetworks({ routes, reserved: RESERVED_RANGES, peers, network, tunIndex: tun.index });
   state.shadowed = found.shadowed;
   sayOverlaps(state, found, log);
-  if (!isNew && equalValues(found.networks, state.networks)) return;
-  state.networks = found.networks;
+  if (equalValues(found.networks, state.networks)) return;
+  // Until all of it is done.
+  state.networks = undefined;
   applyTunnelRoutes(rtnetlink, tun.index, found.networks, log);
-  state.warnOfReversePath(rtnetlink, found.networks);
   const isCarried = ({ address }: { readonly address: Uint8Array }): boolean =>
     families.includes(address.length === 4 ? 4 : 6);
   const networks = found.networks.filter(isCarried);
@@ -131,32 +162,9 @@ function route(
     parameters: role.parameters,
   });
   // Everything but what is directly connected lies behind a default route: no chain could tell.
-  guard(
-    options,
-    state,
-    networks.filter(({ bits }) => bits > 0),
-  );
-}
-
-/** A host without nftables works without it. */
-function guard(
-  { host, undo, log }: HostInterfaceOptions,
-  state: InterfaceState,
-  networks: readonly Prefix[],
-): void {
-  if (state.guard === "none") return;
-  try {
-    if (state.guard === undefined) {
-      const opened = createGuard(host.kernel, host.tun.name);
-      undo.add("guard", () => opened.close());
-      state.guard = opened;
-    }
-    state.guard.want(networks);
-  } catch (error) {
-    state.guard = "none";
-    const reason = error instanceof Error ? error.message : String(error);
-    log.info?.("packets are not kept from leaving past the tunnel", { reason });
-  }
+  state.guard.want(networks.filter(({ bits }) => bits > 0));
+  state.networks = found.networks;
+  state.warnOfReversePath(rtnetlink, found.networks);
 }
 
 function sayOverlaps(state: InterfaceState, { shadowed, captured }: TunnelNetworks, log: Log): void {

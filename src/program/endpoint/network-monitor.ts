@@ -1,6 +1,14 @@
 /** Watches the host's network: own addresses (PG-142) and changes of the way out (PG-72 to PG-74). */
 import { type NetworkEvent, openNetlinkEvents } from "../../../bindings/linux/index.ts";
-import { after, createWallClock, earliest, type IpAddress, type Log, unixMs } from "../../base/index.ts";
+import {
+  after,
+  createWallClock,
+  earliest,
+  type IpAddress,
+  type Log,
+  PosternError,
+  unixMs,
+} from "../../base/index.ts";
 import {
   createBurstWatch,
   createSuspendWatch,
@@ -39,6 +47,7 @@ export interface NetworkListeners {
  */
 const SLEEP_MS_MAX = 5_000;
 
+/** @throws PosternError `host` when the kernel gives no netlink socket, or does not tell of the network */
 export function watchNetwork(
   host: PlaneHost,
   device: string | undefined,
@@ -50,25 +59,35 @@ export function watchNetwork(
   const burst = createBurstWatch(tun.index);
   const suspend = createSuspendWatch();
   const clock = createWallClock(host.now(), unixMs(Date.now()));
-  const way = createWayWatch(host, device, listeners, log);
+  const way = orElse(events, () => createWayWatch(host, device, listeners, log));
   let timer: NodeJS.Timeout | undefined;
   let isWoken = false;
+  /** The kernel did not tell of the network when it was to be looked at (PG-210). */
+  let owed: { readonly stillMs: number | undefined } | undefined;
   // What comes later is told by events (PG-34); what is there already is not.
-  synchroniseLinkRoutes(rtnetlink, tun.index, log);
+  orElse(events, () => synchroniseLinkRoutes(rtnetlink, tun.index, log));
 
   function look(): void {
     if (clock.follow(host.now(), unixMs(Date.now()))) listeners.onClockStep();
-    const stillMs = suspend.stoodStillMs(host.now());
+    const stillMs = suspend.stoodStillMs(host.now()) ?? owed?.stillMs;
     const told = events.drain();
     listeners.onEvents(told);
     burst.handleEvents(host.now(), told);
-    const isDue = burst.handleTimeout(host.now());
-    if (stillMs === undefined) {
-      if (isDue) way.look();
-      return;
-    }
+    const isDue = burst.handleTimeout(host.now()) || owed !== undefined;
     // Also before the burst of events ends: what happened to the network decides, not that we hear of it late.
-    if (way.look() === "same") listeners.onStandstill(stillMs);
+    if (isDue || stillMs !== undefined) lookAtWay(stillMs);
+  }
+
+  function lookAtWay(stillMs: number | undefined): void {
+    owed = undefined;
+    try {
+      const found = way.look();
+      if (found === "same" && stillMs !== undefined) listeners.onStandstill(stillMs);
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error;
+      owed = { stillMs };
+      log.warn?.("the host's network cannot be read: tried again", { reason: error.message });
+    }
   }
 
   function sleep(forMs: number): void {
@@ -95,6 +114,16 @@ export function watchNetwork(
       events.close();
     },
   };
+}
+
+/** Does something else; closes `opened` if that fails. */
+function orElse<T>(opened: { close(): void }, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
 }
 
 interface WayWatch {

@@ -6,6 +6,7 @@
  *                               │        ▲
  *                  interface ◀──┘        └── shell ◀─▶ plane
  */
+import type { NetworkEvent } from "../../../bindings/linux/index.ts";
 import type { PlaneThreads } from "../../../bindings/thread/index.ts";
 import { formatIp, type IpAddress, PosternError, type SocketAddress } from "../../base/index.ts";
 import {
@@ -24,6 +25,7 @@ import type { ProgramIo } from "../io.ts";
 import type { PeerOptions } from "../options.ts";
 import {
   createHostKeeper,
+  createRebinding,
   type HostKeeper,
   openPlaneHost,
   type PlaneFeatures,
@@ -37,7 +39,6 @@ import { systemRandom } from "../system-random.ts";
 import { createHostInterface, type HostInterface } from "./host-interface.ts";
 import { type NetworkMonitor, watchNetwork } from "./network-monitor.ts";
 import { createPeerWatch, type PeerWatch, type WatchedParts } from "./peer-watch.ts";
-import { createRebinding } from "./rebinding.ts";
 import { NO_STREAMS } from "./relay-streams.ts";
 import { createResets, type Resets } from "./resets.ts";
 import type { Login, PeerEmbedding, PeerMachine, PeerRole } from "./role.ts";
@@ -267,7 +268,10 @@ function followNetwork<Machine extends PeerMachine>(
   }
 
   const listeners = {
-    onEvents: keeper.look,
+    onEvents: (events: readonly NetworkEvent[]) => {
+      keeper.look(events);
+      hostInterface.catchUp();
+    },
     onNetwork: hostInterface.refresh,
     onAddresses: announce,
     // The loop tells the machine what time it is before anything else.

@@ -6,7 +6,7 @@ import { type ConnectionChange, type Connections, createConnections } from "../.
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { ControlEvent } from "../control/index.ts";
 import { createNodeCrypto } from "../crypto-node.ts";
-import { createShell, type Shell, type ShellOptions } from "../shell/index.ts";
+import { createShell, type Shell, type ShellOptions, tellLost } from "../shell/index.ts";
 import type { AskToken } from "../token-renewal.ts";
 import { VERSION } from "../version.ts";
 import { createRelayStreams, type RelayStreams } from "./relay-streams.ts";
@@ -74,6 +74,7 @@ export function createTunnel<Machine extends PeerMachine>(options: TunnelOptions
     now,
     tellWallClock: (at) => machine.handleWallClock(at, unixMs(Date.now())),
     send,
+    onLost: tellLost(log),
     writeTun: deliver,
     drainEvents(at) {
       for (let wish = connections.pollStream(); wish !== undefined; wish = connections.pollStream()) {

@@ -10,13 +10,15 @@ import type { RelayDataPath } from "../../../bindings/relay/index.ts";
 import { type Instant, type UnixMs, unreachable } from "../../base/index.ts";
 import type { RelayCommand, RelayPlane } from "../../plane/index.ts";
 import type { RelayTransmit, TurnServer } from "../../relay/index.ts";
-import { type Alarm, createAlarm, createOutbox, type Outbox, RETRY_MS, TURN_INPUTS } from "../shell/index.ts";
+import { type Alarm, createAlarm, createOutbox, type Outbox, TURN_INPUTS } from "../shell/index.ts";
 
 export interface RelayLoopOptions {
   readonly server: TurnServer;
   readonly plane: RelayDataPath;
   readonly now: () => Instant;
   readonly wallNow: () => UnixMs;
+  /** How many datagrams were lost since a socket stayed busy. */
+  readonly onLost?: (count: number) => void;
   /** After each turn. */
   readonly onTurn: () => void;
   /** Whatever a turn throws: a defect of ours, so the program ends (PG-18). */
@@ -41,7 +43,7 @@ export function startRelayLoop(options: RelayLoopOptions): RelayLoop {
   let isStopped = false;
   const state: LoopState = {
     options,
-    outbox: createOutbox(({ to, datagram, from }) => plane.send(to, datagram, from)),
+    outbox: createOutbox(({ to, datagram, from }) => plane.send(to, datagram, from), options.onLost),
     alarm: createAlarm(() => guarded(turn)),
   };
   const unlisten = plane.onWake(() => guarded(turn));
@@ -91,10 +93,9 @@ function turn(state: LoopState, now: Instant): void {
 function finish(state: LoopState, now: Instant): void {
   drain(state, now);
   const due = state.options.server.pollTimeout();
-  const waits = [
-    ...(due === undefined ? [] : [Math.max(0, due - now)]),
-    ...(state.outbox.isWaiting() ? [RETRY_MS] : []),
-  ];
+  const waits = [due === undefined ? undefined : Math.max(0, due - now), state.outbox.retryInMs()].filter(
+    (wait) => wait !== undefined,
+  );
   state.alarm.ringIn(waits.length === 0 ? undefined : Math.min(...waits));
   state.options.onTurn();
 }
@@ -104,8 +105,9 @@ function drain({ options, outbox }: LoopState, now: Instant): void {
   for (let command = server.pollCommand(); command !== undefined; command = server.pollCommand()) {
     carryOut(server, plane, now, command);
   }
-  for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit()) outbox.add(sent);
-  outbox.flush();
+  for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit())
+    outbox.add(now, sent);
+  outbox.flush(now);
 }
 
 /** Does what the machine wants; how binding a port ended is told at once. */

@@ -23,8 +23,7 @@ import { formatMetrics, openServices, processSamples, type Sample } from "../met
 import { openFilesLimit } from "../open-files.ts";
 import type { RelayOptions } from "../options.ts";
 import { plainTcp } from "../portal-transport.ts";
-import type { UndoStack } from "../shell/index.ts";
-import { watchPlane } from "../shell/index.ts";
+import { tellLost, type UndoStack, watchPlane } from "../shell/index.ts";
 import { createSupervisor, livenessOf, type Supervisor } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { connectRelay, type RelayLink } from "./relay-link.ts";
@@ -168,6 +167,7 @@ function open(course: RelayCourse): Running {
     plane,
     now,
     wallNow,
+    onLost: tellLost(log),
     onTurn: () => running.onTurn(),
     onDefect: ending.fail,
   });

@@ -3,12 +3,13 @@
  * without that; repairs once, says what it repaired, and does not fight.
  */
 import { type NetworkEvent, RT_TABLE_MAIN } from "../../../bindings/linux/index.ts";
-import { after, type Instant, type Log } from "../../base/index.ts";
+import { after, type Instant, type Log, PosternError } from "../../base/index.ts";
 import {
   compareHost,
   createRepairLimit,
   describeChange,
   type HostChange,
+  type HostSnapshot,
   type KeptTable,
   readHostState,
   repairChange,
@@ -116,7 +117,9 @@ function checkHost(keeping: Keeping, now: Instant): void {
   const { host, wanted, log, givenUp } = keeping;
   if (wanted === undefined) return;
   const device = wanted.link.name;
-  const changes = compareHost(wanted, readHostState(host.rtnetlink, wanted)).filter(
+  const present = readPresent(keeping, wanted);
+  if (present === undefined) return;
+  const changes = compareHost(wanted, present).filter(
     (change) => !givenUp.has(describeChange(change, device)),
   );
   if (changes.length === 0 || !mayRepair(keeping, now, describeAll(changes, device))) return;
@@ -133,6 +136,19 @@ function checkHost(keeping: Keeping, now: Instant): void {
   }
   if (repaired.length === 0) return;
   log.warn?.(repairEvent(describeAll(repaired, device)));
+}
+
+/** `undefined` when the kernel does not tell: then it is asked again the next time (PG-210). */
+function readPresent(keeping: Keeping, wanted: WantedHost): HostSnapshot | undefined {
+  const { host, log } = keeping;
+  try {
+    return readHostState(host.rtnetlink, wanted);
+  } catch (error) {
+    if (!(error instanceof PosternError)) throw error;
+    keeping.nextCheck = host.now();
+    log.warn?.("the host's state cannot be read: tried again", { reason: error.message });
+    return undefined;
+  }
 }
 
 function describeAll(changes: readonly HostChange[], device: string): readonly string[] {

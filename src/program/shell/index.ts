@@ -2,16 +2,16 @@ export { type Alarm, createAlarm } from "./alarm.ts";
 export { readFeatures } from "./features.ts";
 export { createHostKeeper, type HostKeeper } from "./host-keeper.ts";
 export { FLOCK_MS, type HostWatch, watchHost } from "./host-watch.ts";
-export { createOutbox, type Outbox } from "./outbox.ts";
+export { createOutbox, type Outbox, tellLost } from "./outbox.ts";
 export {
   openPlaneHost,
   type PlaneFeatures,
   type PlaneHost,
   type PlaneHostOptions,
 } from "./plane-host.ts";
+export { createRebinding, type Rebinding } from "./rebinding.ts";
 export {
   createShell,
-  RETRY_MS,
   type Shell,
   type ShellCommand,
   type ShellMachine,
@@ -27,6 +27,7 @@ export {
   type SocketErrorsOptions,
 } from "./socket-errors.ts";
 export {
+  allSockets,
   NO_SOCKETS,
   openTransportSockets,
   RECEIVE_BUFFER_BYTES,

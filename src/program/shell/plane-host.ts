@@ -144,18 +144,42 @@ export function openPlaneHost(options: PlaneHostOptions): PlaneHost {
   };
 }
 
-function openHost(options: PlaneHostOptions, { module }: CipherChoice): OpenHost {
+function openHost(options: PlaneHostOptions, choice: CipherChoice): OpenHost {
+  const opened: Closable[] = [];
+  try {
+    return openParts(options, choice, (part) => {
+      opened.push(part);
+      return part;
+    });
+  } catch (error) {
+    for (const part of opened.reverse()) part.close();
+    throw error;
+  }
+}
+
+interface Closable {
+  close(): void;
+}
+
+/** @param keep is given what is to be closed if what follows fails */
+function openParts(
+  options: PlaneHostOptions,
+  { module }: CipherChoice,
+  keep: <T extends Closable>(part: T) => T,
+): OpenHost {
   const { features, log } = options;
   const { memory, scratch } = createPlaneMemory();
   const kernel = openKernel({ memory, area: scratch });
-  const tun = openTun(kernel, {
-    name: options.tunName,
-    queues: options.pairs,
-    ...(features.tunOffload ? {} : { offloads: [] }),
-  });
+  const tun = keep(
+    openTun(kernel, {
+      name: options.tunName,
+      queues: options.pairs,
+      ...(features.tunOffload ? {} : { offloads: [] }),
+    }),
+  );
   const udp = toUdpOptions(options);
-  const sockets = orElse(tun, () => openTransportSockets(kernel, udp, options));
-  const rtnetlink = openRtnetlink(kernel);
+  const sockets = keep(openTransportSockets(kernel, udp, options));
+  const rtnetlink = keep(openRtnetlink(kernel));
   const plane = createPlane({
     memory,
     module,
@@ -242,16 +266,6 @@ function writeTun({ kernel, tun }: OpenHost, packet: Uint8Array): void {
     frame.set(packet, headerBytes);
     kernel.sys.write(tun.fd, room.put(frame), frame.length);
   });
-}
-
-/** Opens something else; closes `opened` if that fails. */
-function orElse<T>(opened: { close(): void }, open: () => T): T {
-  try {
-    return open();
-  } catch (error) {
-    opened.close();
-    throw error;
-  }
 }
 
 function reportChoice(choice: CipherChoice, log: Log): void {

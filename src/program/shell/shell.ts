@@ -65,6 +65,8 @@ export interface ShellOptions {
   readonly tellWallClock?: (now: Instant) => void;
   /** Sends without blocking; `busy`: the same datagram may be sent again later (PG-46). */
   readonly send: (transmit: ShellTransmit) => "done" | "busy";
+  /** How many datagrams were lost since the socket stayed busy. */
+  readonly onLost?: (count: number) => void;
   readonly writeTun: (packet: Uint8Array) => void;
   /** Takes the machine's events out; called when its commands and transmits are done. */
   readonly drainEvents: (now: Instant) => void;
@@ -83,8 +85,8 @@ export interface Shell {
 
 /** Inputs per turn and source (PG-52). */
 export const TURN_INPUTS = 1024;
-/** How soon a socket that was busy is tried again. */
-export const RETRY_MS = 1;
+/** How soon it is looked again whether tables are published and flows may go. */
+const SETTLE_MS = 1;
 
 /** The state of a loop. */
 interface Loop {
@@ -101,7 +103,7 @@ export function createShell(options: ShellOptions): Shell {
   let isStopped = false;
   const loop: Loop = {
     options,
-    outbox: createOutbox(options.send),
+    outbox: createOutbox(options.send, options.onLost),
     alarm: createAlarm(() => guarded(turn)),
     publishing: [],
     published: plane.published(),
@@ -179,9 +181,9 @@ function drain(loop: Loop, now: Instant): void {
     carryOut(loop, now, command);
   }
   for (let sent = machine.pollTransmit(); sent !== undefined; sent = machine.pollTransmit()) {
-    loop.outbox.add(sent);
+    loop.outbox.add(now, sent);
   }
-  loop.outbox.flush();
+  loop.outbox.flush(now);
 }
 
 function carryOut({ options, publishing }: Loop, now: Instant, command: ShellCommand): void {
@@ -199,7 +201,11 @@ function carryOut({ options, publishing }: Loop, now: Instant, command: ShellCom
 
 function setAlarm({ options, outbox, publishing, alarm }: Loop, now: Instant, hasHeldFlows: boolean): void {
   const due = options.machine.pollTimeout();
-  const isWaiting = outbox.isWaiting() || publishing.length > 0 || hasHeldFlows;
-  const waits = [...(due === undefined ? [] : [due - now]), ...(isWaiting ? [RETRY_MS] : [])];
+  const isSettling = publishing.length > 0 || hasHeldFlows;
+  const waits = [
+    due === undefined ? undefined : due - now,
+    outbox.retryInMs(),
+    isSettling ? SETTLE_MS : undefined,
+  ].filter((wait) => wait !== undefined);
   alarm.ringIn(waits.length === 0 ? undefined : Math.max(0, Math.min(...waits)));
 }

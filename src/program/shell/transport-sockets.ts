@@ -64,6 +64,12 @@ function reportSockets(sockets: UdpSockets, udp: UdpOptions, log: Log): void {
   }
 }
 
+/** Of each family and pair. */
+export function allSockets({ v4, v6, others }: UdpSockets): readonly UdpSocket[] {
+  const pairs = [{ v4, v6 }, ...others];
+  return pairs.flatMap((pair) => [pair.v4, pair.v6]).filter((socket) => socket !== undefined);
+}
+
 export interface TransportParts {
   readonly kernel: Kernel;
   readonly sockets: UdpSockets;
@@ -82,7 +88,7 @@ export function sendControl(
   const datagram = source === undefined ? { to: destination, bytes } : { to: destination, source, bytes };
   const outcome = (isWhole ? sendWhole : sendDatagram)(kernel, socket.fd, datagram);
   if (outcome.kind === "broken") {
-    log.warn?.("cannot send on the transport socket", { errno: outcome.errno });
+    log.warn?.("cannot send on the transport socket", { errno: errnoName(outcome.errno) });
   }
   if (outcome.kind === "dropped" && outcome.reason === "blocked") errors.blocked();
   return outcome.kind === "busy" ? "busy" : "done";

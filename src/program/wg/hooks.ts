@@ -34,11 +34,17 @@ export async function runHooks(
  */
 function runShell(shell: typeof BASH, command: string): Promise<number | string | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(shell.command, [...shell.args, command], { stdio: ["ignore", 2, 2] });
-    child.once("error", (error) => {
-      const isMissing = "code" in error && error.code === "ENOENT";
-      resolve(isMissing ? undefined : error.message);
-    });
-    child.once("exit", (status, signal) => resolve(status ?? signal ?? "unknown"));
+    const refused = (error: unknown): void => {
+      const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
+      resolve(isMissing ? undefined : String(error));
+    };
+    try {
+      const child = spawn(shell.command, [...shell.args, command], { stdio: ["ignore", 2, 2] });
+      child.once("error", refused);
+      child.once("exit", (status, signal) => resolve(status ?? signal ?? "unknown"));
+    } catch (error) {
+      // Of some errors, ENOMEM for one, Node tells by throwing at once.
+      refused(error);
+    }
   });
 }

@@ -11,7 +11,7 @@ import {
   type WantedHost,
   whyNoIpv6,
 } from "../../host/index.ts";
-import type { PlaneHost, UndoStack } from "../shell/index.ts";
+import { allSockets, type PlaneHost, type UndoStack } from "../shell/index.ts";
 import type { LocatedConfig } from "./read-config.ts";
 
 export interface WgNetwork {
@@ -55,8 +55,7 @@ export function setUpNetwork(
   const settings = { index, table, addresses, allowedIps, mark: config.fwMark };
   const plan = planWgRoutes(settings, findFreeTable(rtnetlink));
   if (plan.mark !== undefined) {
-    const { v4, v6 } = host.sockets();
-    for (const socket of [v4, v6]) if (socket !== undefined) setMark(host.kernel, socket.fd, plan.mark);
+    for (const { fd } of allSockets(host.sockets())) setMark(host.kernel, fd, plan.mark);
   }
   const routes = applyWgRoutes(rtnetlink, plan, log);
   undo.add("routes and rules", () => routes.remove());

@@ -24,12 +24,14 @@ import { openServices, planeSamples, processSamples } from "../metrics/index.ts"
 import type { WgOptions } from "../options.ts";
 import { markedTcp, plainTcp } from "../portal-transport.ts";
 import {
+  createRebinding,
   createShell,
   createUndoStack,
   openPlaneHost,
   type PlaneHost,
   readFeatures,
   type Shell,
+  tellLost,
   type UndoStack,
   watchHost,
   watchPlane,
@@ -97,16 +99,17 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
     : setUpNetwork(host, file, mtu, undo, log);
 
   const machine = openMachine(host, log);
-  const shell = startShell(host, machine, ending);
+  const shell = startShell(host, machine, ending, log);
   undo.add("keys and control loop", () => {
     shell.input(() => machine.erase());
     shell.stop();
   });
-  const control = createWgControl({ name, host, shell, machine, mark, log });
+  const control = createWgControl({ name, host, shell, machine, mark, onLost: () => rebind(), log });
+  const rebind = bindingAgain(control, ending, undo, log);
   watchPlane(host.plane, {
     socketFailed(worker) {
       log.warn?.("socket failed: binding again", { worker });
-      control.rebind().catch((error: unknown) => ending.fail(error));
+      rebind();
     },
     fail: (error) => ending.fail(error),
   });
@@ -114,7 +117,7 @@ async function bringUp(start: Start, file: LocatedConfig, ending: Ending, undo: 
   await control.setPeers(toSet(config));
   await host.start();
 
-  await serve(io, name, control, ending, undo);
+  await serve(io, name, { control, rebind }, ending, undo);
   undo.add("PreDown", () => runHooks(config.hooks, "PreDown", name, log));
   await runHooks(config.hooks, "PostUp", name, log);
   if (wanted !== undefined) keepHost(host, wanted, undo, log);
@@ -223,13 +226,14 @@ function openMachine(host: PlaneHost, log: Log): WgInterface {
   });
 }
 
-function startShell(host: PlaneHost, machine: WgInterface, ending: Ending): Shell {
+function startShell(host: PlaneHost, machine: WgInterface, ending: Ending, log: Log): Shell {
   return createShell({
     machine,
     plane: host.plane,
     now: () => host.now(),
     tellWallClock: (now) => machine.handleWallClock(now, unixMs(Date.now())),
     send: (transmit) => host.send(transmit),
+    onLost: tellLost(log),
     writeTun: (packet) => host.writeTun(packet),
     drainEvents: () => machine.drainEvents(),
     onDefect: (error) => ending.fail(error),
@@ -239,7 +243,7 @@ function startShell(host: PlaneHost, machine: WgInterface, ending: Ending): Shel
 async function serve(
   io: ProgramIo,
   name: string,
-  control: WgControl,
+  { control, rebind }: { readonly control: WgControl; readonly rebind: () => void },
   ending: Ending,
   undo: UndoStack,
 ): Promise<void> {
@@ -255,9 +259,24 @@ async function serve(
   });
   undo.add("status socket", () => server.close());
   ending.listen({
-    reset: () => void control.rebind().catch((error: unknown) => ending.fail(error)),
+    reset: rebind,
     snapshot: () => void control.snapshot().then(io.print, (error: unknown) => ending.fail(error)),
   });
+}
+
+/** Binds the sockets again, until there are some (PG-41). */
+function bindingAgain(control: WgControl, ending: Ending, undo: UndoStack, log: Log): () => void {
+  const rebinding = createRebinding({
+    async rebind(onBound) {
+      await control.rebind();
+      onBound();
+    },
+    retry: () => rebind(),
+    log,
+  });
+  const rebind = (): void => void rebinding.run(() => {}).catch((error: unknown) => ending.fail(error));
+  undo.add("binding again", () => rebinding.stop());
+  return rebind;
 }
 
 type SetEndpoint = (publicKey: Uint8Array, address: SocketAddress) => void;

@@ -53,7 +53,7 @@ export async function openUapiServer(options: UapiServerOptions): Promise<UapiSe
   } catch (error) {
     throw new PosternError("host", `cannot open the status socket ${path}`, undefined, { cause: error });
   }
-  const stopWatching = watchFile(folder, path, options.vanished);
+  const stopWatching = watchFile(folder, path, options);
   return {
     close() {
       stopWatching();
@@ -62,16 +62,25 @@ export async function openUapiServer(options: UapiServerOptions): Promise<UapiSe
   };
 }
 
-function watchFile(folder: string, path: string, vanished: () => void): () => void {
-  const { ino } = statSync(path);
-  const watcher = watch(folder, () => {
-    const now = statSync(path, { throwIfNoEntry: false });
-    if (now?.ino === ino) return;
-    watcher.close();
-    vanished();
-  });
-  watcher.unref();
-  return () => watcher.close();
+/** Containers of one user share a small number of watches: without one the socket works, and is not missed. */
+function watchFile(folder: string, path: string, { vanished, log }: UapiServerOptions): () => void {
+  const unwatched = (error: unknown): void =>
+    log.info?.("nobody would notice that the status socket is deleted", { path, reason: String(error) });
+  try {
+    const { ino } = statSync(path);
+    const watcher = watch(folder, () => {
+      const now = statSync(path, { throwIfNoEntry: false });
+      if (now?.ino === ino) return;
+      watcher.close();
+      vanished();
+    });
+    watcher.on("error", unwatched);
+    watcher.unref();
+    return () => watcher.close();
+  } catch (error) {
+    unwatched(error);
+    return () => {};
+  }
 }
 
 function serve(socket: Socket, options: UapiServerOptions): void {

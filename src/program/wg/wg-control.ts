@@ -1,6 +1,6 @@
 /** What can be asked of a running interface: the status socket's requests, binding again, a snapshot. */
 import { errnoName, errnoOf, setMark } from "../../../bindings/linux/index.ts";
-import { formatPrefix, formatSocketAddress, type Log, toBase64 } from "../../base/index.ts";
+import { formatPrefix, formatSocketAddress, type Log, PosternError, toBase64 } from "../../base/index.ts";
 import {
   formatErrno,
   formatStatusInSteps,
@@ -13,7 +13,7 @@ import {
   type WgPeerStatus,
   type WgSet,
 } from "../../wg/index.ts";
-import type { PlaneHost, Shell } from "../shell/index.ts";
+import { allSockets, type PlaneHost, type Shell } from "../shell/index.ts";
 import { inTurns, type NextTurn, nextTurn } from "./turns.ts";
 
 export interface WgControl {
@@ -37,6 +37,8 @@ export interface WgControlOptions {
   readonly machine: WgInterface;
   /** Of the sockets at the start; 0: none. */
   readonly mark: number;
+  /** There are no sockets any more, as neither the wanted port nor the one before was to be had. */
+  readonly onLost?: () => void;
   readonly log: Log;
   /** For tests. */
   readonly nextTurn?: NextTurn;
@@ -46,6 +48,8 @@ interface ControlState extends WgControlOptions {
   readonly nextTurn: NextTurn;
   /** Of the sockets now. */
   mark: number;
+  /** Where they are bound, or were when there were some. */
+  port: number;
   /** Sockets are closed and opened again: there is no port to be told. */
   isBinding: boolean;
   /** Ends when everything that was asked so far is done. */
@@ -59,6 +63,7 @@ export function createWgControl(options: WgControlOptions): WgControl {
   const state: ControlState = {
     nextTurn,
     ...options,
+    port: portOf(options.host),
     isBinding: false,
     last: Promise.resolve(),
     snapshot: undefined,
@@ -74,7 +79,7 @@ export function createWgControl(options: WgControlOptions): WgControl {
     },
     setPeers: (change) => inTurn(state, () => setInParts(state, change)),
     rebind: () =>
-      inTurn(state, () => bind(state, { port: { kind: "fixed", port: portOf(state) }, mark: state.mark })),
+      inTurn(state, () => bind(state, { port: { kind: "fixed", port: state.port }, mark: state.mark })),
     snapshot: () => takeSnapshot(state),
   };
 }
@@ -86,21 +91,22 @@ function inTurn<T>(state: ControlState, action: () => Promise<T>): Promise<T> {
   return result;
 }
 
-function portOf({ host }: ControlState): number {
+function portOf(host: PlaneHost): number {
   return host.sockets().v4?.port ?? host.sockets().v6?.port ?? 0;
 }
 
 async function answerGet(state: ControlState): Promise<string> {
   const { machine, mark: fwMark } = state;
-  const status = { privateKey: machine.privateKey(), listenPort: portOf(state), fwMark };
+  const status = { privateKey: machine.privateKey(), listenPort: portOf(state.host), fwMark };
   return await inTurns(formatStatusInSteps(status, machine.peersInPieces()), state.nextTurn);
 }
 
 async function answerSet(state: ControlState, lines: readonly string[]): Promise<string> {
   const { machine, log } = state;
-  const indexOf = (device: string): number | undefined =>
-    state.host.rtnetlink.links().find(({ name }) => name === device)?.index;
-  const change = await inTurns(parseSetInSteps(lines, { indexOf }), state.nextTurn);
+  const change = await inTurns(
+    parseSetInSteps(lines, { indexOf: (device) => findDevice(state, device) }),
+    state.nextTurn,
+  );
   if (!change.ok) return formatErrno(UAPI_ERRNO[change.reason]);
   const refusal = await inTurns(machine.refusalInSteps(change.value), state.nextTurn);
   if (refusal !== undefined) {
@@ -117,9 +123,20 @@ async function answerSet(state: ControlState, lines: readonly string[]): Promise
   }
 }
 
+/** A device of which the kernel tells nothing now is refused to who names it, and nothing ends. */
+function findDevice({ host, log }: ControlState, device: string): number | undefined {
+  try {
+    return host.rtnetlink.links().find(({ name }) => name === device)?.index;
+  } catch (error) {
+    if (!(error instanceof PosternError)) throw error;
+    log.warn?.("devices cannot be listed", { reason: error.message });
+    return undefined;
+  }
+}
+
 async function apply(state: ControlState, change: WgSet): Promise<void> {
   const { fwMark: mark = state.mark, listenPort } = change;
-  if (listenPort !== undefined && listenPort !== portOf(state)) await bindTo(state, listenPort, mark);
+  if (listenPort !== undefined && listenPort !== portOf(state.host)) await bindTo(state, listenPort, mark);
   else if (mark !== state.mark) markSockets(state, mark);
   await setInParts(state, change);
 }
@@ -134,14 +151,14 @@ async function setInParts(state: ControlState, change: WgSet): Promise<void> {
 
 /** Binds to a port, with a mark; where that fails, back to where we were: nothing has changed then. */
 async function bindTo(state: ControlState, port: number, mark: number): Promise<void> {
-  const before = portOf(state);
+  const before = state.port;
   const choice = (number: number) =>
     number === 0 ? ({ kind: "any" } as const) : ({ kind: "fixed", port: number } as const);
   try {
     await bind(state, { port: choice(port), mark });
     state.mark = mark;
   } catch (error) {
-    await bind(state, { port: choice(before), mark: state.mark });
+    await bind(state, { port: choice(before), mark: state.mark }).catch(() => state.onLost?.());
     throw error;
   }
 }
@@ -150,14 +167,14 @@ async function bind(state: ControlState, changes: Parameters<PlaneHost["rebind"]
   state.isBinding = true;
   try {
     await state.host.rebind(changes);
+    state.port = portOf(state.host);
   } finally {
     state.isBinding = false;
   }
 }
 
 function markSockets(state: ControlState, mark: number): void {
-  const { v4, v6 } = state.host.sockets();
-  for (const socket of [v4, v6]) if (socket !== undefined) setMark(state.host.kernel, socket.fd, mark);
+  for (const { fd } of allSockets(state.host.sockets())) setMark(state.host.kernel, fd, mark);
   state.mark = mark;
 }
 
@@ -186,7 +203,7 @@ function* snapshotInSteps(state: ControlState): Steps<string> {
     cipher: host.choice.name,
     drops: machine.drops(),
     counters: host.plane.counters(),
-    listenPort: portOf(state),
+    listenPort: portOf(state.host),
     fwMark: state.mark,
   });
   const pieces: string[] = [];

@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runLater } from "../../../src/host/helper-programs.ts";
 import { findHelper, helperEnvironment } from "../../../src/host/index.ts";
 
 let folder = "";
@@ -18,6 +19,25 @@ function addProgram(name: string, mode = 0o755): string {
   chmodSync(path, mode);
   return path;
 }
+
+/** More than the kernel takes (E2BIG), of which Node tells by throwing at once. */
+const TOO_LONG = "x".repeat(4 << 20);
+
+describe("PG-173: a helper in the background", () => {
+  const limits = { timeout: 60_000 };
+
+  it("is given its input, and gives what it prints", async () => {
+    expect(await runLater("cat", [], limits, "told")).toBe("told");
+  });
+
+  it.each([
+    ["fails", "false", []],
+    ["is not there", "no-such-program", []],
+    ["cannot be started now", "true", [TOO_LONG]],
+  ] as const)("TS-64: gives nothing when it %s", async (_, name, parameters) => {
+    expect(await runLater(name, parameters, limits)).toBeUndefined();
+  });
+});
 
 describe("PG-173: helper programs", () => {
   it("are looked for in PATH, then in the folders for administrators, each once", () => {

@@ -9,7 +9,7 @@ import {
   type Rtnetlink,
   type Rule,
 } from "../../../bindings/linux/index.ts";
-import { formatPrefix, ip, type Log, prefix, SILENT } from "../../../src/base/index.ts";
+import { formatPrefix, ip, type Log, PosternError, prefix, SILENT } from "../../../src/base/index.ts";
 import {
   addPolicyRules,
   applyRoutes,
@@ -218,6 +218,46 @@ describe("client and gateway routes", () => {
     flushPolicyRouting(twin, SILENT);
     expect(twin.rules_).toEqual([main]);
     expect(twin.routes_).toEqual([route({})]);
+  });
+});
+
+describe("a kernel that tells nothing", () => {
+  const deaf = (twin: ReturnType<typeof createTwin>, ...lists: ("rules" | "routes")[]) => ({
+    ...twin,
+    ...Object.fromEntries(
+      lists.map((list) => [
+        list,
+        () => {
+          throw new PosternError("host", `cannot list ${list}`);
+        },
+      ]),
+    ),
+  });
+
+  it("PG-35: rules that cannot be listed are deleted unseen, before routes are asked for", () => {
+    const twin = createTwin([]);
+    addPolicyRules(twin, [4, 6], SILENT);
+    const other: Rule = { family: 4, table: 99, priority: 50, isInverted: false, protocol: 4 };
+    twin.addRule(other);
+    expect(() => flushPolicyRouting(deaf(twin, "rules", "routes"), SILENT)).toThrow("cannot list routes");
+    expect(twin.rules(4)).toEqual([other]);
+    expect(twin.rules(6)).toEqual([]);
+  });
+
+  it("WG-64: what cannot be taken back keeps nothing else from being taken back", () => {
+    const twin = createTwin([]);
+    const settings = { index: TUN, table: "auto" as const, addresses: [] };
+    const allowedIps = ["10.1.0.0/16", "0.0.0.0/0", "::/0"].map(prefix);
+    const routes = applyWgRoutes(twin, planWgRoutes({ ...settings, allowedIps }, 51820), SILENT);
+    const { rules } = twin;
+    let asked = 0;
+    twin.rules = (family) => {
+      if (++asked === 1) throw new PosternError("host", "cannot list rules");
+      return rules(family);
+    };
+    expect(() => routes.remove()).toThrow("cannot list rules");
+    expect([...rules(4), ...rules(6)]).toHaveLength(1);
+    expect(twin.routes_).toEqual([]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Log, PosternError, SILENT } from "../../../src/base/index.ts";
-import { createRebinding } from "../../../src/program/endpoint/rebinding.ts";
+import { createRebinding } from "../../../src/program/shell/rebinding.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -59,6 +59,15 @@ describe("the command for events", () => {
     expect(warnings).toEqual([]);
   });
 
+  it("TS-64: one that cannot be started at all is a warning, and so is the next", async () => {
+    // More than the kernel takes (E2BIG), of which Node tells by throwing at once.
+    run(`: ${"x".repeat(4 << 20)}`);
+    events.emit(reset(1));
+    events.emit(reset(2));
+    await expect.poll(() => warnings.length).toBe(2);
+    expect(warnings[0]?.reason).toMatch(/E2BIG/);
+  });
+
   it("PG-113: one that fails, or cannot be found, is a warning, and the next event is told", async () => {
     run('cat >> "$OUT"; exit 3');
     events.emit(reset(1));
