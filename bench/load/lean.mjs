@@ -65,7 +65,7 @@ export async function measureLean(lab, options) {
   const herd = await openHerd(world, { ...options, perProcess, script: LEAN_CLIENTS, resourceName: "Far" });
   const empty = await look("no connections", SETTLE_MS);
   const [cpu, begun] = [cpuSeconds(gateway.pid), performance.now()];
-  const { times, failed } = await herd.each("connect");
+  const { times, failed, failures } = await herd.each("connect");
   const seconds = (performance.now() - begun) / 1000;
   const cpuMsEach = ((cpuSeconds(gateway.pid) - cpu) * 1000) / Math.max(1, times.length);
   const connected = await look(`${times.length} connected in ${seconds.toFixed(1)} s, ${failed} failed`, 0);
@@ -78,6 +78,7 @@ export async function measureLean(lab, options) {
     connected_mb: connected,
     idle_mb: idle,
     failed,
+    failures,
     per_second: times.length / seconds,
     p50_ms: percentile(times, 0.5),
     p99_ms: percentile(times, 0.99),
