@@ -1,4 +1,6 @@
 /** Client and gateway with two pairs of workers each (PG-176): what they do with one, they do with two. */
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child, Namespace } from "../../src/program/lab/index.ts";
 import { buildWith, type ChangedBuild } from "../lib/changed-build.ts";
@@ -17,6 +19,16 @@ const HOLD = `
 for (const type of ["udp4", "udp6"])
   require("node:dgram").createSocket({ type, ipv6Only: type === "udp6", reusePort: false })
     .bind(52625, () => console.log("held " + type));`;
+
+/** Of nobody: what matters are the sockets. */
+const WG = `[Interface]
+PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=
+ListenPort = 51821
+Address = 10.8.0.1/24
+[Peer]
+PublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+AllowedIPs = 0.0.0.0/0
+`;
 
 describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with two pairs", () => {
   let office: Office;
@@ -115,6 +127,19 @@ describeWith(["netns", "tun", "nft", "ipv6", "build"], "client and gateway with 
     expect(await child.exited).toMatchObject({ status: 70 });
     expect(child.stderr()).toMatch(/^postern: the egress worker died/m);
     expect(await captureHost(office.client)).toEqual(untouched.client);
+  });
+
+  it("WG-64: with a default route the sockets of every pair of wg are marked", { timeout }, async () => {
+    const where = office.resource;
+    const file = join(where.runFolder, "wg0.conf");
+    writeFileSync(file, WG);
+    chmodSync(file, 0o600);
+    const wg = office.postern(where, ["wg", "/run/wg0.conf", ...THREADS]);
+    await wg.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
+    const sockets = (await where.run("ss", ["-Hnuae"])).split("\n").filter((line) => line.includes(":51821"));
+    expect(sockets).toHaveLength(4);
+    for (const socket of sockets) expect(socket).toContain("fwmark:0xca6c");
+    expect(await wg.stop()).toMatchObject({ status: 0 });
   });
 
   it("PG-176: without a device there are no queues to share out", { timeout }, async () => {
