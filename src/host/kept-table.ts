@@ -42,8 +42,8 @@ export function keepFirewall(kernel: Kernel, tunName: string, log: Log): KeptTab
     neighbours: ["filter"],
     setUp() {
       setUpFirewall(tunName, log);
-      // The events of this very change need no look.
-      intactGeneration = nftables.generation();
+      // The ruleset may be another one again by now: only a look tells of which generation it is intact.
+      intactGeneration = undefined;
       asSetUp = list();
     },
     async isIntact() {
