@@ -48,16 +48,21 @@ function readOptions() {
 /** One portal; its flows without and with a flood, in drawn order. */
 async function runFlood(way, draw, options) {
   const samples = [];
-  const portal = await startPortal(options.runtime);
+  const portal = await startPortal(options.runtime, { resources: Math.max(WARM_UP_FLOWS, options.flows) });
   try {
     const gateway = await connectPeer(portal, "gateway");
-    const client = await connectPeer(portal, "client");
-    await flowTimes(client, gateway, WARM_UP_FLOWS);
+    const timesOf = async (count) => {
+      const client = await connectPeer(portal, "client");
+      const times = await flowTimes(client, gateway, count);
+      client.close();
+      return times;
+    };
+    await timesOf(WARM_UP_FLOWS);
     for (let pair = 0; pair < options.pairs; pair++) {
       for (const arm of shuffled(["flooded", "quiet"], draw)) {
         const flood = arm === "flooded" ? await startFlood(way, portal) : undefined;
         const [before, startedAt] = [cpuSeconds(portal.pid), performance.now()];
-        const times = await flowTimes(client, gateway, options.flows);
+        const times = await timesOf(options.flows);
         const portalShare = (cpuSeconds(portal.pid) - before) / ((performance.now() - startedAt) / 1000);
         await flood?.stop();
         const sample = {
@@ -106,7 +111,7 @@ async function runState(name, draw, options, measure) {
         const data = join(folder, `${pair}-${arm}`);
         mkdirSync(data);
         if (arm === known) writeState(data, options.devices);
-        const portal = await startPortal(options.runtime, data);
+        const portal = await startPortal(options.runtime, { data, resources: options.flows });
         try {
           const value = await measure(portal, options);
           samples.push({ arm, pair, value, valid: true });

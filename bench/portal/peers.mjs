@@ -11,19 +11,26 @@ import { endWithUs, removeWithUs } from "../lib/ending.mjs";
 
 const MAIN = join(ROOT, "build", "program", "main.js");
 
-const FILE = `version: 1
-resources: [{ name: Office, type: cidr, address: 172.20.0.0/16, site: default }]
-policies: [{ group: dev, resource: Office }]
-`;
+/** JSON is YAML, too. */
+const fileOf = (count) => {
+  const names = Array.from({ length: count }, (_, n) => `Office ${n}`);
+  const addressOf = (n) => `172.${20 + (n >> 8)}.${n & 255}.0/24`;
+  return JSON.stringify({
+    version: 1,
+    resources: names.map((name, n) => ({ name, type: "cidr", address: addressOf(n), site: "default" })),
+    policies: names.map((resource) => ({ group: "dev", resource })),
+  });
+};
 
 /**
  * Starts a portal on the loopback interface; resolves when it is ready.
  * @param data folder of its state; absent: in memory
+ * @param resources how many there are
  */
-export async function startPortal(runtime, data) {
+export async function startPortal(runtime, { data, resources = 1 } = {}) {
   const folder = removeWithUs(mkdtempSync(join(tmpdir(), "postern-bench-")));
   const config = join(folder, "portal.yaml");
-  writeFileSync(config, FILE);
+  writeFileSync(config, fileOf(resources));
   const args = [MAIN, "portal", "--dev", "--listen", "127.0.0.1:0", "--config", config];
   if (data !== undefined) args.push("--data", data);
   const startedAt = performance.now();
@@ -85,11 +92,13 @@ export async function connectPeer(portal, role, id = `${role}-1`) {
   return { send, next, init: await next("init"), close: () => socket.close() };
 }
 
-/** Asks for flows one after the other; how many milliseconds each took. */
+/**
+ * Asks for flows one after the other, each to a resource that this client has not asked for (PT-86); how many
+ * milliseconds each took.
+ */
 export async function flowTimes(client, gateway, count) {
-  const rid = client.init.resources[0].id;
   const times = [];
-  for (let n = 0; n < count; n++) {
+  for (const { id: rid } of client.init.resources.slice(0, count)) {
     const before = performance.now();
     client.send("create_flow", { resource_id: rid, connected_gateway_ids: [] });
     const { ref } = await gateway.next("authorize_flow");
