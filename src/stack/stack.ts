@@ -1,6 +1,7 @@
 /** TCP, UDP and echoes between packets of a tunnel and whoever has no kernel for them (PG-122 to PG-125, PG-129). */
 import {
   copyOf,
+  createQueue,
   earliest,
   equalIp,
   type Instant,
@@ -121,7 +122,7 @@ function createState(options: StackOptions): StackState {
     }),
     ...{ addresses: [], connections: new Map(), asked: new Map(), askedByKey: new Map() },
     ...{ nextAsked: 1, incoming: undefined, tcpPorts: new Set(), udpPorts: new Set() },
-    ...{ pings: new Map(), packets: [], events: [], reassembly: createReassembly() },
+    ...{ pings: new Map(), packets: createQueue(), events: createQueue(), reassembly: createReassembly() },
     nextIdentification: randomBelow(options.random, IDENTIFIERS),
     counters: {
       stack_drop_malformed: 0,

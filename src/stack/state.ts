@@ -1,5 +1,12 @@
 /** What the parts of the stack share. */
-import { equalIp, type Instant, type IpAddress, randomBelow, type SocketAddress } from "../base/index.ts";
+import {
+  equalIp,
+  type Instant,
+  type IpAddress,
+  type Queue,
+  randomBelow,
+  type SocketAddress,
+} from "../base/index.ts";
 import { encodeRefusal, type Refusal } from "../packet/index.ts";
 import type { TcpHost } from "../tcp/index.ts";
 import type { StackCounter, StackEvent, StackOptions, Unreached } from "./face.ts";
@@ -35,8 +42,8 @@ export interface StackState extends StackOptions {
   readonly tcpPorts: Set<number>;
   readonly udpPorts: Set<number>;
   readonly pings: Map<number, IpAddress>;
-  readonly packets: Uint8Array<ArrayBuffer>[];
-  readonly events: StackEvent[];
+  readonly packets: Queue<Uint8Array<ArrayBuffer>>;
+  readonly events: Queue<StackEvent>;
   readonly reassembly: Reassembly;
   /** Of the next datagram in fragments; no two that are under way have the same. */
   nextIdentification: number;

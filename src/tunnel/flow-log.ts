@@ -7,7 +7,14 @@
  * for them. A flow that is over without a record stays until nothing came for it for a while: else the last ACK, or
  * data that were under way when RST came, would begin another flow.
  */
-import { after, type Instant, type SocketAddress, type UnixMs } from "../base/index.ts";
+import {
+  after,
+  createQueue,
+  type Instant,
+  type Queue,
+  type SocketAddress,
+  type UnixMs,
+} from "../base/index.ts";
 import type {
   FlowDirection,
   FlowEnd,
@@ -155,8 +162,9 @@ interface State {
   /** When each is looked at next, by the second. */
   readonly due: Map<number, Set<Open>>;
   sweptS: number;
-  readonly told: LoggedFlow[];
-  readonly idle: Row[];
+  /** When access ends, all flows of a gateway may be in them at once. */
+  readonly told: Queue<LoggedFlow>;
+  readonly idle: Queue<Row>;
 }
 
 const NOTHING: FlowTally = { packets: 0, bytes: 0 };
@@ -172,8 +180,8 @@ export function createFlowLog(records: LoggedRecords): FlowLog {
     detached: new Set(),
     due: new Map(),
     sweptS: 0,
-    told: [],
-    idle: [],
+    told: createQueue(),
+    idle: createQueue(),
   };
   return {
     attach: (now, flow) => attach(log, now, flow),

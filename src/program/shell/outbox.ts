@@ -1,5 +1,5 @@
 /** Datagrams of control that wait for room in the socket, in their order (PG-46). */
-import type { Instant, Log } from "../../base/index.ts";
+import { createQueue, type Instant, type Log } from "../../base/index.ts";
 
 /** Beyond it the oldest is lost, as on any path. */
 const UNSENT_MAX = 256;
@@ -21,16 +21,18 @@ export function createOutbox<T>(
   send: (transmit: T) => "done" | "busy",
   onLost: (count: number) => void = () => {},
 ): Outbox<T> {
-  const unsent: { readonly transmit: T; readonly since: Instant }[] = [];
+  const unsent = createQueue<{ readonly transmit: T; readonly since: Instant }>();
   /** Moments in which the socket was busy, one after the other: a turn may try more than once. */
   let failures = 0;
   let failedAt: Instant | undefined;
 
   function dropOld(now: Instant): void {
-    const fresh = unsent.findIndex(({ since }) => now - since <= UNSENT_MS_MAX);
-    const old = fresh < 0 ? unsent.length : fresh;
-    const lost = Math.max(old, unsent.length - UNSENT_MAX);
-    unsent.splice(0, lost);
+    const before = unsent.length;
+    for (let first = unsent.first(); first !== undefined; first = unsent.first()) {
+      if (unsent.length <= UNSENT_MAX && now - first.since <= UNSENT_MS_MAX) break;
+      unsent.shift();
+    }
+    const lost = before - unsent.length;
     if (lost > 0) onLost(lost);
   }
 
@@ -40,7 +42,7 @@ export function createOutbox<T>(
     },
     flush(now) {
       if (unsent.length === 0) return;
-      for (let next = unsent[0]; next !== undefined; next = unsent[0]) {
+      for (let next = unsent.first(); next !== undefined; next = unsent.first()) {
         if (send(next.transmit) === "busy") {
           if (now !== failedAt) failures++;
           failedAt = now;
