@@ -25,6 +25,7 @@ export {
   hostError,
   isErrno,
   isShortage,
+  SHORTAGES,
   SystemCallError,
 } from "./errno.ts";
 export { type EventFd, openEventFd } from "./eventfd.ts";

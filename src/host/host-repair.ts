@@ -1,5 +1,5 @@
 /** Reads the host as `compareHost` wants it, and repairs what differs (PG-153). */
-import { errnoName, type Rtnetlink } from "../../bindings/linux/index.ts";
+import { errnoName, isErrno, type Refusal, type Rtnetlink, SHORTAGES } from "../../bindings/linux/index.ts";
 import { FAMILIES } from "./constants.ts";
 import type { HostChange, HostSnapshot, WantedHost } from "./host-state.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
@@ -18,24 +18,44 @@ export function readHostState(rtnetlink: Rtnetlink, { link, routes }: WantedHost
   };
 }
 
+/** Why a change stays. `isPassing`: the kernel is short of something for a moment (PG-36). */
+export interface RepairRefusal {
+  readonly reason: string;
+  readonly isPassing: boolean;
+}
+
 /** Takes one change back. Returns why that was refused. */
-export function repairChange(rtnetlink: Rtnetlink, index: number, change: HostChange): string | undefined {
+export function repairChange(
+  rtnetlink: Rtnetlink,
+  index: number,
+  change: HostChange,
+): RepairRefusal | undefined {
   switch (change.kind) {
     case "link-down":
-      return rtnetlink.changeLink(index, { isUp: true })?.message;
+      return toRepairRefusal(rtnetlink.changeLink(index, { isUp: true }));
     case "mtu":
-      return rtnetlink.changeLink(index, { mtu: change.mtu })?.message;
+      return toRepairRefusal(rtnetlink.changeLink(index, { mtu: change.mtu }));
     case "address":
-      return rtnetlink.addAddress({ index, ...change.address })?.message;
+      return toRepairRefusal(rtnetlink.addAddress({ index, ...change.address }));
     case "route":
-      return rtnetlink.addRoute(change.route)?.message;
+      return toRepairRefusal(rtnetlink.addRoute(change.route));
     case "rule": {
       const refusal = rtnetlink.addRule(change.rule);
       // One of the same priority and mark that is not ours, for instance without the `not`.
-      if (refusal !== undefined && errnoName(refusal.errno) === "EEXIST") return "another rule stands there";
-      return refusal?.message;
+      if (refusal !== undefined && errnoName(refusal.errno) === "EEXIST")
+        return { reason: "another rule stands there", isPassing: false };
+      return toRepairRefusal(refusal);
     }
-    case "parameter":
-      return writeSysctl(change.wanted.path, change.wanted.value);
+    case "parameter": {
+      const reason = writeSysctl(change.wanted.path, change.wanted.value);
+      return reason === undefined
+        ? undefined
+        : { reason, isPassing: SHORTAGES.some((name) => name === reason) };
+    }
   }
+}
+
+function toRepairRefusal(refusal: Refusal | undefined): RepairRefusal | undefined {
+  if (refusal === undefined) return undefined;
+  return { reason: refusal.message, isPassing: isErrno(refusal.errno, ...SHORTAGES) };
 }

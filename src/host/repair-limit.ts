@@ -14,6 +14,8 @@ const DEFAULT_LIMITS: RepairLimits = { repairsMax: 3, pauseMs: 60_000 };
 export interface RepairLimit {
   /** `give-up` comes once, at the repair that would be one too many; then there is a pause. */
   ask(now: Instant): "repair" | "give-up" | "paused";
+  /** The repair that was asked for last could not be made: it is none. */
+  takeBack(): void;
 }
 
 /** Three repairs a minute, then a minute's pause, if nothing else is said. */
@@ -32,6 +34,9 @@ export function createRepairLimit({ repairsMax, pauseMs } = DEFAULT_LIMITS): Rep
       repairs = [];
       pausedUntil = after(now, pauseMs);
       return "give-up";
+    },
+    takeBack() {
+      repairs = repairs.slice(0, -1);
     },
   };
 }

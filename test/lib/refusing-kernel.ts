@@ -10,6 +10,8 @@ export interface RefusingKernel extends Kernel {
   refused(): string | undefined;
   /** Descriptors that nobody has closed. */
   readonly open: ReadonlySet<number>;
+  /** Those that were closed while nobody had them open: by now they may be another's. */
+  readonly closedAgain: readonly number[];
 }
 
 /** Nobody can do without them, or they make no call that could fail. */
@@ -18,12 +20,13 @@ const OPENING = ["open", "socket", "eventfd", "epollCreate"];
 
 export function refusing({ sys, scratch }: Kernel): RefusingKernel {
   const open = new Set<number>();
+  const closedAgain: number[] = [];
   let [nth, wanted, calls, injected] = [0, 0, 0, 0];
   let refused: string | undefined;
 
   function wrap(name: string, call: (...args: unknown[]) => number): (...args: unknown[]) => number {
     return (...args) => {
-      if (name === "close") open.delete(args[0] as number);
+      if (name === "close" && !open.delete(args[0] as number)) closedAgain.push(args[0] as number);
       if (LEFT_ALONE.includes(name)) return call(...args);
       calls++;
       injected = calls === nth ? wanted : 0;
@@ -52,5 +55,6 @@ export function refusing({ sys, scratch }: Kernel): RefusingKernel {
     calls: () => calls,
     refused: () => refused,
     open,
+    closedAgain,
   };
 }

@@ -149,6 +149,7 @@ describeWith(["netns", "tun", "nft", "ipv6", "users"], "calls that the kernel re
         const outcome = attempt(open);
         const where = `${error} of call ${nth}, ${kernel.refused()}: ${outcome}`;
         expect([...kernel.open], `left open by ${where}`).toEqual([]);
+        expect(kernel.closedAgain, `closed twice by ${where}`).toEqual([]);
         judge(outcome, error, where);
       }
     }

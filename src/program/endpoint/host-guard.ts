@@ -24,7 +24,13 @@ export function createHostGuard({ host, undo, log }: HostGuardOptions): HostGuar
   let isSet = false;
   let isOff = false;
   let owed: readonly Prefix[] | undefined;
-  undo.add("guard", () => guard?.close());
+  undo.add("guard", close);
+
+  /** Once: the number of its socket may be another one's by the second time. */
+  function close(): void {
+    guard?.close();
+    guard = undefined;
+  }
 
   function want(networks: readonly Prefix[]): void {
     owed = undefined;
@@ -42,7 +48,7 @@ export function createHostGuard({ host, undo, log }: HostGuardOptions): HostGuar
         return;
       }
       // A table that nobody can change would stop what leaves directly later on.
-      guard?.close();
+      close();
       isOff = true;
       const tell = isSet ? log.warn : log.info;
       tell?.("packets are not kept from leaving past the tunnel", { reason });

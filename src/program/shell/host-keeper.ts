@@ -114,7 +114,7 @@ function concernsTable(event: NetworkEvent, { name, neighbours }: KeptTable): bo
 }
 
 function checkHost(keeping: Keeping, now: Instant): void {
-  const { host, wanted, log, givenUp } = keeping;
+  const { host, wanted, log, givenUp, limit } = keeping;
   if (wanted === undefined) return;
   const device = wanted.link.name;
   const present = readPresent(keeping, wanted);
@@ -130,11 +130,20 @@ function checkHost(keeping: Keeping, now: Instant): void {
       repaired.push(change);
       continue;
     }
-    const what = describeChange(change, device);
+    const [what, { reason }] = [describeChange(change, device), refusal];
+    if (refusal.isPassing) {
+      // Tried again with the next look (PG-210).
+      keeping.nextCheck = now;
+      log.warn?.("host state cannot be repaired: tried again", { change: what, reason });
+      continue;
+    }
     givenUp.add(what);
-    log.warn?.("host state cannot be repaired", { change: what, reason: refusal });
+    log.warn?.("host state cannot be repaired", { change: what, reason });
   }
-  if (repaired.length === 0) return;
+  if (repaired.length === 0) {
+    limit.takeBack();
+    return;
+  }
   log.warn?.(repairEvent(describeAll(repaired, device)));
 }
 
@@ -198,6 +207,7 @@ async function checkTableOnce(keeping: Keeping, table: KeptTable, watch: TableWa
     try {
       table.setUp();
     } catch (error) {
+      keeping.limit.takeBack();
       const reason = error instanceof Error ? error.message : String(error);
       log.warn?.("host state cannot be repaired", { change, reason });
       return;

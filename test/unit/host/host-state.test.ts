@@ -118,6 +118,14 @@ describe("repairs", () => {
     expect(ask(63_000)).toBe("repair");
   });
 
+  it("PG-153: a repair that could not be made is none", () => {
+    const limit = createRepairLimit();
+    for (let ms = 0; ms < 10_000; ms += 1000) {
+      expect(limit.ask(instant(ms))).toBe("repair");
+      limit.takeBack();
+    }
+  });
+
   it("PG-153: repairs a minute apart go on for ever", () => {
     const limit = createRepairLimit();
     for (let ms = 0; ms < 3_600_000; ms += 20_000) expect(limit.ask(instant(ms))).toBe("repair");

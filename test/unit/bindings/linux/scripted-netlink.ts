@@ -10,6 +10,8 @@ export interface ScriptedNetlink extends Kernel {
   /** What waits to be read. */
   readonly waiting: Reading[];
   readonly open: Set<number>;
+  /** Descriptors that were closed while nobody had them open: by now they may be another's. */
+  readonly closedAgain: number[];
 }
 
 export interface NetlinkScript {
@@ -51,13 +53,14 @@ export function scriptedNetlink(script: NetlinkScript): ScriptedNetlink {
   const requests: ScriptedNetlink["requests"] = [];
   const waiting: Reading[] = [];
   const open = new Set<number>();
+  const closedAgain: number[] = [];
   let [errno, next, writes, sockets] = [0, 100, 0, 0];
   const fail = (name: ErrnoName): number => {
     errno = errnoNumber(name);
     return -1;
   };
   return {
-    ...{ scratch, requests, waiting, open },
+    ...{ scratch, requests, waiting, open, closedAgain },
     sys: {
       ...sys,
       errno: () => errno,
@@ -69,7 +72,11 @@ export function scriptedNetlink(script: NetlinkScript): ScriptedNetlink {
       },
       bind: () => 0,
       setsockopt: () => 0,
-      close: (fd) => (open.delete(fd) ? 0 : fail("EBADF")),
+      close(fd) {
+        if (open.delete(fd)) return 0;
+        closedAgain.push(fd);
+        return fail("EBADF");
+      },
       poll: () => 0,
       write(_fd, offset, length) {
         writes++;

@@ -60,11 +60,14 @@ it("PG-154: a kernel without nftables is told once as an INFO, and asked no more
   expect(kernel.open.size).toBe(0);
 });
 
-it("PG-154: a table that cannot be changed any more goes, as it would stop what leaves directly", () => {
-  const { guard, said, kernel } = rig((nth) => (nth === 1 ? undefined : "EINVAL"));
+it("PG-154: a table that cannot be changed any more goes, as it would stop what leaves directly", async () => {
+  const { guard, said, kernel, undo } = rig((nth) => (nth === 1 ? undefined : "EINVAL"));
   guard.want(NETWORKS);
   expect([said, kernel.open.size]).toEqual([[], 1]);
   guard.want([prefix("172.21.0.0/16")]);
   expect(said).toEqual(["WARN packets are not kept from leaving past the tunnel"]);
   expect(kernel.open.size).toBe(0);
+  // At the end the number of its socket is another one's.
+  await undo.run();
+  expect(kernel.closedAgain).toEqual([]);
 });
