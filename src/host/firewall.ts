@@ -4,7 +4,7 @@
  * `nft` is run as a child, synchronously: once at start, once at stop, and in a crash's last moments,
  * when nothing asynchronous would be waited for.
  */
-import { formatPrefix, type Log, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
+import { formatPrefix, type Log, PosternError, TUNNEL_V4, TUNNEL_V6 } from "../base/index.ts";
 import { isNftMissing, nft, nftLater, quoteInterface } from "./nft.ts";
 
 const COMMENT = "postern";
@@ -154,18 +154,35 @@ export async function hasAcceptRules(tunName: string): Promise<boolean> {
   return true;
 }
 
-/** Removes everything of ours; missing things are no error. Used at start, at stop and after crashes. */
-export function tearDownFirewall(log: Log): void {
+/**
+ * Removes everything of ours; missing things are no error, nor is a host without nft, which has nothing of ours.
+ * @returns whether there is an nft
+ * @throws PosternError `host` when some of it may stay
+ */
+export function removeFirewall(): boolean {
   try {
     // `add` first: deleting a table that is not there is an error.
     nft(["-f", "-"], "add table inet postern\ndelete table inet postern\n");
     removeAcceptRules(listRuleset());
-  } catch (error) {
-    const tell = isNftMissing(error) ? log.debug : log.warn;
-    tell?.("the firewall's rules may stay", {
-      remedy: "nft delete table inet postern",
-      reason: error instanceof Error ? error.message : String(error),
+    return true;
+  } catch (cause) {
+    if (isNftMissing(cause)) return false;
+    const what =
+      "the firewall's rules may stay: the table inet postern, and accept rules with the comment postern";
+    throw new PosternError("host", what, "nft delete table inet postern; see 'nft -a list ruleset'", {
+      cause,
     });
+  }
+}
+
+/** The same where nothing must fail: at a stop, and after crashes. */
+export function tearDownFirewall(log: Log): void {
+  try {
+    if (!removeFirewall()) log.debug?.("no nft: there are no rules to remove");
+  } catch (error) {
+    if (!(error instanceof PosternError)) throw error;
+    const { message, hint: remedy, cause } = error;
+    log.warn?.(message, { remedy, reason: cause instanceof Error ? cause.message : String(cause) });
   }
 }
 

@@ -27,6 +27,7 @@ export {
   foreignDropChains,
   gatewayRuleset,
   listDropChains,
+  removeFirewall,
   setUpFirewall,
   tearDownFirewall,
 } from "./firewall.ts";

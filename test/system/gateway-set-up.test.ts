@@ -30,6 +30,32 @@ describeWith(["root", "nft", "build"], "forwarding without a gateway", () => {
     expect(stdout).toMatch(/^left: $/m);
   });
 
+  it.each([
+    ["the transaction", "-f"],
+    ["the list of what is there", "-j"],
+  ])("PG-69: a teardown whose nft fails at %s is a failure, and says what may stay", (_, failing) => {
+    const { stdout, stderr, status } = inside(`
+      ${POSTERN} gateway setup
+      folder=$(mktemp -d)
+      trap 'rm -r "$folder"' EXIT
+      nft=$(command -v nft)
+      cat > "$folder/nft" <<END
+#!/bin/sh
+[ "\\$1" = ${failing} ] && { echo "no memory" >&2; exit 1; }
+exec "$nft" "\\$@"
+END
+      chmod +x "$folder/nft"
+      PATH="$folder:$PATH" ${POSTERN} gateway teardown || echo "exit $?"
+      ${POSTERN} gateway teardown
+      echo "left: $(nft list tables)"
+    `);
+    expect(status, stderr).toBe(0);
+    expect(stdout).toMatch(/^exit 8$/m);
+    expect(stderr).toMatch(/^postern: the firewall's rules may stay: .*no memory/m);
+    expect(stderr).toContain("nft delete table inet postern");
+    expect(stdout).toMatch(/^left: $/m);
+  });
+
   it("PG-68: with --masquerade off there is nothing to set up", () => {
     const { stdout, status } = inside(`${POSTERN} gateway setup; nft list tables`, {
       POSTERN_MASQUERADE: "off",

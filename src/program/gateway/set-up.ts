@@ -3,9 +3,9 @@ import { openKernel, openRtnetlink } from "../../../bindings/linux/index.ts";
 import {
   enableForwarding,
   readNetwork,
+  removeFirewall,
   requirePrivilege,
   setUpFirewall,
-  tearDownFirewall,
 } from "../../host/index.ts";
 import { EXIT } from "../exit.ts";
 import type { ProgramIo } from "../io.ts";
@@ -29,9 +29,9 @@ export function setUpForwarding(
   }
 }
 
-/** Deletes the rules. Kernel parameters stay (PG-15). */
+/** Deletes the rules. Kernel parameters stay (PG-15). @throws PosternError `privilege`, `host` when rules may stay */
 export function tearDownForwarding({ log }: ProgramIo): number {
   requirePrivilege("gateway teardown");
-  tearDownFirewall(log);
+  if (!removeFirewall()) log.info?.("nft is not installed: there are no rules to remove");
   return EXIT.ok;
 }
