@@ -10,7 +10,7 @@ set -eu
 wanted="ip:iproute2 ping:iputils-ping ps:procps iperf3:iperf3 nft:nftables wireguard-go:wireguard-go
 wg:wireguard-tools curl:curl openssl:openssl turnutils_uclient:coturn dig:bind9-dnsutils unbound:unbound
 ssh:openssh-client sshd:openssh-server tracepath:iputils-tracepath chromium-headless-shell:chromium-headless-shell
-traceroute:traceroute dnsmasq:dnsmasq-base musl-gcc:musl-tools gcc:gcc pg_ctlcluster:postgresql"
+traceroute:traceroute dnsmasq:dnsmasq-base openvpn:openvpn musl-gcc:musl-tools gcc:gcc pg_ctlcluster:postgresql"
 
 case "${1:-}" in
 demo) wanted="ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables openssl:openssl" ;;
@@ -48,7 +48,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 lock="-o DPkg::Lock::Timeout=300"
 # iperf3 asks a question and wireguard-tools recommends a kernel: neither is wanted here.
-# coturn, unbound, sshd and postgresql bring services, of which only the programs are used: in run level 1 none is started.
+# coturn, unbound, sshd, openvpn and postgresql bring services, of which only the programs are used: in run level 1 none is started.
 # shellcheck disable=SC2086
 install() { RUNLEVEL=1 apt-get $lock install -y -qq --no-install-recommends "$@" >/dev/null; }
 # A name that this release does not know refuses all of them at once: then each is tried by itself.

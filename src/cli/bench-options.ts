@@ -36,6 +36,13 @@ export const BENCH = {
     hasVariable: false,
     help: "numbers of TCP streams",
   },
+  "openvpn-cipher": {
+    kind: "choice",
+    choices: ["aes-256-gcm", "chacha20-poly1305", "both"],
+    default: "aes-256-gcm",
+    hasVariable: false,
+    help: "what OpenVPN encrypts with: its default, WireGuard's cipher, or each in turns",
+  },
   quick: {
     kind: "flag",
     default: false,

@@ -145,6 +145,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Numbers of streams, `1,4,16`. */
   readonly streams: string;
+  /** `both`: each as a tunnel of its own. */
+  readonly openvpnCipher: "aes-256-gcm" | "chacha20-poly1305" | "both";
   readonly quick: boolean;
   readonly seed: number | undefined;
   readonly json: boolean;

@@ -27,6 +27,7 @@ const REASONS = {
   "wireguard-go": () => needProgram("wireguard-go"),
   coturn: () => needProgram("turnserver"),
   postgresql: () => (findPostgresql() === undefined ? "postgresql not installed" : undefined),
+  openvpn: () => needProgram("openvpn"),
   wg: () => needProgram("wg"),
   dig: () => needProgram("dig"),
   unbound: () => needProgram("unbound"),

@@ -32,14 +32,17 @@ describeWith(["root", "netns", "tun", "iperf3", "wireguard-go", "wg", "build"], 
         env,
         withinMs: WITHIN_MS,
       });
-    const table = await bench("--output", file, "--plot", picture);
+    const table = await bench("--openvpn-cipher", "both", "--output", file, "--plot", picture);
     expect(table).toMatch(/^TCP up, 1 stream +Gbit\/s +[\d.]+/m);
     expect(readFileSync(picture, "utf8")).toMatch(/^<svg /);
     const result = readResult(readFileSync(file, "utf8"));
     if (!result.ok) throw new Error(result.reason);
     const { arms, cells, missing } = result.value;
     expect(arms.map(({ name }) => name)).toEqual(["postern", "wireguard-go", "cable"]);
-    expect(missing).toEqual([expect.stringMatching(/^OpenVPN is not compared, .*: Options error: .*finger/)]);
+    expect(missing).toEqual([
+      expect.stringMatching(/^OpenVPN AES is not compared, .*: Options error: .*finger/),
+      expect.stringMatching(/^OpenVPN ChaCha20 is not compared, .*: Options error: .*finger/),
+    ]);
     for (const { name, samples } of cells.filter((cell) => !cell.name.startsWith("udp"))) {
       for (const { arm, value } of samples) expect(value, `${name} of ${arm}`).toBeGreaterThan(0);
     }

@@ -120,13 +120,29 @@ export function wireguardGo(program: string, note: string): OpenTunnel {
   };
 }
 
+export type OpenVpnCipher = "aes-256-gcm" | "chacha20-poly1305";
+
+/** As an arm with each cipher is called. The first has the name that OpenVPN had while it was the only one. */
+export const OPENVPN_ARMS: Readonly<
+  Record<OpenVpnCipher, { readonly name: string; readonly title: string; readonly said: string }>
+> = {
+  "aes-256-gcm": { name: "openvpn", title: "OpenVPN AES", said: "AES-256-GCM (its default)" },
+  "chacha20-poly1305": {
+    name: "openvpn-chacha20",
+    title: "OpenVPN ChaCha20",
+    said: "ChaCha20-Poly1305 (the cipher of WireGuard)",
+  },
+};
+
 /**
- * Peer to peer with its best cipher here; the keys of both ends sign themselves and are pinned.
- * @param note which version it is
+ * Peer to peer with one cipher; the keys of both ends sign themselves and are pinned.
+ * @param version of the program, where it is known
  */
-export function openVpn(program: string, note: string): OpenTunnel {
+export function openVpn(program: string, version: string | undefined, cipher: OpenVpnCipher): OpenTunnel {
+  const { name, title, said } = OPENVPN_ARMS[cipher];
+  const note = `${version === undefined ? "" : `${version}, `}${said} over UDP, no compression`;
   return async (lab, { mtu }) => {
-    const ends = await openEnds(lab, "openvpn");
+    const ends = await openEnds(lab, name);
     const certificates = [makeCertificate("near.bench"), makeCertificate("far.bench")] as const;
     const start = (i: End): Child => {
       const [end, other] = [endOf(ends, i), otherOf(i)];
@@ -142,12 +158,13 @@ export function openVpn(program: string, note: string): OpenTunnel {
         `ifconfig ${INSIDE[i]} ${INSIDE[other]}`,
         `tun-mtu ${mtu}`,
         "mssfix 0",
-        "data-ciphers AES-256-GCM",
+        `data-ciphers ${cipher.toUpperCase()}`,
         "cert /run/cert.pem",
         "key /run/key.pem",
         `peer-fingerprint ${fingerprintOf(certificates[other].cert)}`,
         ...(i === 0 ? ["tls-client"] : ["tls-server", "dh none"]),
-        "verb 1",
+        // From here on it says what it has agreed on.
+        "verb 2",
       ];
       writeFileSync(join(end.runFolder, "bench.ovpn"), `${lines.join("\n")}\n`);
       return end.start({ name: "openvpn", command: program, args: ["--config", "/run/bench.ovpn"] });
@@ -158,7 +175,7 @@ export function openVpn(program: string, note: string): OpenTunnel {
       await child.waitForLine(/Initialization Sequence Completed/, { withinMs: WITHIN_MS, stream: "stdout" });
     await untilThere(ends.near, `ping -n -c 1 -W 1 ${INSIDE[1]}`, programs[0]);
     const rest = { ...ends, address: INSIDE[1], programs, startNear: async () => start(0) };
-    return { name: "openvpn", title: "OpenVPN", note, ...rest };
+    return { name, title, note, ...rest };
   };
 }
 

@@ -24,7 +24,9 @@ const PANEL_GAP = 30;
 const HEADER = 104;
 const FOOTER = 56;
 const LINE = 20;
-const LABEL = 112;
+/** Of the names of arms before the bars: what a letter takes in wide fonts, and the space behind. */
+const LETTER = 9;
+const LABEL_GAP = 10;
 /** Room for the figure behind the longest bar. */
 const FIGURE = 128;
 
@@ -89,8 +91,14 @@ function drawPanel(cell: Cell, all: readonly Arm[]): string {
   return [
     text(0, 14, cell.title, "panel"),
     text(PANEL_WIDTH, 14, cell.unit + less, "quiet", "end"),
-    ...arms.map((arm, i) => drawArm({ cell, arm, most, first: all[0], y: TITLE + i * (BAR + BAR_GAP) })),
+    ...arms.map((arm, i) =>
+      drawArm({ cell, arm, most, first: all[0], label: labelOf(all), y: TITLE + i * (BAR + BAR_GAP) }),
+    ),
   ].join("");
+}
+
+function labelOf(arms: readonly Arm[]): number {
+  return LABEL_GAP + LETTER * Math.max(...arms.map(({ title }) => title.length));
 }
 
 interface Row {
@@ -99,23 +107,25 @@ interface Row {
   /** What the longest bar stands for. */
   readonly most: number;
   readonly first: Arm | undefined;
+  /** Width of the names before the bars. */
+  readonly label: number;
   readonly y: number;
 }
 
-function drawArm({ cell, arm, most, first, y }: Row): string {
+function drawArm({ cell, arm, most, first, label, y }: Row): string {
   const spread = spreadOf(valuesOf(cell, arm.name));
   if (spread === undefined) return "";
   const scale = (value: number): number =>
-    LABEL + (most === 0 ? 0 : (value / most) * (PANEL_WIDTH - LABEL - FIGURE));
+    label + (most === 0 ? 0 : (value / most) * (PANEL_WIDTH - label - FIGURE));
   const [low, middle, high] = [scale(spread.min), scale(spread.median), scale(spread.max)];
   const line = y + BAR / 2;
-  const width = px(Math.max(middle - LABEL, 1));
+  const width = px(Math.max(middle - label, 1));
   const isFirst = arm === first;
   const ratio = isFirst || first === undefined ? undefined : ratioOf(cell, first.name, arm.name)?.median;
   const isWon = ratio !== undefined && ratio > 1 === (cell.better === "higher");
   return [
-    text(LABEL - 10, line + 5, arm.title, "", "end"),
-    `<rect class="${kindOf(arm, isFirst)}" x="${LABEL}" y="${y}" width="${width}" height="${BAR}" rx="3"/>`,
+    text(label - LABEL_GAP, line + 5, arm.title, "", "end"),
+    `<rect class="${kindOf(arm, isFirst)}" x="${label}" y="${y}" width="${width}" height="${BAR}" rx="3"/>`,
     `<path class="range" d="M${px(low)} ${line}H${px(high)}"/>`,
     text(px(high + 8), line + 5, figure(spread.median), "number"),
     ratio === undefined

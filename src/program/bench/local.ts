@@ -3,7 +3,16 @@ import { spawnSync } from "node:child_process";
 import { PosternError } from "../../base/index.ts";
 import { findHelper } from "../../host/index.ts";
 import { type Child, createLab, type Lab } from "../lab/index.ts";
-import { type OpenArm, type OpenTunnel, openCable, openPostern, openVpn, wireguardGo } from "./arms.ts";
+import {
+  OPENVPN_ARMS,
+  type OpenArm,
+  type OpenTunnel,
+  type OpenVpnCipher,
+  openCable,
+  openPostern,
+  openVpn,
+  wireguardGo,
+} from "./arms.ts";
 import { type Direction, type Measured, openServer, roundTrips, start, tcp, udp } from "./loads.ts";
 import { UDP_BYTES } from "./loss-free.ts";
 import type { Better, Cell, Sample } from "./result.ts";
@@ -13,6 +22,8 @@ export interface LocalPlan {
   readonly pairs: number;
   readonly seconds: number;
   readonly streams: readonly number[];
+  /** An arm for each. */
+  readonly openVpnCiphers: readonly OpenVpnCipher[];
   /** Makes the order of arms; 0 to 1. */
   readonly draw: () => number;
   readonly say: (line: string) => void;
@@ -43,7 +54,7 @@ export async function measureHere(plan: LocalPlan, signal: AbortSignal): Promise
         `install the package ${from}`,
       );
   }
-  const { tunnels, missing } = findTunnels();
+  const { tunnels, missing } = findTunnels(plan);
   const lab = createLab();
   const onAbort = (): void => void lab.close();
   signal.addEventListener("abort", onAbort);
@@ -91,7 +102,10 @@ interface Tunnel {
   readonly isNeeded?: true;
 }
 
-function findTunnels(): { readonly tunnels: readonly Tunnel[]; readonly missing: string[] } {
+function findTunnels({ openVpnCiphers }: LocalPlan): {
+  readonly tunnels: readonly Tunnel[];
+  readonly missing: string[];
+} {
   const tunnels: Tunnel[] = [{ title: "postern", open: openPostern, isNeeded: true }];
   const missing: string[] = [];
   const go = findHelper("wireguard-go");
@@ -99,16 +113,13 @@ function findTunnels(): { readonly tunnels: readonly Tunnel[]; readonly missing:
     tunnels.push({ title: "wireguard-go", open: wireguardGo(go, noteOf(go)) });
   else missing.push("wireguard-go is not compared: install the packages wireguard-go and wireguard-tools.");
   const vpn = findHelper("openvpn");
-  if (vpn !== undefined && findHelper("openssl") !== undefined)
-    tunnels.push({ title: "OpenVPN", open: openVpn(vpn, noteOfOpenVpn(vpn)) });
-  else missing.push("OpenVPN is not compared: install the packages openvpn and openssl.");
+  if (vpn !== undefined && findHelper("openssl") !== undefined) {
+    const version = /^OpenVPN (\S+)/.exec(versionOf(vpn))?.[1];
+    for (const cipher of openVpnCiphers)
+      tunnels.push({ title: OPENVPN_ARMS[cipher].title, open: openVpn(vpn, version, cipher) });
+  } else missing.push("OpenVPN is not compared: install the packages openvpn and openssl.");
   tunnels.push({ title: "no tunnel", open: openCable, isNeeded: true });
   return { tunnels, missing };
-}
-
-function noteOfOpenVpn(program: string): string {
-  const version = /^OpenVPN (\S+)/.exec(versionOf(program))?.[1];
-  return `${version === undefined ? "" : `${version}, `}AES-256-GCM over UDP, no compression`;
 }
 
 function versionOf(program: string): string {

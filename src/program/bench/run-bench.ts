@@ -11,6 +11,7 @@ import { enter, isInside } from "../lab/index.ts";
 import type { BenchOptions } from "../options.ts";
 import { systemRandom } from "../system-random.ts";
 import { VERSION } from "../version.ts";
+import type { OpenVpnCipher } from "./arms.ts";
 import { drawChart } from "./chart.ts";
 import { measureHere } from "./local.ts";
 import { measureAgainst } from "./remote-client.ts";
@@ -77,7 +78,9 @@ async function measure(options: BenchOptions, io: ProgramIo, signal: AbortSignal
   const seed = options.seed ?? randomU32(systemRandom);
   const random = createSeededRandom(seed);
   const draw = (): number => randomU32(random) / 2 ** 32;
-  const outcome = await measureHere({ mtu: options.mtu, pairs, seconds, streams, draw, say }, signal);
+  const openVpnCiphers = ciphersOf(options.openvpnCipher);
+  const plan = { mtu: options.mtu, pairs, seconds, streams, openVpnCiphers, draw, say };
+  const outcome = await measureHere(plan, signal);
   const { cells, missing, othersShare } = outcome;
   const arms = outcome.arms.map(({ name, title, note }) => ({
     name,
@@ -145,6 +148,10 @@ function readEarlier(path: string): BenchResult {
       "name a file that --output wrote",
     );
   return result.value;
+}
+
+function ciphersOf(choice: BenchOptions["openvpnCipher"]): readonly OpenVpnCipher[] {
+  return choice === "both" ? ["aes-256-gcm", "chacha20-poly1305"] : [choice];
 }
 
 /** `1,4,16` as numbers. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { OPENVPN_ARMS } from "../../../../src/program/bench/arms.ts";
 import { drawChart } from "../../../../src/program/bench/chart.ts";
 import { formatComparison, formatReport } from "../../../../src/program/bench/report.ts";
 import {
@@ -120,6 +121,23 @@ describe("PG-203: an earlier result", () => {
     expect(lines(measured(0.3, 2))[1]).toMatch(/better$/);
   });
 
+  it("of before OpenVPN had several ciphers is compared with the same one, and nothing with another", () => {
+    const earlier = resultOf([cellOf({ postern: [2, 3, 4], openvpn: [1, 1, 1] })], {
+      arms: [
+        { name: "postern", title: "postern" },
+        { name: "openvpn", title: "OpenVPN", note: "2.6.14, AES-256-GCM over UDP, no compression" },
+      ],
+    });
+    const arms = [{ name: "postern", title: "postern" }, ...Object.values(OPENVPN_ARMS)];
+    const now = cellOf({ postern: [2, 3, 4], openvpn: [1, 1, 1], "openvpn-chacha20": [1, 1, 1] });
+    const old = readResult(JSON.stringify(earlier));
+    if (!old.ok) throw new Error(old.reason);
+    expect(formatComparison(old.value, resultOf([now], { arms })).slice(3)).toEqual([
+      expect.stringMatching(/^TCP up, postern +Gbit\/s +3 +3 +1$/),
+      expect.stringMatching(/^TCP up, postern against OpenVPN AES +× +3 +3 +1 +within the noise$/),
+    ]);
+  });
+
   it("TS-60: one run and two are too few to say", () => {
     expect(verdictOf([40, 50])).toMatch(/too few runs to say$/);
   });
@@ -145,6 +163,16 @@ describe("PG-202: the picture", () => {
     expect(svg).toContain("Other programs used 40 %");
     const heights = [svg, drawChart(resultOf([CELL]))].map((one) => Number(/height="(\d+)"/.exec(one)?.[1]));
     expect(heights[0]).toBe((heights[1] ?? 0) + 20);
+  });
+
+  it("names OpenVPN with its cipher, in its margins", () => {
+    const arms = [{ name: "postern", title: "postern" }, ...Object.values(OPENVPN_ARMS)];
+    const svg = drawChart(
+      resultOf([cellOf({ postern: [1], openvpn: [1], "openvpn-chacha20": [1] })], { arms }),
+    );
+    const names = [...svg.matchAll(/<text x="([\d.]+)"[^>]*text-anchor="end">(OpenVPN [^<]*)</g)];
+    expect(names.map(([, , name]) => name)).toEqual(["OpenVPN AES", "OpenVPN ChaCha20"]);
+    for (const [, x, name = ""] of names) expect(Number(x)).toBeGreaterThanOrEqual(9 * name.length);
   });
 
   it("draws a bar for each arm that was measured", () => {
