@@ -13,9 +13,9 @@
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
 import { endOnSignals } from "../lib/ending.mjs";
-import { beginResult, cellOf, endResult } from "../lib/result.mjs";
+import { beginResult, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
-import { createDraw, shuffled, spread, summary } from "../lib/statistics.mjs";
+import { createDraw, summary } from "../lib/statistics.mjs";
 import {
   MAIN,
   openClientGateway,
@@ -24,13 +24,11 @@ import {
   openVeth,
   openWireguardGo,
 } from "./arms.mjs";
+import { format, planFor, REPEATS_MAX, runCell } from "./cells.mjs";
 import { measureIdle } from "./idle.mjs";
-import { openServers, ping, tcp, udp } from "./loads.mjs";
+import { openServers, tcp } from "./loads.mjs";
 import { measureFirstAnswer, measureReady } from "./ready.mjs";
 import { findWireguardGo } from "./wireguard-go.mjs";
-
-const REPEATS_MAX = 2;
-const SPREAD_MAX = 0.15;
 
 function readOptions() {
   const { values } = parseArgs({
@@ -63,87 +61,6 @@ function readOptions() {
     hasBaseline: !values["without-wireguard-go"],
     json: values.json,
   };
-}
-
-/** The cells for one MTU: name, unit, load. */
-function planFor(mtu, { cells, seconds, roundTripMs }) {
-  const plan = [];
-  const add = (name, unit, params, load) =>
-    plan.push({
-      name: `${name}-${mtu}${roundTripMs === 0 ? "" : `-${roundTripMs}ms`}`,
-      unit,
-      params: { mtu, ...(roundTripMs === 0 ? {} : { roundTripMs }), ...params },
-      load,
-    });
-  if (cells.has("tcp")) {
-    for (const direction of ["up", "down"]) {
-      add(`tcp-${direction}`, "Gbit/s", { direction, seconds }, (arm) => tcp(arm, { direction, seconds }));
-    }
-  }
-  if (cells.has("streams")) {
-    for (const direction of ["up", "down"]) {
-      const params = { streams: 4, direction, seconds };
-      add(`tcp-4-streams-${direction}`, "Gbit/s", params, (arm) => tcp(arm, params));
-    }
-  }
-  if (cells.has("udp")) {
-    for (const [bytes, offered] of [
-      [64, "150M"],
-      [1200, "2500M"],
-    ]) {
-      const params = { bytes, offered, seconds };
-      add(`udp-${bytes}`, "packets/s", params, (arm) => udp(arm, params));
-    }
-  }
-  if (cells.has("ping")) {
-    add("ping-idle", "ms (median)", {}, (arm) => ping(arm, { isLoaded: false }));
-    add("ping-loaded", "ms (p99)", {}, (arm) => ping(arm, { isLoaded: true }));
-  }
-  return plan;
-}
-
-/** Runs a cell's load on every arm, pair by pair, in drawn order. */
-async function runCell({ name, unit, params, load }, arms, options, draw) {
-  const samples = [];
-  for (let pair = 0; pair < options.pairs; pair++) {
-    for (const arm of shuffled(arms, draw))
-      samples.push({ arm: arm.name, pair, ...(await runValid(arm, load, options)) });
-  }
-  const names = arms.map((arm) => arm.name);
-  const baseline = samples.filter((sample) => sample.arm === names.at(-1)).map((sample) => sample.value);
-  const wide = baseline.length > 1 && spread(baseline) > SPREAD_MAX;
-  const notes = wide ? `invalid: the baseline's spread is ${(spread(baseline) * 100).toFixed(0)} %` : "";
-  const cell = cellOf({ name, params, unit, samples, arms: names, notes });
-  printCell(cell, names);
-  return cell;
-}
-
-async function runValid(arm, load, { repeats }) {
-  for (let attempt = 0; ; attempt++) {
-    const sample = await load(arm);
-    if (sample.valid || attempt >= repeats) return attempt === 0 ? sample : { ...sample, repeated: attempt };
-  }
-}
-
-function printCell(cell, names) {
-  const values = names.map((name) => `${name} ${format(cell.arms[name]?.median)}`).join(", ");
-  const ratios = Object.entries(cell.ratio_to).map(([to, ratio]) => {
-    const cpu = cell.cpu_ratio_to[to];
-    const cost = cpu === undefined ? "" : `, CPU per GB ${format(cpu.median)}×`;
-    return `${format(ratio?.median)}× ${to} [${format(ratio?.min)}–${format(ratio?.max)}]${cost}`;
-  });
-  const invalid = cell.samples.filter((sample) => sample.valid === false).length;
-  const notes = [
-    ...(invalid > 0 ? [`${invalid} of ${cell.samples.length} samples invalid`] : []),
-    cell.notes,
-  ];
-  console.error(
-    `${cell.name.padEnd(18)} ${cell.unit.padEnd(12)} ${values}; ${ratios.join("; ")} ${notes.join("; ")}`,
-  );
-}
-
-function format(value) {
-  return value === undefined ? "–" : Number(value.toPrecision(3)).toString();
 }
 
 /** All cells of one MTU: arms up, loads, arms down. */
