@@ -3,10 +3,11 @@
  * wireguard-go (G-12).
  *
  *   npm run bench -- handshake [--runtime node24|node20|system|PATH] [--peers 500] [--rounds 5]
- *       [--pairs 5] [--flood 50000] [--seconds 8] [--cells responder,flood,genuine] [--json]
+ *       [--pairs 5] [--flood 50000] [--seconds 8] [--cells responder,flood,genuine] [--threads 1,2] [--json]
  *
  * Responder: a caller in another namespace plays many peers, each at an address of its own, and answers
- * cookies; the first round only warms up. Flood: `flooded.mjs`. Genuine: `genuine.mjs`. Needs root, iperf3 and wireguard-tools.
+ * cookies; the first round only warms up. Flood: `flooded.mjs`. Genuine: `genuine.mjs`.
+ * With --threads there is an arm of Postern for each number of worker pairs (PG-176). Needs root, iperf3 and wireguard-tools.
  */
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +19,7 @@ import { cpuSeconds } from "../lib/processor.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
 import { findRuntime } from "../lib/runtime.mjs";
 import { createDraw, shuffled } from "../lib/statistics.mjs";
-import { MAIN, openPosternWg, openWireguardGo } from "../tunnel/arms.mjs";
+import { MAIN, openPosternWg, openWireguardGo, threadsOf } from "../tunnel/arms.mjs";
 import { openServers } from "../tunnel/loads.mjs";
 import { findWireguardGo } from "../tunnel/wireguard-go.mjs";
 import { addStranger, measureFlooded } from "./flooded.mjs";
@@ -42,6 +43,7 @@ function readOptions() {
       seconds: { type: "string", default: "8" },
       arms: { type: "string", default: "postern,wireguard-go" },
       cells: { type: "string", default: "responder,flood,genuine" },
+      threads: { type: "string" },
       seed: { type: "string", default: "1" },
       json: { type: "boolean", default: false },
     },
@@ -55,6 +57,8 @@ function readOptions() {
     seconds: Number(values.seconds),
     arms: values.arms.split(","),
     cells: values.cells.split(","),
+    // Without the option the program decides, and cells have their plain names.
+    threads: values.threads?.split(",").map(Number),
     seed: Number(values.seed),
     json: values.json,
   };
@@ -69,9 +73,10 @@ function configuration(privateKey, keys) {
   return `${lines.join("\n")}\n`;
 }
 
-async function startPostern(end, config, { runtime }) {
+async function startPostern(end, config, { runtime, threads }) {
   writeSecret(join(end.runFolder, "wg0.conf"), config);
-  const child = end.start({ name: "postern wg", command: runtime.path, args: [MAIN, "wg", "/run/wg0.conf"] });
+  const args = [MAIN, "wg", "/run/wg0.conf", ...threadsOf(threads)];
+  const child = end.start({ name: "postern wg", command: runtime.path, args });
   await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   return child;
 }
@@ -212,6 +217,16 @@ async function runGenuine(arms, draw, options, rate) {
   });
 }
 
+/** One for each number of worker pairs, which are told apart by it where several are measured. */
+function posternArms(threads) {
+  if (threads === undefined) return [{ name: "postern", start: startPostern, open: openPosternWg }];
+  return threads.map((count) => ({
+    name: `postern ${count}`,
+    start: (end, config, options) => startPostern(end, config, { ...options, threads: count }),
+    open: (lab, options) => openPosternWg(lab, { ...options, threads: count }),
+  }));
+}
+
 async function main() {
   endOnSignals();
   const options = readOptions();
@@ -224,24 +239,28 @@ async function main() {
     runtime: `node ${options.runtime.version}`,
     baselines: { "wireguard-go": baseline?.version },
   });
-  const arms = [{ name: "postern", start: startPostern, open: openPosternWg }];
+  const arms = posternArms(options.threads);
   if (baseline !== undefined && options.arms.includes("wireguard-go")) {
     arms.push({ name: "wireguard-go", start: startWireguardGo, open: openWireguardGo });
   }
   const draw = createDraw(options.seed);
-  const all = { ...options, program, mtu: MTU };
+  const { threads: lists, ...rest } = options;
+  const all = { ...rest, program, mtu: MTU };
   if (options.cells.includes("responder")) result.cells.push(await runResponder(arms, draw, all));
   if (options.cells.includes("flood")) result.cells.push(await runFlood(arms, draw, all));
   if (options.cells.includes("genuine")) {
     for (const rate of [options.rate / 10, options.rate])
       result.cells.push(await runGenuine(arms, draw, all, rate));
   }
+  // Beside the cells of one pair, which they do not replace in the report.
+  if (lists !== undefined)
+    for (const cell of result.cells) cell.name += `, ${lists.join(" and ")} worker pairs`;
   for (const { name, ratio_to } of result.cells) {
-    const ratio = ratio_to["wireguard-go"];
-    if (ratio === undefined) continue;
-    console.error(
-      `${name}: ratio ${ratio.median.toFixed(2)} [${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`,
-    );
+    for (const [other, ratio] of Object.entries(ratio_to)) {
+      if (ratio === undefined) continue;
+      const range = `[${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}]`;
+      console.error(`${name}: ratio ${ratio.median.toFixed(2)} ${range} to ${other}`);
+    }
   }
   endResult(result, options);
 }

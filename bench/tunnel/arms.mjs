@@ -74,8 +74,11 @@ export async function openWireguardGo(lab, { mtu, program, roundTripMs }) {
   return { name: "wireguard-go", near, far, address: "10.7.0.2", processes, support };
 }
 
-/** `postern wg` at both ends. `main`: the program of another checkout. */
-export async function openPosternWg(lab, { mtu, runtime, name = "postern", main = MAIN, roundTripMs }) {
+/** `postern wg` at both ends. `main`: the program of another checkout; `threads`: pairs of workers (PG-176). */
+export async function openPosternWg(
+  lab,
+  { mtu, runtime, name = "postern", main = MAIN, threads, roundTripMs },
+) {
   const { near, far, support } = await openEnds(lab, name, roundTripMs);
   const ends = [near, far];
   const keys = await makeKeys(near, 2);
@@ -98,12 +101,17 @@ export async function openPosternWg(lab, { mtu, runtime, name = "postern", main 
     return end.start({
       name: "postern wg",
       command: runtime.path,
-      args: [...runtime.words, main, "wg", "/run/wg0.conf"],
+      args: [...runtime.words, main, "wg", "/run/wg0.conf", ...threadsOf(threads)],
     });
   });
   for (const child of processes)
     await child.waitForLine(/^ready$/, { withinMs: WITHIN_MS, stream: "stdout" });
   return { name, near, far, address: "10.7.0.2", processes, support, isPostern: true };
+}
+
+/** Nothing unless it is asked for: older checkouts do not know the option. */
+export function threadsOf(threads) {
+  return threads === undefined ? [] : ["--threads", String(threads)];
 }
 
 const FAR = { name: "Far", type: "cidr", address: "172.20.0.0/16", site: "default" };
