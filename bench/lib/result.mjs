@@ -60,7 +60,7 @@ export function cellOf({ name, params, unit, samples, arms, notes }) {
 }
 
 /** Subject through baseline, pair by pair. */
-function pairRatios(samples, subject, baseline, key) {
+export function pairRatios(samples, subject, baseline, key) {
   const ratios = [];
   for (const sample of samples) {
     if (sample.arm !== subject) continue;

@@ -18,6 +18,15 @@ export function summary(values) {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
+/** The mean of ratios, by their logarithms, and its standard error as a share; fewer than two have none. */
+export function meanOfRatios(ratios) {
+  if (ratios.length < 2) return undefined;
+  const logs = ratios.map(Math.log);
+  const mean = logs.reduce((a, b) => a + b) / logs.length;
+  const squares = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0);
+  return { mean: Math.exp(mean), error: Math.sqrt(squares / (logs.length - 1) / logs.length) };
+}
+
 /** (max − min) / median: a baseline above 15 % makes a run invalid. */
 export function spread(values) {
   const { median: middle, min, max } = summary(values);

@@ -18,19 +18,10 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { ROOT } from "../../scripts/steps.mjs";
+import { applyPatch, copyTree, environmentOf } from "../../scripts/tree-copy.mjs";
 
 const PATCHES = join(ROOT, "test", "mutants");
 const CACHE = join(ROOT, ".cache", "mutants");
@@ -38,9 +29,6 @@ const COPY = join(CACHE, `tree-${process.pid}`);
 const REPORT = join(COPY, ".cache", "report.json");
 const BOUND_SECONDS = 120;
 const PROGRAMS = "programs";
-
-/** Git must not take the copy for a part of the clone around it. */
-const ENVIRONMENT = { ...process.env, GIT_CEILING_DIRECTORIES: CACHE };
 
 function readPatch(folder, name) {
   const path = join(folder, name);
@@ -59,35 +47,8 @@ function readPatch(folder, name) {
   };
 }
 
-/** Everything that git knows or would take, the build with its times, and the packages by links. */
-function makeCopy() {
-  rmSync(COPY, { recursive: true, force: true });
-  const { stdout } = spawnSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
-    timeout: 60_000,
-    cwd: ROOT,
-    encoding: "utf8",
-    maxBuffer: 1 << 26,
-  });
-  for (const file of stdout.split("\0")) {
-    if (file === "" || !existsSync(join(ROOT, file))) continue;
-    mkdirSync(dirname(join(COPY, file)), { recursive: true });
-    cpSync(join(ROOT, file), join(COPY, file), { preserveTimestamps: true });
-  }
-  cpSync(join(ROOT, "build"), join(COPY, "build"), { recursive: true, preserveTimestamps: true });
-  for (const packages of ["node_modules", "runtime/node_modules"]) {
-    if (existsSync(join(ROOT, packages))) symlinkSync(join(ROOT, packages), join(COPY, packages));
-  }
-}
-
 function apply(patch, ...options) {
-  if (patch.isEmpty) return undefined;
-  const { status, stderr } = spawnSync("git", ["apply", ...options, patch.path], {
-    timeout: 60_000,
-    cwd: COPY,
-    env: ENVIRONMENT,
-    encoding: "utf8",
-  });
-  return status === 0 ? undefined : stderr.trim();
+  return patch.isEmpty ? undefined : applyPatch(COPY, patch.path, ...options);
 }
 
 /** Runs a command in the copy; what is still running at the bound is ended with all its children. */
@@ -95,7 +56,7 @@ function runInCopy(command, args, boundMs) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: COPY,
-      env: ENVIRONMENT,
+      env: environmentOf(COPY),
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -225,7 +186,8 @@ async function main(args) {
     .map((name) => readPatch(folder, name))
     .filter(({ name }) => wanted.length === 0 || wanted.includes(name));
   if (patches.length === 0) throw new Error(`no patch in ${folder} has such a name: ${wanted.join(" ")}`);
-  makeCopy();
+  rmSync(COPY, { recursive: true, force: true });
+  copyTree(COPY);
   const fault = await checkUnchanged(patches);
   if (fault !== undefined) throw new Error(`the tree without faults: ${fault}`);
   let unnoticed = 0;
