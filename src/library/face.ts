@@ -12,6 +12,7 @@ export interface DialOptions {
   /** A name or an address of a resource. */
   readonly host: string;
   readonly port: number;
+  /** Where it is given, an address of the other family is `unreachable`. Default: both, IPv6 first. */
   readonly family?: 4 | 6;
   /** Default: a minute. */
   readonly timeoutMs?: number;

@@ -48,7 +48,7 @@ const FAMILIES = { 4: TYPE.A, 6: TYPE.AAAA } as const;
 /**
  * Addresses of resources that `host` has, IPv6 first.
  *
- * @throws PosternError `not_a_resource`
+ * @throws PosternError `not_a_resource`; `unreachable` where it has none of the wanted family
  */
 export async function resolveHost(
   parts: DialParts,
@@ -58,7 +58,14 @@ export async function resolveHost(
   const literal = parseIp(host.replace(/^\[(.*)\]$/, "$1"));
   if (literal.ok) {
     if (ownerOf(parts, literal.value) === undefined) throw notAResource(host);
-    return [literal.value];
+    const own = literal.value.length === 4 ? 4 : 6;
+    if (family === undefined || family === own) return [literal.value];
+    const hint = `leave family away, or name an address for IPv${family}`;
+    throw new PosternError(
+      "unreachable",
+      `${host} is an IPv${own} address, and IPv${family} is wanted`,
+      hint,
+    );
   }
   const families = family === undefined ? ([6, 4] as const) : [family];
   const reports = await Promise.all(families.map((one) => parts.dns.lookup(host, FAMILIES[one])));
@@ -67,7 +74,9 @@ export async function resolveHost(
   if (inside.length > 0) return inside;
   const isNamed = reports.some(({ decision }) => decision.kind === "local" && decision.rid !== undefined);
   if (!isNamed) throw notAResource(host);
-  throw new PosternError("unreachable", `${host} has no address of the wanted family`);
+  // Without a wanted family both were asked for.
+  const which = family === undefined ? "address" : `address for IPv${family}`;
+  throw new PosternError("unreachable", `${host} has no ${which}`);
 }
 
 /** The resource that an address belongs to. */

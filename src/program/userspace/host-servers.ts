@@ -22,9 +22,13 @@ export function hostDo53Servers(): readonly Do53Server[] {
 /** The number of an interface, as a link-local address has it; `undefined`: there is none, or it has none. */
 export function scopeOf(zone: string): number | undefined {
   if (/^\d+$/.test(zone)) return Number(zone);
-  // Loopback and IPv4 have none, or 0.
-  for (const one of networkInterfaces()[zone] ?? []) {
-    if (one.family === "IPv6" && one.scopeid) return one.scopeid;
+  try {
+    // Loopback and IPv4 have none, or 0.
+    for (const one of networkInterfaces()[zone] ?? []) {
+      if (one.family === "IPv6" && one.scopeid) return one.scopeid;
+    }
+  } catch {
+    // The system does not tell now (PG-210): asked again with the next question.
   }
   return undefined;
 }

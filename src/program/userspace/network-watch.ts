@@ -25,11 +25,14 @@ export function watchOwnNetwork({ find, now, onAddresses, onStandstill }: Networ
   const suspend = createSuspendWatch();
   let known = find();
   let timer: NodeJS.Timeout;
+  /** Told as soon as there is an address: a resumed host takes some seconds to have its network again. */
+  let owedMs: number | undefined;
 
   function look(): void {
-    const stillMs = suspend.stoodStillMs(now());
+    const stillMs = suspend.stoodStillMs(now()) ?? owedMs;
     const found = find();
     // Without an address there is nothing to connect to.
+    owedMs = found.length > 0 ? undefined : stillMs;
     if (found.length > 0) {
       const isChanged = !equalValues(found, known);
       known = found;

@@ -19,7 +19,7 @@ import type { AskToken } from "../token-renewal.ts";
 import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { watchOwnNetwork } from "./network-watch.ts";
-import { ownAddresses } from "./own-network.ts";
+import { createOwnAddresses } from "./own-network.ts";
 
 export interface UserspaceOptions<Machine extends PeerMachine> {
   readonly role: TunnelRole<Machine>;
@@ -67,7 +67,8 @@ export async function openPeer<Machine extends PeerMachine>(
 ): Promise<UserspacePeer<Machine>> {
   const { role, log } = options;
   const ending = createEnding();
-  const find = (): readonly IpAddress[] => options.addresses ?? ownAddresses();
+  const { addresses } = options;
+  const find = addresses === undefined ? createOwnAddresses(log) : () => addresses;
   let socketFailed = (): void => {};
   const engine = await openEngine({
     mode: role.name,

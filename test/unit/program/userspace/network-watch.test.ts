@@ -53,11 +53,20 @@ describe("a peer without a device watches its network and itself", () => {
 
   it("PG-74: without an address there is nothing to do, and those that come back are the same", () => {
     addresses = [];
-    stoodStillMs += 60_000;
     passLook();
     addresses = HOME;
     passLook();
     expect(heard).toEqual([]);
+  });
+
+  it("PG-74: a standstill behind which there is no address at first is told with the first one, once", () => {
+    addresses = [];
+    stoodStillMs += 60_000;
+    for (let i = 0; i < 3; i++) passLook();
+    expect(heard).toEqual([]);
+    addresses = HOME;
+    for (let i = 0; i < 3; i++) passLook();
+    expect(heard).toEqual([60_000]);
   });
 
   it("PG-130: looks no more once it is closed", () => {

@@ -1,7 +1,11 @@
 import type { NetworkInterfaceInfo } from "node:os";
 import { describe, expect, it } from "vitest";
-import { formatIp } from "../../../../src/base/index.ts";
-import { type Interfaces, ownAddresses } from "../../../../src/program/userspace/own-network.ts";
+import { formatIp, ip, SILENT } from "../../../../src/base/index.ts";
+import {
+  createOwnAddresses,
+  type Interfaces,
+  ownAddresses,
+} from "../../../../src/program/userspace/own-network.ts";
 
 function one(address: string, internal = false): NetworkInterfaceInfo {
   const base = { address, internal, netmask: "", mac: "", cidr: null };
@@ -29,5 +33,30 @@ describe("our own addresses, as a runtime tells them", () => {
     const many = Array.from({ length: 12 }, (_, i) => one(`192.0.2.${i + 1}`));
     expect(found({ eth0: many })).toHaveLength(8);
     expect(found({ lo: [one("127.0.0.1", true)], eth0: undefined })).toEqual(["127.0.0.1"]);
+  });
+});
+
+describe("addresses that the system does not tell", () => {
+  const HOME = [ip("192.0.2.5")];
+
+  it("PG-210: are those that it told last, and are asked for again", () => {
+    let [isShort, said] = [false, 0];
+    const log = { ...SILENT, warn: () => void said++ };
+    const find = createOwnAddresses(log, () => {
+      if (isShort) throw new Error("uv_interface_addresses returned EMFILE");
+      return HOME;
+    });
+    expect(find()).toEqual(HOME);
+    isShort = true;
+    expect([find(), find(), said]).toEqual([HOME, HOME, 2]);
+    isShort = false;
+    expect([find(), said]).toEqual([HOME, 2]);
+  });
+
+  it("PG-210: are an error when they are asked for the first time", () => {
+    const find = createOwnAddresses(SILENT, () => {
+      throw new Error("uv_interface_addresses returned EMFILE");
+    });
+    expect(find).toThrow(expect.objectContaining({ code: "host", hint: expect.stringContaining("ulimit") }));
   });
 });
