@@ -1,7 +1,14 @@
 /**
  * The flows that are under way, and what is remembered of those that are done (PT-85).
  */
-import { after, earliest, type Instant, instant } from "../../base/index.ts";
+import {
+  after,
+  createDeadlineQueue,
+  type DeadlineQueue,
+  type Instant,
+  instant,
+  type QueueEntry,
+} from "../../base/index.ts";
 import type { GatewayRequest } from "../protocol/index.ts";
 import type { AuthorizationRecord } from "./authorizations.ts";
 import type { Core } from "./core.ts";
@@ -11,12 +18,12 @@ export type GatewayCandidates = Exclude<GatewayRequest, { kind: "flow-authorized
 /** `asked`: the gateway has not answered. `answered`: waits for the disk. `done`: remembers its ref. */
 export type FlowStage = "asked" | "answered" | "done";
 
-export interface Flow {
+/** Due: where it is late, or to be forgotten. */
+export interface Flow extends QueueEntry {
   readonly ref: string;
   readonly record: AuthorizationRecord;
   /** The revision of the store that holds the record. */
   readonly revision: number;
-  readonly forgetAt: Instant;
   /** Gateways that have failed this request already. */
   readonly excluded: readonly string[];
   /** When the client asked. */
@@ -24,8 +31,7 @@ export interface Flow {
   /** Gateways that the client knows, best first. */
   known: readonly string[];
   stage: FlowStage;
-  /** Its place among all that gateways are asked, and when that was. */
-  question: number;
+  /** When its gateway was asked this first. */
   askedAt: Instant;
   answerBy: Instant;
   lastAskedAt: Instant;
@@ -46,12 +52,6 @@ export interface GivenGateway {
   readonly sockets: readonly (number | undefined)[];
 }
 
-/** A gateway's last answer. */
-interface LastAnswer {
-  readonly question: number;
-  readonly at: Instant;
-}
-
 export interface FlowTable {
   readonly core: Core;
   readonly byRef: Map<string, Flow>;
@@ -61,10 +61,10 @@ export interface FlowTable {
   readonly pendingOfPair: Map<string, Set<Flow>>;
   /** By client and resource. */
   readonly given: Map<string, GivenGateway>;
-  /** By gateway. */
-  readonly answers: Map<string, LastAnswer>;
-  lastQuestion: number;
-  nextAt: Instant | undefined;
+  /** When each gateway answered last. */
+  readonly answers: Map<string, Instant>;
+  /** All flows that are known, so that waiting for many costs nothing until one is due. */
+  readonly deadlines: DeadlineQueue<Flow>;
 }
 
 export const ANSWER_WITHIN_MS = 5_000;
@@ -81,27 +81,25 @@ export function createFlowTable(core: Core): FlowTable {
     pendingOfPair: new Map(),
     given: new Map(),
     answers: new Map(),
-    lastQuestion: 0,
-    nextAt: undefined,
+    deadlines: createDeadlineQueue(),
   };
 }
 
 /** A flow that nobody has been asked about yet. */
 export function createFlow(
-  table: FlowTable,
   now: Instant,
   of: Pick<Flow, "ref" | "record" | "revision" | "excluded" | "since" | "known" | "clientKey" | "gatewayKey">,
 ): Flow {
   return {
     ...of,
-    forgetAt: onGrid(after(now, FORGET_AFTER_MS)),
     stage: "asked",
-    question: ++table.lastQuestion,
     askedAt: now,
     answerBy: after(now, ANSWER_WITHIN_MS),
     lastAskedAt: now,
     held: [],
     heldCount: 0,
+    dueAt: undefined,
+    place: -1,
   };
 }
 
@@ -112,30 +110,46 @@ export function addFlow(table: FlowTable, flow: Flow): void {
   const flows = table.pendingOfPair.get(`${cid}|${gid}`);
   if (flows === undefined) table.pendingOfPair.set(`${cid}|${gid}`, new Set([flow]));
   else flows.add(flow);
-  wakeAt(table, flow.answerBy);
+  table.deadlines.set(flow, flow.answerBy);
 }
 
 /** Its gateway is asked something else: it has the time of a new question. */
-export function askAnew(table: FlowTable, now: Instant, flow: Flow): void {
-  flow.question = ++table.lastQuestion;
+export function askAnew(now: Instant, flow: Flow): void {
   flow.askedAt = now;
   flow.answerBy = after(now, ANSWER_WITHIN_MS);
 }
 
+/** It is looked at again when its gateway is late. */
+export function awaitAnswer(table: FlowTable, flow: Flow): void {
+  flow.stage = "asked";
+  table.deadlines.set(flow, flow.answerBy);
+}
+
+/** It waits for the disk, for as long as that takes. */
+export function noteAnswered(table: FlowTable, now: Instant, flow: Flow): void {
+  table.answers.set(flow.record.gid, now);
+  flow.stage = "answered";
+  table.deadlines.set(flow, undefined);
+}
+
 /**
- * Until when the flow's gateway counts as busy with what it was asked before: so long behind its last answer. Gateways
- * answer in the order of the questions, so one that has answered a later question has passed over this one.
+ * Until when the flow's gateway counts as busy: so long behind its last answer, where it has answered anything since it
+ * was asked this. It need not have been asked that before: who needs no new connection waits for nobody (TN-122).
  */
-export function busyUntil({ answers }: FlowTable, { record, question, askedAt }: Flow): Instant | undefined {
+export function busyUntil({ answers }: FlowTable, { record, askedAt }: Flow): Instant | undefined {
   const last = answers.get(record.gid);
-  if (last === undefined || last.question > question || last.at < askedAt) return undefined;
-  return after(last.at, ANSWER_WITHIN_MS);
+  return last === undefined || last < askedAt ? undefined : after(last, ANSWER_WITHIN_MS);
 }
 
 /** No longer pending; its reference is remembered for repeated answers. */
-export function endFlow(table: FlowTable, flow: Flow): void {
-  const { cid, gid, rid } = flow.record;
+export function endFlow(table: FlowTable, now: Instant, flow: Flow): void {
+  takePending(table, flow);
   flow.stage = "done";
+  table.deadlines.set(flow, onGrid(after(now, FORGET_AFTER_MS)));
+}
+
+function takePending(table: FlowTable, flow: Flow): void {
+  const { cid, gid, rid } = flow.record;
   if (table.pending.get(`${cid}|${rid}`) === flow) table.pending.delete(`${cid}|${rid}`);
   const flows = table.pendingOfPair.get(`${cid}|${gid}`);
   flows?.delete(flow);
@@ -143,27 +157,13 @@ export function endFlow(table: FlowTable, flow: Flow): void {
 }
 
 /** Neither pending nor remembered: a late answer gets `invalid_ref`. */
-export function forgetFlow(table: FlowTable, flow: Flow): void {
-  endFlow(table, flow);
+export function forgetFlow(table: FlowTable, now: Instant, flow: Flow): void {
+  const { cid, rid } = flow.record;
+  takePending(table, flow);
+  table.deadlines.set(flow, undefined);
   table.byRef.delete(flow.ref);
-}
-
-export function wakeAt(table: FlowTable, at: Instant): void {
-  table.nextAt = earliest(table.nextAt, at);
-}
-
-/** Forgets what is old and finds the next deadline. */
-export function tidyFlows(table: FlowTable, now: Instant): void {
-  for (const flow of [...table.byRef.values()]) if (now >= flow.forgetAt) forgetFlow(table, flow);
-  for (const [key, { at }] of table.given) if (now - at >= SUSPECT_FOR_MS) table.given.delete(key);
-  table.nextAt = undefined;
-  for (const flow of table.byRef.values()) {
-    wakeAt(table, flow.stage === "asked" ? earlierOf(flow.answerBy, flow.forgetAt) : flow.forgetAt);
-  }
-}
-
-function earlierOf(a: Instant, b: Instant): Instant {
-  return a < b ? a : b;
+  const given = table.given.get(`${cid}|${rid}`);
+  if (given !== undefined && now - given.at >= SUSPECT_FOR_MS) table.given.delete(`${cid}|${rid}`);
 }
 
 function onGrid(at: Instant): Instant {
