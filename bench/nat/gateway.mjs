@@ -36,7 +36,13 @@ export function createGateway(module, { clients }) {
   const plane = createPlane({ memory, module, mode: "gateway", mtu: 1280, maxPeers, flows });
   const played = playConnections(plane);
   const options = { connections: played.connections, flows: plane.flows, isHostOpen: false };
-  const machine = createTunnelGateway({ ...options, now: START, unixNow: unixMs(1_700_000_000_000) });
+  const machine = createTunnelGateway({
+    ...options,
+    now: START,
+    unixNow: unixMs(1_700_000_000_000),
+    // Nobody shakes hands here, so no place would get free.
+    setUpsAtOnce: Number.MAX_SAFE_INTEGER,
+  });
   const gateway = { plane, memory, machine, now: START, toTun: 0, toClients: 0, lookups: [] };
   played.onPacket = () => gateway.toClients++;
   machine.handlePortalMessage(START, { kind: "init", interface: OWN, relays: [], authorizations: [] });
@@ -67,6 +73,7 @@ function playConnections(plane) {
       connect(plane, slot);
       return { kind: "created", slot };
     },
+    wouldReuse: ({ id }) => slots.has(id),
     slotOf: (id) => slots.get(id),
     connectionOf: (slot) => ids.get(slot),
     sendPacket() {

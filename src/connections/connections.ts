@@ -31,7 +31,7 @@ import type {
   UpsertOutcome,
 } from "./face.ts";
 import { handleDatagram } from "./inbound.ts";
-import { close, detach, upsert } from "./lifecycle.ts";
+import { close, detach, upsert, wouldReuse } from "./lifecycle.ts";
 import { send } from "./outbound.ts";
 import { addLocal, toHostCandidate } from "./own-candidates.ts";
 import { noteActivity } from "./path.ts";
@@ -47,6 +47,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     ...createInputs(state),
     publicKey: () => state.device.publicKey() ?? new Uint8Array(KEY_BYTES),
     localCandidates: (id) => localCandidates(state, id),
+    wouldReuse: (request) => wouldReuse(state, request),
     pollTimeout: () => nextTimeout(state)?.at,
     timeoutReason: () => nextTimeout(state)?.reason,
     pollCommand: () => state.commands.shift(),

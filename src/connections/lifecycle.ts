@@ -22,7 +22,7 @@ import {
 export function upsert(state: ConnectionsState, request: ConnectionRequest): UpsertOutcome {
   if (!isUsableRequest(request)) return { kind: "bad-credentials" };
   const existing = state.byId.get(request.id);
-  if (existing !== undefined && isSameRequest(existing.request, request)) {
+  if (existing !== undefined && wouldReuse(state, request)) {
     reuse(state, existing);
     return { kind: "reused", slot: existing.peer.slot };
   }
@@ -40,6 +40,11 @@ export function upsert(state: ConnectionsState, request: ConnectionRequest): Ups
   noteChange(state, connection);
   seed(state, connection);
   return { kind: existing === undefined ? "created" : "replaced", slot: peer.slot };
+}
+
+export function wouldReuse({ byId }: ConnectionsState, request: ConnectionRequest): boolean {
+  const existing = byId.get(request.id);
+  return existing !== undefined && isSameRequest(existing.request, request);
 }
 
 /** SN-68: all that both ends must agree on. */

@@ -66,6 +66,13 @@ export const FRAGMENT_BYTES_WAITING = 1_048_576;
 export const DATAGRAMS_PER_PEER = 256;
 export const DATAGRAMS_KNOWN = 4_096;
 export const DATAGRAM_TTL_MS = 30_000;
+/** Clients whose connection a gateway sets up at a time (TN-122). */
+export const SET_UPS_AT_ONCE = 64;
+/** How long a set-up counts as one at most: without a path, and with one (TN-122). */
+export const SET_UP_FIRST_MS = 3_000;
+export const SET_UP_LAST_MS = 10_000;
+/** Resources that a client may wait for at a gateway (TN-122). */
+export const FLOWS_WAITING_OF_CLIENT = 256;
 /** A flow without packets for that long ends in the log (TN-91). */
 export const FLOW_LOG_IDLE_MS = 120_000;
 /** What still runs is told of that often. */

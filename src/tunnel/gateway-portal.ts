@@ -1,6 +1,18 @@
 /** What the portal's messages do at a gateway (TN-51). */
-import { equalValues, type Instant, unreachable } from "../base/index.ts";
+import { equalValues, type Instant, type UnixMs, unreachable } from "../base/index.ts";
+import type { ConnectionRequest } from "../connections/index.ts";
 import type { AuthorizeFlow, GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
+import {
+  begin,
+  changeWaiting,
+  crowdOver,
+  forgetWaiting,
+  isFull,
+  putOff,
+  takeNext,
+  withdraw,
+  withResources,
+} from "./admission.ts";
 import { isForUs } from "./endpoint.ts";
 import { subjectOf } from "./gateway-flow-log.ts";
 import { applyRevocations, place, placeAll } from "./gateway-policies.ts";
@@ -16,11 +28,13 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
     case "init":
       return handleInit(gateway, now, message);
     case "authorize-flow":
-      return authorize(gateway, now, message);
+      return admit(gateway, now, message);
     case "reject-access":
+      withdraw(gateway.admission, message.cid, message.rid);
       return applyRevocations(gateway, now, grants.revoke(message.cid, message.rid));
     case "access-authorization-expiry-updated": {
       const { cid, rid, expiresAt } = message;
+      changeWaiting(gateway.admission, withExpiry(rid, expiresAt), [cid]);
       if (!grants.setExpiry(cid, rid, expiresAt)) {
         log.debug?.("expiry of a grant that is not held", { cid, rid });
       }
@@ -41,6 +55,7 @@ export function handlePortalMessage(gateway: GatewayState, now: Instant, message
 
 /** Where nothing has changed no flow is forgotten. */
 function updateResources(gateway: GatewayState, now: Instant, resources: readonly GatewayResource[]): void {
+  changeWaiting(gateway.admission, withResources(resources));
   const { lost, changed } = gateway.grants.updateResources(resources);
   for (const cid of changed) {
     forgetFlows(gateway, cid);
@@ -60,26 +75,64 @@ function handleInit(
   message: Extract<GatewayMessage, { kind: "init" }>,
 ): void {
   gateway.own = message.interface;
+  // What the portal had asked before it was away, it asks anew.
+  forgetWaiting(gateway.admission);
   takeRelays(gateway, now, { gone: [], listed: message.relays });
   applyRevocations(gateway, now, gateway.grants.reconcile(message.authorizations));
   updateResources(gateway, now, message.resources ?? []);
   placeAll(gateway, now);
 }
 
+/** A client that needs a new connection may have to wait for it (TN-122). */
+function admit(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): void {
+  const { admission, connections, log } = gateway;
+  if (!isFull(admission) || connections.wouldReuse(requestOf(flow))) return authorize(gateway, now, flow);
+  const fields = { cid: flow.client.cid, rid: flow.resource.rid };
+  const isFirst = admission.crowd === undefined;
+  if (!putOff(admission, now, flow)) return log.debug?.("access refused: too many wait", fields);
+  if (isFirst) log.info?.("clients come faster than they can be set up: they wait for their turn", fields);
+}
+
+/** Those whose turn it is. Returns whether there were any. */
+export function admitWaiting(gateway: GatewayState, now: Instant): boolean {
+  const { admission, isOver, log } = gateway;
+  if (isOver) forgetWaiting(admission);
+  let hasBegun = false;
+  for (let next = takeNext(admission); next !== undefined; next = takeNext(admission)) {
+    for (const flow of next) authorize(gateway, now, flow);
+    hasBegun = true;
+  }
+  const over = crowdOver(admission, now);
+  if (over !== undefined) log.info?.("no client waits any more", over);
+  return hasBegun;
+}
+
+function requestOf({ client, gatewayCredentials, clientCredentials }: AuthorizeFlow): ConnectionRequest {
+  return {
+    id: client.cid,
+    remoteKey: client.publicKey,
+    presharedKey: client.presharedKey,
+    localCredentials: gatewayCredentials,
+    remoteCredentials: clientCredentials,
+  };
+}
+
+function withExpiry(rid: string, expiresAt: UnixMs | undefined): (flow: AuthorizeFlow) => AuthorizeFlow {
+  return (flow) => {
+    if (flow.resource.rid !== rid) return flow;
+    const { expiresAt: _, ...rest } = flow;
+    return expiresAt === undefined ? rest : { ...rest, expiresAt };
+  };
+}
+
 /** TN-52. A flow that is refused is not answered, so that the portal chooses another gateway (PT-85). */
 function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): void {
-  const { connections, grants, log, events } = gateway;
+  const { admission, connections, grants, log, events } = gateway;
   const { client, resource } = flow;
   const fields = { cid: client.cid, rid: resource.rid };
   if (gateway.own === undefined)
     return log.warn?.("access refused", { ...fields, reason: "the portal has not sent our addresses yet" });
-  const outcome = connections.upsertConnection(now, {
-    id: client.cid,
-    remoteKey: client.publicKey,
-    presharedKey: client.presharedKey,
-    localCredentials: flow.gatewayCredentials,
-    remoteCredentials: flow.clientCredentials,
-  });
+  const outcome = connections.upsertConnection(now, requestOf(flow));
   if (outcome.kind === "no-relays") wantRelays(gateway, now);
   if (outcome.kind === "no-relays" || outcome.kind === "bad-credentials") {
     return log.warn?.("access refused", {
@@ -88,6 +141,7 @@ function authorize(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): vo
       why: outcome.kind,
     });
   }
+  if (outcome.kind !== "reused") begin(admission, now, client.cid);
   const grant: Grant = {
     resource,
     ...(flow.expiresAt !== undefined && { expiresAt: flow.expiresAt }),

@@ -3,6 +3,7 @@ import type { DeadlineQueue, Instant, IpAddress, WallClock } from "../base/index
 import type { NameServer, NameServerEvent, SetupQuery, SetupResult } from "../dns/index.ts";
 import { createTokenBucket, type TokenBucket } from "../packet/index.ts";
 import type { GatewayRequest } from "../portal/protocol/index.ts";
+import type { Admission } from "./admission.ts";
 import type { EndState, InterfaceEvent } from "./endpoint.ts";
 import type { BookedFlow, FlowBook } from "./flow-book.ts";
 import type { FlowLog, FlowReport } from "./flow-log.ts";
@@ -56,6 +57,8 @@ export interface GatewayState extends EndState<TunnelGatewayEvent> {
   /** What expires, expires by it (TN-53). */
   readonly clock: WallClock;
   readonly grants: Grants;
+  /** Who begins, and who waits (TN-122). */
+  readonly admission: Admission;
   /** Per client: how many refusals it may cause (tunnel.md §1, `ICMP_MAKE_RATE`). */
   readonly refusals: Map<string, TokenBucket>;
   /** By client; it goes with the client's last grant (TN-50). */

@@ -17,9 +17,16 @@ import {
 } from "../base/index.ts";
 import type { Connections } from "../connections/index.ts";
 import type { DnsFigures, NameServer, NameServerOptions, SetupResult } from "../dns/index.ts";
-import type { DataPunt, FlowRecord, FlowUsage, PlaneFlows } from "../plane/index.ts";
+import {
+  type DataPunt,
+  type FlowRecord,
+  type FlowUsage,
+  type PlaneFlows,
+  TUNNEL_PEERS_MAX,
+} from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
-import { SWEEP_MS } from "./constants.ts";
+import { createAdmission, end as endSetUp, forgetWaiting, handleAdmissionTimeout } from "./admission.ts";
+import { SET_UPS_AT_ONCE, SWEEP_MS } from "./constants.ts";
 import {
   createEndState,
   createTunnelEnd,
@@ -37,7 +44,7 @@ import { endFlow, unlinkFlow } from "./gateway-flows.ts";
 import { handleSetupResult, handleSetupTimeout, permitName } from "./gateway-names.ts";
 import { handlePunt } from "./gateway-packets.ts";
 import { applyRevocations, place } from "./gateway-policies.ts";
-import { handlePortalMessage } from "./gateway-portal.ts";
+import { admitWaiting, handlePortalMessage } from "./gateway-portal.ts";
 import {
   forgetFlows,
   type GatewayState,
@@ -101,6 +108,8 @@ export interface TunnelGatewayOptions {
   readonly isLinkLocalAllowed?: boolean;
   /** `--flow-logs` (TN-91). */
   readonly areFlowsLogged?: boolean;
+  /** Clients whose connection is set up at a time (TN-122). */
+  readonly setUpsAtOnce?: number;
   readonly flows: PlaneFlows;
   /** Makes the name server for clients, which asks `permit` about each question; absent: there is none. */
   readonly openNameServer?: (permit: NameServerOptions["permit"]) => NameServer;
@@ -117,6 +126,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   };
   const after = (now: Instant): void => {
     drainConnections(gateway, now, parts);
+    if (admitWaiting(gateway, now)) drainConnections(gateway, now, parts);
     drainNames(gateway);
     drainFlowLog(gateway, (row) => unlinkFlow(gateway, now, row));
   };
@@ -137,6 +147,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       after(now);
     },
     reset(now) {
+      forgetWaiting(gateway.admission);
       resetEnd(gateway, now);
       gateway.nameServer?.reset(now);
       after(now);
@@ -144,6 +155,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     handleTimeout(now) {
       connections.handleTimeout(now);
       applyRevocations(gateway, now, gateway.grants.handleTimeout(now));
+      handleAdmissionTimeout(gateway.admission, now, (cid) => connections.pathShown(cid) !== undefined);
       handleSetupTimeout(gateway, now);
       gateway.counters["fragment-unknown"] += gateway.fragments.handleTimeout(now);
       gateway.nameServer?.handleTimeout(now);
@@ -187,6 +199,7 @@ function pollTimeout(gateway: GatewayState): Instant | undefined {
     gateway.connections.pollTimeout(),
     pollRelayTimeout(gateway),
     gateway.grants.pollTimeout(),
+    gateway.admission.ends.first()?.dueAt,
     gateway.setups.pollTimeout(),
     gateway.nameServer?.pollTimeout(),
     gateway.flows.pollTimeout(),
@@ -245,6 +258,7 @@ function createState(options: TunnelGatewayOptions): GatewayState {
     placed: createPlacedPolicies(),
     clock,
     grants: createGrants(clock),
+    admission: createAdmission(options.setUpsAtOnce ?? SET_UPS_AT_ONCE, TUNNEL_PEERS_MAX.gateway),
     refusals: new Map(),
     nats: new Map(),
     setups: createSetups(),
@@ -281,10 +295,12 @@ function toRequest({ kind, id, candidates }: CandidateBatch): TunnelGatewayEvent
 function handleConnectionEvent(gateway: GatewayState, now: Instant, event: LifeEvent): void {
   switch (event.kind) {
     case "connection-established":
+      endSetUp(gateway.admission, event.id);
       gateway.events.push({ kind: "connected", cid: event.id });
       return;
     case "connection-failed":
     case "connection-closed":
+      endSetUp(gateway.admission, event.id);
       // Grants outlive the connection: the client may come back and still believe in them (TN-50).
       forgetFlows(gateway, event.id);
       gateway.events.push({ kind: "disconnected", cid: event.id });

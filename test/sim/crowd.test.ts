@@ -1,7 +1,7 @@
 /** What many clients cost a gateway. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createNodeCrypto } from "../../src/program/crypto-node.ts";
 import { createLog } from "../../src/program/log.ts";
 import { parseLogFilter } from "../../src/program/log-filter.ts";
@@ -30,6 +30,29 @@ it("G-14: an idle client with a path, a session and a grant takes little of the 
   expect(crowd.established()).toBe(BEFORE + MORE);
   expect(kibEach).toBeLessThan(KIB_EACH_MAX);
 }, 60_000);
+
+describe("a gateway with little time", () => {
+  /** Some 6 ms for a client in all, as measured. */
+  const work = { datagramMs: 0.1, clientMs: 3 };
+  /** So many come at once: until all are connected, or a minute is over. */
+  const setUp = (clients: number) => {
+    const crowd = createCrowd({ crypto: createNodeCrypto(), clientsMax: 1_024, work });
+    crowd.connect(clients);
+    let ms = 0;
+    for (; crowd.established() < clients && ms < 60_000; ms += 100) crowd.run(100);
+    return { rate: (clients * 1000) / ms, established: crowd.established(), failed: crowd.failed() };
+  };
+
+  it("TN-122: sets up 256 that come at once as fast as 64, and none fails", () => {
+    // With all of them under way: 27 a second.
+    const [few, many] = [setUp(64), setUp(256)];
+    expect([few, many].map(({ established, failed }) => [established, failed])).toEqual([
+      [64, 0],
+      [256, 0],
+    ]);
+    expect(many.rate).toBeGreaterThan(0.8 * few.rate);
+  }, 60_000);
+});
 
 /** As a program's, so that its scopes are counted, too. */
 function infoLog() {

@@ -5,18 +5,21 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import {
+  createQueue,
   createSeededRandom,
   type Instant,
   instant,
   ip,
   type Log,
   prefix,
+  type Queue,
   SILENT,
   type SocketAddress,
   unixMs,
 } from "../../src/base/index.ts";
-import { type Connections, createConnections } from "../../src/connections/index.ts";
+import { type ConnectionRequest, type Connections, createConnections } from "../../src/connections/index.ts";
 import { NO_ACTIVITY } from "../../src/plane/index.ts";
+import type { AuthorizeFlow } from "../../src/portal/protocol/index.ts";
 import { createTunnelGateway, type TunnelGateway } from "../../src/tunnel/index.ts";
 import type { HandshakeCrypto } from "../../src/wireguard/index.ts";
 import { createPolledPlane, type PolledPlane } from "../twin/polled-plane.ts";
@@ -26,8 +29,10 @@ const GATEWAY_PORT = 52_625;
 const GATEWAY_ADDRESSES = ["198.51.100.20", "198.51.100.21", "2001:db8::20"].map(ip);
 const GID = "00000000-0000-4000-8000-00000000000e";
 const RID = "00000000-0000-4000-8000-0000000000a1";
-/** Of time: as long as there is much to do, and when all are quiet. */
-const STEP_MS = { busy: 50, quiet: 500 };
+/** Of time: while the gateway has more to do than it can, as long as there is much to do, and when all are quiet. */
+const STEP_MS = { slow: 10, busy: 50, quiet: 500 };
+/** As many datagrams as wait for control (PG-51); what comes then is lost. */
+const RING_ENTRIES = 1_024;
 const BUSY_MS = 3_000;
 
 export interface Crowd {
@@ -40,12 +45,29 @@ export interface Crowd {
   readonly gateway: TunnelGateway;
   /** How many of the gateway's connections have a session. */
   established(): number;
+  /** How many connections have failed, at the gateway or at a client. */
+  failed(): number;
 }
 
 interface LeanClient {
   readonly connections: Connections;
   readonly own: readonly SocketAddress[];
   readonly id: string;
+  readonly request: ConnectionRequest;
+}
+
+/** What waits for the gateway's control, and how long control has worked ahead of the time. */
+interface Control {
+  /** Datagrams, and messages of the portal. */
+  readonly inbox: Queue<() => void>;
+  readonly work: ControlWork | undefined;
+  aheadMs: number;
+}
+
+/** How long the gateway's control takes: for a datagram that comes or goes, and to let a client in. */
+export interface ControlWork {
+  readonly datagramMs: number;
+  readonly clientMs: number;
 }
 
 interface CrowdState {
@@ -54,12 +76,14 @@ interface CrowdState {
   readonly connections: Connections;
   readonly end: TunnelOnPlane;
   readonly plane: PolledPlane;
+  readonly control: Control;
   /** By each of their sockets. */
   readonly bySocket: Map<string, LeanClient>;
   readonly clients: Map<string, LeanClient>;
   now: Instant;
   made: number;
   established: number;
+  failed: number;
 }
 
 export interface CrowdOptions {
@@ -67,9 +91,12 @@ export interface CrowdOptions {
   readonly clientsMax: number;
   /** The gateway's. */
   readonly log?: Log;
+  /** Absent: everything is done at once. */
+  readonly work?: ControlWork;
 }
 
-export function createCrowd({ crypto, clientsMax, log = SILENT }: CrowdOptions): Crowd {
+export function createCrowd(options: CrowdOptions): Crowd {
+  const { crypto, clientsMax, log = SILENT, work } = options;
   const now = instant(1_000_000);
   const plane = createPolledPlane("WebAssembly", { mode: "gateway", maxPeers: clientsMax });
   const clocks = { now, unixNow: unixMs(1_700_000_000_000) };
@@ -89,11 +116,13 @@ export function createCrowd({ crypto, clientsMax, log = SILENT }: CrowdOptions):
     connections,
     end: putOnPlane(gateway, plane),
     plane,
+    control: { inbox: createQueue(), work, aheadMs: 0 },
     bySocket: new Map(),
     clients: new Map(),
     now,
     made: 0,
     established: 0,
+    failed: 0,
   };
   gateway.handleOwnAddresses(
     now,
@@ -117,6 +146,7 @@ export function createCrowd({ crypto, clientsMax, log = SILENT }: CrowdOptions):
       state.bySocket.clear();
     },
     established: () => state.established,
+    failed: () => state.failed,
   };
 }
 
@@ -143,18 +173,27 @@ function connect(state: CrowdState): void {
     },
   });
   const id = `00000000-0000-4000-9000-${number.toString(16).padStart(12, "0")}`;
-  const client: LeanClient = { connections, own, id };
-  state.clients.set(id, client);
-  for (const socket of own) state.bySocket.set(keyOf(socket), client);
   const presharedKey = createSeededRandom(number).fill(new Uint8Array(32));
   const clientCredentials = { username: `c${number}`.padEnd(4, "x"), password: `c${number}`.padEnd(22, "x") };
   const gatewayCredentials = {
     username: `g${number}`.padEnd(4, "x"),
     password: `g${number}`.padEnd(22, "x"),
   };
-  state.gateway.handlePortalMessage(state.now, {
+  const request: ConnectionRequest = {
+    id: GID,
+    remoteKey: state.connections.publicKey(),
+    presharedKey,
+    localCredentials: clientCredentials,
+    remoteCredentials: gatewayCredentials,
+  };
+  const client: LeanClient = { connections, own, id, request };
+  state.clients.set(id, client);
+  for (const socket of own) state.bySocket.set(keyOf(socket), client);
+  connections.updateHostAddresses(state.now, own);
+  const question: AuthorizeFlow = {
     kind: "authorize-flow",
-    ref: `ref-${number}`,
+    // So that the answer names the client.
+    ref: id,
     resource: { kind: "cidr", rid: RID, name: "Far", address: prefix("172.20.0.0/16"), filters: [] },
     client: {
       cid: id,
@@ -168,17 +207,36 @@ function connect(state: CrowdState): void {
     gatewayCredentials,
     expiresAt: unixMs(1_800_000_000_000),
     subject: {},
-  });
-  connections.updateHostAddresses(state.now, own);
-  connections.upsertConnection(state.now, {
-    id: GID,
-    remoteKey: state.connections.publicKey(),
-    presharedKey,
-    localCredentials: clientCredentials,
-    remoteCredentials: gatewayCredentials,
-  });
+  };
+  give(state, () => state.gateway.handlePortalMessage(state.now, question));
+}
+
+/** The portal hands on the gateway's answer: the client may begin. */
+function begin(state: CrowdState, client: LeanClient): void {
+  client.connections.upsertConnection(state.now, client.request);
   drainClient(state, client);
-  settle(state);
+}
+
+/** An input for the gateway: handled when its control comes to it. */
+function give(state: CrowdState, act: () => void): void {
+  state.control.inbox.push(act);
+  if (state.control.work === undefined) work(state);
+}
+
+/** Control does what it has the time for. */
+function work(state: CrowdState): void {
+  const { control } = state;
+  while (control.aheadMs <= 0) {
+    const next = control.inbox.shift();
+    if (next === undefined) {
+      // Time in which there was nothing to do is not made up for.
+      control.aheadMs = 0;
+      return;
+    }
+    control.aheadMs += control.work?.datagramMs ?? 0;
+    next();
+    settle(state);
+  }
 }
 
 function countUp(): () => bigint {
@@ -193,10 +251,12 @@ function keyOf({ address, port }: SocketAddress): string {
 function run(state: CrowdState, durationMs: number): void {
   const [begun, end] = [state.now, state.now + durationMs];
   while (state.now < end) {
-    const step = state.now - begun < BUSY_MS ? STEP_MS.busy : STEP_MS.quiet;
+    const step = stepAt(state, state.now - begun);
     state.now = instant(Math.min(end, state.now + step));
+    if (state.control.work !== undefined) state.control.aheadMs -= step;
     state.gateway.handleTimeout(state.now);
     settle(state);
+    work(state);
     for (const client of state.clients.values()) {
       const due = client.connections.pollTimeout();
       if (due === undefined || due > state.now) continue;
@@ -206,10 +266,16 @@ function run(state: CrowdState, durationMs: number): void {
   }
 }
 
+function stepAt({ control }: CrowdState, sinceMs: number): number {
+  if (control.work !== undefined) return STEP_MS.slow;
+  return sinceMs < BUSY_MS ? STEP_MS.busy : STEP_MS.quiet;
+}
+
 /** Everything that the gateway has to say. */
 function settle(state: CrowdState): void {
-  const { gateway, end, now } = state;
+  const { gateway, end, now, control } = state;
   for (let sent = end.pollTransmit(now); sent !== undefined; sent = end.pollTransmit(now)) {
+    control.aheadMs += control.work?.datagramMs ?? 0;
     const client = state.bySocket.get(keyOf(sent.destination));
     if (client === undefined) continue;
     const source =
@@ -228,6 +294,14 @@ function settle(state: CrowdState): void {
   while (state.connections.pollChange() !== undefined);
   for (let event = gateway.pollEvent(); event !== undefined; event = gateway.pollEvent()) {
     if (event.kind === "connected") state.established++;
+    if (event.kind === "disconnected") state.failed++;
+    const allowed =
+      event.kind === "request" && event.request.kind === "flow-authorized" ? event.request.ref : "";
+    const client = state.clients.get(allowed);
+    if (client !== undefined) {
+      control.aheadMs += control.work?.clientMs ?? 0;
+      begin(state, client);
+    }
     if (event.kind !== "request" || event.request.kind !== "broadcast-ice-candidates") continue;
     for (const cid of event.request.cids) {
       const client = state.clients.get(cid);
@@ -240,23 +314,28 @@ function settle(state: CrowdState): void {
 
 /** Everything that a client has to say, to the gateway at once. */
 function drainClient(state: CrowdState, { connections, own, id }: LeanClient): void {
-  const { now, gateway, plane } = state;
+  const { now, gateway, plane, control } = state;
   for (let next = connections.pollCommand(); next !== undefined; next = connections.pollCommand()) {
     if (next.kind !== "write-tun") connections.handleCarriedOut(now, next);
   }
   for (let sent = connections.pollTransmit(); sent !== undefined; sent = connections.pollTransmit()) {
     const from = own.find(({ address }) => address.length === sent.destination.address.length);
     if (from === undefined) continue;
-    plane.handleDatagram(now, {
+    if (control.inbox.length >= RING_ENTRIES) continue;
+    const datagram = {
       from: { address: from.address.slice(), port: from.port },
       local: { address: sent.destination.address.slice(), port: sent.destination.port },
       bytes: sent.bytes.slice(),
-    });
+    };
+    give(state, () => plane.handleDatagram(state.now, datagram));
   }
   const candidates: string[] = [];
   for (let event = connections.pollEvent(); event !== undefined; event = connections.pollEvent()) {
     if (event.kind === "candidate-added") candidates.push(event.candidate);
+    if (event.kind === "connection-failed") state.failed++;
   }
   if (candidates.length > 0)
-    gateway.handlePortalMessage(now, { kind: "ice-candidates", cid: id, candidates });
+    give(state, () =>
+      gateway.handlePortalMessage(state.now, { kind: "ice-candidates", cid: id, candidates }),
+    );
 }

@@ -38,6 +38,8 @@ function createGateway(own = OWN) {
     (connections) =>
       createTunnelGateway({
         ...{ connections, flows: createLoneFlows(), now: START, unixNow: UNIX_START, isHostOpen: false },
+        // None of them ever has a session.
+        setUpsAtOnce: 1_000,
       }),
   );
   const tell = (message: Parameters<typeof lone.machine.handlePortalMessage>[1], now: Instant = START) =>
