@@ -28,7 +28,7 @@ export function nothing() {
 }
 
 export function noteFailure(said, error) {
-  const why = error.code ?? error.name;
+  const why = error.code ?? error.message;
   said.failed++;
   said.failures[why] = (said.failures[why] ?? 0) + 1;
   console.error(`failed: ${error.message}`);
