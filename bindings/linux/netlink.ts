@@ -87,10 +87,10 @@ export function openNetlink(kernel: Kernel, protocol: number = N.NETLINK_ROUTE):
         const isDone = isUnsure && !answer.outcome.ok && isErrno(answer.outcome.errno, ...DONE_BEFORE);
         return isDone ? { ok: true, messages: [] } : answer.outcome;
       }
+      discardAll(kernel, fd);
       if (isOnce && errno === 0) return { ok: false, errno: answer.errno, text: "", isLost: true };
       if (attempt === ATTEMPTS_EACH || !isErrno(answer.errno, ...PASSING)) return toFailure(answer.errno);
       isUnsure ||= errno === 0;
-      discardAll(kernel, fd);
     }
   }
 
@@ -180,6 +180,7 @@ function collectAll(kernel: Kernel, fd: number, first: number, count: number): N
     const messages = receive(kernel, fd, 0);
     if (typeof messages === "number") {
       if (isErrno(messages, "ETIMEDOUT")) break;
+      discardAll(kernel, fd);
       return refusal ?? toFailure(messages);
     }
     for (const message of messages.filter(isAcknowledgement)) {
@@ -215,8 +216,8 @@ function collect(kernel: Kernel, fd: number, sequence: number): Answer {
 }
 
 /**
- * Throws away what waits in a netlink socket. Of events that do not fit the kernel tells nothing more before it is
- * empty.
+ * Throws away what waits in a netlink socket. Behind something that did not fit the kernel puts nothing more into it
+ * before it is empty: no event, and no answer to the next request.
  */
 export function discardAll({ sys, scratch }: Kernel, fd: number): void {
   scratch.frame((room) => {

@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 
 function rig() {
   const lines: string[] = [];
-  const world = { error: undefined as unknown, bound: 0, retries: 0 };
+  const world = { error: undefined as unknown, isBoundFirst: false, bound: 0, retries: 0 };
   const log: Log = {
     ...SILENT,
     error: (event) => lines.push(`error ${event}`),
@@ -15,8 +15,9 @@ function rig() {
   };
   const rebinding = createRebinding({
     async rebind(onBound) {
+      if (world.isBoundFirst) onBound();
       if (world.error !== undefined) throw world.error;
-      onBound();
+      if (!world.isBoundFirst) onBound();
     },
     retry: () => {
       world.retries++;
@@ -50,6 +51,15 @@ it("PG-41: without sockets one ERROR, and an attempt after 1, 2, 4 … 30 s; the
   world.error = none;
   await run();
   expect(lines.at(-1)).toBe("error no UDP sockets available");
+});
+
+it("PG-41: the portal is told once where the sockets are bound, and their workers cannot be started", async () => {
+  const { run, world } = rig();
+  Object.assign(world, { error: none, isBoundFirst: true });
+  await run();
+  expect(world.bound).toBe(1);
+  vi.advanceTimersByTime(1_000);
+  expect(world.retries).toBe(1);
 });
 
 it("PG-41: a reset that comes before takes the place of the attempt", async () => {

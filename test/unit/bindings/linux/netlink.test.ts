@@ -88,6 +88,16 @@ describe("a request", () => {
   });
 });
 
+it("PG-36: what is left behind a lost answer is thrown away, as the kernel answers nothing before", () => {
+  const kernel = scriptedNetlink({ answer: (sequence) => ["ENOBUFS", verdict(sequence), verdict(7)] });
+  const netlink = openNetlink(kernel);
+  const one = { request: { type: RTM_NEWRULE, header: new Uint8Array(12), attributes: [] }, flags: 0 };
+  expect(netlink.requestAll([one])).toMatchObject({ ok: false });
+  expect(kernel.waiting).toEqual([]);
+  expect(netlink.requestOnce(one.request, 0)).toMatchObject({ ok: false, isLost: true });
+  expect(kernel.waiting).toEqual([]);
+});
+
 describe("a rule whose number the kernel chooses", () => {
   /** `struct fib_rule_hdr` and FRA_TABLE of the rule below, as it is listed. */
   const LISTED = Uint8Array.from([
