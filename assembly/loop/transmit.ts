@@ -43,7 +43,7 @@ import { peerRow } from "../table/session";
 import { writeControl } from "./control-message";
 import { countErrno } from "./errno";
 import { writeMessage } from "./message";
-import { isStopping, pause, waitFor } from "./wait";
+import { isStopping, pause, waitForSome } from "./wait";
 
 /** Retry n, from 0, waits 2^n ns; the last, no. 23, waits 8 ms (PG-46). */
 const ENOBUFS_MAX_RETRIES: u32 = 24;
@@ -52,6 +52,9 @@ const ENOBUFS_YIELDS: u32 = 20;
 
 /** An int. */
 const OPTION_BYTES: u32 = 4;
+
+/** How soon a worker that waits for room sees that control waits for it. */
+const ROOM_LOOK_MS: i32 = 100;
 
 const AGAIN: i32 = 1;
 const SPLIT: i32 = 2;
@@ -195,13 +198,20 @@ function reasonOf(error: i32): u32 {
   return isUnreachable ? Drop.UDP_SEND_UNREACHABLE : Drop.UDP_SEND_FAILED;
 }
 
-/** The socket is full: the TUN device is not read meanwhile, so its queue drops (PG-55). */
+/**
+ * The socket is full: the TUN device is not read meanwhile, so its queue drops (PG-55). Control may wait for what this
+ * batch holds on to (WG-44), and everything with it: then the batch is given up.
+ */
 function waitForRoom(worker: usize, fd: i32, datagrams: u32): i32 {
   count(worker, Counter.UDP_SEND_AGAIN, 1);
-  waitFor(worker, fd, -1, POLLOUT);
-  if (!isStopping(worker)) return AGAIN;
+  if (!isHurried()) waitForSome(worker, fd, -1, POLLOUT, ROOM_LOOK_MS);
+  if (!isStopping(worker) && !isHurried()) return AGAIN;
   dropped(worker, Drop.UDP_SEND_FAILED, <u64>datagrams);
   return GIVEN_UP;
+}
+
+function isHurried(): bool {
+  return atomic.load<u32>(PLANE_ADDRESS, Plane.IS_HURRIED) != 0;
 }
 
 function waitForBuffers(worker: usize, retries: u32, datagrams: u32): i32 {

@@ -27,6 +27,11 @@ export const plane = {
     doc: "1: packets for a peer without a path are refused instead of held (WG-59)",
   },
   isEnobufsFinal: { type: "u32", writer: "control", doc: "1: ENOBUFS is not retried (PG-118)" },
+  isHurried: {
+    type: "u32",
+    writer: "control",
+    doc: "1: control waits for a quiescent point: no worker waits for room in a socket (WG-44)",
+  },
   checks: { type: "u32", writer: "control", doc: "CHECK_... bits: what policy asks besides its tables" },
   missTarget: { type: "u32", writer: "control", doc: "TARGET_... of a destination that has no route" },
   sourceReason: { type: "u32", writer: "control", doc: "DROP_... of a source outside the peer's permit" },

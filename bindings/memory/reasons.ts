@@ -103,7 +103,7 @@ export const REASONS = {
   udp_send_too_long: loop("EMSGSIZE", "PG-46"),
   udp_send_unreachable: loop("network or host unreachable, no address, refused", "PG-46"),
   udp_send_blocked: loop("a local firewall refuses", "PG-46"),
-  udp_send_failed: loop("any other error", "PG-46"),
+  udp_send_failed: loop("any other error, or no room while control waited for the worker", "PG-46"),
   relay_send_full: loop("the socket had no room for 5 ms", "RL-46"),
   relay_send_too_long: loop(
     "longer than the device takes, or than UDP: such a check of a size goes whole or not at all",

@@ -6,11 +6,13 @@
  * epoch, or is parked, or does not run.
  */
 import { assert, createQueue } from "../../src/base/index.ts";
-import { OFFSETS, type SharedMemory } from "../memory/index.ts";
+import { CONSTANTS, OFFSETS, type SharedMemory } from "../memory/index.ts";
 
-const { worker: WORKER } = OFFSETS;
+const { plane: PLANE, worker: WORKER } = OFFSETS;
 const WAIT_MS = 1;
-/** A batch takes well below a millisecond; a worker that is this late is dead. */
+/** A batch takes well below a millisecond, unless its socket is full: from then on nobody waits for room there. */
+const PATIENT_WAITS = 100;
+/** A worker that is this late all the same is dead. */
 const WAITS_MAX = 2000;
 /** One that has no processor, or whose socket is full, takes longer: who need not wait for that does not. */
 const SHORT_WAITS = 5;
@@ -58,6 +60,10 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
     }
   }
 
+  function setHurried(value: 0 | 1): void {
+    Atomics.store(shared.words, (CONSTANTS.PLANE_ADDRESS + PLANE.isHurried) >> 2, value);
+  }
+
   return {
     reclaim,
     after(release) {
@@ -66,7 +72,10 @@ export function createQuiescence(shared: SharedMemory, workers: readonly number[
       reclaim();
     },
     drain() {
+      if (waitFor(PATIENT_WAITS)) return;
+      setHurried(1);
       assert(waitFor(WAITS_MAX), "a worker passes a quiescent point within two seconds");
+      setHurried(0);
     },
     settle: () => void waitFor(SHORT_WAITS),
   };

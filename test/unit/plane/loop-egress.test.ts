@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CONSTANTS, REASONS, type Reason } from "../../../bindings/memory/index.ts";
+import { CONSTANTS, OFFSETS, REASONS, type Reason } from "../../../bindings/memory/index.ts";
 import { concatBytes, instant, ip } from "../../../src/base/index.ts";
 import { E, ROUTED, SUPER } from "./egress-cases.ts";
 import { FD, type KernelScript, runLoop } from "./kernel-script.ts";
@@ -178,6 +178,25 @@ describe("errors of sends (PG-46)", () => {
     const { sent, drops } = run({ frames: [FRAME], sends: Array(9).fill(E.EAGAIN) });
     expect(sent).toEqual([]);
     expect(drops).toEqual({ udp_send_failed: 1 });
+  });
+
+  it("WG-44: EAGAIN: gives up what control waits for, without a wait for room, and goes on", () => {
+    const plane = planeA();
+    const words = new Uint32Array(plane.memory.buffer);
+    const hurried = (CONSTANTS.PLANE_ADDRESS + OFFSETS.plane.isHurried) >> 2;
+    const { sent, polls, drops } = run(
+      {
+        frames: [FRAME, E.EAGAIN, FRAME, E.EAGAIN, FRAME, E.EAGAIN],
+        sends: [E.EAGAIN, E.EAGAIN, 0],
+        waits: 4,
+        // From its wait for room on, and while the second frame is sent.
+        onPoll: (waits) => void Atomics.store(words, hurried, waits <= 2 ? 1 : 0),
+      },
+      plane,
+    );
+    expect(polls.map(({ fd }) => fd)).toEqual([FD.udp4, FD.tun, FD.tun, FD.tun]);
+    expect(drops).toEqual({ udp_send_failed: 2 });
+    expect(sent).toHaveLength(1);
   });
 
   it.each([

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import {
   BYTES,
@@ -173,6 +175,30 @@ describe("quiescence (WG-44, D-11)", () => {
     set(0, WORKER.parked, 1);
     quiescence.settle();
     expect(released).toBe(true);
+  });
+
+  it("WG-44: hurries a worker that does not come by itself, as one whose socket is full, and stops that", async () => {
+    const shared = createSharedMemory(createPlaneMemory().memory);
+    const { workers, set } = workersOf(shared);
+    const quiescence = createQuiescence(shared, workers);
+    set(0, WORKER.running, 1);
+    let released = false;
+    quiescence.after(() => {
+      released = true;
+    });
+    const hurried = (CONSTANTS.PLANE_ADDRESS + PLANE.isHurried) >> 2;
+    const epoch = ((workers[0] ?? 0) + WORKER.epoch) >> 2;
+    const worker = new Worker(
+      `const { memory, hurried, epoch } = require("node:worker_threads").workerData;
+      const words = new Int32Array(memory.buffer);
+      while (Atomics.load(words, hurried) === 0) Atomics.wait(words, hurried, 0, 10);
+      Atomics.add(words, epoch, 1);`,
+      { eval: true, workerData: { memory: shared.memory, hurried, epoch } },
+    );
+    await once(worker, "online");
+    quiescence.drain();
+    expect([released, Atomics.load(shared.words, hurried)]).toEqual([true, 0]);
+    await once(worker, "exit");
   });
 
   it("waits for nobody when no worker runs", () => {
