@@ -43,7 +43,8 @@ function versionOfOpenVpn() {
 /** An arm as those of `tunnel`. */
 async function openOpenVpn(lab, { version, cipher, mtu }) {
   const arm = await openVpn("openvpn", version, cipher)(lab, { mtu });
-  const { near, far, address, programs } = arm;
+  const { near, far, address, programs, note } = arm;
+  console.error(`OpenVPN: ${note}`);
   return { name: cipher, near, far, address, processes: programs, support: [] };
 }
 

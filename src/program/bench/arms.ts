@@ -29,6 +29,8 @@ export interface OpenArm extends Arm {
   readonly address: string;
   /** Both ends of the tunnel, the near one first. */
   readonly programs: Child[];
+  /** The kernel carries its packets: processor time of its programs says nothing. */
+  readonly isInKernel?: true;
   /** Starts the near end anew, when it was stopped; absent: its start is not measured. */
   readonly startNear?: () => Promise<Child>;
 }
@@ -139,8 +141,7 @@ export const OPENVPN_ARMS: Readonly<
  * @param version of the program, where it is known
  */
 export function openVpn(program: string, version: string | undefined, cipher: OpenVpnCipher): OpenTunnel {
-  const { name, title, said } = OPENVPN_ARMS[cipher];
-  const note = `${version === undefined ? "" : `${version}, `}${said} over UDP, no compression`;
+  const { name, title } = OPENVPN_ARMS[cipher];
   return async (lab, { mtu }) => {
     const ends = await openEnds(lab, name);
     const certificates = [makeCertificate("near.bench"), makeCertificate("far.bench")] as const;
@@ -175,8 +176,23 @@ export function openVpn(program: string, version: string | undefined, cipher: Op
       await child.waitForLine(/Initialization Sequence Completed/, { withinMs: WITHIN_MS, stream: "stdout" });
     await untilThere(ends.near, `ping -n -c 1 -W 1 ${INSIDE[1]}`, programs[0]);
     const rest = { ...ends, address: INSIDE[1], programs, startNear: async () => start(0) };
-    return { name, title, note, ...rest };
+    return { name, title, ...openVpnTraits(version, cipher, programs[0]?.stdout() ?? ""), ...rest };
   };
+}
+
+/**
+ * What a reader has to know of it. With its kernel module (DCO), which it uses where there is one, the program itself
+ * carries nothing.
+ * @param said by the program, at its start
+ */
+export function openVpnTraits(
+  version: string | undefined,
+  cipher: OpenVpnCipher,
+  said: string,
+): Pick<OpenArm, "note" | "isInKernel"> {
+  const base = `${version === undefined ? "" : `${version}, `}${OPENVPN_ARMS[cipher].said} over UDP, no compression`;
+  if (!/\bDCO device\b/.test(said)) return { note: base };
+  return { note: `${base}; in the kernel (DCO), so that its CPU time is not known`, isInKernel: true };
 }
 
 interface Keys {

@@ -57,7 +57,7 @@ export async function tcp(
   return {
     values: {
       rate: numberAt(end, "sum_received", "bits_per_second") / 1e9,
-      ...(used > 0 && bytes > 0 && { cpu: used / (bytes / 1e9) }),
+      ...(used > 0 && bytes > 0 && arm.isInKernel !== true && { cpu: used / (bytes / 1e9) }),
     },
     othersShare: Math.max(0, (machineSeconds() - machineBefore - ours) / elapsed),
   };
