@@ -29,7 +29,7 @@ export const THINGS = {
   },
   "pf-79": {
     remove: patched("pf-79"),
-    defaults: { cells: "tcp,udp-1200,ping", mtu: "1420,1280", pairs: "8", seconds: "2" },
+    defaults: { cells: "tcp,udp-1200,ping", mtu: "1420,1280", pairs: "7", seconds: "2" },
   },
 };
 
