@@ -65,6 +65,23 @@ function paths(lone: LoneConnections) {
 }
 
 describe("relayed paths (SN-83 to SN-89)", () => {
+  it("PG-160: who sent a check through the relay is no known source, as nothing comes from there directly", () => {
+    const lone = createLoneConnections("gateway");
+    const relay = playRelay(lone, 1);
+    listRelays(lone, relay);
+    relay.activate();
+    lone.apply((connections, now) => connections.upsertConnection(now, REQUEST));
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, REQUEST.id, [RELAY_TEXT]));
+    relay.confirm();
+    relay.sendData(0x4000, check(1, false));
+    // It was taken: it is answered through the channel.
+    expect(relay.data().length).toBeGreaterThan(0);
+    expect(lone.knownSources).toEqual([]);
+    // The same peer, to an address of ours.
+    lone.check(REQUEST);
+    expect(lone.knownSources).toEqual([REMOTE]);
+  });
+
   it("SN-83, SN-127, RL-104: the peer's check through the relay makes a path of relay, channel and head room", () => {
     const { lone, relay } = nominated();
     expect(paths(lone)).toMatchObject([

@@ -14,12 +14,15 @@ let out: string;
 let events: EventBus;
 let warnings: { event: string; reason: unknown }[];
 let commands: EventCommands | undefined;
+/** Of the commands that start next. */
+let env: Record<string, string | undefined>;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "on-event-"));
   out = join(folder, "out");
   events = createEventBus();
   warnings = [];
+  env = { PATH: process.env["PATH"], OUT: out, FOLDER: folder };
 });
 afterEach(async () => {
   await commands?.close();
@@ -32,7 +35,6 @@ function run(command: string, runWithinMs?: number): void {
     ...SILENT,
     warn: (event, fields) => warnings.push({ event, reason: fields?.["reason"] }),
   };
-  const env = { PATH: process.env["PATH"], OUT: out, FOLDER: folder };
   commands = runOnEvents({
     command,
     events,
@@ -66,6 +68,17 @@ describe("the command for events", () => {
     events.emit(reset(2));
     await expect.poll(() => warnings.length).toBe(2);
     expect(warnings[0]?.reason).toMatch(/E2BIG/);
+  });
+
+  it("TS-64: behind one that cannot be started the next is tried at once", async () => {
+    run('echo begun >> "$OUT"; until [ -e "$FOLDER/go" ]; do sleep 0.01; done');
+    events.emit(reset(1));
+    await expect.poll(written).toEqual(["begun"]);
+    events.emit(reset(2));
+    events.emit(reset(3));
+    env["MUCH"] = "x".repeat(4 << 20);
+    writeFileSync(join(folder, "go"), "");
+    await expect.poll(() => warnings.length).toBe(2);
   });
 
   it("PG-113: one that fails, or cannot be found, is a warning, and the next event is told", async () => {

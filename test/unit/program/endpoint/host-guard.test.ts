@@ -51,6 +51,15 @@ it("PG-154: what is short is told as a WARN, and set as soon as it is not", asyn
   expect(kernel.open.size).toBe(0);
 });
 
+it("PG-154: what is short is not owed any more once something else was wanted and set", () => {
+  const { guard, transactions } = rig((nth) => (nth === 1 ? "ENOMEM" : undefined));
+  guard.want(NETWORKS);
+  guard.want([prefix("172.21.0.0/16")]);
+  expect(transactions()).toBe(2);
+  guard.catchUp();
+  expect(transactions()).toBe(2);
+});
+
 it("PG-154: a kernel without nftables is told once as an INFO, and asked no more", () => {
   const { guard, said, kernel, transactions } = rig(() => "EOPNOTSUPP");
   for (let i = 0; i < 3; i++) guard.want(NETWORKS);
