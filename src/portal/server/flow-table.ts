@@ -48,6 +48,8 @@ export interface GivenGateway {
   readonly gid: string;
   readonly at: Instant;
   readonly clientKey: Uint8Array;
+  /** Whether the client may have known the gateway before: else it knows it by this answer alone. */
+  readonly wasKnown: boolean;
   /** Ids of the sockets by which client and gateway heard of it. */
   readonly sockets: readonly (number | undefined)[];
 }

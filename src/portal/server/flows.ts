@@ -143,7 +143,8 @@ function isBusy(table: FlowTable, now: Instant, flow: Flow): boolean {
 
 /**
  * Whether the client asked again before it had our answer, which is on its way (PT-86): were that a new wish, the
- * gateway would count as one whose path failed. A client that has the answer knows the gateway.
+ * gateway would count as one whose path failed. A client that has the answer knows the gateway (TN-29), so one that did
+ * not know it before begins anew.
  */
 function hasCrossed(
   { core, given }: FlowTable,
@@ -153,6 +154,7 @@ function hasCrossed(
 ): boolean {
   const last = given.get(`${socket.peerId}|${rid}`);
   if (last === undefined) return false;
+  if (known.includes(last.gid) && !last.wasKnown) return false;
   if (now - last.at >= (known.includes(last.gid) ? MIN_REPEAT_MS : ANSWER_WITHIN_MS)) return false;
   const sockets = [socket.id, core.sockets.readyPeer("gateway", last.gid)?.id];
   return equalValues(sockets, last.sockets) && isGranted(core, now, last, { cid: socket.peerId, rid });
@@ -319,7 +321,9 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
   endFlow(table, now, flow);
   const client = core.sockets.readyPeer("client", cid);
   const sockets = [client?.id, core.sockets.readyPeer("gateway", gid)?.id];
-  table.given.set(`${cid}|${rid}`, { gid, at: now, clientKey: device.publicKey, sockets });
+  const others = core.store.authorizations.ofPair(cid, gid, core.clock.wallNow(now)).length - 1;
+  const wasKnown = flow.known.includes(gid) || others > 0;
+  table.given.set(`${cid}|${rid}`, { gid, at: now, clientKey: device.publicKey, wasKnown, sockets });
   if (client === undefined) return;
   const credentials = deriveIceCredentials(device, gateway);
   count(core.counters.flows, "created");

@@ -2,6 +2,13 @@
 import { describe, expect, it } from "vitest";
 import { createFlow, createWorld, OFFICE, ridOf } from "./server-world.ts";
 
+const TWO = `version: 1
+resources:
+  - { name: Office, type: cidr, address: 172.20.0.0/16, site: default }
+  - { name: Lab, type: cidr, address: 172.21.0.0/16, site: default }
+policies: [{ group: dev, resource: Office }, { group: dev, resource: Lab }]
+`;
+
 /** A client with a flow through the only gateway. */
 function connected() {
   const world = createWorld();
@@ -113,19 +120,42 @@ describe("a request that crosses its answer", () => {
   it("PT-86: a request that crossed the answer changes nothing, for 5 s, or 1 s if the client knew the gateway", () => {
     const { world, client, gateway, flow, rid } = connected();
     const asked = () => gateway.log.filter((event) => event === "authorize_flow").length;
-    world.pass(999);
-    client.send(createFlow(rid, flow.gid));
-    world.pass(4_000);
+    world.pass(4_999);
     client.send(createFlow(rid));
     expect(asked()).toBe(1);
     expect(client.log.at(-1)).toBe("flow_created");
     world.pass(1);
-    client.send(createFlow(rid));
+    client.send(createFlow(rid, flow.gid));
     expect(asked()).toBe(2);
     gateway.answer();
-    world.pass(1_000);
+    world.pass(999);
+    client.send(createFlow(rid, flow.gid));
+    expect(asked()).toBe(2);
+    world.pass(1);
     client.send(createFlow(rid, flow.gid));
     expect(asked()).toBe(3);
+  });
+
+  it("PT-86: a client that knows the gateway only by the answer begins anew, and is answered at once", () => {
+    const { client, gateway, flow, rid } = connected();
+    const before = client.log.length;
+    client.send(createFlow(rid, flow.gid));
+    expect(gateway.log.at(-1)).toBe("authorize_flow");
+    gateway.answer();
+    expect(client.log.slice(before)).toContain("flow_created");
+  });
+
+  it("PT-86: not so one that knows it by another resource", () => {
+    const world = createWorld(TWO);
+    const gateway = world.gateway();
+    const client = world.client();
+    for (const name of ["Office", "Lab"]) {
+      client.send(createFlow(ridOf(client, name)));
+      gateway.answer();
+    }
+    const asked = gateway.log.length;
+    client.send(createFlow(ridOf(client, "Lab"), client.last("flow-created").gid));
+    expect(gateway.log).toHaveLength(asked);
   });
 
   it("PT-86: none of which either end came back meanwhile, or whose access is gone, has crossed anything", () => {
