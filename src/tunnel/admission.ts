@@ -13,9 +13,9 @@ import {
   type QueueEntry,
 } from "../base/index.ts";
 import type { AuthorizeFlow, GatewayResource } from "../portal/protocol/index.ts";
-import { FLOWS_WAITING_OF_CLIENT, SET_UP_FIRST_MS, SET_UP_LAST_MS } from "./constants.ts";
+import { FLOWS_WAITING_OF_CLIENT, SET_UP_FIRST_MS, SET_UP_LAST_MS, SET_UP_TIMES } from "./constants.ts";
 
-/** A client whose connection has been made, and has no session yet. */
+/** A client whose connection has been made, and has no session yet. Due: when it counts no more. */
 interface SetUp extends QueueEntry {
   readonly cid: string;
   readonly since: Instant;
@@ -24,10 +24,13 @@ interface SetUp extends QueueEntry {
 export interface Admission {
   readonly atOnce: number;
   readonly clientsMax: number;
-  /** By client. */
-  readonly underWay: Map<string, SetUp>;
-  /** When each of them counts no more. */
-  readonly ends: DeadlineQueue<SetUp>;
+  /** By client, also those that count no more. */
+  readonly setUps: Map<string, SetUp>;
+  /** Those that count. */
+  readonly counting: DeadlineQueue<SetUp>;
+  underWay: number;
+  /** How long set-ups take that come to something, smoothed as a round trip is (RFC 6298 §2); 0: nobody knows yet. */
+  usualMs: number;
   /** By client, in the order in which they came: what the portal asked for it. */
   readonly waiting: Map<string, AuthorizeFlow[]>;
   /** Since when there are some that wait, and how many have. */
@@ -39,8 +42,10 @@ export function createAdmission(atOnce: number, clientsMax: number): Admission {
   return {
     atOnce,
     clientsMax,
-    underWay: new Map(),
-    ends: createDeadlineQueue(),
+    setUps: new Map(),
+    counting: createDeadlineQueue(),
+    underWay: 0,
+    usualMs: 0,
     waiting: new Map(),
     crowd: undefined,
   };
@@ -48,7 +53,7 @@ export function createAdmission(atOnce: number, clientsMax: number): Admission {
 
 /** Whether a client that needs a new connection has to wait. As long as others wait, that is so behind every input. */
 export function isFull({ underWay, atOnce }: Admission): boolean {
-  return underWay.size >= atOnce;
+  return underWay >= atOnce;
 }
 
 /**
@@ -78,7 +83,7 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 /** The questions for the client whose turn it is. */
 export function takeNext({ underWay, waiting, atOnce }: Admission): readonly AuthorizeFlow[] | undefined {
-  if (underWay.size >= atOnce) return undefined;
+  if (underWay >= atOnce) return undefined;
   for (const [cid, flows] of waiting) {
     waiting.delete(cid);
     return flows;
@@ -115,16 +120,39 @@ export function withResources(resources: readonly GatewayResource[]): (flow: Aut
 export function begin(admission: Admission, now: Instant, cid: string): void {
   end(admission, cid);
   const setUp: SetUp = { cid, since: now, dueAt: undefined, place: -1 };
-  admission.underWay.set(cid, setUp);
-  admission.ends.set(setUp, after(now, SET_UP_FIRST_MS));
+  admission.setUps.set(cid, setUp);
+  count(admission, setUp, after(now, patienceMs(admission)));
 }
 
-/** It has a session, or is gone. */
-export function end({ underWay, ends }: Admission, cid: string): void {
-  const setUp = underWay.get(cid);
+/** It has a session. */
+export function succeed(admission: Admission, now: Instant, cid: string): void {
+  const setUp = admission.setUps.get(cid);
   if (setUp === undefined) return;
-  underWay.delete(cid);
-  ends.set(setUp, undefined);
+  const tookMs = now - setUp.since;
+  const { usualMs } = admission;
+  admission.usualMs = usualMs === 0 ? tookMs : usualMs + (tookMs - usualMs) / 8;
+  end(admission, cid);
+}
+
+/** It is gone. */
+export function end(admission: Admission, cid: string): void {
+  const setUp = admission.setUps.get(cid);
+  if (setUp === undefined) return;
+  admission.setUps.delete(cid);
+  count(admission, setUp, undefined);
+}
+
+function count(admission: Admission, setUp: SetUp, until: Instant | undefined): void {
+  admission.underWay += Number(until !== undefined) - Number(setUp.dueAt !== undefined);
+  admission.counting.set(setUp, until);
+}
+
+/**
+ * How long one counts of which nothing has arrived yet: where set-ups are slow because there is too much to do, to begin
+ * more would make them slower.
+ */
+function patienceMs({ usualMs }: Admission): number {
+  return Math.min(SET_UP_LAST_MS, Math.max(SET_UP_FIRST_MS, SET_UP_TIMES * usualMs));
 }
 
 /**
@@ -136,11 +164,10 @@ export function handleAdmissionTimeout(
   now: Instant,
   hasPath: (cid: string) => boolean,
 ): void {
-  const { ends } = admission;
-  for (let first = ends.first(); isDue(first, now); first = ends.first()) {
+  const { counting } = admission;
+  for (let first = counting.first(); isDue(first, now); first = counting.first()) {
     const last = after(first.since, SET_UP_LAST_MS);
-    if (last > now && hasPath(first.cid)) ends.set(first, last);
-    else end(admission, first.cid);
+    count(admission, first, last > now && hasPath(first.cid) ? last : undefined);
   }
 }
 
@@ -148,7 +175,7 @@ function isDue(setUp: SetUp | undefined, now: Instant): setUp is SetUp {
   return setUp?.dueAt !== undefined && setUp.dueAt <= now;
 }
 
-/** Nothing waits any more, and nothing is under way: the connections are gone, or the portal asks anew. */
+/** The connections are gone, or the portal asks anew. */
 export function forgetWaiting({ waiting }: Admission): void {
   waiting.clear();
 }

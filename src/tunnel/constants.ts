@@ -68,9 +68,13 @@ export const DATAGRAMS_KNOWN = 4_096;
 export const DATAGRAM_TTL_MS = 30_000;
 /** Clients whose connection a gateway sets up at a time (TN-122). */
 export const SET_UPS_AT_ONCE = 64;
-/** How long a set-up counts as one at most: without a path, and with one (TN-122). */
+/**
+ * How long a set-up counts as one (TN-122): without a path, or so many times as long as others take, and with a path,
+ * at most.
+ */
 export const SET_UP_FIRST_MS = 3_000;
-export const SET_UP_LAST_MS = 10_000;
+export const SET_UP_TIMES = 3;
+export const SET_UP_LAST_MS = 15_000;
 /** Resources that a client may wait for at a gateway (TN-122). */
 export const FLOWS_WAITING_OF_CLIENT = 256;
 /** A flow without packets for that long ends in the log (TN-91). */

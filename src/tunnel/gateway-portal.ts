@@ -90,6 +90,7 @@ function admit(gateway: GatewayState, now: Instant, flow: AuthorizeFlow): void {
   const fields = { cid: flow.client.cid, rid: flow.resource.rid };
   const isFirst = admission.crowd === undefined;
   if (!putOff(admission, now, flow)) return log.debug?.("access refused: too many wait", fields);
+  gateway.events.push({ kind: "request", request: { kind: "flow-waiting", ref: flow.ref } });
   if (isFirst) log.info?.("clients come faster than they can be set up: they wait for their turn", fields);
 }
 

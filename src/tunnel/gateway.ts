@@ -25,7 +25,13 @@ import {
   TUNNEL_PEERS_MAX,
 } from "../plane/index.ts";
 import type { GatewayMessage, GatewayResource } from "../portal/protocol/index.ts";
-import { createAdmission, end as endSetUp, forgetWaiting, handleAdmissionTimeout } from "./admission.ts";
+import {
+  createAdmission,
+  end as endSetUp,
+  forgetWaiting,
+  handleAdmissionTimeout,
+  succeed,
+} from "./admission.ts";
 import { SET_UPS_AT_ONCE, SWEEP_MS } from "./constants.ts";
 import {
   createEndState,
@@ -199,7 +205,7 @@ function pollTimeout(gateway: GatewayState): Instant | undefined {
     gateway.connections.pollTimeout(),
     pollRelayTimeout(gateway),
     gateway.grants.pollTimeout(),
-    gateway.admission.ends.first()?.dueAt,
+    gateway.admission.counting.first()?.dueAt,
     gateway.setups.pollTimeout(),
     gateway.nameServer?.pollTimeout(),
     gateway.flows.pollTimeout(),
@@ -295,7 +301,7 @@ function toRequest({ kind, id, candidates }: CandidateBatch): TunnelGatewayEvent
 function handleConnectionEvent(gateway: GatewayState, now: Instant, event: LifeEvent): void {
   switch (event.kind) {
     case "connection-established":
-      endSetUp(gateway.admission, event.id);
+      succeed(gateway.admission, now, event.id);
       gateway.events.push({ kind: "connected", cid: event.id });
       return;
     case "connection-failed":

@@ -99,6 +99,8 @@ export type GatewayMessage =
 /** What a gateway tells the portal. */
 export type GatewayRequest =
   | { readonly kind: "flow-authorized"; readonly ref: string }
+  /** The client has to wait for its turn; the answer comes then (PT-60). */
+  | { readonly kind: "flow-waiting"; readonly ref: string }
   | {
       readonly kind: "broadcast-ice-candidates" | "broadcast-invalidated-ice-candidates";
       readonly cids: readonly string[];
@@ -148,7 +150,7 @@ const wireAuthorizeFlow = v.object({
 });
 const wireClientCandidates = v.object({ client_id: uuid, candidates: list });
 const wirePresence = v.object({ disconnected_ids: list, connected: list });
-const wireFlowAuthorized = v.object({ ref: v.string() });
+const wireAnswer = v.object({ ref: v.string() });
 const wireBroadcast = v.object({ client_ids: list, candidates: list });
 
 const MESSAGES: MessageCodecs<GatewayMessage> = {
@@ -227,20 +229,28 @@ const MESSAGES: MessageCodecs<GatewayMessage> = {
 };
 
 const REQUESTS: MessageCodecs<GatewayRequest> = {
-  "flow-authorized": {
-    event: "flow_authorized",
-    read(payload) {
-      const wire = readAs(wireFlowAuthorized, payload);
-      return wire === undefined ? undefined : { kind: "flow-authorized", ref: wire.ref };
-    },
-    write: (request) => ({ ref: request.ref }),
-  },
+  "flow-authorized": answerCodec("flow-authorized", "flow_authorized"),
+  "flow-waiting": answerCodec("flow-waiting", "flow_waiting"),
   "broadcast-ice-candidates": broadcastCodec("broadcast-ice-candidates", "broadcast_ice_candidates"),
   "broadcast-invalidated-ice-candidates": broadcastCodec(
     "broadcast-invalidated-ice-candidates",
     "broadcast_invalidated_ice_candidates",
   ),
 };
+
+function answerCodec<K extends "flow-authorized" | "flow-waiting">(
+  kind: K,
+  event: string,
+): MessageCodec<{ readonly kind: K; readonly ref: string }> {
+  return {
+    event,
+    read(payload) {
+      const wire = readAs(wireAnswer, payload);
+      return wire === undefined ? undefined : { kind, ref: wire.ref };
+    },
+    write: ({ ref }) => ({ ref }),
+  };
+}
 
 function candidateCodec<K extends "ice-candidates" | "invalidate-ice-candidates">(
   kind: K,

@@ -264,15 +264,18 @@ function handleGatewayRequest(
   frame: Frame,
   request: GatewayRequest,
 ): void {
-  if (request.kind !== "flow-authorized") {
+  if (request.kind !== "flow-authorized" && request.kind !== "flow-waiting") {
     flows.handleGatewayCandidates(now, socket, request);
     return;
   }
-  if (flows.handleAuthorized(now, socket, request.ref)) {
+  const handle = request.kind === "flow-authorized" ? flows.handleAuthorized : flows.handleWaiting;
+  if (handle(now, socket, request.ref)) {
     replyOk(core, socket, frame);
     return;
   }
-  core.log.error?.("answer to an unknown flow", { gid: socket.peerId });
+  // One that lets wait what has been given up meanwhile has just been late.
+  const tell = request.kind === "flow-authorized" ? core.log.error : core.log.debug;
+  tell?.("answer to an unknown flow", { gid: socket.peerId });
   replyError(core, socket, frame, "invalid_ref");
 }
 

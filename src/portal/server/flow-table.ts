@@ -13,10 +13,13 @@ import type { GatewayRequest } from "../protocol/index.ts";
 import type { AuthorizationRecord } from "./authorizations.ts";
 import type { Core } from "./core.ts";
 
-export type GatewayCandidates = Exclude<GatewayRequest, { kind: "flow-authorized" }>;
+export type GatewayCandidates = Exclude<GatewayRequest, { readonly ref: string }>;
 
-/** `asked`: the gateway has not answered. `answered`: waits for the disk. `done`: remembers its ref. */
-export type FlowStage = "asked" | "answered" | "done";
+/**
+ * `asked`: the gateway has said nothing. `waiting`: it lets the client wait for its turn. `answered`: waits for the disk.
+ * `done`: remembers its ref.
+ */
+export type FlowStage = "asked" | "waiting" | "answered" | "done";
 
 /** Due: where it is late, or to be forgotten. */
 export interface Flow extends QueueEntry {
@@ -121,10 +124,16 @@ export function askAnew(now: Instant, flow: Flow): void {
   flow.answerBy = after(now, ANSWER_WITHIN_MS);
 }
 
-/** It is looked at again when its gateway is late. */
-export function awaitAnswer(table: FlowTable, flow: Flow): void {
-  flow.stage = "asked";
-  table.deadlines.set(flow, flow.answerBy);
+/** It is looked at again then. */
+export function awaitAnswer(table: FlowTable, flow: Flow, by: Instant): void {
+  flow.answerBy = by;
+  table.deadlines.set(flow, by);
+}
+
+/** Its gateway will answer when it is the client's turn. */
+export function noteWaiting(table: FlowTable, now: Instant, flow: Flow): void {
+  table.answers.set(flow.record.gid, now);
+  flow.stage = "waiting";
 }
 
 /** It waits for the disk, for as long as that takes. */

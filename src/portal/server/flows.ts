@@ -36,6 +36,7 @@ import {
   type GatewayCandidates,
   type GivenGateway,
   noteAnswered,
+  noteWaiting,
   SUSPECT_FOR_MS,
 } from "./flow-table.ts";
 import { chooseGateway, type GatewayCandidate, type GatewayChoice } from "./gateway-choice.ts";
@@ -49,6 +50,8 @@ export interface Flows {
   request(now: Instant, socket: PeerSocket, rid: string, known: readonly string[]): void;
   /** A gateway answers; false for a reference that is not its own (PT-85.3). */
   handleAuthorized(now: Instant, gateway: PeerSocket, ref: string): boolean;
+  /** A gateway lets a client wait for its turn (TN-122); false as above. */
+  handleWaiting(now: Instant, gateway: PeerSocket, ref: string): boolean;
   handleClientCandidates(now: Instant, client: PeerSocket, request: ClientCandidates): void;
   handleGatewayCandidates(now: Instant, gateway: PeerSocket, request: GatewayCandidates): void;
   /** More of the store is on disk now. */
@@ -62,8 +65,8 @@ export interface Flows {
 
 /** A gateway that failed is replaced so often, then the site counts as offline (PT-85.5). */
 const MAX_RETRIES = 2;
-/** A gateway that is busy is waited for so long, where no other can serve (PT-85.5): 10,000 clients, 80 of them a second. */
-const BUSY_WITHIN_MS = 120_000;
+/** A gateway that is busy is waited for so long, where no other can serve (PT-85.5): 10,000 clients, 33 of them a second. */
+const BUSY_WITHIN_MS = 300_000;
 /** A client repeats a request every 2 s at most (PT-55); faster ones do not reach the gateway. */
 const MIN_REPEAT_MS = 1_000;
 /** Tells nodes of one portal apart; there is one (PT-85). */
@@ -86,10 +89,16 @@ export function createFlows(core: Core): Flows {
     handleAuthorized(now, gateway, ref) {
       const flow = table.byRef.get(ref);
       if (flow === undefined || flow.record.gid !== gateway.peerId) return false;
-      if (flow.stage === "asked") {
+      if (flow.stage === "asked" || flow.stage === "waiting") {
         noteAnswered(table, now, flow);
         release(table, now, flow);
       }
+      return true;
+    },
+    handleWaiting(now, gateway, ref) {
+      const flow = table.byRef.get(ref);
+      if (flow === undefined || flow.record.gid !== gateway.peerId) return false;
+      if (flow.stage === "asked") letWait(table, now, flow);
       return true;
     },
     handleClientCandidates: (now, client, candidates) => passToGateways(table, now, client, candidates),
@@ -137,6 +146,7 @@ function request(table: FlowTable, now: Instant, socket: PeerSocket, wish: Wish)
 
 /** The question waits at its gateway, with others: repeating it would only be more for it to read. */
 function isBusy(table: FlowTable, now: Instant, flow: Flow): boolean {
+  if (flow.stage === "waiting") return true;
   const until = busyUntil(table, flow);
   return flow.stage === "asked" && until !== undefined && now < until;
 }
@@ -268,7 +278,8 @@ function ask(table: FlowTable, now: Instant, flow: Flow): void {
   if (resource === undefined || socket === undefined) return;
   // Repeating the question does not give a silent gateway more time; a new question does.
   if (!hasKeys(flow, device, gateway)) askAnew(now, flow);
-  awaitAnswer(table, flow);
+  flow.stage = "asked";
+  awaitAnswer(table, flow, flow.answerBy);
   flow.lastAskedAt = now;
   flow.clientKey = device.publicKey;
   flow.gatewayKey = gateway.publicKey;
@@ -345,14 +356,22 @@ function release(table: FlowTable, now: Instant, flow: Flow): void {
   releaseHeld(table, flow);
 }
 
-/** Nobody else can serve it, and its gateway still answers what it is asked: this answer will come, too. */
+/** Another gateway may have time for it (PT-85.5). */
+function letWait(table: FlowTable, now: Instant, flow: Flow): void {
+  noteWaiting(table, now, flow);
+  if (!isWaitedFor(table, now, flow)) failOver(table, now, flow);
+}
+
+/** Nobody else can serve it, and its gateway lets it wait, or still answers what it is asked: the answer will come. */
 function isWaitedFor(table: FlowTable, now: Instant, flow: Flow): boolean {
-  const by = earliest(busyUntil(table, flow), after(flow.since, BUSY_WITHIN_MS));
+  const { stage, since, record } = flow;
+  const until = stage === "waiting" ? after(now, ANSWER_WITHIN_MS) : busyUntil(table, flow);
+  const by = earliest(until, after(since, BUSY_WITHIN_MS));
+  if (until === undefined || by === undefined || now >= by) return false;
   // Who has left would only be in the way of others there.
-  if (table.core.sockets.readyPeer("client", flow.record.cid) === undefined) return false;
-  if (!isBusy(table, now, flow) || by === undefined || now >= by || hasOther(table, now, flow)) return false;
-  flow.answerBy = by;
-  awaitAnswer(table, flow);
+  if (table.core.sockets.readyPeer("client", record.cid) === undefined) return false;
+  if (hasOther(table, now, flow)) return false;
+  awaitAnswer(table, flow, by);
   return true;
 }
 

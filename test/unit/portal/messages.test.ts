@@ -160,6 +160,7 @@ const CLIENT_REQUESTS: readonly ClientRequest[] = [
 
 const GATEWAY_REQUESTS: readonly GatewayRequest[] = [
   { kind: "flow-authorized", ref: "n1.Zk3" },
+  { kind: "flow-waiting", ref: "n1.Zk3" },
   { kind: "broadcast-ice-candidates", cids: [CID], candidates: ["candidate:1"] },
   { kind: "broadcast-invalidated-ice-candidates", cids: [CID, RID], candidates: [] },
 ];

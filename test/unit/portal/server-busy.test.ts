@@ -30,7 +30,8 @@ function queue(count: number) {
     message.kind === "authorize-flow" ? [message.ref] : [],
   );
   const answer = (i: number) => gateway.send({ kind: "flow-authorized", ref: refs[i] ?? "" });
-  return { world, gateway, clients, answer };
+  const wait = (i: number) => gateway.send({ kind: "flow-waiting", ref: refs[i] ?? "" });
+  return { world, gateway, clients, answer, wait };
 }
 
 describe("a gateway that is busy", () => {
@@ -54,14 +55,14 @@ describe("a gateway that is busy", () => {
     expect(clients[3]?.last("flow-creation-failed").reason).toBe("offline");
   });
 
-  it("PT-85.5: it may answer later questions first, for 120 s", () => {
+  it("PT-85.5: it may answer later questions first, for 300 s", () => {
     const { world, gateway, clients } = queue(1);
-    for (let i = 0; i < 30; i++) {
+    for (let i = 0; i < 75; i++) {
       const later = world.client({ id: `later-${i}` });
       later.send(createFlow(ridOf(later)));
       gateway.answer();
       expect(later.log).toContain("flow_created");
-      world.pass(i < 29 ? 4_000 : 3_999);
+      world.pass(i < 74 ? 4_000 : 3_999);
     }
     expect(clients[0]?.log.at(-1)).toBe("init");
     world.pass(1);
@@ -87,6 +88,54 @@ describe("a gateway that is busy", () => {
     clients[1]?.close();
     world.pass(3_000);
     expect(gateway.log.at(-1)).toBe("reject_access");
+  });
+
+  it("PT-85.5: one that lets a client wait is waited for, for 300 s, without any other answer", () => {
+    for (const isAnswered of [true, false]) {
+      const { world, gateway, clients, wait, answer } = queue(1);
+      wait(0);
+      expect(gateway.log.at(-1)).toBe("reply ok");
+      world.pass(299_999);
+      expect(clients[0]?.log.at(-1)).toBe("init");
+      if (isAnswered) answer(0);
+      world.pass(1);
+      expect(clients[0]?.log.at(-1)).toBe(isAnswered ? "flow_created" : "flow_creation_failed");
+    }
+  });
+
+  it("PT-85.5: a client that is to wait goes to another gateway, at once or within 5 s of when there is one", () => {
+    const { world, gateway, clients, wait } = queue(1);
+    wait(0);
+    world.pass(3_000);
+    const other = world.gateway({ id: "other" });
+    world.pass(2_000);
+    expect(gateway.log.at(-1)).toBe("reject_access");
+    other.send({ kind: "flow-waiting", ref: other.last("authorize-flow").ref });
+    expect(other.log.at(-1), "both have been tried").toBe("reply ok");
+    const late = world.client({ id: "late" });
+    late.send(createFlow(ridOf(late)));
+    const [first, second] = gateway.log.at(-1) === "authorize_flow" ? [gateway, other] : [other, gateway];
+    first.send({ kind: "flow-waiting", ref: first.last("authorize-flow").ref });
+    expect(second.log.at(-1)).toBe("authorize_flow");
+    expect(clients[0]?.log.at(-1)).toBe("init");
+  });
+
+  it("PT-85.5: a client that has left waits for nothing any more", () => {
+    const { world, gateway, clients, wait } = queue(1);
+    wait(0);
+    clients[0]?.close();
+    world.pass(5_000);
+    expect(gateway.log.at(-1)).toBe("reject_access");
+    wait(0);
+    expect(gateway.log.at(-1)).toBe("reply invalid_ref");
+  });
+
+  it("PT-86: what waits is not asked again", () => {
+    const { world, gateway, clients, wait } = queue(1);
+    wait(0);
+    world.pass(60_000);
+    for (const client of clients) client.send(createFlow(ridOf(client)));
+    expect(gateway.log.filter((event) => event === "authorize_flow")).toHaveLength(1);
   });
 
   it("PT-86: a busy gateway is not asked the same twice", () => {

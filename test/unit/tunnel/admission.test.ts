@@ -1,16 +1,24 @@
 /** Who begins at a gateway to which many come at once, and who waits (TN-122). */
 import { describe, expect, it } from "vitest";
-import { after, type Instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
+import { type Instant, instant, ip, prefix, unixMs } from "../../../src/base/index.ts";
 import type {
   AuthorizeFlow,
   Filter,
   GatewayMessage,
   GatewayResource,
 } from "../../../src/portal/protocol/index.ts";
-import { begin, createAdmission, handleAdmissionTimeout, putOff } from "../../../src/tunnel/admission.ts";
+import {
+  begin,
+  createAdmission,
+  end,
+  handleAdmissionTimeout,
+  putOff,
+  succeed,
+} from "../../../src/tunnel/admission.ts";
 import { createTunnelGateway, type TunnelGatewayEvent } from "../../../src/tunnel/index.ts";
 import { CREDENTIALS, createLoneFlows, createLoneTunnel, START, UNIX_START } from "./lone-tunnel.ts";
 
+const later = (ms: number) => instant(START + ms);
 const cidOf = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const ridOf = (n: number) => `00000000-0000-4000-9000-${String(n).padStart(12, "0")}`;
 
@@ -53,18 +61,20 @@ function createCrowded(setUpsAtOnce: number) {
   const interface_ = { ipv4: ip("100.64.1.1"), ipv6: ip("fd00:2021:1111::101") };
   const init = () => tell({ kind: "init", interface: interface_, relays: [], authorizations: [] });
   init();
+  const said = (kind: "flow-authorized" | "flow-waiting"): readonly string[] =>
+    lone.events.flatMap((event) =>
+      event.kind === "request" && event.request.kind === kind ? [event.request.ref] : [],
+    );
   return {
     ...lone,
     tell,
     init,
     at(ms: number) {
-      now = after(START, ms);
+      now = later(ms);
       lone.apply((gateway) => gateway.handleTimeout(now));
     },
-    answered: (): readonly string[] =>
-      lone.events.flatMap((event) =>
-        event.kind === "request" && event.request.kind === "flow-authorized" ? [event.request.ref] : [],
-      ),
+    answered: () => said("flow-authorized"),
+    waiting: () => said("flow-waiting"),
     grants: (client: number) => lone.machine.grantsOf(cidOf(client), now),
   };
 }
@@ -74,6 +84,7 @@ describe("a gateway to which many come at once", () => {
     const gateway = createCrowded(2);
     for (const client of [1, 2, 3, 4, 5]) gateway.tell(flowOf(client));
     expect(gateway.answered()).toEqual(["client 1, net 1", "client 2, net 1"]);
+    expect(gateway.waiting()).toEqual([3, 4, 5].map((client) => `client ${client}, net 1`));
     expect(gateway.connections.slotOf(cidOf(3))).toBeUndefined();
     gateway.at(2_999);
     expect(gateway.answered()).toHaveLength(2);
@@ -172,19 +183,46 @@ describe("what waits at a gateway", () => {
 });
 
 describe("the places of set-ups", () => {
-  it("TN-122: one without a path counts for 3 s, one with a path for 10 s", () => {
+  /** How many count then, of those that begin at the start: one has a path. */
+  function createPlaces(...cids: readonly string[]) {
     const admission = createAdmission(8, 8);
-    begin(admission, START, "silent");
-    begin(admission, START, "slow");
-    const at = (ms: number): readonly string[] => {
-      handleAdmissionTimeout(admission, after(START, ms), (cid) => cid === "slow");
-      return [...admission.underWay.keys()];
+    for (const cid of cids) begin(admission, START, cid);
+    const at = (ms: number): number => {
+      handleAdmissionTimeout(admission, later(ms), (cid) => cid === "slow");
+      return admission.underWay;
     };
-    expect(at(2_999)).toEqual(["silent", "slow"]);
-    expect(at(3_000)).toEqual(["slow"]);
-    expect(at(9_999)).toEqual(["slow"]);
-    expect(at(10_000)).toEqual([]);
-    expect(admission.ends.first()).toBeUndefined();
+    return { admission, at };
+  }
+
+  it("TN-122: one without a path counts for 3 s, one with a path for 15 s", () => {
+    const { admission, at } = createPlaces("silent", "slow");
+    expect([2_999, 3_000, 14_999, 15_000].map(at)).toEqual([2, 1, 1, 0]);
+    expect(admission.counting.first()).toBeUndefined();
+  });
+
+  it("TN-122: where set-ups take long, one without a path counts for three times as long, 15 s at most", () => {
+    for (const [tookMs, countsMs] of [
+      [999, 3_000],
+      [2_000, 6_000],
+      [9_000, 15_000],
+    ] as const) {
+      const { admission, at } = createPlaces("done", "gone");
+      // Also one that counts no more tells how long it took.
+      at(tookMs);
+      succeed(admission, later(tookMs), "done");
+      end(admission, "gone");
+      begin(admission, START, "silent");
+      expect([countsMs - 1, countsMs].map(at), `${tookMs} ms`).toEqual([1, 0]);
+    }
+  });
+
+  it("TN-122: what is usual follows what set-ups take, by an eighth", () => {
+    const { admission } = createPlaces("first", "second");
+    succeed(admission, later(1_000), "first");
+    succeed(admission, later(9_000), "second");
+    expect(admission.usualMs).toBe(2_000);
+    succeed(admission, later(9_000), "second");
+    expect([admission.usualMs, admission.underWay]).toEqual([2_000, 0]);
   });
 
   it("TN-122: so many clients wait at most, each for 256 resources", () => {
