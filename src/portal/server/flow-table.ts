@@ -62,6 +62,8 @@ export interface FlowTable {
   readonly byRef: Map<string, Flow>;
   /** By client and resource. */
   readonly pending: Map<string, Flow>;
+  /** Those that wait for the disk: few, however many wait for their gateway. */
+  readonly answered: Set<Flow>;
   /** By client and gateway. */
   readonly pendingOfPair: Map<string, Set<Flow>>;
   /** By client and resource. */
@@ -83,6 +85,7 @@ export function createFlowTable(core: Core): FlowTable {
     core,
     byRef: new Map(),
     pending: new Map(),
+    answered: new Set(),
     pendingOfPair: new Map(),
     given: new Map(),
     answers: new Map(),
@@ -140,6 +143,7 @@ export function noteWaiting(table: FlowTable, now: Instant, flow: Flow): void {
 export function noteAnswered(table: FlowTable, now: Instant, flow: Flow): void {
   table.answers.set(flow.record.gid, now);
   flow.stage = "answered";
+  table.answered.add(flow);
   table.deadlines.set(flow, undefined);
 }
 
@@ -160,6 +164,7 @@ export function endFlow(table: FlowTable, now: Instant, flow: Flow): void {
 }
 
 function takePending(table: FlowTable, flow: Flow): void {
+  table.answered.delete(flow);
   const { cid, gid, rid } = flow.record;
   if (table.pending.get(`${cid}|${rid}`) === flow) table.pending.delete(`${cid}|${rid}`);
   const flows = table.pendingOfPair.get(`${cid}|${gid}`);

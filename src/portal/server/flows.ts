@@ -104,7 +104,7 @@ export function createFlows(core: Core): Flows {
     handleClientCandidates: (now, client, candidates) => passToGateways(table, now, client, candidates),
     handleGatewayCandidates: (now, gateway, candidates) => passToClients(table, now, gateway, candidates),
     handleDurable(now) {
-      for (const flow of [...table.pending.values()]) release(table, now, flow);
+      for (const flow of [...table.answered]) release(table, now, flow);
     },
     handleGatewayGone(now, gid) {
       table.answers.delete(gid);
@@ -279,6 +279,7 @@ function ask(table: FlowTable, now: Instant, flow: Flow): void {
   // Repeating the question does not give a silent gateway more time; a new question does.
   if (!hasKeys(flow, device, gateway)) askAnew(now, flow);
   flow.stage = "asked";
+  table.answered.delete(flow);
   awaitAnswer(table, flow, flow.answerBy);
   flow.lastAskedAt = now;
   flow.clientKey = device.publicKey;
