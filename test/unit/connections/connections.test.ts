@@ -184,6 +184,17 @@ describe("commands to the plane", () => {
     expect(lone.knownSources).toEqual([REMOTE]);
   });
 
+  it("PG-160, SN-35: who sent a check that ICE did not take, from where the peer has left, is not made known", () => {
+    const lone = createLoneConnections("gateway");
+    const request = requestFor("client-1");
+    lone.apply((connections, now) => connections.upsertConnection(now, request));
+    lone.apply((connections, now) => connections.addRemoteCandidates(now, request.id, [REMOTE_TEXT]));
+    lone.apply((connections, now) => connections.removeRemoteCandidates(now, request.id, [REMOTE_TEXT]));
+    lone.check(request);
+    expect(lone.connections.stats().connections[0]?.drops).toEqual({ stun_unmatched: 1 });
+    expect(lone.knownSources).toEqual([]);
+  });
+
   it("SN-69: a replacement's old peer is removed, and its path is not spoken of again", () => {
     const { lone, slot, request } = nominated();
     lone.commands.length = 0;
