@@ -9,6 +9,7 @@ export { sendDone } from "./batch/send";
 export {
   aeadAhead,
   aeadFlush,
+  aeadForget,
   aeadLanes,
   aeadOpen,
   aeadOpenMany,

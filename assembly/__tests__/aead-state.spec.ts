@@ -1,11 +1,19 @@
-import { keepPending, STATE_BYTES, STATE_PENDING, wipe } from "../crypto/state";
+import {
+  forgetKey,
+  keepPending,
+  STATE_BYTES,
+  STATE_FIRST_ROUND,
+  STATE_PENDING,
+  STATE_SCRATCH,
+  wipe,
+} from "../crypto/state";
 
-const STATE = memory.data(1280, 16);
-const CIPHERTEXT = memory.data(512, 16);
+const STATE = memory.data(2368, 64);
+const CIPHERTEXT = memory.data(592, 16);
 
 /** Ciphertext of ones, and a state in which every byte is set. */
 function prepare(): void {
-  memory.fill(CIPHERTEXT, 0x01, 512);
+  memory.fill(CIPHERTEXT, 0x01, 592);
   memory.fill(STATE, 0xff, STATE_BYTES);
 }
 
@@ -34,6 +42,21 @@ describe("pending MAC input", () => {
     prepare();
     expect(keepPending(STATE, CIPHERTEXT, 512, 512)).toBe(33);
     expect(load<u8>(STATE + STATE_PENDING + 528)).toBe(0xff);
+  });
+
+  test("PF-64: so do a batch, the five blocks that found no room under it, and the lengths", () => {
+    prepare();
+    expect(keepPending(STATE, CIPHERTEXT, 592, 592)).toBe(38);
+    expect(STATE_PENDING + 608).toBe(STATE_SCRATCH);
+    expect(load<u8>(STATE + STATE_SCRATCH)).toBe(0xff);
+  });
+
+  test("PF-83: forgetting a key leaves nothing of its first round, and a tag that is due stays due", () => {
+    prepare();
+    forgetKey(STATE);
+    for (let i: i32 = 0; i < STATE_BYTES; i++)
+      expect(load<u8>(STATE + i)).toBe(<usize>i < STATE_FIRST_ROUND ? 0xff : 0);
+    expect(load<u8>(CIPHERTEXT)).toBe(1);
   });
 
   test("PF-63: wiping leaves nothing of the state, and nothing else is touched", () => {

@@ -5,6 +5,7 @@
 import {
   AHEAD_BYTES,
   flush,
+  forget,
   LANES,
   lanesFor,
   makeAhead,
@@ -44,6 +45,11 @@ export function aeadSeal(
 /** @see flush in index.ts */
 export function aeadFlush(st: usize): void {
   flush(st);
+}
+
+/** @see forget in index.ts */
+export function aeadForget(st: usize): void {
+  forget(st);
 }
 
 /** @see open and openShort in index.ts: with `otk` a short message is opened as one. */

@@ -13,6 +13,8 @@ import * as turbofan from "./aead-turbofan";
 import * as turboshaft from "./aead-turboshaft";
 import * as wide from "./aead-wide";
 
+import { forgetKey } from "./state";
+
 export { STATE_BYTES, wipe } from "./state";
 
 /** Whether `makeAhead` is worth a call; 0: do not call it, pass 0 to `open`, and no address to the short functions. */
@@ -36,6 +38,14 @@ export function seal(key: usize, np: usize, src: usize, dst: usize, len: i32, st
   else if (CIPHER == 1) turboshaft.seal(key, np, src, dst, len, st);
   else if (CIPHER == 2) wide.seal(key, np, src, dst, len, st);
   else jsc.seal(key, np, src, dst, len, st);
+}
+
+/**
+ * Overwrites what is kept of the last message's key, which the next message makes anew (PF-83). To be called before a
+ * loop waits, and now and then: keys are forgotten elsewhere, too.
+ */
+export function forget(st: usize): void {
+  if (CIPHER == 2) forgetKey(st);
 }
 
 /** Writes the tag of the last sealed message, if it is still due. */

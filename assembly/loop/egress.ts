@@ -15,7 +15,7 @@ import { sysYield } from "../sys";
 import { countErrno } from "./errno";
 import { hasFrame, readFrame, releaseFrame } from "./frames";
 import { isBusy } from "./pace";
-import { wipeSecrets } from "./secrets";
+import { forgetKeys, wipeSecrets } from "./secrets";
 import { transmit } from "./transmit";
 import { beginBatch, beginLoop, isOver, isStopping, park, pause, unpark, waitFor } from "./wait";
 
@@ -51,6 +51,7 @@ function egressTurn(worker: usize): bool {
 /** Now and then: the time, and a send that stays open although frames come that do not join it. */
 function tick(worker: usize): void {
   readClock(worker);
+  forgetKeys(worker);
   const open = load<u32>(worker, Egress.SEND_BYTES);
   if (open != 0 && open == load<u32>(worker, Egress.SEND_SEEN) && egressFlush(worker) != 0) transmit(worker);
   store<u32>(worker, load<u32>(worker, Egress.SEND_BYTES), Egress.SEND_SEEN);
@@ -73,6 +74,7 @@ function handleNothing(worker: usize, error: i32): bool {
         return true;
       }
     }
+    forgetKeys(worker);
     park(worker);
     // Control signals only a parked worker: what it put before it saw us parked is seen here.
     if (!hasInjected(worker) && !hasFrame(worker) && !isStopping(worker)) {
@@ -89,6 +91,7 @@ function handleNothing(worker: usize, error: i32): bool {
   }
   // EIO: the interface is down, and comes up again without our doing. What was read before does not wait for that.
   if (egressFlush(worker) != 0) transmit(worker);
+  forgetKeys(worker);
   park(worker);
   pause(worker, TUN_ERROR_PAUSE_MS);
   unpark(worker);

@@ -28,7 +28,7 @@ import { endFlood, hasFilter, judgeFlood } from "./flood";
 import { putFrame } from "./frames";
 import { controlBytesOf, nameOf, writeMessage } from "./message";
 import { isBusy } from "./pace";
-import { wipeSecrets } from "./secrets";
+import { forgetKeys, wipeSecrets } from "./secrets";
 import {
   beginBatch,
   beginLoop,
@@ -87,6 +87,7 @@ function ingressTurn(worker: usize): bool {
 /** Now and then: the time, and a frame that stays open although datagrams come that do not continue it. */
 function tick(worker: usize): void {
   readClock(worker);
+  forgetKeys(worker);
   const coalesce = worker + Ingress.COALESCE;
   const end = load<usize>(coalesce, Coalesce.END);
   if (load<usize>(coalesce, Coalesce.FRAME) != 0 && end == load<usize>(worker, Ingress.FRAME_SEEN)) {
@@ -119,6 +120,7 @@ function rest(worker: usize): void {
   // A filter that nobody needs any more is taken away without anything coming.
   const isFiltered = hasFilter(worker);
   const ms = isFiltered ? <i32>FLOOD_PERIOD_MS : POLL_TIMEOUT_MS;
+  forgetKeys(worker);
   park(worker);
   if (!isStopping(worker))
     waitForSome(worker, load<i32>(worker, Worker.UDP4), load<i32>(worker, Worker.UDP6), POLLIN, ms);

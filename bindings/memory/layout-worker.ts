@@ -184,7 +184,7 @@ export const worker = {
   },
   aead: {
     type: "bytes",
-    bytes: 2048,
+    bytes: 2368,
     line: true,
     writer: "worker",
     doc: "state of the AEAD, secret (PF-63)",

@@ -6,8 +6,8 @@
  * With --check nothing is written; the exit status is 1 if a file is not what it would become.
  *
  * The parts, in the order in which to read them: aead/variants.mjs (which routines there are),
- * chacha-vertical.mjs and chacha-horizontal.mjs (arrangements of ChaCha20), rotation.mjs, poly1305.mjs,
- * routine.mjs (how the two run under each other), module.mjs (the file around them).
+ * chacha-vertical.mjs and chacha-horizontal.mjs (arrangements of ChaCha20), first-round.mjs, rotation.mjs, poly1305.mjs,
+ * fused.mjs, routine.mjs and wide.mjs (how the two run under each other), module.mjs (the file around them).
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -24,6 +24,7 @@
  * rounds together with parked words (−2 %); unrolling the double rounds (no difference); a horizontal
  * pair (V8 14.6 does not merge it).
  */
+import { initBegun } from "./first-round.mjs";
 import { rotateLeft } from "./rotation.mjs";
 
 const WORDS = Array.from({ length: 16 }, (_, i) => i);
@@ -77,7 +78,8 @@ function commonWord(i) {
   return [`q = v128.load_splat<u32>(np, ${4 * (i - 13)});`];
 }
 
-function halfRound(routine, sets, quarters) {
+/** @param isBegun whether the first of the four steps is done */
+function halfRound(routine, sets, quarters, isBegun = false) {
   const lines = [];
   const each = (statement) => {
     for (const quarter of quarters) lines.push(sets.map((s) => statement(s, quarter)).join(" "));
@@ -87,7 +89,7 @@ function halfRound(routine, sets, quarters) {
     each((s, w) => `${s}${w[turned]} = v128.xor(${s}${w[turned]}, ${s}${w[to]});`);
     each((s, w) => rotateLeft(routine.rotate, `${s}${w[turned]}`, bits));
   };
-  step(0, 1, 3, 16);
+  if (!isBegun) step(0, 1, 3, 16);
   step(2, 3, 1, 12);
   step(0, 1, 3, 8);
   step(2, 3, 1, 7);
@@ -145,6 +147,19 @@ function rounds(routine, sets) {
   };
 }
 
+/**
+ * The statements of a batch that begins as first-round.mjs says: what is left of the first double round, and then
+ * nine more. In `rest` all words are in locals at first, and c2 and c3 parked at last.
+ */
+function begunRounds(routine, sets) {
+  const quarters = (...all) => all.flatMap((quarter) => halfRound(routine, sets, [quarter], true));
+  const [zero, one, two, three] = DIAGONALS;
+  return {
+    init: initBegun(sets),
+    rest: [...quarters(zero, one), ...park(sets, 2, [10, 11]), ...quarters(two, three)],
+  };
+}
+
 /** Adds the initial state to the worked one: the end of the block function. */
 function addInitialState(routine, sets, words) {
   return words.map((i) => {
@@ -195,6 +210,7 @@ export function createVertical(routine) {
       return [...commonWord(i), ...sets.map(set)].join(" ");
     }),
     rounds: rounds(routine, sets),
+    begun: isPaired ? begunRounds(routine, sets) : undefined,
     keystream(emit, { words = 16, isInitialAdded = true } = {}) {
       const lines = isInitialAdded ? addInitialState(routine, sets, WORDS.slice(0, words)) : [];
       for (let g = 0; 4 * g < words; g++) {

@@ -4,57 +4,16 @@
  * Sealing is encryption batch by batch, and the MAC runs one batch behind under the double rounds of the
  * next: the vector units work on ChaCha20 while the scalar ones multiply. What the last batch leaves is
  * kept in the state and absorbed under batch 0 of the next message (PF-63, PF-64). Opening has all of
- * its MAC input from the start (PF-65).
- *
- * Rejected for the wide routine: 2 or 4 blocks of MAC under a double round instead of 3 (0.94, 0.95), the
- * statements of a MAC block kept together at every third of a double round (0.97).
+ * its MAC input from the start (PF-65). Where keystream can only leave through scratch memory, both are in wide.mjs.
  */
 import { createCipher } from "./cipher.mjs";
-import {
-  absorb,
-  absorbEnd,
-  absorbLeft,
-  beginMac,
-  declareMac,
-  finishMac,
-  loadMac,
-  saveMac,
-} from "./poly1305.mjs";
-import { maskLocals } from "./rotation.mjs";
+import { firstRoundFunctions } from "./first-round.mjs";
+import { doubleRounds, firstBytes, nextBatch } from "./fused.mjs";
+import { absorbEnd, absorbLeft, beginMac, declareMac, finishMac, loadMac, saveMac } from "./poly1305.mjs";
+import { wideFunctions } from "./wide.mjs";
 
-/** A block. Of block 0 only the first half is used: the one-time key, r and s (RFC 8439 §2.6). */
-const BLOCK_BYTES = 64;
 /** What is made in advance for one message: halves of its key at 0 and 32, blocks of keystream around them. */
 const AHEAD_BYTES = 128;
-
-/** Puts the lines of `b` evenly between those of `a`; both keep their order. */
-function spread(a, b) {
-  const lines = [];
-  let next = 0;
-  a.forEach((line, i) => {
-    while (next < b.length && next * a.length <= i * b.length) lines.push(b[next++]);
-    lines.push(line);
-  });
-  return [...lines, ...b.slice(next)];
-}
-
-/** The ten double rounds, the first of them with the MAC of up to `left` blocks at `pp`. */
-function doubleRounds(routine, cipher, hasMac) {
-  const { enter, doubleRound, leave } = cipher.rounds;
-  const plain = ["for (; k < 10; k++) {", doubleRound, "}"];
-  if (!hasMac) return [...enter, "k = 0;", ...plain, ...leave];
-  const n = routine.macBlocks;
-  const mac = Array.from({ length: n }, (_, i) => absorb("pp", 16 * i)).flat();
-  return [
-    ...enter,
-    `fused = min<i32>(10, left / ${n}); left -= fused * ${n};`,
-    `for (k = 0; k < fused; k++, pp += ${16 * n}) {`,
-    routine.isMacSpread ? spread(doubleRound, mac) : [...mac, ...doubleRound],
-    "}",
-    ...plain,
-    ...leave,
-  ];
-}
 
 /** A function that XORs the last `n` bytes, fewer than a batch, with keystream from block `block` of scratch. */
 function xorEndFunction(routine, cipher) {
@@ -78,53 +37,10 @@ function xorEndFunction(routine, cipher) {
   ];
 }
 
-/** A function that XORs a whole batch with scratch: only where keystream cannot stay in locals. */
-function xorBatchFunction(routine, cipher) {
-  if (!cipher.isPaired) return [];
-  const lines = [];
-  for (let byte = 0; byte < cipher.batchBytes; byte += 16) {
-    const keystream = `v128.load(ks, ${cipher.scratchOffset(byte)})`;
-    lines.push(`v128.store(d, v128.xor(v128.load(s, ${byte}), ${keystream}), ${byte});`);
-  }
-  return [`function xorBatch_${routine.name}(s: usize, d: usize, ks: usize): void {`, lines, "}"];
-}
-
-function xorBatch(routine, cipher) {
-  if (cipher.isPaired) return [...cipher.keystreamToScratch(), `xorBatch_${routine.name}(s, d, ks);`];
+function xorBatch(cipher) {
   return cipher.keystream(
     (byte, value) => `v128.store(d, v128.xor(${value}, v128.load(s, ${byte})), ${byte});`,
   );
-}
-
-function nextBatch(cipher) {
-  const n = cipher.batchBytes;
-  return `rem -= ${n}; s += ${n}; d += ${n}; counter += ${cipher.blocks};`;
-}
-
-/**
- * The last batch of opening in the ending routine, where that has blocks enough: with one-time keys in
- * advance, 1,025 to 1,280 bytes are two batches of eight blocks and one of four (1.07). Sealing, whose
- * batch 0 holds the key, gains nothing at the lengths that matter.
- */
-function ending(routine) {
-  if (routine.ending === undefined) return [];
-  const cipher = createCipher(routine.ending);
-  return [
-    `if (rem <= ${cipher.batchBytes}) {`,
-    [
-      ...cipher.init,
-      ...doubleRounds(routine.ending, cipher, true),
-      ...cipher.keystreamToScratch(),
-      `xorEnd_${routine.ending.name}(s, d, ks, 0, rem);`,
-      "break;",
-    ],
-    "}",
-  ];
-}
-
-/** How much of a message batch 0 holds beside the one-time key. */
-function firstBytes(cipher) {
-  return cipher.batchBytes - BLOCK_BYTES;
 }
 
 /** Whether batch 0 holds all of any message that the routine is chosen for: then there are no further batches. */
@@ -152,7 +68,7 @@ function sealRest(routine, cipher) {
         "break;",
       ],
       "}",
-      ...xorBatch(routine, cipher),
+      ...xorBatch(cipher),
       ...absorbLeft,
       `n = ${cipher.batchBytes}; ${nextBatch(cipher)}`,
     ],
@@ -210,13 +126,12 @@ function openRest(routine, cipher) {
   return [
     "while (rem > 0) {",
     [
-      ...ending(routine),
       ...cipher.init,
       ...doubleRounds(routine, cipher, true),
       `if (rem < ${cipher.batchBytes}) {`,
       [...cipher.keystreamToScratch(), `xorEnd_${routine.name}(s, d, ks, 0, rem);`, "break;"],
       "}",
-      ...xorBatch(routine, cipher),
+      ...xorBatch(cipher),
       nextBatch(cipher),
     ],
     "}",
@@ -230,7 +145,6 @@ function openFunction(routine, cipher, takesKey) {
     `function open_${routine.name}(key: usize, np: usize, src: usize, dst: usize, len: i32, st: usize, otk: usize): i32 {`,
     [
       ...cipher.declare,
-      ...(routine.ending === undefined ? [] : maskLocals(routine.ending.rotate)),
       ...declareMac,
       "const ks = st + STATE_SCRATCH;",
       "let pp = src, s = src, d = dst, rem = len, left: i32 = 0, fused: i32 = 0;",
@@ -375,11 +289,13 @@ export function routineFunctions(routine, takesKey) {
   const cipher = createCipher(routine);
   return [
     ...xorEndFunction(routine, cipher),
-    ...xorBatchFunction(routine, cipher),
-    ...sealFunction(routine, cipher),
-    ...openFunction(routine, cipher, takesKey),
-    ...(cipher.blocks === 8
+    ...(cipher.isPaired
       ? [
+          "",
+          ...firstRoundFunctions(),
+          "",
+          ...wideFunctions(routine, cipher),
+          "",
           ...lanesFunction(routine, cipher),
           ...oneTimeKeysFunction(routine, cipher),
           "",
@@ -387,7 +303,7 @@ export function routineFunctions(routine, takesKey) {
           "",
           ...shortFunctions(routine),
         ]
-      : []),
+      : [...sealFunction(routine, cipher), ...openFunction(routine, cipher, takesKey)]),
   ];
 }
 
