@@ -220,21 +220,42 @@ describeWith(["netns", "tun", "nft", "ipv6", "users"], "calls that the kernel re
       };
       rtnetlink.changeLink(index, { isUp: true });
       const before = stateOfHost();
-      sweep(
-        (some) => {
-          const own = openRtnetlink(some);
-          try {
-            applyWgRoutes(own, planWgRoutes(settings, findFreeTable(own)), SILENT).remove();
-          } finally {
-            own.close();
-          }
-          return () => {};
-        },
-        (outcome, error, where) => {
-          // A refusal in the middle of the way back leaves what the next start removes.
-          if (outcome !== "opened" && error === "ENOBUFS") expect(stateOfHost(), where).toEqual(before);
-        },
-      );
+      let refused: string | undefined;
+      /** Sets all of it, and takes it back by a kernel that refuses nothing. Returns how many calls the first took. */
+      const setUp = (): number => {
+        const own = openRtnetlink(kernel);
+        try {
+          const routes = applyWgRoutes(own, planWgRoutes(settings, findFreeTable(own)), SILENT);
+          const calls = kernel.calls();
+          refused = kernel.refused();
+          kernel.refuse(0, 0);
+          routes.remove();
+          return calls;
+        } finally {
+          own.close();
+        }
+      };
+      const refusedAt = (nth: number, error: ErrnoName): string | undefined => {
+        kernel.refuse(nth, errnoNumber(error));
+        try {
+          host.enter(setUp);
+        } catch (cause) {
+          if (!(cause instanceof PosternError)) throw cause;
+          refused = kernel.refused();
+        }
+        const where = `${error} of call ${nth}, ${refused}`;
+        expect([...kernel.open], where).toEqual([]);
+        expect(stateOfHost(), where).toEqual(before);
+        return refused;
+      };
+      kernel.refuse(0, 0);
+      const count = host.enter(setUp);
+      expect(count).toBeGreaterThan(20);
+      for (let nth = 1; nth <= count; nth++) {
+        const call = refusedAt(nth, "ENOBUFS");
+        // Of what is read the kernel says nothing else, and what it was asked for is done by then.
+        if (call !== "read" && call !== "poll") refusedAt(nth, "EPERM");
+      }
     });
   });
 });
