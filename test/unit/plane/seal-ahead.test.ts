@@ -1,6 +1,6 @@
 /** Short messages that the *wide* variant seals with their first blocks made in advance (PF-81). */
 import { describe, expect, it } from "vitest";
-import { BYTES, CONSTANTS, OFFSETS } from "../../../bindings/memory/index.ts";
+import { BYTES, CONSTANTS, OFFSETS, RECORDS } from "../../../bindings/memory/index.ts";
 import type { Plane } from "../../../bindings/plane/index.ts";
 import { concatBytes, createSeededRandom, ip, randomBelow, randomBytes } from "../../../src/base/index.ts";
 import type { SessionKeys } from "../../../src/plane/index.ts";
@@ -165,7 +165,10 @@ function secretsOf(plane: ReturnType<typeof testPlane>, kind: "egress" | "ingres
     true,
   );
   const { keysAhead, aead } = OFFSETS.worker;
-  return new Uint8Array(plane.memory.buffer).slice(worker + keysAhead, worker + aead + 1280);
+  return new Uint8Array(plane.memory.buffer).slice(
+    worker + keysAhead,
+    worker + aead + RECORDS.worker.fields.aead.bytes,
+  );
 }
 
 /** Another peer in the same slot with another key, whose session has the same indices and generation. */
