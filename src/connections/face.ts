@@ -308,9 +308,9 @@ export interface Connections {
 
   /** Creates, replaces or reuses the connection to a peer (SN-68, SN-69, SN-72). */
   upsertConnection(now: Instant, request: ConnectionRequest): UpsertOutcome;
-  /** Removes silently: no event, no goodbye (SN-108). Unknown ids are ignored. */
   /** Whether an upsert would find the connection as it is asked for (SN-68). */
   wouldReuse(request: ConnectionRequest): boolean;
+  /** Removes silently: no event, no goodbye (SN-108). Unknown ids are ignored. */
   removeConnection(now: Instant, removal: { readonly id: string; readonly reason: string }): void;
   /** Sends `goodbye` through the tunnel, best effort, and removes the connection (SN-106). */
   closeConnection(now: Instant, closing: { readonly id: string; readonly goodbye: Uint8Array }): void;
