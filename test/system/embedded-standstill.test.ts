@@ -1,4 +1,5 @@
 /** Clients and gateways of the library that got no processor for a while (PG-74), in both grades of sockets (PG-122). */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -98,4 +99,28 @@ describeWith(["build"], "peers without a device that stood still", () => {
       expect(times(client, /^gateway connected/)).toBe(2);
     }
   });
+
+  it("PG-41, PG-75, PG-122: a client that gets no sockets at its reset tries again, and its TCP goes on", {
+    timeout,
+  }, async () => {
+    const clients = pairs.map(({ client }) => client);
+    const before = clients.map(resets);
+    // Whoever has none left may keep those that are open.
+    for (const { pid } of clients) limitOpenFiles(pid, 3);
+    await standStill(clients);
+    for (const client of clients) await client.waitForLine(/^no UDP sockets available/, { withinMs: 5_000 });
+    for (const { pid } of clients) limitOpenFiles(pid, 1_024);
+    for (const client of clients) {
+      await client.waitForLine(/^UDP sockets are there again/, { withinMs: WITHIN_MS });
+    }
+    await expectEchoes();
+    expect(clients.map((client, i) => resets(client) - (before[i] ?? 0))).toEqual([1, 1]);
+  });
 });
+
+function limitOpenFiles(pid: number | undefined, soft: number): void {
+  const { status, stderr } = spawnSync("prlimit", [`--pid=${pid}`, `--nofile=${soft}:`], {
+    encoding: "utf8",
+  });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+}

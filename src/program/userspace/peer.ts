@@ -15,6 +15,7 @@ import type { Surroundings } from "../endpoint/surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel, type TunnelOptions } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
 import { type Environment, reachTarget } from "../proxy/index.ts";
+import { createRebinding } from "../shell/index.ts";
 import type { AskToken } from "../token-renewal.ts";
 import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
@@ -127,10 +128,19 @@ function run<Machine extends PeerMachine>(
     log.info?.("network state is reset", { reason });
     tell({ event: "reset", data: { reason } });
     shell.input((now) => machine.reset(now));
-    await engine.rebind(required(find()));
-    announce();
-    wiring.reconnect();
+    await rebinding.run(() => {
+      announce();
+      wiring.reconnect();
+    });
   }, ending.fail);
+  const rebinding = createRebinding({
+    async rebind(onBound) {
+      await engine.rebind(required(find()));
+      onBound();
+    },
+    retry: () => resets.request("no UDP sockets"),
+    log,
+  });
   const network = watchOwnNetwork({
     ...{ find, now: engine.now },
     onAddresses: () => resets.request("own addresses changed"),
@@ -151,6 +161,7 @@ function run<Machine extends PeerMachine>(
     addresses: () => inTunnel,
     async close() {
       network.close();
+      rebinding.stop();
       await resets.stop();
       // Behind the goodbye nobody would hear that connections are over.
       await engine.flush();

@@ -77,7 +77,8 @@ function openSockets(state: State, addresses: readonly IpAddress[], port: number
 }
 
 async function rebind(state: State, addresses: readonly IpAddress[]): Promise<void> {
-  const { port } = state.sockets;
+  // Of an attempt that failed there is none.
+  const port = state.sockets.port || state.options.port;
   state.sockets.close();
   state.sockets = NO_SOCKETS;
   const opened = await openSockets(state, addresses, port);
