@@ -6,7 +6,7 @@ import { concatBytes, createSeededRandom, ip, randomBelow, randomBytes } from ".
 import type { SessionKeys } from "../../../src/plane/index.ts";
 import { openMessage, sealMessage } from "../../twin/plane/message.ts";
 import { encodeVnet } from "../../twin/plane/split.ts";
-import { runLoop } from "./kernel-script.ts";
+import { type Received, runLoop } from "./kernel-script.ts";
 import { expectLaw } from "./law.ts";
 import { counting, tcp, udp } from "./packets.ts";
 import {
@@ -19,6 +19,7 @@ import {
   NET_B,
   PEER_B,
   plainFrame,
+  receiveOne,
   SLOT,
   sendAll,
   sessionKeys,
@@ -27,6 +28,7 @@ import {
 
 const ROUTED = { family: 4, source: NET_A.v4, destination: NET_B.v4 } as const;
 const RELAY = { address: { address: ip("198.51.100.1"), port: 3478 }, channel: 0x4abc };
+const FIRST_ROUND_BYTES = 1024;
 const WAYS = [
   ["direct", 0],
   ["relayed", 4],
@@ -139,24 +141,81 @@ describe("what was made in advance, at the end of a loop", () => {
   });
 
   it("PF-63, PF-65: ingress leaves nothing of it", () => {
-    const { b } = createPair({ variant: "wide" });
-    const plane = b as ReturnType<typeof testPlane>;
-    const { sendKey, remote } = sessionKeys("a");
-    const messages = [0n, 1n, 2n].map((counter) =>
-      sealMessage(sendKey, remote, counter, udp(counting(20), ROUTED)),
-    );
-    const bytes = concatBytes(...messages);
-    const info = concatBytes(new Uint8Array([2, 0, 0, 0]), B.address, ip("192.0.2.255"));
-    const stride = Uint32Array.of(messages[0]?.length ?? 0);
-    const control = [
-      { level: 0, type: 8, data: info },
-      { level: 17, type: 104, data: new Uint8Array(stride.buffer) },
-    ];
-    const { written } = runLoop("ingress", plane, { receives4: [{ from: A, bytes, control }] }, "wide");
+    const plane = receiver();
+    const { written } = runLoop("ingress", plane, { receives4: [train(20)] }, "wide");
     expect(written).toHaveLength(1);
     expect(secretsOf(plane, "ingress").every((byte) => byte === 0)).toBe(true);
   });
 });
+
+describe("what is kept of a key's first round", () => {
+  it("PF-83: egress has it from frame to frame, and forgets it before it waits", () => {
+    const a = sender() as ReturnType<typeof testPlane>;
+    const frame = plainFrame(udp(counting(1000), ROUTED));
+    const [reading, waiting]: [boolean[], boolean[]] = [[], []];
+    const { sent } = runLoop(
+      "egress",
+      a,
+      {
+        ...{ frames: [frame, frame, frame], waits: 2 },
+        onRead: () => reading.push(hasFirstRound(a, "egress")),
+        onPoll: () => waiting.push(hasFirstRound(a, "egress")),
+      },
+      "wide",
+    );
+    expect(sent.length).toBeGreaterThan(0);
+    expect(reading.slice(0, 4)).toContain(true);
+    expect(waiting.length).toBeGreaterThan(0);
+    expect(waiting).not.toContain(true);
+  });
+
+  it("PF-83: ingress has it from receive to receive, and forgets it before it waits", () => {
+    const plane = receiver();
+    const { bytes } = train(1000);
+    for (let i = 0; i < 3; i++)
+      receiveOne(plane, bytes.subarray((i * bytes.length) / 3, ((i + 1) * bytes.length) / 3));
+    expect(hasFirstRound(plane, "ingress")).toBe(true);
+    const waiting: boolean[] = [];
+    const { written } = runLoop(
+      "ingress",
+      plane,
+      {
+        ...{ receives4: [train(1000, 3), train(1000, 6)], waits: 2 },
+        onPoll: () => waiting.push(hasFirstRound(plane, "ingress")),
+      },
+      "wide",
+    );
+    expect(written.length).toBeGreaterThan(0);
+    expect(waiting.length).toBeGreaterThan(0);
+    expect(waiting).not.toContain(true);
+  });
+});
+
+function receiver(): ReturnType<typeof testPlane> {
+  return createPair({ variant: "wide" }).b as ReturnType<typeof testPlane>;
+}
+
+/** Three messages of A in one receive, of texts that hold so many bytes. */
+function train(bytes: number, first = 0): Received {
+  const { sendKey, remote } = sessionKeys("a");
+  const messages = [0, 1, 2].map((i) =>
+    sealMessage(sendKey, remote, BigInt(first + i), udp(counting(bytes), ROUTED)),
+  );
+  const info = concatBytes(new Uint8Array([2, 0, 0, 0]), B.address, ip("192.0.2.255"));
+  const stride = Uint32Array.of(messages[0]?.length ?? 0);
+  const control = [
+    { level: 0, type: 8, data: info },
+    { level: 17, type: 104, data: new Uint8Array(stride.buffer) },
+  ];
+  return { from: A, bytes: concatBytes(...messages), control };
+}
+
+/** Whether a worker's record has anything of a first round, which is the last of the AEAD's state. */
+function hasFirstRound(plane: ReturnType<typeof testPlane>, kind: "egress" | "ingress"): boolean {
+  return secretsOf(plane, kind)
+    .subarray(-FIRST_ROUND_BYTES)
+    .some((byte) => byte !== 0);
+}
 
 /** What a worker's record has of keys and keystream. */
 function secretsOf(plane: ReturnType<typeof testPlane>, kind: "egress" | "ingress"): Uint8Array {
