@@ -121,6 +121,7 @@ describeWith(["build"], "peers without a device that stood still", () => {
 function limitOpenFiles(pid: number | undefined, soft: number): void {
   const { status, stderr } = spawnSync("prlimit", [`--pid=${pid}`, `--nofile=${soft}:`], {
     encoding: "utf8",
+    timeout: 10_000,
   });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
 }

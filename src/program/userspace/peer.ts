@@ -8,14 +8,14 @@ import type { ConnectionChange } from "../../connections/index.ts";
 import type { PortalUrl } from "../../portal/protocol/index.ts";
 import type { StackEvent } from "../../stack/index.ts";
 import type { ControlEvent } from "../control/index.ts";
-import { createResets } from "../endpoint/resets.ts";
+import { createResets, type Resets } from "../endpoint/resets.ts";
 import type { Login, PeerMachine, TunnelRole } from "../endpoint/role.ts";
 import { handleStandstill } from "../endpoint/standstill.ts";
 import type { Surroundings } from "../endpoint/surroundings.ts";
 import { createTunnel, FLUSH_ON_STOP_MS, type Tunnel, type TunnelOptions } from "../endpoint/tunnel.ts";
 import { plainTcp } from "../portal-transport.ts";
 import { type Environment, reachTarget } from "../proxy/index.ts";
-import { createRebinding } from "../shell/index.ts";
+import { createRebinding, type Rebinding } from "../shell/index.ts";
 import type { AskToken } from "../token-renewal.ts";
 import type { SocketChoice } from "./carrier.ts";
 import { type Engine, openEngine } from "./engine.ts";
@@ -124,23 +124,7 @@ function run<Machine extends PeerMachine>(
   });
   const { shell, machine, wiring } = tunnel;
   const announce = (): void => shell.input((now) => machine.handleOwnAddresses(now, engine.own()));
-  const resets = createResets(async (reason) => {
-    log.info?.("network state is reset", { reason });
-    tell({ event: "reset", data: { reason } });
-    shell.input((now) => machine.reset(now));
-    await rebinding.run(() => {
-      announce();
-      wiring.reconnect();
-    });
-  }, ending.fail);
-  const rebinding = createRebinding({
-    async rebind(onBound) {
-      await engine.rebind(required(find()));
-      onBound();
-    },
-    retry: () => resets.request("no UDP sockets"),
-    log,
-  });
+  const { resets, rebinding } = createPeerResets(options, { engine, ending, find }, tunnel, announce);
   const network = watchOwnNetwork({
     ...{ find, now: engine.now },
     onAddresses: () => resets.request("own addresses changed"),
@@ -171,6 +155,33 @@ function run<Machine extends PeerMachine>(
       await engine.close();
     },
   };
+}
+
+/** Machine, sockets, own addresses, portal, in this order (PG-75); without sockets it is tried again (PG-41). */
+function createPeerResets<Machine extends PeerMachine>(
+  { log, tell }: UserspaceOptions<Machine>,
+  { engine, ending, find }: Parts,
+  { shell, machine, wiring }: Tunnel<Machine>,
+  announce: () => void,
+): { readonly resets: Resets; readonly rebinding: Rebinding } {
+  const resets = createResets(async (reason) => {
+    log.info?.("network state is reset", { reason });
+    tell({ event: "reset", data: { reason } });
+    shell.input((now) => machine.reset(now));
+    await rebinding.run(() => {
+      announce();
+      wiring.reconnect();
+    });
+  }, ending.fail);
+  const rebinding = createRebinding({
+    async rebind(onBound) {
+      await engine.rebind(required(find()));
+      onBound();
+    },
+    retry: () => resets.request("no UDP sockets"),
+    log,
+  });
+  return { resets, rebinding };
 }
 
 function surroundingsOf<Machine extends PeerMachine>(
