@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createLab } from "../../build/src/program/lab/index.js";
+import { ROOT } from "../../scripts/steps.mjs";
 import { endOnSignals, endWithUs, removeWithUs } from "../lib/ending.mjs";
 import { ASKED, WORKED } from "../lib/limits.mjs";
 import { beginResult, cellOf, endResult } from "../lib/result.mjs";
@@ -82,8 +83,14 @@ function placeOf({ symbol, object }) {
   if (object.startsWith("[kernel")) return { kind: "kernel", name: symbol };
   const wasm = /wasm-function\[(\d+)\]/.exec(symbol);
   if (wasm !== null) return { kind: "WebAssembly", name: `function ${wasm[1]}` };
-  if (object.startsWith("/tmp/perf-")) return { kind: "JavaScript", name: symbol.replace(/^JS:/, "") };
+  if (object.startsWith("/tmp/perf-"))
+    return { kind: "JavaScript", name: withoutRoot(symbol.replace(/^JS:/, "")) };
   return { kind: "runtime, FFI and C library", name: symbol };
+}
+
+/** Results say nothing of where the clone lies. */
+function withoutRoot(name) {
+  return name.replaceAll(`file://${ROOT}/`, "");
 }
 
 /** Of each process the two busiest threads besides its own, which start in this order. */
